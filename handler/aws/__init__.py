@@ -1,0 +1,1 @@
+"""AWS: API Gateway's events, parameters."""

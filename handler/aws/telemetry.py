@@ -1,0 +1,113 @@
+"""What CloudWatch gets: one log line an outcome, and its metrics in the embedded metric format. Nothing secret.
+
+The metrics' names stand here alone; template.yaml's alarms name the same, and a test compares them.
+"""
+
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from types import MappingProxyType
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from handler.model import Outcome, OutcomeKind
+
+NAMESPACE = "git2efs"
+SERVICE = "git2efs"
+
+DELIVERIES = "Deliveries"
+FAILED_OUTCOMES = "FailedOutcomes"
+LAST_SUCCESS_AGE = "LastSuccessAgeSeconds"
+PUSH_TO_VISIBLE = "PushToVisibleSeconds"
+FETCH = "FetchDuration"
+CHECKOUT = "CheckoutDuration"
+PUBLISH = "PublishDuration"
+FILES_WRITTEN = "FilesWritten"
+FILES_REMOVED = "FilesRemoved"
+BYTES_FETCHED = "BytesFetched"
+BYTES_WRITTEN = "BytesWritten"
+
+_ALONE = ("service",)
+METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        DELIVERIES: ("service", "outcome", "reason"),
+        FAILED_OUTCOMES: _ALONE,
+        LAST_SUCCESS_AGE: _ALONE,
+        PUSH_TO_VISIBLE: _ALONE,
+        FETCH: _ALONE,
+        CHECKOUT: _ALONE,
+        PUBLISH: _ALONE,
+        FILES_WRITTEN: _ALONE,
+        FILES_REMOVED: _ALONE,
+        BYTES_FETCHED: _ALONE,
+        BYTES_WRITTEN: _ALONE,
+    }
+)
+"""Every metric that is emitted, and its dimensions. No repository among them: each value would be a metric of its own
+to pay for; the log line names it."""
+
+_LEVELS = {OutcomeKind.REJECTED: Logger.warning, OutcomeKind.FAILED: Logger.error}
+
+
+class Telemetry:
+    """Writes to standard output. Safe for threads: no keys are kept between lines."""
+
+    def __init__(self) -> None:
+        """Uses Powertools' environment variables for level and service where they are set."""
+        self._logger = Logger(service=SERVICE, stream=sys.stdout)
+        self._lock = threading.Lock()
+
+    def record(self, outcome: Outcome, *, delivery: str, event: str, request_id: str, duration_ms: float) -> None:
+        """Tell one outcome: one log line, correlated by the delivery's id, and its metrics."""
+        fields = {name: value for name, value in asdict(outcome).items() if value not in (None, (), "")}
+        fields["outcome"] = str(fields.pop("kind"))
+        with self._lock:
+            write = _LEVELS.get(outcome.kind, Logger.info)
+            write(
+                self._logger,
+                "delivery",
+                extra={
+                    **fields,
+                    "correlation_id": delivery or None,
+                    "event": event or None,
+                    "function_request_id": request_id,
+                    "duration_ms": round(duration_ms, 1),
+                },
+            )
+            self._count(outcome)
+
+    def warn(self, sentence: str) -> None:
+        """Say something that an operator should mend, in a line of its own."""
+        with self._lock:
+            self._logger.warning(sentence)
+
+    @staticmethod
+    def _count(outcome: Outcome) -> None:
+        deliveries = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
+        deliveries.add_dimension("outcome", str(outcome.kind))
+        deliveries.add_dimension("reason", outcome.reason)
+        deliveries.add_metric(DELIVERIES, MetricUnit.Count, 1)
+        deliveries.flush_metrics()
+        rest = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
+        for name, unit, value in _measures(outcome):
+            rest.add_metric(name, unit, value)
+        rest.flush_metrics()
+
+
+def _measures(outcome: Outcome) -> Iterator[tuple[str, MetricUnit, float]]:
+    yield FAILED_OUTCOMES, MetricUnit.Count, int(outcome.kind is OutcomeKind.FAILED)
+    if outcome.last_success_age_seconds is not None:
+        yield LAST_SUCCESS_AGE, MetricUnit.Seconds, outcome.last_success_age_seconds
+    if outcome.kind is not OutcomeKind.PUBLISHED:
+        return
+    if outcome.push_to_visible_seconds is not None:
+        yield PUSH_TO_VISIBLE, MetricUnit.Seconds, outcome.push_to_visible_seconds
+    yield FETCH, MetricUnit.Milliseconds, outcome.durations.fetch_ms
+    yield CHECKOUT, MetricUnit.Milliseconds, outcome.durations.checkout_ms
+    yield PUBLISH, MetricUnit.Milliseconds, outcome.durations.publish_ms
+    yield FILES_WRITTEN, MetricUnit.Count, outcome.counts.files_written
+    yield FILES_REMOVED, MetricUnit.Count, outcome.counts.files_removed
+    yield BYTES_FETCHED, MetricUnit.Bytes, outcome.counts.bytes_fetched
+    yield BYTES_WRITTEN, MetricUnit.Bytes, outcome.counts.bytes_written

@@ -1,0 +1,92 @@
+"""From a verified push to its outcomes: which targets publish the ref, each reconciled, each failure an outcome."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+
+from handler.efs.faults import fault_of
+from handler.errors import Git2EfsError
+from handler.git.open_mirrors import OpenMirrors
+from handler.git.remote import Remote, Remotes
+from handler.model import Outcome, OutcomeKind, PushEvent, Repository, Target
+from handler.outcome import outcome_of, unexpected
+from handler.reconcile import Reconciler, Request
+from handler.routing import needs_default_branch, targets_of
+from handler.settings import Settings
+
+_DEFAULT_BRANCH_SECONDS = 60
+_MAX_DEFAULT_BRANCHES = 1000
+
+
+class Deliverer:
+    """Delivers pushes; keeps connections, packs and default branches between deliveries. Safe for threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Nothing is opened yet."""
+        self._clock = clock
+        self._remotes = Remotes(settings, sleep)
+        self._mirrors = OpenMirrors()
+        self._reconciler = Reconciler(settings, self._mirrors, clock, sleep)
+        self._default_branches: OrderedDict[str, tuple[str, float]] = OrderedDict()
+
+    def close(self) -> None:
+        """Close what is kept open."""
+        self._remotes.close()
+        self._mirrors.close()
+
+    def deliver(self, repository: Repository, token: str | None, request: Request) -> tuple[Outcome, ...]:
+        """Bring every target that publishes the pushed ref to what the remote says; one outcome a target.
+
+        A target's failure is its outcome. Raises only what keeps the targets from being found: RemoteUnavailable,
+        RemoteRefused, RemoteUnsupported, ConfigurationInvalid.
+        """
+        push = request.push
+        remote = self._remotes.at(repository.url, token)
+        targets = targets_of(repository, push.ref, self._default_branch(repository, remote, push.ref))
+        if not targets:
+            return (ignored(push, "ref_not_published"),)
+        return tuple(self._reconcile(repository, target, remote, request) for target in targets)
+
+    def _default_branch(self, repository: Repository, remote: Remote, ref: str) -> str | None:
+        """Return the remote's default branch; remembered for a while, but only to go on: to ignore, it is asked."""
+        if not needs_default_branch(repository):
+            return None
+        remembered, until = self._default_branches.get(repository.full_name, (None, 0.0))
+        if remembered == ref and self._clock() < until:
+            return remembered
+        head = remote.refs([], with_head=True).head
+        if head is not None:
+            self._default_branches[repository.full_name] = (head, self._clock() + _DEFAULT_BRANCH_SECONDS)
+            if len(self._default_branches) > _MAX_DEFAULT_BRANCHES:
+                self._default_branches.popitem(last=False)
+        return head
+
+    def _reconcile(self, repository: Repository, target: Target, remote: Remote, request: Request) -> Outcome:
+        try:
+            return self._reconciler.reconcile(repository, target, remote, request)
+        except Git2EfsError as error:
+            return self._failed(repository, target, error)
+        except OSError as error:
+            return self._failed(repository, target, fault_of(error))
+        except Exception as error:  # a defect: this target fails with it, the others do not
+            return self._failed(repository, target, unexpected(error))
+
+    def _failed(self, repository: Repository, target: Target, error: Git2EfsError) -> Outcome:
+        outcome = replace(outcome_of(error), repository=repository.full_name, ref=target.ref, path=target.path)
+        try:
+            found = self._reconciler.directory(target).find()
+        except (Git2EfsError, OSError):
+            return outcome  # the first failure is the one to tell
+        age = max(0.0, self._clock() - found.record.asked_at) if found.record else None
+        return replace(outcome, commit=found.commit, last_success_age_seconds=age)
+
+
+def ignored(push: PushEvent, reason: str) -> Outcome:
+    """Return the outcome of a push that publishes nothing."""
+    return Outcome(OutcomeKind.IGNORED, reason, repository=push.repository, ref=push.ref)

@@ -1,0 +1,69 @@
+"""Where things are on the mount. Pure: names only.
+
+<mount>/<owner>/<name>/
+    .lock                           held by the one run that works on the repository
+    mirror.git/
+<mount>/<target path>/              <owner>/<name>/<branch> unless the repository's parameter says otherwise
+    current -> releases/<commit>
+    releases/<commit>/
+    staging/
+    published.json
+"""
+
+import os
+import re
+from dataclasses import dataclass
+
+CURRENT, RELEASES, STAGING, RECORD = "current", "releases", "staging", "published.json"
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_LINK = re.compile(r"releases/([0-9a-f]{40})")
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryPaths:
+    """A repository's own places."""
+
+    directory: str
+
+    @classmethod
+    def of(cls, mount: str, full_name: str) -> "RepositoryPaths":
+        """`full_name` is `<owner>/<name>`, checked by whoever configured it."""
+        return cls(os.path.join(mount, full_name))
+
+    @property
+    def lock(self) -> str:
+        """The lock's file; it is made once and never removed."""
+        return os.path.join(self.directory, ".lock")
+
+    @property
+    def mirror(self) -> str:
+        """The bare repository."""
+        return os.path.join(self.directory, "mirror.git")
+
+
+def is_commit(name: str) -> bool:
+    """Whether a name is a commit's id, as releases bear it."""
+    return bool(_COMMIT.fullmatch(name))
+
+
+def release_of(link: str) -> str | None:
+    """Return the commit that the content of `current` names, None where it is not one of ours."""
+    match = _LINK.fullmatch(link)
+    return match[1] if match else None
+
+
+def link_to(commit: str) -> str:
+    """Return what `current` holds for a commit: a relative link, so that it leads the same way from every mount."""
+    return f"{RELEASES}/{commit}"
+
+
+def patch_name(base: str, wanted: str) -> str:
+    """Name the staging of a recycled release: it holds `base`, `wanted`, or something on the way between the two."""
+    return f"{base}-{wanted}"
+
+
+def read_patch_name(name: str) -> tuple[str, str] | None:
+    """Return (base, wanted) of a recycled release's staging, None for another name."""
+    base, _, wanted = name.partition("-")
+    return (base, wanted) if is_commit(base) and is_commit(wanted) else None

@@ -1,0 +1,65 @@
+"""`published.json`: what stands at a target, since when, by which delivery. For people, monitors and the next run."""
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The file's content. Times are seconds since the epoch; `since` says the flip's time for people.
+
+    `pushed_at` is the latest of all deliveries that the remote confirmed so far, in GitHub's clock; `asked_at` is when
+    the remote was last asked, in ours.
+    """
+
+    repository: str
+    ref: str
+    commit: str
+    previous_commit: str | None
+    published_at: float
+    asked_at: float
+    pushed_at: int | None = None
+    delivery: str = ""
+    files_written: int = 0
+    files_removed: int = 0
+    bytes_fetched: int = 0
+
+    def to_json(self) -> bytes:
+        """Return the file's bytes."""
+        since = datetime.fromtimestamp(self.published_at, UTC).isoformat(timespec="milliseconds")
+        return json.dumps({"since": since.replace("+00:00", "Z"), **asdict(self)}, indent=2).encode() + b"\n"
+
+
+def read_record(path: str) -> Record | None:
+    """Return the record at `path`; None where there is none, or none that can be read: then it is made anew.
+
+    Raises OSError for what the mount says, but for a missing file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        content = os.read(descriptor, 65_536)
+    finally:
+        os.close(descriptor)
+    return _parse(content)
+
+
+def _parse(content: bytes) -> Record | None:
+    try:
+        fields = json.loads(content)
+        record = Record(**{name: value for name, value in fields.items() if name != "since"})
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    texts = (record.repository, record.ref, record.commit, record.delivery)
+    numbers = (record.published_at, record.asked_at, record.pushed_at or 0)
+    is_sound = (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(number, int | float) for number in numbers)
+        and re.fullmatch(r"[0-9a-f]{40}", record.commit)
+    )
+    return record if is_sound else None

@@ -1,0 +1,192 @@
+"""Every way in which a delivery can fail, as one tree.
+
+    Git2EfsError
+    ├── Rejected                 the request itself is refused; nothing was touched
+    │   ├── Malformed            400
+    │   ├── SignatureInvalid     401
+    │   ├── RepositoryUnknown    404
+    │   ├── BodyTooLarge         413
+    │   └── MediaTypeUnsupported 415
+    ├── Transient                503, passes by itself: try again
+    │   ├── ParametersUnavailable
+    │   ├── RemoteUnavailable
+    │   ├── CommitNotThere
+    │   ├── LockTimeout
+    │   ├── MountUnavailable
+    │   └── MirrorDamaged
+    └── Stalled                  500, needs a person
+        ├── ConfigurationInvalid
+        ├── SecretUnusable
+        ├── RemoteRefused
+        ├── RemoteUnsupported
+        ├── PackInvalid
+        ├── PackTooLarge
+        ├── TreeUnsafe
+        ├── TargetOccupied
+        ├── MountFull
+        └── Unexpected
+
+A leaf's `reason` is stable: it is a metric's dimension and stands in the answer. The message is for the log: it may
+name repositories, refs and paths of a tree, and never a secret, a body or a signature.
+"""
+
+from typing import ClassVar
+
+
+class Git2EfsError(Exception):
+    """The root: `reason` (a dimension, snake case), `status` (HTTP) and whether the failure passes by itself."""
+
+    reason: ClassVar[str] = "unexpected"
+    status: ClassVar[int] = 500
+    is_transient: ClassVar[bool] = False
+
+
+class Rejected(Git2EfsError):
+    """The request is refused before anything was read from or written to the mount."""
+
+    reason = "rejected"
+    status = 400
+
+
+class Malformed(Rejected):
+    """The event, a header or the payload is not what API Gateway and GitHub send."""
+
+    reason = "malformed"
+
+
+class SignatureInvalid(Rejected):
+    """The signature is missing, not understood, or not made with the secret over these bytes."""
+
+    reason = "signature_invalid"
+    status = 401
+
+
+class RepositoryUnknown(Rejected):
+    """No parameter names the repository; the answer says no more than that."""
+
+    reason = "repository_unknown"
+    status = 404
+
+
+class BodyTooLarge(Rejected):
+    """The body is over the bound, and was not looked at."""
+
+    reason = "body_too_large"
+    status = 413
+
+
+class MediaTypeUnsupported(Rejected):
+    """The Content-Type is neither application/json nor application/x-www-form-urlencoded."""
+
+    reason = "media_type_unsupported"
+    status = 415
+
+
+class Transient(Git2EfsError):
+    """Passes by itself: the next delivery, redelivery or schedule does the work."""
+
+    reason = "transient"
+    status = 503
+    is_transient = True
+
+
+class ParametersUnavailable(Transient):
+    """Parameter Store did not answer (throttled, unreachable)."""
+
+    reason = "parameters_unavailable"
+
+
+class RemoteUnavailable(Transient):
+    """The remote did not answer in time, answered 429 or 5xx, or broke off."""
+
+    reason = "remote_unavailable"
+
+
+class CommitNotThere(Transient):
+    """The remote does not know the pushed commit yet, by its ref or by its id."""
+
+    reason = "commit_not_there"
+
+
+class LockTimeout(Transient):
+    """Another run held the repository's lock until the deadline."""
+
+    reason = "lock_timeout"
+
+
+class MountUnavailable(Transient):
+    """A file operation on the mount failed in a way that passes (EIO, ESTALE, ETIMEDOUT, ...)."""
+
+    reason = "mount_unavailable"
+
+
+class MirrorDamaged(Transient):
+    """An object that the mirror should hold is missing or broken; the mirror is set aside and fetched afresh."""
+
+    reason = "mirror_damaged"
+
+
+class Stalled(Git2EfsError):
+    """Needs a person: trying again changes nothing until something is mended."""
+
+    reason = "stalled"
+
+
+class ConfigurationInvalid(Stalled):
+    """The environment or a repository's parameter is wrong; the message lists every problem."""
+
+    reason = "configuration_invalid"
+
+
+class SecretUnusable(Stalled):
+    """The webhook secret (or a token) is missing or empty: nothing can be verified with it."""
+
+    reason = "secret_unusable"
+
+
+class RemoteRefused(Stalled):
+    """The remote answered 401, 403 or 404: no such repository, or the credentials do not open it."""
+
+    reason = "remote_refused"
+
+
+class RemoteUnsupported(Stalled):
+    """The remote does not speak what a fetch needs (smart HTTP, sha1 objects)."""
+
+    reason = "remote_unsupported"
+
+
+class PackInvalid(Stalled):
+    """What the remote sent is not a pack whose objects are what their ids say."""
+
+    reason = "pack_invalid"
+
+
+class PackTooLarge(Stalled):
+    """The fetch is over the bound `max_pack_bytes`."""
+
+    reason = "pack_too_large"
+
+
+class TreeUnsafe(Stalled):
+    """The commit's tree holds a path or a link that must not be written; nothing of it was."""
+
+    reason = "tree_unsafe"
+
+
+class TargetOccupied(Stalled):
+    """Something at the target's path is not ours, or belongs to another repository or ref."""
+
+    reason = "target_occupied"
+
+
+class MountFull(Stalled):
+    """The mount has no room or quota left (ENOSPC, EDQUOT), or is read-only (EROFS, EACCES, EPERM)."""
+
+    reason = "mount_full"
+
+
+class Unexpected(Stalled):
+    """A defect: the exception's type is in the log, its text is not."""
+
+    reason = "unexpected"

@@ -1,0 +1,165 @@
+"""Git's wire protocol version 2, the part that a fetch of one ref needs. Pure: bytes in, values out.
+
+Both requests are one stateless POST to `git-upload-pack`. No capability is sent that an old server could refuse, so
+the advertisement (`info/refs`, a whole round trip) is not needed: `ls-refs` and `fetch` are in every v2 server.
+Source: git's Documentation/gitprotocol-v2.txt and gitprotocol-pack.txt.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from handler.errors import CommitNotThere, Git2EfsError, RemoteUnavailable, RemoteUnsupported
+from handler.model import Tip
+
+FLUSH, DELIMITER, RESPONSE_END = b"0000", b"0001", b"0002"
+WHOLE_HISTORY = 0x7FFFFFFF
+"""The depth that git itself sends for `--unshallow`."""
+
+_COMMIT = re.compile(rb"[0-9a-f]{40}")
+_MAX_PACKET = 65_520
+_PACK, _PROGRESS, _FATAL = 1, 2, 3
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRefs:
+    """What `ls-refs` answered: tips by full ref name, and the ref that HEAD names (None where it was not asked)."""
+
+    tips: dict[str, Tip]
+    head: str | None = None
+
+
+@dataclass(slots=True)
+class ShallowChanges:
+    """Commits whose parents the remote left out, and those whose parents it now sent."""
+
+    shallow: set[bytes] = field(default_factory=set)
+    unshallow: set[bytes] = field(default_factory=set)
+
+
+def packet(line: bytes) -> bytes:
+    """Return `line` as one pkt-line."""
+    return b"%04x%s" % (len(line) + 4, line)
+
+
+def ls_refs_request(refs: list[str], *, with_head: bool) -> bytes:
+    """Return the body that asks for `refs` (full names) alone, peeled, and for HEAD's target if `with_head`."""
+    lines = [packet(b"command=ls-refs\n"), DELIMITER, packet(b"peel\n"), packet(b"symrefs\n")]
+    lines += [packet(b"ref-prefix %s\n" % name.encode()) for name in (["HEAD"] if with_head else []) + refs]
+    return b"".join(lines) + FLUSH
+
+
+def fetch_request(want: str, have: str | None, depth: int, *, is_mirror_shallow: bool) -> bytes:
+    """Return the body that asks for `want` (an object id), given that the commit `have` is complete here.
+
+    With a depth, `have` is said to be shallow even where some of its history is here: claiming less than one has
+    is always safe, and without it a forced push would bring all the history that lies beyond the cut. Depth 0 is
+    the whole history; a mirror that was shallow until now is then completed.
+    """
+    lines = [packet(b"command=fetch\n"), DELIMITER, packet(b"thin-pack\n"), packet(b"ofs-delta\n")]
+    lines += [packet(b"no-progress\n"), packet(b"want %s\n" % want.encode())]
+    if have is not None and (depth or is_mirror_shallow):
+        lines.append(packet(b"shallow %s\n" % have.encode()))
+    if depth or is_mirror_shallow:
+        lines.append(packet(b"deepen %d\n" % (depth or WHOLE_HISTORY)))
+    if have is not None:
+        lines.append(packet(b"have %s\n" % have.encode()))
+    lines.append(packet(b"done\n"))
+    return b"".join(lines) + FLUSH
+
+
+def read_packets(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    """Yield each pkt-line's content; FLUSH and DELIMITER stand for themselves as markers. Ends at the flush.
+
+    `read(n)` returns exactly n bytes, or fewer at the end of the response. Raises RemoteUnavailable for a response
+    that breaks off and RemoteUnsupported for one that is no pkt-line stream.
+    """
+    while True:
+        header = read(4)
+        if len(header) < 4:
+            raise RemoteUnavailable("the remote's answer broke off")
+        try:
+            length = int(header, 16)
+        except ValueError:
+            raise RemoteUnsupported("the remote's answer is not git's protocol") from None
+        if header in (FLUSH, RESPONSE_END):
+            return
+        if header == DELIMITER:
+            yield DELIMITER
+            continue
+        if not 4 <= length <= _MAX_PACKET:
+            raise RemoteUnsupported("the remote's answer is not git's protocol")
+        content = read(length - 4)
+        if len(content) < length - 4:
+            raise RemoteUnavailable("the remote's answer broke off")
+        if content.startswith(b"ERR "):
+            raise _remote_error(content[4:])
+        yield content
+
+
+def read_refs(packets: Iterator[bytes]) -> RemoteRefs:
+    """Return what `ls-refs` answered. Lines are `<id> <ref>[ symref-target:<ref>][ peeled:<id>]`."""
+    tips: dict[str, Tip] = {}
+    head: str | None = None
+    for line in packets:
+        parts = line.rstrip(b"\n").split(b" ")
+        if len(parts) < 2 or not _COMMIT.fullmatch(parts[0]):
+            raise RemoteUnsupported("the remote's refs are not sha1 ids")
+        attributes = dict(part.split(b":", 1) for part in parts[2:] if b":" in part)
+        peeled = attributes.get(b"peeled", parts[0])
+        if not _COMMIT.fullmatch(peeled):
+            raise RemoteUnsupported("the remote's refs are not sha1 ids")
+        name = parts[1].decode("utf-8", "surrogateescape")
+        if name == "HEAD":
+            target = attributes.get(b"symref-target")
+            head = target.decode("utf-8", "surrogateescape") if target else None
+        else:
+            tips[name] = Tip(name, parts[0].decode(), peeled.decode())
+    return RemoteRefs(tips, head)
+
+
+def read_fetch(packets: Iterator[bytes], write: Callable[[bytes], object]) -> ShallowChanges:
+    """Hand the pack's bytes to `write` as they come, and return the shallow changes that stood before them."""
+    changes = ShallowChanges()
+    for header in packets:
+        section = header.rstrip(b"\n")
+        if section == b"packfile":
+            _read_sideband(packets, write)
+            return changes
+        if section == b"shallow-info":
+            _read_shallow(packets, changes)
+        else:
+            raise RemoteUnsupported(f"the remote's answer has an unknown section {section[:40]!r}")
+    raise RemoteUnavailable("the remote's answer holds no pack")
+
+
+def _read_shallow(packets: Iterator[bytes], changes: ShallowChanges) -> None:
+    for line in packets:
+        if line == DELIMITER:
+            return
+        kind, _, commit = line.rstrip(b"\n").partition(b" ")
+        if kind not in (b"shallow", b"unshallow") or not _COMMIT.fullmatch(commit):
+            raise RemoteUnsupported("the remote's shallow section is not git's protocol")
+        (changes.shallow if kind == b"shallow" else changes.unshallow).add(commit)
+
+
+def _read_sideband(packets: Iterator[bytes], write: Callable[[bytes], object]) -> None:
+    for line in packets:
+        channel = line[0] if line else 0
+        if channel == _PACK:
+            write(line[1:])
+        elif channel == _FATAL:
+            raise _remote_error(line[1:])
+        elif channel != _PROGRESS:
+            raise RemoteUnsupported("the remote's answer has an unknown side band")
+
+
+def _remote_error(text: bytes) -> Git2EfsError:
+    """Turn an `ERR` line into one of ours; git's wording for an unknown id is the only one that is told apart."""
+    if b"not our ref" in text:
+        return CommitNotThere("the remote does not know the wanted commit")
+    if b"expected to get" in text or b"protocol error" in text:
+        return RemoteUnsupported("the remote does not speak git's protocol version 2")
+    if b"object format" in text or b"object-format" in text:
+        return RemoteUnsupported("the remote's objects are not sha1")
+    return RemoteUnavailable(f"the remote answered: {text[:200].decode('utf-8', 'replace').strip()}")

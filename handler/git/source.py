@@ -1,0 +1,142 @@
+"""What a ref is to be published as, with its objects in the mirror: the remote's word, and the payload's hint.
+
+The payload is a hint, the remote's ref is the truth. One case is different: GitHub's replicas can lag behind GitHub's
+own webhook, and then the ref still names the old commit, though the push is newer than every one confirmed so far.
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from handler.errors import CommitNotThere
+from handler.git.mirror import Mirror, Received
+from handler.git.remote import Remote
+from handler.model import NO_COMMIT, PushEvent, Tip
+
+_LAG_PAUSE_SECONDS = 0.5
+_TRIES_BY_ID = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is published of the ref, and the latest `pushed_at` of all deliveries that were confirmed."""
+
+    commit: str | None
+    pushed_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The commit to publish (None: the remote has no such ref), when the remote was asked, and what came.
+
+    `is_confirmed` is False where a signed payload was trusted over a ref that lags.
+    """
+
+    commit: str | None
+    asked_at: float
+    bytes_fetched: int
+    is_confirmed: bool = True
+
+
+@dataclass(slots=True)
+class Source:
+    """A remote, and the mirror that its objects go to."""
+
+    remote: Remote
+    mirror: Mirror
+    depth: int
+    max_pack_bytes: int
+    lag_seconds: float
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+    bytes_fetched: int = 0
+
+    def settle(self, ref: str, push: PushEvent | None, known: Known) -> Settled:
+        """Return what `ref` is to be published as; its commit's objects are in the mirror.
+
+        Raises CommitNotThere, RemoteUnavailable, RemoteRefused, RemoteUnsupported, PackInvalid, PackTooLarge,
+        MirrorDamaged, TreeUnsafe (the ref names no commit), OSError.
+        """
+        asked_at = self.clock()
+        expected = push.after if push is not None and push.after not in self.mirror else None
+        tip, received = self._ask(ref, expected, known.commit)
+        deadline = asked_at + self.lag_seconds
+        is_confirmed = True
+        while push is not None and _may_lag(tip, push, known):
+            if self.clock() >= deadline:
+                is_confirmed = False
+                break
+            self.sleep(_LAG_PAUSE_SECONDS)
+            tip = self.remote.refs([ref]).tips.get(ref)
+        if not is_confirmed and push is not None:
+            wanted = push.after
+        elif tip is not None:
+            wanted = tip.object_id
+        else:
+            self._drop(received)
+            return Settled(None, asked_at, self.bytes_fetched)
+        if wanted == expected and received is not None:
+            self._ingest(received)
+        else:
+            self._drop(received)
+            self._fetch(wanted, known.commit)
+        return Settled(self.mirror.peel(wanted), asked_at, self.bytes_fetched, is_confirmed)
+
+    def _ask(self, ref: str, expected: str | None, have: str | None) -> tuple[Tip | None, Received | None]:
+        """Ask for the ref and, side by side, for the expected commit by its id: two requests, one round trip."""
+        if expected is None:
+            return self.remote.refs([ref]).tips.get(ref), None
+        with ThreadPoolExecutor(1, thread_name_prefix="ls-refs") as pool:
+            asked = pool.submit(self.remote.refs, [ref])
+            try:
+                received = self._download(expected, have)
+            except CommitNotThere:
+                received = None
+            try:
+                return asked.result().tips.get(ref), received
+            except BaseException:
+                self._drop(received)
+                raise
+
+    def _fetch(self, wanted: str, have: str | None) -> None:
+        """Bring `wanted` into the mirror. Raises CommitNotThere after a few tries: a replica may lag here too."""
+        for number in range(1, _TRIES_BY_ID + 1):
+            if wanted in self.mirror:
+                return
+            try:
+                self._ingest(self._download(wanted, have))
+            except CommitNotThere:
+                if number == _TRIES_BY_ID:
+                    raise
+                self.sleep(_LAG_PAUSE_SECONDS)
+
+    def _download(self, wanted: str, have: str | None) -> Received:
+        is_shallow = self.depth == 0 and self.mirror.is_shallow
+        # A commit that the mirror lost must not be claimed: the remote would leave out what builds on it.
+        claimed = have if have is not None and have in self.mirror else None
+        received = self.mirror.download(
+            self.max_pack_bytes,
+            lambda sink: self.remote.fetch(wanted, claimed, self.depth, is_mirror_shallow=is_shallow, sink=sink),
+        )
+        self.bytes_fetched += received.spool.size
+        return received
+
+    def _ingest(self, received: Received) -> None:
+        self.mirror.ingest(received)
+
+    def _drop(self, received: Received | None) -> None:
+        if received is not None:
+            self.mirror.drop(received)
+
+
+def _may_lag(tip: Tip | None, push: PushEvent, known: Known) -> bool:
+    """Whether the ref may be older than the push: it names what was there before, and the push is the newest known.
+
+    The same payload redelivered after a forced push back is not newer by `pushed_at`, and so changes nothing.
+    """
+    named = tip.object_id if tip is not None else NO_COMMIT
+    if named == push.after or push.pushed_at is None:
+        return False
+    names_the_past = named in (known.commit, push.before) or (tip is not None and tip.commit == known.commit)
+    return names_the_past and (known.pushed_at is None or push.pushed_at > known.pushed_at)

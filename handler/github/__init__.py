@@ -1,0 +1,1 @@
+"""What GitHub says: signatures, deliveries and payloads. Pure."""

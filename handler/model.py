@@ -1,0 +1,171 @@
+"""The values that travel through the house. All frozen; no I/O, no clock.
+
+Commits are 40 lower-case hex digits as text; refs are full names (`refs/heads/main`); times are seconds since the
+epoch, UTC.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+NO_COMMIT = "0" * 40
+"""What GitHub writes for `before` of a created and `after` of a deleted ref."""
+
+
+class OutcomeKind(StrEnum):
+    """How a delivery ended; a metric's dimension, and `outcome` in the answer."""
+
+    PUBLISHED = "published"
+    UNCHANGED = "unchanged"
+    IGNORED = "ignored"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One verified webhook request: what its headers say, and the bytes that were signed."""
+
+    id: str
+    event: str
+    media_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PushEvent:
+    """What a push payload claims. A hint: the remote's ref is the truth.
+
+    `pushed_at` is GitHub's clock in whole seconds, None where the payload has none; `committed_at` is the head
+    commit's own time.
+    """
+
+    repository: str
+    ref: str
+    before: str
+    after: str
+    is_deleted: bool = False
+    pushed_at: int | None = None
+    committed_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRule:
+    """One entry of a repository's `publish`: this ref goes to that path.
+
+    `ref` None is the remote's default branch. `path` is relative to the mount; None is `<owner>/<name>/<branch>`.
+    """
+
+    ref: str | None = None
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository's parameter, validated."""
+
+    full_name: str
+    url: str
+    publish: tuple[PublishRule, ...] = (PublishRule(),)
+    keep_releases: int = 3
+    grace_seconds: int = 300
+    depth: int = 1
+    credentials: str | None = None
+    allow_external_links: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A ref published to a path (relative to the mount)."""
+
+    ref: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """What a ref names on the remote: `object_id` itself, and `commit`, the same after peeling annotated tags."""
+
+    ref: str
+    object_id: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What an outcome cost; files are regular files and links."""
+
+    files_written: int = 0
+    files_removed: int = 0
+    bytes_written: int = 0
+    bytes_fetched: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """Where the time went, in milliseconds."""
+
+    fetch_ms: float = 0.0
+    checkout_ms: float = 0.0
+    publish_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one target of one delivery ended.
+
+    `push_to_visible_seconds` runs from GitHub's `pushed_at` (else the head commit's time) to the flip, None where
+    nothing was flipped or the push's time is unknown. `last_success_age_seconds` is how old the confirmed state is
+    that consumers read, 0 after a success, None where nothing was ever published. `detail` and `notes` are for the
+    log alone.
+    """
+
+    kind: OutcomeKind
+    reason: str
+    status: int = 200
+    repository: str | None = None
+    ref: str | None = None
+    path: str | None = None
+    commit: str | None = None
+    previous_commit: str | None = None
+    counts: Counts = field(default_factory=Counts)
+    durations: Durations = field(default_factory=Durations)
+    push_to_visible_seconds: float | None = None
+    last_success_age_seconds: float | None = None
+    detail: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FileWrite:
+    """A regular file to write. `path` is relative to the tree, in bytes as git has it; `blob` is a hex id."""
+
+    path: bytes
+    blob: bytes
+    is_executable: bool
+    is_replacing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinkWrite:
+    """A symbolic link to make; `target` is checked."""
+
+    path: bytes
+    target: bytes
+    is_replacing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TreePlan:
+    """What brings a directory from one tree to another, in the order of the fields.
+
+    Each step may be done again: a plan that was broken off anywhere is finished by applying it anew.
+    `removed_directories` come deepest first, `made_directories` parents first. `submodules` are made as empty
+    directories, and listed here so that the log can say so.
+    """
+
+    removed_files: tuple[bytes, ...] = ()
+    removed_directories: tuple[bytes, ...] = ()
+    made_directories: tuple[bytes, ...] = ()
+    files: tuple[FileWrite, ...] = ()
+    links: tuple[LinkWrite, ...] = ()
+    submodules: tuple[bytes, ...] = ()

@@ -1,0 +1,82 @@
+"""Which names are good: repositories, refs and paths on the mount. Pure: no I/O, no clock.
+
+Each `*_problem` returns None for a good name, else the end of a sentence ("has an empty part"), so that a
+payload's field, a parameter's field and an answer can put their own beginning before it.
+"""
+
+import re
+
+RESERVED_PARTS = frozenset({"mirror.git", "releases", "staging", "current", "published.json"})
+"""What a target and a repository's directory hold themselves; no part of a target's path may be called so."""
+
+MAX_REF_BYTES = 512
+MAX_PART_BYTES = 255
+"""EFS (as every Linux file system) ends a name here."""
+MAX_PATH_BYTES = 1024
+
+_FULL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
+# Control characters, space and what git's revision syntax needs; see git-check-ref-format(1), rules 4, 5 and
+# 10.
+_NOT_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]")
+_NOT_IN_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
+
+
+def is_full_name(text: str) -> bool:
+    """Whether `text` is `<owner>/<name>` in the characters that GitHub allows, with no `.` or `..` part."""
+    return _FULL_NAME.fullmatch(text) is not None and not {".", ".."} & set(text.split("/"))
+
+
+def ref_problem(ref: str) -> str | None:
+    """What is wrong with `ref` as a ref's full name, by the rules of git-check-ref-format(1)."""
+    size = _utf8_size(ref)
+    parts = ref.split("/")
+    if size is None or size > MAX_REF_BYTES:
+        return f"is not UTF-8 of at most {MAX_REF_BYTES} bytes"
+    if parts[0] != "refs" or len(parts) < 2:
+        return "does not start with refs/"
+    if not all(parts):
+        return "has an empty part"
+    if any(part.startswith(".") or part.endswith(".lock") for part in parts):
+        return "has a part that starts with a dot or ends with .lock"
+    if ".." in ref or "@{" in ref or ref.endswith(".") or _NOT_IN_REF.search(ref):
+        return "holds characters that git does not allow in a ref"
+    return None
+
+
+def path_problem(path: str) -> str | None:
+    """What is wrong with `path` as a target's path, relative to the mount."""
+    size = _utf8_size(path)
+    if size is None or size > MAX_PATH_BYTES:
+        return f"is not UTF-8 of at most {MAX_PATH_BYTES} bytes"
+    if _NOT_IN_PATH.search(path):
+        return "holds a control character or a backslash"
+    for part in path.split("/"):
+        if not part:
+            return "has an empty part, or a slash at an end"
+        if part.startswith("."):
+            return "has a part that starts with a dot"
+        if part in RESERVED_PARTS:
+            return f"has the part {part}, a name that targets use themselves"
+        if len(part.encode()) > MAX_PART_BYTES:
+            return f"has a part of more than {MAX_PART_BYTES} bytes"
+    return None
+
+
+def default_path(full_name: str, ref: str) -> str:
+    """Where `ref` goes when its rule names no path: `<owner>/<name>/<branch>`.
+
+    A tag goes to `<owner>/<name>/tags/<tag>`. A pattern's `*` is kept: it stands for the same on both sides.
+    """
+    return f"{full_name}/{branch_of(ref)}"
+
+
+def branch_of(ref: str) -> str:
+    """The short name of a ref: without `refs/heads/`; of what is no branch, without `refs/`."""
+    return ref.removeprefix("refs/heads/") if ref.startswith("refs/heads/") else ref.removeprefix("refs/")
+
+
+def _utf8_size(text: str) -> int | None:
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can spell and UTF-8 cannot
+        return None

@@ -1,0 +1,52 @@
+"""Outcomes of failures, and how outcomes become one answer. Pure: the one place where exceptions become results."""
+
+import traceback
+from collections.abc import Sequence
+
+from handler.errors import Git2EfsError, Rejected, Unexpected
+from handler.model import Outcome, OutcomeKind
+
+
+def outcome_of(error: Git2EfsError) -> Outcome:
+    """Return the outcome that a failure is."""
+    kind = OutcomeKind.REJECTED if isinstance(error, Rejected) else OutcomeKind.FAILED
+    return Outcome(kind, error.reason, error.status, detail=str(error))
+
+
+def unexpected(error: Exception) -> Unexpected:
+    """Return the failure that a defect is: the exception's kind and where it was raised, without its text.
+
+    The text of somebody else's exception may hold anything, a URL or a payload's piece among it.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    places = " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames))
+    return Unexpected(f"{type(error).__name__} at {places}")
+
+
+def answer_of(outcomes: Sequence[Outcome], duration_ms: float) -> tuple[int, dict[str, object]]:
+    """Return the HTTP status and the content that tell these outcomes.
+
+    One outcome is told flat. Of several, the worst is told so and all of them stand in `targets`: the delivery is a
+    success only where every target is.
+    """
+    worst = max(outcomes, key=lambda each: (each.status, each.kind is OutcomeKind.PUBLISHED))
+    content = _content(worst)
+    if len(outcomes) > 1:
+        content["targets"] = [{"path": each.path, **_content(each)} for each in outcomes]
+    content["duration_ms"] = round(duration_ms, 1)
+    return worst.status, content
+
+
+def _content(outcome: Outcome) -> dict[str, object]:
+    content: dict[str, object] = {"outcome": str(outcome.kind), "reason": outcome.reason}
+    if outcome.repository is None:
+        return content
+    return content | {
+        "repository": outcome.repository,
+        "ref": outcome.ref,
+        "commit": outcome.commit,
+        "previous_commit": outcome.previous_commit,
+        "files_written": outcome.counts.files_written,
+        "files_removed": outcome.counts.files_removed,
+        "bytes_fetched": outcome.counts.bytes_fetched,
+    }

@@ -1,0 +1,233 @@
+"""The one operation: make a target's `current` equal to the tip of its ref.
+
+lock → fetch → plan → check out → flip → record → prune. Idempotent: a push, a redelivery and a timer all only say
+"look now"; there is no first time, and whoever comes late finds the work done.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from handler.efs.layout import RepositoryPaths
+from handler.efs.lock import locked
+from handler.efs.record import Record
+from handler.efs.releases import CheckedOut, Found, TargetDirectory
+from handler.errors import MirrorDamaged, TargetOccupied
+from handler.git.mirror import BLOB, TREE, Mirror
+from handler.git.open_mirrors import OpenMirrors, discard_mirror
+from handler.git.plan import plan_change
+from handler.git.remote import Remote
+from handler.git.source import Known, Settled, Source
+from handler.model import Counts, Durations, Outcome, OutcomeKind, PushEvent, Repository, Target, TreePlan
+from handler.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What says "look now": the verified push, the id of its delivery, and when that came (seconds, our clock)."""
+
+    push: PushEvent
+    delivery: str
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """Reconciles targets on one mount. Safe for threads."""
+
+    settings: Settings
+    mirrors: OpenMirrors
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+
+    def reconcile(self, repository: Repository, target: Target, remote: Remote, request: Request) -> Outcome:
+        """Bring the target to what the remote says. Raises Git2EfsError, and OSError for what the mount says."""
+        paths = RepositoryPaths.of(self.settings.mount, repository.full_name)
+        with locked(paths.lock, self.settings.lock_seconds):
+            try:
+                return self._run(repository, target, remote, request, paths.mirror)
+            except MirrorDamaged:
+                # What is published stays; only the objects are fetched anew, and the tree is written whole.
+                discard_mirror(paths.mirror)
+                return self._run(repository, target, remote, request, paths.mirror)
+
+    def directory(self, target: Target) -> TargetDirectory:
+        """Return the target's directory on the mount."""
+        return TargetDirectory(f"{self.settings.mount}/{target.path}", self.clock)
+
+    def _run(
+        self, repository: Repository, target: Target, remote: Remote, request: Request, mirror_path: str
+    ) -> Outcome:
+        directory = self.directory(target)
+        found = directory.find()
+        if found.record is not None and found.record.repository != repository.full_name:
+            raise TargetOccupied(f"{target.path} is published from {found.record.repository}")
+        about = Outcome(
+            OutcomeKind.UNCHANGED,
+            "already_published",
+            repository=repository.full_name,
+            ref=target.ref,
+            path=target.path,
+            commit=found.commit,
+            previous_commit=found.commit,
+            last_success_age_seconds=0.0,
+        )
+        if _is_settled_since(found, target, request):
+            return about
+        with self.mirrors.lent(mirror_path) as mirror:
+            run = _Run(self, repository, target, request, directory, found, mirror, about)
+            return run.publish(remote)
+
+
+def _is_settled_since(found: Found, target: Target, request: Request) -> bool:
+    """Whether another run asked the remote after this delivery came, for a push no older: then all is said.
+
+    Such is the lot of most who waited for the lock in a burst.
+    """
+    record = found.record
+    if record is None or record.commit != found.commit or record.ref != target.ref:
+        return False
+    is_newer_than_all = request.push.pushed_at is not None and request.push.pushed_at > (record.pushed_at or 0)
+    return record.asked_at >= request.received_at and not is_newer_than_all
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One target under the lock, with its mirror open."""
+
+    reconciler: Reconciler
+    repository: Repository
+    target: Target
+    request: Request
+    directory: TargetDirectory
+    found: Found
+    mirror: Mirror
+    about: Outcome
+
+    def publish(self, remote: Remote) -> Outcome:
+        started = time.perf_counter()
+        settled = self._settle(remote)
+        about = replace(
+            self.about,
+            counts=Counts(bytes_fetched=settled.bytes_fetched),
+            durations=Durations(fetch_ms=_milliseconds_since(started)),
+        )
+        if settled.commit is None:
+            return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone")
+        if settled.commit == self.found.commit:
+            self._confirm(settled)
+            return about
+        return self._replace(settled.commit, settled, about)
+
+    def _settle(self, remote: Remote) -> Settled:
+        settings = self.reconciler.settings
+        source = Source(
+            remote,
+            self.mirror,
+            self.repository.depth,
+            settings.max_pack_bytes,
+            settings.lag_seconds,
+            self.reconciler.clock,
+            self.reconciler.sleep,
+        )
+        record = self.found.record
+        # The record of another ref at this path says nothing about when this one was pushed.
+        pushed_at = record.pushed_at if record is not None and record.ref == self.target.ref else None
+        return source.settle(self.target.ref, self.request.push, Known(self.found.commit, pushed_at))
+
+    def _replace(self, wanted: str, settled: Settled, about: Outcome) -> Outcome:
+        """Put the commit's tree in the place of what is published."""
+        started = time.perf_counter()
+        read_blob = partial(self.mirror.read, kind=BLOB)
+        done = self.directory.make_tree(
+            wanted,
+            self.found.commit,
+            self.repository.grace_seconds,
+            self._plan,
+            read_blob,
+            self.reconciler.settings.checkout_workers,
+        )
+        checkout_ms = _milliseconds_since(started)
+        started = time.perf_counter()
+        flipped_at = self.directory.flip(wanted, self.found.commit)
+        counts = replace(
+            about.counts,
+            files_written=done.written.files,
+            files_removed=done.removed,
+            bytes_written=done.written.bytes,
+        )
+        self.directory.write_record(self._record(wanted, settled, flipped_at, counts))
+        durations = replace(about.durations, checkout_ms=checkout_ms, publish_ms=_milliseconds_since(started))
+        self.directory.prune(wanted, done, self.repository.grace_seconds, self.repository.keep_releases)
+        return replace(
+            about,
+            kind=OutcomeKind.PUBLISHED,
+            reason=_reason(settled, self.request.push),
+            commit=wanted,
+            counts=counts,
+            durations=durations,
+            push_to_visible_seconds=_push_to_visible(self.request.push, wanted, flipped_at),
+            notes=_notes(done),
+        )
+
+    def _plan(self, base: str | None, wanted: str) -> TreePlan:
+        return plan_change(
+            partial(self.mirror.read, kind=TREE),
+            partial(self.mirror.read, kind=BLOB),
+            None if base is None else self.mirror.tree_of(base),
+            self.mirror.tree_of(wanted),
+            allow_external_links=self.repository.allow_external_links,
+        )
+
+    def _record(self, commit: str, settled: Settled, flipped_at: float, counts: Counts) -> Record:
+        return Record(
+            repository=self.repository.full_name,
+            ref=self.target.ref,
+            commit=commit,
+            previous_commit=self.found.commit,
+            published_at=flipped_at,
+            asked_at=settled.asked_at,
+            pushed_at=self._latest_pushed_at(),
+            delivery=self.request.delivery,
+            files_written=counts.files_written,
+            files_removed=counts.files_removed,
+            bytes_fetched=counts.bytes_fetched,
+        )
+
+    def _confirm(self, settled: Settled) -> None:
+        """Bring the record up to date where it matters: it is missing after a kill, or the push is newer than it."""
+        record, commit = self.found.record, self.found.commit
+        assert commit is not None
+        if record is None or record.commit != commit or record.ref != self.target.ref:
+            fresh = self._record(commit, settled, self.reconciler.clock(), Counts())
+            self.directory.write_record(replace(fresh, previous_commit=record.commit if record else None))
+        elif self._latest_pushed_at() != record.pushed_at:
+            self.directory.write_record(replace(record, asked_at=settled.asked_at, pushed_at=self._latest_pushed_at()))
+
+    def _latest_pushed_at(self) -> int | None:
+        record = self.found.record
+        before = record.pushed_at if record is not None and record.ref == self.target.ref else None
+        return max((at for at in (before, self.request.push.pushed_at) if at is not None), default=None)
+
+
+def _reason(settled: Settled, push: PushEvent) -> str:
+    if not settled.is_confirmed:
+        return "payload_trusted"
+    return "pushed" if settled.commit == push.after else "ref_moved_on"
+
+
+def _push_to_visible(push: PushEvent, commit: str, flipped_at: float) -> float | None:
+    """Seconds from the push to the flip; None where another commit than the pushed one was published."""
+    pushed_at = push.pushed_at if push.pushed_at is not None else push.committed_at
+    if pushed_at is None or commit != push.after:
+        return None
+    return max(0.0, flipped_at - pushed_at)
+
+
+def _notes(done: CheckedOut) -> tuple[str, ...]:
+    return tuple(f"{path!r} is a submodule: an empty directory" for path in done.submodules[:20])
+
+
+def _milliseconds_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000

@@ -1,0 +1,111 @@
+"""The process's settings: from a mapping of environment variables to one frozen value, every problem at once.
+
+A field `lock_seconds` is read from `GIT2EFS_LOCK_SECONDS`; template.yaml sets the same names, and a test compares
+the two.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+
+from handler.errors import ConfigurationInvalid
+
+ENVIRONMENT_PREFIX = "GIT2EFS_"
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the stack decides; what a repository decides is in its parameter."""
+
+    parameter_prefix: str
+    """Parameters live under it: `<prefix>/webhook-secret`, `<prefix>/repositories/<owner>/<name>`."""
+    mount: str
+    """Where the file system is mounted, absolute."""
+    allow_sha1: bool = False
+    """Accept X-Hub-Signature (sha1) where no sha256 header is there."""
+    max_body_bytes: int = 6 * MIB
+    """A larger body is refused before it is verified. Lambda itself ends at 6 MiB."""
+    secret_cache_seconds: int = 300
+    """How long a read secret is trusted without asking again."""
+    secret_overlap_seconds: int = 86_400
+    """How long a replaced secret still verifies."""
+    secret_refresh_seconds: int = 15
+    """At most one fresh read of the secret in this time, however many signatures do not match."""
+    repository_cache_seconds: int = 30
+    """How long a repository's parameter is trusted without asking again."""
+    connect_timeout_seconds: float = 3.0
+    read_timeout_seconds: float = 20.0
+    fetch_attempts: int = 3
+    """Tries of one request to the remote, where the failure is transient."""
+    lag_seconds: float = 4.0
+    """How long a ref that lags behind its webhook is asked again, before the signed payload is trusted."""
+    lock_seconds: float = 20.0
+    """How long a run waits for the repository's lock."""
+    max_pack_bytes: int = 4096 * MIB
+    """A fetch that brings more is broken off."""
+    checkout_workers: int = 16
+    """File operations in flight while a tree is checked out."""
+
+
+_BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "max_body_bytes": (1024, 25 * MIB),
+        "secret_cache_seconds": (1, 3600),
+        "secret_overlap_seconds": (0, 30 * 86_400),
+        "secret_refresh_seconds": (1, 3600),
+        "repository_cache_seconds": (0, 3600),
+        "connect_timeout_seconds": (0.1, 60),
+        "read_timeout_seconds": (0.1, 300),
+        "fetch_attempts": (1, 10),
+        "lag_seconds": (0, 60),
+        "lock_seconds": (0, 800),
+        "max_pack_bytes": (1024, 1024 * 1024 * MIB),
+        "checkout_workers": (1, 256),
+    }
+)
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Return the settings that `environment` holds.
+
+    Raises ConfigurationInvalid, naming every variable that is missing or wrong.
+    """
+    problems: list[str] = []
+    values: dict[str, str | int | float | bool] = {}
+    for field in fields(Settings):
+        name = ENVIRONMENT_PREFIX + field.name.upper()
+        text = environment.get(name, "").strip()
+        if not text:
+            if field.name in ("parameter_prefix", "mount"):
+                problems.append(f"{name} is not set")
+            continue
+        try:
+            values[field.name] = _parse(field.name, text)
+        except ValueError as error:
+            problems.append(f"{name} {error}")
+    if problems:
+        raise ConfigurationInvalid("; ".join(problems))
+    return Settings(**values)  # type: ignore[arg-type]
+
+
+def _parse(name: str, text: str) -> str | int | float | bool:
+    """Return the field's value; ValueError says what is wrong, without the value of a text field."""
+    if name in ("parameter_prefix", "mount"):
+        if not text.startswith("/") or text.endswith("/"):
+            raise ValueError("must start with a slash and not end with one")
+        return text
+    if name == "allow_sha1":
+        if text.lower() not in ("true", "false"):
+            raise ValueError("must be true or false")
+        return text.lower() == "true"
+    number: int | float
+    try:
+        number = float(text) if Settings.__annotations__[name] is float else int(text)
+    except ValueError:
+        raise ValueError(f"must be a number, not {text[:20]!r}") from None
+    low, high = _BOUNDS[name]
+    if not low <= number <= high:
+        raise ValueError(f"must be from {low:g} to {high:g}, not {number:g}")
+    return number
