@@ -6,8 +6,11 @@ payload's field, a parameter's field and an answer can put their own beginning b
 
 import re
 
-RESERVED_PARTS = frozenset({"mirror.git", "releases", "staging", "current", "published.json"})
-"""What a target and a repository's directory hold themselves; no part of a target's path may be called so."""
+MIRROR = "mirror.git"
+"""What a repository's directory holds beside its targets; no part of a target's path may be called so.
+
+`staging` or `releases` may: many branches are called so, and no target lies inside another one.
+"""
 
 MAX_REF_BYTES = 512
 MAX_PART_BYTES = 255
@@ -55,8 +58,8 @@ def path_problem(path: str) -> str | None:
             return "has an empty part, or a slash at an end"
         if part.startswith("."):
             return "has a part that starts with a dot"
-        if part in RESERVED_PARTS:
-            return f"has the part {part}, a name that targets use themselves"
+        if part == MIRROR:
+            return f"has the part {MIRROR}, a name that git2efs uses itself"
         if len(part.encode()) > MAX_PART_BYTES:
             return f"has a part of more than {MAX_PART_BYTES} bytes"
     return None

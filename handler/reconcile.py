@@ -139,6 +139,8 @@ class _Run:
     def _replace(self, wanted: str, settled: Settled, about: Outcome) -> Outcome:
         """Put the commit's tree in the place of what is published."""
         started = time.perf_counter()
+        if self.found.commit is None:
+            self.directory.refuse_nested(self.reconciler.settings.mount)
         read_blob = partial(self.mirror.read, kind=BLOB)
         done = self.directory.make_tree(
             wanted,

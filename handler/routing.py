@@ -37,10 +37,11 @@ def _path_for(full_name: str, rule: PublishRule, ref: str, default_branch_ref: s
     wanted = default_branch_ref if rule.ref is None else rule.ref
     if wanted is not None and wanted.endswith("/*"):
         prefix = wanted[:-1]
-        rest = ref.removeprefix(prefix)
-        if not ref.startswith(prefix) or not rest:
+        if not ref.startswith(prefix):
             return None
-        return f"{rule.path[:-1]}{rest}" if rule.path is not None else default_path(full_name, ref)
+        if rule.path is not None:
+            return rule.path[:-1] + ref.removeprefix(prefix)
+        return default_path(full_name, ref)
     if ref != wanted:
         return None
     return rule.path if rule.path is not None else default_path(full_name, ref)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 3
-ATTEMPTS = 3
+ATTEMPTS = 2
+"""So few because GitHub hears nothing after 10 seconds; what is cached goes on meanwhile."""
 
 MAX_HISTORY_PAGES = 10
 """Parameter Store keeps 100 versions, 50 a page; the rest is room for pages that are not full."""

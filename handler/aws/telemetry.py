@@ -3,6 +3,7 @@
 The metrics' names stand here alone; template.yaml's alarms name the same, and a test compares them.
 """
 
+import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,6 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from handler.model import Outcome, OutcomeKind
 
 NAMESPACE = "git2efs"
-SERVICE = "git2efs"
 
 DELIVERIES = "Deliveries"
 FAILED_OUTCOMES = "FailedOutcomes"
@@ -55,13 +55,14 @@ class Telemetry:
     """Writes to standard output. Safe for threads: no keys are kept between lines."""
 
     def __init__(self) -> None:
-        """Uses Powertools' environment variables for level and service where they are set."""
-        self._logger = Logger(service=SERVICE, stream=sys.stdout)
+        """The service is POWERTOOLS_SERVICE_NAME, which the template sets to the stack's name."""
+        self._service = os.environ.get("POWERTOOLS_SERVICE_NAME", "git2efs")
+        self._logger = Logger(service=self._service, stream=sys.stdout)
         self._lock = threading.Lock()
 
     def record(self, outcome: Outcome, *, delivery: str, event: str, request_id: str, duration_ms: float) -> None:
         """Tell one outcome: one log line, correlated by the delivery's id, and its metrics."""
-        fields = {name: value for name, value in asdict(outcome).items() if value not in (None, (), "")}
+        fields = {name: _rounded(value) for name, value in asdict(outcome).items() if value not in (None, (), "")}
         fields["outcome"] = str(fields.pop("kind"))
         with self._lock:
             write = _LEVELS.get(outcome.kind, Logger.info)
@@ -83,14 +84,13 @@ class Telemetry:
         with self._lock:
             self._logger.warning(sentence)
 
-    @staticmethod
-    def _count(outcome: Outcome) -> None:
-        deliveries = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
+    def _count(self, outcome: Outcome) -> None:
+        deliveries = EphemeralMetrics(namespace=NAMESPACE, service=self._service)
         deliveries.add_dimension("outcome", str(outcome.kind))
         deliveries.add_dimension("reason", outcome.reason)
         deliveries.add_metric(DELIVERIES, MetricUnit.Count, 1)
         deliveries.flush_metrics()
-        rest = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
+        rest = EphemeralMetrics(namespace=NAMESPACE, service=self._service)
         for name, unit, value in _measures(outcome):
             rest.add_metric(name, unit, value)
         rest.flush_metrics()
@@ -111,3 +111,10 @@ def _measures(outcome: Outcome) -> Iterator[tuple[str, MetricUnit, float]]:
     yield FILES_REMOVED, MetricUnit.Count, outcome.counts.files_removed
     yield BYTES_FETCHED, MetricUnit.Bytes, outcome.counts.bytes_fetched
     yield BYTES_WRITTEN, MetricUnit.Bytes, outcome.counts.bytes_written
+
+
+def _rounded(value: object) -> object:
+    """Cut floats, in a mapping too, to what is worth reading."""
+    if isinstance(value, dict):
+        return {name: _rounded(each) for name, each in value.items()}
+    return round(value, 3) if isinstance(value, float) else value

@@ -7,11 +7,11 @@ else put a link into it. Each step may be done again, so that a plan which was b
 import errno
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from handler.model import FileWrite, LinkWrite, TreePlan
 
@@ -21,7 +21,7 @@ Write = FileWrite | LinkWrite
 _CHUNK = 32
 """Files that one worker writes in one directory at a time; creates in one directory wait for each other on NFS."""
 _INLINE = 4
-"""So few writes are done without threads: starting them costs more than the waiting that they hide."""
+"""So few steps are done without threads: starting them costs more than the waiting that they hide."""
 
 _OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -45,16 +45,19 @@ def check_out(
     `_touch_ancestors`). Raises OSError and what `read_blob` raises; `root` is then unfinished, and to be finished
     or thrown away.
     """
+    writes: list[Write] = [*plan.files, *plan.links]
     with _Directories(root) as directories:
         for path in plan.removed_files:
             directories.remove(path, os.unlink)
         for path in plan.removed_directories:
             directories.remove(path, _rmdir)
-    _make_directories(root, plan.made_directories, workers)
-    writes: list[Write] = [*plan.files, *plan.links]
-    written = sum(_spread(lambda chunk: _write_chunk(root, chunk, read_blob), _chunks(writes), len(writes), workers))
-    if is_recycled:
-        _touch_ancestors(root, plan)
+        if len(plan.made_directories) + len(writes) <= _INLINE:
+            _make_directories(directories, plan.made_directories)
+            written = _write(directories, writes, read_blob)
+        else:
+            written = _in_parallel(root, plan.made_directories, writes, read_blob, workers)
+        if is_recycled:
+            _touch_ancestors(directories, plan)
     return Written(len(writes), written)
 
 
@@ -62,9 +65,10 @@ class _Directories:
     """Opens directories below a root, one name at a time and never through a link; keeps the last one's way open."""
 
     def __init__(self, root: str) -> None:
+        self.root = root
         self._open: list[tuple[bytes, int]] = [(b"", os.open(root, _OPEN_DIRECTORY))]
 
-    def __enter__(self) -> "_Directories":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -109,26 +113,40 @@ def _rmdir(name: bytes, *, dir_fd: int) -> None:
         remove_tree(name, dir_fd=dir_fd)
 
 
-def _make_directories(root: str, paths: Iterable[bytes], workers: int) -> None:
-    """Make directories, parents first; those of one level side by side."""
-    levels: defaultdict[int, list[bytes]] = defaultdict(list)
-    for path in paths:
-        levels[path.count(b"/")].append(path)
+def _in_parallel(
+    root: str, made: Sequence[bytes], writes: Sequence[Write], read_blob: Callable[[bytes], bytes], workers: int
+) -> int:
+    """Make the directories, level by level, and then all writes, with `workers` operations in flight."""
 
-    def make(chunk: list[bytes]) -> int:
+    def make(chunk: Sequence[bytes]) -> int:
         with _Directories(root) as directories:
-            for path in chunk:
-                descriptor, name = directories.parent(path)
-                with suppress(FileExistsError):
-                    os.mkdir(name, 0o755, dir_fd=descriptor)
-        return len(chunk)
+            _make_directories(directories, chunk)
+        return 0
 
-    for level in sorted(levels):
-        chunks = [levels[level][at : at + _CHUNK] for at in range(0, len(levels[level]), _CHUNK)]
-        _spread(make, iter(chunks), len(levels[level]), workers)
+    def write(chunk: Sequence[Write]) -> int:
+        with _Directories(root) as directories:
+            return _write(directories, chunk, read_blob)
+
+    levels: defaultdict[int, list[bytes]] = defaultdict(list)
+    for path in made:
+        levels[path.count(b"/")].append(path)
+    with ThreadPoolExecutor(workers, thread_name_prefix="checkout") as pool:
+        for level in sorted(levels):
+            _all(pool, make, (levels[level][at : at + _CHUNK] for at in range(0, len(levels[level]), _CHUNK)))
+        return _all(pool, write, _chunks(writes))
 
 
-def _chunks(writes: list[Write]) -> Iterator[list[Write]]:
+def _all(pool: ThreadPoolExecutor, work: Callable[[Sequence[T]], int], chunks: Iterable[Sequence[T]]) -> int:
+    """Do all chunks and add up what they return. The first failure ends it, and is raised."""
+    futures = [pool.submit(work, chunk) for chunk in chunks]
+    try:
+        return sum(future.result() for future in futures)
+    except BaseException:
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
+
+
+def _chunks(writes: Iterable[Write]) -> Iterator[Sequence[Write]]:
     """Cut the writes into chunks of one directory each, and take the directories in turn.
 
     Neighbouring chunks are of different directories, because an NFS client does the creates of one directory one
@@ -145,35 +163,29 @@ def _chunks(writes: list[Write]) -> Iterator[list[Write]]:
         queues = [queue for queue in queues if len(queue) > at]
 
 
-def _spread(work: Callable[[list[T]], int], chunks: Iterator[list[T]], total: int, workers: int) -> list[int]:
-    """Do all chunks, on several threads where it pays. The first failure ends it, and is raised."""
-    if total <= _INLINE or workers == 1:
-        return [work(chunk) for chunk in chunks]
-    with ThreadPoolExecutor(workers, thread_name_prefix="checkout") as pool:
-        futures = [pool.submit(work, chunk) for chunk in chunks]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+def _make_directories(directories: _Directories, paths: Iterable[bytes]) -> None:
+    for path in paths:
+        descriptor, name = directories.parent(path)
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o755, dir_fd=descriptor)
 
 
-def _write_chunk(root: str, chunk: list[Write], read_blob: Callable[[bytes], bytes]) -> int:
+def _write(directories: _Directories, writes: Iterable[Write], read_blob: Callable[[bytes], bytes]) -> int:
+    """Write files and links; returns the bytes."""
     written = 0
-    with _Directories(root) as directories:
-        for write in chunk:
-            content = write.target if isinstance(write, LinkWrite) else read_blob(write.blob)
-            descriptor, name = directories.parent(write.path)
-            if write.is_replacing:
-                # A new inode for changed content, so that a reader with the old file open keeps what it opened.
-                # Unlink and create is one round trip less than a temporary file and a rename; nobody looks here.
-                with suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=descriptor)
-            if isinstance(write, LinkWrite):
-                _make_link(name, content, descriptor)
-            else:
-                _write_file(name, content, 0o755 if write.is_executable else 0o644, descriptor)
-            written += len(content)
+    for write in writes:
+        content = write.target if isinstance(write, LinkWrite) else read_blob(write.blob)
+        descriptor, name = directories.parent(write.path)
+        if write.is_replacing:
+            # A new inode for changed content, so that a reader with the old file open keeps what it opened. Unlink
+            # and create is one round trip less than a temporary file and a rename, and nobody looks here.
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=descriptor)
+        if isinstance(write, LinkWrite):
+            _make_link(name, content, descriptor)
+        else:
+            _write_file(name, content, 0o755 if write.is_executable else 0o644, descriptor)
+        written += len(content)
     return written
 
 
@@ -197,7 +209,7 @@ def _write_file(name: bytes, content: bytes, mode: int, directory: int) -> None:
         os.close(file)
 
 
-def _touch_ancestors(root: str, plan: TreePlan) -> None:
+def _touch_ancestors(directories: _Directories, plan: TreePlan) -> None:
     """Give every directory above a change a new change attribute, the deepest first.
 
     A recycled release keeps its directories' file handles. An NFS client that remembers them from when it was current
@@ -208,13 +220,12 @@ def _touch_ancestors(root: str, plan: TreePlan) -> None:
     """
     changed = {path.rpartition(b"/")[0] for path in _changed_paths(plan)}
     ancestors = {directory[:at] for directory in changed for at in _ends(directory)}
-    with _Directories(root) as directories:
-        for path in sorted(ancestors, key=lambda each: each.count(b"/"), reverse=True):
-            with suppress(FileNotFoundError, NotADirectoryError):  # a directory that the plan removed
-                descriptor, name = directories.parent(path)
-                os.utime(name, dir_fd=descriptor, follow_symlinks=False)
+    for path in sorted(ancestors, key=lambda each: each.count(b"/"), reverse=True):
+        with suppress(FileNotFoundError, NotADirectoryError):  # a directory that the plan removed
+            descriptor, name = directories.parent(path)
+            os.utime(name, dir_fd=descriptor, follow_symlinks=False)
     if changed - {b""}:
-        os.utime(root)
+        os.utime(directories.root)
 
 
 def _changed_paths(plan: TreePlan) -> Iterator[bytes]:

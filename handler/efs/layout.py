@@ -17,6 +17,7 @@ from dataclasses import dataclass
 CURRENT, RELEASES, STAGING, RECORD = "current", "releases", "staging", "published.json"
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_STAGED = re.compile(r"(?:whole|link|record|trash)-[0-9a-f]{16}")
 _LINK = re.compile(r"releases/([0-9a-f]{40})")
 
 
@@ -61,6 +62,11 @@ def link_to(commit: str) -> str:
 def patch_name(base: str, wanted: str) -> str:
     """Name the staging of a recycled release: it holds `base`, `wanted`, or something on the way between the two."""
     return f"{base}-{wanted}"
+
+
+def is_staged(name: str) -> bool:
+    """Whether a name in staging is one that git2efs gives: what a killed run left, and may be swept."""
+    return bool(_STAGED.fullmatch(name)) or read_patch_name(name) is not None
 
 
 def read_patch_name(name: str) -> tuple[str, str] | None:

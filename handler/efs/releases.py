@@ -19,6 +19,7 @@ from handler.efs.layout import (
     RELEASES,
     STAGING,
     is_commit,
+    is_staged,
     link_to,
     patch_name,
     read_patch_name,
@@ -78,6 +79,18 @@ class TargetDirectory:
         if commit is None:
             raise TargetOccupied("`current` is a link that git2efs did not make")
         return Found(commit, read_record(self._at(RECORD)))
+
+    def refuse_nested(self, mount: str) -> None:
+        """Raise TargetOccupied where a directory on the way to a new target is a target itself.
+
+        The two would sweep each other's staging. Configuration refuses what it can see of this; a deleted branch `x`
+        whose tree is still there, and a new branch `x/staging`, are only seen here.
+        """
+        above = os.path.dirname(self._path)
+        while len(above) > len(mount):
+            if os.path.lexists(os.path.join(above, CURRENT)):
+                raise TargetOccupied("a directory on the way to the target's path is a target itself")
+            above = os.path.dirname(above)
 
     def make_tree(
         self,
@@ -179,7 +192,7 @@ class TargetDirectory:
         a release open makes its NFS client leave a `.nfs...` behind: what stays is removed by a later run.
         """
         pruned = choose_pruned(current, found.releases, self._clock(), grace_seconds, keep_releases)
-        trash = list(found.leftovers)
+        trash = [name for name in found.leftovers if is_staged(name)]
         for commit in pruned:
             # Renamed first: a half-removed tree must not bear a release's name for a moment.
             trash.append(f"trash-{secrets.token_hex(8)}")

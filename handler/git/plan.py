@@ -80,14 +80,16 @@ class _Difference:
         """Plan one directory; None is a directory without entries (an absent tree, or a submodule)."""
         if depth > MAX_DEPTH:
             raise TreeUnsafe(f"{_show(prefix)} lies more than {MAX_DEPTH} directories deep")
-        before = self._entries(prefix, old, is_checked=False)
-        after = self._entries(prefix, new, is_checked=True)
+        before = self._entries(prefix, old)
+        after = self._entries(prefix, new)
         for name, entry in before.items():
             if name not in after:
                 self._remove(prefix + name, entry, depth)
         for name, entry in after.items():
             previous = before.get(name)
             if previous != entry:
+                # What is the same in both was checked when it was first written.
+                _check_name(prefix, name)
                 self._change(prefix + name, previous, entry, depth)
 
     def _change(self, path: bytes, old: _Entry | None, new: _Entry, depth: int) -> None:
@@ -117,18 +119,16 @@ class _Difference:
         self.compare(path + b"/", entry.id, None, depth + 1)
         self.removed_directories.append(path)
 
-    def _entries(self, prefix: bytes, tree: bytes | None, *, is_checked: bool) -> Entries:
+    def _entries(self, prefix: bytes, tree: bytes | None) -> Entries:
         if tree is None:
             return {}
         entries: Entries = {}
         try:
             for name, mode, object_id in parse_tree(self.read(tree), 20):
-                if is_checked:
-                    _check_name(prefix, name)
-                    if name in entries:
-                        raise TreeUnsafe(f"{_show(prefix + name)} stands twice in its tree")
+                if name in entries:
+                    raise TreeUnsafe(f"{_show(prefix + name)} stands twice in its tree")
                 entries[name] = _entry(prefix + name, mode, object_id)
-        except (ValueError, AssertionError) as error:
+        except (ValueError, OverflowError, AssertionError) as error:
             raise TreeUnsafe(f"the tree of {_show(prefix)} is malformed ({type(error).__name__})") from None
         self.entries_seen += len(entries)
         if self.entries_seen > MAX_ENTRIES:
@@ -177,12 +177,27 @@ def _entry(path: bytes, mode: int, object_id: bytes) -> _Entry:
 
 
 def _check_name(prefix: bytes, name: bytes) -> None:
-    is_sound = b"/" not in name and b"\0" not in name and 0 < len(name) <= MAX_NAME_BYTES
-    # The two validators refuse `.`, `..` and every spelling of `.git` that some file system takes for it.
-    if not is_sound or not validate_path_element_ntfs(name) or not validate_path_element_hfs(name):
+    if not _is_writable(name):
         raise TreeUnsafe(f"{_show(prefix + name)} is not a name that may be written")
     if len(prefix) + len(name) > MAX_PATH_BYTES:
         raise TreeUnsafe(f"{_show(prefix + name)} is longer than {MAX_PATH_BYTES} bytes")
+
+
+def _is_writable(name: bytes) -> bool:
+    """Whether a tree's entry may bear this name: any bytes that Linux takes, but no spelling of `.git`.
+
+    The two validators know the spellings that NTFS and HFS+ take for `.git`. They refuse a little more, which is
+    asked around: names of dots and spaces alone, and bytes that are no UTF-8 (HFS+ has no such names).
+    """
+    if b"/" in name or b"\0" in name or name in (b"", b".", b"..") or len(name) > MAX_NAME_BYTES:
+        return False
+    if name.strip(b". ") and not validate_path_element_ntfs(name):
+        return False
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return True
+    return validate_path_element_hfs(name)
 
 
 def _show(path: bytes) -> str:

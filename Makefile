@@ -1,0 +1,45 @@
+# Needs Python 3.11 or newer and make; everything else is put into .venv.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+SECRET ?= development-only
+PORT ?= 8080
+ROOT ?= ./mount
+
+.PHONY: help venv run serve test lint format bench clean
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
+
+venv: $(VENV)/.complete  ## make the virtual environment; a second call costs nothing
+
+# The stamp is written last: a broken installation is made anew. It follows the pins, so that new ones are installed.
+$(VENV)/.complete: requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "git2efs needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V). Try: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 1; }
+	@echo "git2efs: making $(VENV) with $$($(PYTHON) -V) (once; a minute or so)"
+	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+run: venv  ## do the main job once on this machine: push, webhook, published tree
+	@$(RUN) -m local demo
+
+serve: venv  ## stay up for a real webhook: make serve SECRET=... REPOSITORY=owner/name=https://...
+	@$(RUN) -m local serve --root $(ROOT) --port $(PORT) --secret $(SECRET) \
+		$(if $(REPOSITORY),--repository $(REPOSITORY))
+
+test: venv  ## run every test that needs no cloud
+	@$(RUN) -m pytest $(ARGS)
+
+lint: venv  ## ruff and mypy --strict
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+format: venv  ## let ruff mend what it can
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+clean:  ## remove what make made
+	rm -rf $(VENV) .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis

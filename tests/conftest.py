@@ -1,0 +1,67 @@
+"""Fixtures and guards for all tests. See tests/support for what they return."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.support.guards import forbid_network, isolated_environment, replace_environment
+from tests.support.origin import GitOrigin, has_http_backend
+from tests.support.parameters import ParameterStore
+from tests.support.repositories import Upstream
+from tests.support.service import Service
+
+# The same examples in every CI run: a red build has to be the change's own doing.
+settings.register_profile(
+    "house",
+    deadline=None,
+    max_examples=100,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("house")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's home, configuration, credentials and network out of every test."""
+    before = dict(os.environ)
+    replace_environment(os.environ, isolated_environment(tmp_path_factory.mktemp("home"), before))
+    allow_network = forbid_network()
+    yield
+    allow_network()
+    replace_environment(os.environ, before)
+
+
+@pytest.fixture(scope="session")
+def parameter_store() -> Iterator[ParameterStore]:
+    """Return the session's Parameter Store; tests keep apart by their prefixes."""
+    store = ParameterStore().start()
+    yield store
+    store.stop()
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Iterator[GitOrigin]:
+    """Return a started origin without repositories."""
+    if not has_http_backend():
+        pytest.skip("needs git with its http-backend (Debian and macOS: part of git; Alpine: git-daemon)")
+    with GitOrigin(tmp_path / "origin") as started:
+        started.root.mkdir()
+        yield started
+
+
+@pytest.fixture
+def upstream(origin: GitOrigin) -> Upstream:
+    """Return the origin's empty repository `octo/site`."""
+    return Upstream(origin.root)
+
+
+@pytest.fixture
+def service(tmp_path: Path, parameter_store: ParameterStore, origin: GitOrigin) -> Iterator[Service]:
+    """Return the service under test, with a secret and no repositories."""
+    started = Service(tmp_path / "mount", parameter_store, origin).start()
+    yield started
+    started.stop()

@@ -1,0 +1,169 @@
+"""The template keeps its laws; what one test here says, laws.py defines."""
+
+import ast
+import json
+
+import pytest
+
+from handler.configuration import parse_repository
+
+from . import laws
+from .stack import ROOT, Stack
+
+
+def test_parameters_are_described_and_bounded(stack: Stack) -> None:
+    """Whoever runs `sam deploy --guided` is told what each parameter is, and refused nonsense in words."""
+    assert laws.parameter_problems(stack) == []
+
+
+def test_environment_is_the_settings_fields(stack: Stack) -> None:
+    """No setting is forgotten or misspelt, and the template has no defaults of its own."""
+    assert laws.environment_problems(stack) == []
+
+
+def test_waits_fit_the_time_outs(stack: Stack) -> None:
+    """A run ends by its own bounds, never by Lambda's."""
+    assert laws.time_problems(stack) == []
+
+
+def test_alarms_watch_what_the_code_emits(stack: Stack) -> None:
+    """An alarm on a metric or a dimension that nothing emits can never fire."""
+    from handler.aws.telemetry import METRICS
+
+    assert laws.alarm_problems(stack, METRICS) == []
+
+
+def test_powertools_is_told_the_stack_and_the_namespace_that_the_code_has(stack: Stack) -> None:
+    """The service is the stack, so that one stack's failures do not raise another's alarm in the same account."""
+    from handler.aws import telemetry
+
+    for name, _ in stack.functions():
+        variables = stack.environment(name)
+        assert variables["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
+        assert variables["POWERTOOLS_METRICS_NAMESPACE"] == telemetry.NAMESPACE
+
+
+def test_failures_and_old_trees_have_alarms(stack: Stack) -> None:
+    """Failed outcomes, the age of the last success, Lambda's and the API's own failures: each is watched."""
+    watched = {
+        (alarm["Properties"]["Namespace"], alarm["Properties"]["MetricName"])
+        for alarm in stack.of_type("AWS::CloudWatch::Alarm").values()
+    }
+    assert watched == {
+        ("git2efs", "FailedOutcomes"),
+        ("git2efs", "LastSuccessAgeSeconds"),
+        ("AWS/Lambda", "Errors"),
+        ("AWS/Lambda", "Throttles"),
+        ("AWS/ApiGateway", "5xx"),
+    }
+
+
+def test_rights_are_one_action_a_statement(stack: Stack) -> None:
+    """No `*` in an action, nor in a resource without a recorded reason."""
+    assert laws.rights_problems(stack) == []
+
+
+def test_function_reads_its_own_parameters_only(stack: Stack) -> None:
+    """Two stacks in one account cannot read each other's secrets."""
+    assert laws.parameter_rights_problems(stack) == []
+
+
+def test_logs_are_kept_for_a_time(stack: Stack) -> None:
+    """Every function and API logs to a group of the stack, which has a retention."""
+    assert laws.log_problems(stack) == []
+
+
+def test_function_waits_for_the_mount_targets(stack: Stack) -> None:
+    """A missing DependsOn fails the first deployment, and no linter says so."""
+    assert laws.mount_problems(stack) == []
+
+
+def test_consumers_read_and_do_not_write(stack: Stack) -> None:
+    """Without a file system policy, every client that reaches a mount target may write as root."""
+    assert laws.file_system_policy_problems(stack) == []
+
+
+def test_network_lets_in_nfs_from_groups_only(stack: Stack) -> None:
+    """No address may come in; a VPC that the user names costs no NAT gateway."""
+    assert laws.network_problems(stack) == []
+
+
+def test_api_has_one_throttled_route(stack: Stack) -> None:
+    """The API is the webhook, and nothing else."""
+    assert laws.route_problems(stack) == []
+
+
+def test_handler_exists_in_the_source(stack: Stack) -> None:
+    """A handler's path leads to a function in a module that is in the artefact."""
+    for _, properties in stack.functions():
+        module, name = properties["Handler"].rsplit(".", 1)
+        path = ROOT / (module.replace(".", "/") + ".py")
+        names = set()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                names.add(node.name)
+            elif isinstance(node, ast.Assign):
+                names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                names.add(node.target.id)
+        assert name in names
+
+
+def test_artefact_is_the_package_under_its_own_name(stack: Stack) -> None:
+    """Imports stay `handler.…`; tests, README and template stay out of the artefact."""
+    for resource in stack.source["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            assert resource["Properties"]["CodeUri"] == "handler/"
+            assert resource["Metadata"]["BuildProperties"] == {
+                "ParentPackageMode": "explicit",
+                "ParentPackages": "handler",
+            }
+
+
+@pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
+def test_processor_is_the_users_choice(stack: Stack, architecture: str) -> None:
+    """Both processors can be had, and the cheaper one is the default."""
+    for _, properties in stack.functions():
+        assert properties["Runtime"] == "python3.13"
+        assert stack.resolve(properties["Architectures"]) == ["arm64"]
+        assert stack.resolve(properties["Architectures"], {"Architecture": architecture}) == [architecture]
+
+
+def test_nothing_is_reserved_unless_asked(stack: Stack) -> None:
+    """A new account has no concurrency to reserve, and 0 as a reservation would switch the function off."""
+    for _, properties in stack.functions():
+        reserved = properties["ReservedConcurrentExecutions"]
+        assert stack.resolve(reserved, {"ReservedConcurrency": "0"}) == "<AWS::NoValue>"
+        assert stack.resolve(reserved, {"ReservedConcurrency": "5"}) == "5"
+
+
+@pytest.mark.parametrize(
+    ("branch", "refs"), [("", [None]), ("main", ["refs/heads/main"]), ("release/2.x", ["refs/heads/release/2.x"])]
+)
+def test_first_repository_is_one_that_the_handler_takes(stack: Stack, branch: str, refs: list[str | None]) -> None:
+    """`sam deploy --guided` ends with a working webhook: the parameter it writes is read by our own rules."""
+    ((_, parameter),) = stack.of_type("AWS::SSM::Parameter").items()
+    given = {"FirstRepository": "octo/site", "FirstRepositoryBranch": branch}
+    properties = stack.resolve(parameter["Properties"], given)
+    assert properties["Name"] == "/git2efs/git2efs/repositories/octo/site"
+    repository = parse_repository("octo/site", properties["Value"])
+    assert [rule.ref for rule in repository.publish] == refs
+
+
+@pytest.mark.parametrize("key", ["", "arn:aws:kms:eu-central-1:123456789012:key/1-2"])
+def test_outputs_are_commands_that_work_as_they_stand(stack: Stack, key: str) -> None:
+    """The commands put what the function reads, and hold no secret; the URL is the route's."""
+    given = {"KmsKeyArn": key}
+    outputs = {name: stack.resolve(item["Value"], given) for name, item in stack.plain["Outputs"].items()}
+    assert outputs["WebhookUrl"] == "https://<HttpApi>.execute-api.eu-central-1.amazonaws.com/github"
+    secret, repository = outputs["PutSecretCommand"].split(), outputs["PutRepositoryCommand"].split()
+    for command, name in ((secret, "webhook-secret"), (repository, "repositories/OWNER/NAME")):
+        assert command[:3] == ["aws", "ssm", "put-parameter"]
+        assert command[command.index("--name") + 1] == f"/git2efs/git2efs/{name}"
+        assert command[command.index("--region") + 1] == "eu-central-1"
+    assert secret[secret.index("--type") + 1] == "SecureString"
+    assert secret[-2:] == ["--value", '"$WEBHOOK_SECRET"']
+    assert ("--key-id" in secret) == bool(key)
+    assert json.loads(repository[-1].strip("'")) == {}
+    named = {"FileSystemId", "AccessPointId", "ConsumersSecurityGroupId", "FunctionName", "LogGroupName"}
+    assert named <= set(outputs)
