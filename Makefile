@@ -26,7 +26,8 @@ run: venv  ## do the main job once on this machine: push, webhook, published tre
 	@$(RUN) -m local demo
 
 serve: venv  ## stay up for a real webhook: make serve SECRET=... REPOSITORY=owner/name=https://...
-	@$(RUN) -m local serve --root $(ROOT) --port $(PORT) --secret $(SECRET) \
+	@mkdir -p $(ROOT)
+	@GIT2EFS_LOCAL_SECRET=$(SECRET) $(RUN) -m local serve --root $(ROOT) --port $(PORT) \
 		$(if $(REPOSITORY),--repository $(REPOSITORY))
 
 test: venv  ## run every test that needs no cloud

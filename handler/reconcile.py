@@ -169,7 +169,7 @@ class _Run:
             commit=wanted,
             counts=counts,
             durations=durations,
-            push_to_visible_seconds=_push_to_visible(self.request.push, wanted, flipped_at),
+            push_to_visible_seconds=_push_to_visible(self.request.push, settled, flipped_at),
             notes=_notes(done),
         )
 
@@ -216,13 +216,13 @@ class _Run:
 def _reason(settled: Settled, push: PushEvent) -> str:
     if not settled.is_confirmed:
         return "payload_trusted"
-    return "pushed" if settled.commit == push.after else "ref_moved_on"
+    return "pushed" if settled.object_id == push.after else "ref_moved_on"
 
 
-def _push_to_visible(push: PushEvent, commit: str, flipped_at: float) -> float | None:
+def _push_to_visible(push: PushEvent, settled: Settled, flipped_at: float) -> float | None:
     """Seconds from the push to the flip; None where another commit than the pushed one was published."""
     pushed_at = push.pushed_at if push.pushed_at is not None else push.committed_at
-    if pushed_at is None or commit != push.after:
+    if pushed_at is None or settled.object_id != push.after:
         return None
     return max(0.0, flipped_at - pushed_at)
 

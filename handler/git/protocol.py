@@ -21,6 +21,10 @@ _MAX_PACKET = 65_520
 _PACK, _PROGRESS, _FATAL = 1, 2, 3
 
 
+class NotVersion2(RemoteUnsupported):
+    """The remote gave no answer to a request of version 2: it may be older than that."""
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteRefs:
     """What `ls-refs` answered: tips by full ref name, and the ref that HEAD names (None where it was not asked)."""
@@ -50,22 +54,27 @@ def ls_refs_request(refs: list[str], *, with_head: bool) -> bytes:
 
 
 def fetch_request(want: str, have: str | None, depth: int, *, is_mirror_shallow: bool) -> bytes:
-    """Return the body that asks for `want` (an object id), given that the commit `have` is complete here.
+    """Return the body that asks for `want` (an object id), given that the commit `have` is complete here."""
+    lines = [packet(b"command=fetch\n"), DELIMITER, packet(b"thin-pack\n"), packet(b"ofs-delta\n")]
+    lines += [packet(b"no-progress\n"), packet(b"want %s\n" % want.encode())]
+    lines += deepen_lines(have, depth, is_mirror_shallow=is_mirror_shallow)
+    if have is not None:
+        lines.append(packet(b"have %s\n" % have.encode()))
+    lines.append(packet(b"done\n"))
+    return b"".join(lines) + FLUSH
+
+
+def deepen_lines(have: str | None, depth: int, *, is_mirror_shallow: bool) -> list[bytes]:
+    """Return the lines that say where history is cut.
 
     With a depth, `have` is said to be shallow even where some of its history is here: claiming less than one has
     is always safe, and without it a forced push would bring all the history that lies beyond the cut. Depth 0 is
     the whole history; a mirror that was shallow until now is then completed.
     """
-    lines = [packet(b"command=fetch\n"), DELIMITER, packet(b"thin-pack\n"), packet(b"ofs-delta\n")]
-    lines += [packet(b"no-progress\n"), packet(b"want %s\n" % want.encode())]
-    if have is not None and (depth or is_mirror_shallow):
-        lines.append(packet(b"shallow %s\n" % have.encode()))
-    if depth or is_mirror_shallow:
-        lines.append(packet(b"deepen %d\n" % (depth or WHOLE_HISTORY)))
-    if have is not None:
-        lines.append(packet(b"have %s\n" % have.encode()))
-    lines.append(packet(b"done\n"))
-    return b"".join(lines) + FLUSH
+    if not depth and not is_mirror_shallow:
+        return []
+    shallow = [] if have is None else [packet(b"shallow %s\n" % have.encode())]
+    return [*shallow, packet(b"deepen %d\n" % (depth or WHOLE_HISTORY))]
 
 
 def read_packets(read: Callable[[int], bytes]) -> Iterator[bytes]:
@@ -74,8 +83,13 @@ def read_packets(read: Callable[[int], bytes]) -> Iterator[bytes]:
     `read(n)` returns exactly n bytes, or fewer at the end of the response. Raises RemoteUnavailable for a response
     that breaks off and RemoteUnsupported for one that is no pkt-line stream.
     """
+    is_first = True
     while True:
         header = read(4)
+        if not header and is_first:
+            # What an old git does with a request that it does not understand: it ends without a word.
+            raise NotVersion2("the remote's answer is empty")
+        is_first = False
         if len(header) < 4:
             raise RemoteUnavailable("the remote's answer broke off")
         try:
@@ -124,7 +138,7 @@ def read_fetch(packets: Iterator[bytes], write: Callable[[bytes], object]) -> Sh
     for header in packets:
         section = header.rstrip(b"\n")
         if section == b"packfile":
-            _read_sideband(packets, write)
+            read_sideband(packets, write)
             return changes
         if section == b"shallow-info":
             _read_shallow(packets, changes)
@@ -137,13 +151,19 @@ def _read_shallow(packets: Iterator[bytes], changes: ShallowChanges) -> None:
     for line in packets:
         if line == DELIMITER:
             return
-        kind, _, commit = line.rstrip(b"\n").partition(b" ")
-        if kind not in (b"shallow", b"unshallow") or not _COMMIT.fullmatch(commit):
-            raise RemoteUnsupported("the remote's shallow section is not git's protocol")
-        (changes.shallow if kind == b"shallow" else changes.unshallow).add(commit)
+        read_shallow_line(line, changes)
 
 
-def _read_sideband(packets: Iterator[bytes], write: Callable[[bytes], object]) -> None:
+def read_shallow_line(line: bytes, changes: ShallowChanges) -> None:
+    """Take a `shallow <id>` or `unshallow <id>` line into `changes`."""
+    kind, _, commit = line.rstrip(b"\n").partition(b" ")
+    if kind not in (b"shallow", b"unshallow") or not _COMMIT.fullmatch(commit):
+        raise RemoteUnsupported("the remote's shallow section is not git's protocol")
+    (changes.shallow if kind == b"shallow" else changes.unshallow).add(commit)
+
+
+def read_sideband(packets: Iterator[bytes], write: Callable[[bytes], object]) -> None:
+    """Hand the pack's bytes to `write`, drop progress, and raise what the remote calls fatal."""
     for line in packets:
         channel = line[0] if line else 0
         if channel == _PACK:
@@ -159,7 +179,7 @@ def _remote_error(text: bytes) -> Git2EfsError:
     if b"not our ref" in text:
         return CommitNotThere("the remote does not know the wanted commit")
     if b"expected to get" in text or b"protocol error" in text:
-        return RemoteUnsupported("the remote does not speak git's protocol version 2")
+        return NotVersion2("the remote does not speak git's protocol version 2")
     if b"object format" in text or b"object-format" in text:
         return RemoteUnsupported("the remote's objects are not sha1")
     return RemoteUnavailable(f"the remote answered: {text[:200].decode('utf-8', 'replace').strip()}")

@@ -1,5 +1,7 @@
 """A repository's remote over smart HTTP: its refs, and one commit's objects. Connections are kept alive.
 
+Requests are of protocol version 2; a server that does not speak it is asked in the old way.
+
 dulwich's own client is not used here: it asks for the advertisement of every ref first, reads no timeout, retries
 GETs by itself, and closes each response undrained, which costs three requests on three connections where one of
 each does (its object layer is what reads the packs).
@@ -8,22 +10,28 @@ each does (its object layer is what reads the packs).
 import base64
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 import urllib3
 
-from handler.errors import RemoteRefused, RemoteUnavailable, RemoteUnsupported
-from handler.git import protocol
+from handler.errors import Git2EfsError, RemoteRefused, RemoteUnavailable, RemoteUnsupported
+from handler.git import protocol, protocol_v0
 from handler.git.protocol import RemoteRefs, ShallowChanges
 from handler.settings import Settings
 
 T = TypeVar("T")
+Read = Callable[[int], bytes]
 
 _USER_AGENT = "git/2.40 git2efs"
 """Some servers choose what they answer by a user agent that starts with `git/`."""
-_RESULT_TYPE = "application/x-git-upload-pack-result"
+_ADVERTISEMENT = "/info/refs?service=git-upload-pack"
+_TYPES = ("application/x-git-upload-pack-result", "application/x-git-upload-pack-advertisement")
 _FIRST_PAUSE_SECONDS = 0.2
+
+
+class RemoteFailed(RemoteUnavailable):
+    """The remote answered 500: a fault that passes, or what some old servers do with a request of version 2."""
 
 
 class Remotes:
@@ -33,6 +41,7 @@ class Remotes:
         """Make the pool; nothing is connected yet."""
         self.attempts = settings.fetch_attempts
         self.sleep = sleep
+        self.old: set[str] = set()
         timeout = urllib3.Timeout(connect=settings.connect_timeout_seconds, read=settings.read_timeout_seconds)
         # Retries are ours: urllib3's end when the headers are there, and a pack breaks off after them.
         self.pool = urllib3.PoolManager(num_pools=32, maxsize=8, timeout=timeout, retries=False)
@@ -52,12 +61,12 @@ class Remote:
     def __init__(self, remotes: Remotes, url: str, token: str | None) -> None:
         """See `Remotes.at`."""
         self._remotes = remotes
-        self._url = url.rstrip("/") + "/git-upload-pack"
+        self._url = url.rstrip("/")
         self._headers = {
             "User-Agent": _USER_AGENT,
             "Git-Protocol": "version=2",
             "Content-Type": "application/x-git-upload-pack-request",
-            "Accept": _RESULT_TYPE,
+            "Accept": ", ".join(_TYPES),
         }
         if token is not None:
             basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
@@ -69,7 +78,10 @@ class Remote:
         Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported.
         """
         body = protocol.ls_refs_request(refs, with_head=with_head)
-        return self._patiently(lambda: self._post(body, protocol.read_refs))
+        return self._in_either_version(
+            lambda: self._post(body, lambda read: protocol.read_refs(protocol.read_packets(read))),
+            self._advertised,
+        )
 
     def fetch(
         self,
@@ -85,12 +97,41 @@ class Remote:
         Raises CommitNotThere where the remote does not know `want`, else what `refs` raises and what the sink raises.
         """
         body = protocol.fetch_request(want, have, depth, is_mirror_shallow=is_mirror_shallow)
+        old_body = protocol_v0.fetch_request(want, have, depth, is_mirror_shallow=is_mirror_shallow)
 
         def attempt() -> ShallowChanges:
             write = sink()
-            return self._post(body, lambda packets: protocol.read_fetch(packets, write))
+            return self._post(body, lambda read: protocol.read_fetch(protocol.read_packets(read), write))
 
-        return self._patiently(attempt)
+        def attempt_old() -> ShallowChanges:
+            write = sink()
+            is_deepened = bool(depth or is_mirror_shallow)
+            return self._post(old_body, lambda read: protocol_v0.read_fetch(read, write, is_deepened=is_deepened))
+
+        return self._in_either_version(attempt, attempt_old)
+
+    def _in_either_version(self, ask: Callable[[], T], ask_old: Callable[[], T]) -> T:
+        """Ask in version 2, and once that got no sensible answer, in the old one if the remote advertises so.
+
+        Nobody who speaks version 2 pays for this: the advertisement is only asked for after a failure.
+        """
+        if self._url not in self._remotes.old:
+            try:
+                return self._patiently(ask)
+            except (RemoteUnsupported, RemoteFailed) as error:
+                if not self._is_old():
+                    raise error from None
+                self._remotes.old.add(self._url)
+        return self._patiently(ask_old)
+
+    def _is_old(self) -> bool:
+        try:
+            return self._request("GET", _ADVERTISEMENT, None, lambda read: protocol_v0.is_advertisement(read(64)))
+        except Git2EfsError:
+            return False
+
+    def _advertised(self) -> RemoteRefs:
+        return self._request("GET", _ADVERTISEMENT, None, protocol_v0.read_advertisement)
 
     def _patiently(self, attempt: Callable[[], T]) -> T:
         """Try again what is transient, with full jitter: many Lambdas are woken by the same outage's end."""
@@ -103,17 +144,21 @@ class Remote:
                 self._remotes.sleep(random.uniform(0.5, 1) * _FIRST_PAUSE_SECONDS * 2**number)  # noqa: S311
         raise AssertionError("unreachable: the last try returns or raises")
 
-    def _post(self, body: bytes, parse: Callable[[Iterator[bytes]], T]) -> T:
+    def _post(self, body: bytes, parse: Callable[[Read], T]) -> T:
+        return self._request("POST", "/git-upload-pack", body, parse)
+
+    def _request(self, method: str, path: str, body: bytes | None, parse: Callable[[Read], T]) -> T:
+        headers = self._headers if body is not None else self._headers | {"Git-Protocol": "version=0"}
         try:
             response = self._remotes.pool.request(
-                "POST", self._url, body=body, headers=self._headers, preload_content=False, redirect=False
+                method, self._url + path, body=body, headers=headers, preload_content=False, redirect=False
             )
         except urllib3.exceptions.HTTPError as error:
             # Only the exception's kind: its text holds the URL's host, and in other versions more than that.
             raise RemoteUnavailable(f"the remote cannot be reached ({type(error).__name__})") from None
         try:
             _check(response)
-            answer = parse(protocol.read_packets(_exactly(response)))
+            answer = parse(_exactly(response))
             # Drained, the connection goes back to the pool; closed with bytes unread it would be thrown away.
             response.drain_conn()
             response.release_conn()
@@ -126,7 +171,7 @@ class Remote:
             raise
 
 
-def _exactly(response: urllib3.BaseHTTPResponse) -> Callable[[int], bytes]:
+def _exactly(response: urllib3.BaseHTTPResponse) -> Read:
     """Return read(n) that gives n bytes, fewer only at the end."""
 
     def read(count: int) -> bytes:
@@ -147,7 +192,9 @@ def _check(response: urllib3.BaseHTTPResponse) -> None:
         raise RemoteRefused(f"the remote answered {status}: no such repository, or the credentials do not open it")
     if 300 <= status < 400:
         raise RemoteRefused(f"the remote answered {status}: it has moved, and the repository's `url` must follow")
-    if status in (408, 425, 429) or status >= 500:
+    if status == 500:
+        raise RemoteFailed("the remote answered 500")
+    if status in (408, 425, 429) or status > 500:
         raise RemoteUnavailable(f"the remote answered {status}")
-    if status != 200 or response.headers.get("Content-Type", "").partition(";")[0].strip() != _RESULT_TYPE:
+    if status != 200 or response.headers.get("Content-Type", "").partition(";")[0].strip() not in _TYPES:
         raise RemoteUnsupported(f"the remote answered {status}, and not as a git server does")

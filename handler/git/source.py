@@ -30,13 +30,15 @@ class Known:
 class Settled:
     """The commit to publish (None: the remote has no such ref), when the remote was asked, and what came.
 
-    `is_confirmed` is False where a signed payload was trusted over a ref that lags.
+    `object_id` is what the ref names itself: an annotated tag, else the commit. `is_confirmed` is False where a signed
+    payload was trusted over a ref that lags.
     """
 
     commit: str | None
     asked_at: float
     bytes_fetched: int
     is_confirmed: bool = True
+    object_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -81,7 +83,7 @@ class Source:
         else:
             self._drop(received)
             self._fetch(wanted, known.commit)
-        return Settled(self.mirror.peel(wanted), asked_at, self.bytes_fetched, is_confirmed)
+        return Settled(self.mirror.peel(wanted), asked_at, self.bytes_fetched, is_confirmed, wanted)
 
     def _ask(self, ref: str, expected: str | None, have: str | None) -> tuple[Tip | None, Received | None]:
         """Ask for the ref and, side by side, for the expected commit by its id: two requests, one round trip."""

@@ -617,10 +617,10 @@ def test_boto3s_own_client_has_short_timeouts_and_gets_over_a_throttle(
     assert parameters.webhook_secrets() == (b"one",)
     assert store.counts()["GetParameter"] == 2
     store.reset()
-    store.fail_next(3)
+    store.fail_next(2)
     with pytest.raises(ParametersUnavailable):
         parameters.token("/any")
-    assert store.counts() == {"GetParameter": 3}
+    assert store.counts() == {"GetParameter": 2}
 
 
 def test_an_environment_without_a_region_is_a_problem_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:

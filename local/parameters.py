@@ -1,0 +1,56 @@
+"""Parameter Store, embedded: moto answers every AWS call of this process, and none reaches AWS.
+
+moto hooks into botocore (and `requests`) only. A fetch from a git remote goes through urllib3 directly and is
+real.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+REGION = "us-east-1"
+
+_ENVIRONMENT: Mapping[str, str] = {
+    "AWS_ACCESS_KEY_ID": "local",
+    "AWS_SECRET_ACCESS_KEY": "local",
+    "AWS_SESSION_TOKEN": "local",
+    "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    # A user's own profile could name an endpoint, a region or a credential process.
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+_DROPPED = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SSM", "AWS_CA_BUNDLE")
+
+
+@contextmanager
+def embedded_parameters(
+    prefix: str, secret: str, repositories: Mapping[str, str], secure: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Hold a Parameter Store with the webhook secret and the repositories, until the block ends.
+
+    `repositories` maps `owner/name` to the JSON text of its parameter; `secure` maps further names (absolute,
+    or relative to `prefix`) to SecureStrings, for tokens. The process's environment is changed meanwhile.
+    """
+    import boto3
+    from moto import mock_aws
+
+    before = dict(os.environ)
+    for name in _DROPPED:
+        os.environ.pop(name, None)
+    os.environ.update(_ENVIRONMENT)
+    # moto's own fake keys come without a session token, and would undo ours.
+    with mock_aws(config={"core": {"mock_credentials": False}}):
+        client = boto3.client("ssm", region_name=REGION)
+        client.put_parameter(Name=f"{prefix}/webhook-secret", Value=secret, Type="SecureString")
+        for full_name, text in repositories.items():
+            client.put_parameter(Name=f"{prefix}/repositories/{full_name}", Value=text, Type="String")
+        for name, value in (secure or {}).items():
+            path = name if name.startswith("/") else f"{prefix}/{name}"
+            client.put_parameter(Name=path, Value=value, Type="SecureString")
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)

@@ -1,0 +1,91 @@
+"""`python -m local serve`: the handler behind the loopback endpoint, from the first line to a clean end."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import TextIO
+
+from local.gateway import FUNCTION_NAME, MEMORY_MIB, ROUTE, Handler, gateway_server
+from local.options import SECRET_VARIABLE, ServeOptions
+from local.parameters import embedded_parameters
+
+GRACE_SECONDS = 30.0
+"""How long requests in flight may take once the end is asked for."""
+
+
+def load_webhook() -> Handler:
+    """Return the handler that Lambda runs. Imported late: its environment must stand before it."""
+    from handler.webhook import handler
+
+    return handler
+
+
+def serve(options: ServeOptions, load_handler: Callable[[], Handler] = load_webhook) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status.
+
+    0 after a clean end, 1 when requests were cut off after GRACE_SECONDS, 2 when the mount or the address
+    cannot be used. Standard output carries the line that says "listening", then what CloudWatch would get.
+    """
+    _prepare_output(sys.stdout)
+    _prepare_environment(options)
+    try:
+        os.makedirs(options.mount, exist_ok=True)
+    except OSError as error:
+        return _fail(f"cannot use {options.mount} as the mount: {error.strerror}")
+    with embedded_parameters(options.prefix, options.secret, options.repositories, options.secure):
+        handler = load_handler()
+        try:
+            server = gateway_server(handler, options.host, options.port)
+        except (OSError, UnicodeError) as error:
+            why = getattr(error, "strerror", None) or "not an address"
+            return _fail(f"cannot listen on {options.host} port {options.port}: {why}")
+        wait_for_signal = _catch_signals()
+        server.start()
+        print(f"git2efs: listening on {server.url}{ROUTE} (mount {options.mount})", flush=True)
+        wait_for_signal()
+        if server.stop(GRACE_SECONDS):
+            return 0
+        print(f"git2efs: requests were still running after {GRACE_SECONDS:.0f} s", file=sys.stderr, flush=True)
+        return 1
+
+
+def _prepare_output(stream: TextIO) -> None:
+    """Write line by line even into a pipe: a reader waits for lines, not for a full buffer."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(line_buffering=True)
+
+
+def _prepare_environment(options: ServeOptions) -> None:
+    """Set what Lambda's environment holds; the secret leaves it, for it is Parameter Store's now."""
+    os.environ.pop(SECRET_VARIABLE, None)
+    os.environ.update(options.environment)
+    os.environ["GIT2EFS_PARAMETER_PREFIX"] = options.prefix
+    os.environ["AWS_LAMBDA_FUNCTION_NAME"] = FUNCTION_NAME
+    os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] = str(MEMORY_MIB)
+
+
+def _catch_signals() -> Callable[[], None]:
+    """Take over SIGTERM and SIGINT; return what waits for the first of them.
+
+    Python runs a handler in the main thread only, and a main thread that waits for a lock is not woken by a signal
+    that the kernel gave to another thread: an Event set by the handler was seen to wait for ever. The wake-up
+    descriptor is written to in whichever thread the signal arrives.
+    """
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: None)
+
+    def wait() -> None:
+        os.read(read_end, 1)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C does not wait for anything
+
+    return wait
+
+
+def _fail(text: str) -> int:
+    print(f"git2efs: {text}", file=sys.stderr, flush=True)
+    return 2
