@@ -9,12 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+from handler.efs.faults import fault_of
 from handler.efs.layout import RepositoryPaths
 from handler.efs.lock import locked
 from handler.efs.record import Record
 from handler.efs.releases import CheckedOut, Found, TargetDirectory
-from handler.errors import MirrorDamaged, TargetOccupied
-from handler.git.mirror import BLOB, TREE, Mirror
+from handler.efs.target_list import TargetList
+from handler.errors import Git2EfsError, MirrorDamaged, TargetOccupied
+from handler.git.mirror import Mirror
+from handler.git.objects import BLOB, TREE
 from handler.git.open_mirrors import OpenMirrors, discard_mirror
 from handler.git.plan import plan_change
 from handler.git.remote import Remote
@@ -46,18 +49,18 @@ class Reconciler:
         paths = RepositoryPaths.of(self.settings.mount, repository.full_name)
         with locked(paths.lock, self.settings.lock_seconds):
             try:
-                return self._run(repository, target, remote, request, paths.mirror)
+                return self._run(repository, target, remote, request, paths)
             except MirrorDamaged:
                 # What is published stays; only the objects are fetched anew, and the tree is written whole.
                 discard_mirror(paths.mirror)
-                return self._run(repository, target, remote, request, paths.mirror)
+                return self._run(repository, target, remote, request, paths)
 
     def directory(self, target: Target) -> TargetDirectory:
         """Return the target's directory on the mount."""
         return TargetDirectory(f"{self.settings.mount}/{target.path}", self.clock)
 
     def _run(
-        self, repository: Repository, target: Target, remote: Remote, request: Request, mirror_path: str
+        self, repository: Repository, target: Target, remote: Remote, request: Request, paths: RepositoryPaths
     ) -> Outcome:
         directory = self.directory(target)
         found = directory.find()
@@ -75,8 +78,9 @@ class Reconciler:
         )
         if _is_settled_since(found, target, request):
             return about
-        with self.mirrors.lent(mirror_path) as mirror:
-            run = _Run(self, repository, target, request, directory, found, mirror, about)
+        with self.mirrors.lent(paths.mirror) as mirror:
+            targets = TargetList(paths.targets, self.settings.mount)
+            run = _Run(self, repository, target, request, directory, found, mirror, targets, about)
             return run.publish(remote)
 
 
@@ -103,6 +107,7 @@ class _Run:
     directory: TargetDirectory
     found: Found
     mirror: Mirror
+    targets: TargetList
     about: Outcome
 
     def publish(self, remote: Remote) -> Outcome:
@@ -141,6 +146,7 @@ class _Run:
         started = time.perf_counter()
         if self.found.commit is None:
             self.directory.refuse_nested(self.reconciler.settings.mount)
+            self.targets.add(self.target.path)
         read_blob = partial(self.mirror.read, kind=BLOB)
         done = self.directory.make_tree(
             wanted,
@@ -161,7 +167,7 @@ class _Run:
         )
         self.directory.write_record(self._record(wanted, settled, flipped_at, counts))
         durations = replace(about.durations, checkout_ms=checkout_ms, publish_ms=_milliseconds_since(started))
-        self.directory.prune(wanted, done, self.repository.grace_seconds, self.repository.keep_releases)
+        trouble = self._tidy(wanted, done)
         return replace(
             about,
             kind=OutcomeKind.PUBLISHED,
@@ -170,8 +176,19 @@ class _Run:
             counts=counts,
             durations=durations,
             push_to_visible_seconds=_push_to_visible(self.request.push, settled, flipped_at),
-            notes=_notes(done),
+            notes=_notes(done) + trouble,
         )
+
+    def _tidy(self, wanted: str, done: CheckedOut) -> tuple[str, ...]:
+        """Do what is not needed for the push to be visible. Its failures are notes: the tree is published."""
+        try:
+            self.directory.prune(wanted, done, self.repository.grace_seconds, self.repository.keep_releases)
+            self.mirror.tend(self.targets.release_commits, keeps_history=self.repository.depth == 0)
+        except Git2EfsError as error:
+            return (f"after the flip: {error}",)
+        except OSError as error:
+            return (f"after the flip: {fault_of(error)}",)
+        return ()
 
     def _plan(self, base: str | None, wanted: str) -> TreePlan:
         return plan_change(

@@ -38,6 +38,11 @@ class RepositoryPaths:
         return os.path.join(self.directory, ".lock")
 
     @property
+    def targets(self) -> str:
+        """The list of the repository's targets, one path a line."""
+        return os.path.join(self.directory, ".targets")
+
+    @property
     def mirror(self) -> str:
         """The bare repository."""
         return os.path.join(self.directory, "mirror.git")

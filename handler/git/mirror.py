@@ -4,35 +4,31 @@ It has no refs: which commit of it is complete is what the published releases sa
 five round trips a push to say it again. Git reads and checks it all the same.
 """
 
-import hashlib
 import os
 import secrets
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from dulwich.pack import Pack
 
-from handler.errors import Git2EfsError, MirrorDamaged, TreeUnsafe
+from handler.errors import MirrorDamaged
+from handler.git import consolidate
+from handler.git.objects import Objects
 from handler.git.packs import (
     NOT_A_PACK,
     IndexedPack,
     PackSpool,
-    RawObject,
-    as_binary,
     index_pack,
     open_pack,
     received_pack,
 )
 from handler.git.protocol import ShallowChanges
 
-COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
-_TYPE_NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
-
 _CONFIG = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n[gc]\n\tauto = 0\n"
 _LEFTOVERS = ("tmp_",)
-_MAX_TAG_DEPTH = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +39,7 @@ class Received:
     changes: ShallowChanges
 
 
-class Mirror:
+class Mirror(Objects):
     """The mirror at `path`. Open packs stay open between deliveries; `refresh` looks what is there now.
 
     Not safe for threads, but for `read`, which is.
@@ -51,9 +47,9 @@ class Mirror:
 
     def __init__(self, path: str) -> None:
         """Nothing is read or made yet; `refresh` comes first."""
+        super().__init__()
         self._path = path
         self._pack_directory = os.path.join(path, "objects", "pack")
-        self._packs: dict[str, Pack] = {}
         self._shallow: set[bytes] | None = None
 
     def refresh(self) -> None:
@@ -64,81 +60,28 @@ class Mirror:
             self._create()
             names = set()
         shown = {name[:-4] for name in names if name.endswith(".idx") and name[:-4] + ".pack" in names}
-        for name in self._packs.keys() - shown:
-            self._packs.pop(name).close()
+        for name in self.packs.keys() - shown:
+            self.packs.pop(name).close()
         for name in names:
             stem = os.path.splitext(name)[0]
             if name.startswith(_LEFTOVERS) or stem not in shown:
                 # Ours alone under the lock: a killed run's temporary file, or a pack that it never showed.
                 _unlink(os.path.join(self._pack_directory, name))
-        for name in shown - self._packs.keys():
-            self._packs[name] = open_pack(os.path.join(self._pack_directory, name))
+        for name in shown - self.packs.keys():
+            self.packs[name] = open_pack(self._pack_path(name))
         self._shallow = None
 
     def _create(self) -> None:
         """Make an empty bare repository; the pack directory comes last, as its presence says that all is there."""
         os.makedirs(os.path.join(self._path, "refs", "heads"), exist_ok=True)
         for name, content in (("HEAD", b"ref: refs/heads/main\n"), ("config", _CONFIG)):
-            self._write(name, content)
+            write_whole(os.path.join(self._path, name), content)
         os.makedirs(self._pack_directory, exist_ok=True)
 
     def close(self) -> None:
         """Close every pack."""
-        while self._packs:
-            self._packs.popitem()[1].close()
-
-    def __contains__(self, object_id: str) -> bool:
-        """Whether the object is in a pack."""
-        binary = as_binary(object_id.encode())
-        return any(_offset(pack, binary) is not None for pack in self._packs.values())
-
-    def read_raw(self, object_id: bytes, /) -> RawObject:
-        """Return type and content of an object; raises KeyError where it is missing, MirrorDamaged if unreadable."""
-        binary = as_binary(object_id)
-        # Newest first: what a push needs was mostly brought by the pushes just before it.
-        for pack in reversed(list(self._packs.values())):
-            if _offset(pack, binary) is not None:
-                try:
-                    return pack.get_raw(binary)
-                except NOT_A_PACK as error:
-                    raise MirrorDamaged(f"an object cannot be read ({type(error).__name__})") from None
-        raise KeyError(object_id)
-
-    def read(self, object_id: bytes, kind: int) -> bytes:
-        """Return the content of the object `object_id` (40 hex digits) of this kind, checked against its id.
-
-        Safe for threads. Raises MirrorDamaged where it is missing, unreadable or not what its id says.
-        """
-        try:
-            found, content = self.read_raw(object_id)
-        except KeyError:
-            raise MirrorDamaged(f"object {object_id.decode()} is missing") from None
-        header = b"%s %d\0" % (_TYPE_NAMES.get(found, b"?"), len(content))
-        if hashlib.sha1(header + content, usedforsecurity=False).hexdigest().encode() != object_id:
-            raise MirrorDamaged(f"object {object_id.decode()} is not what its id says")
-        if found != kind:
-            raise TreeUnsafe(f"object {object_id.decode()} is not a {_TYPE_NAMES[kind].decode()}")
-        return content
-
-    def tree_of(self, commit: str) -> bytes:
-        """Return the id (hex) of a commit's tree."""
-        line = self.read(commit.encode(), COMMIT).partition(b"\n")[0]
-        return _header_id(line, b"tree ")
-
-    def peel(self, object_id: str) -> str:
-        """Return the commit that an object (commit or annotated tag, however deep) names.
-
-        Raises KeyError where the object is missing, and TreeUnsafe for a tag of something else.
-        """
-        current = object_id.encode()
-        for _ in range(_MAX_TAG_DEPTH):
-            kind, content = self.read_raw(current)
-            if kind == COMMIT:
-                return current.decode()
-            if kind != TAG:
-                break
-            current = _header_id(content.partition(b"\n")[0], b"object ")
-        raise TreeUnsafe(f"{object_id} does not name a commit")
+        while self.packs:
+            self.packs.popitem()[1].close()
 
     @property
     def is_shallow(self) -> bool:
@@ -193,9 +136,9 @@ class Mirror:
     def _show(self, spool: PackSpool, indexed: IndexedPack) -> None:
         """Put the pack and then its index in place. The order matters: an index without its pack would be believed."""
         name = f"pack-{indexed.trailer}"
-        path = os.path.join(self._pack_directory, name)
+        path = self._pack_path(name)
         spool.close()
-        if name in self._packs:
+        if name in self.packs:
             if spool.name is not None:
                 _unlink(spool.name)
             return
@@ -206,7 +149,7 @@ class Mirror:
         temporary = os.path.join(self._pack_directory, f"tmp_idx_{secrets.token_hex(8)}")
         write_whole(temporary, indexed.index)
         os.rename(temporary, path + ".idx")
-        self._packs[name] = received_pack(spool, indexed, path)
+        self.packs[name] = received_pack(spool, indexed, path)
 
     def _shallow_commits(self) -> set[bytes]:
         if self._shallow is None:
@@ -223,27 +166,70 @@ class Mirror:
         Comes after the pack: a line for a commit that is not here would do no harm, a missing one would make git
         call the mirror broken.
         """
-        cut = {commit for commit in changes.shallow if not self._has_parents(commit)}
+        cut = {commit for commit in changes.shallow if not self.has_parents(commit)}
         if not cut and not changes.unshallow:
             return
         before = self._shallow_commits()
         after = (before | cut) - changes.unshallow
         if after != before:
-            self._write("shallow", b"".join(commit + b"\n" for commit in sorted(after)))
-            self._shallow = after
+            self._write_shallow(after)
 
-    def _has_parents(self, commit: bytes) -> bool:
+    def _write_shallow(self, commits: set[bytes]) -> None:
+        temporary = os.path.join(self._pack_directory, f"tmp_shallow_{secrets.token_hex(8)}")
+        write_whole(temporary, b"".join(commit + b"\n" for commit in sorted(commits)))
+        os.rename(temporary, os.path.join(self._path, "shallow"))
+        self._shallow = commits
+
+    def tend(self, needed_commits: Callable[[], Iterable[str]], *, keeps_history: bool) -> None:
+        """Replace many packs by one where it is time (see `consolidate`); readers of the mirror must hold its lock.
+
+        `needed_commits()` names the commits of the releases on the mount; what others need may be left out. Raises
+        MirrorDamaged, OSError.
+        """
+        if len(self.packs) <= consolidate.MAX_SMALL_PACKS:
+            return
+        status = {name: os.stat(self._pack_path(name) + ".pack") for name in self.packs}
+        upkeep = consolidate.choose_upkeep(
+            {name: each.st_size for name, each in status.items()}, keeps_history=keeps_history
+        )
+        if upkeep.step is consolidate.Step.NOTHING:
+            return
+        newest_first = sorted(upkeep.packs, key=lambda name: (-status[name].st_mtime, name))
+        packs = [self.packs[name] for name in newest_first]
+        shallow: set[bytes] | None = None
+        if upkeep.step is consolidate.Step.REWRITE:
+            commits = [commit for commit in needed_commits() if commit in self]
+            wanted = consolidate.needed_objects(commits, self.read)
+            shallow = {commit.encode() for commit in commits if not self.has_parents(commit.encode(), wanted)}
+            # Before anything goes: a commit without parents that is not in the list makes git call the mirror broken.
+            self._write_shallow(self._shallow_commits() | shallow)
+        else:
+            wanted = consolidate.all_objects(packs)
+        self._rewrite(wanted, packs, set(upkeep.packs))
+        if shallow is not None:
+            self._write_shallow(shallow)
+
+    def _rewrite(self, wanted: dict[bytes, None], packs: list[Pack], replaced: set[str]) -> None:
+        """Write the objects as one pack, and when it is shown remove the packs that it replaces."""
+        spool = PackSpool(sys.maxsize, self._make_spool_file)
+        received = Received(spool, ShallowChanges())
         try:
-            content = self.read(commit, COMMIT)
-        except Git2EfsError:
-            return False
-        lines = content.partition(b"\n\n")[0].split(b"\n")
-        return all(line[7:47].decode() in self for line in lines if line.startswith(b"parent "))
+            written = consolidate.write_pack(wanted, packs, spool.write)
+            self._show(spool, written)
+        except NOT_A_PACK as error:
+            self.drop(received)
+            raise MirrorDamaged(f"the packs cannot be consolidated ({type(error).__name__})") from None
+        except BaseException:
+            self.drop(received)
+            raise
+        for name in replaced - {f"pack-{written.trailer}"}:
+            self.packs.pop(name).close()
+            # The index first: without it the pack is nothing, and the next run sweeps it.
+            _unlink(self._pack_path(name) + ".idx")
+            _unlink(self._pack_path(name) + ".pack")
 
-    def _write(self, name: str, content: bytes) -> None:
-        temporary = os.path.join(self._path, f"tmp_{secrets.token_hex(8)}")
-        write_whole(temporary, content)
-        os.rename(temporary, os.path.join(self._path, name))
+    def _pack_path(self, name: str) -> str:
+        return os.path.join(self._pack_directory, name)
 
 
 def write_whole(path: str, content: bytes) -> None:
@@ -255,19 +241,6 @@ def write_whole(path: str, content: bytes) -> None:
             view = view[os.write(descriptor, view) :]
     finally:
         os.close(descriptor)
-
-
-def _offset(pack: Pack, binary: bytes) -> int | None:
-    try:
-        return pack.index.object_offset(as_binary(binary))
-    except KeyError:
-        return None
-
-
-def _header_id(line: bytes, field: bytes) -> bytes:
-    if not line.startswith(field) or len(line) != len(field) + 40:
-        raise TreeUnsafe("an object's header is malformed")
-    return line[len(field) :]
 
 
 def _unlink(path: str) -> None:

@@ -19,6 +19,7 @@ from dulwich.objects import RawObjectID
 from dulwich.pack import (
     Pack,
     PackData,
+    PackFileDisappeared,
     PackIndexer,
     UnresolvedDeltas,
     extend_pack,
@@ -40,6 +41,7 @@ NOT_A_PACK = (
     KeyError,
     OverflowError,
     ValueError,
+    PackFileDisappeared,
     struct.error,
     zlib.error,
 )
@@ -143,29 +145,38 @@ def received_pack(spool: PackSpool, indexed: IndexedPack, path: str) -> Pack:
     if spool.name is not None:
         return open_pack(path)
     spool.file.seek(0)
-    return _make_pack(PackData(path + ".pack", SHA1, file=spool.file), path, indexed.index)
+    data = PackData(path + ".pack", SHA1, file=spool.file)
+    return Pack.from_objects(data, load_pack_index_file(path + ".idx", io.BytesIO(indexed.index), SHA1))
 
 
 def open_pack(path: str) -> Pack:
-    """Open `<path>.pack` and `<path>.idx`; a small pack is read whole, a large one mapped.
+    """Open `<path>.idx`; `<path>.pack` follows at the first read from it, a small one whole, a large one mapped.
 
-    Raises OSError, and MirrorDamaged where the two are not a pack.
+    A cold start opens every index, and reads from few of the packs. Raises OSError, and MirrorDamaged for no index.
     """
     try:
-        with open(path + ".idx", "rb") as file:
-            index = file.read()
-        if os.stat(path + ".pack").st_size > IN_MEMORY_BYTES:
-            data = PackData(path + ".pack", SHA1, delta_base_cache_limit=_DELTA_CACHE_BYTES)
-        else:
-            with open(path + ".pack", "rb") as file:
-                data = PackData(path + ".pack", SHA1, file=io.BytesIO(file.read()))
-        return _make_pack(data, path, index)
+        index = load_pack_index_file(path + ".idx", io.BytesIO(_content(path + ".idx")), SHA1)
     except NOT_A_PACK as error:
-        raise MirrorDamaged(f"a pack of the mirror cannot be read ({type(error).__name__})") from None
+        raise MirrorDamaged(f"a pack's index cannot be read ({type(error).__name__})") from None
+    return Pack.from_lazy_objects(lambda: _open_data(path + ".pack"), lambda: index)
 
 
-def _make_pack(data: PackData, path: str, index: bytes) -> Pack:
-    return Pack.from_objects(data, load_pack_index_file(path + ".idx", io.BytesIO(index), SHA1))
+def _open_data(path: str) -> PackData:
+    if os.stat(path).st_size > IN_MEMORY_BYTES:
+        return PackData(path, SHA1, delta_base_cache_limit=_DELTA_CACHE_BYTES)
+    return PackData(path, SHA1, file=io.BytesIO(_content(path)))
+
+
+def _content(path: str) -> bytes:
+    """Read a file without the extra look-ups that `open` does; each would be asked over the network."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        chunks = []
+        while chunk := os.read(descriptor, IN_MEMORY_BYTES):
+            chunks.append(chunk)
+        return b"".join(chunks)
+    finally:
+        os.close(descriptor)
 
 
 def as_binary(object_id: bytes) -> RawObjectID:

@@ -64,7 +64,6 @@ class Remote:
         self._url = url.rstrip("/")
         self._headers = {
             "User-Agent": _USER_AGENT,
-            "Git-Protocol": "version=2",
             "Content-Type": "application/x-git-upload-pack-request",
             "Accept": ", ".join(_TYPES),
         }
@@ -125,13 +124,14 @@ class Remote:
         return self._patiently(ask_old)
 
     def _is_old(self) -> bool:
+        # Asked for version 2: whoever speaks it says so, and else it would be taken for old after an outage.
         try:
             return self._request("GET", _ADVERTISEMENT, None, lambda read: protocol_v0.is_advertisement(read(64)))
         except Git2EfsError:
             return False
 
     def _advertised(self) -> RemoteRefs:
-        return self._request("GET", _ADVERTISEMENT, None, protocol_v0.read_advertisement)
+        return self._request("GET", _ADVERTISEMENT, None, protocol_v0.read_advertisement, version=0)
 
     def _patiently(self, attempt: Callable[[], T]) -> T:
         """Try again what is transient, with full jitter: many Lambdas are woken by the same outage's end."""
@@ -147,8 +147,10 @@ class Remote:
     def _post(self, body: bytes, parse: Callable[[Read], T]) -> T:
         return self._request("POST", "/git-upload-pack", body, parse)
 
-    def _request(self, method: str, path: str, body: bytes | None, parse: Callable[[Read], T]) -> T:
-        headers = self._headers if body is not None else self._headers | {"Git-Protocol": "version=0"}
+    def _request(
+        self, method: str, path: str, body: bytes | None, parse: Callable[[Read], T], *, version: int = 2
+    ) -> T:
+        headers = self._headers | {"Git-Protocol": f"version={version}"}
         try:
             response = self._remotes.pool.request(
                 method, self._url + path, body=body, headers=headers, preload_content=False, redirect=False

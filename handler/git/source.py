@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from handler.errors import CommitNotThere
+from handler.errors import CommitNotThere, PackInvalid
 from handler.git.mirror import Mirror, Received
 from handler.git.remote import Remote
 from handler.model import NO_COMMIT, PushEvent, Tip
@@ -83,7 +83,13 @@ class Source:
         else:
             self._drop(received)
             self._fetch(wanted, known.commit)
-        return Settled(self.mirror.peel(wanted), asked_at, self.bytes_fetched, is_confirmed, wanted)
+        return Settled(self._peel(wanted), asked_at, self.bytes_fetched, is_confirmed, wanted)
+
+    def _peel(self, object_id: str) -> str:
+        try:
+            return self.mirror.peel(object_id)
+        except KeyError:
+            raise PackInvalid("the remote sent a sound pack without the object that was asked for") from None
 
     def _ask(self, ref: str, expected: str | None, have: str | None) -> tuple[Tip | None, Received | None]:
         """Ask for the ref and, side by side, for the expected commit by its id: two requests, one round trip."""

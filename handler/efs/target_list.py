@@ -1,0 +1,48 @@
+"""Which targets a repository was ever published to: what its mirror has to keep objects for."""
+
+import os
+from dataclasses import dataclass
+
+from handler.efs.layout import RELEASES, is_commit
+
+
+@dataclass(frozen=True, slots=True)
+class TargetList:
+    """The file at `path`: the targets' paths, relative to `mount`, one a line. Only the lock's holder writes it."""
+
+    path: str
+    mount: str
+
+    def add(self, target_path: str) -> None:
+        """Append a target, before its first release is made. Raises OSError.
+
+        Appended and not rewritten: a killed run leaves at most half a line, which names no releases.
+        """
+        if target_path in self.read():
+            return
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            # The newline first: it ends whatever a killed run left.
+            os.write(descriptor, f"\n{target_path}\n".encode())
+        finally:
+            os.close(descriptor)
+
+    def read(self) -> list[str]:
+        """Return the targets' paths. Raises OSError."""
+        try:
+            with open(self.path, "rb") as file:
+                lines = file.read().decode("utf-8", "replace").split("\n")
+        except FileNotFoundError:
+            return []
+        return [line for line in lines if line]
+
+    def release_commits(self) -> list[str]:
+        """Return the commits of every release of every target, each once. Raises OSError."""
+        commits: dict[str, None] = {}
+        for target_path in self.read():
+            try:
+                names = os.listdir(os.path.join(self.mount, target_path, RELEASES))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            commits |= dict.fromkeys(name for name in names if is_commit(name))
+        return list(commits)

@@ -1,0 +1,100 @@
+"""Reading objects: from whichever of the open packs has them, checked against their ids."""
+
+import hashlib
+from collections.abc import Container
+
+from dulwich.objects import RawObjectID
+from dulwich.pack import Pack
+
+from handler.errors import Git2EfsError, MirrorDamaged, TreeUnsafe
+from handler.git.packs import NOT_A_PACK, RawObject, as_binary
+
+COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
+_TYPE_NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
+_MAX_TAG_DEPTH = 10
+
+
+class Objects:
+    """The objects of some packs. `read` and `read_raw` are safe for threads as long as no pack comes or goes."""
+
+    def __init__(self) -> None:
+        """No packs yet."""
+        self.packs: dict[str, Pack] = {}
+
+    def __contains__(self, object_id: str) -> bool:
+        """Whether the object is in a pack."""
+        binary = as_binary(object_id.encode())
+        return any(_offset(pack, binary) is not None for pack in self.packs.values())
+
+    def read_raw(self, object_id: bytes, /) -> RawObject:
+        """Return type and content of an object; raises KeyError where it is missing, MirrorDamaged if unreadable."""
+        binary = as_binary(object_id)
+        # Newest first: what a push needs was mostly brought by the pushes just before it.
+        for pack in reversed(list(self.packs.values())):
+            if _offset(pack, binary) is not None:
+                try:
+                    return pack.get_raw(binary)
+                except NOT_A_PACK as error:
+                    raise MirrorDamaged(f"an object cannot be read ({type(error).__name__})") from None
+        raise KeyError(object_id)
+
+    def read(self, object_id: bytes, kind: int) -> bytes:
+        """Return the content of the object `object_id` (40 hex digits) of this kind, checked against its id.
+
+        Safe for threads. Raises MirrorDamaged where it is missing, unreadable or not what its id says.
+        """
+        try:
+            found, content = self.read_raw(object_id)
+        except KeyError:
+            raise MirrorDamaged(f"object {object_id.decode()} is missing") from None
+        header = b"%s %d\0" % (_TYPE_NAMES.get(found, b"?"), len(content))
+        if hashlib.sha1(header + content, usedforsecurity=False).hexdigest().encode() != object_id:
+            raise MirrorDamaged(f"object {object_id.decode()} is not what its id says")
+        if found != kind:
+            raise TreeUnsafe(f"object {object_id.decode()} is not a {_TYPE_NAMES[kind].decode()}")
+        return content
+
+    def tree_of(self, commit: str) -> bytes:
+        """Return the id (hex) of a commit's tree."""
+        line = self.read(commit.encode(), COMMIT).partition(b"\n")[0]
+        return _header_id(line, b"tree ")
+
+    def peel(self, object_id: str) -> str:
+        """Return the commit that an object (commit or annotated tag, however deep) names.
+
+        Raises KeyError where the object is missing, and TreeUnsafe for a tag of something else.
+        """
+        current = object_id.encode()
+        for _ in range(_MAX_TAG_DEPTH):
+            kind, content = self.read_raw(current)
+            if kind == COMMIT:
+                return current.decode()
+            if kind != TAG:
+                break
+            current = _header_id(content.partition(b"\n")[0], b"object ")
+        raise TreeUnsafe(f"{object_id} does not name a commit")
+
+    def has_parents(self, commit: bytes, among: Container[bytes] | None = None) -> bool:
+        """Whether all parents of a commit are here, or `among` these binary ids."""
+        try:
+            content = self.read(commit, COMMIT)
+        except Git2EfsError:
+            return False
+        lines = content.partition(b"\n\n")[0].split(b"\n")
+        parents = [line[7:47] for line in lines if line.startswith(b"parent ")]
+        if among is not None:
+            return all(as_binary(parent) in among for parent in parents)
+        return all(parent.decode() in self for parent in parents)
+
+
+def _offset(pack: Pack, binary: RawObjectID) -> int | None:
+    try:
+        return pack.index.object_offset(binary)
+    except KeyError:
+        return None
+
+
+def _header_id(line: bytes, field: bytes) -> bytes:
+    if not line.startswith(field) or len(line) != len(field) + 40:
+        raise TreeUnsafe("an object's header is malformed")
+    return line[len(field) :]
