@@ -25,14 +25,15 @@ class Deliverer:
     def __init__(
         self,
         settings: Settings,
+        progress: Callable[[str, int, int], None],
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Nothing is opened yet."""
+        """`progress` is told about long check-outs (see `Reconciler`); nothing is opened yet."""
         self._clock = clock
         self._remotes = Remotes(settings, sleep)
         self._mirrors = OpenMirrors()
-        self._reconciler = Reconciler(settings, self._mirrors, clock, sleep)
+        self._reconciler = Reconciler(settings, self._mirrors, clock, sleep, progress)
         self._default_branches: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
     def close(self) -> None:

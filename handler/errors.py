@@ -13,6 +13,7 @@
     │   ├── CommitNotThere
     │   ├── LockTimeout
     │   ├── MountUnavailable
+    │   ├── ReleasesInGrace
     │   └── MirrorDamaged
     └── Stalled                  500, needs a person
         ├── ConfigurationInvalid
@@ -118,6 +119,12 @@ class MountUnavailable(Transient):
     """A file operation on the mount failed in a way that passes (EIO, ESTALE, ETIMEDOUT, ...)."""
 
     reason = "mount_unavailable"
+
+
+class ReleasesInGrace(Transient):
+    """A burst of pushes made as many releases as are allowed; the next needs one to be past its grace."""
+
+    reason = "releases_in_grace"
 
 
 class MirrorDamaged(Transient):

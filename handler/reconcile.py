@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+from handler.efs.checkout import check_out
 from handler.efs.faults import fault_of
 from handler.efs.layout import RepositoryPaths
 from handler.efs.lock import locked
@@ -43,6 +44,8 @@ class Reconciler:
     mirrors: OpenMirrors
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
+    progress: Callable[[str, int, int], None] = lambda about, done, total: None
+    """Told about a long check-out: what it is, and how many of how many files are written."""
 
     def reconcile(self, repository: Repository, target: Target, remote: Remote, request: Request) -> Outcome:
         """Bring the target to what the remote says. Raises Git2EfsError, and OSError for what the mount says."""
@@ -57,7 +60,7 @@ class Reconciler:
 
     def directory(self, target: Target) -> TargetDirectory:
         """Return the target's directory on the mount."""
-        return TargetDirectory(f"{self.settings.mount}/{target.path}", self.clock)
+        return TargetDirectory(f"{self.settings.mount}/{target.path}", self.settings.burst_files, self.clock)
 
     def _run(
         self, repository: Repository, target: Target, remote: Remote, request: Request, paths: RepositoryPaths
@@ -147,18 +150,23 @@ class _Run:
         if self.found.commit is None:
             self.directory.refuse_nested(self.reconciler.settings.mount)
             self.targets.add(self.target.path)
-        read_blob = partial(self.mirror.read, kind=BLOB)
+        settings = self.reconciler.settings
+        write = partial(
+            check_out,
+            read_blob=partial(self.mirror.read, kind=BLOB),
+            workers=settings.checkout_workers,
+            progress=partial(self.reconciler.progress, f"{self.target.path} at {wanted}"),
+        )
         done = self.directory.make_tree(
             wanted,
             self.found.commit,
             self.repository.grace_seconds,
             self._plan,
-            read_blob,
-            self.reconciler.settings.checkout_workers,
+            write,
         )
         checkout_ms = _milliseconds_since(started)
         started = time.perf_counter()
-        flipped_at = self.directory.flip(wanted, self.found.commit)
+        flipped_at = self.directory.flip(wanted, self.found.commit, done)
         counts = replace(
             about.counts,
             files_written=done.written.files,
@@ -182,7 +190,8 @@ class _Run:
     def _tidy(self, wanted: str, done: CheckedOut) -> tuple[str, ...]:
         """Do what is not needed for the push to be visible. Its failures are notes: the tree is published."""
         try:
-            self.directory.prune(wanted, done, self.repository.grace_seconds, self.repository.keep_releases)
+            keep, grace = self.repository.keep_releases, self.repository.grace_seconds
+            self.directory.prune(wanted, self.found.commit, done, grace, keep)
             self.mirror.tend(self.targets.release_commits, keeps_history=self.repository.depth == 0)
         except Git2EfsError as error:
             return (f"after the flip: {error}",)
@@ -245,7 +254,13 @@ def _push_to_visible(push: PushEvent, settled: Settled, flipped_at: float) -> fl
 
 
 def _notes(done: CheckedOut) -> tuple[str, ...]:
-    return tuple(f"{path!r} is a submodule: an empty directory" for path in done.submodules[:20])
+    submodules = tuple(f"{path!r} is a submodule: an empty directory" for path in done.submodules[:20])
+    changed = tuple(
+        f"releases/{each.commit} was changed by somebody else: it is not recycled"
+        for each in done.releases
+        if not each.is_intact
+    )
+    return submodules + changed
 
 
 def _milliseconds_since(started: float) -> float:

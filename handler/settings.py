@@ -45,6 +45,11 @@ class Settings:
     """How long a run waits for the repository's lock."""
     max_pack_bytes: int = 4096 * MIB
     """A fetch that brings more is broken off."""
+    burst_files: int = 1_000_000
+    """Files that all releases of one target may hold together, before a push waits for the grace of the oldest.
+
+    Eight releases are allowed whatever their size.
+    """
     checkout_workers: int = 16
     """File operations in flight while a tree is checked out."""
 
@@ -62,6 +67,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "lag_seconds": (0, 60),
         "lock_seconds": (0, 800),
         "max_pack_bytes": (1024, 1024 * 1024 * MIB),
+        "burst_files": (1, 1_000_000_000),
         "checkout_workers": (1, 256),
     }
 )

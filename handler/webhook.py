@@ -29,11 +29,11 @@ _UNREAD = Delivery(id="", event="", media_type="", body=b"")
 class Door:
     """What one process keeps between requests. Safe for threads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         """Connects to nothing yet."""
         self._settings = settings
         self._parameters = Parameters(settings)
-        self._deliverer = Deliverer(settings)
+        self._deliverer = Deliverer(settings, telemetry.progress)
 
     def close(self) -> None:
         """Close what is kept open."""
@@ -96,9 +96,10 @@ class _Process:
             return self._telemetry
 
     def door(self) -> Door:
+        telemetry = self.telemetry()
         with self._lock:
             if self._door is None:
-                self._door = Door(read_settings(os.environ))
+                self._door = Door(read_settings(os.environ), telemetry)
                 # Readers run as other users: modes are the tree's own, whatever this process inherited.
                 os.umask(0o022)
             return self._door

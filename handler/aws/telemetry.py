@@ -6,6 +6,7 @@ The metrics' names stand here alone; template.yaml's alarms name the same, and a
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from types import MappingProxyType
@@ -28,6 +29,8 @@ FILES_WRITTEN = "FilesWritten"
 FILES_REMOVED = "FilesRemoved"
 BYTES_FETCHED = "BytesFetched"
 BYTES_WRITTEN = "BytesWritten"
+
+PROGRESS_SECONDS = 10
 
 _ALONE = ("service",)
 METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -59,6 +62,7 @@ class Telemetry:
         self._service = os.environ.get("POWERTOOLS_SERVICE_NAME", "git2efs")
         self._logger = Logger(service=self._service, stream=sys.stdout)
         self._lock = threading.Lock()
+        self._progress: dict[str, float] = {}
 
     def record(self, outcome: Outcome, *, delivery: str, event: str, request_id: str, duration_ms: float) -> None:
         """Tell one outcome: one log line, correlated by the delivery's id, and its metrics."""
@@ -83,6 +87,17 @@ class Telemetry:
         """Say something that an operator should mend, in a line of its own."""
         with self._lock:
             self._logger.warning(sentence)
+
+    def progress(self, about: str, done: int, total: int) -> None:
+        """Say how far a long check-out is: every ten seconds or so, and never for a short one."""
+        now = time.monotonic()
+        with self._lock:
+            last = self._progress.setdefault(about, now)
+            if done == total:
+                del self._progress[about]
+            elif now - last >= PROGRESS_SECONDS:
+                self._progress[about] = now
+                self._logger.info("checking out", extra={"target": about, "files_done": done, "files_total": total})
 
     def _count(self, outcome: Outcome) -> None:
         deliveries = EphemeralMetrics(namespace=NAMESPACE, service=self._service)

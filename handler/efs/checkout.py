@@ -36,14 +36,20 @@ class Written:
 
 
 def check_out(
-    root: str, plan: TreePlan, read_blob: Callable[[bytes], bytes], workers: int, *, is_recycled: bool
+    root: str,
+    plan: TreePlan,
+    *,
+    is_recycled: bool,
+    read_blob: Callable[[bytes], bytes],
+    workers: int,
+    progress: Callable[[int, int], None],
 ) -> Written:
     """Bring the directory `root` to the plan's tree.
 
     `read_blob(blob id)` gives a file's content and is called from several threads. `is_recycled` says that readers
     may remember `root` from when it was a release: then the directories above each change are touched (see
-    `_touch_ancestors`). Raises OSError and what `read_blob` raises; `root` is then unfinished, and to be finished
-    or thrown away.
+    `_touch_ancestors`). `progress(done, total)` is told how many files and links are written, now and then. Raises
+    OSError and what `read_blob` raises; `root` is then unfinished, and to be finished or thrown away.
     """
     writes: list[Write] = [*plan.files, *plan.links]
     with _Directories(root) as directories:
@@ -55,7 +61,7 @@ def check_out(
             _make_directories(directories, plan.made_directories)
             written = _write(directories, writes, read_blob)
         else:
-            written = _in_parallel(root, plan.made_directories, writes, read_blob, workers)
+            written = _in_parallel(root, plan.made_directories, writes, read_blob, workers, progress)
         if is_recycled:
             _touch_ancestors(directories, plan)
     return Written(len(writes), written)
@@ -114,33 +120,47 @@ def _rmdir(name: bytes, *, dir_fd: int) -> None:
 
 
 def _in_parallel(
-    root: str, made: Sequence[bytes], writes: Sequence[Write], read_blob: Callable[[bytes], bytes], workers: int
+    root: str,
+    made: Sequence[bytes],
+    writes: Sequence[Write],
+    read_blob: Callable[[bytes], bytes],
+    workers: int,
+    progress: Callable[[int, int], None],
 ) -> int:
     """Make the directories, level by level, and then all writes, with `workers` operations in flight."""
 
-    def make(chunk: Sequence[bytes]) -> int:
+    def make(chunk: Sequence[bytes]) -> tuple[int, int]:
         with _Directories(root) as directories:
             _make_directories(directories, chunk)
-        return 0
+        return 0, 0
 
-    def write(chunk: Sequence[Write]) -> int:
+    def write(chunk: Sequence[Write]) -> tuple[int, int]:
         with _Directories(root) as directories:
-            return _write(directories, chunk, read_blob)
+            return len(chunk), _write(directories, chunk, read_blob)
 
     levels: defaultdict[int, list[bytes]] = defaultdict(list)
     for path in made:
         levels[path.count(b"/")].append(path)
     with ThreadPoolExecutor(workers, thread_name_prefix="checkout") as pool:
         for level in sorted(levels):
-            _all(pool, make, (levels[level][at : at + _CHUNK] for at in range(0, len(levels[level]), _CHUNK)))
-        return _all(pool, write, _chunks(writes))
+            chunks = (levels[level][at : at + _CHUNK] for at in range(0, len(levels[level]), _CHUNK))
+            for _ in _all(pool, make, chunks):
+                pass
+        done = written = 0
+        for files, size in _all(pool, write, _chunks(writes)):
+            done, written = done + files, written + size
+            progress(done, len(writes))
+        return written
 
 
-def _all(pool: ThreadPoolExecutor, work: Callable[[Sequence[T]], int], chunks: Iterable[Sequence[T]]) -> int:
-    """Do all chunks and add up what they return. The first failure ends it, and is raised."""
+def _all(
+    pool: ThreadPoolExecutor, work: Callable[[Sequence[T]], tuple[int, int]], chunks: Iterable[Sequence[T]]
+) -> Iterator[tuple[int, int]]:
+    """Do all chunks, and yield what each returns. The first failure ends it, and is raised."""
     futures = [pool.submit(work, chunk) for chunk in chunks]
     try:
-        return sum(future.result() for future in futures)
+        for future in futures:
+            yield future.result()
     except BaseException:
         pool.shutdown(wait=True, cancel_futures=True)
         raise
@@ -210,7 +230,7 @@ def _write_file(name: bytes, content: bytes, mode: int, directory: int) -> None:
 
 
 def _touch_ancestors(directories: _Directories, plan: TreePlan) -> None:
-    """Give every directory above a change a new change attribute, the deepest first.
+    """Give every directory above a change a new change attribute, the deepest first; the root's is set by its seal.
 
     A recycled release keeps its directories' file handles. An NFS client that remembers them from when it was current
     looks up only what it believes to have changed: below an ancestor that looks the same it would go on using the
@@ -224,8 +244,6 @@ def _touch_ancestors(directories: _Directories, plan: TreePlan) -> None:
         with suppress(FileNotFoundError, NotADirectoryError):  # a directory that the plan removed
             descriptor, name = directories.parent(path)
             os.utime(name, dir_fd=descriptor, follow_symlinks=False)
-    if changed - {b""}:
-        os.utime(directories.root)
 
 
 def _changed_paths(plan: TreePlan) -> Iterator[bytes]:

@@ -2,6 +2,11 @@
 
 The order is staging, rename, flip, record, prune. Killed anywhere, `current` leads to the complete old tree or to the
 complete new one, and the next run goes on from what it finds.
+
+A release's root directory is sealed: its mtime is a whole second, which no file system writes by itself. Whoever else
+makes, removes or renames something in it (a `__pycache__`, say) breaks the seal, and the release is not recycled any
+more. It comes with the look at the releases' clocks, and so costs nothing; what it cannot see, deeper down, is for a
+check of whole trees.
 """
 
 import errno
@@ -11,8 +16,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from handler.efs.checkout import Written, check_out, remove_tree
+from handler.efs.checkout import Written, remove_tree
 from handler.efs.layout import (
     CURRENT,
     RECORD,
@@ -26,15 +32,24 @@ from handler.efs.layout import (
     release_of,
 )
 from handler.efs.record import Record, read_record
-from handler.efs.turns import Release, Turn, TurnKind, choose_pruned, choose_turn
-from handler.errors import MirrorDamaged, TargetOccupied
+from handler.efs.turns import Release, Turn, TurnKind, choose_pruned, choose_turn, most_releases
+from handler.errors import MirrorDamaged, ReleasesInGrace, TargetOccupied
 from handler.model import TreePlan
 
 PlanTree = Callable[[str | None, str], TreePlan]
 """(base commit or None, wanted commit) -> the plan between their trees; raises MirrorDamaged where one is missing."""
 
+_SECOND = 1_000_000_000
 _NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENOTEMPTY)
 """What a patch meets where somebody changed a release: it is thrown away then, and the tree written whole."""
+
+
+class WriteTree(Protocol):
+    """Bring a directory to a plan's tree, as `check_out` does."""
+
+    def __call__(self, root: str, plan: TreePlan, *, is_recycled: bool) -> Written:
+        """Return what was written; raises OSError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +75,10 @@ class CheckedOut:
 class TargetDirectory:
     """The target at `path`. Only the holder of the repository's lock may call more than `find`."""
 
-    def __init__(self, path: str, clock: Callable[[], float] = time.time) -> None:
-        """Nothing is read or made yet."""
+    def __init__(self, path: str, burst_files: int, clock: Callable[[], float] = time.time) -> None:
+        """`burst_files` bounds what releases in their grace may hold together. Nothing is read or made yet."""
         self._path = path
+        self._burst_files = burst_files
         self._clock = clock
 
     def find(self) -> Found:
@@ -98,37 +114,34 @@ class TargetDirectory:
         current: str | None,
         grace_seconds: float,
         plan: PlanTree,
-        read_blob: Callable[[bytes], bytes],
-        workers: int,
+        write: WriteTree,
     ) -> CheckedOut:
         """Make `releases/<wanted>`, complete, the cheapest way there is.
 
-        Raises OSError and what the arguments raise.
+        Raises ReleasesInGrace, OSError and what the arguments raise.
         """
         staged, releases = self._list(STAGING), self._releases()
         patches = [patch for patch in map(read_patch_name, staged) if patch]
+        if any(each.commit == wanted and not each.is_intact for each in releases):
+            os.rename(self._at(RELEASES, wanted), self._at(STAGING, _trash()))
         turn = choose_turn(wanted, current, releases, patches, self._clock(), grace_seconds)
-        done = self._take_turn(turn, wanted, plan, read_blob, workers)
+        done = self._take_turn(turn, wanted, plan, write, len(releases))
         return replace(done, releases=tuple(releases), leftovers=tuple(staged))
 
-    def _take_turn(
-        self, turn: Turn, wanted: str, plan: PlanTree, read_blob: Callable[[bytes], bytes], workers: int
-    ) -> CheckedOut:
+    def _take_turn(self, turn: Turn, wanted: str, plan: PlanTree, write: WriteTree, releases: int) -> CheckedOut:
         if turn.kind is TurnKind.FLIP:
             return CheckedOut(turn, Written(0, 0), 0)
         if turn.kind is not TurnKind.WHOLE:
             try:
-                return self._patch(turn, wanted, plan, read_blob, workers)
+                return self._patch(turn, wanted, plan, write)
             except MirrorDamaged:
                 pass  # the base's objects are gone, after a fresh fetch say: it cannot be compared any more
             except OSError as error:
                 if error.errno not in _NOT_AS_LEFT:
                     raise
-        return self._write_whole(wanted, plan, read_blob, workers)
+        return self._write_whole(wanted, plan, write, releases)
 
-    def _patch(
-        self, turn: Turn, wanted: str, plan: PlanTree, read_blob: Callable[[bytes], bytes], workers: int
-    ) -> CheckedOut:
+    def _patch(self, turn: Turn, wanted: str, plan: PlanTree, write: WriteTree) -> CheckedOut:
         """Recycle a release. Its name in staging says where it came from and where it goes, whenever this is killed."""
         assert turn.base is not None
         steps = [(turn.base, wanted)]
@@ -142,34 +155,40 @@ class TargetDirectory:
         for step, change in zip(steps, plans, strict=True):
             if step != previous:
                 os.rename(self._staged(previous), self._staged(step))
-            done = check_out(self._staged(step), change, read_blob, workers, is_recycled=True)
+            done = write(self._staged(step), change, is_recycled=True)
             written = Written(written.files + done.files, written.bytes + done.bytes)
             removed += len(change.removed_files)
             previous = step
+        _seal(self._staged(previous), self._clock())
         os.rename(self._staged(previous), self._at(RELEASES, wanted))
         return CheckedOut(turn, written, removed, plans[-1].submodules)
 
-    def _write_whole(
-        self, wanted: str, plan: PlanTree, read_blob: Callable[[bytes], bytes], workers: int
-    ) -> CheckedOut:
+    def _write_whole(self, wanted: str, plan: PlanTree, write: WriteTree, releases: int) -> CheckedOut:
         change = plan(None, wanted)
+        if releases >= most_releases(len(change.files) + len(change.links), self._burst_files):
+            # Neither may the disk grow without bound, nor a release go before its grace: the push has to wait.
+            raise ReleasesInGrace(f"{releases} releases are still in their grace")
         staged = self._at(STAGING, f"whole-{secrets.token_hex(8)}")
         for directory in (self._at(RELEASES), self._at(STAGING)):
             os.makedirs(directory, exist_ok=True)
         os.mkdir(staged, 0o755)
-        written = check_out(staged, change, read_blob, workers, is_recycled=False)
+        written = write(staged, change, is_recycled=False)
+        _seal(staged, self._clock())
         os.rename(staged, self._at(RELEASES, wanted))
         return CheckedOut(Turn(TurnKind.WHOLE), written, 0, change.submodules)
 
-    def flip(self, wanted: str, previous: str | None) -> float:
+    def flip(self, wanted: str, previous: str | None, found: CheckedOut) -> float:
         """Lead `current` to the release `wanted`; returns when. The one step that readers see.
+
+        `found` is what `make_tree` saw.
 
         The replaced release's clock is set before the flip: set after it, a kill between the two would leave the
         release looking as if its grace had long passed.
         """
         if previous is not None and previous != wanted:
+            is_intact = all(each.is_intact for each in found.releases if each.commit == previous)
             with suppress(FileNotFoundError):
-                os.utime(self._at(RELEASES, previous))
+                _seal(self._at(RELEASES, previous), self._clock(), is_intact=is_intact)
         temporary = self._at(STAGING, f"link-{secrets.token_hex(8)}")
         os.symlink(link_to(wanted), temporary)
         os.rename(temporary, self._at(CURRENT))
@@ -185,17 +204,22 @@ class TargetDirectory:
             os.close(descriptor)
         os.rename(temporary, self._at(RECORD))
 
-    def prune(self, current: str, found: CheckedOut, grace_seconds: float, keep_releases: int) -> int:
+    def prune(
+        self, current: str, previous: str | None, found: CheckedOut, grace_seconds: float, keep_releases: int
+    ) -> int:
         """Remove releases that nobody needs, and what killed runs left in staging; returns the releases removed.
 
-        `found` is what `make_tree` saw, so that nothing is looked up twice. A reader on this host that holds a file of
-        a release open makes its NFS client leave a `.nfs...` behind: what stays is removed by a later run.
+        `found` is what `make_tree` saw, so that nothing is looked up twice; since then `previous` was retired. A
+        reader on this host that holds a file of a release open makes its NFS client leave a `.nfs...` behind: what
+        stays is removed by a later run.
         """
-        pruned = choose_pruned(current, found.releases, self._clock(), grace_seconds, keep_releases)
+        now = self._clock()
+        releases = [replace(each, retired_at=now) if each.commit == previous else each for each in found.releases]
+        pruned = choose_pruned(current, releases, now, grace_seconds, keep_releases)
         trash = [name for name in found.leftovers if is_staged(name)]
         for commit in pruned:
             # Renamed first: a half-removed tree must not bear a release's name for a moment.
-            trash.append(f"trash-{secrets.token_hex(8)}")
+            trash.append(_trash())
             with suppress(FileNotFoundError):  # it was recycled
                 os.rename(self._at(RELEASES, commit), self._at(STAGING, trash[-1]))
         for name in trash:
@@ -215,7 +239,8 @@ class TargetDirectory:
         for name in self._list(RELEASES):
             if is_commit(name):
                 with suppress(FileNotFoundError):
-                    releases.append(Release(name, os.lstat(self._at(RELEASES, name)).st_mtime))
+                    mtime = os.lstat(self._at(RELEASES, name)).st_mtime_ns
+                    releases.append(Release(name, mtime / _SECOND, mtime % _SECOND == 0))
         return releases
 
     def _list(self, name: str) -> list[str]:
@@ -231,7 +256,11 @@ class TargetDirectory:
         return os.path.join(self._path, *names)
 
 
-def confirmed(record: Record, asked_at: float, pushed_at: int | None) -> Record:
-    """Return the record after the remote confirmed what it says again, for a delivery of `pushed_at`."""
-    latest = max((time_ for time_ in (record.pushed_at, pushed_at) if time_ is not None), default=None)
-    return replace(record, asked_at=asked_at, pushed_at=latest)
+def _seal(path: str, now: float, *, is_intact: bool = True) -> None:
+    """Set a release's clock: to a whole second, or visibly not to one where the seal was found broken."""
+    at = int(now) * _SECOND + (0 if is_intact else _SECOND // 2)
+    os.utime(path, ns=(at, at), follow_symlinks=False)
+
+
+def _trash() -> str:
+    return f"trash-{secrets.token_hex(8)}"

@@ -4,13 +4,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+MIN_RELEASES = 8
+"""So many releases of a target are always allowed, however large its tree."""
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A complete tree on the mount. `retired_at` is its directory's mtime: the flip that replaced it touched it."""
+    """A complete tree on the mount. `retired_at` is its directory's mtime: the flip that replaced it set it.
+
+    `is_intact` is the cheap witness that nobody else changed its root directory (see `releases`).
+    """
 
     commit: str
     retired_at: float
+    is_intact: bool = True
+
+    def is_past(self, now: float, grace_seconds: float) -> bool:
+        """Whether its grace is over. The clock is kept in whole seconds, so one more is waited."""
+        return grace_seconds == 0 or now - self.retired_at >= grace_seconds + 1
 
 
 class TurnKind(Enum):
@@ -46,17 +57,27 @@ def choose_turn(
     """Return how `wanted` is published.
 
     Of the releases past their grace the one that was retired first is recycled: the younger ones are what somebody
-    would go back to. `patches` are the (base, wanted) that stand half done in staging.
+    would go back to. A release that somebody else changed is neither flipped to nor recycled. `patches` are the
+    (base, wanted) that stand half done in staging.
     """
-    if any(release.commit == wanted for release in releases):
+    if any(release.commit == wanted and release.is_intact for release in releases):
         return Turn(TurnKind.FLIP)
     if patches:
         base, halfway = min(patches)
         return Turn(TurnKind.RESUME, base, halfway)
-    ready = [each for each in releases if each.commit != current and now - each.retired_at >= grace_seconds]
+    ready = [
+        each
+        for each in releases
+        if each.commit not in (current, wanted) and each.is_intact and each.is_past(now, grace_seconds)
+    ]
     if ready:
         return Turn(TurnKind.RECYCLE, min(ready, key=lambda each: (each.retired_at, each.commit)).commit)
     return Turn(TurnKind.WHOLE)
+
+
+def most_releases(files: int, burst_files: int) -> int:
+    """Return how many releases of a tree of so many files may stand at one time, in the worst burst of pushes."""
+    return max(MIN_RELEASES, burst_files // max(files, 1))
 
 
 def choose_pruned(
@@ -65,4 +86,4 @@ def choose_pruned(
     """Return the releases that go, as commits: past their grace, and beyond `keep_releases`, counting `current`."""
     retired = sorted((each for each in releases if each.commit != current), key=lambda each: -each.retired_at)
     beyond = retired[max(keep_releases - 1, 0) :]
-    return [each.commit for each in beyond if now - each.retired_at >= grace_seconds]
+    return [each.commit for each in beyond if each.is_past(now, grace_seconds)]

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from dulwich.errors import ObjectFormatException
 from dulwich.index import validate_path_element_hfs, validate_path_element_ntfs
 from dulwich.objects import parse_tree
 
@@ -128,7 +129,7 @@ class _Difference:
                 if name in entries:
                     raise TreeUnsafe(f"{_show(prefix + name)} stands twice in its tree")
                 entries[name] = _entry(prefix + name, mode, object_id)
-        except (ValueError, OverflowError, AssertionError) as error:
+        except (ValueError, OverflowError, AssertionError, ObjectFormatException) as error:
             raise TreeUnsafe(f"the tree of {_show(prefix)} is malformed ({type(error).__name__})") from None
         self.entries_seen += len(entries)
         if self.entries_seen > MAX_ENTRIES:

@@ -1,0 +1,1 @@
+"""The proof that a publish survives being stopped: killed, or refused by the mount, at each of its file operations."""

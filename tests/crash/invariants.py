@@ -1,0 +1,168 @@
+"""What must hold on the mount: after any stop, and after the next run in peace. Each check returns what is wrong."""
+
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.crash.trials import TARGET, Scene
+from tests.e2e.mounts import Footprint, check_mirror, footprint
+from tests.support.repositories import snapshot
+
+_REPOSITORY_NAMES = {".lock", ".targets", "main", "mirror.git"}
+_TARGET_NAMES = {"current", "releases", "staging", "published.json"}
+_MIRROR_NAMES = re.compile(
+    r"HEAD|config|shallow|refs|refs/heads|objects|objects/pack|objects/pack/pack-[0-9a-f]{40}\.(pack|idx)"
+)
+_CLOCK_SECONDS = 1.0
+"""A release's clock is kept in whole seconds; the grace is a second longer for it."""
+MAX_PACKS = 8
+"""Small packs may be six and one large one beside them; one more may come with the push that was stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sheltered:
+    """The releases that readers may be in, as they are now: `current` and those within their grace."""
+
+    at: float
+    current: str | None
+    releases: dict[str, Footprint]
+
+
+def commit_of_current(mount: Path) -> str | None:
+    """Return the commit that `current` names, None where there is no link. Raises ValueError, OSError."""
+    try:
+        link = os.readlink(mount / TARGET / "current")
+    except FileNotFoundError:
+        return None
+    directory, _, commit = link.partition("/")
+    if directory != "releases":
+        raise ValueError(f"`current` leads to {link}")
+    return commit
+
+
+def shelter(mount: Path, scene: Scene) -> Sheltered:
+    """Look at what the next run must leave alone."""
+    now = time.time()
+    current = commit_of_current(mount)
+    directory = mount / TARGET / "releases"
+    releases = {}
+    for name in os.listdir(directory) if directory.is_dir() else []:
+        if name == current or now - os.lstat(directory / name).st_mtime < scene.grace_seconds:
+            releases[name] = footprint(directory / name)
+    return Sheltered(now, current, releases)
+
+
+def after_any_run(mount: Path, scene: Scene, before: Sheltered, allowed: set[str | None]) -> list[str]:
+    """Return what is wrong after a run that was stopped anywhere; `allowed` are the commits that may be current."""
+    return [*_current(mount, scene, allowed), *_releases(mount, scene), *_record(mount, scene), *_shelter(mount, before)]
+
+
+def after_peace(mount: Path, scene: Scene, before: Sheltered, wanted: str) -> list[str]:
+    """Return what is wrong after the run that nothing stopped: it must have healed everything."""
+    problems = after_any_run(mount, scene, before, {wanted})
+    problems += [*_leftovers(mount), *_mirror(mount, wanted), *_lock(mount)]
+    try:
+        record = json.loads((mount / TARGET / "published.json").read_bytes())
+    except OSError as error:
+        return [*problems, f"published.json cannot be read: {error}"]
+    if record["commit"] != wanted:
+        problems.append(f"published.json names {record['commit']}, not {wanted}")
+    return problems
+
+
+def _current(mount: Path, scene: Scene, allowed: set[str | None]) -> Iterator[str]:
+    try:
+        commit = commit_of_current(mount)
+    except (OSError, ValueError) as error:
+        yield f"`current` cannot be followed: {error}"
+        return
+    if commit not in allowed:
+        yield f"`current` is {commit}, not one of {allowed}"
+    elif commit is not None and not (mount / TARGET / "current/").is_dir():
+        yield f"`current` leads to {commit}, which is not there"
+
+
+def _releases(mount: Path, scene: Scene) -> Iterator[str]:
+    """Whatever bears a release's name is whole, `current` among it."""
+    directory = mount / TARGET / "releases"
+    for name in os.listdir(directory) if directory.is_dir() else []:
+        if name not in scene.trees:
+            yield f"releases/{name} is no commit that was pushed"
+        elif (found := snapshot(directory / name)) != (wanted := scene.trees[name]):
+            differing = [path for path in {**found, **wanted} if found.get(path) != wanted.get(path)]
+            yield f"releases/{name} is not the commit's tree: {sorted(differing)[:5]}"
+
+
+def _record(mount: Path, scene: Scene) -> Iterator[str]:
+    try:
+        content = (mount / TARGET / "published.json").read_bytes()
+    except FileNotFoundError:
+        return
+    try:
+        if json.loads(content)["commit"] not in scene.trees:
+            yield "published.json names no commit that was pushed"
+    except (ValueError, KeyError, TypeError) as error:
+        yield f"published.json is not whole ({type(error).__name__}): {content[:80]!r}"
+
+
+def _shelter(mount: Path, before: Sheltered) -> Iterator[str]:
+    directory = mount / TARGET / "releases"
+    current = commit_of_current(mount)
+    for name, seen in before.releases.items():
+        if not (directory / name).is_dir():
+            yield f"releases/{name} is gone within its grace"
+            continue
+        now = footprint(directory / name)
+        if name == before.current:
+            # The flip sets the replaced release's clock: its own mtime, and nothing else of it.
+            if current != name and os.lstat(directory / name).st_mtime < before.at - _CLOCK_SECONDS:
+                yield f"releases/{name} was replaced, and its grace does not run from then"
+            now, seen = ({path: about for path, about in each.items() if path != "."} for each in (now, seen))
+        if now != seen:
+            yield f"releases/{name} changed within its grace: {_differing(now, seen)}"
+
+
+def _differing(now: Footprint, seen: Footprint) -> list[str]:
+    return sorted(path for path in {**now, **seen} if now.get(path) != seen.get(path))[:5]
+
+
+def _leftovers(mount: Path) -> Iterator[str]:
+    """The bound: nothing in staging, nothing but packs in the mirror, nothing beside the two but the lock's file."""
+    if staged := os.listdir(mount / TARGET / "staging"):
+        yield f"left in staging: {staged}"
+    if others := set(os.listdir(mount / TARGET)) - _TARGET_NAMES:
+        yield f"left at the target: {others}"
+    if others := set(os.listdir(mount / "octo/site")) - _REPOSITORY_NAMES:
+        yield f"left beside the mirror: {others}"
+    mirror = mount / "octo/site/mirror.git"
+    names = [os.path.relpath(path, mirror) for path in mirror.rglob("*")]
+    if others := {name for name in names if not _MIRROR_NAMES.fullmatch(name)}:
+        yield f"left in the mirror: {others}"
+    packs, indexes = ({name[:-len(end)] for name in names if name.endswith(end)} for end in (".pack", ".idx"))
+    if packs != indexes or len(packs) > MAX_PACKS:
+        yield f"{len(packs)} packs and {len(indexes)} indexes are in the mirror"
+    targets = (mount / "octo/site/.targets").read_text().split("\n")
+    if TARGET not in targets:
+        yield f"the list of targets lacks {TARGET}: {targets}"
+
+
+def _mirror(mount: Path, wanted: str) -> Iterator[str]:
+    try:
+        check_mirror(mount / "octo/site/mirror.git", wanted)
+    except RuntimeError as error:
+        yield f"git does not accept the mirror: {error}"
+
+
+def _lock(mount: Path) -> Iterator[str]:
+    descriptor = os.open(mount / "octo/site/.lock", os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        yield "the lock is held"
+    finally:
+        os.close(descriptor)

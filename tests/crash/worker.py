@@ -1,0 +1,205 @@
+"""Carries out trials: `python -m tests.crash.worker`; asked and answering in pickles on standard input and output.
+
+The handler is imported once and has read its parameters; each run of it is a fork of this process, and so starts
+within a millisecond, as a fresh process would: no mirror open, no connection made. Only one thread runs here, so
+forking is safe.
+"""
+
+import errno
+import importlib
+import json
+import os
+import pickle
+import select
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from handler import webhook
+from tests.crash.invariants import after_any_run, after_peace, shelter
+from tests.crash.operations import Manner, Operations, Stop
+from tests.crash.trials import Push, Report, Run, Scene, Trial
+from tests.support.deliveries import LambdaContext
+from tests.support.guards import forbid_network
+
+HANG_SECONDS = 20.0
+ERROR_REASONS = {"ENOSPC": "mount_full", "EDQUOT": "mount_full", "EIO": "mount_unavailable", "ESTALE": "mount_unavailable"}
+"""What the mount's errors are called in an answer, by README's table."""
+ERROR_STATUS = {"mount_full": 500, "mount_unavailable": 503}
+
+
+@dataclass(slots=True)
+class Worker:
+    """One mount, one place at the origin, one scene at a time."""
+
+    mount: Path
+    origin: Path
+    scene: Scene | None = None
+    unpatched: dict[str, object] = field(default_factory=dict)
+
+    def load(self, scene: Scene, environment: Mapping[str, str]) -> None:
+        """Take up a scene: forget the one before, read the parameters, set the modules' values."""
+        os.environ.update(environment)
+        webhook.reset()
+        for name, value in (self.unpatched | dict(scene.patches)).items():
+            module, _, attribute = name.partition(":")
+            self.unpatched.setdefault(name, getattr(importlib.import_module(module), attribute))
+            setattr(importlib.import_module(module), attribute, value)
+        # Reads secret and parameter, and neither the mount nor the remote: the push of a deleted branch.
+        answer: Any = webhook.handler(scene.warm_up, LambdaContext())
+        assert answer["statusCode"] == 200, answer
+        self.scene = scene
+
+    def begin(self) -> None:
+        """Put the scene's mount in place."""
+        assert self.scene
+        shutil.rmtree(self.mount, ignore_errors=True)
+        shutil.copytree(self.scene.mount, self.mount, symlinks=True)
+
+    def run(self, push: Push, stop: Stop) -> Run:
+        """Let the handler answer `push` in a process of its own."""
+        link = self.origin.with_suffix(".new")
+        link.symlink_to(push.origin)
+        link.replace(self.origin)
+        read_end, write_end = os.pipe()
+        child = os.fork()
+        if child == 0:
+            _answer(os.fspath(self.mount), push, stop, write_end)
+        os.close(write_end)
+        run = _heard(read_end, child)
+        os.close(read_end)
+        os.waitpid(child, 0)
+        return run
+
+    def attempt(self, trial: Trial) -> Report:
+        """Carry out one trial from the scene's start."""
+        scene = self.scene
+        assert scene
+        self.begin()
+        report = Report(trial)
+        before = shelter(self.mount, scene)
+        for stop in trial.stops:
+            run = self.run(scene.push, stop)
+            report.runs.append(run)
+            report.problems += run_problems(run, stop)
+            found = after_any_run(self.mount, scene, before, {scene.old, scene.push.commit})
+            report.problems += [f"after {stop}: {problem}" for problem in found]
+            before = shelter(self.mount, scene)
+        last = scene.newer if trial.is_newer_next else scene.push
+        run = self.run(last, Stop())
+        report.runs.append(run)
+        if run.trouble or run.answer is None or run.answer[0] != 200:
+            report.problems.append(f"the run in peace: {run.trouble or run.answer}")
+        found = after_peace(self.mount, scene, before, last.commit)
+        report.problems += [f"in the end: {problem}" for problem in found]
+        return report
+
+
+def run_problems(run: Run, stop: Stop) -> list[str]:
+    """Return what is wrong with how a stopped run ended."""
+    if run.trouble:
+        return [run.trouble]
+    if stop.manner in (Manner.KILL, Manner.TORN):
+        return ["the run ended before it was stopped"] if run.answer else []
+    assert run.answer
+    status, outcome, reason = run.answer
+    if outcome in ("published", "unchanged") and status == 200:
+        return []
+    if stop.manner is Manner.ERROR:
+        expected = ERROR_REASONS[_name(stop)]
+        if (status, outcome, reason) == (ERROR_STATUS[expected], "failed", expected):
+            return []
+    return [f"answered {run.answer} to {stop} ({run.stopped_at})"]
+
+
+def _name(stop: Stop) -> str:
+    return errno.errorcode[stop.error]
+
+
+def _answer(mount: str, push: Push, stop: Stop, write_end: int) -> NoReturn:
+    """Be the handler's process, until the answer is told."""
+    status = 1
+    try:
+        os.chdir("/")
+        operations = Operations(mount, stop, say=lambda where: _tell(write_end, "stop", where))
+        operations.install()
+        response: Any = webhook.handler(push.event, LambdaContext())
+        content = json.loads(response["body"])
+        answer = (response["statusCode"], content["outcome"], content["reason"])
+        _tell(write_end, "answer", (answer, operations.modifying, operations.reading))
+        status = 0
+    except BaseException:
+        _tell(write_end, "trouble", traceback.format_exc())
+    finally:
+        os._exit(status)
+
+
+_write = os.write
+
+
+def _tell(write_end: int, kind: str, content: object) -> None:
+    message = json.dumps([kind, content]).encode() + b"\n"
+    while message:
+        message = message[_write(write_end, message) :]
+
+
+def _heard(read_end: int, child: int) -> Run:
+    """Return what the child told until its end; a child that hangs is ended."""
+    deadline, content, run = time.monotonic() + HANG_SECONDS, b"", Run()
+    while True:
+        if not select.select([read_end], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            os.kill(child, signal.SIGKILL)
+            run.trouble = "the run hangs"
+            break
+        part = os.read(read_end, 1 << 16)
+        if not part:
+            break
+        content += part
+    for line in content.splitlines():
+        kind, value = json.loads(line)
+        if kind == "stop":
+            run.stopped_at = run.stopped_at or value
+        elif kind == "answer":
+            run.answer, run.modifying, run.reading = tuple(value[0]), value[1], value[2]
+        else:
+            run.trouble = value
+    if run.answer is None and run.stopped_at is None and run.trouble is None:
+        run.trouble = "the run died"
+    return run
+
+
+def main() -> None:
+    """Answer until standard input ends."""
+    forbid_network()
+    asked, told = sys.stdin.buffer, _own_output()
+    worker = Worker(Path(os.environ["GIT2EFS_MOUNT"]), Path(sys.argv[1]))
+    while True:
+        try:
+            request = pickle.load(asked)
+        except EOFError:
+            return
+        try:
+            answer = getattr(worker, request[0])(*request[1:])
+        except BaseException:
+            answer = RuntimeError(traceback.format_exc())
+        pickle.dump(answer, told)
+        told.flush()
+
+
+def _own_output() -> BinaryIO:
+    """Keep standard output for the answers; what the handler logs goes nowhere."""
+    own = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    return own
+
+
+if __name__ == "__main__":
+    main()
