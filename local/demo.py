@@ -18,6 +18,8 @@ from local.tree import differences, listing, published_files
 
 REPOSITORY = "octocat/weather"
 REF = "refs/heads/main"
+NO_GRACE = ("--configure", f'{REPOSITORY}={{"grace_seconds": 0}}')
+"""There are no other readers here, and the third push shall not have to wait five minutes for a release to recycle."""
 
 
 class DemoFailed(Exception):
@@ -93,6 +95,14 @@ class Demo:
         self._show_tree()
         self._show_records()
         return payload, delivery
+
+    def third_push(self, before: str) -> None:
+        """Change one file again: now a retired release is there to be recycled, and only what differs is written."""
+        self._screen.step("The third push: the first release, past its grace, is recycled and only what differs written")
+        commit = self._commit(sample.third_push(), "Snow")
+        payload = github.push_payload(REPOSITORY, REF, before, commit, text="Snow", modified=["site/index.html"])
+        self._deliver(payload, "published", commit)
+        self._show_records()
 
     def redelivery(self, payload: Mapping[str, Any], delivery: str) -> None:
         """Deliver the same again."""
@@ -210,7 +220,7 @@ def demo(keep: bool = False) -> int:
         return 1
     kept = f" The tree is still there: {root}" if keep else ""
     seconds = time.monotonic() - started
-    screen.good(f"Done in {seconds:.1f} s: 2 pushes published, 1 redelivery unchanged, 1 forgery refused.{kept}")
+    screen.good(f"Done in {seconds:.1f} s: 3 pushes published, 1 redelivery unchanged, 1 forgery refused.{kept}")
     return 0
 
 
@@ -222,12 +232,13 @@ def _run(screen: Screen, keep: bool) -> str:
         origin = stack.enter_context(SampleOrigin(REPOSITORY))
         screen.line("origin", origin.url)
         screen.step("The service: the handler that runs in Lambda, behind a loopback endpoint")
-        service = stack.enter_context(Service(root, secret, {REPOSITORY: origin.url}))
+        service = stack.enter_context(Service(root, secret, {REPOSITORY: origin.url}, NO_GRACE))
         screen.line("service", service.ready_line)
         steps = Demo(screen, origin, service, root, secret)
         first = steps.first_push()
         second, delivery = steps.second_push(first["after"])
         steps.redelivery(second, delivery)
+        steps.third_push(second["after"])
         steps.forgery(second)
         screen.step("The end: SIGTERM")
         status = service.stop()

@@ -53,6 +53,13 @@ def first_push() -> dict[bytes, FileContent]:
     }
 
 
+def third_push() -> dict[bytes, FileContent]:
+    """Return the tree of the third commit: one file is other than in the second."""
+    files, _, _ = second_push()
+    files[b"site/index.html"] = FileContent(b"<!doctype html>\r\n<title>Weather</title>\r\n<h1>Snow</h1>\r\n")
+    return files
+
+
 def second_push() -> tuple[dict[bytes, FileContent], list[bytes], list[bytes]]:
     """Return the tree of the second commit, the paths that it changes, and those that it removes."""
     files = first_push()

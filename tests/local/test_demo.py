@@ -26,10 +26,11 @@ def test_the_demonstration_shows_every_step_and_leaves_nothing(tmp_path: Path) -
     assert "\x1b" not in done.stdout
     lines = [line.strip() for line in done.stdout.splitlines()]
     assert lines[-1].startswith("Done in ")
-    assert sum("equal the commit's" in line for line in lines) == 3
+    assert sum("equal the commit's" in line for line in lines) == 4
     answers = [json.loads(line) for line in lines if line.startswith("{")]
-    assert [answer["outcome"] for answer in answers] == ["published", "published", "unchanged", "rejected"]
-    assert [line.split()[0] for line in lines if line.startswith(("log ", "metrics "))].count("log") == 4
+    assert [answer["outcome"] for answer in answers] == ["published", "published", "unchanged", "published", "rejected"]
+    assert [answer.get("files_written") for answer in answers] == [9, 8, 0, 1, None]
+    assert [line.split()[0] for line in lines if line.startswith(("log ", "metrics "))].count("log") == 5
     assert list(tmp_path.iterdir()) == []
 
 
