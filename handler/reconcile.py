@@ -125,6 +125,7 @@ class _Run:
             return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone")
         if settled.commit == self.found.commit:
             self._confirm(settled)
+            self.directory.sweep()
             return about
         return self._replace(settled.commit, settled, about)
 

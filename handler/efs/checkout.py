@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
+from handler.efs.files import write_all
 from handler.model import FileWrite, LinkWrite, TreePlan
 
 T = TypeVar("T")
@@ -222,9 +223,7 @@ def _write_file(name: bytes, content: bytes, mode: int, directory: int) -> None:
     """Create with the right mode (a chmod would be a round trip more); no O_EXCL, for the same reason."""
     file = os.open(name, _CREATE, mode, dir_fd=directory)
     try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(file, view) :]
+        write_all(file, content)
     finally:
         os.close(file)
 

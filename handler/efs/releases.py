@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from handler.efs.checkout import Written, remove_tree
+from handler.efs.files import write_all
 from handler.efs.layout import (
     CURRENT,
     RECORD,
@@ -33,7 +34,7 @@ from handler.efs.layout import (
 )
 from handler.efs.record import Record, read_record
 from handler.efs.turns import Release, Turn, TurnKind, choose_pruned, choose_turn, most_releases
-from handler.errors import MirrorDamaged, ReleasesInGrace, TargetOccupied
+from handler.errors import MirrorDamaged, ReleasesInGrace, TargetOccupied, TreeUnsafe
 from handler.model import TreePlan
 
 PlanTree = Callable[[str | None, str], TreePlan]
@@ -134,8 +135,10 @@ class TargetDirectory:
         if turn.kind is not TurnKind.WHOLE:
             try:
                 return self._patch(turn, wanted, plan, write)
-            except MirrorDamaged:
-                pass  # the base's objects are gone, after a fresh fetch say: it cannot be compared any more
+            except (MirrorDamaged, TreeUnsafe):
+                # The base's objects are gone, after a fresh fetch say, and it cannot be compared any more; or what a
+                # broken-off run was patching to can never be finished. Where that is the wanted tree, it is said below.
+                pass
             except OSError as error:
                 if error.errno not in _NOT_AS_LEFT:
                     raise
@@ -199,7 +202,7 @@ class TargetDirectory:
         temporary = self._at(STAGING, f"record-{secrets.token_hex(8)}")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
-            os.write(descriptor, record.to_json())
+            write_all(descriptor, record.to_json())
         finally:
             os.close(descriptor)
         os.rename(temporary, self._at(RECORD))
@@ -225,6 +228,16 @@ class TargetDirectory:
         for name in trash:
             self._remove(self._at(STAGING, name))
         return len(pruned)
+
+    def sweep(self) -> None:
+        """Remove what a run that was killed after its flip left in staging, where there is nothing to publish.
+
+        A half-patched release stays: the next push goes on from it, and to remove it costs as much as the tree.
+        """
+        with suppress(OSError):
+            for name in self._list(STAGING):
+                if is_staged(name) and read_patch_name(name) is None:
+                    self._remove(self._at(STAGING, name))
 
     @staticmethod
     def _remove(path: str) -> None:

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 
+from handler.efs.files import write_all
 from handler.efs.layout import RELEASES, is_commit
 
 
@@ -23,7 +24,7 @@ class TargetList:
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             # The newline first: it ends whatever a killed run left.
-            os.write(descriptor, f"\n{target_path}\n".encode())
+            write_all(descriptor, f"\n{target_path}\n".encode())
         finally:
             os.close(descriptor)
 

@@ -1,11 +1,10 @@
 """The mirrors that stay open between deliveries, so that a warm process reads no pack twice."""
 
 import os
-import secrets
 import shutil
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock
 
 from handler.git.mirror import Mirror
@@ -51,10 +50,18 @@ class OpenMirrors:
 
 
 def discard_mirror(path: str) -> None:
-    """Remove a damaged mirror; the next fetch makes it anew. Renamed first, so that no run takes half of it for one."""
-    aside = f"{path}.damaged-{secrets.token_hex(8)}"
+    """Empty a damaged mirror; the next fetch fills it anew. Raises OSError.
+
+    The indexes go first, and with them what they show: killed in between, this leaves fewer packs, or packs without an
+    index, which `refresh` sweeps. What tells where history ends goes after the commits that it is about. Renaming the
+    whole aside would leave a directory that nobody looks for.
+    """
+    packs = os.path.join(path, "objects", "pack")
     try:
-        os.rename(path, aside)
+        names = os.listdir(packs)
     except FileNotFoundError:
         return
-    shutil.rmtree(aside, ignore_errors=True)
+    for name in (*(name for name in names if name.endswith(".idx")), os.path.join("..", "..", "shallow")):
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(packs, name))
+    shutil.rmtree(packs)
