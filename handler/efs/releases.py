@@ -124,7 +124,8 @@ class TargetDirectory:
         staged, releases = self._list(STAGING), self._releases()
         patches = [patch for patch in map(read_patch_name, staged) if patch]
         if any(each.commit == wanted and not each.is_intact for each in releases):
-            os.rename(self._at(RELEASES, wanted), self._at(STAGING, _trash()))
+            staged.append(_trash())
+            os.rename(self._at(RELEASES, wanted), self._at(STAGING, staged[-1]))
         turn = choose_turn(wanted, current, releases, patches, self._clock(), grace_seconds)
         done = self._take_turn(turn, wanted, plan, write, len(releases))
         return replace(done, releases=tuple(releases), leftovers=tuple(staged))

@@ -31,8 +31,8 @@ _CHANGES: dict[str, Files] = {
     "a directory takes a link's place": {"src2": None, "src2/x/y": b"y\n"},
     "a directory's file becomes a directory of that name": {"src2/x": None, "src2/x/y/z": b"z\n"},
     "names of any bytes": ODD_FILES,
-    "files of any name change": {name: b"changed" for name in list(ODD_FILES)[:12]},
-    "files of any name are removed": {name: None for name in list(ODD_FILES)[6:18]},
+    "files of any name change": dict.fromkeys(list(ODD_FILES)[:12], b"changed"),
+    "files of any name are removed": dict.fromkeys(list(ODD_FILES)[6:18]),
     "a long path": {b"/".join([b"p" * 200] * 10) + b"/f": b"far\n"},
     "a submodule appears": {"module": Submodule(_MODULE), "vendored/lib": Submodule(_MODULE)},
     "a submodule moves on": {"module": Submodule(_OTHER_MODULE)},
@@ -45,7 +45,9 @@ _CHANGES: dict[str, Files] = {
     "a large file": {"large": bytes(range(256)) * 4096},
     "the large file grows by a byte": {"large": bytes(range(256)) * 4096 + b"!"},
     "many files": {f"many/{number % 7}/{number}": b"%d\n" % number for number in range(300)},
-    "many go and many change": {f"many/{number % 7}/{number}": None if number % 2 else b"new\n" for number in range(200)},
+    "many go and many change": {
+        f"many/{number % 7}/{number}": None if number % 2 else b"new\n" for number in range(200)
+    },
     "files swap contents": {"many/0/210": b"211\n", "many/1/211": b"210\n"},
     "content that looks like git's": {"blob": b"blob 5\0hello", "tree": b"100644 x\0" + b"\1" * 20},
 }

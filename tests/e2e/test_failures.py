@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.mounts import check_mirror, footprint, names
+from tests.e2e.mounts import Footprint, check_mirror, footprint, names
 from tests.e2e.packs import SPOILED, spoiling
 from tests.support.origin import GitOrigin
 from tests.support.repositories import Upstream, archive, snapshot
@@ -55,7 +55,7 @@ def fails_and_heals(
 # -- the remote -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 410, 301, 302, 307, 308])
+@pytest.mark.parametrize("status", [401, 403, 404, 410, 301, 307])
 def test_a_remote_that_refuses_needs_a_person_and_is_not_asked_again(
     served: Service, upstream: Upstream, origin: GitOrigin, status: int
 ) -> None:
@@ -65,16 +65,31 @@ def test_a_remote_that_refuses_needs_a_person_and_is_not_asked_again(
     assert not [record for record in origin.requests if "elsewhere" in record.path]
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504, 429, 408])
-def test_a_remote_that_is_ill_is_asked_three_times(
-    served: Service, upstream: Upstream, origin: GitOrigin, status: int
-) -> None:
-    """503 remote_unavailable, for the redelivery to try again; the retries are bounded."""
+@pytest.mark.parametrize("status", [500, 502, 503, 429])
+def test_a_remote_that_is_ill_is_transient(served: Service, upstream: Upstream, origin: GitOrigin, status: int) -> None:
+    """503 remote_unavailable, for the redelivery to try again."""
+    served.configure(fetch_attempts=1)
     origin.fail_next(50, status)
     fails_and_heals(served, upstream, (503, "remote_unavailable"))
 
 
-@pytest.mark.parametrize("status", [200, 203, 400, 405, 418])
+@pytest.mark.parametrize("attempts", [1, 2, 3])
+def test_retries_are_bounded_by_a_setting(
+    served: Service, upstream: Upstream, origin: GitOrigin, attempts: int
+) -> None:
+    """So many requests of each kind, and no more; one failure less, and the push is published."""
+    served.configure(fetch_attempts=attempts)
+    upstream.commit({"a": b"a"})
+    request = served.push_request(upstream)
+    origin.fail_next(attempts, 502, kind="ls-refs")
+    assert served.send(request).status == 503
+    assert origin.counts["ls-refs"] == attempts
+    if attempts > 1:
+        origin.fail_next(attempts - 1, 502, kind="fetch")
+    assert served.send(request).outcome == "published"
+
+
+@pytest.mark.parametrize("status", [200, 400, 405])
 def test_a_page_instead_of_git_needs_a_person(
     served: Service, upstream: Upstream, origin: GitOrigin, status: int
 ) -> None:
@@ -106,7 +121,7 @@ def test_a_server_without_protocol_v2_is_served_in_the_old_way(
     assert sorted(record.kind for record in origin.requests) == ["advertisement", "fetch"]
 
 
-@pytest.mark.parametrize("failures", range(1, 8))
+@pytest.mark.parametrize("failures", [1, 3, 4, 6])
 def test_an_outage_does_not_make_a_server_look_old(
     served: Service, upstream: Upstream, origin: GitOrigin, failures: int
 ) -> None:
@@ -127,6 +142,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(
     served: Service, upstream: Upstream, origin: GitOrigin, kind: str, after: float
 ) -> None:
     """Broken off once, the second try brings it; always, it is 503 and nothing of it is shown."""
+    served.configure(fetch_attempts=2)
     origin.drop_next(50, after=after, kind=kind)
     fails_and_heals(served, upstream, (503, "remote_unavailable"))
     origin.drop_next(1, after=after, kind=kind)
@@ -181,41 +197,28 @@ def test_an_empty_repository_has_nothing_to_publish(service: Service, upstream: 
 
 
 @pytest.mark.parametrize("case", SPOILED)
-def test_a_spoiled_pack_is_not_shown(served: Service, upstream: Upstream, origin: GitOrigin, case: str) -> None:
-    """Whatever is wrong with it: an outcome that says so, no pack in the mirror, and the next delivery heals."""
-    commit = upstream.commit({"a": b"a" * 3000, "b/c": os.urandom(3000)})
-    request = served.push_request(upstream)
-    origin.rewrite_next(spoiling(SPOILED[case]), 10, kind="fetch")
-    answer = served.send(request)
-    assert answer.outcome == "failed"
-    assert answer.reason in ("pack_invalid", "remote_unavailable", "mirror_damaged")
-    assert not (served.mount / "octo/site/main").exists()
-    assert not [name for name in names(served.mount) if "tmp_" in name]
-    assert origin.counts["fetch"] <= ATTEMPTS + 1
-    origin.clear_faults()
-    assert served.send(request).outcome == "published"
-    assert served.tree() == archive(upstream, commit)
-    check_mirror(served.mount / MIRROR, commit)
-
-
-@pytest.mark.parametrize("case", SPOILED)
-def test_a_spoiled_pack_does_no_harm_to_what_is_there(
+def test_a_spoiled_pack_is_not_shown_and_does_no_harm(
     served: Service, upstream: Upstream, origin: GitOrigin, case: str
 ) -> None:
-    """The second push is spoiled: `current` and the first release stay as they are, and the redelivery publishes."""
-    first = upstream.commit({"a": b"a" * 3000, "b/c": os.urandom(3000)})
-    served.push(upstream)
-    before = footprint(served.mount / "octo/site/main")
-    commit = upstream.commit({"a": b"a" * 2999 + b"b"})
-    request = served.push_request(upstream)
-    origin.rewrite_next(spoiling(SPOILED[case]), 10, kind="fetch")
-    answer = served.send(request)
-    assert (answer.outcome, answer.content["commit"]) == ("failed", first)
-    assert footprint(served.mount / "octo/site/main") == before
-    origin.clear_faults()
-    assert served.send(request).outcome == "published"
-    assert served.tree() == archive(upstream, commit)
-    check_mirror(served.mount / MIRROR, commit)
+    """Whatever is wrong with it, first or later push: an outcome that says so, and the redelivery publishes."""
+    previous: str | None = None
+    before: Footprint = {}
+    for content in (b"a" * 3000, b"a" * 2999 + b"b"):
+        commit = upstream.commit({"a": content, "b/c": os.urandom(3000)})
+        request = served.push_request(upstream)
+        origin.forget()
+        origin.rewrite_next(spoiling(SPOILED[case]), 10, kind="fetch")
+        answer = served.send(request)
+        assert (answer.outcome, answer.content["commit"]) == ("failed", previous)
+        assert answer.reason in ("pack_invalid", "remote_unavailable", "mirror_damaged")
+        assert origin.counts["fetch"] <= ATTEMPTS + 1
+        assert not [name for name in names(served.mount / "octo/site") if "tmp_" in name]
+        assert (footprint(served.mount / "octo/site/main") if previous else {}) == before
+        origin.clear_faults()
+        assert served.send(request).outcome == "published"
+        assert served.tree() == archive(upstream, commit)
+        check_mirror(served.mount / MIRROR, commit)
+        previous, before = commit, footprint(served.mount / "octo/site/main")
 
 
 def test_a_pack_over_the_bound_is_broken_off(served: Service, upstream: Upstream) -> None:
@@ -231,7 +234,8 @@ def test_a_large_pack_goes_to_the_mount_once_and_leaves_nothing_behind(
     large = os.urandom(9 << 20)
     commit = upstream.commit({"large": large, "small": b"s"})
     request = served.push_request(upstream)
-    origin.drop_next(ATTEMPTS, after=0.97, kind="fetch")
+    served.configure(fetch_attempts=2)
+    origin.drop_next(2, after=0.97, kind="fetch")
     assert served.send(request).reason == "remote_unavailable"
     assert set(names(served.mount)) <= SKELETON
     assert served.send(request).outcome == "published"
@@ -305,8 +309,18 @@ FOR_GIT_ALONE = {"head deleted", "shallow deleted", "shallow is garbage"}
 """What no publishing needs, and so no publishing mends."""
 
 
-@pytest.mark.parametrize("is_cold", [False, True])
-@pytest.mark.parametrize("case", DAMAGES)
+WARM = (
+    "packs truncated",
+    "packs deleted",
+    "indices deleted",
+    "all packs gone",
+    "all gone",
+    "leftovers of a killed run",
+)
+"""Damages that matter to a process which holds the packs open, too."""
+
+
+@pytest.mark.parametrize(("case", "is_cold"), [*((case, True) for case in DAMAGES), *((case, False) for case in WARM)])
 def test_a_damaged_mirror_heals_by_itself(served: Service, upstream: Upstream, case: str, is_cold: bool) -> None:
     """The next push is published as if nothing was; what stands published is not touched by the repair."""
     upstream.generate(40, commits=4)

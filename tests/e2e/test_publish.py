@@ -11,7 +11,7 @@ from tests.e2e.histories import STEPS
 from tests.e2e.mounts import check_mirror, footprint, history, names
 from tests.support.hostile import LEGAL
 from tests.support.origin import GitOrigin
-from tests.support.repositories import Link, Submodule, Upstream, archive, snapshot
+from tests.support.repositories import Entry, Link, Submodule, Upstream, archive, snapshot
 from tests.support.service import Service
 
 MIRROR = "octo/site/mirror.git"
@@ -36,12 +36,9 @@ def push_each_step(service: Service, upstream: Upstream) -> list[str]:
 # -- a history ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("depth", [0, 1])
-def test_a_history_is_published_push_by_push_by_recycled_releases(
-    service: Service, upstream: Upstream, depth: int
-) -> None:
+def test_a_history_is_published_push_by_push_by_recycled_releases(service: Service, upstream: Upstream) -> None:
     """Without grace each tree is made from a retired one by the difference alone; the mirror is sound after it all."""
-    service.put_repository(grace_seconds=0, depth=depth)
+    service.put_repository(grace_seconds=0)
     tips = push_each_step(service, upstream)
     assert len(service.releases()) <= 3
     check_mirror(service.mount / MIRROR, tips[-1])
@@ -50,7 +47,7 @@ def test_a_history_is_published_push_by_push_by_recycled_releases(
 
 def test_a_history_is_published_push_by_push_in_whole_writes(service: Service, upstream: Upstream) -> None:
     """Within the grace nothing is recycled: every release stays, each equal to its commit to the end."""
-    service.put_repository()
+    service.put_repository(depth=0)
     tips = push_each_step(service, upstream)
     assert service.releases() == sorted(set(tips))
     for tip in tips[::6]:
@@ -93,7 +90,8 @@ def test_odd_but_legal_trees_are_published(service: Service, upstream: Upstream,
 def test_a_submodule_is_an_empty_directory_and_the_log_says_so(service: Service, upstream: Upstream) -> None:
     """The consumer finds the place, the operator the reason why it is empty."""
     service.put_repository()
-    upstream.commit({"a": b"a", "lib/module": Submodule("1" * 40)})
+    files: dict[str, Entry | None] = {"a": b"a", "lib/module": Submodule("1" * 40)}
+    upstream.commit(files)
     service.push(upstream)
     assert os.listdir(service.current() / "lib/module") == []
     assert any("lib/module" in note and "submodule" in note for note in service.log_lines[-1]["notes"])
@@ -104,7 +102,8 @@ def test_files_are_readable_for_everybody_whatever_the_process_inherited(service
     before = os.umask(0o077)
     try:
         service.put_repository()
-        upstream.commit({"d/plain": b"a", "link": Link(b"d")})
+        files: dict[str, Entry | None] = {"d/plain": b"a", "link": Link(b"d")}
+        upstream.commit(files)
         service.reset()
         service.push(upstream)
     finally:
@@ -475,7 +474,8 @@ def test_only_the_published_ref_is_asked_for_and_fetched(service: Service, upstr
         upstream.point(f"b{number}", base)
     service.push(upstream)
     assert service.origin is not None
-    assert {prefix for record in service.origin.requests for prefix in record.ref_prefixes} == {"HEAD", "refs/heads/main"}
+    prefixes = {prefix for record in service.origin.requests for prefix in record.ref_prefixes}
+    assert prefixes == {"HEAD", "refs/heads/main"}
     with pytest.raises(RuntimeError):
         check_mirror(service.mount / MIRROR, other)
     assert service.origin.counts["advertisement"] == 0
