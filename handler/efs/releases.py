@@ -218,13 +218,15 @@ class TargetDirectory:
         stays is removed by a later run.
         """
         now = self._clock()
-        releases = [replace(each, retired_at=now) if each.commit == previous else each for each in found.releases]
+        recycled = found.turn.base if found.turn.kind is TurnKind.RECYCLE else None
+        standing = [each for each in found.releases if each.commit != recycled]
+        releases = [replace(each, retired_at=now) if each.commit == previous else each for each in standing]
         pruned = choose_pruned(current, releases, now, grace_seconds, keep_releases)
         trash = [name for name in found.leftovers if is_staged(name)]
         for commit in pruned:
             # Renamed first: a half-removed tree must not bear a release's name for a moment.
             trash.append(_trash())
-            with suppress(FileNotFoundError):  # it was recycled
+            with suppress(FileNotFoundError):
                 os.rename(self._at(RELEASES, commit), self._at(STAGING, trash[-1]))
         for name in trash:
             self._remove(self._at(STAGING, name))

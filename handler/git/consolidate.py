@@ -30,7 +30,7 @@ from dulwich.pack import (
     write_pack_index_v2,
 )
 
-from handler.git.packs import IndexedPack
+from handler.git.ingest import IndexedPack
 
 MAX_SMALL_PACKS = 6
 """So few that a cold start, which opens them all, stays within some dozens of round trips."""

@@ -16,15 +16,9 @@ from dulwich.pack import Pack
 
 from handler.errors import MirrorDamaged
 from handler.git import consolidate
+from handler.git.ingest import IndexedPack, PackSpool, index_pack
 from handler.git.objects import Objects
-from handler.git.packs import (
-    NOT_A_PACK,
-    IndexedPack,
-    PackSpool,
-    index_pack,
-    open_pack,
-    received_pack,
-)
+from handler.git.packs import NOT_A_PACK, open_pack, pack_of
 from handler.git.protocol import ShallowChanges
 
 _CONFIG = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n[gc]\n\tauto = 0\n"
@@ -149,7 +143,7 @@ class Mirror(Objects):
         temporary = os.path.join(self._pack_directory, f"tmp_idx_{secrets.token_hex(8)}")
         write_whole(temporary, indexed.index)
         os.rename(temporary, path + ".idx")
-        self.packs[name] = received_pack(spool, indexed, path)
+        self.packs[name] = open_pack(path) if spool.name is not None else pack_of(spool.file, indexed.index, path)
 
     def _shallow_commits(self) -> set[bytes]:
         if self._shallow is None:

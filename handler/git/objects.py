@@ -7,11 +7,13 @@ from dulwich.objects import RawObjectID
 from dulwich.pack import Pack
 
 from handler.errors import Git2EfsError, MirrorDamaged, TreeUnsafe
-from handler.git.packs import NOT_A_PACK, RawObject, as_binary
+from handler.git.packs import NOT_A_PACK, RawObject, as_binary, forget_pages
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 _TYPE_NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
 _MAX_TAG_DEPTH = 10
+_PAGES_BYTES = 32 * 1024 * 1024
+"""After so much was read from them, mapped packs are let go of (see `forget_pages`)."""
 
 
 class Objects:
@@ -20,6 +22,7 @@ class Objects:
     def __init__(self) -> None:
         """No packs yet."""
         self.packs: dict[str, Pack] = {}
+        self._bytes_read = 0
 
     def __contains__(self, object_id: str) -> bool:
         """Whether the object is in a pack."""
@@ -33,7 +36,12 @@ class Objects:
         for pack in reversed(list(self.packs.values())):
             if _offset(pack, binary) is not None:
                 try:
-                    return pack.get_raw(binary)
+                    kind, content = pack.get_raw(binary)
+                    self._bytes_read += len(content)
+                    if self._bytes_read > _PAGES_BYTES:
+                        self._bytes_read = 0
+                        forget_pages(pack.data)
+                    return kind, content
                 except NOT_A_PACK as error:
                     raise MirrorDamaged(f"an object cannot be read ({type(error).__name__})") from None
         raise KeyError(object_id)
