@@ -26,14 +26,20 @@ from handler.git.source import Known, Settled, Source
 from handler.model import Counts, Durations, Outcome, OutcomeKind, PushEvent, Repository, Target, TreePlan
 from handler.settings import Settings
 
+LATE_SECONDS = 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What says "look now": the verified push, the id of its delivery, and when that came (seconds, our clock)."""
+    """What says "look now": the verified push, the id of its delivery, and when that came (seconds, our clock).
+
+    `is_late` says that it had to wait for another run.
+    """
 
     push: PushEvent
     delivery: str
     received_at: float
+    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,10 @@ class Reconciler:
     def reconcile(self, repository: Repository, target: Target, remote: Remote, request: Request) -> Outcome:
         """Bring the target to what the remote says. Raises Git2EfsError, and OSError for what the mount says."""
         paths = RepositoryPaths.of(self.settings.mount, repository.full_name)
-        with locked(paths.lock, self.settings.lock_seconds):
+        with locked(paths.lock, self.settings.lock_seconds) as waited_seconds:
+            # Whoever waited finds most often that another run has published what it came for: then the commit is not
+            # fetched before the ref is known.
+            request = replace(request, is_late=waited_seconds > LATE_SECONDS)
             try:
                 return self._run(repository, target, remote, request, paths)
             except MirrorDamaged:
@@ -123,7 +132,7 @@ class _Run:
         )
         if settled.commit is None:
             return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone")
-        if settled.commit == self.found.commit:
+        if settled.commit == self.found.commit and self.directory.has_release(settled.commit):
             self._confirm(settled)
             self.directory.sweep()
             return about
@@ -143,7 +152,8 @@ class _Run:
         record = self.found.record
         # The record of another ref at this path says nothing about when this one was pushed.
         pushed_at = record.pushed_at if record is not None and record.ref == self.target.ref else None
-        return source.settle(self.target.ref, self.request.push, Known(self.found.commit, pushed_at))
+        known = Known(self.found.commit, pushed_at)
+        return source.settle(self.target.ref, self.request.push, known, is_side_by_side=not self.request.is_late)
 
     def _replace(self, wanted: str, settled: Settled, about: Outcome) -> Outcome:
         """Put the commit's tree in the place of what is published."""

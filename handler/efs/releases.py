@@ -97,6 +97,10 @@ class TargetDirectory:
             raise TargetOccupied("`current` is a link that git2efs did not make")
         return Found(commit, read_record(self._at(RECORD)))
 
+    def has_release(self, commit: str) -> bool:
+        """Whether the release is there: `current` may lead nowhere after somebody removed it."""
+        return os.path.isdir(self._at(RELEASES, commit))
+
     def refuse_nested(self, mount: str) -> None:
         """Raise TargetOccupied where a directory on the way to a new target is a target itself.
 
@@ -193,20 +197,21 @@ class TargetDirectory:
             is_intact = all(each.is_intact for each in found.releases if each.commit == previous)
             with suppress(FileNotFoundError):
                 _seal(self._at(RELEASES, previous), self._clock(), is_intact=is_intact)
-        temporary = self._at(STAGING, f"link-{secrets.token_hex(8)}")
-        os.symlink(link_to(wanted), temporary)
+        temporary = self._stage("link", lambda path: os.symlink(link_to(wanted), path))
         os.rename(temporary, self._at(CURRENT))
         return self._clock()
 
     def write_record(self, record: Record) -> None:
         """Replace `published.json`."""
-        temporary = self._at(STAGING, f"record-{secrets.token_hex(8)}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
-            write_all(descriptor, record.to_json())
-        finally:
-            os.close(descriptor)
-        os.rename(temporary, self._at(RECORD))
+
+        def write(path: str) -> None:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            try:
+                write_all(descriptor, record.to_json())
+            finally:
+                os.close(descriptor)
+
+        os.rename(self._stage("record", write), self._at(RECORD))
 
     def prune(
         self, current: str, previous: str | None, found: CheckedOut, grace_seconds: float, keep_releases: int
@@ -264,6 +269,16 @@ class TargetDirectory:
             return os.listdir(self._at(name))
         except FileNotFoundError:
             return []
+
+    def _stage(self, kind: str, make: Callable[[str], None]) -> str:
+        """Make something small in staging under a name of its own; returns its path."""
+        path = self._at(STAGING, f"{kind}-{secrets.token_hex(8)}")
+        try:
+            make(path)
+        except FileNotFoundError:  # somebody removed the directory; nothing of ours does
+            os.makedirs(self._at(STAGING), exist_ok=True)
+            make(path)
+        return path
 
     def _staged(self, step: tuple[str, str]) -> str:
         return self._at(STAGING, patch_name(*step))

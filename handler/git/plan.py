@@ -15,7 +15,7 @@ from dulwich.objects import parse_tree
 from handler.errors import TreeUnsafe
 from handler.model import FileWrite, LinkWrite, TreePlan
 
-MAX_ENTRIES = 2_000_000
+MAX_ENTRIES = 500_000
 """A tree of a few objects can name itself into billions of paths; this is where the plan stops believing it."""
 MAX_DEPTH = 200
 MAX_NAME_BYTES = 255

@@ -54,36 +54,42 @@ class Source:
     sleep: Callable[[float], None] = time.sleep
     bytes_fetched: int = 0
 
-    def settle(self, ref: str, push: PushEvent | None, known: Known) -> Settled:
+    def settle(self, ref: str, push: PushEvent | None, known: Known, *, is_side_by_side: bool = True) -> Settled:
         """Return what `ref` is to be published as; its commit's objects are in the mirror.
 
-        Raises CommitNotThere, RemoteUnavailable, RemoteRefused, RemoteUnsupported, PackInvalid, PackTooLarge,
+        `is_side_by_side` asks for the pushed commit while the ref is asked for: right for a push that is most likely
+        the tip. Raises CommitNotThere, RemoteUnavailable, RemoteRefused, RemoteUnsupported, PackInvalid, PackTooLarge,
         MirrorDamaged, TreeUnsafe (the ref names no commit), OSError.
         """
         asked_at = self.clock()
-        expected = push.after if push is not None and push.after not in self.mirror else None
+        expected = None
+        if push is not None and is_side_by_side and push.after not in self.mirror:
+            expected = push.after
         tip, received = self._ask(ref, expected, known.commit)
-        deadline = asked_at + self.lag_seconds
-        is_confirmed = True
-        while push is not None and _may_lag(tip, push, known):
-            if self.clock() >= deadline:
-                is_confirmed = False
-                break
-            self.sleep(_LAG_PAUSE_SECONDS)
-            tip = self.remote.refs([ref]).tips.get(ref)
-        if not is_confirmed and push is not None:
-            wanted = push.after
-        elif tip is not None:
-            wanted = tip.object_id
+        try:
+            wanted, is_confirmed = self._decide(ref, tip, push, known, asked_at + self.lag_seconds)
+        except BaseException:
+            self._drop(received)
+            raise
+        if wanted is not None and wanted == expected and received is not None:
+            self.mirror.ingest(received)
         else:
             self._drop(received)
-            return Settled(None, asked_at, self.bytes_fetched)
-        if wanted == expected and received is not None:
-            self._ingest(received)
-        else:
-            self._drop(received)
+            if wanted is None:
+                return Settled(None, asked_at, self.bytes_fetched)
             self._fetch(wanted, known.commit)
         return Settled(self._peel(wanted), asked_at, self.bytes_fetched, is_confirmed, wanted)
+
+    def _decide(
+        self, ref: str, tip: Tip | None, push: PushEvent | None, known: Known, deadline: float
+    ) -> tuple[str | None, bool]:
+        """Return the object to publish (None: the ref is gone), and whether the remote's ref confirms it."""
+        while push is not None and _may_lag(tip, push, known):
+            if self.clock() >= deadline:
+                return push.after, False
+            self.sleep(_LAG_PAUSE_SECONDS)
+            tip = self.remote.refs([ref]).tips.get(ref)
+        return (tip.object_id if tip is not None else None), True
 
     def _peel(self, object_id: str) -> str:
         try:
@@ -107,17 +113,22 @@ class Source:
                 self._drop(received)
                 raise
 
+    def _drop(self, received: Received | None) -> None:
+        if received is not None:
+            self.mirror.drop(received)
+
     def _fetch(self, wanted: str, have: str | None) -> None:
         """Bring `wanted` into the mirror. Raises CommitNotThere after a few tries: a replica may lag here too."""
         for number in range(1, _TRIES_BY_ID + 1):
             if wanted in self.mirror:
-                return
+                break
             try:
-                self._ingest(self._download(wanted, have))
+                self.mirror.ingest(self._download(wanted, have))
+                break
             except CommitNotThere:
                 if number == _TRIES_BY_ID:
                     raise
-                self.sleep(_LAG_PAUSE_SECONDS)
+            self.sleep(_LAG_PAUSE_SECONDS)
 
     def _download(self, wanted: str, have: str | None) -> Received:
         is_shallow = self.depth == 0 and self.mirror.is_shallow
@@ -129,13 +140,6 @@ class Source:
         )
         self.bytes_fetched += received.spool.size
         return received
-
-    def _ingest(self, received: Received) -> None:
-        self.mirror.ingest(received)
-
-    def _drop(self, received: Received | None) -> None:
-        if received is not None:
-            self.mirror.drop(received)
 
 
 def _may_lag(tip: Tip | None, push: PushEvent, known: Known) -> bool:
