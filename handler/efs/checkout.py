@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from functools import partial
+from typing import Self
 
 from handler.efs.files import write_all
 from handler.model import FileWrite, LinkWrite, TreePlan
 
-T = TypeVar("T")
-Write = FileWrite | LinkWrite
+Item = bytes | FileWrite | LinkWrite
+"""A directory's or file's path, or what to write."""
+Work = Callable[["_Directories", Sequence[Item]], int]
 
 _CHUNK = 32
 """Files that one worker writes in one directory at a time; creates in one directory wait for each other on NFS."""
@@ -40,39 +42,95 @@ def check_out(
     root: str,
     plan: TreePlan,
     *,
-    is_recycled: bool,
     read_blob: Callable[[bytes], bytes],
     workers: int,
     progress: Callable[[int, int], None],
 ) -> Written:
     """Bring the directory `root` to the plan's tree.
 
-    `read_blob(blob id)` gives a file's content and is called from several threads. `is_recycled` says that readers
-    may remember `root` from when it was a release: then the directories above each change are touched (see
-    `_touch_ancestors`). `progress(done, total)` is told how many files and links are written, now and then. Raises
-    OSError and what `read_blob` raises; `root` is then unfinished, and to be finished or thrown away.
+    `read_blob(blob id)` gives a file's content and is called from several threads. `progress(done, total)` is told
+    how many files and links are written, now and then. Raises OSError and what `read_blob` raises; `root` is then
+    unfinished, and to be finished or thrown away.
     """
-    writes: list[Write] = [*plan.files, *plan.links]
-    with _Directories(root) as directories:
-        for path in plan.removed_files:
-            directories.remove(path, os.unlink)
-        for path in plan.removed_directories:
-            directories.remove(path, _rmdir)
-        if len(plan.made_directories) + len(writes) <= _INLINE:
-            _make_directories(directories, plan.made_directories)
-            written = _write(directories, writes, read_blob)
-        else:
-            written = _in_parallel(root, plan.made_directories, writes, read_blob, workers, progress)
-        if is_recycled:
-            _touch_ancestors(directories, plan)
+    writes: list[Item] = [*plan.files, *plan.links]
+    phases: list[tuple[Work, Iterable[Sequence[Item]]]] = [
+        (_remove_files, [plan.removed_files]),
+        (_remove_directories, _levels(plan.removed_directories, deepest_first=True)),
+        (_make_directories, _levels(plan.made_directories)),
+        (partial(_write, read_blob=read_blob), [writes]),
+        (_touch, _levels(_ancestors_of_changes(plan), deepest_first=True)),
+    ]
+    steps = len(writes) + len(plan.made_directories) + len(plan.removed_directories) + len(plan.removed_files)
+    if steps <= _INLINE or workers == 1:
+        with _Directories(root) as directories:
+            written = sum(work(directories, level) for work, levels in phases for level in levels)
+        return Written(len(writes), written)
+    written = 0
+    with ThreadPoolExecutor(workers, thread_name_prefix="checkout") as pool:
+        for work, levels in phases:
+            report = progress if levels == [writes] else None
+            for level in levels:
+                written += _side_by_side(pool, partial(_with_directories, root, work), level, report)
     return Written(len(writes), written)
+
+
+def _levels(paths: Iterable[bytes], *, deepest_first: bool = False) -> list[Sequence[bytes]]:
+    """Part directories by their depth: those of one level may be done side by side."""
+    levels: defaultdict[int, list[bytes]] = defaultdict(list)
+    for path in paths:
+        levels[path.count(b"/")].append(path)
+    return [levels[depth] for depth in sorted(levels, reverse=deepest_first)]
+
+
+def _with_directories(root: str, work: Work, chunk: Sequence[Item]) -> int:
+    with _Directories(root) as directories:
+        return work(directories, chunk)
+
+
+def _side_by_side(
+    pool: ThreadPoolExecutor,
+    work: Callable[[Sequence[Item]], int],
+    items: Sequence[Item],
+    progress: Callable[[int, int], None] | None,
+) -> int:
+    """Do all items, and add up what the work returns. The first failure ends it, and is raised."""
+    chunks = list(_chunks(items))
+    futures = [pool.submit(work, chunk) for chunk in chunks]
+    result = done = 0
+    try:
+        for chunk, future in zip(chunks, futures, strict=True):
+            result += future.result()
+            done += len(chunk)
+            if progress is not None:
+                progress(done, len(items))
+    except BaseException:
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
+    return result
+
+
+def _chunks(items: Iterable[Item]) -> Iterator[Sequence[Item]]:
+    """Cut the items into chunks of one directory each, and take the directories in turn.
+
+    Neighbouring chunks are of different directories, because an NFS client does the creates of one directory one
+    after the other.
+    """
+    by_directory: defaultdict[bytes, list[Item]] = defaultdict(list)
+    for item in items:
+        path = item if isinstance(item, bytes) else item.path
+        by_directory[path.rpartition(b"/")[0]].append(item)
+    queues = list(by_directory.values())
+    at = 0
+    while queues:
+        yield from (queue[at : at + _CHUNK] for queue in queues)
+        at += _CHUNK
+        queues = [queue for queue in queues if len(queue) > at]
 
 
 class _Directories:
     """Opens directories below a root, one name at a time and never through a link; keeps the last one's way open."""
 
     def __init__(self, root: str) -> None:
-        self.root = root
         self._open: list[tuple[bytes, int]] = [(b"", os.open(root, _OPEN_DIRECTORY))]
 
     def __enter__(self) -> Self:
@@ -109,6 +167,18 @@ class _Directories:
                 raise
 
 
+def _remove_files(directories: _Directories, paths: Sequence[Item]) -> int:
+    for path in paths:
+        directories.remove(_bytes(path), os.unlink)
+    return 0
+
+
+def _remove_directories(directories: _Directories, paths: Sequence[Item]) -> int:
+    for path in paths:
+        directories.remove(_bytes(path), _rmdir)
+    return 0
+
+
 def _rmdir(name: bytes, *, dir_fd: int) -> None:
     try:
         os.rmdir(name, dir_fd=dir_fd)
@@ -120,81 +190,19 @@ def _rmdir(name: bytes, *, dir_fd: int) -> None:
         remove_tree(name, dir_fd=dir_fd)
 
 
-def _in_parallel(
-    root: str,
-    made: Sequence[bytes],
-    writes: Sequence[Write],
-    read_blob: Callable[[bytes], bytes],
-    workers: int,
-    progress: Callable[[int, int], None],
-) -> int:
-    """Make the directories, level by level, and then all writes, with `workers` operations in flight."""
-
-    def make(chunk: Sequence[bytes]) -> tuple[int, int]:
-        with _Directories(root) as directories:
-            _make_directories(directories, chunk)
-        return 0, 0
-
-    def write(chunk: Sequence[Write]) -> tuple[int, int]:
-        with _Directories(root) as directories:
-            return len(chunk), _write(directories, chunk, read_blob)
-
-    levels: defaultdict[int, list[bytes]] = defaultdict(list)
-    for path in made:
-        levels[path.count(b"/")].append(path)
-    with ThreadPoolExecutor(workers, thread_name_prefix="checkout") as pool:
-        for level in sorted(levels):
-            chunks = (levels[level][at : at + _CHUNK] for at in range(0, len(levels[level]), _CHUNK))
-            for _ in _all(pool, make, chunks):
-                pass
-        done = written = 0
-        for files, size in _all(pool, write, _chunks(writes)):
-            done, written = done + files, written + size
-            progress(done, len(writes))
-        return written
-
-
-def _all(
-    pool: ThreadPoolExecutor, work: Callable[[Sequence[T]], tuple[int, int]], chunks: Iterable[Sequence[T]]
-) -> Iterator[tuple[int, int]]:
-    """Do all chunks, and yield what each returns. The first failure ends it, and is raised."""
-    futures = [pool.submit(work, chunk) for chunk in chunks]
-    try:
-        for future in futures:
-            yield future.result()
-    except BaseException:
-        pool.shutdown(wait=True, cancel_futures=True)
-        raise
-
-
-def _chunks(writes: Iterable[Write]) -> Iterator[Sequence[Write]]:
-    """Cut the writes into chunks of one directory each, and take the directories in turn.
-
-    Neighbouring chunks are of different directories, because an NFS client does the creates of one directory one
-    after the other.
-    """
-    by_directory: defaultdict[bytes, list[Write]] = defaultdict(list)
-    for write in writes:
-        by_directory[write.path.rpartition(b"/")[0]].append(write)
-    queues = list(by_directory.values())
-    at = 0
-    while queues:
-        yield from (queue[at : at + _CHUNK] for queue in queues)
-        at += _CHUNK
-        queues = [queue for queue in queues if len(queue) > at]
-
-
-def _make_directories(directories: _Directories, paths: Iterable[bytes]) -> None:
+def _make_directories(directories: _Directories, paths: Sequence[Item]) -> int:
     for path in paths:
-        descriptor, name = directories.parent(path)
+        descriptor, name = directories.parent(_bytes(path))
         with suppress(FileExistsError):
             os.mkdir(name, 0o755, dir_fd=descriptor)
+    return 0
 
 
-def _write(directories: _Directories, writes: Iterable[Write], read_blob: Callable[[bytes], bytes]) -> int:
+def _write(directories: _Directories, writes: Sequence[Item], read_blob: Callable[[bytes], bytes]) -> int:
     """Write files and links; returns the bytes."""
     written = 0
     for write in writes:
+        assert not isinstance(write, bytes)
         content = write.target if isinstance(write, LinkWrite) else read_blob(write.blob)
         descriptor, name = directories.parent(write.path)
         if write.is_replacing:
@@ -208,6 +216,11 @@ def _write(directories: _Directories, writes: Iterable[Write], read_blob: Callab
             _write_file(name, content, 0o755 if write.is_executable else 0o644, descriptor)
         written += len(content)
     return written
+
+
+def _bytes(item: Item) -> bytes:
+    assert isinstance(item, bytes)
+    return item
 
 
 def _make_link(name: bytes, target: bytes, directory: int) -> None:
@@ -228,21 +241,27 @@ def _write_file(name: bytes, content: bytes, mode: int, directory: int) -> None:
         os.close(file)
 
 
-def _touch_ancestors(directories: _Directories, plan: TreePlan) -> None:
-    """Give every directory above a change a new change attribute, the deepest first; the root's is set by its seal.
+def _touch(directories: _Directories, paths: Sequence[Item]) -> int:
+    """Give directories a new change attribute; one that the plan removed has none to give."""
+    for path in paths:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            descriptor, name = directories.parent(_bytes(path))
+            os.utime(name, dir_fd=descriptor, follow_symlinks=False)
+    return 0
 
-    A recycled release keeps its directories' file handles. An NFS client that remembers them from when it was current
-    looks up only what it believes to have changed: below an ancestor that looks the same it would go on using the
-    names it remembers, and show an old file under the new link, for as long as its attributes live (60 s). Touched,
-    each level tells it to look up the next one. From the bottom up, because a client that looks in between must not
-    find the parent already new and the child still old.
+
+def _ancestors_of_changes(plan: TreePlan) -> set[bytes]:
+    """Return every directory above one in which something changes; the root is left to the release's seal.
+
+    They are touched, the deepest first, when all else is done. A recycled release keeps its directories' file handles,
+    and one that is made anew may have been walked through by whoever walks through everything (a backup, a search). An
+    NFS client that remembers such directories looks up only what it believes to have changed: below one that looks the
+    same it goes on using the names it remembers, and shows an old file under the new link, or none, for as long as its
+    attributes live (60 s). Touched, each level tells it to look up the next one. From the bottom up, because a client
+    that looks in between must not find the parent already new and the child still old.
     """
     changed = {path.rpartition(b"/")[0] for path in _changed_paths(plan)}
-    ancestors = {directory[:at] for directory in changed for at in _ends(directory)}
-    for path in sorted(ancestors, key=lambda each: each.count(b"/"), reverse=True):
-        with suppress(FileNotFoundError, NotADirectoryError):  # a directory that the plan removed
-            descriptor, name = directories.parent(path)
-            os.utime(name, dir_fd=descriptor, follow_symlinks=False)
+    return {directory[:at] for directory in changed for at in _ends(directory)}
 
 
 def _changed_paths(plan: TreePlan) -> Iterator[bytes]:

@@ -48,7 +48,7 @@ _NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EI
 class WriteTree(Protocol):
     """Bring a directory to a plan's tree, as `check_out` does."""
 
-    def __call__(self, root: str, plan: TreePlan, *, is_recycled: bool) -> Written:
+    def __call__(self, root: str, plan: TreePlan) -> Written:
         """Return what was written; raises OSError."""
         ...
 
@@ -85,13 +85,22 @@ class TargetDirectory:
     def find(self) -> Found:
         """Read what is published. Raises TargetOccupied where `current` is not a link of ours, and OSError."""
         try:
-            link = os.readlink(self._at(CURRENT))
+            # Opened for reading and not just as a path: that makes an NFS client ask the server whether the directory
+            # changed. What this host remembers of `current` may be a minute old, and another host have published since;
+            # its release would look retired here, and be recycled under its readers.
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return Found(None, None)
+        try:
+            link = os.readlink(CURRENT, dir_fd=descriptor)
         except FileNotFoundError:
             return Found(None, None)
         except OSError as error:
-            if error.errno in (errno.EINVAL, errno.ENOTDIR):
+            if error.errno == errno.EINVAL:
                 raise TargetOccupied("what stands at the target's path was not made by git2efs") from None
             raise
+        finally:
+            os.close(descriptor)
         commit = release_of(link)
         if commit is None:
             raise TargetOccupied("`current` is a link that git2efs did not make")
@@ -163,7 +172,7 @@ class TargetDirectory:
         for step, change in zip(steps, plans, strict=True):
             if step != previous:
                 os.rename(self._staged(previous), self._staged(step))
-            done = write(self._staged(step), change, is_recycled=True)
+            done = write(self._staged(step), change)
             written = Written(written.files + done.files, written.bytes + done.bytes)
             removed += len(change.removed_files)
             previous = step
@@ -180,7 +189,7 @@ class TargetDirectory:
         for directory in (self._at(RELEASES), self._at(STAGING)):
             os.makedirs(directory, exist_ok=True)
         os.mkdir(staged, 0o755)
-        written = write(staged, change, is_recycled=False)
+        written = write(staged, change)
         _seal(staged, self._clock())
         os.rename(staged, self._at(RELEASES, wanted))
         return CheckedOut(Turn(TurnKind.WHOLE), written, 0, change.submodules)
