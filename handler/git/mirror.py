@@ -109,8 +109,11 @@ class Mirror(Objects):
         try:
             indexed = index_pack(received.spool, self.read_raw)
             if indexed is not None:
-                self._show(received.spool, indexed)
-            self._apply_shallow(received.changes)
+                self._show(received.spool, indexed, lambda: self._add_shallow(received.changes.shallow))
+            else:
+                self._add_shallow(received.changes.shallow)
+            if received.changes.unshallow:
+                self._write_shallow(self._shallow_commits() - received.changes.unshallow)
         except BaseException:
             self.drop(received)
             raise
@@ -127,23 +130,32 @@ class Mirror(Objects):
         name = os.path.join(self._pack_directory, f"tmp_pack_{secrets.token_hex(8)}")
         return open(name, "w+b"), name
 
-    def _show(self, spool: PackSpool, indexed: IndexedPack) -> None:
-        """Put the pack and then its index in place. The order matters: an index without its pack would be believed."""
+    def _show(self, spool: PackSpool, indexed: IndexedPack, before: Callable[[], None] = lambda: None) -> None:
+        """Put the pack in place, and then its index, which shows it; `before` runs between, and reads it already.
+
+        The order matters: an index without its pack would be believed.
+        """
         name = f"pack-{indexed.trailer}"
         path = self._pack_path(name)
         spool.close()
         if name in self.packs:
             if spool.name is not None:
                 _unlink(spool.name)
+            before()
             return
         if spool.name is not None:
             os.rename(spool.name, path + ".pack")
         else:
             write_whole(path + ".pack", spool.file.getvalue())  # type: ignore[attr-defined]
-        temporary = os.path.join(self._pack_directory, f"tmp_idx_{secrets.token_hex(8)}")
-        write_whole(temporary, indexed.index)
-        os.rename(temporary, path + ".idx")
-        self.packs[name] = open_pack(path) if spool.name is not None else pack_of(spool.file, indexed.index, path)
+        self.packs[name] = pack_of(None if spool.name is not None else spool.file, indexed.index, path)
+        try:
+            before()
+            temporary = os.path.join(self._pack_directory, f"tmp_idx_{secrets.token_hex(8)}")
+            write_whole(temporary, indexed.index)
+            os.rename(temporary, path + ".idx")
+        except BaseException:
+            self.packs.pop(name).close()
+            raise
 
     def _shallow_commits(self) -> set[bytes]:
         if self._shallow is None:
@@ -154,19 +166,15 @@ class Mirror(Objects):
                 self._shallow = set()
         return self._shallow
 
-    def _apply_shallow(self, changes: ShallowChanges) -> None:
+    def _add_shallow(self, commits: set[bytes]) -> None:
         """Remember where history ends. A commit whose parents are all here needs no line: then nothing is written.
 
-        Comes after the pack: a line for a commit that is not here would do no harm, a missing one would make git
-        call the mirror broken.
+        Comes before the pack is shown: a line for a commit that is not here does no harm, while a missing one makes
+        git call the mirror broken, and nothing would mend that, since the commit is not fetched again.
         """
-        cut = {commit for commit in changes.shallow if not self.has_parents(commit)}
-        if not cut and not changes.unshallow:
-            return
-        before = self._shallow_commits()
-        after = (before | cut) - changes.unshallow
-        if after != before:
-            self._write_shallow(after)
+        cut = {commit for commit in commits if not self.has_parents(commit)}
+        if cut and not cut <= self._shallow_commits():
+            self._write_shallow(self._shallow_commits() | cut)
 
     def _write_shallow(self, commits: set[bytes]) -> None:
         temporary = os.path.join(self._pack_directory, f"tmp_shallow_{secrets.token_hex(8)}")

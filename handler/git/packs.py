@@ -61,12 +61,14 @@ def open_pack(path: str) -> Pack:
     return Pack.from_lazy_objects(lambda: _open_data(path + ".pack"), lambda: index)
 
 
-def pack_of(data: BinaryIO, index: bytes, path: str) -> Pack:
-    """Return the pack whose two files' bytes are here already, without opening them again."""
-    data.seek(0)
-    return Pack.from_objects(
-        PackData(path + ".pack", SHA1, file=data), load_pack_index_file(path + ".idx", io.BytesIO(index), SHA1)
-    )
+def pack_of(content: BinaryIO | None, index: bytes, path: str) -> Pack:
+    """Return the pack at `path` whose index's bytes are here already, and its own too unless `content` is None."""
+    if content is None:
+        data = _open_data(path + ".pack")
+    else:
+        content.seek(0)
+        data = PackData(path + ".pack", SHA1, file=content)
+    return Pack.from_objects(data, load_pack_index_file(path + ".idx", io.BytesIO(index), SHA1))
 
 
 def forget_pages(data: PackData) -> None:
