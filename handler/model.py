@@ -36,7 +36,7 @@ class PushEvent:
     """What a push payload claims. A hint: the remote's ref is the truth.
 
     `pushed_at` is GitHub's clock in whole seconds, None where the payload has none; `committed_at` is the head
-    commit's own time.
+    commit's own time. `is_single` says that `after` is the one commit that the push adds to `before`.
     """
 
     repository: str
@@ -46,6 +46,7 @@ class PushEvent:
     is_deleted: bool = False
     pushed_at: int | None = None
     committed_at: float | None = None
+    is_single: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,6 @@
 
 The order is staging, rename, flip, record, prune. Killed anywhere, `current` leads to the complete old tree or to the
 complete new one, and the next run goes on from what it finds.
-
-A release's root directory is sealed: its mtime is a whole second, which no file system writes by itself. Whoever else
-makes, removes or renames something in it (a `__pycache__`, say) breaks the seal, and the release is not recycled any
-more. It comes with the look at the releases' clocks, and so costs nothing; what it cannot see, deeper down, is for a
-check of whole trees.
 """
 
 import errno
@@ -33,6 +28,7 @@ from handler.efs.layout import (
     release_of,
 )
 from handler.efs.record import Record, read_record
+from handler.efs.seal import read_release, seal
 from handler.efs.turns import Release, Turn, TurnKind, choose_pruned, choose_turn, most_releases
 from handler.errors import MirrorDamaged, ReleasesInGrace, TargetOccupied, TreeUnsafe
 from handler.model import TreePlan
@@ -40,7 +36,6 @@ from handler.model import TreePlan
 PlanTree = Callable[[str | None, str], TreePlan]
 """(base commit or None, wanted commit) -> the plan between their trees; raises MirrorDamaged where one is missing."""
 
-_SECOND = 1_000_000_000
 _NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENOTEMPTY)
 """What a patch meets where somebody changed a release: it is thrown away then, and the tree written whole."""
 
@@ -176,7 +171,7 @@ class TargetDirectory:
             written = Written(written.files + done.files, written.bytes + done.bytes)
             removed += len(change.removed_files)
             previous = step
-        _seal(self._staged(previous), self._clock())
+        seal(self._staged(previous), self._clock())
         os.rename(self._staged(previous), self._at(RELEASES, wanted))
         return CheckedOut(turn, written, removed, plans[-1].submodules)
 
@@ -190,7 +185,7 @@ class TargetDirectory:
             os.makedirs(directory, exist_ok=True)
         os.mkdir(staged, 0o755)
         written = write(staged, change)
-        _seal(staged, self._clock())
+        seal(staged, self._clock())
         os.rename(staged, self._at(RELEASES, wanted))
         return CheckedOut(Turn(TurnKind.WHOLE), written, 0, change.submodules)
 
@@ -205,7 +200,7 @@ class TargetDirectory:
         if previous is not None and previous != wanted:
             is_intact = all(each.is_intact for each in found.releases if each.commit == previous)
             with suppress(FileNotFoundError):
-                _seal(self._at(RELEASES, previous), self._clock(), is_intact=is_intact)
+                seal(self._at(RELEASES, previous), self._clock(), is_intact=is_intact)
         temporary = self._stage("link", lambda path: os.symlink(link_to(wanted), path))
         os.rename(temporary, self._at(CURRENT))
         return self._clock()
@@ -269,8 +264,7 @@ class TargetDirectory:
         for name in self._list(RELEASES):
             if is_commit(name):
                 with suppress(FileNotFoundError):
-                    mtime = os.lstat(self._at(RELEASES, name)).st_mtime_ns
-                    releases.append(Release(name, mtime / _SECOND, mtime % _SECOND == 0))
+                    releases.append(read_release(self._at(RELEASES, name), name))
         return releases
 
     def _list(self, name: str) -> list[str]:
@@ -294,12 +288,6 @@ class TargetDirectory:
 
     def _at(self, *names: str) -> str:
         return os.path.join(self._path, *names)
-
-
-def _seal(path: str, now: float, *, is_intact: bool = True) -> None:
-    """Set a release's clock: to a whole second, or visibly not to one where the seal was found broken."""
-    at = int(now) * _SECOND + (0 if is_intact else _SECOND // 2)
-    os.utime(path, ns=(at, at), follow_symlinks=False)
 
 
 def _trash() -> str:

@@ -12,7 +12,7 @@ MIN_RELEASES = 8
 class Release:
     """A complete tree on the mount. `retired_at` is its directory's mtime: the flip that replaced it set it.
 
-    `is_intact` is the cheap witness that nobody else changed its root directory (see `releases`).
+    `is_intact` is the cheap witness that nobody else changed its root directory (see `seal`).
     """
 
     commit: str

@@ -53,28 +53,39 @@ def ls_refs_request(refs: list[str], *, with_head: bool) -> bytes:
     return b"".join(lines) + FLUSH
 
 
-def fetch_request(want: str, have: str | None, depth: int, *, is_mirror_shallow: bool) -> bytes:
-    """Return the body that asks for `want` (an object id), given that the commit `have` is complete here."""
+@dataclass(frozen=True, slots=True)
+class FetchQuery:
+    """What a fetch asks for: the object `want`, given that the commit `have` is complete here.
+
+    `is_shallow` says that of `have`'s history nothing is here. That is said even where some of it is: claiming less
+    than one has is always safe. `deepen` is the number of commits of history that are wanted, 0 for all that leads to
+    what is here; without a bound, another branch's or a merge's history would come down to its first commit.
+    """
+
+    want: str
+    have: str | None
+    deepen: int
+    is_shallow: bool
+
+
+def fetch_request(query: FetchQuery) -> bytes:
+    """Return the body that asks for it."""
     lines = [packet(b"command=fetch\n"), DELIMITER, packet(b"thin-pack\n"), packet(b"ofs-delta\n")]
-    lines += [packet(b"no-progress\n"), packet(b"want %s\n" % want.encode())]
-    lines += deepen_lines(have, depth, is_mirror_shallow=is_mirror_shallow)
-    if have is not None:
-        lines.append(packet(b"have %s\n" % have.encode()))
+    lines += [packet(b"no-progress\n"), packet(b"want %s\n" % query.want.encode()), *history_lines(query)]
+    if query.have is not None:
+        lines.append(packet(b"have %s\n" % query.have.encode()))
     lines.append(packet(b"done\n"))
     return b"".join(lines) + FLUSH
 
 
-def deepen_lines(have: str | None, depth: int, *, is_mirror_shallow: bool) -> list[bytes]:
-    """Return the lines that say where history is cut.
-
-    With a depth, `have` is said to be shallow even where some of its history is here: claiming less than one has
-    is always safe, and without it a forced push would bring all the history that lies beyond the cut. Depth 0 is
-    the whole history; a mirror that was shallow until now is then completed.
-    """
-    if not depth and not is_mirror_shallow:
-        return []
-    shallow = [] if have is None else [packet(b"shallow %s\n" % have.encode())]
-    return [*shallow, packet(b"deepen %d\n" % (depth or WHOLE_HISTORY))]
+def history_lines(query: FetchQuery) -> list[bytes]:
+    """Return the lines that say where history is cut, here and in what is wanted."""
+    lines = []
+    if query.is_shallow and query.have is not None:
+        lines.append(packet(b"shallow %s\n" % query.have.encode()))
+    if query.deepen:
+        lines.append(packet(b"deepen %d\n" % query.deepen))
+    return lines
 
 
 def read_packets(read: Callable[[int], bytes]) -> Iterator[bytes]:

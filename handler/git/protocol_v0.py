@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from handler.errors import RemoteUnavailable, RemoteUnsupported
 from handler.git.protocol import (
     FLUSH,
+    FetchQuery,
     RemoteRefs,
     ShallowChanges,
-    deepen_lines,
+    history_lines,
     packet,
     read_packets,
     read_shallow_line,
@@ -59,13 +60,11 @@ def _head(capabilities: bytes) -> str | None:
     return None
 
 
-def fetch_request(want: str, have: str | None, depth: int, *, is_mirror_shallow: bool) -> bytes:
-    """Return the body that asks for `want`, as version 2's does."""
-    lines = [packet(b"want %s %s\n" % (want.encode(), _CAPABILITIES))]
-    lines += deepen_lines(have, depth, is_mirror_shallow=is_mirror_shallow)
-    lines.append(FLUSH)
-    if have is not None:
-        lines.append(packet(b"have %s\n" % have.encode()))
+def fetch_request(query: FetchQuery) -> bytes:
+    """Return the body that asks for it, as version 2's does."""
+    lines = [packet(b"want %s %s\n" % (query.want.encode(), _CAPABILITIES)), *history_lines(query), FLUSH]
+    if query.have is not None:
+        lines.append(packet(b"have %s\n" % query.have.encode()))
     return b"".join(lines) + packet(b"done\n")
 
 

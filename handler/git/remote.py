@@ -17,7 +17,7 @@ import urllib3
 
 from handler.errors import Git2EfsError, RemoteRefused, RemoteUnavailable, RemoteUnsupported
 from handler.git import protocol, protocol_v0
-from handler.git.protocol import RemoteRefs, ShallowChanges
+from handler.git.protocol import FetchQuery, RemoteRefs, ShallowChanges
 from handler.settings import Settings
 
 T = TypeVar("T")
@@ -82,21 +82,12 @@ class Remote:
             self._advertised,
         )
 
-    def fetch(
-        self,
-        want: str,
-        have: str | None,
-        depth: int,
-        *,
-        is_mirror_shallow: bool,
-        sink: Callable[[], Callable[[bytes], object]],
-    ) -> ShallowChanges:
-        """Fetch what `want` needs beyond `have`; the pack's bytes go to what `sink()` returns, anew a try.
+    def fetch(self, query: FetchQuery, sink: Callable[[], Callable[[bytes], object]]) -> ShallowChanges:
+        """Fetch what the query asks for; the pack's bytes go to what `sink()` returns, anew a try.
 
-        Raises CommitNotThere where the remote does not know `want`, else what `refs` raises and what the sink raises.
+        Raises CommitNotThere where the remote does not know it, else what `refs` raises and what the sink raises.
         """
-        body = protocol.fetch_request(want, have, depth, is_mirror_shallow=is_mirror_shallow)
-        old_body = protocol_v0.fetch_request(want, have, depth, is_mirror_shallow=is_mirror_shallow)
+        body, old_body = protocol.fetch_request(query), protocol_v0.fetch_request(query)
 
         def attempt() -> ShallowChanges:
             write = sink()
@@ -104,7 +95,7 @@ class Remote:
 
         def attempt_old() -> ShallowChanges:
             write = sink()
-            is_deepened = bool(depth or is_mirror_shallow)
+            is_deepened = query.deepen > 0
             return self._post(old_body, lambda read: protocol_v0.read_fetch(read, write, is_deepened=is_deepened))
 
         return self._in_either_version(attempt, attempt_old)

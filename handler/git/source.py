@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from handler.errors import CommitNotThere, PackInvalid
 from handler.git.mirror import Mirror, Received
+from handler.git.protocol import WHOLE_HISTORY, FetchQuery
 from handler.git.remote import Remote
 from handler.model import NO_COMMIT, PushEvent, Tip
 
@@ -65,7 +66,8 @@ class Source:
         expected = None
         if push is not None and is_side_by_side and push.after not in self.mirror:
             expected = push.after
-        tip, received = self._ask(ref, expected, known.commit)
+        is_next = push is not None and push.is_single and push.before == known.commit
+        tip, received = self._ask(ref, expected, known.commit, is_next=is_next)
         try:
             wanted, is_confirmed = self._decide(ref, tip, push, known, asked_at + self.lag_seconds)
         except BaseException:
@@ -97,14 +99,16 @@ class Source:
         except KeyError:
             raise PackInvalid("the remote sent a sound pack without the object that was asked for") from None
 
-    def _ask(self, ref: str, expected: str | None, have: str | None) -> tuple[Tip | None, Received | None]:
+    def _ask(
+        self, ref: str, expected: str | None, have: str | None, *, is_next: bool
+    ) -> tuple[Tip | None, Received | None]:
         """Ask for the ref and, side by side, for the expected commit by its id: two requests, one round trip."""
         if expected is None:
             return self.remote.refs([ref]).tips.get(ref), None
         with ThreadPoolExecutor(1, thread_name_prefix="ls-refs") as pool:
             asked = pool.submit(self.remote.refs, [ref])
             try:
-                received = self._download(expected, have)
+                received = self._download(expected, have, is_next=is_next)
             except CommitNotThere:
                 received = None
             try:
@@ -130,16 +134,24 @@ class Source:
                     raise
             self.sleep(_LAG_PAUSE_SECONDS)
 
-    def _download(self, wanted: str, have: str | None) -> Received:
-        is_shallow = self.depth == 0 and self.mirror.is_shallow
+    def _download(self, wanted: str, have: str | None, *, is_next: bool = False) -> Received:
         # A commit that the mirror lost must not be claimed: the remote would leave out what builds on it.
         claimed = have if have is not None and have in self.mirror else None
-        received = self.mirror.download(
-            self.max_pack_bytes,
-            lambda sink: self.remote.fetch(wanted, claimed, self.depth, is_mirror_shallow=is_shallow, sink=sink),
-        )
+        query = FetchQuery(wanted, claimed, *self._history(is_next=is_next and claimed is not None))
+        received = self.mirror.download(self.max_pack_bytes, lambda sink: self.remote.fetch(query, sink))
         self.bytes_fetched += received.spool.size
         return received
+
+    def _history(self, *, is_next: bool) -> tuple[int, bool]:
+        """Return how much history is wanted, and whether what is here is said to have none.
+
+        `is_next` spares the remote the depth: one commit upon the one that is here ends there by itself, and a depth
+        makes git look through the whole tree (at 50,000 files four fifths of the time that it takes to answer).
+        """
+        if self.depth == 0:
+            is_shallow = self.mirror.is_shallow
+            return (WHOLE_HISTORY if is_shallow else 0), is_shallow
+        return (0 if is_next else self.depth), True
 
 
 def _may_lag(tip: Tip | None, push: PushEvent, known: Known) -> bool:

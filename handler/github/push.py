@@ -79,7 +79,14 @@ def read_push(payload: dict[str, object]) -> PushEvent:
         is_deleted=_flag(payload, "deleted") or after == NO_COMMIT,
         pushed_at=pushed_at,
         committed_at=committed_at,
+        is_single=_is_single(payload),
     )
+
+
+def _is_single(payload: dict[str, object]) -> bool:
+    """Whether the push adds one commit. Only a saving hangs on it, so that anything odd is simply a no."""
+    commits = payload.get("commits")
+    return payload.get("forced") is False and isinstance(commits, list) and len(commits) == 1
 
 
 def _object(holder: dict[str, object], name: str) -> dict[str, object]:

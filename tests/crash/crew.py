@@ -35,6 +35,7 @@ class Colleague:
             "secret_cache_seconds": 3600,
             "repository_cache_seconds": 3600,
             "lock_seconds": 2.0,
+            "checkout_workers": 4,
         }
         self._service.put_secret(self._service.secret)
         self._process = subprocess.Popen(
@@ -100,7 +101,7 @@ class Crew:
         def work(colleague: Colleague) -> None:
             try:
                 for trial in pending:
-                    reports.append(colleague.ask(scene, "attempt", trial))  # noqa: PERF401 - two threads append
+                    reports.append(colleague.ask(scene, "attempt", trial))
             except BaseException as error:
                 failures.append(error)
 

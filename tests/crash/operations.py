@@ -57,7 +57,8 @@ class Stop:
     """Stop a run at its operation `point`, counted from 1.
 
     TORN and SHORT take the first write from there on. An error is `error` (an errno); if `is_lasting`, all later
-    operations fail with it too: a full disk. `of_reads` counts the operations that only look, instead.
+    operations fail with it too: a full disk. `of_reads` counts the operations that only look, instead. `may_miss`: the
+    run may have fewer operations than that, and then ends in peace.
     """
 
     manner: Manner = Manner.NOT
@@ -65,6 +66,7 @@ class Stop:
     error: int = 0
     is_lasting: bool = False
     of_reads: bool = False
+    may_miss: bool = False
 
     def __str__(self) -> str:
         what = errno.errorcode[self.error] + "+" * self.is_lasting if self.error else str(self.manner)
@@ -88,7 +90,7 @@ class Operations:
 
     def install(self) -> None:
         """Count from now on. Relative paths count: they go with a directory below the mount."""
-        builtins.open = io.open = self._open  # type: ignore[assignment]
+        builtins.open = io.open = self._open
         os.open, os.write, os.close = self._open_descriptor, self._write, self._close  # type: ignore[assignment]
         for module, name in ((os, "stat"), (os, "lstat"), (os, "readlink"), (os, "read"), (fcntl, "flock")):
             setattr(module, name, self._looking(f"{module.__name__}.{name}", getattr(module, name)))
@@ -182,15 +184,25 @@ class Operations:
 
         return counted
 
-    def _open(self, file: Any, mode: str = "r", buffering: int = -1, *arguments: Any, **options: Any) -> Any:
+    def _open(
+        self,
+        file: Any,
+        mode: str = "r",
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+        closefd: bool = True,
+        opener: Callable[[str, int], int] | None = None,
+    ) -> Any:
         is_ours = file in self._writable if isinstance(file, int) else self.is_below(file)
         if not is_ours:
-            return _open_uncounted(file, mode, buffering, *arguments, **options)
+            return _open_uncounted(file, mode, buffering, encoding, errors, newline, closefd, opener)
         if "b" not in mode:
             raise NotImplementedError("a text file on the mount: teach the counter to count its writes")
         if isinstance(file, int):
             self._writable.discard(file)
-        raw = _CountedFile(self, file, mode.replace("b", ""), *arguments, **options)
+        raw = _CountedFile(self, file, mode.replace("b", ""), closefd, opener)
         if buffering == 0:
             return raw
         if "+" in mode:
@@ -204,9 +216,16 @@ _open_uncounted = io.open
 class _CountedFile(io.FileIO):
     """A file on the mount opened by `open`: Python's own buffers above it, the counter below."""
 
-    def __init__(self, operations: Operations, file: Any, mode: str, *arguments: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        operations: Operations,
+        file: Any,
+        mode: str,
+        closefd: bool,
+        opener: Callable[[str, int], int] | None,
+    ) -> None:
         self._operations = operations
-        super().__init__(file, mode, *arguments, **options)
+        super().__init__(file, mode, closefd, opener)
 
     def write(self, content: Any, /) -> int:
         return self._operations.write(self.name, content, super().write)

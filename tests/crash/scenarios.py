@@ -7,52 +7,53 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
+from tests.crash.reader import EXECUTABLE, LINK, tree_of
 from tests.crash.replay import LIVE, ReplayingOrigin
 from tests.crash.trials import TARGET, Push, Scene
 from tests.support.deliveries import NO_COMMIT, http_api_event
 from tests.support.parameters import ParameterStore
-from tests.support.repositories import Executable, Files, Link, Upstream, archive
+from tests.support.repositories import Entry, Executable, Link, Upstream, archive
 from tests.support.service import Service
 
 GRACE_SECONDS = 300
+_MAIN = [{"ref": "refs/heads/main"}]
 _LARGE = bytes(range(256)) * 16
+_Files = Mapping[bytes, Entry | None]
 
-SITE: Files = {
+SMALL: _Files = {
     b"README": b"one\n",
+    b"docs/guide/deep/er": b"deep\n",
+    # Alike but for a byte, push by push, so that packs hold deltas whose bases are in other packs.
+    b"large": _LARGE + b"0",
+}
+
+_TURNING: _Files = {
     b"empty": b"",
     b"run": Executable(b"#!/bin/sh\n"),
     b"link": Link(b"README"),
-    b"docs/index": b"index\n",
-    b"docs/guide/start": b"start\n",
-    b"docs/guide/deep/er": b"deep\n",
-    b"docs/link": Link(b"guide/start"),
-    b"odd \xff\n": b"odd\n",
     b"turn/file": b"a file\n",
     b"turn/directory/a": b"a\n",
     b"turn/directory/b/c": b"c\n",
     b"turn/link": Link(b"file"),
-    # Alike but for a byte, push by push, so that packs hold deltas whose bases are in other packs.
-    b"large": _LARGE + b"0",
+    b"odd \xff\n": b"odd\n",
 }
-"""Every kind of entry, in few files: each file costs some operations, and each operation is a trial."""
-
-TURNED: Files = {
-    b"turn/file": None,
+_TURNED: _Files = {
+    b"empty": Link(b"README"),
+    b"run": b"was executable\n",
+    b"link": b"was a link\n",
     b"turn/file/now": b"a directory\n",
     b"turn/file/a/link": Link(b"../now"),
     b"turn/directory": Link(b"file"),
-    b"turn/link": None,
     b"turn/link/was/here": Executable(b"a link\n"),
-    b"empty": Link(b"README"),
-    b"link": b"was a link\n",
-    b"run": b"was executable\n",
-    b"docs/guide": b"was a directory\n",
-    b"odd \xff\n": None,
 }
-"""Files into directories and links, and back."""
-TURNED_BACK: Files = {path: None for path in (b"turn", b"empty", b"link", b"run", b"docs/guide")} | dict(SITE)  # type: ignore[arg-type]
+_GONE: _Files = dict.fromkeys((b"empty", b"run", b"link", b"turn", b"odd \xff\n"))
+
+SITE: _Files = {**SMALL, **_TURNING}
+"""Every kind of entry, in few files: each file costs some operations, and each operation is a trial."""
+TO_TURNED: _Files = {**_GONE, **_TURNED}
+"""Files into directories and links, directories into links, links into files and directories, modes."""
+FROM_TURNED: _Files = {**_GONE, **_TURNING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,9 @@ class Plot:
     An int in place of files goes back by force to the commit of that number.
     """
 
-    before: Sequence[Files]
-    push: Files | int
-    newer: Files
+    before: Sequence[_Files]
+    push: _Files | int
+    newer: _Files
     change: Callable[[Path], None] = lambda mount: None
     parameter: Mapping[str, object] = field(default_factory=dict)
     patches: Mapping[str, object] = field(default_factory=dict)
@@ -104,47 +105,41 @@ def litter(mount: Path) -> None:
     packs = mount / "octo/site/mirror.git/objects/pack"
     for name in (f"tmp_pack_{number}", f"tmp_idx_{number}", f"tmp_shallow_{number}", "pack-" + "1" * 40 + ".pack"):
         (packs / name).write_bytes(b"half")
-    damaged = mount / f"octo/site/mirror.git.damaged-{number}"
-    (damaged / "objects/pack").mkdir(parents=True)
-    (damaged / "objects/pack/tmp").write_bytes(b"half")
 
 
-def _site(number: int, **changes: Any) -> Files:
-    """Return the change of one file deep down, and of the large one."""
-    return {b"docs/guide/deep/er": b"deep %d\n" % number, b"large": _LARGE + b"%d" % number, **changes}
-
-
-def _file(number: int) -> Files:
+def _one(number: int) -> _Files:
+    """Return the change of a file deep down."""
     return {b"docs/guide/deep/er": b"deep %d\n" % number}
+
+
+def _change(number: int) -> _Files:
+    """Return the change of a file deep down, and of the large one."""
+    return {**_one(number), b"large": _LARGE + b"%d" % number}
 
 
 PLOTS: Mapping[str, Plot] = MappingProxyType(
     {
-        "first publish": Plot([], SITE, _file(1)),
-        "one file, recycled": Plot([SITE, _file(1)], _file(2), _file(3), age),
-        "types change, recycled": Plot([SITE, _file(1)], TURNED, TURNED_BACK, age),
-        "types change back, recycled": Plot(
-            [SITE, TURNED, {b"README": b"two\n"}], TURNED_BACK, TURNED, age, {"keep_releases": 2}
-        ),
-        "a burst, written whole": Plot([SITE, _file(1), _file(2)], _file(3), _file(4)),
-        "pruning": Plot([SITE, _file(1), _file(2), _file(3)], _file(4), _file(5), age, {"keep_releases": 2}),
-        "back to a release that stands": Plot([SITE, _file(1), _file(2)], 1, _file(3)),
+        "first publish": Plot([], SITE, _change(1)),
+        "one file, recycled": Plot([SITE, _one(1)], _one(2), _one(3), age),
+        "types change, recycled": Plot([SITE, _change(1)], TO_TURNED, FROM_TURNED, age),
+        "types change back, recycled": Plot([{**SMALL, **_TURNED}, _change(1)], FROM_TURNED, TO_TURNED, age),
+        "a burst, written whole": Plot([SMALL, _change(1), _change(2)], _change(3), _change(4)),
+        "pruning": Plot([SMALL, _change(1), _change(2), _change(3)], _change(4), _change(5), age, {"keep_releases": 2}),
+        "back to a release that stands": Plot([SMALL, _change(1), _change(2)], 1, _change(3)),
         "a large pack": Plot(
-            [SITE, _site(1)], _site(2), _site(3), age, patches={"handler.git.packs:IN_MEMORY_BYTES": 64}
+            [SMALL, _change(1)], _change(2), _change(3), age, patches={"handler.git.packs:IN_MEMORY_BYTES": 64}
         ),
-        "packs are merged": Plot(
-            [SITE, *map(_site, range(1, 7))], _site(8), _site(9), parameter={"keep_releases": 2}
-        ),
+        "packs are merged": Plot([SMALL, *map(_change, range(1, 6))], _change(6), _change(7)),
         "packs are rewritten": Plot(
-            [SITE, *map(_site, range(1, 7))],
-            _site(8),
-            _site(9),
+            [SMALL, *map(_change, range(1, 6))],
+            _change(6),
+            _change(7),
             age,
-            {"keep_releases": 2},
+            {"keep_releases": 4},
             {"handler.git.consolidate:MIN_SPARE_BYTES": 0, "handler.git.consolidate:LARGE_BYTES": 0},
         ),
-        "a damaged mirror": Plot([SITE, _file(1)], _file(2), _file(3), damage),
-        "leftovers": Plot([SITE, _file(1)], _file(2), _file(3), litter),
+        "a damaged mirror": Plot([SMALL, _change(1)], _change(2), _change(3), damage),
+        "leftovers": Plot([SMALL, _change(1)], _change(2), _change(3), litter),
     }
 )
 
@@ -156,10 +151,16 @@ def set_scene(name: str, directory: Path, store: ParameterStore, origin: Replayi
     work.mkdir(parents=True)
     (origin.root / key).symlink_to(work)
     upstream = Upstream(work)
-    parameter = {"grace_seconds": GRACE_SECONDS, "publish": [{"ref": "refs/heads/main"}], **plot.parameter}
+    parameter: dict[str, object] = {
+        "grace_seconds": GRACE_SECONDS,
+        "publish": [{"ref": "refs/heads/main"}],
+        **plot.parameter,
+    }
     service = Service(mount, store).start()
     try:
-        service.put_repository(**parameter, url=origin.url(key))
+        service.put_repository("octo/site", **parameter, url=origin.url(key))
+        # Never delivered: it is there so that a shallow fetch leaves some history out.
+        upstream.commit({b"before": b"all\n"})
         commits = []
         for files in plot.before:
             commits.append(upstream.commit(files))
@@ -167,12 +168,12 @@ def set_scene(name: str, directory: Path, store: ParameterStore, origin: Replayi
             assert answer.outcome == "published", answer
         plot.change(mount)
         pushes = []
-        for at, files in enumerate((plot.push, plot.newer)):
-            if isinstance(files, int):
-                upstream.point("main", commits[files - 1])
-                commits.append(commits[files - 1])
+        for at, last in enumerate((plot.push, plot.newer)):
+            if isinstance(last, int):
+                upstream.point("main", commits[last - 1])
+                commits.append(commits[last - 1])
             else:
-                commits.append(upstream.commit(files))
+                commits.append(upstream.commit(last))
             phase = directory / f"phase-{at}"
             shutil.copytree(work, phase)
             pushes.append(Push(phase, http_api_event(service.push_request(upstream)), commits[-1]))
@@ -181,4 +182,30 @@ def set_scene(name: str, directory: Path, store: ParameterStore, origin: Replayi
         service.stop()
     trees = {commit: archive(upstream, commit) for commit in commits}
     old = commits[-3] if plot.before else None
-    return Scene(name, mount, old, *pushes, trees, parameter, warm_up, plot.patches)
+    return Scene(name, mount, old, pushes[0], pushes[1], trees, parameter, warm_up, plot.patches)
+
+
+def set_series(
+    count: int, grace_seconds: int, directory: Path, store: ParameterStore, origin: ReplayingOrigin
+) -> tuple[Scene, ...]:
+    """Make an empty mount and `count` pushes of the trees that `reader` knows, all in scenes of one target."""
+    work, mount = directory / "work", directory / "mount"
+    work.mkdir(parents=True)
+    mount.mkdir()
+    upstream = Upstream(work)
+    # Only the deliveries are made with it: nothing of it is started.
+    service = Service(mount, store)
+    parameter = {"grace_seconds": grace_seconds, "publish": _MAIN}
+    warm_up = http_api_event(service.push_request(upstream, "gone", after=NO_COMMIT))
+    pushes, trees = [], {}
+    for number in range(1, count + 1):
+        entries = {
+            path: Link(content) if mode == LINK else Executable(content) if mode == EXECUTABLE else content
+            for path, (mode, content) in tree_of(number).items()
+        }
+        commit = upstream.commit(entries, replace=True)
+        trees[commit] = tree_of(number)
+        phase = directory / f"phase-{number}"
+        shutil.copytree(work, phase)
+        pushes.append(Push(phase, http_api_event(service.push_request(upstream)), commit))
+    return tuple(Scene("series", mount, None, push, push, trees, parameter, warm_up) for push in pushes)

@@ -52,14 +52,18 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One run for each of `stops`, and the last one in peace: for the same push, or for the newer one."""
+    """One run for each of `stops`, and the last one in peace: for the same push, or for the newer one.
+
+    Each in a process of its own, but for `is_warm_next`: then the last run is in the process that met the last stop.
+    """
 
     stops: tuple[Stop, ...] = ()
     is_newer_next: bool = False
+    is_warm_next: bool = False
 
     def __str__(self) -> str:
         stops = ", then ".join(map(str, self.stops)) or "no stop"
-        return stops + ", then a newer push" * self.is_newer_next
+        return stops + ", then a newer push" * self.is_newer_next + " in the same process" * self.is_warm_next
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ forking is safe.
 """
 
 import errno
+import gc
 import importlib
 import json
 import os
@@ -16,20 +17,25 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from handler import webhook
-from tests.crash.invariants import after_any_run, after_peace, shelter
+from tests.crash.invariants import Sheltered, after_any_run, after_peace, shelter
 from tests.crash.operations import Manner, Operations, Stop
 from tests.crash.trials import Push, Report, Run, Scene, Trial
 from tests.support.deliveries import LambdaContext
 from tests.support.guards import forbid_network
 
 HANG_SECONDS = 20.0
-ERROR_REASONS = {"ENOSPC": "mount_full", "EDQUOT": "mount_full", "EIO": "mount_unavailable", "ESTALE": "mount_unavailable"}
+ERROR_REASONS = {
+    "ENOSPC": "mount_full",
+    "EDQUOT": "mount_full",
+    "EIO": "mount_unavailable",
+    "ESTALE": "mount_unavailable",
+}
 """What the mount's errors are called in an answer, by README's table."""
 ERROR_STATUS = {"mount_full": 500, "mount_unavailable": 503}
 
@@ -55,6 +61,9 @@ class Worker:
         answer: Any = webhook.handler(scene.warm_up, LambdaContext())
         assert answer["statusCode"] == 200, answer
         self.scene = scene
+        # What is there by now stays: no fork shall copy pages because the collector looked at them.
+        gc.collect()
+        gc.freeze()
 
     def begin(self) -> None:
         """Put the scene's mount in place."""
@@ -64,18 +73,44 @@ class Worker:
 
     def run(self, push: Push, stop: Stop) -> Run:
         """Let the handler answer `push` in a process of its own."""
-        link = self.origin.with_suffix(".new")
-        link.symlink_to(push.origin)
-        link.replace(self.origin)
+        return self._run([push], stop)[0]
+
+    def _run(self, pushes: Sequence[Push], stop: Stop) -> list[Run]:
+        """Let the handler answer the pushes one after the other in one process; the first is stopped."""
         read_end, write_end = os.pipe()
         child = os.fork()
         if child == 0:
-            _answer(os.fspath(self.mount), push, stop, write_end)
+            self._be_the_handler(pushes, stop, write_end)
         os.close(write_end)
-        run = _heard(read_end, child)
+        runs = _heard(read_end, child)
         os.close(read_end)
         os.waitpid(child, 0)
-        return run
+        return runs
+
+    def _be_the_handler(self, pushes: Sequence[Push], stop: Stop, write_end: int) -> NoReturn:
+        status = 1
+        try:
+            os.chdir("/")
+            operations = Operations(os.fspath(self.mount), stop, say=lambda where: _tell(write_end, "stop", where))
+            operations.install()
+            for push in pushes:
+                self._point(push)
+                response: Any = webhook.handler(push.event, LambdaContext())
+                content = json.loads(response["body"])
+                answer = (response["statusCode"], content["outcome"], content["reason"])
+                _tell(write_end, "answer", (answer, operations.modifying, operations.reading))
+                operations.stop = Stop()
+            status = 0
+        except BaseException:
+            _tell(write_end, "trouble", traceback.format_exc())
+        finally:
+            os._exit(status)
+
+    def _point(self, push: Push) -> None:
+        """Let the origin have what was pushed."""
+        link = self.origin.with_suffix(".new")
+        link.symlink_to(push.origin)
+        link.replace(self.origin)
 
     def attempt(self, trial: Trial) -> Report:
         """Carry out one trial from the scene's start."""
@@ -84,6 +119,13 @@ class Worker:
         self.begin()
         report = Report(trial)
         before = shelter(self.mount, scene)
+        last = scene.newer if trial.is_newer_next else scene.push
+        if trial.is_warm_next:
+            report.runs = self._run([scene.push, last], trial.stops[0])
+            report.problems += run_problems(report.runs[0], trial.stops[0])
+            turned = replace(before, turned=scene.push.commit)
+            report.problems += self._healed(report.runs[-1], turned, last)
+            return report
         for stop in trial.stops:
             run = self.run(scene.push, stop)
             report.runs.append(run)
@@ -91,14 +133,19 @@ class Worker:
             found = after_any_run(self.mount, scene, before, {scene.old, scene.push.commit})
             report.problems += [f"after {stop}: {problem}" for problem in found]
             before = shelter(self.mount, scene)
-        last = scene.newer if trial.is_newer_next else scene.push
         run = self.run(last, Stop())
         report.runs.append(run)
-        if run.trouble or run.answer is None or run.answer[0] != 200:
-            report.problems.append(f"the run in peace: {run.trouble or run.answer}")
-        found = after_peace(self.mount, scene, before, last.commit)
-        report.problems += [f"in the end: {problem}" for problem in found]
+        report.problems += self._healed(run, before, last)
         return report
+
+    def _healed(self, run: Run, before: Sheltered, last: Push) -> list[str]:
+        """Return what is wrong after a run in peace."""
+        assert self.scene
+        problems = []
+        if run.trouble or run.answer is None or run.answer[0] != 200:
+            problems.append(f"the run in peace: {run.trouble or run.answer}")
+        found = after_peace(self.mount, self.scene, before, last.commit)
+        return problems + [f"in the end: {problem}" for problem in found]
 
 
 def run_problems(run: Run, stop: Stop) -> list[str]:
@@ -106,8 +153,11 @@ def run_problems(run: Run, stop: Stop) -> list[str]:
     if run.trouble:
         return [run.trouble]
     if stop.manner in (Manner.KILL, Manner.TORN):
-        return ["the run ended before it was stopped"] if run.answer else []
-    assert run.answer
+        return ["the run ended before it was stopped"] if run.answer and not stop.may_miss else []
+    if run.answer is None:
+        return ["the run died"]
+    if run.stopped_at is None:
+        return ["the run never came to where it was to be stopped"]
     status, outcome, reason = run.answer
     if outcome in ("published", "unchanged") and status == 200:
         return []
@@ -122,24 +172,6 @@ def _name(stop: Stop) -> str:
     return errno.errorcode[stop.error]
 
 
-def _answer(mount: str, push: Push, stop: Stop, write_end: int) -> NoReturn:
-    """Be the handler's process, until the answer is told."""
-    status = 1
-    try:
-        os.chdir("/")
-        operations = Operations(mount, stop, say=lambda where: _tell(write_end, "stop", where))
-        operations.install()
-        response: Any = webhook.handler(push.event, LambdaContext())
-        content = json.loads(response["body"])
-        answer = (response["statusCode"], content["outcome"], content["reason"])
-        _tell(write_end, "answer", (answer, operations.modifying, operations.reading))
-        status = 0
-    except BaseException:
-        _tell(write_end, "trouble", traceback.format_exc())
-    finally:
-        os._exit(status)
-
-
 _write = os.write
 
 
@@ -149,13 +181,13 @@ def _tell(write_end: int, kind: str, content: object) -> None:
         message = message[_write(write_end, message) :]
 
 
-def _heard(read_end: int, child: int) -> Run:
-    """Return what the child told until its end; a child that hangs is ended."""
-    deadline, content, run = time.monotonic() + HANG_SECONDS, b"", Run()
+def _heard(read_end: int, child: int) -> list[Run]:
+    """Return the runs that the child told of until its end; a child that hangs is ended."""
+    deadline, content, runs = time.monotonic() + HANG_SECONDS, b"", [Run()]
     while True:
         if not select.select([read_end], [], [], max(0.0, deadline - time.monotonic()))[0]:
             os.kill(child, signal.SIGKILL)
-            run.trouble = "the run hangs"
+            runs[-1].trouble = "the run hangs"
             break
         part = os.read(read_end, 1 << 16)
         if not part:
@@ -163,15 +195,18 @@ def _heard(read_end: int, child: int) -> Run:
         content += part
     for line in content.splitlines():
         kind, value = json.loads(line)
+        if runs[-1].answer:
+            runs.append(Run())
+        run = runs[-1]
         if kind == "stop":
             run.stopped_at = run.stopped_at or value
         elif kind == "answer":
             run.answer, run.modifying, run.reading = tuple(value[0]), value[1], value[2]
         else:
             run.trouble = value
-    if run.answer is None and run.stopped_at is None and run.trouble is None:
-        run.trouble = "the run died"
-    return run
+    if runs[-1] == Run():
+        runs[-1].trouble = "the run died"
+    return runs
 
 
 def main() -> None:

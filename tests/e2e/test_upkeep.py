@@ -117,3 +117,26 @@ def test_trouble_with_the_upkeep_does_not_unpublish(
     assert service.push(upstream).outcome == "published"
     assert len(packs(service)) <= consolidate.MAX_SMALL_PACKS
     fsck(service.mount / "octo/site/mirror.git")
+
+
+def test_a_single_commit_is_asked_for_without_a_depth_and_all_else_with_one(
+    service: Service, upstream: Upstream, origin: GitOrigin
+) -> None:
+    """A depth costs the remote a walk through the tree; without it a merge would bring the history of its branch."""
+    service.put_repository(grace_seconds=0)
+    for number in range(30):
+        upstream.commit({"old": b"%d" % number})
+    fork = upstream.tip()
+    assert fork is not None
+    upstream.commit({"a": b"1"})
+    assert service.push(upstream).outcome == "published"
+    origin.forget()
+    upstream.commit({"a": b"2"})
+    assert service.push(upstream).outcome == "published"
+    assert b"deepen" not in origin.of_kind("fetch")[-1].body
+    upstream.commit({"b": b"branch"}, branch="side", parents=[fork])
+    merge = upstream.merge("side")
+    assert service.push(upstream, forced=True).outcome == "published"
+    assert b"deepen 1\n" in origin.of_kind("fetch")[-1].body
+    assert service.tree() == archive(upstream, merge)
+    fsck(service.mount / "octo/site/mirror.git")

@@ -114,8 +114,19 @@ def test_githubs_push_payload_makes_a_push_event() -> None:
         "octo/site", "refs/heads/main", BEFORE, AFTER, pushed_at=1_750_000_000, committed_at=1_749_999_990
     )
     assert read_push(sent) == PushEvent(
-        "octo/site", "refs/heads/main", BEFORE, AFTER, False, 1_750_000_000, 1_749_999_990.0
+        "octo/site", "refs/heads/main", BEFORE, AFTER, False, 1_750_000_000, 1_749_999_990.0, is_single=True
     )
+
+
+@pytest.mark.parametrize(
+    "odd", [{"forced": True}, {"forced": None}, {"commits": []}, {"commits": [{}, {}]}, {"commits": {"0": {}}}]
+)
+def test_only_one_commit_upon_another_is_a_single_one(odd: dict[str, object]) -> None:
+    """The remote is asked in a cheaper way for it; what is odd is asked for in the way that is always right."""
+    sent = push_payload("octo/site", "refs/heads/main", BEFORE, AFTER)
+    assert read_push(sent).is_single
+    assert not read_push({**sent, **odd}).is_single
+    assert not read_push({name: value for name, value in sent.items() if name != "commits"}).is_single
 
 
 def test_a_deleted_ref_is_read_from_its_flag_or_from_the_zeros() -> None:

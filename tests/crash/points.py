@@ -1,0 +1,85 @@
+"""Which trials a scene is put to: every operation for kills, a sample for the rest. Pure.
+
+The samples are drawn with the scene's name as the seed: the same in every run, and others for every scene.
+"""
+
+import errno
+import itertools
+import random
+from collections.abc import Sequence
+from typing import TypeVar
+
+from tests.crash.operations import Manner, Stop
+from tests.crash.trials import Run, Trial
+
+T = TypeVar("T")
+
+ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE)
+SAMPLED_ERRORS = 20
+"""Of a scene's operations times the errors, once and lasting."""
+SAMPLED_READ_ERRORS = 10
+SAMPLED_RECOVERIES = 16
+
+
+def kills(run: Run, *, is_newer_next: bool = False) -> list[Trial]:
+    """Return a kill before each file-modifying operation."""
+    return [Trial((Stop(Manner.KILL, point),), is_newer_next) for point in _points(run.modifying)]
+
+
+def halved_writes(run: Run) -> list[Trial]:
+    """Return a kill within each write, and each write cut short without an error."""
+    writes = [point for point in _points(run.modifying) if run.modifying[point - 1].startswith("write ")]
+    return [Trial((Stop(manner, point),)) for manner in (Manner.TORN, Manner.SHORT) for point in writes]
+
+
+def kills_in_recovery(run: Run, seed: str, *, is_every: bool) -> list[Trial]:
+    """Return two kills in a row: of the run, and of the one that finds what it left.
+
+    The second run has about as much to do as the first one left undone, so the second point lies within that; where
+    there was less, the run ends in peace, which the trial allows for.
+    """
+    count = len(run.modifying)
+    pairs = [(first, then) for first in _points(run.modifying) for then in range(1, max(count - first, 4) + 1)]
+    chosen = _sample(pairs, SAMPLED_RECOVERIES, seed, is_every=is_every)
+    return [Trial((Stop(Manner.KILL, first), Stop(Manner.KILL, then, may_miss=True))) for first, then in chosen]
+
+
+def errors(run: Run, seed: str, *, is_every: bool) -> list[Trial]:
+    """Return each error at each file-modifying operation, once and from then on.
+
+    What comes next is the same delivery in a new process, or the next push in the process that met the error: a Lambda
+    goes on with what it has in memory.
+    """
+    stops = [
+        Stop(Manner.ERROR, point, error, is_lasting=is_lasting)
+        for point, error, is_lasting in itertools.product(_points(run.modifying), ERRORS, (False, True))
+    ]
+    return _both_ways(_sample(stops, SAMPLED_ERRORS, seed, is_every=is_every), is_every=is_every)
+
+
+def _both_ways(stops: Sequence[Stop], *, is_every: bool) -> list[Trial]:
+    """Return the trials that heal in a new process, and those that do in the same one; of a sample half each."""
+    cold, warm = (stops, stops) if is_every else (stops[::2], stops[1::2])
+    return [
+        *(Trial((stop,)) for stop in cold),
+        *(Trial((stop,), is_newer_next=True, is_warm_next=True) for stop in warm),
+    ]
+
+
+def read_errors(run: Run, seed: str, *, is_every: bool) -> list[Trial]:
+    """Return EIO and ESTALE at the operations that only look: a server that went away, a handle that is no more."""
+    stops = [
+        Stop(Manner.ERROR, point, error, of_reads=True)
+        for point, error in itertools.product(_points(run.reading), (errno.EIO, errno.ESTALE))
+    ]
+    return _both_ways(_sample(stops, SAMPLED_READ_ERRORS, seed, is_every=is_every), is_every=is_every)
+
+
+def _points(operations: Sequence[str]) -> range:
+    return range(1, len(operations) + 1)
+
+
+def _sample(population: Sequence[T], count: int, seed: str, *, is_every: bool) -> Sequence[T]:
+    if is_every or len(population) <= count:
+        return population
+    return random.Random(seed).sample(population, count)

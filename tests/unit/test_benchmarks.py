@@ -1,0 +1,109 @@
+"""The benchmarks' pure parts: what counts as a file call on the mount, how pairs are compared, what the table says."""
+
+from collections import Counter
+
+import pytest
+
+from benchmarks.calls import MILLISECONDS, count_calls, model_seconds
+from benchmarks.figures import GIT_PULL, OURS, Cell, Results, Timing, ratio, typical
+from benchmarks.report import report, with_section
+
+MOUNT = "/mnt/efs"
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ('newfstatat(AT_FDCWD</work>, "/mnt/efs/a", {st_mode=S_IFREG|0644}, 0) = 0', "look up"),
+        ('newfstatat(8</mnt/efs/a>, "", {st_mode=S_IFREG|0644}, AT_EMPTY_PATH) = 0', "other"),
+        ('newfstatat(8</mnt/efs>, "a", {st_mode=S_IFREG|0644}, AT_SYMLINK_NOFOLLOW) = 0', "look up"),
+        ('readlink("/mnt/efs/current", ""..., 4096) = 49', "look up"),
+        ('openat(AT_FDCWD</work>, "/mnt/efs/a", O_RDONLY|O_CLOEXEC) = 5</mnt/efs/a>', "open"),
+        ('openat(8</mnt/efs>, "a", O_RDONLY|O_PATH|O_DIRECTORY) = 5</mnt/efs/a>', "open directory"),
+        ('openat(8</mnt/efs>, "a", O_WRONLY|O_CREAT|O_TRUNC, 0644) = 5</mnt/efs/a>', "create"),
+        ('read(5</mnt/efs/a>, ""..., 65536) = 446', "read"),
+        ("getdents64(5</mnt/efs>, 0x55 /* 4 entries */, 32768) = 176", "list"),
+        ('unlinkat(5</mnt/efs>, "a", 0) = 0', "unlink"),
+        ('unlinkat(5</mnt/efs>, "a", AT_REMOVEDIR) = 0', "rmdir"),
+        ('rename("/mnt/efs/a", "/mnt/efs/b") = 0', "rename"),
+        ('symlink("releases/x", "/mnt/efs/link") = 0', "symlink"),
+        ("utimensat(5</mnt/efs>, \"a\", NULL, AT_SYMLINK_NOFOLLOW) = 0", "set attributes"),
+        ("flock(5</mnt/efs/.lock>, LOCK_EX|LOCK_NB) = 0", "lock"),
+        ("fcntl(5</mnt/efs/.lock>, F_SETLKW, {l_type=F_WRLCK}) = 0", "lock"),
+        ("fcntl(5</mnt/efs/a>, F_GETFD) = 0", "other"),
+        ("close(5</mnt/efs/a>) = 0", "close"),
+    ],
+)  # fmt: skip
+def test_each_call_has_its_kind(line: str, kind: str) -> None:
+    """As strace writes them with -f and -y; each kind has its price."""
+    assert count_calls([f"4711  {line}"], MOUNT, is_inside=False) == {kind: 1}
+    assert kind in MILLISECONDS
+
+
+def test_closing_what_was_written_sends_it() -> None:
+    """Once: the next close of the same file has nothing to send."""
+    lines = [
+        'write(5</mnt/efs/a>, ""..., 10) = 10',
+        "close(5</mnt/efs/a>) = 0",
+        "close(5</mnt/efs/a>) = 0",
+    ]
+    assert count_calls(lines, MOUNT, is_inside=False) == {"write": 1, "flush": 1, "close": 1}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'openat(AT_FDCWD</work>, "/etc/hosts", O_RDONLY) = 5</etc/hosts>',
+        "close(5</mnt/efs-other/a>) = 0",
+        "close(7<socket:[123]>) = 0",
+        "<... openat resumed>) = 5</mnt/efs/a>",
+        "--- SIGCHLD {si_signo=SIGCHLD} ---",
+        "+++ exited with 0 +++",
+    ],
+)
+def test_what_is_elsewhere_is_not_counted(line: str) -> None:
+    """Other directories, sockets, the second half of a call that was interrupted, signals."""
+    assert not count_calls([f"4711  {line}"], MOUNT, is_inside=False)
+
+
+@pytest.mark.parametrize("line", ['lstat("src/a", 0x7f) = 0', 'openat(AT_FDCWD, ".git/HEAD", O_RDONLY) = 3'])
+def test_relative_paths_count_for_who_works_on_the_mount(line: str) -> None:
+    """git changes into its directory and names everything from there; others do not."""
+    assert count_calls([line], MOUNT, is_inside=True).total() == 1
+    assert count_calls([line], MOUNT, is_inside=False).total() == 0
+
+
+def test_the_model_adds_up_latencies() -> None:
+    """Two looks and a rename: 0.6 + 0.6 + 3 ms."""
+    assert model_seconds(Counter({"look up": 2, "rename": 1, "write": 9})) == pytest.approx(0.0042)
+
+
+def test_ratios_are_of_pairs() -> None:
+    """A busy moment falls on both of a pair: the ratio stays what it is."""
+    ours = [Timing(each, each) for each in (1.0, 10.0, 2.0)]
+    theirs = [Timing(each, each) for each in (4.0, 40.0, 8.0)]
+    assert ratio(ours, theirs).middle == ratio(ours, theirs).low == 0.25
+
+
+def test_a_push_that_merged_packs_is_not_the_typical_one() -> None:
+    """The median of the totals."""
+    assert typical([Counter(read=9), Counter(read=2), Counter(read=3)]) == {"read": 3}
+
+
+def test_the_report_says_which_bound_was_missed() -> None:
+    """By the ratio of pairs, at the size that the bound names."""
+    row = {OURS: Cell([Timing(0.03, 0.04)]), GIT_PULL: Cell([Timing(0.1, 0.1)])}
+    text = report(Results(pushes={(10_000, 1): row}), ["here, now"], is_slow_mount=False)
+    assert "| push of 1 to 10,000 files ÷ git pull --rebase | 0.2 | 0.3 | **missed** |" in text
+    assert "| 10,000 | 1 | 30.0 | 40.0 |" in text
+    assert "50,000" not in text
+
+
+def test_a_run_replaces_its_own_section_alone() -> None:
+    """The local run and the one on a slow mount are made at different times, and stand in one file."""
+    once = with_section(with_section("", "Here", "old here"), "There", "old there")
+    again = with_section(once, "Here", "new here")
+    assert "old here" not in again
+    assert "old there" in again
+    assert again.index("new here") < again.index("old there")
+    assert with_section(again, "There", "old there") == again
