@@ -31,7 +31,7 @@ serve: venv  ## stay up for a real webhook: make serve SECRET=... REPOSITORY=own
 		$(if $(REPOSITORY),--repository $(REPOSITORY))
 
 test: venv  ## run every test that needs no cloud
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest -n auto $(ARGS)
 
 lint: venv  ## ruff and mypy --strict
 	@$(VENV)/bin/ruff check .
