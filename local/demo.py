@@ -98,7 +98,7 @@ class Demo:
 
     def third_push(self, before: str) -> None:
         """Change one file again: now a retired release is there to be recycled, and only what differs is written."""
-        self._screen.step("The third push: the first release, past its grace, is recycled and only what differs written")
+        self._screen.step("The third push: a release past its grace is recycled, only what differs is written")
         commit = self._commit(sample.third_push(), "Snow")
         payload = github.push_payload(REPOSITORY, REF, before, commit, text="Snow", modified=["site/index.html"])
         self._deliver(payload, "published", commit)
