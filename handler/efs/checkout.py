@@ -4,7 +4,6 @@ Every directory on the way is opened without following links, so a write cannot 
 else put a link into it. Each step may be done again, so that a plan which was broken off is finished by the next run.
 """
 
-import errno
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,21 +11,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Self
 
+from handler.efs.directories import Directories, remove_directory
 from handler.efs.files import write_all
+from handler.efs.flow import Flow, is_waiting_long
 from handler.model import FileWrite, LinkWrite, TreePlan
 
 Item = bytes | FileWrite | LinkWrite
 """A directory's or file's path, or what to write."""
-Work = Callable[["_Directories", Sequence[Item]], int]
+Work = Callable[[Directories, Sequence[Item]], int]
 
 _CHUNK = 32
 """Files that one worker writes in one directory at a time; creates in one directory wait for each other on NFS."""
+_REPORT = 1000
 _INLINE = 4
 """So few steps are done without threads: starting them costs more than the waiting that they hide."""
 
-_OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -53,25 +53,40 @@ def check_out(
     unfinished, and to be finished or thrown away.
     """
     writes: list[Item] = [*plan.files, *plan.links]
-    phases: list[tuple[Work, Iterable[Sequence[Item]]]] = [
+    phases: list[tuple[Work, Sequence[Sequence[Item]]]] = [
         (_remove_files, [plan.removed_files]),
         (_remove_directories, _levels(plan.removed_directories, deepest_first=True)),
         (_make_directories, _levels(plan.made_directories)),
-        (partial(_write, read_blob=read_blob), [writes]),
+        (partial(_write, flow=Flow(read_blob)), [writes]),
         (_touch, _levels(_ancestors_of_changes(plan), deepest_first=True)),
     ]
-    steps = len(writes) + len(plan.made_directories) + len(plan.removed_directories) + len(plan.removed_files)
-    if steps <= _INLINE or workers == 1:
-        with _Directories(root) as directories:
-            written = sum(work(directories, level) for work, levels in phases for level in levels)
+    steps = sum(len(level) for _, levels in phases for level in levels)
+    if steps <= _INLINE or workers == 1 or not _is_slow(root, phases):
+        with Directories(root) as directories:
+            written = 0
+            for work, levels in phases:
+                for level in levels:
+                    for at in range(0, len(level), _REPORT):
+                        written += work(directories, level[at : at + _REPORT])
+                        if level is writes:
+                            progress(min(at + _REPORT, len(writes)), len(writes))
         return Written(len(writes), written)
     written = 0
     with ThreadPoolExecutor(workers, thread_name_prefix="checkout") as pool:
         for work, levels in phases:
-            report = progress if levels == [writes] else None
             for level in levels:
+                report = progress if level is writes else None
                 written += _side_by_side(pool, partial(_with_directories, root, work), level, report)
     return Written(len(writes), written)
+
+
+def _is_slow(root: str, phases: Iterable[tuple[Work, Sequence[Sequence[Item]]]]) -> bool:
+    """Do the first few steps of the first phase that has any, and tell whether the mount makes them wait.
+
+    They are done again with the rest: each step may be.
+    """
+    work, first = next((work, levels[0]) for work, levels in phases if levels and levels[0])
+    return is_waiting_long(lambda: _with_directories(root, work, first[:_INLINE]), _INLINE)
 
 
 def _levels(paths: Iterable[bytes], *, deepest_first: bool = False) -> list[Sequence[bytes]]:
@@ -83,7 +98,7 @@ def _levels(paths: Iterable[bytes], *, deepest_first: bool = False) -> list[Sequ
 
 
 def _with_directories(root: str, work: Work, chunk: Sequence[Item]) -> int:
-    with _Directories(root) as directories:
+    with Directories(root) as directories:
         return work(directories, chunk)
 
 
@@ -127,70 +142,19 @@ def _chunks(items: Iterable[Item]) -> Iterator[Sequence[Item]]:
         queues = [queue for queue in queues if len(queue) > at]
 
 
-class _Directories:
-    """Opens directories below a root, one name at a time and never through a link; keeps the last one's way open."""
-
-    def __init__(self, root: str) -> None:
-        self._open: list[tuple[bytes, int]] = [(b"", os.open(root, _OPEN_DIRECTORY))]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        while self._open:
-            os.close(self._open.pop()[1])
-
-    def descriptor(self, path: bytes) -> int:
-        """Return the open directory `path`; valid until the next call."""
-        while not (path + b"/").startswith(self._open[-1][0]):
-            os.close(self._open.pop()[1])
-        prefix, descriptor = self._open[-1]
-        remaining = (path + b"/")[len(prefix) :] if path else b""
-        for name in remaining.split(b"/")[:-1]:
-            descriptor = os.open(name, _OPEN_DIRECTORY, dir_fd=descriptor)
-            prefix += name + b"/"
-            self._open.append((prefix, descriptor))
-        return descriptor
-
-    def parent(self, path: bytes) -> tuple[int, bytes]:
-        """Return the open directory that holds `path`, and the name in it."""
-        directory, _, name = path.rpartition(b"/")
-        return self.descriptor(directory), name
-
-    def remove(self, path: bytes, remove: Callable[..., None]) -> None:
-        """Remove what stands at `path`; that it is gone already, or already something else, is the end wished for."""
-        try:
-            descriptor, name = self.parent(path)
-            remove(name, dir_fd=descriptor)
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
-                raise
-
-
-def _remove_files(directories: _Directories, paths: Sequence[Item]) -> int:
+def _remove_files(directories: Directories, paths: Sequence[Item]) -> int:
     for path in paths:
         directories.remove(_bytes(path), os.unlink)
     return 0
 
 
-def _remove_directories(directories: _Directories, paths: Sequence[Item]) -> int:
+def _remove_directories(directories: Directories, paths: Sequence[Item]) -> int:
     for path in paths:
-        directories.remove(_bytes(path), _rmdir)
+        directories.remove(_bytes(path), remove_directory)
     return 0
 
 
-def _rmdir(name: bytes, *, dir_fd: int) -> None:
-    try:
-        os.rmdir(name, dir_fd=dir_fd)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
-            raise
-        # Something that is not of the commit lies in it: a file that a consumer wrote, or the `.nfs...` that an NFS
-        # client leaves for a file which it holds open. The first goes; the second makes this fail, for the caller.
-        remove_tree(name, dir_fd=dir_fd)
-
-
-def _make_directories(directories: _Directories, paths: Sequence[Item]) -> int:
+def _make_directories(directories: Directories, paths: Sequence[Item]) -> int:
     for path in paths:
         descriptor, name = directories.parent(_bytes(path))
         with suppress(FileExistsError):
@@ -198,12 +162,11 @@ def _make_directories(directories: _Directories, paths: Sequence[Item]) -> int:
     return 0
 
 
-def _write(directories: _Directories, writes: Sequence[Item], read_blob: Callable[[bytes], bytes]) -> int:
+def _write(directories: Directories, writes: Sequence[Item], flow: Flow) -> int:
     """Write files and links; returns the bytes."""
     written = 0
     for write in writes:
         assert not isinstance(write, bytes)
-        content = write.target if isinstance(write, LinkWrite) else read_blob(write.blob)
         descriptor, name = directories.parent(write.path)
         if write.is_replacing:
             # A new inode for changed content, so that a reader with the old file open keeps what it opened. Unlink
@@ -211,10 +174,12 @@ def _write(directories: _Directories, writes: Sequence[Item], read_blob: Callabl
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=descriptor)
         if isinstance(write, LinkWrite):
-            _make_link(name, content, descriptor)
-        else:
+            _make_link(name, write.target, descriptor)
+            written += len(write.target)
+            continue
+        with flow.content(write.blob) as content:
             _write_file(name, content, 0o755 if write.is_executable else 0o644, descriptor)
-        written += len(content)
+            written += len(content)
     return written
 
 
@@ -241,7 +206,7 @@ def _write_file(name: bytes, content: bytes, mode: int, directory: int) -> None:
         os.close(file)
 
 
-def _touch(directories: _Directories, paths: Sequence[Item]) -> int:
+def _touch(directories: Directories, paths: Sequence[Item]) -> int:
     """Give directories a new change attribute; one that the plan removed has none to give."""
     for path in paths:
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -278,20 +243,3 @@ def _ends(path: bytes) -> Iterator[int]:
     while at >= 0:
         yield at
         at = path.find(b"/", at + 1)
-
-
-def remove_tree(name: str | bytes, *, dir_fd: int | None = None) -> None:
-    """Remove a directory and all below it, without following links. Raises OSError for the first thing that stays."""
-    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
-    try:
-        with os.scandir(descriptor) as entries:
-            children = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
-        for child, is_directory in children:
-            if is_directory:
-                remove_tree(child, dir_fd=descriptor)
-            else:
-                with suppress(FileNotFoundError):
-                    os.unlink(child, dir_fd=descriptor)
-    finally:
-        os.close(descriptor)
-    os.rmdir(name, dir_fd=dir_fd)

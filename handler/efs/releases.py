@@ -13,7 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from handler.efs.checkout import Written, remove_tree
+from handler.efs.checkout import Written
+from handler.efs.directories import remove_tree
 from handler.efs.files import write_all
 from handler.efs.layout import (
     CURRENT,

@@ -1,0 +1,78 @@
+"""Directories below a root, opened without ever following a link, and their removal."""
+
+import errno
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Self
+
+_OPEN = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Directories:
+    """Opens directories below a root, one name at a time and never through a link; keeps the last one's way open."""
+
+    def __init__(self, root: str) -> None:
+        self._open: list[tuple[bytes, int]] = [(b"", os.open(root, _OPEN))]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._open:
+            os.close(self._open.pop()[1])
+
+    def descriptor(self, path: bytes) -> int:
+        """Return the open directory `path`; valid until the next call."""
+        while not (path + b"/").startswith(self._open[-1][0]):
+            os.close(self._open.pop()[1])
+        prefix, descriptor = self._open[-1]
+        remaining = (path + b"/")[len(prefix) :] if path else b""
+        for name in remaining.split(b"/")[:-1]:
+            descriptor = os.open(name, _OPEN, dir_fd=descriptor)
+            prefix += name + b"/"
+            self._open.append((prefix, descriptor))
+        return descriptor
+
+    def parent(self, path: bytes) -> tuple[int, bytes]:
+        """Return the open directory that holds `path`, and the name in it."""
+        directory, _, name = path.rpartition(b"/")
+        return self.descriptor(directory), name
+
+    def remove(self, path: bytes, remove: Callable[..., None]) -> None:
+        """Remove what stands at `path`; that it is gone already, or already something else, is the end wished for."""
+        try:
+            descriptor, name = self.parent(path)
+            remove(name, dir_fd=descriptor)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
+                raise
+
+
+def remove_directory(name: bytes, *, dir_fd: int) -> None:
+    """Remove a directory that should be empty, and what lies in it all the same. Raises OSError."""
+    try:
+        os.rmdir(name, dir_fd=dir_fd)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
+            raise
+        # Something that is not of the commit lies in it: a file that a consumer wrote, or the `.nfs...` that an NFS
+        # client leaves for a file which it holds open. The first goes; the second makes this fail, for the caller.
+        remove_tree(name, dir_fd=dir_fd)
+
+
+def remove_tree(name: str | bytes, *, dir_fd: int | None = None) -> None:
+    """Remove a directory and all below it, without following links. Raises OSError for the first thing that stays."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        with os.scandir(descriptor) as entries:
+            children = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for child, is_directory in children:
+            if is_directory:
+                remove_tree(child, dir_fd=descriptor)
+            else:
+                with suppress(FileNotFoundError):
+                    os.unlink(child, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+    os.rmdir(name, dir_fd=dir_fd)
