@@ -33,6 +33,14 @@ serve: venv  ## stay up for a real webhook: make serve SECRET=... REPOSITORY=own
 test: venv  ## run every test that needs no cloud
 	@$(RUN) -m pytest -n auto $(ARGS)
 
+# What the benchmarks compare with is only installed for them.
+$(VENV)/.bench: $(VENV)/.complete requirements-bench.txt
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch $@
+
+bench: $(VENV)/.bench  ## measure against git, GitPython and pygit2 (ARGS=--quick: a minute), into benchmarks/results.md
+	@$(RUN) -m benchmarks $(ARGS)
+
 lint: venv  ## ruff and mypy --strict
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .

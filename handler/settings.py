@@ -50,7 +50,7 @@ class Settings:
 
     Eight releases are allowed whatever their size.
     """
-    checkout_workers: int = 16
+    checkout_workers: int = 32
     """File operations in flight while a tree is checked out."""
 
 

@@ -1,0 +1,123 @@
+"""The benchmarks' command line."""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import figures
+from benchmarks.figures import Results
+from benchmarks.histories import History
+from benchmarks.places import Place, make_place
+from benchmarks.report import report, with_section
+from benchmarks.rounds import fields_of, first_publishes, large_fetch, play_pushes
+from benchmarks.tracing import has_strace
+from tests.support.origin import has_http_backend
+from tests.support.repositories import archive, snapshot
+
+RESULTS = Path(__file__).parent / "results.md"
+PEERS = {"git": figures.GIT_PULL, "gitpython": figures.GITPYTHON, "pygit2": figures.PYGIT2}
+
+
+def main() -> None:
+    """Measure, print the results, and put them into the results' file."""
+    options = _options(sys.argv[1:])
+    if not has_http_backend():
+        sys.exit("the benchmarks need git with its http-backend (Debian and macOS: part of git; Alpine: git-daemon)")
+    started, load = time.monotonic(), os.getloadavg()[0]
+    is_traced = has_strace() and not options.no_strace and options.mount is None
+    with make_place(options.mount, options.workers) as place:
+        results = _measure(place, options, is_traced=is_traced)
+    about = _about(options, time.monotonic() - started, load, is_traced=is_traced)
+    section = report(results, about, is_slow_mount=options.mount is not None)
+    print(section)
+    output: Path = options.output
+    title = "On a mount with the latency of EFS" if options.mount else "On a local disk"
+    output.write_text(with_section(output.read_text() if output.exists() else "", title, section))
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small trees and few rounds: about a minute")
+    parser.add_argument("--files", type=_numbers, help="sizes of trees (1000,10000,50000)")
+    parser.add_argument("--pushes", type=_numbers, help="how many files a push changes (1,100,2000)")
+    parser.add_argument("--first", type=_numbers, help="sizes of first publishes (1000,10000); 0 for none")
+    parser.add_argument("--rounds", type=int, help="rounds of the smallest push (15); others have fewer")
+    parser.add_argument("--first-rounds", type=int, help="rounds of first publishes (5)")
+    parser.add_argument("--peers", default="git,gitpython,pygit2", help="who takes part besides git2efs (%(default)s)")
+    parser.add_argument("--large", type=int, help="MiB of the large repository (300); 0 for none")
+    parser.add_argument("--mount", type=Path, help="a directory to put the trees in, on NFS or a slow file system")
+    parser.add_argument("--workers", type=int, help="checkout_workers (the product's default)")
+    parser.add_argument("--no-strace", action="store_true", help="count no calls")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="the results' file (%(default)s)")
+    options = parser.parse_args(arguments)
+    quick = {"files": [1000], "pushes": [1, 100], "first": [1000], "rounds": 5, "first_rounds": 3, "large": 50}
+    whole = {
+        "files": [1000, 10_000, 50_000],
+        "pushes": [1, 100, 2000],
+        "first": [1000, 10_000],
+        "rounds": 15,
+        "first_rounds": 5,
+        "large": 300,
+    }
+    # A first publish takes git two minutes there; what strace would count is the same as on a local disk.
+    slow = {"files": [1000, 10_000], "pushes": [1, 100], "first": [10_000], "rounds": 9, "first_rounds": 2, "large": 0}
+    defaults = quick if options.quick else slow if options.mount else whole
+    for name, value in defaults.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    return options
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(each) for each in text.split(",")]
+
+
+def _measure(place: Place, options: argparse.Namespace, *, is_traced: bool) -> Results:
+    results = Results()
+    root = place.local / "origin"
+    histories = {files: History(root, files) for files in sorted({*options.files, *options.first} - {0})}
+    for files in options.first:
+        if files:
+            _say(f"first publishes of {files:,} files")
+            results.firsts[files] = first_publishes(
+                place, histories[files], options.first_rounds, is_weighed=options.mount is None, is_traced=is_traced
+            )
+    names = (figures.OURS, *(PEERS[name] for name in options.peers.split(",")))
+    if options.files != [0]:
+        with fields_of(place, {files: histories[files] for files in options.files}, names, _say) as fields:
+            for number, changes in enumerate(sorted(options.pushes)):
+                rounds = max(3, options.rounds // (number + 1))
+                results.pushes |= play_pushes(fields, changes, rounds, _say, is_traced=is_traced)
+            if options.mount is None:
+                for field in fields.values():
+                    wanted = archive(field.history.upstream, field.history.tip)
+                    assert snapshot(field.published.resolve()) == wanted, "what was published is not the commit's tree"
+    if options.large:
+        _say(f"a first fetch of {options.large} MiB")
+        results.large = large_fetch(place, options.large)
+    return results
+
+
+def _about(options: argparse.Namespace, seconds: float, load: float, *, is_traced: bool) -> list[str]:
+    git = subprocess.run(["git", "--version"], capture_output=True, text=True, check=True).stdout.split()[2]
+    workers = options.workers or "the default"
+    return [
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} processors, {platform.system()} {platform.release()}, "
+        f"Python {platform.python_version()}, git {git}; the run took {seconds / 60:.0f} minutes.",
+        f"Load when it started {load:.1f}, when it ended {os.getloadavg()[0]:.1f}. Check-out workers: {workers}.",
+        *([] if is_traced or options.mount else ["File calls were not counted: no strace."]),
+    ]
+
+
+def _say(sentence: str) -> None:
+    print(f"{datetime.now(UTC):%H:%M:%S} {sentence}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

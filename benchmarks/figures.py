@@ -1,0 +1,109 @@
+"""What was measured, and how it is summed up. Pure.
+
+Times are compared pair by pair: contenders take turns on the same push, so that a busy moment of the machine falls on
+both of a pair, and the median ratio says more than the ratio of two medians.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import median, quantiles
+
+OURS = "git2efs"
+GIT_PULL = "git pull --rebase"
+GITPYTHON = "GitPython"
+PYGIT2 = "pygit2"
+GIT_CLONE = "git clone --depth 1"
+GIT_CLONE_PARALLEL = "git -c checkout.workers=32 clone --depth 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds from the start of a publish until its content is visible, and until the contender is done with it."""
+
+    visible: float
+    done: float
+
+
+@dataclass(slots=True)
+class Cell:
+    """What was measured of one contender at one kind of push (or at a first publish).
+
+    `calls` holds, for each traced publish, how many file calls on the mount there were of each kind.
+    """
+
+    timings: list[Timing] = field(default_factory=list)
+    calls: list[Counter[str]] = field(default_factory=list)
+    peak_mib: float | None = None
+
+
+Row = dict[str, Cell]
+"""By contender."""
+
+
+@dataclass(slots=True)
+class LargeFetch:
+    """A first fetch of much that does not compress: sizes and peaks in MiB, seconds.
+
+    `anonymous_mib` is the peak of what is not a mapped file.
+    """
+
+    pack_mib: float
+    seconds: float
+    peak_mib: float
+    anonymous_mib: float
+    idle_mib: float
+    git_seconds: float
+    git_peak_mib: float
+
+
+@dataclass(slots=True)
+class Results:
+    """All of a run: pushes by (files in the tree, files changed), first publishes by files."""
+
+    pushes: dict[tuple[int, int], Row] = field(default_factory=dict)
+    firsts: dict[int, Row] = field(default_factory=dict)
+    large: LargeFetch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """The median of the pairs' ratios, with their quartiles."""
+
+    middle: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        digits = 2 if self.middle >= 0.1 else 3
+        return f"{self.middle:.{digits}f} ({self.low:.{digits}f}–{self.high:.{digits}f})"
+
+
+def visible(timing: Timing) -> float:
+    """Return when readers see the content."""
+    return timing.visible
+
+
+def done(timing: Timing) -> float:
+    """Return when the contender is ready for the next push."""
+    return timing.done
+
+
+def middle(cell: Cell, what: Callable[[Timing], float] = visible) -> float:
+    """Return the median in seconds."""
+    return median(map(what, cell.timings))
+
+
+def ratio(ours: Sequence[Timing], theirs: Sequence[Timing], what: Callable[[Timing], float] = visible) -> Ratio:
+    """Compare two contenders pair by pair; both took part in the same rounds."""
+    pairs = [what(left) / what(right) for left, right in zip(ours, theirs, strict=True)]
+    if len(pairs) == 1:
+        return Ratio(pairs[0], pairs[0], pairs[0])
+    low, _, high = quantiles(pairs, n=4, method="inclusive")
+    return Ratio(median(pairs), low, high)
+
+
+def typical(calls: Iterable[Counter[str]]) -> Counter[str]:
+    """Return the traced publish whose total is the median of all: not one in seven that also merges packs."""
+    ordered = sorted(calls, key=lambda each: each.total())
+    return ordered[(len(ordered) - 1) // 2]

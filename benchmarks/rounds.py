@@ -1,0 +1,189 @@
+"""The measurements: contenders take turns on the same push, in another order each round."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+
+from benchmarks import figures
+from benchmarks.contenders import (
+    Contender,
+    GitPython,
+    Ours,
+    Pygit2,
+    git_clone,
+    git_pull,
+)
+from benchmarks.figures import Cell, LargeFetch, Row
+from benchmarks.histories import History, large_upstream
+from benchmarks.places import Place
+
+_STEADY_AFTER = 4
+"""Pushes until ours recycles: before that there is no release to recycle, or it differs by what others pushed."""
+_TRACES_OF_OURS = 7
+"""One or two of them merge packs."""
+
+Say = Callable[[str], None]
+
+
+def first_publishes(place: Place, history: History, rounds: int, *, is_weighed: bool, is_traced: bool) -> Row:
+    """Measure first publishes of the history's tip, each into a directory that is not there yet.
+
+    Memory and file calls take a publish more each.
+    """
+    row: Row = {name: Cell() for name in (figures.OURS, figures.GIT_CLONE, figures.GIT_CLONE_PARALLEL)}
+    for number in range(rounds):
+        for name in _in_turn(row, number):
+            with _first_publish(place, history, name) as contender:
+                row[name].timings.append(contender.publish())
+    for name, cell in row.items():
+        if is_weighed:
+            with _first_publish(place, history, name) as contender:
+                cell.peak_mib = contender.weigh()
+        if is_traced:
+            with _first_publish(place, history, name) as contender:
+                cell.calls.append(contender.trace(place.local / "trace"))
+    return row
+
+
+@contextmanager
+def _first_publish(place: Place, history: History, name: str) -> Iterator[Contender]:
+    # Left there until the end: ext4 gives no inode again within five seconds, and looks for another one for long.
+    directory = Path(mkdtemp(prefix="first-", dir=place.trees)) / "tree"
+    url = place.origin.url(history.upstream.full_name)
+    contender: Contender
+    if name == figures.OURS:
+        ours = Ours(place.service(directory), history.upstream)
+        ours.warm_up()
+        contender = ours
+    else:
+        contender = git_clone(url, directory, workers=32 if name == figures.GIT_CLONE_PARALLEL else 1)
+    try:
+        yield contender
+    finally:
+        contender.stop()
+
+
+class Field:
+    """Contenders that all have the same tree checked out, and take the next push in turn; a context manager."""
+
+    def __init__(self, place: Place, history: History, names: tuple[str, ...]) -> None:
+        """Check the tree out for each."""
+        self.history = history
+        self._trace = place.local / "trace"
+        self._contenders: dict[str, Contender] = {}
+        url = place.origin.url(history.upstream.full_name)
+        for name in names:
+            directory = place.trees / f"{name.split()[0].lower()}-{history.files}"
+            self._contenders[name] = _settled(place, history, name, directory, url)
+        self.published = place.trees / f"{figures.OURS}-{history.files}" / history.upstream.full_name / "main/current"
+
+    def __enter__(self) -> "Field":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for contender in self._contenders.values():
+            contender.stop()
+
+    def row(self) -> Row:
+        """Return an empty row for these contenders."""
+        return {name: Cell() for name in self._contenders}
+
+    def settle(self, changes: int) -> None:
+        """Push until what is measured is the steady state."""
+        for _ in range(_STEADY_AFTER):
+            self.history.push(changes)
+            for contender in self._contenders.values():
+                contender.publish()
+
+    def play(self, changes: int, row: Row, number: int) -> None:
+        """Push once, and time everybody on it."""
+        self.history.push(changes)
+        for name in _in_turn(self._contenders, number):
+            row[name].timings.append(self._contenders[name].publish())
+
+    def weigh(self, changes: int, row: Row) -> None:
+        """Push once, and measure everybody's memory."""
+        self.history.push(changes)
+        for name, contender in self._contenders.items():
+            row[name].peak_mib = contender.weigh()
+
+    def trace(self, changes: int, row: Row) -> None:
+        """Push a few times, and count everybody's file calls."""
+        for number in range(_TRACES_OF_OURS):
+            self.history.push(changes)
+            for name, contender in self._contenders.items():
+                if name == figures.OURS or number == 0:
+                    row[name].calls.append(contender.trace(self._trace))
+
+
+def _settled(place: Place, history: History, name: str, directory: Path, url: str) -> Contender:
+    if name == figures.OURS:
+        ours = Ours(place.service(directory), history.upstream, grace_seconds=0)
+        ours.publish()
+        return ours
+    # With the whole history, as people have it: a pull is quicker so, because a shallow one costs the remote more.
+    git_clone(url, directory, workers=32, depth=None).publish()
+    if name == figures.GITPYTHON:
+        return GitPython(directory)
+    return Pygit2(directory) if name == figures.PYGIT2 else git_pull(directory)
+
+
+def large_fetch(place: Place, mebibytes: int) -> LargeFetch:
+    """Fetch and publish much that does not compress, and measure the memory that it takes."""
+    upstream = large_upstream(place.local / "origin", mebibytes)
+    upstream.git("repack", "-a", "-d", "-q", "--window=0")
+    pack = sum(path.stat().st_size for path in upstream.path.glob("objects/pack/*.pack"))
+    ours = Ours(place.service(place.trees / "large", read_timeout_seconds=60), upstream)
+    ours.warm_up()
+    idle = ours.idle_mib()
+    started = time.monotonic()
+    peak, anonymous = ours.weigh_anonymous()
+    seconds = time.monotonic() - started
+    ours.stop()
+    directory = place.trees / "large-git"
+    started = time.monotonic()
+    git_peak = git_clone(place.origin.url(upstream.full_name), directory).weigh()
+    git_seconds = time.monotonic() - started
+    return LargeFetch(pack / 2**20, seconds, peak, anonymous, idle, git_seconds, git_peak)
+
+
+def play_pushes(
+    fields: Mapping[int, Field], changes: int, rounds: int, say: Say, *, is_traced: bool
+) -> dict[tuple[int, int], Row]:
+    """Measure pushes of `changes` files on all sizes of trees, in turn as well: so that the sizes compare too."""
+    taking_part = {files: field for files, field in fields.items() if files >= changes}
+    rows = {files: field.row() for files, field in taking_part.items()}
+    for field in taking_part.values():
+        field.settle(changes)
+    for number in range(rounds):
+        say(f"pushes of {changes:,}: round {number + 1} of {rounds}")
+        for files, field in taking_part.items():
+            field.play(changes, rows[files], number)
+    for files, field in taking_part.items():
+        field.weigh(changes, rows[files])
+        if is_traced:
+            say(f"pushes of {changes:,} to {files:,} files: counting calls")
+            field.trace(changes, rows[files])
+    return {(files, changes): row for files, row in rows.items()}
+
+
+@contextmanager
+def fields_of(
+    place: Place, histories: Mapping[int, History], names: tuple[str, ...], say: Say
+) -> Iterator[dict[int, Field]]:
+    """Check every tree out for every contender."""
+    with ExitStack() as stack:
+        fields = {}
+        for files, history in histories.items():
+            say(f"checking {files:,} files out for {', '.join(names)}")
+            fields[files] = stack.enter_context(Field(place, history, names))
+        yield fields
+
+
+def _in_turn(names: Mapping[str, object], number: int) -> list[str]:
+    """Return the names, beginning with another one each round."""
+    ordered = list(names)
+    start = number % len(ordered)
+    return ordered[start:] + ordered[:start]
