@@ -33,7 +33,8 @@ def main() -> None:
     is_traced = has_strace() and not options.no_strace and options.mount is None
     with make_place(options.mount, options.workers) as place:
         results = _measure(place, options, is_traced=is_traced)
-    about = _about(options, time.monotonic() - started, load, is_traced=is_traced)
+        file_system = _said_by("stat", "--file-system", "--format=%T", str(place.trees))
+    about = _about(options, file_system, time.monotonic() - started, load, is_traced=is_traced)
     section = report(results, about, is_slow_mount=options.mount is not None)
     print(section)
     output: Path = options.output
@@ -104,15 +105,20 @@ def _measure(place: Place, options: argparse.Namespace, *, is_traced: bool) -> R
     return results
 
 
-def _about(options: argparse.Namespace, seconds: float, load: float, *, is_traced: bool) -> list[str]:
-    git = subprocess.run(["git", "--version"], capture_output=True, text=True, check=True).stdout.split()[2]
+def _about(options: argparse.Namespace, file_system: str, seconds: float, load: float, *, is_traced: bool) -> list[str]:
+    git = _said_by("git", "--version").split()[2]
     workers = options.workers or "the default"
     return [
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} processors, {platform.system()} {platform.release()}, "
         f"Python {platform.python_version()}, git {git}; the run took {seconds / 60:.0f} minutes.",
-        f"Load when it started {load:.1f}, when it ended {os.getloadavg()[0]:.1f}. Check-out workers: {workers}.",
+        f"Load when it started {load:.1f}, when it ended {os.getloadavg()[0]:.1f}. "
+        f"Check-out workers: {workers}. The trees were on {file_system}.",
         *([] if is_traced or options.mount else ["File calls were not counted: no strace."]),
     ]
+
+
+def _said_by(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _say(sentence: str) -> None:
