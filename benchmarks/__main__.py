@@ -53,6 +53,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--peers", default="git,gitpython,pygit2", help="who takes part besides git2efs (%(default)s)")
     parser.add_argument("--large", type=int, help="MiB of the large repository (300); 0 for none")
     parser.add_argument("--mount", type=Path, help="a directory to put the trees in, on NFS or a slow file system")
+    parser.add_argument("--pause", type=float, help="idle seconds before each measured push (4 with --mount, else 0)")
     parser.add_argument("--workers", type=int, help="checkout_workers (the product's default)")
     parser.add_argument("--no-strace", action="store_true", help="count no calls")
     parser.add_argument("--output", type=Path, default=RESULTS, help="the results' file (%(default)s)")
@@ -68,6 +69,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     }
     # A first publish takes git two minutes there; what strace would count is the same as on a local disk.
     slow = {"files": [1000, 10_000], "pushes": [1, 100], "first": [10_000], "rounds": 9, "first_rounds": 2, "large": 0}
+    if options.pause is None:
+        options.pause = 4.0 if options.mount else 0.0
     defaults = quick if options.quick else slow if options.mount else whole
     for name, value in defaults.items():
         if getattr(options, name) is None:
@@ -94,7 +97,9 @@ def _measure(place: Place, options: argparse.Namespace, *, is_traced: bool) -> R
         with fields_of(place, {files: histories[files] for files in options.files}, names, _say) as fields:
             for number, changes in enumerate(sorted(options.pushes)):
                 rounds = max(3, options.rounds // (number + 1))
-                results.pushes |= play_pushes(fields, changes, rounds, _say, is_traced=is_traced)
+                results.pushes |= play_pushes(
+                    fields, changes, rounds, _say, is_traced=is_traced, pause_seconds=options.pause
+                )
             if options.mount is None:
                 for field in fields.values():
                     wanted = archive(field.history.upstream, field.history.tip)
@@ -113,6 +118,7 @@ def _about(options: argparse.Namespace, file_system: str, seconds: float, load: 
         f"Python {platform.python_version()}, git {git}; the run took {seconds / 60:.0f} minutes.",
         f"Load when it started {load:.1f}, when it ended {os.getloadavg()[0]:.1f}. "
         f"Check-out workers: {workers}. The trees were on {file_system}.",
+        *([f"Before each push everybody was idle for {options.pause:g} s."] if options.pause else []),
         *([] if is_traced or options.mount else ["File calls were not counted: no strace."]),
     ]
 

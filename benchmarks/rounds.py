@@ -97,9 +97,11 @@ class Field:
             for contender in self._contenders.values():
                 contender.publish()
 
-    def play(self, changes: int, row: Row, number: int) -> None:
-        """Push once, and time everybody on it."""
+    def play(self, changes: int, row: Row, number: int, pause_seconds: float) -> None:
+        """Push once, and time everybody on it, after the pause: pushes are minutes apart, and what a client remembers
+        of a mount (attributes, names) has expired by then for everybody."""
         self.history.push(changes)
+        time.sleep(pause_seconds)
         for name in _in_turn(self._contenders, number):
             row[name].timings.append(self._contenders[name].publish())
 
@@ -150,7 +152,7 @@ def large_fetch(place: Place, mebibytes: int) -> LargeFetch:
 
 
 def play_pushes(
-    fields: Mapping[int, Field], changes: int, rounds: int, say: Say, *, is_traced: bool
+    fields: Mapping[int, Field], changes: int, rounds: int, say: Say, *, is_traced: bool, pause_seconds: float = 0.0
 ) -> dict[tuple[int, int], Row]:
     """Measure pushes of `changes` files on all sizes of trees, in turn as well: so that the sizes compare too."""
     taking_part = {files: field for files, field in fields.items() if files >= changes}
@@ -160,7 +162,7 @@ def play_pushes(
     for number in range(rounds):
         say(f"pushes of {changes:,}: round {number + 1} of {rounds}")
         for files, field in taking_part.items():
-            field.play(changes, rows[files], number)
+            field.play(changes, rows[files], number, pause_seconds)
     for files, field in taking_part.items():
         field.weigh(changes, rows[files])
         if is_traced:

@@ -30,6 +30,7 @@ def use(current: Path, seconds: float = 50.0) -> None:
     while time.monotonic() < until:
         os.readlink(current)
         os.listdir(current)
+        os.listdir(current.parent / "releases")
         time.sleep(0.2)
 
 
@@ -97,3 +98,23 @@ def test_a_host_does_not_recycle_what_another_host_made_current(
     pushes.push({"a": b"new"})
     reader.look()
     assert old in os.listdir(reader.target / "releases")
+
+
+def test_a_host_does_not_recycle_what_another_host_retired_just_now(
+    service: Service, pushes: Pushes, reader: Reader, mounts: Mounts
+) -> None:
+    """It was current for a day, and this host remembers its clock from then: its grace begins when it is replaced."""
+    pushes.configure()
+    old = pushes.push({"a": b"old"})
+    young = pushes.push({"a": b"young"})
+    long_ago = int(time.time()) - 86_400
+    os.utime(service.mount / "octo/site/main/releases" / young, (long_ago, long_ago))
+    with service.process(extra=mounts.second_host) as other:
+        other.wait_until_ready()
+        use(service.current())
+        pushes.go_back(old)
+        assert other.send(pushes.request()).outcome == "published"
+    assert reader.look() == old
+    pushes.push({"a": b"new"})
+    reader.look()
+    assert young in os.listdir(reader.target / "releases")
