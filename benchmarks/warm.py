@@ -36,14 +36,14 @@ def main() -> None:
 
 def _ours() -> Publish:
     from handler import webhook
-    from handler.efs.releases import CheckedOut, TargetDirectory
+    from handler.efs.releases import TargetDirectory
 
     atexit.register(webhook.reset)
     flipped: list[float] = []
     flip = TargetDirectory.flip
 
-    def flip_and_tell(self: TargetDirectory, wanted: str, previous: str | None, found: CheckedOut) -> float:
-        at = flip(self, wanted, previous, found)
+    def flip_and_tell(self: TargetDirectory, link: str) -> float:
+        at = flip(self, link)
         flipped.append(time.monotonic())
         return at
 

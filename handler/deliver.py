@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from handler.efs.faults import fault_of
+from handler.efs.memory import Memory
 from handler.errors import Git2EfsError
 from handler.git.open_mirrors import OpenMirrors
 from handler.git.remote import Remote, Remotes
 from handler.model import Outcome, OutcomeKind, PushEvent, Repository, Target
 from handler.outcome import outcome_of, unexpected
-from handler.reconcile import Reconciler, Request
+from handler.publish import Request
+from handler.reconcile import Reconciler
 from handler.routing import needs_default_branch, targets_of
 from handler.settings import Settings
 
@@ -33,7 +35,7 @@ class Deliverer:
         self._clock = clock
         self._remotes = Remotes(settings, sleep)
         self._mirrors = OpenMirrors()
-        self._reconciler = Reconciler(settings, self._mirrors, clock, sleep, progress)
+        self._reconciler = Reconciler(settings, self._mirrors, Memory(), clock, sleep, progress)
         self._default_branches: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from handler.github.push import read_payload, read_push
 from handler.github.signature import SignatureMismatch, verify_signature
 from handler.model import Delivery, Outcome, OutcomeKind, PushEvent
 from handler.outcome import answer_of, outcome_of, unexpected
-from handler.reconcile import Request
+from handler.publish import Request
 from handler.settings import Settings, read_settings
 
 _UNREAD = Delivery(id="", event="", media_type="", body=b"")

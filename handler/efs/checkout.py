@@ -24,8 +24,10 @@ Work = Callable[[Directories, Sequence[Item]], int]
 _CHUNK = 32
 """Files that one worker writes in one directory at a time; creates in one directory wait for each other on NFS."""
 _REPORT = 1000
-_INLINE = 4
-"""So few steps are done without threads: starting them costs more than the waiting that they hide."""
+_FEW = 64
+"""Of so few steps none is spent on finding out whether the mount is slow: the caller's word is taken."""
+_PROBE = 4
+"""Steps that it takes to find out."""
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -44,10 +46,12 @@ def check_out(
     *,
     read_blob: Callable[[bytes], bytes],
     workers: int,
+    is_slow: bool,
     progress: Callable[[int, int], None],
 ) -> Written:
-    """Bring the directory `root` to the plan's tree.
+    """Bring the directory `root` to the plan's tree, with `workers` where waiting for the mount is worth hiding.
 
+    `is_slow` is what the caller knows of the mount; where there is much to do, it is found out by doing some of it.
     `read_blob(blob id)` gives a file's content and is called from several threads. `progress(done, total)` is told
     how many files and links are written, now and then. Raises OSError and what `read_blob` raises; `root` is then
     unfinished, and to be finished or thrown away.
@@ -60,8 +64,7 @@ def check_out(
         (partial(_write, flow=Flow(read_blob)), [writes]),
         (_touch, _levels(_ancestors_of_changes(plan), deepest_first=True)),
     ]
-    steps = sum(len(level) for _, levels in phases for level in levels)
-    if steps <= _INLINE or workers == 1 or not _is_slow(root, phases):
+    if workers == 1 or not _is_waiting_worth_hiding(root, phases, is_slow=is_slow):
         with Directories(root) as directories:
             written = 0
             for work, levels in phases:
@@ -80,13 +83,21 @@ def check_out(
     return Written(len(writes), written)
 
 
-def _is_slow(root: str, phases: Iterable[tuple[Work, Sequence[Sequence[Item]]]]) -> bool:
-    """Do the first few steps of the first phase that has any, and tell whether the mount makes them wait.
+def _is_waiting_worth_hiding(
+    root: str, phases: Iterable[tuple[Work, Sequence[Sequence[Item]]]], *, is_slow: bool
+) -> bool:
+    """Tell whether the mount makes each step wait; where there are many, by doing the first few of them.
 
     They are done again with the rest: each step may be.
     """
-    work, first = next((work, levels[0]) for work, levels in phases if levels and levels[0])
-    return is_waiting_long(lambda: _with_directories(root, work, first[:_INLINE]), _INLINE)
+    phases = [(work, [level for level in levels if level]) for work, levels in phases]
+    sizes = [len(level) for _, levels in phases for level in levels]
+    if max(sizes, default=0) <= 1:
+        return False
+    if sum(sizes) <= _FEW:
+        return is_slow
+    work, first = next((work, levels[0]) for work, levels in phases if levels)
+    return is_waiting_long(lambda: _with_directories(root, work, first[:_PROBE]), _PROBE)
 
 
 def _levels(paths: Iterable[bytes], *, deepest_first: bool = False) -> list[Sequence[bytes]]:
@@ -109,7 +120,7 @@ def _side_by_side(
     progress: Callable[[int, int], None] | None,
 ) -> int:
     """Do all items, and add up what the work returns. The first failure ends it, and is raised."""
-    chunks = list(_chunks(items))
+    chunks = list(_chunks(items, _CHUNK if len(items) > _FEW else 1))
     futures = [pool.submit(work, chunk) for chunk in chunks]
     result = done = 0
     try:
@@ -124,8 +135,8 @@ def _side_by_side(
     return result
 
 
-def _chunks(items: Iterable[Item]) -> Iterator[Sequence[Item]]:
-    """Cut the items into chunks of one directory each, and take the directories in turn.
+def _chunks(items: Iterable[Item], size: int) -> Iterator[Sequence[Item]]:
+    """Cut the items into chunks of one directory each, at most `size` long, and take the directories in turn.
 
     Neighbouring chunks are of different directories, because an NFS client does the creates of one directory one
     after the other.
@@ -137,8 +148,8 @@ def _chunks(items: Iterable[Item]) -> Iterator[Sequence[Item]]:
     queues = list(by_directory.values())
     at = 0
     while queues:
-        yield from (queue[at : at + _CHUNK] for queue in queues)
-        at += _CHUNK
+        yield from (queue[at : at + size] for queue in queues)
+        at += size
         queues = [queue for queue in queues if len(queue) > at]
 
 

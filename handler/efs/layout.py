@@ -48,6 +48,41 @@ class RepositoryPaths:
         return os.path.join(self.directory, "mirror.git")
 
 
+@dataclass(frozen=True, slots=True)
+class TargetPaths:
+    """What lies in a target's directory."""
+
+    directory: str
+
+    @property
+    def current(self) -> str:
+        """The link that consumers read."""
+        return os.path.join(self.directory, CURRENT)
+
+    @property
+    def record(self) -> str:
+        """`published.json`."""
+        return os.path.join(self.directory, RECORD)
+
+    @property
+    def releases(self) -> str:
+        """The directory of complete trees."""
+        return os.path.join(self.directory, RELEASES)
+
+    @property
+    def staging(self) -> str:
+        """The directory of what is being made."""
+        return os.path.join(self.directory, STAGING)
+
+    def release(self, commit: str) -> str:
+        """A commit's tree, complete."""
+        return os.path.join(self.directory, RELEASES, commit)
+
+    def staged(self, name: str) -> str:
+        """Something in staging."""
+        return os.path.join(self.directory, STAGING, name)
+
+
 def is_commit(name: str) -> bool:
     """Whether a name is a commit's id, as releases bear it."""
     return bool(_COMMIT.fullmatch(name))

@@ -10,10 +10,12 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO
 
 from dulwich.pack import Pack
 
+from handler.beside import Beside
 from handler.errors import MirrorDamaged
 from handler.git import consolidate
 from handler.git.ingest import IndexedPack, PackSpool, index_pack
@@ -101,19 +103,23 @@ class Mirror(Objects):
             self.drop(Received(spool, ShallowChanges()))
             raise
 
-    def ingest(self, received: Received) -> None:
-        """Check what came, and show it. Whatever fails, nothing of it is shown.
+    def ingest(self, received: Received, beside: Beside) -> None:
+        """Check what came, and show it; when this returns it is on the mount. Whatever fails, nothing of it is shown.
 
         Raises PackInvalid, MirrorDamaged, OSError.
         """
         try:
             indexed = index_pack(received.spool, self.read_raw)
             if indexed is not None:
-                self._show(received.spool, indexed, lambda: self._add_shallow(received.changes.shallow))
+                self._show(received.spool, indexed, beside, lambda: self._add_shallow(received.changes.shallow))
             else:
                 self._add_shallow(received.changes.shallow)
             if received.changes.unshallow:
                 self._write_shallow(self._shallow_commits() - received.changes.unshallow)
+        except FileNotFoundError:
+            # Somebody removed the directory while this process knew that it was there.
+            self.drop(received)
+            raise MirrorDamaged("the mirror is gone") from None
         except BaseException:
             self.drop(received)
             raise
@@ -130,7 +136,9 @@ class Mirror(Objects):
         name = os.path.join(self._pack_directory, f"tmp_pack_{secrets.token_hex(8)}")
         return open(name, "w+b"), name
 
-    def _show(self, spool: PackSpool, indexed: IndexedPack, before: Callable[[], None] = lambda: None) -> None:
+    def _show(
+        self, spool: PackSpool, indexed: IndexedPack, beside: Beside, before: Callable[[], None] = lambda: None
+    ) -> None:
         """Put the pack in place, and then its index, which shows it; `before` runs between, and reads it already.
 
         The order matters: an index without its pack would be believed.
@@ -143,15 +151,15 @@ class Mirror(Objects):
                 _unlink(spool.name)
             before()
             return
-        if spool.name is not None:
-            os.rename(spool.name, path + ".pack")
-        else:
-            write_whole(path + ".pack", spool.file.getvalue())  # type: ignore[attr-defined]
+        writing = beside.start(partial(_place, spool, path + ".pack"))
+        temporary = os.path.join(self._pack_directory, f"tmp_idx_{secrets.token_hex(8)}")
+        try:
+            write_whole(temporary, indexed.index)
+        finally:
+            writing()
         self.packs[name] = pack_of(None if spool.name is not None else spool.file, indexed.index, path)
         try:
             before()
-            temporary = os.path.join(self._pack_directory, f"tmp_idx_{secrets.token_hex(8)}")
-            write_whole(temporary, indexed.index)
             os.rename(temporary, path + ".idx")
         except BaseException:
             self.packs.pop(name).close()
@@ -217,7 +225,8 @@ class Mirror(Objects):
         received = Received(spool, ShallowChanges())
         try:
             written = consolidate.write_pack(wanted, packs, spool.write)
-            self._show(spool, written)
+            with Beside(is_worth_it=False) as alone:
+                self._show(spool, written, alone)
         except NOT_A_PACK as error:
             self.drop(received)
             raise MirrorDamaged(f"the packs cannot be consolidated ({type(error).__name__})") from None
@@ -232,6 +241,14 @@ class Mirror(Objects):
 
     def _pack_path(self, name: str) -> str:
         return os.path.join(self._pack_directory, name)
+
+
+def _place(spool: PackSpool, path: str) -> None:
+    """Put a pack under its own name."""
+    if spool.name is not None:
+        os.rename(spool.name, path)
+    else:
+        write_whole(path, spool.file.getvalue())  # type: ignore[attr-defined]
 
 
 def write_whole(path: str, content: bytes) -> None:

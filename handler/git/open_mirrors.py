@@ -22,16 +22,19 @@ class OpenMirrors:
         self._lock = Lock()
 
     @contextmanager
-    def lent(self, path: str) -> Iterator[Mirror]:
-        """Lend the mirror at `path`, refreshed, to the holder of the repository's lock.
+    def lent(self, path: str, *, is_unchanged: bool = False) -> Iterator[Mirror]:
+        """Lend the mirror at `path` to the holder of the repository's lock.
 
-        After an exception it is closed and opened anew the next time: what is kept must be known to be sound. Raises
-        OSError, MirrorDamaged.
+        It is looked at afresh, unless `is_unchanged` says that nobody else worked on it since it was lent. After an
+        exception it is closed and opened anew the next time: what is kept must be known to be sound. Raises OSError,
+        MirrorDamaged.
         """
         with self._lock:
-            mirror = self._idle.pop(path, None) or Mirror(path)
+            kept = self._idle.pop(path, None)
+        mirror = kept or Mirror(path)
         try:
-            mirror.refresh()
+            if kept is None or not is_unchanged:
+                mirror.refresh()
             yield mirror
         except BaseException:
             mirror.close()

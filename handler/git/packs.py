@@ -20,7 +20,10 @@ from dulwich.pack import (
 from handler.errors import MirrorDamaged
 
 IN_MEMORY_BYTES = 8 * 1024 * 1024
-"""A larger pack is received into a file on the mount, and mapped instead of read whole."""
+"""A larger pack is received into a file on the mount."""
+_READ_WHOLE_BYTES = 512 * 1024
+"""A larger pack is mapped: a push needs a few objects of it, and reading megabytes for them takes dozens of round
+trips. Below, one or two bring all of it."""
 _DELTA_CACHE_BYTES = 16 * 1024 * 1024
 NOT_A_PACK = (
     ApplyDeltaError,
@@ -82,7 +85,7 @@ def forget_pages(data: PackData) -> None:
 
 
 def _open_data(path: str) -> PackData:
-    if os.stat(path).st_size > IN_MEMORY_BYTES:
+    if os.stat(path).st_size > _READ_WHOLE_BYTES:
         return PackData(path, SHA1, delta_base_cache_limit=_DELTA_CACHE_BYTES)
     return PackData(path, SHA1, file=io.BytesIO(_content(path)))
 

@@ -9,12 +9,16 @@ Footprint = dict[str, tuple[int, int, int, int]]
 
 
 def footprint(directory: Path) -> Footprint:
-    """Return every name below `directory` with its inode, mode, size and mtime in nanoseconds (a directory's too)."""
+    """Return every name below `directory` with its inode, mode, size and mtime in nanoseconds (a directory's too).
+
+    But for the lock's mtime: each holder leaves its mark there.
+    """
     found: Footprint = {}
     for parent, directories, files in os.walk(directory):
         for path in (parent, *(os.path.join(parent, name) for name in (*directories, *files))):
             about = os.lstat(path)
-            found[os.path.relpath(path, directory)] = (about.st_ino, about.st_mode, about.st_size, about.st_mtime_ns)
+            changed = 0 if os.path.basename(path) == ".lock" else about.st_mtime_ns
+            found[os.path.relpath(path, directory)] = (about.st_ino, about.st_mode, about.st_size, changed)
     return found
 
 

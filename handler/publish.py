@@ -1,0 +1,262 @@
+"""A run of one target, under its repository's lock: fetch → plan → check out → flip → record → prune."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from handler.beside import Beside
+from handler.efs.checkout import check_out
+from handler.efs.faults import fault_of
+from handler.efs.layout import RepositoryPaths
+from handler.efs.memory import Releases
+from handler.efs.prune import prune, sweep
+from handler.efs.record import Record
+from handler.efs.releases import Found, Looked, TargetDirectory
+from handler.efs.target_list import TargetList
+from handler.efs.trees import Made, TreeMaker
+from handler.errors import Git2EfsError
+from handler.git.mirror import Mirror
+from handler.git.objects import BLOB, TREE
+from handler.git.plan import plan_change
+from handler.git.remote import Remote
+from handler.git.source import Known, Settled, Source
+from handler.model import Counts, Durations, Outcome, OutcomeKind, PushEvent, Repository, Target, TreePlan
+from handler.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What says "look now": the verified push, the id of its delivery, and when that came (seconds, our clock).
+
+    `is_late` says that it had to wait for another run.
+    """
+
+    push: PushEvent
+    delivery: str
+    received_at: float
+    is_late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One target to bring up to date: what is asked, what stands there, and what it takes to do it.
+
+    `is_slow` says that the mount makes every step wait; `progress` is told about a long check-out: what it is, and how
+    many of how many files are written.
+    """
+
+    settings: Settings
+    repository: Repository
+    target: Target
+    remote: Remote
+    request: Request
+    paths: RepositoryPaths
+    directory: TargetDirectory
+    found: Found
+    beside: Beside
+    is_slow: bool
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    progress: Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """A run of one target, with its mirror open; `about` is the outcome if there is nothing to do."""
+
+    work: Work
+    mirror: Mirror
+    about: Outcome
+
+    def publish(self, known: Releases | None) -> tuple[Outcome, Releases | None]:
+        """Bring the target to what the remote says.
+
+        `known` is what this process knows of the repository's targets, if nobody else worked on it since. Returns the
+        outcome, and what is known now; None after trouble. Raises Git2EfsError, OSError.
+        """
+        path = self.work.target.path
+        outcome, releases, is_sound = self._publish((known or {}).get(path))
+        if not is_sound:
+            return outcome, None
+        others = {each: names for each, names in (known or {}).items() if each != path}
+        return outcome, others if releases is None else {**others, path: releases}
+
+    def _publish(self, known: frozenset[str] | None) -> tuple[Outcome, frozenset[str] | None, bool]:
+        work, directory = self.work, self.work.directory
+        started = time.perf_counter()
+        looking = work.beside.start(partial(directory.look, known))
+        settled = self._settle()
+        looked = looking()
+        about = replace(
+            self.about,
+            counts=Counts(bytes_fetched=settled.bytes_fetched),
+            durations=Durations(fetch_ms=_milliseconds_since(started)),
+        )
+        if settled.commit is None:
+            return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone"), known, True
+        if settled.commit == work.found.commit and looked.has(settled.commit):
+            self._confirm(settled)
+            is_swept = sweep(directory.paths, looked)
+            return about, frozenset(each.commit for each in looked.releases) if is_swept else None, True
+        return self._replace(settled.commit, settled, looked, about)
+
+    def _settle(self) -> Settled:
+        work = self.work
+        source = Source(
+            work.remote,
+            self.mirror,
+            work.repository.depth,
+            work.settings.max_pack_bytes,
+            work.settings.lag_seconds,
+            work.beside,
+            work.clock,
+            work.sleep,
+        )
+        record = work.found.record
+        # The record of another ref at this path says nothing about when this one was pushed.
+        pushed_at = record.pushed_at if record is not None and record.ref == work.target.ref else None
+        known = Known(work.found.commit, pushed_at)
+        return source.settle(work.target.ref, work.request.push, known, is_side_by_side=not work.request.is_late)
+
+    def _replace(
+        self, wanted: str, settled: Settled, looked: Looked, about: Outcome
+    ) -> tuple[Outcome, frozenset[str] | None, bool]:
+        """Put the commit's tree in the place of what is published."""
+        work, directory, previous = self.work, self.work.directory, self.work.found.commit
+        started = time.perf_counter()
+        if previous is None:
+            directory.refuse_nested(work.settings.mount)
+            self._targets.add(work.target.path)
+        made = self._maker(wanted, looked).make(wanted)
+        checkout_ms = _milliseconds_since(started)
+        started = time.perf_counter()
+        flipped_at = directory.flip(made.link)
+        counts = replace(
+            about.counts,
+            files_written=made.written.files,
+            files_removed=made.removed,
+            bytes_written=made.written.bytes,
+        )
+        directory.write_record(self._record(wanted, settled, flipped_at, counts))
+        durations = replace(about.durations, checkout_ms=checkout_ms, publish_ms=_milliseconds_since(started))
+        standing, trouble = self._tidy(wanted, looked, made)
+        outcome = replace(
+            about,
+            kind=OutcomeKind.PUBLISHED,
+            reason=_reason(settled, work.request.push),
+            commit=wanted,
+            counts=counts,
+            durations=durations,
+            push_to_visible_seconds=_push_to_visible(work.request.push, settled, flipped_at),
+            notes=_notes(looked, made) + trouble,
+        )
+        return outcome, standing, not trouble
+
+    def _maker(self, wanted: str, looked: Looked) -> TreeMaker:
+        work = self.work
+        write = partial(
+            check_out,
+            read_blob=partial(self.mirror.read, kind=BLOB),
+            workers=work.settings.checkout_workers,
+            is_slow=work.is_slow,
+            progress=partial(work.progress, f"{work.target.path} at {wanted}"),
+        )
+        return TreeMaker(
+            work.directory.paths,
+            looked,
+            work.found.commit,
+            work.repository.grace_seconds,
+            work.settings.burst_files,
+            self._plan,
+            write,
+            work.clock,
+            work.beside,
+        )
+
+    def _tidy(self, wanted: str, looked: Looked, made: Made) -> tuple[frozenset[str] | None, tuple[str, ...]]:
+        """Do what is not needed for the push to be visible. Its failures are notes: the tree is published."""
+        work = self.work
+        try:
+            keep, grace = work.repository.keep_releases, work.repository.grace_seconds
+            paths, previous = work.directory.paths, work.found.commit
+            standing = prune(paths, wanted, previous, looked, made, work.clock(), grace, keep)
+            self.mirror.tend(self._targets.release_commits, keeps_history=work.repository.depth == 0)
+        except Git2EfsError as error:
+            return None, (f"after the flip: {error}",)
+        except OSError as error:
+            return None, (f"after the flip: {fault_of(error)}",)
+        return standing, ()
+
+    @property
+    def _targets(self) -> TargetList:
+        return TargetList(self.work.paths.targets, self.work.settings.mount)
+
+    def _plan(self, base: str | None, wanted: str) -> TreePlan:
+        return plan_change(
+            partial(self.mirror.read, kind=TREE),
+            partial(self.mirror.read, kind=BLOB),
+            None if base is None else self.mirror.tree_of(base),
+            self.mirror.tree_of(wanted),
+            allow_external_links=self.work.repository.allow_external_links,
+        )
+
+    def _record(self, commit: str, settled: Settled, flipped_at: float, counts: Counts) -> Record:
+        return Record(
+            repository=self.work.repository.full_name,
+            ref=self.work.target.ref,
+            commit=commit,
+            previous_commit=self.work.found.commit,
+            published_at=flipped_at,
+            asked_at=settled.asked_at,
+            pushed_at=self._latest_pushed_at(),
+            delivery=self.work.request.delivery,
+            files_written=counts.files_written,
+            files_removed=counts.files_removed,
+            bytes_fetched=counts.bytes_fetched,
+        )
+
+    def _confirm(self, settled: Settled) -> None:
+        """Bring the record up to date where it matters: it is missing after a kill, or the push is newer than it."""
+        record, commit = self.work.found.record, self.work.found.commit
+        assert commit is not None
+        if record is None or record.commit != commit or record.ref != self.work.target.ref:
+            fresh = self._record(commit, settled, self.work.clock(), Counts())
+            self.work.directory.write_record(replace(fresh, previous_commit=record.commit if record else None))
+        elif self._latest_pushed_at() != record.pushed_at:
+            self.work.directory.write_record(
+                replace(record, asked_at=settled.asked_at, pushed_at=self._latest_pushed_at())
+            )
+
+    def _latest_pushed_at(self) -> int | None:
+        record = self.work.found.record
+        before = record.pushed_at if record is not None and record.ref == self.work.target.ref else None
+        return max((at for at in (before, self.work.request.push.pushed_at) if at is not None), default=None)
+
+
+def _reason(settled: Settled, push: PushEvent) -> str:
+    if not settled.is_confirmed:
+        return "payload_trusted"
+    return "pushed" if settled.object_id == push.after else "ref_moved_on"
+
+
+def _push_to_visible(push: PushEvent, settled: Settled, flipped_at: float) -> float | None:
+    """Seconds from the push to the flip; None where another commit than the pushed one was published."""
+    pushed_at = push.pushed_at if push.pushed_at is not None else push.committed_at
+    if pushed_at is None or settled.object_id != push.after:
+        return None
+    return max(0.0, flipped_at - pushed_at)
+
+
+def _notes(looked: Looked, made: Made) -> tuple[str, ...]:
+    submodules = tuple(f"{path!r} is a submodule: an empty directory" for path in made.submodules[:20])
+    changed = tuple(
+        f"releases/{each.commit} was changed by somebody else: it is not recycled"
+        for each in looked.releases
+        if not each.is_intact
+    )
+    return submodules + changed
+
+
+def _milliseconds_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000
