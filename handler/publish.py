@@ -109,7 +109,6 @@ class Publishing:
             work.repository.depth,
             work.settings.max_pack_bytes,
             work.settings.lag_seconds,
-            work.beside,
             work.clock,
             work.sleep,
         )

@@ -10,17 +10,15 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import BinaryIO
 
 from dulwich.pack import Pack
 
-from handler.beside import Beside
 from handler.errors import MirrorDamaged
 from handler.git import consolidate
 from handler.git.ingest import IndexedPack, PackSpool, index_pack
 from handler.git.objects import Objects
-from handler.git.packs import NOT_A_PACK, open_pack, pack_of
+from handler.git.packs import NOT_A_PACK, SMALL_BYTES, open_pack, pack_of
 from handler.git.protocol import ShallowChanges
 
 _CONFIG = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n[gc]\n\tauto = 0\n"
@@ -64,7 +62,12 @@ class Mirror(Objects):
                 # Ours alone under the lock: a killed run's temporary file, or a pack that it never showed.
                 _unlink(os.path.join(self._pack_directory, name))
         for name in shown - self.packs.keys():
-            self.packs[name] = open_pack(self._pack_path(name))
+            pack = open_pack(self._pack_path(name))
+            if pack is not None:
+                self.packs[name] = pack
+            else:
+                # Killed while it was written: nothing builds on it. Or damaged since: what is missed is fetched.
+                self._remove(name)
         self._shallow = None
 
     def _create(self) -> None:
@@ -103,7 +106,7 @@ class Mirror(Objects):
             self.drop(Received(spool, ShallowChanges()))
             raise
 
-    def ingest(self, received: Received, beside: Beside) -> None:
+    def ingest(self, received: Received) -> None:
         """Check what came, and show it; when this returns it is on the mount. Whatever fails, nothing of it is shown.
 
         Raises PackInvalid, MirrorDamaged, OSError.
@@ -111,7 +114,7 @@ class Mirror(Objects):
         try:
             indexed = index_pack(received.spool, self.read_raw)
             if indexed is not None:
-                self._show(received.spool, indexed, beside, lambda: self._add_shallow(received.changes.shallow))
+                self._show(received.spool, indexed, lambda: self._add_shallow(received.changes.shallow))
             else:
                 self._add_shallow(received.changes.shallow)
             if received.changes.unshallow:
@@ -136,12 +139,12 @@ class Mirror(Objects):
         name = os.path.join(self._pack_directory, f"tmp_pack_{secrets.token_hex(8)}")
         return open(name, "w+b"), name
 
-    def _show(
-        self, spool: PackSpool, indexed: IndexedPack, beside: Beside, before: Callable[[], None] = lambda: None
-    ) -> None:
-        """Put the pack in place, and then its index, which shows it; `before` runs between, and reads it already.
+    def _show(self, spool: PackSpool, indexed: IndexedPack, before: Callable[[], None] = lambda: None) -> None:
+        """Put the pack and its index in place; `before` runs before both are there, and reads the pack already.
 
-        The order matters: an index without its pack would be believed.
+        What comes second shows the pack, so it must be whole or known not to be. An index is written aside and renamed.
+        A small pack comes second itself, after its index, and is written in place, which spares the renaming: whoever
+        opens it reads all of it, and sees by its checksum whether a killed run had written all (see `open_pack`).
         """
         name = f"pack-{indexed.trailer}"
         path = self._pack_path(name)
@@ -151,16 +154,23 @@ class Mirror(Objects):
                 _unlink(spool.name)
             before()
             return
-        writing = beside.start(partial(_place, spool, path + ".pack"))
-        temporary = os.path.join(self._pack_directory, f"tmp_idx_{secrets.token_hex(8)}")
-        try:
-            write_whole(temporary, indexed.index)
-        finally:
-            writing()
+        if spool.name is not None:
+            os.rename(spool.name, path + ".pack")
+        content = b"" if spool.name is not None else spool.file.getvalue()  # type: ignore[attr-defined]
+        is_small = spool.name is None and len(content) <= SMALL_BYTES
+        if is_small:
+            write_whole(path + ".idx", indexed.index)
+        elif spool.name is None:
+            write_whole(path + ".pack", content)
         self.packs[name] = pack_of(None if spool.name is not None else spool.file, indexed.index, path)
         try:
             before()
-            os.rename(temporary, path + ".idx")
+            if is_small:
+                write_whole(path + ".pack", content)
+            else:
+                temporary = os.path.join(self._pack_directory, f"tmp_idx_{secrets.token_hex(8)}")
+                write_whole(temporary, indexed.index)
+                os.rename(temporary, path + ".idx")
         except BaseException:
             self.packs.pop(name).close()
             raise
@@ -225,8 +235,7 @@ class Mirror(Objects):
         received = Received(spool, ShallowChanges())
         try:
             written = consolidate.write_pack(wanted, packs, spool.write)
-            with Beside(is_worth_it=False) as alone:
-                self._show(spool, written, alone)
+            self._show(spool, written)
         except NOT_A_PACK as error:
             self.drop(received)
             raise MirrorDamaged(f"the packs cannot be consolidated ({type(error).__name__})") from None
@@ -235,20 +244,15 @@ class Mirror(Objects):
             raise
         for name in replaced - {f"pack-{written.trailer}"}:
             self.packs.pop(name).close()
-            # The index first: without it the pack is nothing, and the next run sweeps it.
-            _unlink(self._pack_path(name) + ".idx")
-            _unlink(self._pack_path(name) + ".pack")
+            self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        """Remove a pack. The index first: without it the pack is nothing, and the next run sweeps it."""
+        _unlink(self._pack_path(name) + ".idx")
+        _unlink(self._pack_path(name) + ".pack")
 
     def _pack_path(self, name: str) -> str:
         return os.path.join(self._pack_directory, name)
-
-
-def _place(spool: PackSpool, path: str) -> None:
-    """Put a pack under its own name."""
-    if spool.name is not None:
-        os.rename(spool.name, path)
-    else:
-        write_whole(path, spool.file.getvalue())  # type: ignore[attr-defined]
 
 
 def write_whole(path: str, content: bytes) -> None:

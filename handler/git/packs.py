@@ -1,5 +1,6 @@
 """Packs as they lie in the mirror: opening one, and what dulwich raises where it is not sound."""
 
+import hashlib
 import io
 import mmap
 import os
@@ -14,16 +15,18 @@ from dulwich.pack import (
     Pack,
     PackData,
     PackFileDisappeared,
+    PackIndex,
     load_pack_index_file,
+    write_pack_index_v2,
 )
 
 from handler.errors import MirrorDamaged
 
 IN_MEMORY_BYTES = 8 * 1024 * 1024
 """A larger pack is received into a file on the mount."""
-_READ_WHOLE_BYTES = 512 * 1024
-"""A larger pack is mapped: a push needs a few objects of it, and reading megabytes for them takes dozens of round
-trips. Below, one or two bring all of it."""
+SMALL_BYTES = 256 * 1024
+"""Such a pack is read whole, in one or two round trips, and its index made from it; of a larger one the index is read,
+and it is mapped: a push needs a few of its objects, and reading megabytes for them takes dozens of round trips."""
 _DELTA_CACHE_BYTES = 16 * 1024 * 1024
 NOT_A_PACK = (
     ApplyDeltaError,
@@ -52,22 +55,46 @@ class ReadRaw(Protocol):
         ...
 
 
-def open_pack(path: str) -> Pack:
-    """Open `<path>.idx`; `<path>.pack` follows at the first read from it, a small one whole, a large one mapped.
+def open_pack(path: str) -> Pack | None:
+    """Open the pack at `<path>.pack` and `<path>.idx`; None for a small one that is not whole.
 
-    A cold start opens every index, and reads from few of the packs. Raises OSError, and MirrorDamaged for no index.
+    Raises OSError, and MirrorDamaged for no pack or no index.
     """
+    descriptor = os.open(path + ".pack", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        index = load_pack_index_file(path + ".idx", io.BytesIO(_content(path + ".idx")), SHA1)
+        is_small = os.fstat(descriptor).st_size <= SMALL_BYTES
+        content = _read(descriptor) if is_small else b""
+    finally:
+        os.close(descriptor)
+    try:
+        if not is_small:
+            return Pack.from_lazy_objects(lambda: _map(path + ".pack"), lambda: _read_index(path + ".idx"))
+        if hashlib.sha1(content[:-20], usedforsecurity=False).digest() != content[-20:]:
+            return None
+        data = PackData(path + ".pack", SHA1, file=io.BytesIO(content))
+        index = io.BytesIO()
+        write_pack_index_v2(index, sorted(data.iterentries()), content[-20:])
+        return pack_of(io.BytesIO(content), index.getvalue(), path)
+    except NOT_A_PACK as error:
+        raise MirrorDamaged(f"a pack cannot be read ({type(error).__name__})") from None
+
+
+def _read_index(path: str) -> PackIndex:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        content = _read(descriptor)
+    finally:
+        os.close(descriptor)
+    try:
+        return load_pack_index_file(path, io.BytesIO(content), SHA1)
     except NOT_A_PACK as error:
         raise MirrorDamaged(f"a pack's index cannot be read ({type(error).__name__})") from None
-    return Pack.from_lazy_objects(lambda: _open_data(path + ".pack"), lambda: index)
 
 
 def pack_of(content: BinaryIO | None, index: bytes, path: str) -> Pack:
     """Return the pack at `path` whose index's bytes are here already, and its own too unless `content` is None."""
     if content is None:
-        data = _open_data(path + ".pack")
+        data = _map(path + ".pack")
     else:
         content.seek(0)
         data = PackData(path + ".pack", SHA1, file=content)
@@ -84,22 +111,16 @@ def forget_pages(data: PackData) -> None:
         contents.madvise(mmap.MADV_DONTNEED)
 
 
-def _open_data(path: str) -> PackData:
-    if os.stat(path).st_size > _READ_WHOLE_BYTES:
-        return PackData(path, SHA1, delta_base_cache_limit=_DELTA_CACHE_BYTES)
-    return PackData(path, SHA1, file=io.BytesIO(_content(path)))
+def _map(path: str) -> PackData:
+    return PackData(path, SHA1, delta_base_cache_limit=_DELTA_CACHE_BYTES)
 
 
-def _content(path: str) -> bytes:
+def _read(descriptor: int) -> bytes:
     """Read a file without the extra look-ups that `open` does; each would be asked over the network."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        chunks = []
-        while chunk := os.read(descriptor, IN_MEMORY_BYTES):
-            chunks.append(chunk)
-        return b"".join(chunks)
-    finally:
-        os.close(descriptor)
+    chunks = []
+    while chunk := os.read(descriptor, IN_MEMORY_BYTES):
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def as_binary(object_id: bytes) -> RawObjectID:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from handler.beside import Beside
 from handler.errors import CommitNotThere, PackInvalid
 from handler.git.mirror import Mirror, Received
 from handler.git.protocol import WHOLE_HISTORY, FetchQuery
@@ -52,7 +51,6 @@ class Source:
     depth: int
     max_pack_bytes: int
     lag_seconds: float
-    beside: Beside
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     bytes_fetched: int = 0
@@ -76,7 +74,7 @@ class Source:
             self._drop(received)
             raise
         if wanted is not None and wanted == expected and received is not None:
-            self.mirror.ingest(received, self.beside)
+            self.mirror.ingest(received)
         else:
             self._drop(received)
             if wanted is None:
@@ -129,7 +127,7 @@ class Source:
             if wanted in self.mirror:
                 break
             try:
-                self.mirror.ingest(self._download(wanted, have), self.beside)
+                self.mirror.ingest(self._download(wanted, have))
                 break
             except CommitNotThere:
                 if number == _TRIES_BY_ID:

@@ -1,5 +1,6 @@
 """The start states: what was pushed before, how long ago, and which push the trials stop."""
 
+import hashlib
 import os
 import shutil
 import time
@@ -88,6 +89,8 @@ def damage(mount: Path) -> None:
     for pack in (mount / "octo/site/mirror.git/objects/pack").glob("*.pack"):
         content = bytearray(pack.read_bytes())
         content[12:-20] = bytes(len(content) - 32)
+        # With the checksum of a whole one: else it would pass for what a killed run left.
+        content[-20:] = hashlib.sha1(content[:-20], usedforsecurity=False).digest()
         pack.chmod(0o644)
         pack.write_bytes(content)
 
@@ -117,6 +120,9 @@ def _change(number: int) -> _Files:
     return {**_one(number), b"large": _LARGE + b"%d" % number}
 
 
+_SLOW: Mapping[str, object] = {"handler.efs.lock:SLOW_SECONDS": 0.0}
+"""Takes the mount for a slow one: then several threads are at work, and their order differs from run to run."""
+
 PLOTS: Mapping[str, Plot] = MappingProxyType(
     {
         "first publish": Plot([], SITE, _change(1)),
@@ -140,6 +146,11 @@ PLOTS: Mapping[str, Plot] = MappingProxyType(
         ),
         "a damaged mirror": Plot([SMALL, _change(1)], _change(2), _change(3), damage),
         "leftovers": Plot([SMALL, _change(1)], _change(2), _change(3), litter),
+        "first publish, side by side": Plot([], SMALL, _change(1), patches=_SLOW),
+        "one file, recycled side by side": Plot([SITE, _one(1)], _one(2), _one(3), age, patches=_SLOW),
+        "types change, recycled side by side": Plot(
+            [{**SMALL, **_TURNED}, _change(1)], FROM_TURNED, TO_TURNED, age, patches=_SLOW
+        ),
     }
 )
 

@@ -305,8 +305,10 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 }
 
 
-FOR_GIT_ALONE = {"head deleted", "shallow deleted", "shallow is garbage"}
-"""What no publishing needs, and so no publishing mends."""
+FOR_GIT_ALONE = {"head deleted", "shallow deleted", "shallow is garbage"} | {
+    case for case in DAMAGES if case.startswith("indices") and case != "indices deleted"
+}
+"""What no publishing needs, and so no publishing mends: small packs, as here, are read without their indices."""
 
 
 WARM = (
