@@ -1,35 +1,44 @@
-"""Carry out a tree's plan in a staging directory that nobody else looks at.
+"""Carry out a tree's plan in a staging directory that nobody else looks at: in turn, or many steps at a time.
 
-Every directory on the way is opened without following links, so a write cannot leave the tree even where somebody
-else put a link into it. Each step may be done again, so that a plan which was broken off is finished by the next run.
+A plan that was broken off is finished by the next run.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from handler.efs.directories import Directories, remove_directory
-from handler.efs.files import write_all
+from handler.efs.directories import Directories
 from handler.efs.flow import Flow, is_waiting_long
+from handler.efs.journal import WORTH_FILES, Journal
+from handler.efs.steps import (
+    Item,
+    ancestors_of_changes,
+    make_directories,
+    remove_directories,
+    remove_files,
+    touch,
+    write,
+)
 from handler.model import FileWrite, LinkWrite, TreePlan
 
-Item = bytes | FileWrite | LinkWrite
-"""A directory's or file's path, or what to write."""
 Work = Callable[[Directories, Sequence[Item]], int]
+Level = list[Sequence[Item]]
+"""Items in chunks that may be done in any order, each chunk by one worker."""
+Report = Callable[[int], None]
+Phase = tuple[Work, list[Level], Report | None]
+"""What to do, level after level, and whom to tell how many items of a level are done."""
 
 _CHUNK = 32
 """Files that one worker writes in one directory at a time; creates in one directory wait for each other on NFS."""
 _REPORT = 1000
+"""Items between two reports, where one worker does them all."""
 _FEW = 64
 """Of so few steps none is spent on finding out whether the mount is slow: the caller's word is taken."""
 _PROBE = 4
 """Steps that it takes to find out."""
-
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,65 +56,122 @@ def check_out(
     read_blob: Callable[[bytes], bytes],
     workers: int,
     is_slow: bool,
+    journal: str,
     progress: Callable[[int, int], None],
 ) -> Written:
     """Bring the directory `root` to the plan's tree, with `workers` where waiting for the mount is worth hiding.
 
     `is_slow` is what the caller knows of the mount; where there is much to do, it is found out by doing some of it.
-    `read_blob(blob id)` gives a file's content and is called from several threads. `progress(done, total)` is told
-    how many files and links are written, now and then. Raises OSError and what `read_blob` raises; `root` is then
-    unfinished, and to be finished or thrown away.
+    `read_blob(blob id)` gives a file's content and is called from several threads. `journal` is where a long check-out
+    writes down how far it came: begun again with the same plan after it broke off, it goes on from there.
+    `progress(done, total)` is told how many files and links are written, now and then; what it raises ends the
+    check-out. Raises OSError and what `read_blob` raises; `root` is then unfinished, and to be finished or thrown away.
     """
-    writes: list[Item] = [*plan.files, *plan.links]
-    phases: list[tuple[Work, Sequence[Sequence[Item]]]] = [
-        (_remove_files, [plan.removed_files]),
-        (_remove_directories, _levels(plan.removed_directories, deepest_first=True)),
-        (_make_directories, _levels(plan.made_directories)),
-        (partial(_write, flow=Flow(read_blob)), [writes]),
-        (_touch, _levels(_ancestors_of_changes(plan), deepest_first=True)),
-    ]
-    if workers == 1 or not _is_waiting_worth_hiding(root, phases, is_slow=is_slow):
-        with Directories(root) as directories:
-            written = 0
-            for work, levels in phases:
-                for level in levels:
-                    for at in range(0, len(level), _REPORT):
-                        written += work(directories, level[at : at + _REPORT])
-                        if level is writes:
-                            progress(min(at + _REPORT, len(writes)), len(writes))
-        return Written(len(writes), written)
-    written = 0
-    with ThreadPoolExecutor(workers, thread_name_prefix="checkout") as pool:
-        for work, levels in phases:
+    total = len(plan.files) + len(plan.links)
+    writes = _chunks([*plan.files, *plan.links])
+    flow = Flow(read_blob)
+    with _reporting(journal, writes, total, progress) as (todo, report):
+        phases: list[Phase] = [
+            (remove_files, [_chunks(plan.removed_files)], None),
+            (remove_directories, _levels(plan.removed_directories, deepest_first=True), None),
+            (make_directories, _levels(plan.made_directories), None),
+            (partial(write, flow=flow), [todo], report),
+            (touch, _levels(ancestors_of_changes(plan), deepest_first=True), None),
+        ]
+        phases = [(work, [level for level in levels if level], report) for work, levels, report in phases]
+        if workers == 1 or not _is_waiting_worth_hiding(root, phases, is_slow=is_slow):
+            return Written(total, _one_by_one(root, phases))
+        return Written(total, _side_by_side(root, phases, workers))
+
+
+@contextmanager
+def _reporting(
+    path: str, writes: Level, total: int, progress: Callable[[int, int], None]
+) -> Iterator[tuple[Level, Report]]:
+    """Give what is still to be written, and whom to tell how many items of that are done; keep the journal of it."""
+    if total < WORTH_FILES:
+        yield writes, lambda done: progress(done, total)
+        return
+    journal = Journal(path)
+    done_before, skipped = journal.begin(write for chunk in writes for write in _writes(chunk)), 0
+    first = 0
+    while first < len(writes) and skipped + len(writes[first]) <= done_before:
+        skipped += len(writes[first])
+        first += 1
+    done = skipped
+
+    def report(count: int) -> None:
+        nonlocal done
+        done = skipped + count
+        journal.note(done)
+        progress(done, total)
+
+    try:
+        yield writes[first:], report
+    except BaseException:
+        with suppress(OSError):
+            journal.save(done)
+        raise
+    journal.end()
+
+
+def _one_by_one(root: str, phases: Sequence[Phase]) -> int:
+    """Take every step in turn, and add up what the work returns."""
+    result = 0
+    with Directories(root) as directories:
+        for work, levels, report in phases:
             for level in levels:
-                report = progress if level is writes else None
-                written += _side_by_side(pool, partial(_with_directories, root, work), level, report)
-    return Written(len(writes), written)
+                done = reported = 0
+                for chunk in level:
+                    result += work(directories, chunk)
+                    done += len(chunk)
+                    if report is not None and (done - reported >= _REPORT or chunk is level[-1]):
+                        report(done)
+                        reported = done
+    return result
 
 
-def _is_waiting_worth_hiding(
-    root: str, phases: Iterable[tuple[Work, Sequence[Sequence[Item]]]], *, is_slow: bool
-) -> bool:
+def _side_by_side(root: str, phases: Sequence[Phase], workers: int) -> int:
+    """Take the steps of a level with so many workers. The first failure ends it, and is raised."""
+    result = 0
+    with ThreadPoolExecutor(workers, thread_name_prefix="checkout") as pool:
+        for work, levels, report in phases:
+            for level in levels:
+                futures = [pool.submit(_with_directories, root, work, chunk) for chunk in level]
+                done = 0
+                try:
+                    for chunk, future in zip(level, futures, strict=True):
+                        result += future.result()
+                        done += len(chunk)
+                        if report is not None:
+                            report(done)
+                except BaseException:
+                    pool.shutdown(wait=True, cancel_futures=True)
+                    raise
+    return result
+
+
+def _is_waiting_worth_hiding(root: str, phases: Sequence[Phase], *, is_slow: bool) -> bool:
     """Tell whether the mount makes each step wait; where there are many, by doing the first few of them.
 
     They are done again with the rest: each step may be.
     """
-    phases = [(work, [level for level in levels if level]) for work, levels in phases]
-    sizes = [len(level) for _, levels in phases for level in levels]
+    sizes = [sum(map(len, level)) for _, levels, _ in phases for level in levels]
     if max(sizes, default=0) <= 1:
         return False
     if sum(sizes) <= _FEW:
         return is_slow
-    work, first = next((work, levels[0]) for work, levels in phases if levels)
-    return is_waiting_long(lambda: _with_directories(root, work, first[:_PROBE]), _PROBE)
+    work, first = next((work, levels[0][0]) for work, levels, _ in phases if levels)
+    steps = first[:_PROBE]
+    return is_waiting_long(lambda: _with_directories(root, work, steps), len(steps))
 
 
-def _levels(paths: Iterable[bytes], *, deepest_first: bool = False) -> list[Sequence[bytes]]:
+def _levels(paths: Iterable[bytes], *, deepest_first: bool = False) -> list[Level]:
     """Part directories by their depth: those of one level may be done side by side."""
     levels: defaultdict[int, list[bytes]] = defaultdict(list)
     for path in paths:
         levels[path.count(b"/")].append(path)
-    return [levels[depth] for depth in sorted(levels, reverse=deepest_first)]
+    return [_chunks(levels[depth]) for depth in sorted(levels, reverse=deepest_first)]
 
 
 def _with_directories(root: str, work: Work, chunk: Sequence[Item]) -> int:
@@ -113,144 +179,27 @@ def _with_directories(root: str, work: Work, chunk: Sequence[Item]) -> int:
         return work(directories, chunk)
 
 
-def _side_by_side(
-    pool: ThreadPoolExecutor,
-    work: Callable[[Sequence[Item]], int],
-    items: Sequence[Item],
-    progress: Callable[[int, int], None] | None,
-) -> int:
-    """Do all items, and add up what the work returns. The first failure ends it, and is raised."""
-    chunks = list(_chunks(items, _CHUNK if len(items) > _FEW else 1))
-    futures = [pool.submit(work, chunk) for chunk in chunks]
-    result = done = 0
-    try:
-        for chunk, future in zip(chunks, futures, strict=True):
-            result += future.result()
-            done += len(chunk)
-            if progress is not None:
-                progress(done, len(items))
-    except BaseException:
-        pool.shutdown(wait=True, cancel_futures=True)
-        raise
-    return result
-
-
-def _chunks(items: Iterable[Item], size: int) -> Iterator[Sequence[Item]]:
-    """Cut the items into chunks of one directory each, at most `size` long, and take the directories in turn.
+def _chunks(items: Sequence[Item]) -> Level:
+    """Cut the items into chunks of one directory each, and take the directories in turn.
 
     Neighbouring chunks are of different directories, because an NFS client does the creates of one directory one
     after the other.
     """
+    size = _CHUNK if len(items) > _FEW else 1
     by_directory: defaultdict[bytes, list[Item]] = defaultdict(list)
     for item in items:
         path = item if isinstance(item, bytes) else item.path
         by_directory[path.rpartition(b"/")[0]].append(item)
-    queues = list(by_directory.values())
-    at = 0
+    queues, at = list(by_directory.values()), 0
+    level: Level = []
     while queues:
-        yield from (queue[at : at + size] for queue in queues)
+        level += [queue[at : at + size] for queue in queues]
         at += size
         queues = [queue for queue in queues if len(queue) > at]
+    return level
 
 
-def _remove_files(directories: Directories, paths: Sequence[Item]) -> int:
-    for path in paths:
-        directories.remove(_bytes(path), os.unlink)
-    return 0
-
-
-def _remove_directories(directories: Directories, paths: Sequence[Item]) -> int:
-    for path in paths:
-        directories.remove(_bytes(path), remove_directory)
-    return 0
-
-
-def _make_directories(directories: Directories, paths: Sequence[Item]) -> int:
-    for path in paths:
-        descriptor, name = directories.parent(_bytes(path))
-        with suppress(FileExistsError):
-            os.mkdir(name, 0o755, dir_fd=descriptor)
-    return 0
-
-
-def _write(directories: Directories, writes: Sequence[Item], flow: Flow) -> int:
-    """Write files and links; returns the bytes."""
-    written = 0
-    for write in writes:
-        assert not isinstance(write, bytes)
-        descriptor, name = directories.parent(write.path)
-        if write.is_replacing:
-            # A new inode for changed content, so that a reader with the old file open keeps what it opened. Unlink
-            # and create is one round trip less than a temporary file and a rename, and nobody looks here.
-            with suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=descriptor)
-        if isinstance(write, LinkWrite):
-            _make_link(name, write.target, descriptor)
-            written += len(write.target)
-            continue
-        with flow.content(write.blob) as content:
-            _write_file(name, content, 0o755 if write.is_executable else 0o644, descriptor)
-            written += len(content)
-    return written
-
-
-def _bytes(item: Item) -> bytes:
-    assert isinstance(item, bytes)
-    return item
-
-
-def _make_link(name: bytes, target: bytes, directory: int) -> None:
-    try:
-        os.symlink(target, name, dir_fd=directory)
-    except FileExistsError:
-        # Left by the run that was killed here.
-        os.unlink(name, dir_fd=directory)
-        os.symlink(target, name, dir_fd=directory)
-
-
-def _write_file(name: bytes, content: bytes, mode: int, directory: int) -> None:
-    """Create with the right mode (a chmod would be a round trip more); no O_EXCL, for the same reason."""
-    file = os.open(name, _CREATE, mode, dir_fd=directory)
-    try:
-        write_all(file, content)
-    finally:
-        os.close(file)
-
-
-def _touch(directories: Directories, paths: Sequence[Item]) -> int:
-    """Give directories a new change attribute; one that the plan removed has none to give."""
-    for path in paths:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            descriptor, name = directories.parent(_bytes(path))
-            os.utime(name, dir_fd=descriptor, follow_symlinks=False)
-    return 0
-
-
-def _ancestors_of_changes(plan: TreePlan) -> set[bytes]:
-    """Return every directory above one in which something changes; the root is left to the release's seal.
-
-    They are touched, the deepest first, when all else is done. A recycled release keeps its directories' file handles,
-    and one that is made anew may have been walked through by whoever walks through everything (a backup, a search). An
-    NFS client that remembers such directories looks up only what it believes to have changed: below one that looks the
-    same it goes on using the names it remembers, and shows an old file under the new link, or none, for as long as its
-    attributes live (60 s). Touched, each level tells it to look up the next one. From the bottom up, because a client
-    that looks in between must not find the parent already new and the child still old.
-    """
-    changed = {path.rpartition(b"/")[0] for path in _changed_paths(plan)}
-    return {directory[:at] for directory in changed for at in _ends(directory)}
-
-
-def _changed_paths(plan: TreePlan) -> Iterator[bytes]:
-    yield from plan.removed_files
-    yield from plan.removed_directories
-    yield from plan.made_directories
-    yield from (write.path for write in plan.files)
-    yield from (write.path for write in plan.links)
-
-
-def _ends(path: bytes) -> Iterator[int]:
-    """Yield the lengths of the path's proper ancestors, without the root."""
-    at = path.find(b"/")
-    while at >= 0:
-        yield at
-        at = path.find(b"/", at + 1)
+def _writes(chunk: Sequence[Item]) -> Iterator[FileWrite | LinkWrite]:
+    for item in chunk:
+        assert not isinstance(item, bytes)
+        yield item

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 CURRENT, RELEASES, STAGING, RECORD = "current", "releases", "staging", "published.json"
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_STAGED = re.compile(r"(?:whole|link|record|trash)-[0-9a-f]{16}")
+_PASSING = re.compile(r"(?:link|record|trash)-[0-9a-f]{16}")
+_JOURNAL = ".journal"
 _LINK = re.compile(r"releases/([0-9a-f]{40})")
 
 
@@ -100,13 +101,26 @@ def link_to(commit: str) -> str:
 
 
 def patch_name(base: str, wanted: str) -> str:
-    """Name the staging of a recycled release: it holds `base`, `wanted`, or something on the way between the two."""
+    """Name the staging of a tree: it holds `base`, `wanted`, or something on the way between the two.
+
+    A tree that is written whole comes from the commit of forty zeros, which has no files.
+    """
     return f"{base}-{wanted}"
 
 
+def journal_name(base: str, wanted: str) -> str:
+    """Name the journal of what `patch_name` names (see `Journal`)."""
+    return patch_name(base, wanted) + _JOURNAL
+
+
+def is_passing(name: str) -> bool:
+    """Whether a name in staging is of something that only its own run needs."""
+    return bool(_PASSING.fullmatch(name))
+
+
 def is_staged(name: str) -> bool:
-    """Whether a name in staging is one that git2efs gives: what a killed run left, and may be swept."""
-    return bool(_STAGED.fullmatch(name)) or read_patch_name(name) is not None
+    """Whether a name in staging is one that git2efs gives: what a killed run left, and may be removed."""
+    return is_passing(name) or read_patch_name(name.removesuffix(_JOURNAL)) is not None
 
 
 def read_patch_name(name: str) -> tuple[str, str] | None:

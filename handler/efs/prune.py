@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from handler.efs.directories import remove_tree
-from handler.efs.layout import TargetPaths, is_staged, read_patch_name
+from handler.efs.layout import TargetPaths, is_passing, is_staged
 from handler.efs.releases import Looked
 from handler.efs.trees import Made, trash_name
 from handler.efs.turns import TurnKind, choose_pruned
@@ -46,12 +46,11 @@ def prune(
 def sweep(paths: TargetPaths, looked: Looked) -> bool:
     """Remove what a run that was killed after its flip left in staging; returns whether staging is empty.
 
-    A half-patched release stays: the next push goes on from it, and to remove it costs as much as the tree.
+    A half-made tree stays, with its journal: the next push goes on from it, and to remove it costs as much as the tree.
     """
-    swept = [
-        is_staged(name) and read_patch_name(name) is None and _remove(paths.staged(name)) for name in looked.staged
-    ]
-    return all(swept)
+    passing = [name for name in looked.staged if is_passing(name)]
+    swept = [_remove(paths.staged(name)) for name in passing]
+    return all(swept) and len(passing) == len(looked.staged)
 
 
 def _remove(path: str) -> bool:

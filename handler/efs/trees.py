@@ -3,7 +3,7 @@
 import errno
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,12 +11,12 @@ from typing import Protocol
 
 from handler.beside import Beside
 from handler.efs.checkout import Written
-from handler.efs.layout import TargetPaths, link_to, patch_name, read_patch_name
+from handler.efs.layout import TargetPaths, journal_name, link_to, patch_name, read_patch_name
 from handler.efs.releases import Looked, stage
 from handler.efs.seal import seal
 from handler.efs.turns import Turn, TurnKind, choose_turn, most_releases
 from handler.errors import MirrorDamaged, ReleasesInGrace, TreeUnsafe
-from handler.model import TreePlan
+from handler.model import NO_COMMIT, TreePlan
 
 PlanTree = Callable[[str | None, str], TreePlan]
 """(base commit or None, wanted commit) -> the plan between their trees; raises MirrorDamaged where one is missing."""
@@ -28,8 +28,8 @@ _NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EI
 class WriteTree(Protocol):
     """Bring a directory to a plan's tree, as `check_out` does."""
 
-    def __call__(self, root: str, plan: TreePlan) -> Written:
-        """Return what was written; raises OSError."""
+    def __call__(self, root: str, plan: TreePlan, *, journal: str) -> Written:
+        """Return what was written; `journal` is the path to note at how far it came. Raises OSError."""
         ...
 
 
@@ -94,37 +94,49 @@ class TreeMaker:
         return self._write_whole(wanted)
 
     def _patch(self, turn: Turn, wanted: str) -> Made:
-        """Recycle a release. Its name in staging says where it came from and where it goes, whenever this is killed."""
+        """Recycle a release, or go on with what stands half done in staging."""
         assert turn.base is not None
         steps = [(turn.base, wanted)]
         if turn.halfway is not None:
             steps = [(turn.base, turn.halfway)] + ([(turn.halfway, wanted)] if turn.halfway != wanted else [])
-        plans = [self.plan(*step) for step in steps]
+        plans = [self.plan(None if base == NO_COMMIT else base, to) for base, to in steps]
         if turn.halfway is None:
             os.rename(self.paths.release(turn.base), self._staged(steps[0]))
+        return self._carry_out(turn, steps, plans, wanted)
+
+    def _carry_out(self, turn: Turn, steps: Sequence[tuple[str, str]], plans: Sequence[TreePlan], wanted: str) -> Made:
+        """Bring what is staged for the first step to the last one's tree.
+
+        Its name in staging says where it came from and where it goes, whenever this is killed.
+        """
         previous = steps[0]
         written, removed = Written(0, 0), 0
         for step, change in zip(steps, plans, strict=True):
             if step != previous:
                 os.rename(self._staged(previous), self._staged(step))
-            done = self.write(self._staged(step), change)
+            done = self.write(self._staged(step), change, journal=self.paths.staged(journal_name(*step)))
             written = Written(written.files + done.files, written.bytes + done.bytes)
             removed += len(change.removed_files)
             previous = step
         return self._finish(Made(turn, written, removed, plans[-1].submodules), self._staged(previous), wanted)
 
     def _write_whole(self, wanted: str) -> Made:
+        """Patch an empty directory: from the tree that has nothing."""
         change = self.plan(None, wanted)
         releases = len(self.looked.releases)
         if releases >= most_releases(len(change.files) + len(change.links), self.burst_files):
             # Neither may the disk grow without bound, nor a release go before its grace: the push has to wait.
             raise ReleasesInGrace(f"{releases} releases are still in their grace")
-        staged = self.paths.staged(f"whole-{secrets.token_hex(8)}")
+        step = (NO_COMMIT, wanted)
         for directory in (self.paths.releases, self.paths.staging):
             os.makedirs(directory, exist_ok=True)
-        os.mkdir(staged, 0o755)
-        written = self.write(staged, change)
-        return self._finish(Made(Turn(TurnKind.WHOLE), written, 0, change.submodules), staged, wanted)
+        if patch_name(*step) in self.looked.staged:
+            # What stands there was found not to be as it was left.
+            self._leftovers.append(trash_name())
+            with suppress(FileNotFoundError):
+                os.rename(self._staged(step), self.paths.staged(self._leftovers[-1]))
+        os.mkdir(self._staged(step), 0o755)
+        return self._carry_out(Turn(TurnKind.WHOLE), [step], [change], wanted)
 
     def _finish(self, made: Made, staged: str | None, wanted: str) -> Made:
         """Give the tree its name, and make the flip ready: three things that do not wait for each other.

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from handler.model import NO_COMMIT
+
 MIN_RELEASES = 8
 """So many releases of a target are always allowed, however large its tree."""
 
@@ -30,7 +32,7 @@ class TurnKind(Enum):
     FLIP = auto()
     """It is there: only the link changes."""
     RESUME = auto()
-    """A killed run left a recycled release half patched: finish it, and go on from there."""
+    """A killed run left a tree half made: finish it, and go on from there."""
     RECYCLE = auto()
     """A release past its grace is patched."""
     WHOLE = auto()
@@ -63,7 +65,9 @@ def choose_turn(
     if any(release.commit == wanted and release.is_intact for release in releases):
         return Turn(TurnKind.FLIP)
     if patches:
-        base, halfway = min(patches)
+        # What is on its way to the wanted commit already, before what is not; a recycled release before one that was
+        # begun from nothing.
+        base, halfway = min(patches, key=lambda patch: (patch[1] != wanted, patch[0] == NO_COMMIT, patch))
         return Turn(TurnKind.RESUME, base, halfway)
     ready = [
         each

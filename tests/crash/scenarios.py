@@ -100,7 +100,7 @@ def litter(mount: Path) -> None:
     age(mount)
     staging = mount / TARGET / "staging"
     number = "0123456789abcdef"
-    for name in (f"whole-{number}", f"trash-{number}"):
+    for name in (f"trash-{number}", f"trash-{number[::-1]}"):
         (staging / name / "docs/guide").mkdir(parents=True)
         (staging / name / "docs/guide/start").write_bytes(b"half")
     (staging / f"link-{number}").symlink_to("releases/" + "0" * 40)

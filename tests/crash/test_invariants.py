@@ -48,7 +48,7 @@ SPOILED: dict[str, Callable[[Path], object]] = {
 
 LEFT_OVER: dict[str, Callable[[Path], object]] = {
     "no record": lambda mount: (mount / TARGET / "published.json").unlink(),
-    "something in staging": lambda mount: (mount / TARGET / "staging/whole-0123456789abcdef").mkdir(),
+    "something in staging": lambda mount: (mount / TARGET / "staging/trash-0123456789abcdef").mkdir(),
     "something at the target": lambda mount: (mount / TARGET / "current.tmp").touch(),
     "something beside the mirror": lambda mount: (mount / "octo/site/mirror.git.damaged").mkdir(),
     "a temporary pack": lambda mount: (mount / _MIRROR / "objects/pack/tmp_pack_1").touch(),
