@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from handler.errors import ConfigurationInvalid
 from handler.model import PublishRule, Repository
 from handler.names import is_full_name, is_pattern, path_problem, ref_problem
-from handler.places import meetings, path_of, place_of, takes_repository
+from handler.places import meetings, path_of, takes_repository
 from handler.strict_json import parse_object
 
 MAX_RULES = 100
@@ -240,7 +240,7 @@ def _place_problems(rules: list[PublishRule], full_name: str) -> list[str]:
     problems = [
         f"publish[{number}].path takes the repository's own directory {full_name}, where its mirror is"
         for number, rule in enumerate(rules)
-        if takes_repository(full_name, place_of(full_name, rule))
+        if takes_repository(full_name, rule)
     ]
     problems += [
         f"publish[{number}] would go to {path_of(full_name, rule)}, which {problem}; give it a path"

@@ -3,17 +3,20 @@
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from handler.model import PublishRule
-from handler.places import Place, default_branch_meeting, meetings, place_of
+from handler.model import PublishRule, Repository
+from handler.places import default_branch_meeting, do_meet, meetings, meetings_between, place_of
 
 names = st.text(alphabet="ab/", max_size=4)
 good = names.filter(lambda name: bool(name) and all(name.split("/")))
-places = good.map(lambda path: Place(path, False)) | names.filter(bool).map(lambda fixed: Place(fixed, True))
+rules = good.map(lambda path: PublishRule("refs/heads/a", path)) | names.filter(bool).map(
+    lambda fixed: PublishRule("refs/heads/*", f"{fixed}*")
+)
 
 
-def path_in(place: Place, rest: str) -> str:
-    """Return a path of the place: its own, or with something for `*`."""
-    return place.fixed + (rest if place.is_open else "")
+def path_by(rule: PublishRule, rest: str) -> str:
+    """Return a path that the rule publishes to: its own, or with something for `*`."""
+    assert rule.path
+    return rule.path[:-1] + rest if rule.path.endswith("*") else rule.path
 
 
 def collide(one: str, other: str) -> bool:
@@ -21,42 +24,83 @@ def collide(one: str, other: str) -> bool:
     return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
-@given(one=places, other=places, rest=names, another=names)
-@example(one=Place("x/v", True), other=Place("x/v1/y", False), rest="1", another="")
-@example(one=Place("x/v", True), other=Place("x/v", False), rest="/a", another="")
-@example(one=Place("x/", True), other=Place("x", False), rest="a", another="")
-def test_places_whose_targets_can_collide_meet(one: Place, other: Place, rest: str, another: str) -> None:
+def pattern(path: str) -> PublishRule:
+    """Return a pattern's rule."""
+    return PublishRule("refs/heads/*", path)
+
+
+@given(one=rules, other=rules, rest=names, another=names)
+@example(one=pattern("x/v*"), other=PublishRule("refs/heads/a", "x/v1/y"), rest="1", another="")
+@example(one=pattern("x/v*"), other=PublishRule("refs/heads/a", "x/v"), rest="/a", another="")
+@example(one=pattern("x/*"), other=PublishRule("refs/heads/a", "x"), rest="a", another="")
+def test_rules_whose_targets_can_collide_meet(one: PublishRule, other: PublishRule, rest: str, another: str) -> None:
     """Whatever the patterns' `*` stand for: what collides on the mount was refused."""
-    first, second = path_in(one, rest or "a"), path_in(other, another or "a")
+    first, second = path_by(one, rest or "a"), path_by(other, another or "a")
     assume(all(first.split("/")) and all(second.split("/")))
     if collide(first, second):
-        assert one.meets(other)
-        assert other.meets(one)
+        assert list(meetings("o/n", [one, other])) == [(0, 1)]
+        assert list(meetings("o/n", [other, one])) == [(0, 1)]
 
 
 @given(one=good, other=good)
 def test_two_paths_meet_only_where_they_collide(one: str, other: str) -> None:
     """Neighbours are not refused: whole parts count, not beginnings of names."""
-    assert Place(one, False).meets(Place(other, False)) == collide(one, other)
+    assert do_meet(f"{one}/", f"{other}/") == collide(one, other)
 
 
-@given(one=names.filter(bool), other=good)
-def test_a_pattern_and_a_path_meet_only_where_some_name_collides(one: str, other: str) -> None:
+@given(fixed=names.filter(bool), path=good)
+def test_a_pattern_and_a_path_meet_only_where_some_name_collides(fixed: str, path: str) -> None:
     """There is something for `*` that makes it so: refusing more would be in the way."""
-    if Place(one, True).meets(Place(other, False)):
-        rest = other.removeprefix(one) if other.startswith(one) else "a"
-        candidates = [one + (rest or "/a"), f"{one}a"]
-        assert any(collide(candidate, other) for candidate in candidates)
+    if do_meet(fixed, f"{path}/"):
+        rest = path.removeprefix(fixed) if path.startswith(fixed) else "a"
+        assert any(collide(candidate, path) for candidate in (fixed + (rest or "/a"), f"{fixed}a"))
 
 
 def test_a_rules_place_is_its_path_or_the_default() -> None:
     """Branches below the repository, tags below `tags`, the newest tag at `latest`."""
-    assert place_of("o/n", PublishRule("refs/heads/a")) == Place("o/n/a", False)
-    assert place_of("o/n", PublishRule("refs/heads/p/*")) == Place("o/n/p/", True)
-    assert place_of("o/n", PublishRule("refs/tags/v*")) == Place("o/n/tags/v", True)
-    assert place_of("o/n", PublishRule("refs/tags/v*", is_latest=True)) == Place("o/n/latest", False)
-    assert place_of("o/n", PublishRule("refs/tags/v*", "x", is_latest=True)) == Place("x", False)
-    assert place_of("o/n", PublishRule("refs/tags/v*", "x-*")) == Place("x-", True)
+    assert place_of("o/n", PublishRule("refs/heads/a")) == "o/n/a/"
+    assert place_of("o/n", PublishRule("refs/heads/p/*")) == "o/n/p/"
+    assert place_of("o/n", PublishRule("refs/tags/v*")) == "o/n/tags/v"
+    assert place_of("o/n", PublishRule("refs/tags/v*", is_latest=True)) == "o/n/latest/"
+    assert place_of("o/n", PublishRule("refs/tags/v*", "x", is_latest=True)) == "x/"
+    assert place_of("o/n", PublishRule("refs/tags/v*", "x-*")) == "x-"
+
+
+def repository(full_name: str, *rules: PublishRule) -> Repository:
+    """Return a repository with these rules."""
+    return Repository(full_name, f"https://github.com/{full_name}.git", rules or (PublishRule(),))
+
+
+def test_repositories_that_keep_apart_do_not_meet() -> None:
+    """Shared directories above targets, own directories, and names that begin alike are no meeting."""
+    rule = PublishRule("refs/heads/a", "octo/site/x/y")
+    found = [
+        repository("octo/site", PublishRule(), rule, PublishRule("refs/heads/b", "octo/site")),
+        repository("octo/sites"),
+        repository("octo/dags", PublishRule("refs/heads/a", "airflow/dags/one"), pattern("p/a-*")),
+        repository("octo/more", PublishRule("refs/heads/a", "airflow/dags/two"), pattern("p/b-*")),
+    ]
+    assert list(meetings_between(found)) == []
+
+
+def test_rules_of_two_repositories_that_meet_are_told_by_both_names() -> None:
+    """The same path, one in the other, a pattern over a path, a path in whose directory a mirror is."""
+    one = repository("a/one", PublishRule("refs/heads/a", "x"), pattern("p/*"), PublishRule("refs/heads/b", "b/two"))
+    two = repository("b/two", PublishRule("refs/heads/a", "x"), PublishRule("refs/heads/b", "p/q"))
+    three = repository("c/three", PublishRule("refs/heads/a", "x/y/z"))
+    assert sorted(meetings_between([three, two, one])) == [
+        "b/two: mirror.git meets a/one's publish[2]",
+        "b/two: publish[0] meets a/one's publish[0]",
+        "b/two: publish[1] meets a/one's publish[1]",
+        "c/three: publish[0] meets b/two's publish[0]",
+    ]
+
+
+@given(rules=st.lists(rules, min_size=2, max_size=5))
+def test_the_sorted_look_finds_what_comparing_all_with_all_finds(rules: list[PublishRule]) -> None:
+    """Whether any two meet; each by itself in a repository of its own."""
+    found = [repository(f"o/r{number}", rule) for number, rule in enumerate(rules)]
+    assert bool(list(meetings_between(found))) == bool(list(meetings("o/n", rules)))
 
 
 def test_a_rule_is_named_once_with_the_first_that_it_meets() -> None:
