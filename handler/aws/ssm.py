@@ -18,7 +18,7 @@ READ_TIMEOUT_SECONDS = 3
 ATTEMPTS = 2
 """So few because GitHub hears nothing after 10 seconds; what is cached goes on meanwhile."""
 
-LISTING_ATTEMPTS = 8
+LISTING_ATTEMPTS = 6
 """A listing runs on a schedule, and nobody waits for it: better late than not."""
 
 MAX_HISTORY_PAGES = 10

@@ -272,7 +272,7 @@ def test_boto3s_own_client_gets_over_being_throttled(world: World, monkeypatch: 
         monkeypatch.setenv(name, value)
     world.put("octo/site")
     client: Any = make_listing_client()
-    assert client.meta.config.retries == {"total_max_attempts": 8, "mode": "adaptive"}
+    assert client.meta.config.retries == {"total_max_attempts": 6, "mode": "adaptive"}
     parameters = Parameters(Settings(world.prefix, "/mnt/x"), listing_client=lambda: client)
     world.store.fail_next(1)
     assert [name for name, _ in parameters.repositories()] == ["octo/site"]
