@@ -4,12 +4,14 @@ All fields have defaults, so `{}` is complete: the remote's default branch, publ
 `<owner>/<name>/<branch>`.
 
     url                   https://github.com/<owner>/<name>.git
-    publish               list of {"ref": ..., "path": ..., "mode": "releases"}; see `_read_rule`
+    publish               list of {"ref", "path", "mode": "releases", "latest", "prereleases"}; see `_read_rule`
     keep_releases         1 to 50
     grace_seconds         0 to 604,800: how long a replaced release stays
     depth                 commits of history in the mirror; 0 is all of it
     credentials           the name of the SecureString parameter that holds the token
     allow_external_links  publish links that lead out of the tree
+    commit_status         tell outcomes on the commit; needs credentials
+    own_secret            only the repository's own webhook URL and secret speak for it
 
 Every problem is reported at once. A message names fields, refs and paths, and never the url, which may hold a
 token that somebody put there against the rules.
@@ -22,7 +24,8 @@ from urllib.parse import urlsplit
 
 from handler.errors import ConfigurationInvalid
 from handler.model import PublishRule, Repository
-from handler.names import default_path, is_full_name, path_problem, ref_problem
+from handler.names import is_full_name, is_pattern, path_problem, ref_problem
+from handler.places import meetings, path_of, takes_repository
 from handler.strict_json import parse_object
 
 MAX_RULES = 100
@@ -31,8 +34,9 @@ MAX_PARAMETER_NAME_LENGTH = 1011
 
 _DEFAULTS = Repository(full_name="", url="")
 _BOUNDS = MappingProxyType({"keep_releases": (1, 50), "grace_seconds": (0, 604_800), "depth": (0, 2**31 - 1)})
-_FIELDS = frozenset({"url", "publish", "credentials", "allow_external_links", *_BOUNDS})
-_RULE_FIELDS = frozenset({"ref", "path", "mode"})
+_FLAGS = frozenset({"allow_external_links", "commit_status", "own_secret"})
+_FIELDS = frozenset({"url", "publish", "credentials", *_FLAGS, *_BOUNDS})
+_RULE_FIELDS = frozenset({"ref", "path", "mode", "latest", "prereleases"})
 _PARAMETER_NAME = re.compile(r"(/[A-Za-z0-9_.-]+)+")
 _URL_CHARACTERS = re.compile(r"[\x21-\x7e]+")
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
@@ -58,8 +62,12 @@ def parse_repository(full_name: str, text: str) -> Repository:
         grace_seconds=_read_count(fields, "grace_seconds", _DEFAULTS.grace_seconds, problems),
         depth=_read_count(fields, "depth", _DEFAULTS.depth, problems),
         credentials=_read_credentials(fields, problems),
-        allow_external_links=_read_flag(fields, "allow_external_links", problems),
+        allow_external_links=_read_flag(fields, "allow_external_links", "", problems),
+        commit_status=_read_flag(fields, "commit_status", "", problems),
+        own_secret=_read_flag(fields, "own_secret", "", problems),
     )
+    if repository.commit_status and "credentials" not in fields:
+        problems.append("commit_status needs credentials: GitHub lets nobody else write a status")
     if problems:
         raise ConfigurationInvalid(f"{full_name}: " + "; ".join(problems))
     return repository
@@ -80,10 +88,10 @@ def _read_count(fields: dict[str, object], name: str, default: int, problems: li
     return value
 
 
-def _read_flag(fields: dict[str, object], name: str, problems: list[str]) -> bool:
+def _read_flag(fields: dict[str, object], name: str, where: str, problems: list[str]) -> bool:
     value = fields.get(name, False)
     if not isinstance(value, bool):
-        problems.append(f"{name} is neither true nor false")
+        problems.append(f"{where}{name} is neither true nor false")
     return value is True
 
 
@@ -159,16 +167,17 @@ def _read_publish(fields: dict[str, object], full_name: str, problems: list[str]
     for position, entry in enumerate(entries):
         rules.append(_read_rule(entry, f"publish[{position}]", problems))
     if len(problems) == before:
-        problems.extend(_overlaps(rules, full_name))
+        problems.extend(_place_problems(rules, full_name))
     return tuple(rules)
 
 
 def _read_rule(entry: object, where: str, problems: list[str]) -> PublishRule:
     """Return one rule.
 
-    `ref` is a full name under refs/heads/ or refs/tags/, or a pattern: such a name with `*` as its whole last
-    part, which stands for one part or more, as in git's refspecs. Absent, it is the remote's default branch.
-    `path` is where it goes, relative to the mount; a pattern's must have the `*` too, at its end.
+    `ref` is a full name under refs/heads/ or refs/tags/, or a pattern: such a name with `*` as its last character,
+    which stands for the rest of a ref, slashes too, as in git's refspecs. Absent, it is the remote's default branch.
+    `path` is where it goes, relative to the mount; a pattern's must end with `*` too, which stands for the same.
+    `latest` publishes, of the tags that a pattern matches, the newest version, to a path without `*`.
     """
     if not isinstance(entry, dict):
         problems.append(f"{where} is not an object")
@@ -176,14 +185,21 @@ def _read_rule(entry: object, where: str, problems: list[str]) -> PublishRule:
     problems.extend(_unknown(entry, _RULE_FIELDS, f"{where}."))
     if entry.get("mode", "releases") != "releases":
         problems.append(f'{where}.mode is not "releases", the only one so far')
-    ref = _read_text(entry, "ref", where, problems)
-    path = _read_text(entry, "path", where, problems)
-    is_pattern = ref is not None and ref.endswith("/*")
-    if ref is not None and (problem := _rule_ref_problem(ref)):
+    rule = PublishRule(
+        ref=_read_text(entry, "ref", where, problems),
+        path=_read_text(entry, "path", where, problems),
+        is_latest=_read_flag(entry, "latest", f"{where}.", problems),
+        prereleases=_read_flag(entry, "prereleases", f"{where}.", problems),
+    )
+    if rule.ref is not None and (problem := _rule_ref_problem(rule.ref)):
         problems.append(f"{where}.ref {problem}")
-    if path is not None and (problem := _rule_path_problem(path, is_pattern)):
+    if rule.path is not None and (problem := _rule_path_problem(rule.path, rule)):
         problems.append(f"{where}.path {problem}")
-    return PublishRule(ref, path)
+    if rule.is_latest and not (is_pattern(rule.ref or "") and (rule.ref or "").startswith("refs/tags/")):
+        problems.append(f"{where}.latest needs a ref that is a pattern of tags, as refs/tags/v*")
+    if rule.prereleases and not rule.is_latest:
+        problems.append(f"{where}.prereleases means nothing without latest: a pattern publishes every tag")
+    return rule
 
 
 def _read_text(entry: dict[str, object], name: str, where: str, problems: list[str]) -> str | None:
@@ -196,40 +212,42 @@ def _read_text(entry: dict[str, object], name: str, where: str, problems: list[s
 def _rule_ref_problem(ref: str) -> str | None:
     if not ref.startswith(("refs/heads/", "refs/tags/")):
         return "is not a full name: refs/heads/<branch> or refs/tags/<tag>"
-    if "*" in ref.removesuffix("/*"):
-        return "has a * that is not its whole last part"
+    if "*" in ref[:-1]:
+        return "has a * that is not its last character"
     return ref_problem(_sample(ref))
 
 
-def _rule_path_problem(path: str, is_pattern: bool) -> str | None:
-    if is_pattern and not path.endswith("/*"):
-        return "does not end with /* as its ref does: all that the pattern matches would go to one place"
-    if "*" in (path.removesuffix("/*") if is_pattern else path):
-        return "has a * that does not stand for a pattern's"
-    return path_problem(_sample(path) if is_pattern else path)
+def _rule_path_problem(path: str, rule: PublishRule) -> str | None:
+    if not is_pattern(rule.ref or "") or rule.is_latest:
+        return "has a * that does not stand for a pattern's" if "*" in path else path_problem(path)
+    if not is_pattern(path):
+        return "does not end with * as its ref does: all that the pattern matches would go to one place"
+    if path == "*":
+        return "has nothing before its *: it would take all of the mount"
+    return "has a * that is not its last character" if "*" in path[:-1] else path_problem(_sample(path))
 
 
 def _sample(pattern: str) -> str:
     """A name that the pattern matches, to hold its fixed part to the rules."""
-    return f"{pattern[:-1]}x" if pattern.endswith("/*") else pattern
+    return f"{pattern[:-1]}x" if is_pattern(pattern) else pattern
 
 
-def _overlaps(rules: list[PublishRule], full_name: str) -> list[str]:
-    """Name the rules that publish to an earlier one's path, above it, or inside it.
+def _place_problems(rules: list[PublishRule], full_name: str) -> list[str]:
+    """Name the rules that publish to an earlier one's path, above it, or inside it, or where the mirror is.
 
-    A pattern takes all below its fixed part. The default branch's name is not known here: an empty last part
-    stands for it. That its directory turns out to belong to another ref is for the mount to say.
+    What can only be seen later (the default branch's name, other repositories) is refused then.
     """
-    places = [(rule.path or default_path(full_name, rule.ref or "")).removesuffix("/*").split("/") for rule in rules]
-    problems = []
-    for second, place in enumerate(places):
-        # One line a rule, so that a hundred rules with one path do not make thousands of lines.
-        first = next((earlier for earlier in range(second) if _is_inside(places[earlier], place)), None)
-        if first is not None:
-            problems.append(f"publish[{second}] goes to the path of publish[{first}], or one lies in the other")
+    problems = [
+        f"publish[{number}].path takes the repository's own directory {full_name}, where its mirror is"
+        for number, rule in enumerate(rules)
+        if takes_repository(full_name, rule)
+    ]
+    problems += [
+        f"publish[{number}] would go to {path_of(full_name, rule)}, which {problem}; give it a path"
+        for number, rule in enumerate(rules)
+        if rule.is_latest and rule.path is None and (problem := path_problem(path_of(full_name, rule)))
+    ]
+    # One line a rule, so that a hundred rules with one path do not make thousands of lines.
+    for earlier, later in meetings(full_name, rules):
+        problems.append(f"publish[{later}] goes to the path of publish[{earlier}], or one lies in the other")
     return problems
-
-
-def _is_inside(one: list[str], other: list[str]) -> bool:
-    """Whether the two paths are the same, or either lies in the other."""
-    return all(left == right for left, right in zip(one, other, strict=False))

@@ -24,6 +24,7 @@
         ├── PackTooLarge
         ├── TreeUnsafe
         ├── TargetOccupied
+        ├── TooManyTargets
         ├── MountFull
         └── Unexpected
 
@@ -185,6 +186,12 @@ class TargetOccupied(Stalled):
     """Something at the target's path is not ours, or belongs to another repository or ref."""
 
     reason = "target_occupied"
+
+
+class TooManyTargets(Stalled):
+    """The repository has as many targets as `max_targets` allows, and this would be one more."""
+
+    reason = "too_many_targets"
 
 
 class MountFull(Stalled):

@@ -29,6 +29,8 @@ class Delivery:
     event: str
     media_type: str
     body: bytes
+    url_repository: str | None = None
+    """The `<owner>/<name>` that its URL names, whose own secret it was signed with; None at the common URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,15 @@ class PushEvent:
 class PublishRule:
     """One entry of a repository's `publish`: this ref goes to that path.
 
-    `ref` None is the remote's default branch. `path` is relative to the mount; None is `<owner>/<name>/<branch>`.
+    `ref` None is the remote's default branch; with `*` at its end it is a pattern. `path` is relative to the mount;
+    None is `<owner>/<name>/<branch>`. `is_latest`: of the tags that match, the newest version goes to the one path
+    (None: `<owner>/<name>/latest`), a pre-release only where `prereleases` says so.
     """
 
     ref: str | None = None
     path: str | None = None
+    is_latest: bool = False
+    prereleases: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +78,26 @@ class Repository:
     depth: int = 1
     credentials: str | None = None
     allow_external_links: bool = False
+    commit_status: bool = False
+    """Tell each outcome on the commit, on GitHub; only with `credentials`."""
+    own_secret: bool = False
+    """Only deliveries through the repository's own URL, signed with its own secret, speak for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A ref published to a path (relative to the mount)."""
+    """A ref published to a path (relative to the mount).
+
+    With `is_latest`, `ref` is the pattern, and what is published is the newest of the tags that match it (see
+    `versions.newest`, which takes `prereleases`). `is_retirable`: it comes from a pattern and ends when its ref is
+    gone; targets that the configuration spells out are never retired.
+    """
 
     ref: str
     path: str
+    is_latest: bool = False
+    prereleases: bool = False
+    is_retirable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,20 @@ def path_problem(path: str) -> str | None:
     return None
 
 
+def is_pattern(name: str) -> bool:
+    """Whether a rule's ref or path stands for many: its last character is `*`."""
+    return name.endswith("*")
+
+
+def starred(pattern: str, name: str) -> str | None:
+    """What `*` stands for in `name`: all that follows the fixed part, slashes too; None where that does not match.
+
+    At least one character, as `v` alone is not one of `v*`.
+    """
+    fixed = pattern[:-1]
+    return name.removeprefix(fixed) if name.startswith(fixed) and name != fixed else None
+
+
 def default_path(full_name: str, ref: str) -> str:
     """Where `ref` goes when its rule names no path: `<owner>/<name>/<branch>`.
 

@@ -35,6 +35,10 @@ class Settings:
     """At most one fresh read of the secret in this time, however many signatures do not match."""
     repository_cache_seconds: int = 30
     """How long a repository's parameter is trusted without asking again."""
+    listing_cache_seconds: int = 240
+    """How long the list of all repositories is trusted; it costs a request for each ten of them."""
+    max_targets: int = 100
+    """How many targets one repository may have; a pattern could make any number of them."""
     connect_timeout_seconds: float = 3.0
     read_timeout_seconds: float = 20.0
     fetch_attempts: int = 3
@@ -61,6 +65,8 @@ _BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "secret_overlap_seconds": (0, 30 * 86_400),
         "secret_refresh_seconds": (1, 3600),
         "repository_cache_seconds": (0, 3600),
+        "listing_cache_seconds": (0, 3600),
+        "max_targets": (1, 10_000),
         "connect_timeout_seconds": (0.1, 60),
         "read_timeout_seconds": (0.1, 300),
         "fetch_attempts": (1, 10),

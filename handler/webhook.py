@@ -10,17 +10,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from handler.aws.gateway import answer, read_request
+from handler.aws.gateway import answer, read_request, url_repository
 from handler.aws.parameters import Parameters
 from handler.aws.telemetry import Telemetry
 from handler.deliver import Deliverer, ignored
 from handler.errors import Git2EfsError, Rejected
 from handler.github.delivery import read_delivery
-from handler.github.push import read_payload, read_push
+from handler.github.push import read_full_name, read_payload, read_push
 from handler.github.signature import SignatureMismatch, verify_signature
 from handler.model import Delivery, Outcome, OutcomeKind, PushEvent
 from handler.outcome import answer_of, outcome_of, unexpected
 from handler.publish import Request
+from handler.routing import refuse_common_secret, refuse_other_repository
 from handler.settings import Settings, read_settings
 
 _UNREAD = Delivery(id="", event="", media_type="", body=b"")
@@ -42,15 +43,17 @@ class Door:
     def verify(self, event: object) -> Delivery:
         """Return the delivery that the event carries, its signature verified. Raises Git2EfsError."""
         request = read_request(event, max_body_bytes=self._settings.max_body_bytes)
+        named = url_repository(request.path)
         try:
-            self._verify(request.headers, request.body, self._parameters.webhook_secrets())
+            self._verify(request.headers, request.body, self._parameters.webhook_secrets(named))
         except SignatureMismatch:
             # The secret may have been replaced since it was read.
-            fresh = self._parameters.refresh_webhook_secrets()
+            fresh = self._parameters.refresh_webhook_secrets(named)
             if fresh is None:
                 raise
             self._verify(request.headers, request.body, fresh)
-        return read_delivery(request.headers, request.body)
+        self._parameters.verified(named)
+        return replace(read_delivery(request.headers, request.body), url_repository=named)
 
     def _verify(self, headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes]) -> None:
         verify_signature(body, headers, secrets, allow_sha1=self._settings.allow_sha1)
@@ -58,19 +61,23 @@ class Door:
     def deliver(self, delivery: Delivery, received_at: float) -> tuple[Outcome, ...]:
         """Do what a verified delivery asks for; one outcome a target. Raises Rejected."""
         if delivery.event == "ping":
+            if delivery.url_repository is not None:
+                refuse_other_repository(delivery.url_repository, read_full_name(read_payload(delivery)))
             return (Outcome(OutcomeKind.IGNORED, "pong"),)
         if delivery.event != "push":
             return (Outcome(OutcomeKind.IGNORED, "event_not_push"),)
         push = read_push(read_payload(delivery))
+        refuse_other_repository(delivery.url_repository, push.repository)
         try:
-            return self._push(push, Request(push, delivery.id, received_at))
+            return self._push(push, Request(push, delivery.id, received_at), delivery.url_repository)
         except Rejected:
             raise
         except Git2EfsError as error:
             return (replace(outcome_of(error), repository=push.repository, ref=push.ref),)
 
-    def _push(self, push: PushEvent, request: Request) -> tuple[Outcome, ...]:
+    def _push(self, push: PushEvent, request: Request, named: str | None) -> tuple[Outcome, ...]:
         repository = self._parameters.repository(push.repository)
+        refuse_common_secret(repository, named)
         if push.is_deleted:
             return (ignored(push, "ref_deleted"),)
         token = self._parameters.token(repository.credentials) if repository.credentials else None

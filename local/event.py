@@ -25,20 +25,26 @@ class AnswerMalformed(Exception):
     """The handler returned what API Gateway would not accept."""
 
 
-def http_api_event(request: Request, request_id: str, received_at: float, trace_id: str) -> dict[str, Any]:
+def http_api_event(
+    request: Request, request_id: str, received_at: float, trace_id: str, route: str | None = None
+) -> dict[str, Any]:
     """Return the event that the function gets for `request`; `received_at` in seconds since the epoch.
+
+    `route` is the key of the route that it took, with its variables; None where it is the path itself.
 
     Absent things are absent keys (no body, no query, no cookies), as on AWS.
     """
     headers, cookies = _headers(request, trace_id)
     event: dict[str, Any] = {
         "version": "2.0",
-        "routeKey": f"{request.method} {request.path}",
+        "routeKey": route or f"{request.method} {request.path}",
         "rawPath": request.path,
         "rawQueryString": request.query,
         "headers": headers,
-        "requestContext": _request_context(request, request_id, received_at, headers),
+        "requestContext": _request_context(request, request_id, received_at, headers, route),
     }
+    if variables := _path_parameters(request.path, route or ""):
+        event["pathParameters"] = variables
     if cookies:
         event["cookies"] = cookies
     if request.query:
@@ -68,7 +74,7 @@ def _joined(pairs: list[tuple[str, str]]) -> dict[str, str]:
 
 
 def _request_context(
-    request: Request, request_id: str, received_at: float, headers: Mapping[str, str]
+    request: Request, request_id: str, received_at: float, headers: Mapping[str, str], route: str | None
 ) -> dict[str, Any]:
     domain = headers.get("host", "localhost")
     return {
@@ -84,11 +90,17 @@ def _request_context(
             "userAgent": headers.get("user-agent", ""),
         },
         "requestId": request_id,
-        "routeKey": f"{request.method} {request.path}",
+        "routeKey": route or f"{request.method} {request.path}",
         "stage": "$default",
         "time": datetime.fromtimestamp(received_at, UTC).strftime("%d/%b/%Y:%H:%M:%S +0000"),
         "timeEpoch": int(received_at * 1000),
     }
+
+
+def _path_parameters(path: str, route: str) -> dict[str, str]:
+    """What the route's variables, parts in braces, stand for."""
+    pairs = zip(route.partition(" ")[2].split("/"), path.split("/"), strict=False)
+    return {name[1:-1]: part for name, part in pairs if name.startswith("{")}
 
 
 def _body(body: bytes, content_type: str) -> dict[str, Any]:

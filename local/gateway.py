@@ -1,10 +1,13 @@
 """API Gateway on loopback: `POST /github` becomes an event for the handler, its answer becomes the response.
 
+So does `POST /github/<owner>/<name>`, for a repository with a secret of its own.
+
 What an HTTP API does by itself is mirrored: 404 for any other route, 413 over 10 MB, 500 when the handler
 fails. Its 30 s integration timeout is not: who tries a first fetch of something large wants the answer, not a
 503.
 """
 
+import re
 import secrets
 import sys
 import time
@@ -19,6 +22,8 @@ from local.exchange import Request, Response, message
 from local.server import LoopbackServer
 
 ROUTE = "/github"
+OWN_ROUTE = "/github/{owner}/{name}"
+_OWN_URL = re.compile(r"/github/[^/]+/[^/]+")
 MAX_BODY_BYTES = 10 * 1024 * 1024
 FUNCTION_NAME = "git2efs-local-webhook"
 MEMORY_MIB = 1024
@@ -59,19 +64,19 @@ class Gateway:
         started = time.monotonic()
         if request.path == "/healthz" and request.method in ("GET", "HEAD"):
             return Response(200, b"ok", {"Content-Type": "text/plain"})
-        is_routed = (request.method, request.path) == ("POST", ROUTE)
-        response = self._invoke(request) if is_routed else message(404)
+        route = route_of(request.method, request.path)
+        response = message(404) if route is None else self._invoke(request, route)
         milliseconds = (time.monotonic() - started) * 1000
         # repr: a path or method with control characters must not forge a line or drive the terminal.
         what = ascii(f"{request.method} {request.path}"[:200])[1:-1]
         print(f"{what} {response.status} {milliseconds:.0f} ms", file=sys.stderr, flush=True)
         return response
 
-    def _invoke(self, request: Request) -> Response:
+    def _invoke(self, request: Request, route: str) -> Response:
         request_id = secrets.token_urlsafe(11) + "="
         now = time.time()
         trace_id = f"Root=1-{int(now):08x}-{secrets.token_hex(12)}"
-        event = http_api_event(request, request_id, now, trace_id)
+        event = http_api_event(request, request_id, now, trace_id, route)
         try:
             response = read_answer(self._handler(event, LambdaContext(str(uuid.uuid4()))))
         except (Exception, SystemExit) as error:
@@ -82,6 +87,13 @@ class Gateway:
                 why = traceback.format_exception_only(error)[-1].strip()
             print(f"git2efs: {why}", file=sys.stderr, flush=True)
         return Response(response.status, response.body, {**response.headers, "apigw-requestid": request_id})
+
+
+def route_of(method: str, path: str) -> str | None:
+    """Return the key of the route that a request takes, None where there is none; a variable takes one part."""
+    if method != "POST" or not (path == ROUTE or _OWN_URL.fullmatch(path)):
+        return None
+    return f"POST {ROUTE}" if path == ROUTE else f"POST {OWN_ROUTE}"
 
 
 def gateway_server(handler: Handler, host: str = "127.0.0.1", port: int = 0) -> LoopbackServer:

@@ -2,7 +2,7 @@
 
 A value is trusted while it is fresh, and beyond that as long as its source does not answer. A failure that
 needs a person is remembered too: a flood of requests for a name that is not there then costs one call, not
-one each.
+one each. Requests that miss the same name at the same time share one read.
 """
 
 import threading
@@ -38,7 +38,17 @@ class _Known(Generic[Value]):
 @dataclass(frozen=True, slots=True)
 class _Failed:
     error: Git2EfsError
+    read_at: float
     until: float
+
+
+class _Flight(Generic[Value]):
+    """A read under way, for those who wait for it: `values` gets one, or `error` is set, before `is_done`."""
+
+    def __init__(self) -> None:
+        self.is_done = threading.Event()
+        self.values: list[Value] = []
+        self.error: Git2EfsError | None = None
 
 
 class Cache(Generic[Value]):
@@ -46,7 +56,7 @@ class Cache(Generic[Value]):
 
     Values and failures have each their own room, so that names nobody knows do not drive out those in use.
     The lock guards memory only and is never held while a value is read, so that one slow answer does not stop
-    requests for other names; two threads may then read the same name at once, which is harmless.
+    requests for other names.
     """
 
     def __init__(self, lifetimes: Lifetimes, *, max_entries: int, clock: Callable[[], float]) -> None:
@@ -56,6 +66,7 @@ class Cache(Generic[Value]):
         self._lock = threading.Lock()
         self._known: OrderedDict[str, _Known[Value]] = OrderedDict()
         self._failed: OrderedDict[str, _Failed] = OrderedDict()
+        self._flights: dict[str, _Flight[Value]] = {}
 
     def get(self, name: str, read: Callable[[], Value]) -> Value:
         """Return the value of `name`, from memory while it is fresh, else from `read`.
@@ -63,14 +74,36 @@ class Cache(Generic[Value]):
         Raises what `read` raises, or raised lately; ParametersUnavailable only where no value is left that is
         young enough.
         """
-        now = self._clock()
-        with self._lock:
-            known, failed = self._known.get(name), self._failed.get(name)
-        if known is not None and now < known.fresh_until:
-            return known.value
-        if failed is not None and now < failed.until:
-            # A new one each time: an exception that is raised again and again grows its traceback.
-            raise type(failed.error)(*failed.error.args)
+        while True:
+            now = self._clock()
+            with self._lock:
+                known, failed = self._known.get(name), self._failed.get(name)
+                if known is not None and now < known.fresh_until:
+                    return known.value
+                if failed is not None and now < failed.until:
+                    raise _again(failed.error)
+                flight = self._flights.get(name)
+                if flight is None:
+                    ours = self._flights[name] = _Flight[Value]()
+                    break
+            flight.is_done.wait()
+            if flight.values:
+                return flight.values[0]
+            if flight.error is not None:
+                raise _again(flight.error)
+            # Neither: whoever read was ended by something that says nothing about the name.
+        try:
+            ours.values.append(self._read_patiently(name, read, known, now))
+            return ours.values[0]
+        except Git2EfsError as error:
+            ours.error = _again(error)
+            raise
+        finally:
+            with self._lock:
+                del self._flights[name]
+            ours.is_done.set()
+
+    def _read_patiently(self, name: str, read: Callable[[], Value], known: _Known[Value] | None, now: float) -> Value:
         try:
             return self.read(name, read)
         except ParametersUnavailable:
@@ -94,17 +127,30 @@ class Cache(Generic[Value]):
         except Git2EfsError as error:
             with self._lock:
                 self._known.pop(name, None)
-                # A copy, without the traceback, which would keep the frames of this request alive.
-                copy = type(error)(*error.args)
-                self._put(self._failed, name, _Failed(copy, now + self._lifetimes.failure_seconds))
+                failed = _Failed(_again(error), now, now + self._lifetimes.failure_seconds)
+                self._put(self._failed, name, failed)
             raise
         with self._lock:
             self._failed.pop(name, None)
             self._put(self._known, name, _Known(value, now, now + self._lifetimes.fresh_seconds))
         return value
 
+    def learn(self, name: str, value: Value, read_at: float) -> None:
+        """Remember a value that was read otherwise, as of `read_at`, unless something newer is known."""
+        with self._lock:
+            known, failed = self._known.get(name), self._failed.get(name)
+            if (known is not None and known.read_at >= read_at) or (failed is not None and failed.read_at >= read_at):
+                return
+            self._failed.pop(name, None)
+            self._put(self._known, name, _Known(value, read_at, read_at + self._lifetimes.fresh_seconds))
+
     def _put(self, room: OrderedDict[str, Entry], name: str, entry: Entry) -> None:
         room[name] = entry
         room.move_to_end(name)
         if len(room) > self._max_entries:
             room.popitem(last=False)
+
+
+def _again(error: Git2EfsError) -> Git2EfsError:
+    """Return a copy: one that is raised again and again grows its traceback, which keeps a request's frames alive."""
+    return type(error)(*error.args)

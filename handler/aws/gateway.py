@@ -13,13 +13,19 @@ from types import MappingProxyType
 
 from handler.errors import BodyTooLarge, Malformed
 
+ROUTE_NAME = "github"
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Headers by lower-case name, repeated ones joined by a comma; the body's bytes exactly as sent."""
+    """Headers by lower-case name, repeated ones joined by a comma; the body's bytes exactly as sent.
+
+    `path` is the URL's, '' where the event has none; a stage's name or a domain's base path may stand before it.
+    """
 
     headers: Mapping[str, str]
     body: bytes
+    path: str = ""
 
 
 def read_request(event: object, *, max_body_bytes: int) -> Request:
@@ -39,7 +45,17 @@ def read_request(event: object, *, max_body_bytes: int) -> Request:
     is_base64 = event.get("isBase64Encoded")
     if is_base64 is not None and not isinstance(is_base64, bool):
         raise Malformed("the event's isBase64Encoded is neither true nor false")
-    return Request(headers, _decode_body(body, is_base64 is True, max_body_bytes))
+    return Request(headers, _decode_body(body, is_base64 is True, max_body_bytes), _read_path(event))
+
+
+def url_repository(path: str) -> str | None:
+    """Return what stands for `<owner>/<name>` in `.../github/<owner>/<name>`, unchecked; None at any other path.
+
+    Read from the end, since what stands before it differs: HTTP APIs give their stage's name, REST APIs do not, and
+    either gives a custom domain's base path.
+    """
+    parts = path.strip("/").split("/")
+    return "/".join(parts[-2:]) if len(parts) > 2 and parts[-3] == ROUTE_NAME else None
 
 
 def answer(status: int, content: Mapping[str, object]) -> dict[str, object]:
@@ -50,6 +66,11 @@ def answer(status: int, content: Mapping[str, object]) -> dict[str, object]:
         "body": json.dumps(content),
         "isBase64Encoded": False,
     }
+
+
+def _read_path(event: dict[object, object]) -> str:
+    path = event.get("rawPath", event.get("path"))
+    return path if isinstance(path, str) else ""
 
 
 def _read_headers(event: dict[object, object]) -> Mapping[str, str]:

@@ -1,8 +1,4 @@
-"""The webhook secret, the repositories and their tokens, from Parameter Store; cached, so no redeploy.
-
-Rotation of the secret needs no downtime: the parameter's history says when a value was replaced, and for
-`secret_overlap_seconds` from then on the old one still verifies. Deleting the parameter ends that, as its
-history goes with it.
+"""The webhook secrets, the repositories and their tokens, from Parameter Store; cached, so no redeploy.
 
 While Parameter Store does not answer, what is known goes on for up to an hour (STALE_SECONDS): a push that is
 refused is lost, for GitHub does not send it again.
@@ -10,88 +6,91 @@ refused is lost, for GitHub does not send it again.
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
 
 from handler.aws.cache import Cache, Lifetimes
-from handler.aws.ssm import (
-    ParameterNotThere,
-    SSMClient,
-    StoredVersion,
-    make_ssm_client,
-    read_history,
-    read_version,
+from handler.aws.listing import Pace, Text, list_texts
+from handler.aws.secrets import (
+    RETRY_SECONDS,
+    SECRET_FAILURE_SECONDS,
+    STALE_SECONDS,
+    WebhookSecrets,
+    problems_of,
+    read_secure,
+    usable_values,
 )
+from handler.aws.ssm import ParameterNotThere, SSMClient, make_listing_client, make_ssm_client, read_version
 from handler.configuration import parse_repository
-from handler.errors import ConfigurationInvalid, ParametersUnavailable, RepositoryUnknown, SecretUnusable
+from handler.errors import ConfigurationInvalid, RepositoryUnknown, SecretUnusable
 from handler.model import Repository
 from handler.names import is_full_name
 from handler.settings import Settings
 
-__all__ = ["Parameters", "SSMClient", "make_ssm_client", "usable_values"]
+__all__ = [
+    "RETRY_SECONDS",
+    "SECRET_FAILURE_SECONDS",
+    "STALE_SECONDS",
+    "Parameters",
+    "SSMClient",
+    "make_ssm_client",
+    "usable_values",
+]
 
-STALE_SECONDS = 3600
-RETRY_SECONDS = 15
-SECRET_FAILURE_SECONDS = 5
-"""How long a missing or closed secret is believed missing: short, since somebody is just putting it there."""
-
-MAX_REPOSITORIES = 500
+MAX_REPOSITORIES = 10_000
+"""Of those that are known, and again of those that are not there; past that, the oldest are read again."""
 MAX_TOKENS = 100
 
 
 class Parameters:
-    """What Parameter Store holds for the stack. Safe between threads; the client is made at the first use."""
+    """What Parameter Store holds for the stack. Safe between threads; clients are made at their first use."""
 
     def __init__(
         self,
         settings: Settings,
         client: Callable[[], SSMClient] = make_ssm_client,
         clock: Callable[[], float] = time.time,
+        listing_client: Callable[[], SSMClient] = make_listing_client,
+        pace: Callable[[], Pace] = Pace,
     ) -> None:
         """`clock` gives seconds since the epoch, to compare with Parameter Store's own dates."""
         self._settings = settings
         self._make_client = client
+        self._make_listing_client = listing_client
+        self._make_pace = pace
         self._clock = clock
         self._lock = threading.Lock()
         self._client: SSMClient | None = None
-        self._refreshed_at: float | None = None
-        self._history: tuple[StoredVersion, ...] = ()
+        self._listing_client: SSMClient | None = None
         self._problems: dict[str, tuple[str, ...]] = {}
-        self._secret_name = f"{settings.parameter_prefix}/webhook-secret"
-        for_secrets = Lifetimes(settings.secret_cache_seconds, SECRET_FAILURE_SECONDS, STALE_SECONDS, RETRY_SECONDS)
-        for_repositories = Lifetimes(
-            settings.repository_cache_seconds, settings.repository_cache_seconds, STALE_SECONDS, RETRY_SECONDS
-        )
-        self._secret: Cache[tuple[StoredVersion, ...]] = Cache(for_secrets, max_entries=1, clock=clock)
-        self._tokens: Cache[str] = Cache(for_secrets, max_entries=MAX_TOKENS, clock=clock)
+        self._repositories = f"{settings.parameter_prefix}/repositories"
+        for_tokens = Lifetimes(settings.secret_cache_seconds, SECRET_FAILURE_SECONDS, STALE_SECONDS, RETRY_SECONDS)
+        seconds = settings.repository_cache_seconds
+        for_repositories = Lifetimes(seconds, seconds, STALE_SECONDS, RETRY_SECONDS)
+        for_listing = Lifetimes(settings.listing_cache_seconds, RETRY_SECONDS, STALE_SECONDS, RETRY_SECONDS)
+        self._secrets = WebhookSecrets(settings, self._ssm, clock, self._note)
+        self._tokens: Cache[str] = Cache(for_tokens, max_entries=MAX_TOKENS, clock=clock)
         # The text, not the repository: a wrong parameter then costs one call in the cache's time, as a good
         # one does.
         self._texts: Cache[str] = Cache(for_repositories, max_entries=MAX_REPOSITORIES, clock=clock)
+        self._listing: Cache[tuple[tuple[str, Text], ...]] = Cache(for_listing, max_entries=1, clock=clock)
 
-    def webhook_secrets(self) -> tuple[bytes, ...]:
+    def webhook_secrets(self, url_repository: str | None = None) -> tuple[bytes, ...]:
         """Return the secrets that verify now: the current one, then those replaced lately, newest first.
 
-        Raises SecretUnusable (missing, blank), ParametersUnavailable, ConfigurationInvalid.
+        Of the repository that the URL names, None the common one; raises as `WebhookSecrets.get`.
         """
-        return self._usable(self._secret.get(self._secret_name, self._read_secret))
+        return self._secrets.get(url_repository)
 
-    def refresh_webhook_secrets(self) -> tuple[bytes, ...] | None:
-        """Read the secret afresh, since a signature did not match; return as `webhook_secrets`.
+    def refresh_webhook_secrets(self, url_repository: str | None = None) -> tuple[bytes, ...] | None:
+        """Read the secret afresh, since a signature did not match; None where there is nothing newer to try.
 
-        None when the last such read is less than `secret_refresh_seconds` ago, or Parameter Store does not
-        answer: there is nothing newer to try, and forged signatures shall neither wear out its quota nor turn
-        their 401 into a 503. Raises SecretUnusable, ConfigurationInvalid.
+        Raises as `WebhookSecrets.refresh`.
         """
-        now = self._clock()
-        with self._lock:
-            last = self._refreshed_at
-            if last is not None and now - last < self._settings.secret_refresh_seconds:
-                return None
-            self._refreshed_at = now
-        try:
-            return self._usable(self._secret.read(self._secret_name, self._read_secret))
-        except ParametersUnavailable:
-            return None
+        return self._secrets.refresh(url_repository)
+
+    def verified(self, url_repository: str | None) -> None:
+        """Take note that a signature fits: what was read for this request counts as no stranger's."""
+        self._secrets.verified(url_repository)
 
     def secret_problems(self) -> tuple[str, ...]:
         """Return what looks wrong with the secrets read so far, as sentences that never show a value."""
@@ -110,6 +109,16 @@ class Parameters:
         text = self._texts.get(full_name, lambda: self._read_repository(full_name))
         return parse_repository(full_name, text)
 
+    def repositories(self) -> Iterator[tuple[str, Repository | ConfigurationInvalid]]:
+        """Return every repository there is a parameter for, by its name: read, or what is wrong with it.
+
+        Read at a pace of `listing.PAGES_PER_SECOND`, ten a page, and remembered for `listing_cache_seconds`; what is
+        seen also serves `repository`. Raises, at the call, ParametersUnavailable and ConfigurationInvalid where there
+        is no listing at all.
+        """
+        texts = self._listing.get("", self._list)
+        return ((full_name, _parsed(full_name, text)) for full_name, text in texts)
+
     def token(self, name: str) -> str:
         """Return the token in the SecureString `name`, fit for an HTTP header.
 
@@ -119,53 +128,42 @@ class Parameters:
         """
         return self._tokens.get(name, lambda: self._read_token(name))
 
-    def _usable(self, versions: Sequence[StoredVersion]) -> tuple[bytes, ...]:
-        # Anew at each call: an overlap that ends within the cache's time ends then, not with the cache.
-        values = usable_values(versions, self._clock(), self._settings.secret_overlap_seconds)
-        return tuple(value.encode() for value in values)
-
-    def _read_secret(self) -> tuple[StoredVersion, ...]:
-        current = self._read_secure(self._secret_name)
-        problems = _problems_of(self._secret_name, current)
-        if self._settings.secret_overlap_seconds > 0:
-            try:
-                self._history = read_history(self._ssm(), self._secret_name)
-            except (ConfigurationInvalid, ParameterNotThere):
-                # Not worth refusing every delivery: only those signed with a replaced secret do not verify.
-                self._history = ()
-                problems.append(f"The history of {self._secret_name} cannot be read: a replaced secret ends at once.")
-            except ParametersUnavailable:
-                pass  # what was known of it is as good; versions do not change
-        self._note(self._secret_name, problems)
-        return (current, *(version for version in self._history if version.number < current.number))
-
     def _read_token(self, name: str) -> str:
-        stored = self._read_secure(name)
+        try:
+            stored = read_secure(self._ssm(), name)
+        except ParameterNotThere:
+            raise SecretUnusable(f"parameter {name} is not there") from None
         token = stored.value.rstrip("\r\n")
         if not token.isascii() or not token.isprintable() or " " in token:
             raise SecretUnusable(f"parameter {name} holds what cannot stand in an HTTP header")
-        self._note(name, _problems_of(name, stored))
+        self._note(name, problems_of(name, stored))
         return token
 
-    def _read_secure(self, name: str) -> StoredVersion:
-        try:
-            stored = read_version(self._ssm(), name)
-        except ParameterNotThere:
-            raise SecretUnusable(f"parameter {name} is not there") from None
-        if not stored.value.strip():
-            raise SecretUnusable(f"parameter {name} is blank")
-        return stored
-
     def _read_repository(self, full_name: str) -> str:
-        name = f"{self._settings.parameter_prefix}/repositories/{full_name}"
+        name = f"{self._repositories}/{full_name}"
         try:
             return read_version(self._ssm(), name).value
         except ParameterNotThere:
             raise RepositoryUnknown(f"there is no parameter {name}") from None
 
+    def _list(self) -> tuple[tuple[str, Text], ...]:
+        # A client and a pace of its own: its retries are too patient for a delivery, and the cache lets one in.
+        with self._lock:
+            client = self._listing_client = self._listing_client or self._make_listing_client()
+        found = list_texts(client, self._repositories, self._make_pace(), self._clock)
+        texts = []
+        for full_name, text, read_at in found:
+            texts.append((full_name, text))
+            if isinstance(text, str) and is_full_name(full_name):
+                self._texts.learn(full_name, text, read_at)
+        return tuple(texts)
+
     def _note(self, name: str, problems: Sequence[str]) -> None:
         with self._lock:
-            self._problems[name] = tuple(problems)
+            if problems:
+                self._problems[name] = tuple(problems)
+            else:
+                self._problems.pop(name, None)
 
     def _ssm(self) -> SSMClient:
         with self._lock:  # making a client is not safe between threads in boto3; using one is
@@ -174,29 +172,10 @@ class Parameters:
             return self._client
 
 
-def usable_values(versions: Sequence[StoredVersion], now: float, overlap_seconds: float) -> tuple[str, ...]:
-    """Return the values that verify at `now`, the current one first, then the replaced ones, newest first.
-
-    A version is replaced when the next one is written. Pure.
-    """
-    newest_first = sorted(versions, key=lambda version: version.number, reverse=True)
-    values = [newest_first[0].value]
-    for newer, older in pairwise(newest_first):
-        if now < newer.modified_at + overlap_seconds and older.value.strip() and older.value not in values:
-            values.append(older.value)
-    return tuple(values)
-
-
-def _problems_of(name: str, stored: StoredVersion) -> list[str]:
-    """Return what looks like a slip in storing the value, which is used as it stands all the same."""
-    value, problems = stored.value, []
-    if not stored.is_secure:
-        problems.append(f"{name} is not a SecureString: it can be read without its key.")
-    if value.endswith(("\n", "\r")):
-        problems.append(f"{name} ends with a newline.")
-    elif value != value.strip():
-        problems.append(f"{name} starts or ends with white space.")
-    trimmed = value.strip()
-    if len(trimmed) >= 2 and trimmed[0] == trimmed[-1] and trimmed[0] in "\"'":
-        problems.append(f"{name} has quotes around it.")
-    return problems
+def _parsed(full_name: str, text: Text) -> Repository | ConfigurationInvalid:
+    if isinstance(text, ConfigurationInvalid):
+        return text
+    try:
+        return parse_repository(full_name, text)
+    except ConfigurationInvalid as error:
+        return error

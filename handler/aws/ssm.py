@@ -18,6 +18,9 @@ READ_TIMEOUT_SECONDS = 3
 ATTEMPTS = 2
 """So few because GitHub hears nothing after 10 seconds; what is cached goes on meanwhile."""
 
+LISTING_ATTEMPTS = 6
+"""A listing runs on a schedule, and nobody waits for it: better late than not."""
+
 MAX_HISTORY_PAGES = 10
 """Parameter Store keeps 100 versions, 50 a page; the rest is room for pages that are not full."""
 
@@ -45,6 +48,10 @@ class SSMClient(Protocol):
         self, *, Name: str, WithDecryption: bool, MaxResults: int, NextToken: str = ...
     ) -> Mapping[str, Any]: ...
 
+    def get_parameters_by_path(
+        self, *, Path: str, Recursive: bool, WithDecryption: bool, MaxResults: int, NextToken: str = ...
+    ) -> Mapping[str, Any]: ...
+
 
 class ParameterNotThere(Exception):
     """Parameter Store knows no parameter of that name; what that means is for the caller to say."""
@@ -60,11 +67,29 @@ class StoredVersion:
     is_secure: bool
 
 
+@dataclass(frozen=True, slots=True)
+class StoredParameter:
+    """A parameter as a listing shows it; the value of one that `is_secure` is not decrypted."""
+
+    name: str
+    value: str = field(repr=False)
+    is_secure: bool
+
+
 def make_ssm_client() -> SSMClient:
     """Return boto3's client, with short timeouts: GitHub waits 10 s for the whole answer.
 
     Raises ConfigurationInvalid when the environment names no region, or otherwise makes no client.
     """
+    return _make_client(ATTEMPTS, "standard")
+
+
+def make_listing_client() -> SSMClient:
+    """Return a client that slows down and tries again when it is throttled. Raises as `make_ssm_client`."""
+    return _make_client(LISTING_ATTEMPTS, "adaptive")
+
+
+def _make_client(attempts: int, mode: str) -> SSMClient:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
@@ -72,7 +97,7 @@ def make_ssm_client() -> SSMClient:
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         read_timeout=READ_TIMEOUT_SECONDS,
-        retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
+        retries={"total_max_attempts": attempts, "mode": mode},
     )
     try:
         return cast(SSMClient, boto3.client("ssm", config=config))
@@ -85,7 +110,7 @@ def read_version(client: SSMClient, name: str) -> StoredVersion:
 
     Raises ParameterNotThere, ParametersUnavailable, ConfigurationInvalid (access denied, and all else).
     """
-    return _version(_call(client.get_parameter, name)["Parameter"])
+    return _version(_call(client.get_parameter, name, Name=name, WithDecryption=True)["Parameter"])
 
 
 def read_history(client: SSMClient, name: str) -> tuple[StoredVersion, ...]:
@@ -93,12 +118,30 @@ def read_history(client: SSMClient, name: str) -> tuple[StoredVersion, ...]:
     versions: list[StoredVersion] = []
     more: dict[str, str] = {}
     for _ in range(MAX_HISTORY_PAGES):
-        page = _call(client.get_parameter_history, name, MaxResults=50, **more)
+        page = _call(client.get_parameter_history, name, Name=name, WithDecryption=True, MaxResults=50, **more)
         versions.extend(_version(entry) for entry in page["Parameters"])
         if not page.get("NextToken"):
             break
         more = {"NextToken": page["NextToken"]}
     return tuple(versions)
+
+
+def read_page(client: SSMClient, path: str, token: str | None) -> tuple[list[StoredParameter], str | None]:
+    """Return one page of the parameters below `path`, and what asks for the next one; None after the last.
+
+    Ten a page is Parameter Store's maximum, and a page may hold fewer, or none, and not be the last. Nothing is
+    decrypted: one parameter under a key that is closed would fail the whole page. Raises ParametersUnavailable,
+    ConfigurationInvalid.
+    """
+    more = {} if token is None else {"NextToken": token}
+    page = _call(
+        client.get_parameters_by_path, path, Path=path, Recursive=True, WithDecryption=False, MaxResults=10, **more
+    )
+    found = [
+        StoredParameter(str(entry["Name"]), str(entry["Value"]), entry.get("Type") == "SecureString")
+        for entry in page["Parameters"]
+    ]
+    return found, page.get("NextToken") or None
 
 
 def _version(entry: Mapping[str, Any]) -> StoredVersion:
@@ -110,11 +153,11 @@ def _version(entry: Mapping[str, Any]) -> StoredVersion:
     )
 
 
-def _call(method: Any, name: str, **more: Any) -> Mapping[str, Any]:
+def _call(method: Any, name: str, **arguments: Any) -> Mapping[str, Any]:
     from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
     try:
-        return cast(Mapping[str, Any], method(Name=name, WithDecryption=True, **more))
+        return cast(Mapping[str, Any], method(**arguments))
     except ClientError as error:
         raise _failure(error, name) from error
     except (ConnectionError, HTTPClientError) as error:

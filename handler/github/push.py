@@ -59,10 +59,8 @@ def read_push(payload: dict[str, object]) -> PushEvent:
     the judgement of a lagging ref need them. Raises Malformed, naming the field, for all else that is missing
     or wrong.
     """
+    full_name = read_full_name(payload)
     repository = _object(payload, "repository")
-    full_name = _text(repository, "full_name", "repository.full_name")
-    if not is_full_name(full_name):
-        raise Malformed("repository.full_name is not <owner>/<name>")
     ref = _text(payload, "ref", "ref")
     if problem := ref_problem(ref):
         raise Malformed(f"ref {problem}")
@@ -81,6 +79,14 @@ def read_push(payload: dict[str, object]) -> PushEvent:
         committed_at=committed_at,
         is_single=_is_single(payload),
     )
+
+
+def read_full_name(payload: dict[str, object]) -> str:
+    """Return the name of the repository that the payload, of whatever event, is about. Raises Malformed."""
+    full_name = _text(_object(payload, "repository"), "full_name", "repository.full_name")
+    if not is_full_name(full_name):
+        raise Malformed("repository.full_name is not <owner>/<name>")
+    return full_name
 
 
 def _is_single(payload: dict[str, object]) -> bool:

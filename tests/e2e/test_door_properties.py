@@ -45,6 +45,8 @@ EVENTS = st.fixed_dictionaries(
         "body": TEXTS | VALUES | st.just(json.dumps(GOOD)),
         "isBase64Encoded": st.booleans() | VALUES,
         "requestContext": VALUES,
+        # A few names: those of strangers are looked up, and how many of them is bounded, with 503.
+        "rawPath": st.sampled_from(["/github", "/github/octo/site", "/x/github/octo/other", "/github/../.."]) | VALUES,
         "Records": VALUES,
     },
 )

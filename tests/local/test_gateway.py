@@ -39,7 +39,17 @@ def test_healthz_says_ok(gateway: Start) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/github"), ("POST", "/"), ("POST", "/github/"), ("POST", "/healthz"), ("BREW", "/github"), ("PUT", "/x")],
+    [
+        ("GET", "/github"),
+        ("GET", "/github/octo/site"),
+        ("POST", "/github/octo/site/x"),
+        ("POST", "/"),
+        ("POST", "/github/"),
+        ("POST", "/github/x"),
+        ("POST", "/healthz"),
+        ("BREW", "/github"),
+        ("PUT", "/x"),
+    ],
 )
 def test_any_other_route_is_not_found(gateway: Start, method: str, path: str) -> None:
     """In API Gateway's words."""
@@ -63,6 +73,25 @@ def test_the_handler_gets_an_event_and_a_context(gateway: Start) -> None:
     assert (len(context.aws_request_id), context.memory_limit_in_mb) == (36, 1024)
     assert context.invoked_function_arn.endswith(context.function_name)
     assert 890_000 < context.get_remaining_time_in_millis() <= 900_000
+
+
+def test_a_repositorys_own_url_is_routed(gateway: Start) -> None:
+    """With the route's key and variables, as an HTTP API tells them."""
+    seen: list[dict[str, Any]] = []
+
+    def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        seen.append(event)
+        return {"statusCode": 202, "body": "{}"}
+
+    url = gateway(handler)
+    assert request(url, "POST", "/github/octo/site", b"{}")[0] == 202
+    assert request(url, "POST", "/github", b"{}")[0] == 202
+    own, common = seen
+    assert (own["rawPath"], own["requestContext"]["http"]["path"]) == ("/github/octo/site", "/github/octo/site")
+    assert own["routeKey"] == own["requestContext"]["routeKey"] == "POST /github/{owner}/{name}"
+    assert own["pathParameters"] == {"owner": "octo", "name": "site"}
+    assert common["routeKey"] == "POST /github"
+    assert "pathParameters" not in common
 
 
 def test_a_body_over_10_mb_is_refused_and_the_client_hears_it(gateway: Start) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from local import github
+from local.service import Service
 from tests.local.conftest import PROJECT
 
 # The real door around a handler that waits until the test lets it go on.
@@ -130,3 +131,18 @@ def test_a_port_in_use_is_said(tmp_path: Path) -> None:
         done = run_serve("serve", "--root", str(tmp_path), "--secret", "s", "--port", str(port))
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == f"git2efs: cannot listen on 127.0.0.1 port {port}: Address already in use"
+
+
+def test_a_repositorys_own_secret_is_served_at_its_own_url(tmp_path: Path) -> None:
+    """Given as any further SecureString is: the real handler, its URL and its name in the store fit together."""
+    (tmp_path / "own").write_text("its own\n")
+    options = ["--secure", f"webhook-secrets/octo/site={tmp_path / 'own'}"]
+    options += ["--configure", 'octo/site={"own_secret": true, "publish": [{"ref": "refs/heads/never"}]}']
+    push = github.push_payload("octo/site", "refs/heads/main", "a" * 40, "b" * 40)
+    with Service(str(tmp_path / "mount"), "the common one", {}, options) as service:
+        answers = [
+            github.send(service.url + path, push, secret)
+            for path, secret in (("/octo/site", "its own"), ("/octo/site", "the common one"), ("", "the common one"))
+        ]
+    assert [answer.status for answer in answers] == [200, 401, 401]
+    assert b"ref_not_published" in answers[0].body

@@ -298,11 +298,11 @@ def http_api_event(request: WebhookRequest, *, is_base64: bool | None = None, pa
     }
 
 
-def function_url_event(request: WebhookRequest, *, is_base64: bool | None = None) -> Event:
+def function_url_event(request: WebhookRequest, *, is_base64: bool | None = None, path: str = "/") -> Event:
     """Return a function URL's event: payload format 2.0, with the route `$default` whatever the path."""
-    event = http_api_event(request, is_base64=is_base64, path="/")
+    event = http_api_event(request, is_base64=is_base64, path=path)
     domain = "abcdefghijklmnopqrstuvwxyz012345.lambda-url.us-east-1.on.aws"
-    context = _request_context_2(domain, domain.partition(".")[0], request.method, "/")
+    context = _request_context_2(domain, domain.partition(".")[0], request.method, path)
     context |= {"accountId": "anonymous", "routeKey": "$default"}
     return event | {"routeKey": "$default", "requestContext": context}
 

@@ -10,7 +10,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tests.support.deliveries import (
     JSON,
     NO_COMMIT,
     SECRET,
+    Event,
     LambdaContext,
     WebhookRequest,
     ping_payload,
@@ -132,6 +133,10 @@ class Service(CapturedOutput):
         """Make every version of the webhook secret that many seconds older."""
         self.store.age(f"{self.prefix}/webhook-secret", seconds)
 
+    def put_own_secret(self, full_name: str, value: str) -> None:
+        """Write the webhook secret that a repository has of its own, for `/github/<owner>/<name>`."""
+        self.store.put(f"{self.prefix}/webhook-secrets/{full_name}", value, is_secure=True)
+
     def put_repository(self, full_name: str = "octo/site", **fields: object) -> None:
         """Write a repository's parameter: `url` at the origin, and `fields`."""
         origin = {"url": self.origin.url(full_name)} if self.origin else {}
@@ -161,9 +166,10 @@ class Service(CapturedOutput):
         self.answers.append(answer)
         return answer
 
-    def send(self, request: WebhookRequest, shape: str = "http-api") -> Answer:
-        """Deliver a request in the shape of one of EVENT_SHAPES."""
-        return self.deliver(EVENT_SHAPES[shape](request))
+    def send(self, request: WebhookRequest, shape: str = "http-api", *, path: str | None = None) -> Answer:
+        """Deliver a request in the shape of one of EVENT_SHAPES, to its usual path or this one."""
+        to_event: Callable[..., Event] = EVENT_SHAPES[shape]
+        return self.deliver(to_event(request) if path is None else to_event(request, path=path))
 
     def send_later(self, request: WebhookRequest) -> Future[Answer]:
         """Deliver a request in a thread of its own."""

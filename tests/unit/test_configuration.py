@@ -36,6 +36,8 @@ def test_the_empty_object_is_complete() -> None:
         depth=1,
         credentials=None,
         allow_external_links=False,
+        commit_status=False,
+        own_secret=False,
     )
 
 
@@ -49,12 +51,15 @@ def test_every_field_is_taken() -> None:
                 {"ref": "refs/heads/next", "path": "try/next", "mode": "releases"},
                 {"ref": "refs/heads/preview/*", "path": "previews/*"},
                 {"ref": "refs/tags/v1"},
+                {"ref": "refs/tags/r*", "path": "newest", "latest": True, "prereleases": True},
             ],
             "keep_releases": 50,
             "grace_seconds": 0,
             "depth": 0,
             "credentials": "/git2efs/prod/tokens/octo",
             "allow_external_links": True,
+            "commit_status": True,
+            "own_secret": True,
         }
     ) == Repository(
         full_name="octo/site",
@@ -64,12 +69,15 @@ def test_every_field_is_taken() -> None:
             PublishRule("refs/heads/next", "try/next"),
             PublishRule("refs/heads/preview/*", "previews/*"),
             PublishRule("refs/tags/v1", None),
+            PublishRule("refs/tags/r*", "newest", is_latest=True, prereleases=True),
         ),
         keep_releases=50,
         grace_seconds=0,
         depth=0,
         credentials="/git2efs/prod/tokens/octo",
         allow_external_links=True,
+        commit_status=True,
+        own_secret=True,
     )
 
 
@@ -245,8 +253,8 @@ def test_a_hundred_rules_are_taken() -> None:
         "refs/heads/a..b",
         "refs/heads/a b",
         "refs/heads/*/x",
-        "refs/heads/a*",
         "refs/heads/*a",
+        "refs/heads/.*",
         "refs/heads/*/*",
         "refs/heads/**",
         "refs/heads/a//*",
@@ -259,7 +267,7 @@ def test_a_hundred_rules_are_taken() -> None:
     ],
 )
 def test_refs_that_are_refused(ref: object) -> None:
-    """A full name of a branch or a tag, or one with `*` as its whole last part."""
+    """A full name of a branch or a tag, or one with `*` as its last character."""
     assert "publish[0].ref" in problems({"publish": [{"ref": ref, "path": "x"}]})
 
 
@@ -271,7 +279,9 @@ def test_refs_that_are_refused(ref: object) -> None:
         (None, "x/*"),
         ("refs/heads/p/*", "x"),
         ("refs/heads/p/*", "*"),
-        ("refs/heads/p/*", "x/y*"),
+        ("refs/heads/p/*", "x/y**"),
+        ("refs/heads/p/*", "x/.*"),
+        ("refs/heads/p*", "x"),
         ("refs/heads/p/*", "*/x"),
         ("refs/heads/p/*", "*/*"),
         ("refs/heads/p/*", "mirror.git/*"),
@@ -304,6 +314,14 @@ def test_paths_that_are_refused(ref: str | None, path: object) -> None:
         [{"ref": "refs/heads/p/*"}, {"ref": "refs/heads/p/a"}],
         [{"ref": "refs/heads/p/*", "path": "x/*"}, {"ref": "refs/heads/a", "path": "x/a/b"}],
         [{"ref": "refs/heads/p/*", "path": "x/*"}, {"ref": "refs/tags/*", "path": "x/*"}],
+        [{"ref": "refs/heads/p*", "path": "x/p*"}, {"ref": "refs/tags/*", "path": "x/*"}],
+        [{"ref": "refs/heads/p*", "path": "x/p*"}, {"ref": "refs/heads/a", "path": "x/pa"}],
+        [{"ref": "refs/heads/p*", "path": "x/p*"}, {"ref": "refs/heads/a", "path": "x"}],
+        [{"ref": "refs/heads/p*"}, {"ref": "refs/heads/pa"}],
+        [{"ref": "refs/tags/v*", "latest": True}, {"ref": "refs/tags/w*", "latest": True}],
+        [{"ref": "refs/heads/*"}, {"ref": "refs/tags/v*", "latest": True}],
+        [{"ref": "refs/heads/latest"}, {"ref": "refs/tags/v*", "latest": True}],
+        [{"ref": "refs/tags/v*", "path": "x", "latest": True}, {"ref": "refs/tags/v*", "path": "x/*"}],
     ],
 )
 def test_rules_that_publish_into_each_other_are_refused(rules: list[dict[str, str]]) -> None:
@@ -320,8 +338,59 @@ def test_neighbours_are_no_overlap() -> None:
         {"ref": "refs/heads/a", "path": "z"},
         {"ref": "refs/heads/p/*"},
         {"ref": "refs/heads/p/*", "path": "p/*"},
+        {"ref": "refs/tags/v*"},
+        {"ref": "refs/tags/v*", "latest": True},
+        {"ref": "refs/tags/w*", "path": "x/w-*"},
     ]
-    assert len(parse({"publish": rules}).publish) == 6
+    assert len(parse({"publish": rules}).publish) == 9
+
+
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [
+        ({"ref": "refs/heads/a", "path": "octo"}, "publish[0].path takes the repository's own directory"),
+        ({"ref": "refs/heads/*", "path": "octo/*"}, "publish[0].path takes the repository's own directory"),
+        ({"ref": "refs/heads/*", "path": "octo/s*"}, "publish[0].path takes the repository's own directory"),
+        ({"ref": "refs/heads/*", "path": "octo/other/mirror.git/*"}, "mirror.git"),
+        ({"ref": "refs/heads/a", "path": "octo/other/mirror.git/x"}, "mirror.git"),
+    ],
+)
+def test_no_target_takes_a_repositorys_own_directory(rule: dict[str, str], problem: str) -> None:
+    """Where its mirror is: neither this one's nor another's."""
+    assert problem in problems({"publish": [rule]})
+
+
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [
+        ({"latest": True}, "publish[0].latest needs a ref"),
+        ({"ref": "refs/tags/v1", "latest": True}, "publish[0].latest needs a ref"),
+        ({"ref": "refs/heads/v*", "latest": True}, "publish[0].latest needs a ref"),
+        ({"ref": "refs/tags/v*", "latest": "yes"}, "publish[0].latest is neither true nor false"),
+        ({"ref": "refs/tags/v*", "latest": True, "path": "site/*"}, "publish[0].path has a *"),
+        ({"ref": "refs/tags/v*", "latest": True, "prereleases": 1}, "publish[0].prereleases is neither"),
+        ({"ref": "refs/tags/v*", "prereleases": True}, "publish[0].prereleases means nothing without latest"),
+    ],
+)
+def test_latest_is_for_a_pattern_of_tags_and_one_path(rule: dict[str, object], problem: str) -> None:
+    """Anything else would be taken for something that it is not."""
+    assert problem in problems({"publish": [rule]})
+
+
+def test_a_repository_with_a_dot_name_needs_a_path_for_its_latest_tag() -> None:
+    """Its own directory is hidden, and what is published must not be."""
+    rule = {"ref": "refs/tags/v*", "latest": True}
+    with pytest.raises(ConfigurationInvalid, match=r"octo/\.github/latest"):
+        parse({"publish": [rule]}, "octo/.github")
+    assert parse({"publish": [rule | {"path": "x"}]}, "octo/.github").publish[0].path == "x"
+
+
+def test_a_commits_status_needs_credentials() -> None:
+    """Nobody writes one without a token."""
+    assert problems({"commit_status": True}) == (
+        "octo/site: commit_status needs credentials: GitHub lets nobody else write a status"
+    )
+    assert "own_secret" in problems({"own_secret": "true"})
 
 
 def test_a_hundred_rules_with_one_path_make_a_short_message() -> None:
@@ -344,7 +413,15 @@ json_values = st.recursive(
 urls = st.text(alphabet="htps:/@[]?#%\\.0a1\t\u2100", max_size=12).map(lambda rest: f"https://{rest}")
 refs = st.text(alphabet="ab/.*", max_size=6).map(lambda rest: f"refs/heads/{rest}")
 paths = st.text(alphabet="ab/.*", max_size=6)
-rules = st.fixed_dictionaries({}, optional={"ref": refs | json_values, "path": paths | json_values})
+rules = st.fixed_dictionaries(
+    {},
+    optional={
+        "ref": refs | refs.map(lambda ref: ref.replace("heads", "tags")) | json_values,
+        "path": paths | json_values,
+        "latest": st.booleans() | json_values,
+        "prereleases": st.booleans(),
+    },
+)
 parameters = st.fixed_dictionaries(
     {},
     optional={

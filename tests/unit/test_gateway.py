@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.aws.gateway import answer, read_request
+from handler.aws.gateway import answer, read_request, url_repository
 from handler.errors import BodyTooLarge, Git2EfsError, Malformed
 from tests.support.deliveries import EVENT_SHAPES, Event, WebhookRequest
 
@@ -149,6 +149,46 @@ def test_an_answer_is_a_proxy_response_with_json() -> None:
     assert json.loads(body) == {"outcome": "rejected", "path": "\ud800é"}
 
 
+@every_shape
+def test_every_shape_gives_the_path(shape: Shape) -> None:
+    """Of the URL: a REST API's stage is not in it, and a function URL has any path."""
+    request = read_request(shape(WebhookRequest({}, b""), path="/github/octo/site"), max_body_bytes=BOUND)
+    assert request.path == "/github/octo/site"
+
+
+@pytest.mark.parametrize("sent", [event(), event(rawPath=7), event(path=None), event(rawPath=None, path="/x")])
+def test_an_event_without_a_path_is_at_the_common_url(sent: object) -> None:
+    """Nothing that was served before is refused for it."""
+    assert read_request(sent, max_body_bytes=BOUND).path == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("", None),
+        ("/", None),
+        ("/github", None),
+        ("/prod/github", None),
+        ("/github/", None),
+        ("/github/octo", None),
+        ("/x/octo/site", None),
+        ("/github/octo/site", "octo/site"),
+        ("/github/octo/site/", "octo/site"),
+        ("/prod/github/octo/site", "octo/site"),
+        ("/base/path/github/octo/site", "octo/site"),
+        ("/github/github/github", "github/github"),
+        ("/github/github/docs", "github/docs"),
+        ("/github/octo/github", "octo/github"),
+        ("/github/../..", "../.."),
+        ("/github//", None),
+        ("/github/a/b/c", None),
+    ],
+)
+def test_a_url_may_name_a_repository(path: str, expected: str | None) -> None:
+    """The last two parts, whatever stage or base path stands before, unchecked; any other path names none."""
+    assert url_repository(path) == expected
+
+
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.integers(), inner, max_size=3),
@@ -165,6 +205,8 @@ some_headers = st.dictionaries(st.text(), st.text(), max_size=3)
             "multiValueHeaders": st.dictionaries(st.text(), st.lists(st.text())) | anything,
             "body": st.binary().map(lambda body: base64.b64encode(body).decode()) | anything,
             "isBase64Encoded": st.booleans() | anything,
+            "rawPath": st.text() | anything,
+            "path": st.text() | anything,
         },
     )
     | anything
@@ -176,6 +218,8 @@ def test_any_event_is_a_request_or_our_error(sent: object) -> None:
     except Git2EfsError:
         return
     assert len(request.body) <= BOUND
+    named = url_repository(request.path)
+    assert named is None or named.count("/") == 1
 
 
 @given(body=st.binary(max_size=BOUND))

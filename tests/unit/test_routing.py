@@ -2,9 +2,17 @@
 
 import pytest
 
-from handler.errors import ConfigurationInvalid
+from handler.errors import ConfigurationInvalid, RepositoryUnknown, SignatureInvalid, TooManyTargets
 from handler.model import PublishRule, Repository, Target
-from handler.routing import needs_default_branch, targets_of
+from handler.routing import (
+    needs_default_branch,
+    ref_prefixes,
+    refuse_common_secret,
+    refuse_other_repository,
+    refuse_too_many,
+    targets_in,
+    targets_of,
+)
 
 MAIN = "refs/heads/main"
 
@@ -103,3 +111,145 @@ def test_the_default_branch_is_asked_for_only_where_a_rule_needs_it() -> None:
     assert needs_default_branch(repository())
     assert needs_default_branch(repository(PublishRule(MAIN), PublishRule(None, "x")))
     assert not needs_default_branch(repository(PublishRule(MAIN), PublishRule("refs/heads/*", "x/*")))
+
+
+@pytest.mark.parametrize(
+    ("ref", "path"),
+    [("refs/tags/v1.2", "site/1.2"), ("refs/tags/v1/x", "site/1/x"), ("refs/tags/v", None), ("refs/tags/w1", None)],
+)
+def test_a_pattern_may_end_within_a_part(ref: str, path: str | None) -> None:
+    """`*` stands for one character or more, on both sides."""
+    assert paths(ref, PublishRule("refs/tags/v*", "site/*")) == ([path] if path else [])
+
+
+def test_a_name_that_leaves_no_path_after_a_pattern_is_a_problem_of_that_push() -> None:
+    """`refs/tags/v/x` would go to `site//x`."""
+    with pytest.raises(ConfigurationInvalid, match="empty part"):
+        paths("refs/tags/v/x", PublishRule("refs/tags/v*", "site/*"))
+
+
+LATEST = PublishRule("refs/tags/v*", "site", is_latest=True)
+
+
+def test_a_tag_that_could_be_the_latest_concerns_the_latests_target() -> None:
+    """Whatever tag was pushed: which is the newest, all of the remote's tags say."""
+    expected = (Target("refs/tags/v*", "site", is_latest=True),)
+    assert targets_of(repository(LATEST), "refs/tags/v1.0", None) == expected
+    assert targets_of(repository(LATEST), "refs/tags/v0.1", None) == expected
+    for ref in ("refs/tags/v1.0-rc", "refs/tags/vnext", "refs/tags/w1", "refs/heads/v1.0"):
+        assert targets_of(repository(LATEST), ref, None) == ()
+
+
+def test_pre_releases_concern_it_only_where_the_rule_says_so() -> None:
+    """And the target says so too, for whoever chooses."""
+    rule = PublishRule("refs/tags/v*", is_latest=True, prereleases=True)
+    (target,) = targets_of(repository(rule), "refs/tags/v1.0-rc", None)
+    assert target == Target("refs/tags/v*", "octo/site/latest", is_latest=True, prereleases=True)
+
+
+def test_only_what_a_pattern_made_is_retirable() -> None:
+    """Neither what the configuration spells out, nor the default branch, nor the latest tag."""
+    rules = PublishRule(), PublishRule("refs/heads/a", "a"), PublishRule("refs/heads/p/*", "p/*"), LATEST
+    refs = [MAIN, "refs/heads/a", "refs/heads/p/x", "refs/tags/v1"]
+    found = targets_in(repository(*rules), refs, MAIN)
+    assert [(target.path, target.is_retirable) for target in found] == [
+        ("octo/site/main", False),
+        ("a", False),
+        ("p/x", True),
+        ("site", False),
+    ]
+
+
+def test_of_two_rules_for_one_target_the_one_that_spells_it_out_counts() -> None:
+    """The default branch is not retired because a pattern matches it as well."""
+    rules = PublishRule("refs/heads/m*"), PublishRule()
+    assert targets_of(repository(*rules), MAIN, MAIN) == (Target(MAIN, "octo/site/main"),)
+    assert targets_in(repository(*rules), [MAIN, "refs/heads/mx"], MAIN) == (
+        Target(MAIN, "octo/site/main"),
+        Target("refs/heads/mx", "octo/site/mx", is_retirable=True),
+    )
+
+
+def test_a_remotes_targets_are_those_of_its_refs() -> None:
+    """Explicit refs that are not there have none; a pattern's come in the order of their names; the latest is one."""
+    rules = (
+        PublishRule("refs/heads/gone", "gone"),
+        PublishRule("refs/heads/p/*", "p/*"),
+        PublishRule(None, "live"),
+        LATEST,
+    )
+    refs = ["refs/heads/p/b", "refs/heads/p/a", "refs/heads/p", "refs/heads/q", "refs/tags/v1", "refs/tags/v2"]
+    assert [target.path for target in targets_in(repository(*rules), refs, MAIN)] == ["p/a", "p/b", "live", "site"]
+    assert targets_in(repository(*rules), [], None) == ()
+    assert targets_in(repository(LATEST), ["refs/tags/v1-rc", "refs/tags/vnext"], None) == ()
+
+
+def test_a_remotes_targets_are_what_its_pushes_would_have_made() -> None:
+    """The schedule and the webhook agree."""
+    rules = PublishRule(), PublishRule("refs/heads/p*", "p-*"), PublishRule("refs/tags/*"), LATEST
+    refs = [MAIN, "refs/heads/p1", "refs/heads/px/y", "refs/tags/v1", "refs/tags/v2-rc", "refs/heads/x"]
+    by_push = {target for ref in refs for target in targets_of(repository(*rules), ref, MAIN)}
+    assert set(targets_in(repository(*rules), refs, MAIN)) == by_push
+
+
+def test_one_branch_without_a_path_does_not_stand_in_the_way_of_the_others() -> None:
+    """Its push was refused with the reason; but what the configuration spells out has to be good."""
+    rule = PublishRule("refs/heads/*")
+    refs = ["refs/heads/mirror.git", "refs/heads/x"]
+    assert [target.path for target in targets_in(repository(rule), refs, None)] == ["octo/site/x"]
+    dotted = Repository("octo/.github", "https://github.com/octo/.github.git")
+    with pytest.raises(ConfigurationInvalid, match="starts with a dot"):
+        targets_in(dotted, [], MAIN)
+
+
+def test_the_default_branchs_path_must_not_be_another_refs() -> None:
+    """Known only with its name: refused then, whichever ref was pushed."""
+    taken = repository(PublishRule(), PublishRule("refs/heads/dev", "octo/site/main"))
+    for ref in (MAIN, "refs/heads/dev"):
+        with pytest.raises(ConfigurationInvalid, match=r"publish\[1\] goes to octo/site/main"):
+            targets_of(taken, ref, MAIN)
+    with pytest.raises(ConfigurationInvalid):
+        targets_in(taken, [MAIN], MAIN)
+    assert targets_of(taken, "refs/heads/dev", "refs/heads/trunk") != ()
+
+
+def test_what_a_remote_is_asked_for_covers_every_rule_once() -> None:
+    """Full names, patterns without their `*`; the default branch is asked for by HEAD."""
+    rules = (
+        PublishRule(),
+        PublishRule("refs/tags/v*", "t", is_latest=True),
+        PublishRule("refs/heads/main", "a"),
+        PublishRule("refs/heads/ma*", "b/*"),
+        PublishRule("refs/heads/zoo", "c"),
+        PublishRule("refs/heads/main", "d"),
+    )
+    assert ref_prefixes(repository(*rules)) == ("refs/heads/ma", "refs/heads/zoo", "refs/tags/v")
+    assert ref_prefixes(repository()) == ()
+
+
+def test_one_target_too_many_is_refused_and_those_that_are_there_go_on() -> None:
+    """Also when the bound was lowered below what there is."""
+    site, new = repository(), Target("refs/heads/x", "p/x")
+    refuse_too_many(site, {"p/a"}, new, 2)
+    refuse_too_many(site, {"p/a", "p/x"}, new, 2)
+    refuse_too_many(site, {"p/a", "p/b", "p/x"}, new, 2)
+    with pytest.raises(TooManyTargets, match="max_targets, 2") as caught:
+        refuse_too_many(site, {"p/a", "p/b"}, new, 2)
+    assert (caught.value.reason, caught.value.status) == ("too_many_targets", 500)
+
+
+def test_a_url_speaks_for_the_repository_that_it_names_and_no_other() -> None:
+    """In any case of its letters, as GitHub takes names; the common URL names none."""
+    refuse_other_repository(None, "octo/site")
+    refuse_other_repository("Octo/Site", "octo/site")
+    with pytest.raises(RepositoryUnknown):
+        refuse_other_repository("octo/sites", "octo/site")
+
+
+def test_a_repository_with_its_own_secret_is_not_served_through_the_common_url() -> None:
+    """The refusal is the one of a wrong signature."""
+    own = Repository("octo/site", "https://github.com/octo/site.git", own_secret=True)
+    refuse_common_secret(own, "octo/site")
+    refuse_common_secret(repository(), None)
+    with pytest.raises(SignatureInvalid):
+        refuse_common_secret(own, None)

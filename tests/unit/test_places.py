@@ -1,0 +1,132 @@
+"""Where rules publish to, and what meets there."""
+
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from handler.model import PublishRule, Repository
+from handler.places import default_branch_meeting, do_meet, meetings, meetings_between, place_of
+
+names = st.text(alphabet="ab/", max_size=4)
+good = names.filter(lambda name: bool(name) and all(name.split("/")))
+rules = good.map(lambda path: PublishRule("refs/heads/a", path)) | names.filter(bool).map(
+    lambda fixed: PublishRule("refs/heads/*", f"{fixed}*")
+)
+
+
+def path_by(rule: PublishRule, rest: str) -> str:
+    """Return a path that the rule publishes to: its own, or with something for `*`."""
+    assert rule.path
+    return rule.path[:-1] + rest if rule.path.endswith("*") else rule.path
+
+
+def collide(one: str, other: str) -> bool:
+    """Whether two directories are the same, or one lies in the other."""
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
+
+
+def pattern(path: str) -> PublishRule:
+    """Return a pattern's rule."""
+    return PublishRule("refs/heads/*", path)
+
+
+@given(one=rules, other=rules, rest=names, another=names)
+@example(one=pattern("x/v*"), other=PublishRule("refs/heads/a", "x/v1/y"), rest="1", another="")
+@example(one=pattern("x/v*"), other=PublishRule("refs/heads/a", "x/v"), rest="/a", another="")
+@example(one=pattern("x/*"), other=PublishRule("refs/heads/a", "x"), rest="a", another="")
+def test_rules_whose_targets_can_collide_meet(one: PublishRule, other: PublishRule, rest: str, another: str) -> None:
+    """Whatever the patterns' `*` stand for: what collides on the mount was refused."""
+    first, second = path_by(one, rest or "a"), path_by(other, another or "a")
+    assume(all(first.split("/")) and all(second.split("/")))
+    if collide(first, second):
+        assert list(meetings("o/n", [one, other])) == [(0, 1)]
+        assert list(meetings("o/n", [other, one])) == [(0, 1)]
+
+
+@given(one=good, other=good)
+def test_two_paths_meet_only_where_they_collide(one: str, other: str) -> None:
+    """Neighbours are not refused: whole parts count, not beginnings of names."""
+    assert do_meet(f"{one}/", f"{other}/") == collide(one, other)
+
+
+@given(fixed=names.filter(bool), path=good)
+def test_a_pattern_and_a_path_meet_only_where_some_name_collides(fixed: str, path: str) -> None:
+    """There is something for `*` that makes it so: refusing more would be in the way."""
+    if do_meet(fixed, f"{path}/"):
+        rest = path.removeprefix(fixed) if path.startswith(fixed) else "a"
+        assert any(collide(candidate, path) for candidate in (fixed + (rest or "/a"), f"{fixed}a"))
+
+
+def test_a_rules_place_is_its_path_or_the_default() -> None:
+    """Branches below the repository, tags below `tags`, the newest tag at `latest`."""
+    assert place_of("o/n", PublishRule("refs/heads/a")) == "o/n/a/"
+    assert place_of("o/n", PublishRule("refs/heads/p/*")) == "o/n/p/"
+    assert place_of("o/n", PublishRule("refs/tags/v*")) == "o/n/tags/v"
+    assert place_of("o/n", PublishRule("refs/tags/v*", is_latest=True)) == "o/n/latest/"
+    assert place_of("o/n", PublishRule("refs/tags/v*", "x", is_latest=True)) == "x/"
+    assert place_of("o/n", PublishRule("refs/tags/v*", "x-*")) == "x-"
+
+
+def repository(full_name: str, *rules: PublishRule) -> Repository:
+    """Return a repository with these rules."""
+    return Repository(full_name, f"https://github.com/{full_name}.git", rules or (PublishRule(),))
+
+
+def test_repositories_that_keep_apart_do_not_meet() -> None:
+    """Shared directories above targets, own directories, and names that begin alike are no meeting."""
+    rule = PublishRule("refs/heads/a", "octo/site/x/y")
+    found = [
+        repository("octo/site", PublishRule(), rule, PublishRule("refs/heads/b", "octo/site")),
+        repository("octo/sites"),
+        repository("octo/dags", PublishRule("refs/heads/a", "airflow/dags/one"), pattern("p/a-*")),
+        repository("octo/more", PublishRule("refs/heads/a", "airflow/dags/two"), pattern("p/b-*")),
+    ]
+    assert list(meetings_between(found)) == []
+
+
+def test_rules_of_two_repositories_that_meet_are_told_by_both_names() -> None:
+    """The same path, one in the other, a pattern over a path, a path in whose directory a mirror is."""
+    one = repository("a/one", PublishRule("refs/heads/a", "x"), pattern("p/*"), PublishRule("refs/heads/b", "b/two"))
+    two = repository("b/two", PublishRule("refs/heads/a", "x"), PublishRule("refs/heads/b", "p/q"))
+    three = repository("c/three", PublishRule("refs/heads/a", "x/y/z"))
+    assert sorted(meetings_between([three, two, one])) == [
+        "b/two: mirror.git meets a/one's publish[2]",
+        "b/two: publish[0] meets a/one's publish[0]",
+        "b/two: publish[1] meets a/one's publish[1]",
+        "c/three: publish[0] meets b/two's publish[0]",
+    ]
+
+
+@given(rules=st.lists(rules, min_size=2, max_size=5))
+def test_the_sorted_look_finds_what_comparing_all_with_all_finds(rules: list[PublishRule]) -> None:
+    """Whether any two meet; each by itself in a repository of its own."""
+    found = [repository(f"o/r{number}", rule) for number, rule in enumerate(rules)]
+    assert bool(list(meetings_between(found))) == bool(list(meetings("o/n", rules)))
+
+
+def test_a_rule_is_named_once_with_the_first_that_it_meets() -> None:
+    """A hundred rules with one path make a short list."""
+    rules = [PublishRule("refs/heads/a", "x"), PublishRule("refs/heads/b", "x"), PublishRule("refs/heads/c", "x/y")]
+    assert list(meetings("o/n", rules)) == [(0, 1), (0, 2)]
+
+
+def test_the_default_branch_meets_what_sends_another_ref_to_its_path() -> None:
+    """Once its name is known; the same branch by another rule, or to another place, is no meeting."""
+    main = "refs/heads/main"
+
+    def meeting(*others: PublishRule) -> int | None:
+        return default_branch_meeting("o/n", [PublishRule(), *others], main)
+
+    assert meeting(PublishRule("refs/heads/dev", "o/n/main")) == 1
+    assert meeting(PublishRule("refs/heads/dev", "o/n/main/x")) == 1
+    assert meeting(PublishRule("refs/heads/dev", "x"), PublishRule("refs/heads/p*", "o/n/m*")) == 2
+    assert meeting(PublishRule("refs/tags/v*", "o/n/main", is_latest=True)) == 1
+    assert meeting(PublishRule(main)) is None
+    assert meeting(PublishRule(main, "o/n/main")) is None
+    assert meeting(PublishRule(None, "live")) is None
+    assert meeting(PublishRule("refs/heads/m*")) is None
+    assert meeting(PublishRule("refs/heads/dev", "o/n/main2")) is None
+    assert (
+        default_branch_meeting("o/n", [PublishRule(main, "x"), PublishRule("refs/heads/a", "o/n/main")], main) is None
+    )
+    latest = PublishRule("refs/tags/v*", is_latest=True)
+    assert default_branch_meeting("o/n", [PublishRule(), latest], "refs/heads/latest") == 1
