@@ -52,6 +52,12 @@ class Settings:
     """
     checkout_workers: int = 32
     """File operations in flight while a tree is checked out."""
+    queue_url: str = ""
+    """The SQS queue that deliveries are put into; "" reconciles while GitHub waits."""
+    dead_letter_url: str = ""
+    """The SQS queue for messages that need a person; the worker's alone."""
+    event_bus: str = ""
+    """Name of the EventBridge bus that is told of outcomes; "" tells nobody."""
 
 
 _BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
@@ -106,6 +112,8 @@ def _parse(name: str, text: str) -> str | int | float | bool:
         if text.lower() not in ("true", "false"):
             raise ValueError("must be true or false")
         return text.lower() == "true"
+    if Settings.__annotations__[name] is str:
+        return text
     number: int | float
     try:
         number = float(text) if Settings.__annotations__[name] is float else int(text)
