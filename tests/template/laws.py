@@ -65,8 +65,8 @@ def _own_settings(stack: Stack, name: str) -> dict[str, object]:
         for source in stack.of_type("AWS::Lambda::EventSourceMapping").values()
     }
     return {
-        "queue_url": "<DeliveryQueue>" if stack.is_queued else "",
-        "dead_letter_url": "<DeadLetterQueue>" if name in consumers else "",
+        "queue_url": "https://<DeliveryQueue>" if stack.is_queued else "",
+        "dead_letter_url": "https://<DeadLetterQueue>" if name in consumers else "",
         "event_bus": stack.resolve({"Ref": "EventBus"}) if stack.reconciles(name) else "",
     }
 

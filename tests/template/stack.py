@@ -144,7 +144,8 @@ class Stack:
     def resolve(self, value: Node, given: Mapping[str, str] | None = None) -> Node:
         """Return what `value` becomes where the parameters are `given`, and the others have their defaults.
 
-        What a resource would answer stands as `<LogicalId>` or `<LogicalId.Attribute>`.
+        What a resource would answer stands as `<LogicalId>` (a queue's URL as `https://<LogicalId>`) or
+        `<LogicalId.Attribute>`.
         """
         defaults = {name: str(parameter["Default"]) for name, parameter in self.parameters.items()}
         return self._resolve(value, PSEUDO_PARAMETERS | defaults | dict(given or {}))
@@ -166,10 +167,15 @@ class Stack:
             scope = {**names, **self._resolve(more, names)}
             return re.sub(r"\$\{([^!}]+)\}", lambda match: scope.get(match[1], f"<{match[1]}>"), text)
         if function == "Ref":
-            return names.get(argument, f"<{argument}>")
+            return names.get(argument, f"{self._scheme(argument)}<{argument}>")
         if function == "Fn::GetAtt":
             return f"<{'.'.join(argument)}>"
         return {function: self._resolve(argument, names)}
+
+    def _scheme(self, name: str) -> str:
+        """What a resource's Ref begins with, where that matters: a queue's is its URL."""
+        kind = self.plain["Resources"].get(name, {}).get("Type")
+        return "https://" if kind == "AWS::SQS::Queue" else ""
 
     def _holds(self, condition: str, names: Mapping[str, str]) -> bool:
         return self._truth(self.plain["Conditions"][condition], names)
