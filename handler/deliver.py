@@ -1,4 +1,4 @@
-"""From a verified push to its outcomes: which targets publish the ref, each reconciled, each failure an outcome."""
+"""From a request to its outcomes: which targets publish the ref, each reconciled, each failure an outcome."""
 
 import time
 from collections import OrderedDict
@@ -9,9 +9,10 @@ from handler.efs.faults import fault_of
 from handler.errors import Git2EfsError
 from handler.git.open_mirrors import OpenMirrors
 from handler.git.remote import Remote, Remotes
-from handler.model import Outcome, OutcomeKind, PushEvent, Repository, Target
-from handler.outcome import outcome_of, unexpected
-from handler.reconcile import Reconciler, Request
+from handler.model import Outcome, Repository, Target
+from handler.outcome import ignored, outcome_of, unexpected
+from handler.reconcile import Reconciler
+from handler.request import Request
 from handler.routing import needs_default_branch, targets_of
 from handler.settings import Settings
 
@@ -20,7 +21,7 @@ _MAX_DEFAULT_BRANCHES = 1000
 
 
 class Deliverer:
-    """Delivers pushes; keeps connections, packs and default branches between deliveries. Safe for threads."""
+    """Delivers requests; keeps connections, packs and default branches between deliveries. Safe for threads."""
 
     def __init__(
         self,
@@ -42,16 +43,18 @@ class Deliverer:
         self._mirrors.close()
 
     def deliver(self, repository: Repository, token: str | None, request: Request) -> tuple[Outcome, ...]:
-        """Bring every target that publishes the pushed ref to what the remote says; one outcome a target.
+        """Bring every target that publishes the request's ref to what the remote says; one outcome a target.
 
         A target's failure is its outcome. Raises only what keeps the targets from being found: RemoteUnavailable,
         RemoteRefused, RemoteUnsupported, ConfigurationInvalid.
         """
-        push = request.push
+        if request.push is not None and request.push.is_deleted:
+            # There is no commit to ask for by its id; what the ref says is asked as ever.
+            request = replace(request, push=None)
         remote = self._remotes.at(repository.url, token)
-        targets = targets_of(repository, push.ref, self._default_branch(repository, remote, push.ref))
+        targets = targets_of(repository, request.ref, self._default_branch(repository, remote, request.ref))
         if not targets:
-            return (ignored(push, "ref_not_published"),)
+            return (ignored("ref_not_published", repository.full_name, request.ref),)
         return tuple(self._reconcile(repository, target, remote, request) for target in targets)
 
     def _default_branch(self, repository: Repository, remote: Remote, ref: str) -> str | None:
@@ -86,8 +89,3 @@ class Deliverer:
             return outcome  # the first failure is the one to tell
         age = max(0.0, self._clock() - found.record.asked_at) if found.record else None
         return replace(outcome, commit=found.commit, last_success_age_seconds=age)
-
-
-def ignored(push: PushEvent, reason: str) -> Outcome:
-    """Return the outcome of a push that publishes nothing."""
-    return Outcome(OutcomeKind.IGNORED, reason, repository=push.repository, ref=push.ref)

@@ -24,22 +24,10 @@ from handler.git.plan import plan_change
 from handler.git.remote import Remote
 from handler.git.source import Known, Settled, Source
 from handler.model import Counts, Durations, Outcome, OutcomeKind, PushEvent, Repository, Target, TreePlan
+from handler.request import Request
 from handler.settings import Settings
 
 LATE_SECONDS = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What says "look now": the verified push, the id of its delivery, and when that came (seconds, our clock).
-
-    `is_late` says that it had to wait for another run.
-    """
-
-    push: PushEvent
-    delivery: str
-    received_at: float
-    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +47,7 @@ class Reconciler:
         with locked(paths.lock, self.settings.lock_seconds) as waited_seconds:
             # Whoever waited finds most often that another run has published what it came for: then the commit is not
             # fetched before the ref is known.
-            request = replace(request, is_late=waited_seconds > LATE_SECONDS)
+            request = replace(request, is_late=request.is_late or waited_seconds > LATE_SECONDS)
             try:
                 return self._run(repository, target, remote, request, paths)
             except MirrorDamaged:
@@ -104,7 +92,8 @@ def _is_settled_since(found: Found, target: Target, request: Request) -> bool:
     record = found.record
     if record is None or record.commit != found.commit or record.ref != target.ref:
         return False
-    is_newer_than_all = request.push.pushed_at is not None and request.push.pushed_at > (record.pushed_at or 0)
+    pushed_at = request.push.pushed_at if request.push is not None else None
+    is_newer_than_all = pushed_at is not None and pushed_at > (record.pushed_at or 0)
     return record.asked_at >= request.received_at and not is_newer_than_all
 
 
@@ -247,17 +236,20 @@ class _Run:
     def _latest_pushed_at(self) -> int | None:
         record = self.found.record
         before = record.pushed_at if record is not None and record.ref == self.target.ref else None
-        return max((at for at in (before, self.request.push.pushed_at) if at is not None), default=None)
+        pushed_at = self.request.push.pushed_at if self.request.push is not None else None
+        return max((at for at in (before, pushed_at) if at is not None), default=None)
 
 
-def _reason(settled: Settled, push: PushEvent) -> str:
+def _reason(settled: Settled, push: PushEvent | None) -> str:
     if not settled.is_confirmed:
         return "payload_trusted"
-    return "pushed" if settled.object_id == push.after else "ref_moved_on"
+    return "pushed" if push is not None and settled.object_id == push.after else "ref_moved_on"
 
 
-def _push_to_visible(push: PushEvent, settled: Settled, flipped_at: float) -> float | None:
+def _push_to_visible(push: PushEvent | None, settled: Settled, flipped_at: float) -> float | None:
     """Seconds from the push to the flip; None where another commit than the pushed one was published."""
+    if push is None:
+        return None
     pushed_at = push.pushed_at if push.pushed_at is not None else push.committed_at
     if pushed_at is None or settled.object_id != push.after:
         return None

@@ -52,6 +52,10 @@ class Settings:
     """
     checkout_workers: int = 32
     """File operations in flight while a tree is checked out."""
+    queue_url: str = ""
+    """The FIFO queue that verified pushes go to; empty: they are reconciled at once, while GitHub waits."""
+    dead_letter_url: str = ""
+    """The FIFO queue for what needs a person; the worker alone sends there."""
 
 
 _BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
@@ -101,6 +105,10 @@ def _parse(name: str, text: str) -> str | int | float | bool:
     if name in ("parameter_prefix", "mount"):
         if not text.startswith("/") or text.endswith("/"):
             raise ValueError("must start with a slash and not end with one")
+        return text
+    if name in ("queue_url", "dead_letter_url"):
+        if not text.startswith(("https://", "http://")):
+            raise ValueError("must be a queue's URL")
         return text
     if name == "allow_sha1":
         if text.lower() not in ("true", "false"):

@@ -68,6 +68,10 @@ class Parameters:
         # one does.
         self._texts: Cache[str] = Cache(for_repositories, max_entries=MAX_REPOSITORIES, clock=clock)
 
+    def prepare(self) -> None:
+        """Make the client now, and connect to nothing. Raises ConfigurationInvalid."""
+        self._ssm()
+
     def webhook_secrets(self) -> tuple[bytes, ...]:
         """Return the secrets that verify now: the current one, then those replaced lately, newest first.
 
