@@ -25,8 +25,8 @@ from handler.settings import Settings
 
 LEAST_SECONDS = 5.0
 """With less than this left a look is not begun."""
-LATE_SECONDS = 1.0
-"""A message that waited for longer may have been overtaken: the ref is asked before anything is fetched."""
+LATE_SECONDS = 0.5
+"""Who waited for longer, or is one of several, may have been overtaken: the ref is asked before a pack is."""
 
 
 class Worker:
@@ -75,7 +75,7 @@ class Worker:
                 raise OutOfTime("no time was left to begin with it")
             repository = self._parameters.repository(message.repository)
             token = self._parameters.token(repository.credentials) if repository.credentials else None
-            is_late = now - work.waiting_since > LATE_SECONDS
+            is_late = len(work.records) > 1 or now - work.waiting_since > LATE_SECONDS
             request = Request(message.ref, message.push, message.delivery, message.received_at, is_late, deadline)
             return self._deliverer.deliver(repository, token, request)
         except Git2EfsError as error:

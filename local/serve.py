@@ -3,7 +3,8 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from local.gateway import FUNCTION_NAME, MEMORY_MIB, ROUTE, Handler, gateway_server
@@ -33,7 +34,7 @@ def serve(options: ServeOptions, load_handler: Callable[[], Handler] = load_webh
         os.makedirs(options.mount, exist_ok=True)
     except OSError as error:
         return _fail(f"cannot use {options.mount} as the mount: {error.strerror}")
-    with embedded_parameters(options.prefix, options.secret, options.repositories, options.secure):
+    with _stack(options):
         handler = load_handler()
         try:
             server = gateway_server(handler, options.host, options.port)
@@ -48,6 +49,23 @@ def serve(options: ServeOptions, load_handler: Callable[[], Handler] = load_webh
             return 0
         print(f"git2efs: requests were still running after {GRACE_SECONDS:.0f} s", file=sys.stderr, flush=True)
         return 1
+
+
+@contextmanager
+def _stack(options: ServeOptions) -> Iterator[None]:
+    """Hold what stands around the handler: Parameter Store, and with a queue that, and the worker behind it."""
+    if not options.is_queued:
+        with embedded_parameters(options.prefix, options.secret, options.repositories, options.secure):
+            yield
+        return
+    from local.aws import embedded_aws
+    from local.worker import working
+
+    with embedded_aws(options.prefix, options.secret, options.repositories, options.secure) as queues:
+        os.environ["GIT2EFS_QUEUE_URL"] = queues.url
+        os.environ["GIT2EFS_DEAD_LETTER_URL"] = queues.dead_letter_url
+        with working():
+            yield
 
 
 def _prepare_output(stream: TextIO) -> None:
