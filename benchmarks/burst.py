@@ -22,7 +22,7 @@ from pathlib import Path
 from local import github
 from local.service import Service
 from tests.support.origin import GitOrigin
-from tests.support.repositories import Upstream
+from tests.support.repositories import COMMIT_INTERVAL_SECONDS, GENESIS, Upstream
 
 SECRET = "burst"
 REF = "refs/heads/main"
@@ -75,7 +75,10 @@ class _Repository:
             return self.payload(before)
 
     def payload(self, before: str) -> dict[str, object]:
-        return github.push_payload(self.upstream.full_name, REF, before, self.tip, pushed_at=self.pushed_at)
+        committed_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(GENESIS + self.at * COMMIT_INTERVAL_SECONDS))
+        return github.push_payload(
+            self.upstream.full_name, REF, before, self.tip, pushed_at=self.pushed_at, committed_at=committed_at
+        )
 
     def _point(self, commit: str) -> None:
         # As git writes a ref that is not packed; its own command would take longer than the push.

@@ -64,7 +64,10 @@ class Source:
         """
         asked_at = self.clock()
         expected = None
-        if push is not None and is_side_by_side and push.after not in self.mirror:
+        # A push that does not go on from what is published has been overtaken, or has overtaken others: the ref most
+        # likely names something else than its commit, which would be fetched in vain.
+        is_likely_tip = push is not None and known.commit in (None, push.before)
+        if push is not None and is_side_by_side and is_likely_tip and push.after not in self.mirror:
             expected = push.after
         is_next = push is not None and push.is_single and push.before == known.commit
         tip, received = self._ask(ref, expected, known.commit, is_next=is_next)
@@ -86,12 +89,23 @@ class Source:
         self, ref: str, tip: Tip | None, push: PushEvent | None, known: Known, deadline: float
     ) -> tuple[str | None, bool]:
         """Return the object to publish (None: the ref is gone), and whether the remote's ref confirms it."""
-        while push is not None and _may_lag(tip, push, known):
+        while push is not None and _may_lag(tip, push, known) and not self._is_older(push, tip):
             if self.clock() >= deadline:
                 return push.after, False
             self.sleep(_LAG_PAUSE_SECONDS)
             tip = self.remote.refs([ref]).tips.get(ref)
         return (tip.object_id if tip is not None else None), True
+
+    def _is_older(self, push: PushEvent, tip: Tip | None) -> bool:
+        """Whether the commit that the ref names was made after the pushed one: then the ref is ahead, and not behind.
+
+        In a burst a delivery may come after the ref moved on beyond its push, and what it moved to was published for
+        an earlier delivery. Anybody can date a commit as he likes; whoever dates one ahead loses only this: a lagging
+        ref is believed, and looked at again later.
+        """
+        if tip is None or push.committed_at is None or tip.commit not in self.mirror:
+            return False
+        return self.mirror.committed_at(tip.commit) > push.committed_at
 
     def _peel(self, object_id: str) -> str:
         try:
