@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from local.gateway import FUNCTION_NAME, MEMORY_MIB, ROUTE, Handler, gateway_server
+from local.gateway import FUNCTION_NAME, MANY, MEMORY_MIB, ROUTE, Handler, gateway_server
 from local.options import SECRET_VARIABLE, ServeOptions
 from local.parameters import embedded_parameters
 
+FRONT_DOORS = 2
+"""With a queue a request takes milliseconds: more at once would only wait for each other."""
 GRACE_SECONDS = 30.0
 """How long requests in flight may take once the end is asked for."""
 
@@ -37,7 +39,8 @@ def serve(options: ServeOptions, load_handler: Callable[[], Handler] = load_webh
     with _stack(options):
         handler = load_handler()
         try:
-            server = gateway_server(handler, options.host, options.port)
+            environments = FRONT_DOORS if options.is_queued else MANY
+            server = gateway_server(handler, options.host, options.port, environments)
         except (OSError, UnicodeError) as error:
             why = getattr(error, "strerror", None) or "not an address"
             return _fail(f"cannot listen on {options.host} port {options.port}: {why}")
