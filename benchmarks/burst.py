@@ -205,7 +205,7 @@ def main() -> None:
     parser.add_argument("--pushes", type=int, default=1000)
     parser.add_argument("--repositories", type=int, default=50)
     parser.add_argument("--in-flight", type=int, default=50, help="deliveries at once (%(default)s)")
-    parser.add_argument("--over", type=float, default=5.0, help="seconds that the pushes are spread over (%(default)s)")
+    parser.add_argument("--over", type=float, default=1.0, help="seconds that the pushes are spread over (%(default)s)")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds that the remote takes longer to answer")
     parser.add_argument("--poisoned", type=int, default=0, help="further repositories whose remote never answers")
     parser.add_argument("--mode", choices=["direct", "queued", "both"], default="both")
