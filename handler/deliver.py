@@ -4,18 +4,22 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
+from handler.announcement import failed
 from handler.efs.faults import fault_of
 from handler.efs.memory import Memory
 from handler.errors import Git2EfsError
 from handler.git.open_mirrors import OpenMirrors
 from handler.git.remote import Remote, Remotes
+from handler.github.statuses import DeliveryStatuses, Statuses
 from handler.model import Outcome, OutcomeKind, PushEvent, Repository, Target
 from handler.outcome import outcome_of, unexpected
 from handler.publish import Request
 from handler.reconcile import Reconciler
 from handler.routing import needs_default_branch, targets_of
 from handler.settings import Settings
+from handler.telling import Announce
 
 _DEFAULT_BRANCH_SECONDS = 60
 _MAX_DEFAULT_BRANCHES = 1000
@@ -28,20 +32,27 @@ class Deliverer:
         self,
         settings: Settings,
         progress: Callable[[str, int, int], None],
+        warn: Callable[[str], None],
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`progress` is told about long check-outs (see `Reconciler`); nothing is opened yet."""
+        """`progress` is told about long check-outs (see `Reconciler`), `warn` what an operator should mend.
+
+        Nothing is opened yet.
+        """
         self._clock = clock
         self._remotes = Remotes(settings, sleep)
         self._mirrors = OpenMirrors()
-        self._reconciler = Reconciler(settings, self._mirrors, Memory(), clock, sleep, progress)
+        self._announce = _announcer(settings, warn)
+        self._reconciler = Reconciler(settings, self._mirrors, Memory(), clock, sleep, progress, self._announce)
+        self._statuses = Statuses(warn)
         self._default_branches: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
     def close(self) -> None:
         """Close what is kept open."""
         self._remotes.close()
         self._mirrors.close()
+        self._statuses.close()
 
     def deliver(self, repository: Repository, token: str | None, request: Request) -> tuple[Outcome, ...]:
         """Bring every target that publishes the pushed ref to what the remote says; one outcome a target.
@@ -54,7 +65,11 @@ class Deliverer:
         targets = targets_of(repository, push.ref, self._default_branch(repository, remote, push.ref))
         if not targets:
             return (ignored(push, "ref_not_published"),)
-        return tuple(self._reconcile(repository, target, remote, request) for target in targets)
+        statuses = self._statuses.of(repository, token, request.push)
+        try:
+            return tuple(self._reconcile(repository, target, remote, request, statuses) for target in targets)
+        finally:
+            statuses.close()
 
     def _default_branch(self, repository: Repository, remote: Remote, ref: str) -> str | None:
         """Return the remote's default branch; remembered for a while, but only to go on: to ignore, it is asked."""
@@ -70,15 +85,23 @@ class Deliverer:
                 self._default_branches.popitem(last=False)
         return head
 
-    def _reconcile(self, repository: Repository, target: Target, remote: Remote, request: Request) -> Outcome:
+    def _reconcile(
+        self, repository: Repository, target: Target, remote: Remote, request: Request, statuses: DeliveryStatuses
+    ) -> Outcome:
+        begin = partial(statuses.begin, target.path)
         try:
-            return self._reconciler.reconcile(repository, target, remote, request)
+            outcome = self._reconciler.reconcile(repository, target, remote, request, begin)
         except Git2EfsError as error:
-            return self._failed(repository, target, error)
+            outcome = self._failed(repository, target, error)
         except OSError as error:
-            return self._failed(repository, target, fault_of(error))
+            outcome = self._failed(repository, target, fault_of(error))
         except Exception as error:  # a defect: this target fails with it, the others do not
-            return self._failed(repository, target, unexpected(error))
+            outcome = self._failed(repository, target, unexpected(error))
+        statuses.conclude(target.path, outcome)
+        if self._announce is not None and outcome.kind is OutcomeKind.FAILED:
+            pushed_commit = request.push.after if request.push is not None else None
+            self._announce(failed(outcome, target, request.delivery, self._clock(), pushed_commit))
+        return outcome
 
     def _failed(self, repository: Repository, target: Target, error: Git2EfsError) -> Outcome:
         outcome = replace(outcome_of(error), repository=repository.full_name, ref=target.ref, path=target.path)
@@ -93,3 +116,11 @@ class Deliverer:
 def ignored(push: PushEvent, reason: str) -> Outcome:
     """Return the outcome of a push that publishes nothing."""
     return Outcome(OutcomeKind.IGNORED, reason, repository=push.repository, ref=push.ref)
+
+
+def _announcer(settings: Settings, warn: Callable[[str], None]) -> Announce | None:
+    if not settings.event_bus:
+        return None
+    from handler.aws.events import EventBus  # who tells nobody does not pay for it
+
+    return EventBus(settings.event_bus, warn).announce

@@ -34,7 +34,7 @@ class Door:
         """Connects to nothing yet."""
         self._settings = settings
         self._parameters = Parameters(settings)
-        self._deliverer = Deliverer(settings, telemetry.progress)
+        self._deliverer = Deliverer(settings, telemetry.progress, telemetry.warn)
 
     def close(self) -> None:
         """Close what is kept open."""
