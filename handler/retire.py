@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from handler.efs.record import read_record
+from handler.announcement import retired
 from handler.efs.retire import remove_empty, remove_target
 from handler.model import Outcome, OutcomeKind
 from handler.work import Work
@@ -20,7 +20,7 @@ def retire(work: Work, about: Outcome) -> Outcome:
         return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone")
     if work.found.commit is None:
         # Killed while it was taken away, or never published: then the record is gone, or says whose the rest is.
-        record = read_record(work.directory.paths.record)
+        record = work.directory.record()
     if record is not None:
         if (record.repository, record.ref) != (work.repository.full_name, work.target.ref):
             return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone")
@@ -32,5 +32,10 @@ def retire(work: Work, about: Outcome) -> Outcome:
         remove_target(work.directory.paths, work.paths.directory)
     else:
         remove_empty(work.directory.paths.directory, work.paths.directory)
+    if work.announce is not None:
+        # Before the list forgets the target: killed in between, the next run tells it again.
+        commit = record.commit if record is not None else None
+        gone = retired(work.repository.full_name, work.target, commit, work.request.delivery, work.clock())
+        work.announce(gone)
     work.targets.remove(work.target.path)
     return replace(about, kind=OutcomeKind.RETIRED, reason="ref_gone", commit=None, last_success_age_seconds=None)
