@@ -187,7 +187,8 @@ class Publishing:
         assert commit is not None
         is_of_this = record is not None and record.commit == commit
         if record is not None and is_of_this and record.ref == self.work.target.ref:
-            fresh = replace(record, asked_at=settled.asked_at, pushed_at=self._latest_pushed_at())
+            pushed_at = self._latest_pushed_at()
+            fresh = replace(record, asked_at=settled.asked_at, pushed_at=pushed_at, gone_since=None)
         else:
             previous = None
             if record is not None:
@@ -195,7 +196,7 @@ class Publishing:
             fresh = replace(self._record(commit, settled, self.work.clock(), Counts()), previous_commit=previous)
         if not is_of_this or owes_event(self.work.announce, record):
             self._tell(fresh)
-        elif record is None or fresh.ref != record.ref or fresh.pushed_at != record.pushed_at:
+        elif record is None or replace(fresh, asked_at=record.asked_at) != record:
             self.work.directory.write_record(fresh)
 
     def _tell(self, record: Record) -> None:
