@@ -1,4 +1,4 @@
-"""Events for EventBridge: what they tell, that none is lost, and that the bus never keeps a release from its readers."""
+"""Events for EventBridge: what they tell, that none is lost, that the bus never keeps a release from its readers."""
 
 import subprocess
 import sys

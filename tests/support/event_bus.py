@@ -21,7 +21,8 @@ MAX_HANG_SECONDS = 30.0
 class Bus:
     """A bus of its own for each test.
 
-    `calls` lists what was asked in each PutEvents, in order; `events` what the bus took, in the envelopes that rules see.
+    `calls` lists what was asked in each PutEvents, in order; `events` what the bus took, in the
+    envelopes that rules see.
     """
 
     def __init__(self) -> None:
