@@ -186,23 +186,6 @@ def test_an_endless_answer_is_not_read_to_its_end(service: Service, upstream: Up
     assert warnings(service) == []
 
 
-@pytest.mark.parametrize("token", [f"{TOKEN}\r\nX-Other: 1", f"{TOKEN}é€"])
-def test_a_token_that_is_no_header_is_shown_nowhere(
-    service: Service, upstream: Upstream, api: GitHubApi, token: str
-) -> None:
-    """Whoever stored it so is told by the failure's kind alone."""
-    configure(service, token)
-    commit = upstream.commit({b"a": b"1"})
-    assert service.push(upstream).outcome == "published"
-    assert service.places_of(TOKEN) == []
-    lines = [line.rpartition(": ") for line in warnings(service)]
-    assert [line[0] for line in lines] == [
-        f"GitHub did not take the status {state} of octo/site at {commit}" for state in ("pending", "success")
-    ]
-    assert all(line[2] in ("ValueError", "UnicodeEncodeError") for line in lines), lines
-    assert api.posted == []
-
-
 def test_an_api_that_is_not_there_costs_nothing(
     service: Service, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,13 +58,6 @@ class Bus:
         """Return the details of all events of a type."""
         return [event["detail"] for event in self.events if event["detail-type"] == detail_type]
 
-    def matches(self, pattern: dict[str, Any]) -> list[bool]:
-        """Whether each event fits a rule's pattern."""
-        from moto.events.models import EventPattern
-
-        loaded = EventPattern.load(json.dumps(pattern))
-        return [loaded.matches_event(event) for event in self.events]
-
     def fail_next(self, n: int = 1, error: str = "ThrottlingException", status: int = 400) -> None:
         """Answer the next `n` calls with an error."""
         self._faults += [(status, {"__type": error, "message": "ordered by a test: octo/site"})] * n

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import pytest
 
 from handler.errors import LockTimeout
-from handler.github.statuses import MAX_CONTEXT, MAX_DESCRIPTION, DeliveryStatuses, api_url, context_of
-from handler.model import NO_COMMIT, Outcome, OutcomeKind, PushEvent
+from handler.github.statuses import MAX_CONTEXT, MAX_DESCRIPTION, DeliveryStatuses, Statuses, api_url, context_of
+from handler.model import NO_COMMIT, Outcome, OutcomeKind, PushEvent, Repository
 from handler.outcome import outcome_of
 
 COMMIT = "a" * 40
@@ -130,3 +130,18 @@ def test_no_thread_is_started_for_nothing() -> None:
     statuses.conclude("one", PUBLISHED)
     assert threading.active_count() == before
     statuses.close()
+
+
+@pytest.mark.parametrize(("end", "kind"), [("\r\nX-Other: 1", "ValueError"), ("é€", "UnicodeEncodeError")])
+def test_a_token_that_is_no_header_is_in_no_warning(end: str, kind: str) -> None:
+    """The exception's text quotes the header; its kind alone is told, and the thread does not die of it."""
+    warnings: list[str] = []
+    repository = Repository("octo/site", "http://127.0.0.1:9/octo/site.git", commit_status=True)
+    process = Statuses(warnings.append)
+    statuses = process.of(repository, f"5ecret{end}", None)
+    statuses.begin("one", COMMIT)
+    statuses.conclude("one", PUBLISHED)
+    statuses.close()
+    process.close()
+    assert [line.rpartition(": ")[2] for line in warnings] == [kind] * 2
+    assert "5ecret" not in "".join(warnings)
