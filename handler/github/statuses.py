@@ -78,8 +78,8 @@ class DeliveryStatuses:
     def conclude(self, path: str, outcome: Outcome) -> None:
         """Post how it ended: for what was published, or begun, or pushed and not published."""
         begun, pending = self._begun.get(path, (None, None))
-        if pending is not None:
-            pending.cancel()  # not posted yet, it needs not be: what comes now is the end of it
+        if pending is not None and pending is not self._futures[0]:
+            pending.cancel()  # still behind other targets', it needs not be: what comes now is the end of it
         if outcome.kind is OutcomeKind.PUBLISHED and outcome.commit is not None:
             self._submit(outcome.commit, path, "success", f"Published to {path}")
         elif outcome.kind is OutcomeKind.FAILED:
@@ -105,7 +105,7 @@ class DeliveryStatuses:
         """Wait until all is posted, for a few seconds; what was not begun by then is dropped."""
         if self._pool is None:
             return
-        late = wait(self._futures, timeout=CLOSE_SECONDS).not_done
+        late = [each for each in wait(self._futures, timeout=CLOSE_SECONDS).not_done if not each.cancelled()]
         self._pool.shutdown(wait=False, cancel_futures=True)
         if late:
             self._warn(f"GitHub took too long: {len(late)} statuses of {self._about} are not there.")
