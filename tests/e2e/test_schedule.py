@@ -101,7 +101,8 @@ def test_what_the_configuration_names_is_never_taken_away(
     service: Service, upstream: Upstream, rule: dict[str, str]
 ) -> None:
     """More likely a mistake than a wish: readers keep what they have."""
-    service.put_repository(**({"publish": [rule]} if rule else {}), grace_seconds=0)
+    fields: dict[str, object] = {"publish": [rule]} if rule else {}
+    service.put_repository("octo/site", grace_seconds=0, **fields)
     upstream.commit({"a": b"1"})
     upstream.commit({"a": b"1"}, "other")
     service.run_schedule()
