@@ -1,4 +1,4 @@
-"""From a verified push to its outcomes: which targets publish the ref, each reconciled, each failure an outcome."""
+"""From a request to its outcomes: which targets publish the ref, each reconciled, each failure an outcome."""
 
 import time
 from collections import OrderedDict
@@ -10,19 +10,20 @@ from handler.efs.memory import Memory
 from handler.errors import Git2EfsError
 from handler.git.open_mirrors import OpenMirrors
 from handler.git.remote import Remote, Remotes
-from handler.model import Outcome, OutcomeKind, PushEvent, Repository, Target
-from handler.outcome import outcome_of, unexpected
-from handler.publish import Request
+from handler.model import Outcome, Repository, Target
+from handler.outcome import ignored, outcome_of, unexpected
 from handler.reconcile import Reconciler
+from handler.request import Request
 from handler.routing import needs_default_branch, targets_of
 from handler.settings import Settings
+from handler.versions import newest
 
 _DEFAULT_BRANCH_SECONDS = 60
 _MAX_DEFAULT_BRANCHES = 1000
 
 
 class Deliverer:
-    """Delivers pushes; keeps connections, packs and default branches between deliveries. Safe for threads."""
+    """Delivers requests; keeps connections, packs and default branches between deliveries. Safe for threads."""
 
     def __init__(
         self,
@@ -44,16 +45,21 @@ class Deliverer:
         self._mirrors.close()
 
     def deliver(self, repository: Repository, token: str | None, request: Request) -> tuple[Outcome, ...]:
-        """Bring every target that publishes the pushed ref to what the remote says; one outcome a target.
+        """Bring every target that publishes the request's ref to what the remote says; one outcome a target.
 
         A target's failure is its outcome. Raises only what keeps the targets from being found: RemoteUnavailable,
         RemoteRefused, RemoteUnsupported, ConfigurationInvalid.
         """
-        push = request.push
+        is_deleted = request.push is not None and request.push.is_deleted
+        if is_deleted:
+            # There is no commit to ask for by its id; what the ref says is asked as ever.
+            request = replace(request, push=None)
         remote = self._remotes.at(repository.url, token)
-        targets = targets_of(repository, push.ref, self._default_branch(repository, remote, push.ref))
+        targets = targets_of(repository, request.ref, self._default_branch(repository, remote, request.ref))
         if not targets:
-            return (ignored(push, "ref_not_published"),)
+            return (ignored("ref_not_published", repository.full_name, request.ref),)
+        if is_deleted and not any(target.is_retirable or target.is_latest for target in targets):
+            return (ignored("ref_deleted", repository.full_name, request.ref),)
         return tuple(self._reconcile(repository, target, remote, request) for target in targets)
 
     def _default_branch(self, repository: Repository, remote: Remote, ref: str) -> str | None:
@@ -72,6 +78,11 @@ class Deliverer:
 
     def _reconcile(self, repository: Repository, target: Target, remote: Remote, request: Request) -> Outcome:
         try:
+            if target.is_latest:
+                latest = _newest(target, remote, request)
+                if latest is None:
+                    return replace(ignored("ref_gone", repository.full_name, target.ref), path=target.path)
+                target, request = latest
             return self._reconciler.reconcile(repository, target, remote, request)
         except Git2EfsError as error:
             return self._failed(repository, target, error)
@@ -90,6 +101,15 @@ class Deliverer:
         return replace(outcome, commit=found.commit, last_success_age_seconds=age)
 
 
-def ignored(push: PushEvent, reason: str) -> Outcome:
-    """Return the outcome of a push that publishes nothing."""
-    return Outcome(OutcomeKind.IGNORED, reason, repository=push.repository, ref=push.ref)
+def _newest(target: Target, remote: Remote, request: Request) -> tuple[Target, Request] | None:
+    """Return the target of the newest tag, and what is asked of it; None where no tag matches.
+
+    The pushed tag counts even if the remote's answer lacks it: it may lag behind its webhook.
+    """
+    push = request.push
+    names = set(remote.refs([target.ref.removesuffix("*")]).tips)
+    ref = newest(names | ({push.ref} if push is not None else set()), target.ref, prereleases=target.prereleases)
+    if ref is None:
+        return None
+    request = replace(request, ref=ref, push=push if push is not None and push.ref == ref else None)
+    return replace(target, ref=ref, is_latest=False), request

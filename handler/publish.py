@@ -1,64 +1,25 @@
 """A run of one target, under its repository's lock: fetch → plan → check out → flip → record → prune."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from handler.beside import Beside
 from handler.efs.checkout import check_out
 from handler.efs.faults import fault_of
-from handler.efs.layout import RepositoryPaths
 from handler.efs.memory import Releases
 from handler.efs.prune import prune, sweep
 from handler.efs.record import Record
-from handler.efs.releases import Found, Looked, TargetDirectory
-from handler.efs.target_list import TargetList
+from handler.efs.releases import Looked
 from handler.efs.trees import Made, TreeMaker
 from handler.errors import Git2EfsError
 from handler.git.mirror import Mirror
 from handler.git.objects import BLOB, TREE
 from handler.git.plan import plan_change
-from handler.git.remote import Remote
 from handler.git.source import Known, Settled, Source
-from handler.model import Counts, Durations, Outcome, OutcomeKind, PushEvent, Repository, Target, TreePlan
-from handler.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What says "look now": the verified push, the id of its delivery, and when that came (seconds, our clock).
-
-    `is_late` says that it had to wait for another run.
-    """
-
-    push: PushEvent
-    delivery: str
-    received_at: float
-    is_late: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One target to bring up to date: what is asked, what stands there, and what it takes to do it.
-
-    `is_slow` says that the mount makes every step wait; `progress` is told about a long check-out: what it is, and how
-    many of how many files are written.
-    """
-
-    settings: Settings
-    repository: Repository
-    target: Target
-    remote: Remote
-    request: Request
-    paths: RepositoryPaths
-    directory: TargetDirectory
-    found: Found
-    beside: Beside
-    is_slow: bool
-    clock: Callable[[], float]
-    sleep: Callable[[float], None]
-    progress: Callable[[str, int, int], None]
+from handler.model import Counts, Durations, Outcome, OutcomeKind, PushEvent, TreePlan
+from handler.retire import retire
+from handler.routing import refuse_too_many
+from handler.work import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +55,7 @@ class Publishing:
             durations=Durations(fetch_ms=_milliseconds_since(started)),
         )
         if settled.commit is None:
-            return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone"), known, True
+            return retire(work, about), None, True
         if settled.commit == work.found.commit and looked.has(settled.commit):
             self._confirm(settled)
             is_swept = sweep(directory.paths, looked)
@@ -109,6 +70,7 @@ class Publishing:
             work.repository.depth,
             work.settings.max_pack_bytes,
             work.settings.lag_seconds,
+            work.check_time,
             work.clock,
             work.sleep,
         )
@@ -126,7 +88,8 @@ class Publishing:
         started = time.perf_counter()
         if previous is None:
             directory.refuse_nested(work.settings.mount)
-            self._targets.add(work.target.path)
+            refuse_too_many(work.repository, work.targets.read(), work.target, work.settings.max_targets)
+            work.targets.add(work.target.path)
         made = self._maker(wanted, looked).make(wanted)
         checkout_ms = _milliseconds_since(started)
         started = time.perf_counter()
@@ -159,7 +122,7 @@ class Publishing:
             read_blob=partial(self.mirror.read, kind=BLOB),
             workers=work.settings.checkout_workers,
             is_slow=work.is_slow,
-            progress=partial(work.progress, f"{work.target.path} at {wanted}"),
+            progress=partial(self._progress, f"{work.target.path} at {wanted}"),
         )
         return TreeMaker(
             work.directory.paths,
@@ -173,6 +136,11 @@ class Publishing:
             work.beside,
         )
 
+    def _progress(self, about: str, done: int, total: int) -> None:
+        self.work.progress(about, done, total)
+        if done < total:
+            self.work.check_time()
+
     def _tidy(self, wanted: str, looked: Looked, made: Made) -> tuple[frozenset[str] | None, tuple[str, ...]]:
         """Do what is not needed for the push to be visible. Its failures are notes: the tree is published."""
         work = self.work
@@ -180,16 +148,12 @@ class Publishing:
             keep, grace = work.repository.keep_releases, work.repository.grace_seconds
             paths, previous = work.directory.paths, work.found.commit
             standing = prune(paths, wanted, previous, looked, made, work.clock(), grace, keep)
-            self.mirror.tend(self._targets.release_commits, keeps_history=work.repository.depth == 0)
+            self.mirror.tend(work.targets.release_commits, keeps_history=work.repository.depth == 0)
         except Git2EfsError as error:
             return None, (f"after the flip: {error}",)
         except OSError as error:
             return None, (f"after the flip: {fault_of(error)}",)
         return standing, ()
-
-    @property
-    def _targets(self) -> TargetList:
-        return TargetList(self.work.paths.targets, self.work.settings.mount)
 
     def _plan(self, base: str | None, wanted: str) -> TreePlan:
         return plan_change(
@@ -230,17 +194,20 @@ class Publishing:
     def _latest_pushed_at(self) -> int | None:
         record = self.work.found.record
         before = record.pushed_at if record is not None and record.ref == self.work.target.ref else None
-        return max((at for at in (before, self.work.request.push.pushed_at) if at is not None), default=None)
+        push = self.work.request.push
+        return max((at for at in (before, push.pushed_at if push else None) if at is not None), default=None)
 
 
-def _reason(settled: Settled, push: PushEvent) -> str:
+def _reason(settled: Settled, push: PushEvent | None) -> str:
     if not settled.is_confirmed:
         return "payload_trusted"
-    return "pushed" if settled.object_id == push.after else "ref_moved_on"
+    return "pushed" if push is not None and settled.object_id == push.after else "ref_moved_on"
 
 
-def _push_to_visible(push: PushEvent, settled: Settled, flipped_at: float) -> float | None:
+def _push_to_visible(push: PushEvent | None, settled: Settled, flipped_at: float) -> float | None:
     """Seconds from the push to the flip; None where another commit than the pushed one was published."""
+    if push is None:
+        return None
     pushed_at = push.pushed_at if push.pushed_at is not None else push.committed_at
     if pushed_at is None or settled.object_id != push.after:
         return None

@@ -25,6 +25,8 @@ class Settings:
     """Where the file system is mounted, absolute."""
     allow_sha1: bool = False
     """Accept X-Hub-Signature (sha1) where no sha256 header is there."""
+    event_bus: str = ""
+    """The EventBridge bus that is told of outcomes, by its name; empty: nobody is told."""
     max_body_bytes: int = 6 * MIB
     """A larger body is refused before it is verified. Lambda itself ends at 6 MiB."""
     secret_cache_seconds: int = 300
@@ -56,6 +58,10 @@ class Settings:
     """
     checkout_workers: int = 32
     """File operations in flight while a tree is checked out."""
+    queue_url: str = ""
+    """The FIFO queue that verified pushes go to; empty: they are reconciled at once, while GitHub waits."""
+    dead_letter_url: str = ""
+    """The FIFO queue for what needs a person; the worker alone sends there."""
 
 
 _BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
@@ -108,10 +114,16 @@ def _parse(name: str, text: str) -> str | int | float | bool:
         if not text.startswith("/") or text.endswith("/"):
             raise ValueError("must start with a slash and not end with one")
         return text
+    if name in ("queue_url", "dead_letter_url"):
+        if not text.startswith(("https://", "http://")):
+            raise ValueError("must be a queue's URL")
+        return text
     if name == "allow_sha1":
         if text.lower() not in ("true", "false"):
             raise ValueError("must be true or false")
         return text.lower() == "true"
+    if name == "event_bus":
+        return text
     number: int | float
     try:
         number = float(text) if Settings.__annotations__[name] is float else int(text)

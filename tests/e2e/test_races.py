@@ -248,6 +248,28 @@ def test_a_ref_that_lags_for_long_is_overruled_by_the_newer_payload(
     assert service.send(request).outcome == "unchanged"
 
 
+def test_a_delivery_that_was_overtaken_does_not_lead_back(
+    service: Service, upstream: Upstream, origin: GitOrigin
+) -> None:
+    """Three pushes at once; the first delivery publishes the third; the second one looks as if the ref lagged."""
+    rules = [{"ref": "refs/heads/main"}]
+    service.put_repository(publish=rules)
+    one(service, upstream, b"before")
+    requests = []
+    for number in range(3):
+        upstream.commit({"content": b"%d" % number})
+        requests.append(service.push_request(upstream))
+    assert service.send(requests[0]).reason == "ref_moved_on"
+    for depth in (1, 0):
+        service.put_repository(publish=rules, depth=depth)
+        service.reset()
+        origin.forget()
+        assert service.send(requests[1]).outcome == "unchanged"
+        assert len(origin.requests) <= 2, "the ref, and whether it is ahead of the push; not asked again and again"
+    assert service.current_commit() == upstream.tip()
+    check_mirror(service.mount / "octo/site/mirror.git", str(upstream.tip()))
+
+
 def test_a_new_branch_that_is_not_visible_yet_is_trusted_too(
     service: Service, upstream: Upstream, origin: GitOrigin
 ) -> None:

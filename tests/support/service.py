@@ -32,9 +32,11 @@ from tests.support.origin import GitOrigin
 from tests.support.output import CapturedOutput
 from tests.support.parameters import ParameterStore
 from tests.support.process import ServiceProcess
+from tests.support.queue import MessageQueue
 from tests.support.repositories import Tree, Upstream, snapshot
 
 ENTRY = "handler.webhook"
+WORKER = "handler.worker"
 
 IMPATIENT: Mapping[str, object] = {
     "connect_timeout_seconds": 2.0,
@@ -65,6 +67,7 @@ class Service(CapturedOutput):
         self.prefix = f"/git2efs/test-{uuid.uuid4().hex[:12]}"
         self.answers: list[Answer] = []
         self.settings: dict[str, object] = dict(IMPATIENT)
+        self.queue: MessageQueue | None = None
         self._environment_before: dict[str, str] = {}
         self._pushed: dict[tuple[str, str], str] = {}
         self._pushed_at = int(time.time()) - 100
@@ -95,9 +98,12 @@ class Service(CapturedOutput):
     def environment(self) -> dict[str, str]:
         """The variables that the stack gives its function."""
         variables = {"parameter_prefix": self.prefix, "mount": os.fspath(self.mount), **self.settings}
-        return self.store.environment() | {
-            f"GIT2EFS_{name.upper()}": str(value) for name, value in variables.items() if value is not None
-        }
+        queue = self.queue.environment() if self.queue else {}
+        return (
+            self.store.environment()
+            | queue
+            | {f"GIT2EFS_{name.upper()}": str(value) for name, value in variables.items() if value is not None}
+        )
 
     def configure(self, **settings: object) -> None:
         """Change settings by their field's name (None: the product's default), as a new deployment does."""
@@ -107,9 +113,22 @@ class Service(CapturedOutput):
         os.environ.update(self.environment)
         self.reset()
 
+    def use_queue(self, queue: MessageQueue) -> None:
+        """Queue what comes, from now on: the handler is then the front door alone."""
+        self.queue = queue
+        self.configure(queue_url=queue.url, dead_letter_url=queue.dead_letter_url)
+
+    def work(self, event: Any, **context: Any) -> Any:
+        """Call the worker with an event; return what it returns."""
+        worker = importlib.import_module(WORKER)
+        with self.capturing():
+            return worker.handler(event, LambdaContext(**({"remaining_ms": 900_000} | context)))
+
     def reset(self) -> None:
         """Make the handler forget everything it holds in memory: the next delivery is a cold start's."""
         importlib.import_module(self.entry).reset()
+        if self.queue:
+            importlib.import_module(WORKER).reset()
 
     def process(self, **options: Any) -> ServiceProcess:
         """Start the same stack in a child process; use it as a context manager."""

@@ -2,10 +2,16 @@
 
 import pytest
 
-from .stack import Stack, read_stack
+from .stack import MODES, Stack, read_stack
 
 
 @pytest.fixture(scope="session")
 def stack() -> Stack:
-    """The project's template; tests that change it copy it first."""
+    """The project's template, with every mode in it; tests that change it copy it first."""
     return read_stack()
+
+
+@pytest.fixture(scope="session", params=MODES)
+def mode(request: pytest.FixtureRequest) -> Stack:
+    """The stack that each mode makes of the template, one after the other."""
+    return read_stack().under(MODES[request.param])

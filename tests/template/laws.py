@@ -1,9 +1,10 @@
 """The template's laws, each a function from a stack to the list of what breaks it. Pure: no I/O.
 
-test_template.py holds the project's template to them, test_laws.py shows for each that it can be broken.
+Those of rights are in rights.py, those of queues, times, schedules and routes in flow.py. test_template.py holds the
+project's template to them in every mode, test_laws.py shows for each that it can be broken.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 
 from handler.settings import ENVIRONMENT_PREFIX, Settings, read_settings
@@ -11,19 +12,8 @@ from handler.settings import ENVIRONMENT_PREFIX, Settings, read_settings
 from .stack import Node, Stack
 
 NAMESPACE = "git2efs"
-GATEWAY_SECONDS = 30
-"""An HTTP API's integration may take no longer; the quota cannot be raised."""
-
-_ENI_REASON = "Lambda asks before an interface exists, or no resource-level rights; denied to the code"
-ALL_RESOURCES = {
-    "ec2:CreateNetworkInterface": _ENI_REASON,
-    "ec2:DescribeNetworkInterfaces": _ENI_REASON,
-    "ec2:DescribeSubnets": _ENI_REASON,
-    "ec2:DeleteNetworkInterface": _ENI_REASON,
-    "ec2:AssignPrivateIpAddresses": _ENI_REASON,
-    "ec2:UnassignPrivateIpAddresses": _ENI_REASON,
-}
-"""The actions that may be allowed on every resource, each with its reason."""
+APART = frozenset({"queue_url", "dead_letter_url", "event_bus"})
+"""The settings that a function is given only if it has to do with them."""
 
 
 def parameter_problems(stack: Stack) -> list[str]:
@@ -46,7 +36,7 @@ def parameter_problems(stack: Stack) -> list[str]:
 
 
 def environment_problems(stack: Stack) -> list[str]:
-    """Every function's GIT2EFS_ variables are the settings' fields, and each has the field's default."""
+    """Every function's GIT2EFS_ variables are the settings' fields: each the field's default, or the function's own."""
     problems = []
     expected = {ENVIRONMENT_PREFIX + field.name.upper() for field in fields(Settings)}
     for name, _ in stack.functions():
@@ -54,29 +44,31 @@ def environment_problems(stack: Stack) -> list[str]:
         ours = {variable for variable in variables if variable.startswith(ENVIRONMENT_PREFIX)}
         problems += [f"{name} sets {variable}, which is no setting" for variable in sorted(ours - expected)]
         problems += [f"{name} does not set {variable}" for variable in sorted(expected - ours)]
-        if not problems:
-            settings = read_settings(stack.resolve(variables))
-            problems += [
-                f"{name}: {field.name} is {getattr(settings, field.name)}, its default {field.default}"
-                for field in fields(Settings)
-                if field.default is not MISSING and getattr(settings, field.name) != field.default
-            ]
+        if problems:
+            continue
+        settings = read_settings(stack.resolve(variables))
+        defaults = {
+            field.name: field.default
+            for field in fields(Settings)
+            if field.default is not MISSING and field.name not in APART
+        }
+        for field, value in (defaults | _own_settings(stack, name)).items():
+            if getattr(settings, field) != value:
+                problems.append(f"{name}: {field} is {getattr(settings, field)!r}, and should be {value!r}")
     return problems
 
 
-def time_problems(stack: Stack) -> list[str]:
-    """All waits of a run fit the shortest time-out allowed, and the lock's fits API Gateway's."""
-    problems = []
-    for name, properties in stack.functions():
-        settings = read_settings(stack.resolve(stack.environment(name)))
-        attempt = settings.connect_timeout_seconds + settings.read_timeout_seconds
-        waits = settings.lock_seconds + settings.lag_seconds + settings.fetch_attempts * attempt
-        shortest = stack.parameters[properties["Timeout"]["Ref"]]["MinValue"]
-        if waits > shortest:
-            problems.append(f"{name} may wait {waits:g} s, and be stopped after {shortest} s")
-        if settings.lock_seconds >= GATEWAY_SECONDS:
-            problems.append(f"{name} waits {settings.lock_seconds:g} s for the lock; nobody hears its answer")
-    return problems
+def _own_settings(stack: Stack, name: str) -> dict[str, object]:
+    """Of the settings in APART, what the function `name` has to know in the mode of `stack`."""
+    consumers = {
+        source["Properties"]["FunctionName"]["Ref"]
+        for source in stack.of_type("AWS::Lambda::EventSourceMapping").values()
+    }
+    return {
+        "queue_url": "https://<DeliveryQueue>" if stack.is_queued else "",
+        "dead_letter_url": "https://<DeadLetterQueue>" if name in consumers else "",
+        "event_bus": stack.resolve({"Ref": "EventBus"}) if stack.reconciles(name) else "",
+    }
 
 
 def alarm_problems(stack: Stack, metrics: Mapping[str, tuple[str, ...]]) -> list[str]:
@@ -102,82 +94,44 @@ def alarm_problems(stack: Stack, metrics: Mapping[str, tuple[str, ...]]) -> list
         if properties["Namespace"] == NAMESPACE:
             if set(dimensions) != set(metrics.get(properties["MetricName"], ())):
                 problems.append(f"{name} watches {properties['MetricName']} by {sorted(dimensions)}")
-            if dimensions.get("service") not in services:
+            if any(dimensions.get("service") != service for service in services):
                 problems.append(f"{name} watches the service {dimensions.get('service')}")
         else:
-            strangers = [value for value in dimensions.values() if "Ref" not in value]
+            strangers = [value for value in dimensions.values() if _owner(value) not in stack.plain["Resources"]]
             problems += [f"{name} watches {value}, not the stack's own" for value in strangers]
     return problems
 
 
-def _statements(stack: Stack) -> Iterator[tuple[str, Node]]:
-    """Every statement of every role's own policies, as `Role/Sid`."""
-    for name, role in stack.of_type("AWS::IAM::Role").items():
-        for policy in role["Properties"].get("Policies", []):
-            for statement in policy["PolicyDocument"]["Statement"]:
-                yield f"{name}/{statement.get('Sid')}", statement
+def _owner(value: Node) -> str | None:
+    """The resource that a dimension names: by its Ref, or, since a queue's Ref is its URL, by its QueueName."""
+    if "Ref" in value:
+        return str(value["Ref"])
+    name, attribute = value.get("Fn::GetAtt", [None, None]) if isinstance(value, dict) else (None, None)
+    return name if attribute == "QueueName" else None
 
 
-def rights_problems(stack: Stack) -> list[str]:
-    """One action a statement, on one resource; `*` only where ALL_RESOURCES says why, and denied to code."""
-    problems = [
-        f"{name} has rights from elsewhere"
-        for name, role in stack.of_type("AWS::IAM::Role").items()
-        if role["Properties"].get("ManagedPolicyArns")
-    ]
-    denied: set[str] = set()
-    open_actions = set()
-    for name, statement in _statements(stack):
-        action = statement["Action"]
-        if statement["Effect"] == "Deny":
-            denied |= set(action)
-            continue
-        if not isinstance(action, str) or "*" in action:
-            problems.append(f"{name} allows {action}: not one action")
-            continue
-        resource = stack.resolve(statement["Resource"])
-        if not isinstance(resource, str):
-            problems.append(f"{name} allows {action} on several resources")
-        elif resource == "*":
-            open_actions.add(action)
-        elif resource.endswith(":key/*") and not _is_for_our_parameters(statement, stack):
-            problems.append(f"{name} opens every key, to everything")
-        if "Sid" not in statement:
-            problems.append(f"{name} has no name: {action}")
-    problems += [f"{action} is allowed on everything" for action in sorted(open_actions - set(ALL_RESOURCES))]
-    problems += [f"{action} is not denied to the code" for action in sorted(open_actions - denied)]
+def watch_problems(stack: Stack) -> list[str]:
+    """Functions that fail, queues that wait, dead letters and a silent schedule: each raises an alarm."""
+    problems = []
+    watched = {
+        (alarm["Properties"]["MetricName"], _owner(dimension["Value"]))
+        for alarm in stack.of_type("AWS::CloudWatch::Alarm").values()
+        for dimension in alarm["Properties"]["Dimensions"]
+        if isinstance(dimension["Value"], dict)
+    }
+    wanted = {("Errors", name) for name, _ in stack.functions()}
+    queues = stack.of_type("AWS::SQS::Queue")
+    for name, queue in queues.items():
+        is_last = "RedrivePolicy" not in queue["Properties"]
+        wanted.add(("ApproximateNumberOfMessagesVisible" if is_last else "ApproximateAgeOfOldestMessage", name))
+    for schedule in stack.of_type("AWS::Scheduler::Schedule").values():
+        wanted.add(("Invocations", schedule["Properties"]["Target"]["Arn"]["Fn::GetAtt"][0]))
+    problems += [f"nothing watches {metric} of {name}" for metric, name in sorted(wanted - watched)]
+    for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
+        is_silence = alarm["Properties"]["MetricName"] == "Invocations"
+        if is_silence != (alarm["Properties"].get("TreatMissingData") == "breaching"):
+            problems.append(f"{name} takes silence for the wrong thing")
     return problems
-
-
-def _is_for_our_parameters(statement: Node, stack: Stack) -> bool:
-    """Whether a key may be used by Parameter Store alone, and for parameters under one prefix."""
-    condition = stack.resolve(statement.get("Condition", {}))
-    through = condition.get("StringEquals", {}).get("kms:ViaService", "")
-    names = condition.get("StringLike", {}).get("kms:EncryptionContext:PARAMETER_ARN", "*")
-    return through.startswith("ssm.") and ":parameter/git2efs/git2efs/" in names
-
-
-def parameter_rights_problems(stack: Stack) -> list[str]:
-    """What may be read of Parameter Store is under the prefix that the function is given, nowhere else."""
-    ((name, _),) = stack.functions()
-    prefix = stack.resolve(stack.environment(name)["GIT2EFS_PARAMETER_PREFIX"])
-    arn = stack.resolve({"Fn::Sub": "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter"})
-    secret, repositories, credentials = (
-        f"{arn}{prefix}/{leaf}" for leaf in ("webhook-secret", "repositories/*", "credentials/*")
-    )
-    needed = {
-        ("ssm:GetParameter", secret),
-        ("ssm:GetParameterHistory", secret),
-        ("ssm:GetParameter", repositories),
-        ("ssm:GetParameter", credentials),
-    }
-    allowed = {
-        (statement["Action"], stack.resolve(statement["Resource"]))
-        for _, statement in _statements(stack)
-        if statement["Effect"] == "Allow" and statement["Action"].startswith("ssm:")
-    }
-    problems = [f"{action} on {resource} is missing" for action, resource in sorted(needed - allowed)]
-    return problems + [f"{action} on {resource} is too much" for action, resource in sorted(allowed - needed)]
 
 
 def log_problems(stack: Stack) -> list[str]:
@@ -259,23 +213,4 @@ def network_problems(stack: Stack) -> list[str]:
         is_group = resource["Type"].startswith("AWS::EC2::SecurityGroup")
         if not is_group and resource.get("Condition") != "MakesVpc":
             problems.append(f"{name} is made, and paid, in a VPC that the user named")
-    return problems
-
-
-def route_problems(stack: Stack) -> list[str]:
-    """The API has one route, throttled by its own limits."""
-    problems = []
-    for name, api in stack.of_type("AWS::ApiGatewayV2::Api").items():
-        routes = {
-            f"{method.upper()} {path}"
-            for path, methods in api["Properties"]["Body"]["paths"].items()
-            for method in methods
-        }
-        if routes != {"POST /github"}:
-            problems.append(f"{name} has the routes {sorted(routes)}")
-        for stage in stack.of_type("AWS::ApiGatewayV2::Stage").values():
-            for route in sorted(routes):
-                limits = stage["Properties"].get("RouteSettings", {}).get(route, {})
-                if not {"ThrottlingRateLimit", "ThrottlingBurstLimit"} <= set(limits):
-                    problems.append(f"{route} is not throttled")
     return problems

@@ -29,6 +29,14 @@ PSEUDO_PARAMETERS = {
     "AWS::URLSuffix": "amazonaws.com",
 }
 
+MODES = {
+    "direct": {"Delivery": "direct", "EventBus": ""},
+    "direct, telling": {"Delivery": "direct", "EventBus": "house"},
+    "queued": {"Delivery": "queued", "EventBus": ""},
+    "queued, telling": {"Delivery": "queued", "EventBus": "house"},
+}
+"""What decides which functions there are, and what each has to do with."""
+
 # Nested JSON of any shape; every test looks at a few places of it.
 Node = Any
 
@@ -94,6 +102,40 @@ class Stack:
         for name, resource in self.of_type("AWS::Lambda::Function").items():
             yield name, resource["Properties"]
 
+    def under(self, given: Mapping[str, str]) -> "Stack":
+        """Return the stack that the parameters `given` make: what their conditions leave out is gone.
+
+        Conditions that ask about other parameters stay as they are, and so do the parameters themselves, the given
+        ones with the given value as their default.
+        """
+        decided = {
+            name: self._truth(expression, dict(given))
+            for name, expression in self.plain["Conditions"].items()
+            if parameters_in(expression) <= set(given)
+        }
+        plain = _decide(copy.deepcopy(self.plain), decided)
+        for section in ("Resources", "Outputs"):
+            plain[section] = {
+                name: item for name, item in plain[section].items() if decided.get(item.get("Condition"), True)
+            }
+        for name, value in given.items():
+            plain["Parameters"][name]["Default"] = value
+        return Stack(source=self.source, plain=plain)
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether a queue stands between the webhook and the work; asked of a stack `under` its mode."""
+        return bool(self.of_type("AWS::SQS::Queue"))
+
+    def reconciles(self, function: str) -> bool:
+        """Whether a function publishes: it has the mount."""
+        return "FileSystemConfigs" in self.plain["Resources"][function]["Properties"]
+
+    def role_of(self, function: str) -> str:
+        """The logical id of the role that a function runs as."""
+        role: str = self.plain["Resources"][function]["Properties"]["Role"]["Fn::GetAtt"][0]
+        return role
+
     def environment(self, name: str) -> dict[str, Node]:
         """The environment of the function `name`, unresolved."""
         variables: dict[str, Node] = self.plain["Resources"][name]["Properties"]["Environment"]["Variables"]
@@ -102,7 +144,8 @@ class Stack:
     def resolve(self, value: Node, given: Mapping[str, str] | None = None) -> Node:
         """Return what `value` becomes where the parameters are `given`, and the others have their defaults.
 
-        What a resource would answer stands as `<LogicalId>` or `<LogicalId.Attribute>`.
+        What a resource would answer stands as `<LogicalId>` (a queue's URL as `https://<LogicalId>`) or
+        `<LogicalId.Attribute>`.
         """
         defaults = {name: str(parameter["Default"]) for name, parameter in self.parameters.items()}
         return self._resolve(value, PSEUDO_PARAMETERS | defaults | dict(given or {}))
@@ -124,10 +167,15 @@ class Stack:
             scope = {**names, **self._resolve(more, names)}
             return re.sub(r"\$\{([^!}]+)\}", lambda match: scope.get(match[1], f"<{match[1]}>"), text)
         if function == "Ref":
-            return names.get(argument, f"<{argument}>")
+            return names.get(argument, f"{self._scheme(argument)}<{argument}>")
         if function == "Fn::GetAtt":
             return f"<{'.'.join(argument)}>"
         return {function: self._resolve(argument, names)}
+
+    def _scheme(self, name: str) -> str:
+        """What a resource's Ref begins with, where that matters: a queue's is its URL."""
+        kind = self.plain["Resources"].get(name, {}).get("Type")
+        return "https://" if kind == "AWS::SQS::Queue" else ""
 
     def _holds(self, condition: str, names: Mapping[str, str]) -> bool:
         return self._truth(self.plain["Conditions"][condition], names)
@@ -139,6 +187,43 @@ class Stack:
         assert function == "Fn::Equals", f"the tests cannot read {function}"
         left, right = (str(self._resolve(side, names)) for side in argument)
         return left == right
+
+
+def parameters_in(value: Node) -> set[str]:
+    """The names that `value` refers to, by Ref or in a Sub: parameters, pseudo parameters and resources."""
+    if isinstance(value, list):
+        return {name for item in value for name in parameters_in(item)}
+    if not isinstance(value, dict):
+        return set()
+    found: set[str] = set()
+    for key, item in value.items():
+        if key == "Ref":
+            found.add(item)
+        elif key == "Fn::Sub":
+            found |= set(re.findall(r"\$\{([^!}]+)\}", item[0] if isinstance(item, list) else item))
+        else:
+            found |= parameters_in(item)
+    return found
+
+
+def _decide(value: Node, decided: Mapping[str, bool]) -> Node:
+    """Return `value` with every Fn::If of a decided condition replaced by its branch, those without a value gone."""
+    if isinstance(value, list):
+        items = [_decide(item, decided) for item in value]
+        return [item for item in items if item != _NO_VALUE]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"Fn::If"} and value["Fn::If"][0] in decided:
+        condition, yes, no = value["Fn::If"]
+        return _decide(yes if decided[condition] else no, decided)
+    if set(value) == {"Fn::If"}:
+        condition, *branches = value["Fn::If"]
+        return {"Fn::If": [condition, *(_decide(branch, decided) for branch in branches)]}
+    known = {key: _decide(item, decided) for key, item in value.items()}
+    return {key: item for key, item in known.items() if item != _NO_VALUE}
+
+
+_NO_VALUE = {"Ref": "AWS::NoValue"}
 
 
 def transform(source: Node) -> Node:

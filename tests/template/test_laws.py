@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from . import laws
-from .stack import Node, Stack, parse
+from . import flow, laws, rights
+from .stack import MODES, Node, Stack, parse
 
 METRICS = {"FailedOutcomes": ("service",), "LastSuccessAgeSeconds": ("service",)}
 
@@ -15,21 +15,34 @@ def _alarm_problems(stack: Stack) -> list[str]:
     return laws.alarm_problems(stack, METRICS)
 
 
-def _statement(resources: Node, sid: str) -> Node:
-    policies = resources["WebhookRole"]["Properties"]["Policies"]
-    statements = [item for policy in policies for item in policy["PolicyDocument"]["Statement"]]
-    return next(item for item in statements if item.get("Sid") == sid)
+def _statement(resources: Node, sid: str, role: str = "WebhookRole") -> Node:
+    return next(item for item in _policy(resources, sid, role) if item.get("Sid") == sid)
 
 
-def _variables(resources: Node) -> Node:
-    return resources["WebhookFunction"]["Properties"]["Environment"]["Variables"]
+def _policy(resources: Node, sid: str, role: str = "WebhookRole") -> Node:
+    """The statements among which `sid` is: in the role itself, or in a policy that roles share."""
+    shared = [item["Properties"] for item in resources.values() if item["Type"] == "AWS::IAM::ManagedPolicy"]
+    documents = [policy["PolicyDocument"] for policy in (*resources[role]["Properties"]["Policies"], *shared)]
+    return next(
+        document["Statement"] for document in documents if any(item.get("Sid") == sid for item in document["Statement"])
+    )
+
+
+def _variables(resources: Node, name: str = "WebhookFunction") -> Node:
+    return resources[name]["Properties"]["Environment"]["Variables"]
+
+
+def _schedule(resources: Node, name: str = "ScheduleFunctionReconcile") -> Node:
+    return resources[name]["Properties"]["Target"]
 
 
 def _properties(resources: Node, name: str) -> Node:
     return resources[name]["Properties"]
 
 
-BREAKS: dict[str, tuple[Callable[[Stack], list[str]], Callable[[Node], object]]] = {
+Breaks = dict[str, tuple[Callable[[Stack], list[str]], Callable[[Node], object]]]
+
+BREAKS: Breaks = {
     "a setting misspelt": (
         laws.environment_problems,
         lambda r: _variables(r).update(GIT2EFS_LOCK_SECOND=_variables(r).pop("GIT2EFS_LOCK_SECONDS")),
@@ -39,11 +52,11 @@ BREAKS: dict[str, tuple[Callable[[Stack], list[str]], Callable[[Node], object]]]
         lambda r: _variables(r).update(GIT2EFS_LAG_SECONDS="5"),
     ),
     "a lock longer than API Gateway waits": (
-        laws.time_problems,
+        flow.time_problems,
         lambda r: _variables(r).update(GIT2EFS_LOCK_SECONDS="30"),
     ),
     "attempts longer than the function runs": (
-        laws.time_problems,
+        flow.time_problems,
         lambda r: _variables(r).update(GIT2EFS_READ_TIMEOUT_SECONDS="60"),
     ),
     "an alarm on a metric that nothing emits": (
@@ -74,23 +87,107 @@ BREAKS: dict[str, tuple[Callable[[Stack], list[str]], Callable[[Node], object]]]
         _alarm_problems,
         lambda r: _properties(r, "FunctionErrorsAlarm")["Dimensions"][0].update(Value="webhook"),
     ),
-    "all of a service's actions": (laws.rights_problems, lambda r: _statement(r, "Mount").update(Action="ssm:*")),
+    "all of a service's actions": (rights.rights_problems, lambda r: _statement(r, "Mount").update(Action="ssm:*")),
     "two actions in a statement": (
-        laws.rights_problems,
+        rights.rights_problems,
         lambda r: _statement(r, "Mount").update(Action=["ssm:GetParameter", "ssm:PutParameter"]),
     ),
-    "every resource": (laws.rights_problems, lambda r: _statement(r, "ReadSecret").update(Resource="*")),
-    "every key without a condition": (laws.rights_problems, lambda r: _statement(r, "Decrypt").pop("Condition")),
+    "every resource": (rights.rights_problems, lambda r: _statement(r, "ReadSecret").update(Resource="*")),
+    "every key without a condition": (
+        rights.rights_problems,
+        lambda r: _statement(r, "DecryptCredentials").pop("Condition"),
+    ),
     "a managed policy": (
-        laws.rights_problems,
+        rights.rights_problems,
         lambda r: _properties(r, "WebhookRole").update(ManagedPolicyArns=["AdministratorAccess"]),
     ),
+    "keys for more than tokens": (
+        rights.function_rights_problems,
+        lambda r: _statement(r, "DecryptCredentials")["Condition"]["StringLike"].update(
+            {"kms:EncryptionContext:PARAMETER_ARN": "*"}
+        ),
+    ),
+    "a right that is missing": (
+        rights.function_rights_problems,
+        lambda r: _policy(r, "ReadReplacedSecrets").remove(_statement(r, "ReadReplacedSecrets")),
+    ),
+    "a function that Lambda cannot put into the VPC": (
+        rights.function_rights_problems,
+        lambda r: _properties(r, "ScheduleRole")["ManagedPolicyArns"].remove({"Ref": "NetworkInterfacesPolicy"}),
+    ),
+    "parameters below another prefix": (
+        rights.prefix_problems,
+        lambda r: _variables(r).update(GIT2EFS_PARAMETER_PREFIX="/git2efs/other"),
+    ),
+    "a scheduler's role for any account": (
+        rights.trust_problems,
+        lambda r: _properties(r, "SchedulerRole")["AssumeRolePolicyDocument"]["Statement"][0].pop("Condition"),
+    ),
+    "a function's role for another service": (
+        rights.trust_problems,
+        lambda r: _properties(r, "WebhookRole")["AssumeRolePolicyDocument"]["Statement"][0].update(
+            Principal={"Service": "ec2.amazonaws.com"}
+        ),
+    ),
+    "a webhook that knows of dead letters": (
+        laws.environment_problems,
+        lambda r: _variables(r).update(GIT2EFS_DEAD_LETTER_URL="https://sqs"),
+    ),
+    "a schedule that may pile up": (
+        flow.schedule_problems,
+        lambda r: _schedule(r)["RetryPolicy"].update(MaximumEventAgeInSeconds=600),
+    ),
+    "a schedule without its task": (flow.schedule_problems, lambda r: _schedule(r).update(Input='{"task": "look"}')),
+    "a schedule with a name": (
+        flow.schedule_problems,
+        lambda r: _properties(r, "ScheduleFunctionChores").update(Name="chores"),
+    ),
+    "a schedule that starts something else": (
+        flow.schedule_problems,
+        lambda r: _schedule(r).update(Arn={"Fn::GetAtt": ["WebhookFunction", "Arn"]}),
+    ),
+    "a schedule as somebody else": (
+        flow.schedule_problems,
+        lambda r: _schedule(r).update(RoleArn="arn:aws:iam::123456789012:role/other"),
+    ),
+    "a schedule that Lambda runs again": (
+        flow.schedule_problems,
+        lambda r: _properties(r, "ScheduleFunctionEventInvokeConfig").update(MaximumRetryAttempts=2),
+    ),
+    "a schedule that nobody misses": (laws.watch_problems, lambda r: r.pop("ScheduleSilenceAlarm")),
+    "a schedule whose silence is good": (
+        laws.watch_problems,
+        lambda r: _properties(r, "ScheduleSilenceAlarm").update(TreatMissingData="notBreaching"),
+    ),
+    "a function that nobody watches": (laws.watch_problems, lambda r: r.pop("FunctionErrorsAlarm")),
+    "a version that a changed mode does not reach": (
+        flow.version_problems,
+        lambda r: _properties(r, "WebhookFunction").update(Description="The webhook"),
+    ),
+    "a version that CloudFormation does not replace": (
+        flow.version_problems,
+        lambda r: next(
+            item["Properties"].pop("Description") for item in r.values() if item["Type"] == "AWS::Lambda::Version"
+        ),
+    ),
+    "a description that Lambda refuses": (
+        flow.version_problems,
+        lambda r: _properties(r, "WebhookFunction")["Description"].update(
+            {"Fn::Sub": _properties(r, "WebhookFunction")["Description"]["Fn::Sub"] + " more"}
+        ),
+    ),
+    "a route that leads past the alias": (
+        flow.route_problems,
+        lambda r: _properties(r, "HttpApi")["Body"]["paths"]["/github"]["post"][
+            "x-amazon-apigateway-integration"
+        ].update(uri={"Fn::Sub": "arn:aws:apigateway:::functions/${WebhookFunction}/invocations"}),
+    ),
     "network interfaces for the code": (
-        laws.rights_problems,
+        rights.rights_problems,
         lambda r: _statement(r, "NotFromTheCode")["Action"].remove("ec2:CreateNetworkInterface"),
     ),
     "another stack's parameters": (
-        laws.parameter_rights_problems,
+        rights.function_rights_problems,
         lambda r: _statement(r, "ReadCredentials").update(Resource="arn:aws:ssm:::parameter/git2efs/*"),
     ),
     "logs for ever": (laws.log_problems, lambda r: _properties(r, "WebhookLogGroup").pop("RetentionInDays")),
@@ -144,24 +241,121 @@ BREAKS: dict[str, tuple[Callable[[Stack], list[str]], Callable[[Node], object]]]
     ),
     "a NAT gateway that nobody asked for": (laws.network_problems, lambda r: r["NatGateway"].pop("Condition")),
     "a second route": (
-        laws.route_problems,
+        flow.route_problems,
         lambda r: _properties(r, "HttpApi")["Body"]["paths"].update({"/{proxy+}": {"any": {}}}),
     ),
     "a route without a throttle": (
-        laws.route_problems,
+        flow.route_problems,
         lambda r: _properties(r, "HttpApiApiGatewayDefaultStage").pop("RouteSettings"),
     ),
 }
 
 
-@pytest.mark.parametrize("name", BREAKS)
-def test_law_is_broken_by(stack: Stack, name: str) -> None:
+QUEUED_BREAKS: Breaks = {
+    "a webhook that may read tokens": (
+        rights.function_rights_problems,
+        lambda r: _properties(r, "WebhookRole")["ManagedPolicyArns"].append({"Ref": "ReconcilePolicy"}),
+    ),
+    "a webhook that may take messages": (
+        rights.function_rights_problems,
+        lambda r: _statement(r, "Send").update(Action="sqs:ReceiveMessage"),
+    ),
+    "a worker that may not back off": (
+        rights.function_rights_problems,
+        lambda r: _policy(r, "BackOff", "WorkerRole").remove(_statement(r, "BackOff", "WorkerRole")),
+    ),
+    "a worker that tells a bus without the right": (
+        laws.environment_problems,
+        lambda r: _variables(r, "WorkerFunction").update(GIT2EFS_EVENT_BUS="house"),
+    ),
+    "a webhook that does not know the queue": (
+        laws.environment_problems,
+        lambda r: _variables(r).update(GIT2EFS_QUEUE_URL=""),
+    ),
+    "a webhook that answers when nobody listens": (
+        flow.time_problems,
+        lambda r: _properties(r, "WebhookFunction").update(Timeout=60),
+    ),
+    "a picture of a function with a mount": (
+        flow.version_problems,
+        lambda r: _properties(r, "WebhookFunction").update(FileSystemConfigs=[{"LocalMountPath": "/mnt/efs"}]),
+    ),
+    "a picture that is never taken": (
+        flow.version_problems,
+        lambda r: _properties(r, "WorkerFunction").update(SnapStart={"ApplyOn": "PublishedVersions"}),
+    ),
+    "a batch handed out while it is worked on": (
+        flow.source_problems,
+        lambda r: _properties(r, "DeliveryQueue").update(VisibilityTimeout=900),
+    ),
+    "a batch that fails as one": (
+        flow.source_problems,
+        lambda r: _properties(r, "WorkerFunctionMessages").pop("FunctionResponseTypes"),
+    ),
+    "a worker that takes every run": (
+        flow.source_problems,
+        lambda r: _properties(r, "WorkerFunctionMessages").pop("ScalingConfig"),
+    ),
+    "a batch larger than a FIFO gives": (
+        flow.source_problems,
+        lambda r: _properties(r, "WorkerFunctionMessages").update(BatchSize=100),
+    ),
+    "a queue that feeds nobody": (flow.source_problems, lambda r: r.pop("WorkerFunctionMessages")),
+    "a queue that swallows redeliveries": (
+        flow.queue_problems,
+        lambda r: _properties(r, "DeliveryQueue").update(ContentBasedDeduplication=True),
+    ),
+    "a queue with one limit for all": (
+        flow.queue_problems,
+        lambda r: _properties(r, "DeliveryQueue").update(FifoThroughputLimit="perQueue"),
+    ),
+    "a queue without dead letters": (
+        flow.queue_problems,
+        lambda r: _properties(r, "DeliveryQueue").pop("RedrivePolicy"),
+    ),
+    "dead letters in the clear": (
+        flow.queue_problems,
+        lambda r: _properties(r, "DeadLetterQueue").pop("SqsManagedSseEnabled"),
+    ),
+    "dead letters that are gone at once": (
+        flow.queue_problems,
+        lambda r: _properties(r, "DeadLetterQueue").update(MessageRetentionPeriod=345600),
+    ),
+    "dead letters that nobody sees": (laws.watch_problems, lambda r: r.pop("DeadLettersAlarm")),
+    "a queue whose waiting nobody sees": (laws.watch_problems, lambda r: r.pop("QueueAgeAlarm")),
+    "an alarm on a queue's URL": (
+        _alarm_problems,
+        lambda r: _properties(r, "QueueAgeAlarm")["Dimensions"][0].update(
+            Value={"Fn::GetAtt": ["DeliveryQueue", "Arn"]}
+        ),
+    ),
+    "a worker that does not wait for the mount": (
+        laws.mount_problems,
+        lambda r: r["WorkerFunction"]["DependsOn"].remove("MountTargetA"),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"), [*(("direct", name) for name in BREAKS), *(("queued", name) for name in QUEUED_BREAKS)]
+)
+def test_law_is_broken_by(stack: Stack, mode: str, name: str) -> None:
     """The law holds before the change and not after it."""
-    law, change = BREAKS[name]
-    assert law(stack) == []
-    plain = copy.deepcopy(stack.plain)
+    law, change = (BREAKS if mode == "direct" else QUEUED_BREAKS)[name]
+    whole = stack.under(MODES[mode])
+    assert law(whole) == []
+    plain = copy.deepcopy(whole.plain)
     change(plain["Resources"])
     assert law(Stack(source=stack.source, plain=plain)) != []
+
+
+def test_version_law_sees_a_parameter_in_a_condition(stack: Stack) -> None:
+    """What is made of the template as written: the mode is in no Ref, but decides what the function is."""
+    plain = copy.deepcopy(stack.plain)
+    description = plain["Resources"]["WebhookFunction"]["Properties"]["Description"]
+    description["Fn::Sub"] = description["Fn::Sub"].replace("${Delivery} ", "")
+    problems = flow.version_problems(Stack(source=stack.source, plain=plain))
+    assert problems == ["WebhookFunction stays as it is when Delivery changes"]
 
 
 @pytest.mark.parametrize("field", ["Description", "Default", "AllowedPattern", "ConstraintDescription"])

@@ -36,14 +36,19 @@ def test_source_is_clean() -> None:
     assert _lint(TEMPLATE.read_text(encoding="utf-8")) == []
 
 
-def test_transformed_template_is_clean(stack: Stack) -> None:
-    """What CloudFormation gets is clean too."""
-    assert _lint(json.dumps(stack.plain)) == []
+@pytest.mark.parametrize("delivery", ["direct", "queued"])
+def test_transformed_template_is_clean(stack: Stack, delivery: str) -> None:
+    """What CloudFormation gets is clean too, in both modes, and what a mode leaves out is not missed by the rest."""
+    assert _lint(json.dumps(stack.plain), {"Delivery": delivery}) == []
+    rest = _lint(json.dumps(stack.under({"Delivery": delivery}).plain))
+    # Warnings are about the conditions, which the rest no longer has.
+    assert [problem for problem in rest if problem.startswith("E")] == []
 
 
-def test_template_in_a_named_vpc_is_clean_without_exceptions(stack: Stack) -> None:
+@pytest.mark.parametrize("delivery", ["direct", "queued"])
+def test_template_in_a_named_vpc_is_clean_without_exceptions(stack: Stack, delivery: str) -> None:
     """Where the subnets are given, no check has to be switched off."""
-    assert _lint(_without_exceptions(stack.plain), OWN_VPC) == []
+    assert _lint(_without_exceptions(stack.plain), OWN_VPC | {"Delivery": delivery}) == []
 
 
 @pytest.mark.parametrize(

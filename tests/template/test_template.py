@@ -2,12 +2,13 @@
 
 import ast
 import json
+import re
 
 import pytest
 
 from handler.configuration import parse_repository
 
-from . import laws
+from . import flow, laws, rights
 from .stack import ROOT, Stack
 
 
@@ -16,29 +17,92 @@ def test_parameters_are_described_and_bounded(stack: Stack) -> None:
     assert laws.parameter_problems(stack) == []
 
 
-def test_environment_is_the_settings_fields(stack: Stack) -> None:
-    """No setting is forgotten or misspelt, and the template has no defaults of its own."""
-    assert laws.environment_problems(stack) == []
+def test_modes_have_their_functions(mode: Stack) -> None:
+    """Direct: what answers also reconciles. Queued: the worker does, and the webhook has neither VPC nor mount."""
+    webhook = mode.plain["Resources"]["WebhookFunction"]["Properties"]
+    assert {name for name, _ in mode.functions() if mode.reconciles(name)} == (
+        {"WorkerFunction", "ScheduleFunction"} if mode.is_queued else {"WebhookFunction", "ScheduleFunction"}
+    )
+    assert ("VpcConfig" in webhook) is not mode.is_queued
+    assert ("SnapStart" in webhook) is mode.is_queued
 
 
-def test_waits_fit_the_time_outs(stack: Stack) -> None:
+def test_environment_is_the_settings_fields(mode: Stack) -> None:
+    """No setting is forgotten or misspelt, the template has no defaults of its own, and no function knows too much."""
+    assert laws.environment_problems(mode) == []
+
+
+def test_waits_fit_the_time_outs(mode: Stack) -> None:
     """A run ends by its own bounds, never by Lambda's."""
-    assert laws.time_problems(stack) == []
+    assert flow.time_problems(mode) == []
 
 
-def test_alarms_watch_what_the_code_emits(stack: Stack) -> None:
+def test_queues_serve_each_repository_apart(mode: Stack) -> None:
+    """FIFO by group, encrypted, with dead letters that outlive what they came from."""
+    assert flow.queue_problems(mode) == []
+
+
+def test_worker_is_fed_within_the_visibility(mode: Stack) -> None:
+    """A batch is not handed out again while it is worked on, and one message's failure is its own."""
+    assert flow.source_problems(mode) == []
+
+
+def test_schedules_ask_for_the_two_tasks(mode: Stack) -> None:
+    """Each has its task, and a run that failed is left to the next one."""
+    assert flow.schedule_problems(mode) == []
+
+
+def test_alias_follows_every_parameter(stack: Stack, mode: Stack) -> None:
+    """A changed mode or limit reaches the version that the API calls."""
+    assert flow.version_problems(stack) == []
+    assert flow.version_problems(mode) == []
+
+
+@pytest.mark.parametrize(
+    ("rate", "is_taken"),
+    [
+        ("rate(1 minute)", True),
+        ("rate(5 minutes)", True),
+        ("rate(59 minutes)", True),
+        ("rate(1 hour)", True),
+        ("rate(1 minutes)", False),
+        ("rate(0 minutes)", False),
+        ("rate(60 minutes)", False),
+        ("rate(2 hours)", False),
+        ("cron(0 * * * ? *)", False),
+    ],
+)
+def test_rate_is_one_that_the_scheduler_and_the_alarm_take(stack: Stack, rate: str, is_taken: bool) -> None:
+    """The scheduler refuses `1 minutes` in the middle of a deployment; the alarm waits for two hours."""
+    assert bool(re.fullmatch(stack.parameters["ReconcileRate"]["AllowedPattern"], rate)) is is_taken
+
+
+@pytest.mark.parametrize(
+    ("cron", "is_taken"), [("cron(17 3 * * ? *)", True), ("cron(0 4 ? * MON-FRI *)", True), ("cron(0 4 * * *)", False)]
+)
+def test_chores_have_a_cron_of_six_fields(stack: Stack, cron: str, is_taken: bool) -> None:
+    """Five, as in a crontab, are refused with words instead of a failed deployment."""
+    assert bool(re.fullmatch(stack.parameters["ChoresSchedule"]["AllowedPattern"], cron)) is is_taken
+
+
+def test_alarms_watch_what_the_code_emits(mode: Stack) -> None:
     """An alarm on a metric or a dimension that nothing emits can never fire."""
     from handler.aws.telemetry import METRICS
 
-    assert laws.alarm_problems(stack, METRICS) == []
+    assert laws.alarm_problems(mode, METRICS) == []
 
 
-def test_powertools_is_told_the_stack_and_the_namespace_that_the_code_has(stack: Stack) -> None:
+def test_functions_queues_and_the_schedules_silence_are_watched(mode: Stack) -> None:
+    """Nothing fails, waits or stops without somebody being told."""
+    assert laws.watch_problems(mode) == []
+
+
+def test_powertools_is_told_the_stack_and_the_namespace_that_the_code_has(mode: Stack) -> None:
     """The service is the stack, so that one stack's failures do not raise another's alarm in the same account."""
     from handler.aws import telemetry
 
-    for name, _ in stack.functions():
-        variables = stack.environment(name)
+    for name, _ in mode.functions():
+        variables = mode.environment(name)
         assert variables["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
         assert variables["POWERTOOLS_METRICS_NAMESPACE"] == telemetry.NAMESPACE
 
@@ -54,28 +118,41 @@ def test_failures_and_old_trees_have_alarms(stack: Stack) -> None:
         ("git2efs", "LastSuccessAgeSeconds"),
         ("AWS/Lambda", "Errors"),
         ("AWS/Lambda", "Throttles"),
+        ("AWS/Lambda", "Invocations"),
         ("AWS/ApiGateway", "5xx"),
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+        ("AWS/SQS", "ApproximateAgeOfOldestMessage"),
     }
 
 
-def test_rights_are_one_action_a_statement(stack: Stack) -> None:
+def test_rights_are_one_action_a_statement(mode: Stack) -> None:
     """No `*` in an action, nor in a resource without a recorded reason."""
-    assert laws.rights_problems(stack) == []
+    assert rights.rights_problems(mode) == []
 
 
-def test_function_reads_its_own_parameters_only(stack: Stack) -> None:
+def test_functions_may_do_what_they_need_and_no_more(mode: Stack) -> None:
+    """The queued webhook reads no token and has no mount; nobody but the worker takes messages."""
+    assert rights.function_rights_problems(mode) == []
+
+
+def test_functions_read_their_own_stacks_parameters_only(mode: Stack) -> None:
     """Two stacks in one account cannot read each other's secrets."""
-    assert laws.parameter_rights_problems(stack) == []
+    assert rights.prefix_problems(mode) == []
 
 
-def test_logs_are_kept_for_a_time(stack: Stack) -> None:
+def test_roles_are_taken_by_whom_they_are_for(mode: Stack) -> None:
+    """The scheduler's role is not lent to a schedule in another account."""
+    assert rights.trust_problems(mode) == []
+
+
+def test_logs_are_kept_for_a_time(mode: Stack) -> None:
     """Every function and API logs to a group of the stack, which has a retention."""
-    assert laws.log_problems(stack) == []
+    assert laws.log_problems(mode) == []
 
 
-def test_function_waits_for_the_mount_targets(stack: Stack) -> None:
+def test_functions_wait_for_the_mount_targets(mode: Stack) -> None:
     """A missing DependsOn fails the first deployment, and no linter says so."""
-    assert laws.mount_problems(stack) == []
+    assert laws.mount_problems(mode) == []
 
 
 def test_consumers_read_and_do_not_write(stack: Stack) -> None:
@@ -88,9 +165,9 @@ def test_network_lets_in_nfs_from_groups_only(stack: Stack) -> None:
     assert laws.network_problems(stack) == []
 
 
-def test_api_has_one_throttled_route(stack: Stack) -> None:
+def test_api_has_the_webhooks_routes_throttled(mode: Stack) -> None:
     """The API is the webhook, and nothing else."""
-    assert laws.route_problems(stack) == []
+    assert flow.route_problems(mode) == []
 
 
 def test_handler_exists_in_the_source(stack: Stack) -> None:
@@ -113,7 +190,8 @@ def test_artefact_is_the_package_under_its_own_name(stack: Stack) -> None:
     """Imports stay `handler.…`; tests, README and template stay out of the artefact."""
     for resource in stack.source["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
-            assert resource["Properties"]["CodeUri"] == "handler/"
+            assert stack.source["Globals"]["Function"]["CodeUri"] == "handler/"
+            assert "CodeUri" not in resource["Properties"]
             assert resource["Metadata"]["BuildProperties"] == {
                 "ParentPackageMode": "explicit",
                 "ParentPackages": "handler",
@@ -131,8 +209,13 @@ def test_processor_is_the_users_choice(stack: Stack, architecture: str) -> None:
 
 def test_nothing_is_reserved_unless_asked(stack: Stack) -> None:
     """A new account has no concurrency to reserve, and 0 as a reservation would switch the function off."""
-    for _, properties in stack.functions():
-        reserved = properties["ReservedConcurrentExecutions"]
+    reservations = [
+        properties["ReservedConcurrentExecutions"]
+        for _, properties in stack.functions()
+        if "ReservedConcurrentExecutions" in properties
+    ]
+    assert len(reservations) == 1
+    for reserved in reservations:
         assert stack.resolve(reserved, {"ReservedConcurrency": "0"}) == "<AWS::NoValue>"
         assert stack.resolve(reserved, {"ReservedConcurrency": "5"}) == "5"
 
@@ -167,3 +250,15 @@ def test_outputs_are_commands_that_work_as_they_stand(stack: Stack, key: str) ->
     assert json.loads(repository[-1].strip("'")) == {}
     named = {"FileSystemId", "AccessPointId", "ConsumersSecurityGroupId", "FunctionName", "LogGroupName"}
     assert named <= set(outputs)
+
+
+def test_dead_letters_are_sent_on_by_a_command_that_says_where_to(mode: Stack) -> None:
+    """What the worker put among the dead letters itself has no queue that it came from: SQS could not send it back."""
+    outputs = {name: mode.resolve(item["Value"]) for name, item in mode.plain["Outputs"].items()}
+    assert ("RedriveCommand" in outputs) is ("QueueUrl" in outputs) is ("WorkerFunctionName" in outputs)
+    assert ("RedriveCommand" in outputs) is mode.is_queued
+    if mode.is_queued:
+        command = outputs["RedriveCommand"].split()
+        assert command[:3] == ["aws", "sqs", "start-message-move-task"]
+        assert command[command.index("--source-arn") + 1] == "<DeadLetterQueue.Arn>"
+        assert command[command.index("--destination-arn") + 1] == "<DeliveryQueue.Arn>"

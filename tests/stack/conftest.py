@@ -1,0 +1,75 @@
+"""One emulator, one artefact and one stack for all of these tests, which `make e2e` alone collects.
+
+They are no part of `make test`: SAM and the emulator are installed apart, in the directory that GIT2EFS_TEST_E2E names.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stack.deployment import Deployment, Sam
+from tests.stack.emulator import Emulator
+from tests.support.origin import GitOrigin
+from tests.template.stack import ROOT
+
+TOOLS = os.environ.get("GIT2EFS_TEST_E2E", "")
+collect_ignore_glob = [] if TOOLS else ["test_*.py"]
+
+USER_ENVIRONMENT = dict(os.environ)
+"""As it was before the tests' isolation: `sam build` runs pip, which may need the user's index and certificates.
+
+Nothing else gets it: `sam deploy` must not find the user's AWS profile.
+"""
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, sam: Sam) -> Path:
+    """The template that `sam build` made, beside the artefacts."""
+    return sam.build(tmp_path_factory.mktemp("sam") / "build")
+
+
+@pytest.fixture(scope="session")
+def sam() -> Sam:
+    """SAM's command."""
+    return Sam(ROOT / TOOLS / "sam" / "bin" / "sam", USER_ENVIRONMENT)
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """An account with nothing in it."""
+    with Emulator(ROOT / TOOLS / "emulator" / "bin" / "python", tmp_path_factory.mktemp("emulator")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitOrigin]:
+    """Real git http-backend on a loopback port, in GitHub's place."""
+    with GitOrigin(tmp_path_factory.mktemp("origin")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory, emulator: Emulator, sam: Sam) -> Iterator[Deployment]:
+    """The stack, not yet deployed."""
+    mount = tmp_path_factory.mktemp("mount")
+    yield Deployment(emulator, sam, "git2efs-e2e", mount)
+    shutil.rmtree(mount, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def direct(deployment: Deployment, built: Path) -> Deployment:
+    """The stack in direct mode, deployed afresh or over what was there."""
+    deployment.deploy(built, Delivery="direct", ReconcileRate="rate(1 hour)")
+    deployment.put_secret()
+    return deployment
+
+
+@pytest.fixture(scope="module")
+def queued(deployment: Deployment, built: Path) -> Deployment:
+    """The stack in queued mode, deployed afresh or over what was there."""
+    deployment.deploy(built, Delivery="queued", ReconcileRate="rate(1 hour)")
+    deployment.put_secret()
+    return deployment

@@ -1,0 +1,172 @@
+"""The laws of rights: what each role may do is what its function needs, in each mode, and no more. Pure: no I/O."""
+
+from collections.abc import Iterator
+
+from .stack import Node, Stack
+
+_ENI_REASON = "Lambda asks before an interface exists, or no resource-level rights; denied to the code"
+ALL_RESOURCES = {
+    "ec2:CreateNetworkInterface": _ENI_REASON,
+    "ec2:DescribeNetworkInterfaces": _ENI_REASON,
+    "ec2:DescribeSubnets": _ENI_REASON,
+    "ec2:DeleteNetworkInterface": _ENI_REASON,
+    "ec2:AssignPrivateIpAddresses": _ENI_REASON,
+    "ec2:UnassignPrivateIpAddresses": _ENI_REASON,
+}
+"""The actions that may be allowed on every resource, each with its reason."""
+
+Right = tuple[str, str]
+"""An action and the resource it is for."""
+
+
+def _documents(stack: Stack, role: str) -> Iterator[Node]:
+    """The role's own policies, and those of the stack's managed ones that it has."""
+    properties = stack.plain["Resources"][role]["Properties"]
+    yield from (policy["PolicyDocument"] for policy in properties.get("Policies", []))
+    managed = stack.of_type("AWS::IAM::ManagedPolicy")
+    for arn in properties.get("ManagedPolicyArns", []):
+        if isinstance(arn, dict) and arn.get("Ref") in managed:
+            yield managed[arn["Ref"]]["Properties"]["PolicyDocument"]
+
+
+def statements_of(stack: Stack, role: str) -> Iterator[tuple[str, Node]]:
+    """Every statement that holds for a role, as `Role/Sid`."""
+    for document in _documents(stack, role):
+        for statement in document["Statement"]:
+            yield f"{role}/{statement.get('Sid')}", statement
+
+
+def rights_problems(stack: Stack) -> list[str]:
+    """One action a statement, on one resource; `*` only where ALL_RESOURCES says why, and denied to code."""
+    problems = []
+    managed = stack.of_type("AWS::IAM::ManagedPolicy")
+    for role, resource in stack.of_type("AWS::IAM::Role").items():
+        arns = resource["Properties"].get("ManagedPolicyArns", [])
+        if any(not isinstance(arn, dict) or arn.get("Ref") not in managed for arn in arns):
+            problems.append(f"{role} has rights from elsewhere")
+        denied: set[str] = set()
+        open_actions = set()
+        for name, statement in statements_of(stack, role):
+            action = statement["Action"]
+            if statement["Effect"] == "Deny":
+                denied |= set(action)
+                continue
+            problems += _statement_problems(stack, name, statement)
+            if stack.resolve(statement["Resource"]) == "*":
+                open_actions.add(action)
+        strange = open_actions - set(ALL_RESOURCES)
+        problems += [f"{role}: {action} is allowed on everything" for action in sorted(map(str, strange))]
+        problems += [
+            f"{role}: {action} is not denied to the code" for action in sorted(map(str, open_actions - denied))
+        ]
+    return problems
+
+
+def _statement_problems(stack: Stack, name: str, statement: Node) -> Iterator[str]:
+    action, resource = statement["Action"], stack.resolve(statement["Resource"])
+    if "Sid" not in statement:
+        yield f"{name} has no name: {action}"
+    if not isinstance(action, str) or "*" in action:
+        yield f"{name} allows {action}: not one action"
+    elif not isinstance(resource, str):
+        yield f"{name} allows {action} on several resources"
+    elif resource.endswith(":key/*") and not _decrypts(stack, statement):
+        yield f"{name} opens every key, to everything"
+
+
+def _decrypts(stack: Stack, statement: Node) -> set[str]:
+    """The parameters that a statement lets be decrypted, through Parameter Store alone; empty where it does not say."""
+    condition = stack.resolve(statement.get("Condition", {}))
+    if not condition.get("StringEquals", {}).get("kms:ViaService", "").startswith("ssm."):
+        return set()
+    names = condition.get("StringLike", {}).get("kms:EncryptionContext:PARAMETER_ARN", [])
+    return {names} if isinstance(names, str) else set(names)
+
+
+def needed_rights(stack: Stack, name: str) -> set[Right]:
+    """What the function `name` needs in the mode of `stack`, but for keys and network interfaces."""
+    properties = stack.plain["Resources"][name]["Properties"]
+    entry = properties["Handler"].split(".")[1]
+    parameter = _parameters(stack)
+    log = stack.resolve({"Fn::GetAtt": [properties["LoggingConfig"]["LogGroup"]["Ref"], "Arn"]})
+    rights = {("logs:CreateLogStream", log), ("logs:PutLogEvents", log)}
+    if entry == "webhook":
+        for secret in ("webhook-secret", "webhook-secrets/*"):
+            rights |= {("ssm:GetParameter", parameter + secret), ("ssm:GetParameterHistory", parameter + secret)}
+    if entry in ("webhook", "worker"):
+        rights.add(("ssm:GetParameter", parameter + "repositories/*"))
+    if entry == "schedule":
+        rights.add(("ssm:GetParametersByPath", parameter + "repositories"))
+    if entry in ("webhook", "schedule") and stack.is_queued:
+        rights.add(("sqs:SendMessage", "<DeliveryQueue.Arn>"))
+    if entry == "worker":
+        taking = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility")
+        rights |= {(f"sqs:{action}", "<DeliveryQueue.Arn>") for action in taking}
+        rights.add(("sqs:SendMessage", "<DeadLetterQueue.Arn>"))
+    if stack.reconciles(name):
+        rights.add(("ssm:GetParameter", parameter + "credentials/*"))
+        rights |= {(f"elasticfilesystem:{action}", "<FileSystem.Arn>") for action in ("ClientMount", "ClientWrite")}
+        bus = stack.resolve({"Ref": "EventBus"})
+        if bus:
+            arn = stack.resolve({"Fn::Sub": "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/"})
+            rights.add(("events:PutEvents", arn + bus))
+    return rights
+
+
+def _parameters(stack: Stack) -> str:
+    """The beginning of the ARNs of the stack's own parameters."""
+    root = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${ParameterRoot}/${AWS::StackName}/"
+    return str(stack.resolve({"Fn::Sub": root}))
+
+
+def function_rights_problems(stack: Stack) -> list[str]:
+    """Every function may do what it needs and nothing else; two stacks cannot read each other's parameters."""
+    problems = []
+    for name, properties in stack.functions():
+        statements = [item for _, item in statements_of(stack, stack.role_of(name)) if item["Effect"] == "Allow"]
+        allowed = {
+            (str(item["Action"]), str(stack.resolve(item["Resource"])))
+            for item in statements
+            if item["Action"] != "kms:Decrypt" and item["Action"] not in ALL_RESOURCES
+        }
+        needed = needed_rights(stack, name)
+        problems += [f"{name}: {action} on {resource} is missing" for action, resource in sorted(needed - allowed)]
+        problems += [f"{name}: {action} on {resource} is too much" for action, resource in sorted(allowed - needed)]
+        problems += _secret_problems(stack, name, needed, statements)
+        interfaces = {item["Action"] for item in statements} >= set(ALL_RESOURCES)
+        if "VpcConfig" in properties and not interfaces:
+            problems.append(f"{name} cannot be put into the VPC")
+    return problems
+
+
+def _secret_problems(stack: Stack, name: str, needed: set[Right], statements: list[Node]) -> Iterator[str]:
+    """A function decrypts the SecureStrings that it reads: the secrets, the tokens."""
+    readable = {resource for action, resource in needed if action == "ssm:GetParameter"}
+    secret = {resource for resource in readable if "/repositories/" not in resource}
+    opened = {arn for item in statements if item["Action"] == "kms:Decrypt" for arn in _decrypts(stack, item)}
+    if opened != secret:
+        yield f"{name} decrypts {sorted(opened)} and reads {sorted(secret)}"
+
+
+def prefix_problems(stack: Stack) -> list[str]:
+    """What may be read of Parameter Store is under the prefix that every function is given."""
+    problems = []
+    for name, _ in stack.functions():
+        prefix = stack.resolve(stack.environment(name)["GIT2EFS_PARAMETER_PREFIX"])
+        if not _parameters(stack).endswith(f":parameter{prefix}/"):
+            problems.append(f"{name} looks for its parameters below {prefix}")
+    return problems
+
+
+def trust_problems(stack: Stack) -> list[str]:
+    """Lambda runs the functions; what else may take a role, may for this account alone."""
+    problems = []
+    roles = {stack.role_of(name) for name, _ in stack.functions()}
+    for name, role in stack.of_type("AWS::IAM::Role").items():
+        for statement in role["Properties"]["AssumeRolePolicyDocument"]["Statement"]:
+            if name in roles:
+                if statement["Principal"] != {"Service": "lambda.amazonaws.com"}:
+                    problems.append(f"{name} is for {statement['Principal']}")
+            elif statement.get("Condition") != {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}:
+                problems.append(f"{name} may be taken for another account")
+    return problems
