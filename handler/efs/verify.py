@@ -19,6 +19,7 @@ from handler.model import FileWrite, LinkWrite, TreePlan
 
 PART_ENTRIES = 5000
 """So much is compared, and mended, at a time: it bounds memory, and how long the lock is held for mending."""
+MOST_EXTRA = 100_000
 SILLY_SECONDS = 86_400
 """An NFS client keeps a removed file that is still open as `.nfs...`, and removes it with the last close. An older one
 is its client's that died."""
@@ -38,20 +39,18 @@ class Drift:
     """How a directory differs from the tree; paths relative to its root, sorted. The root itself is b"".
 
     `changed` is there and is not what the tree has: another kind, mode, content or link target. Below a directory that
-    is not there all is `missing`; of one that should not be there, `extra` is the directory alone.
+    is not there all is `missing`; of one that should not be there, `extra` is the directory alone. `is_cut` says that
+    there is more that does not belong, which is to be looked for again.
     """
 
     missing: tuple[bytes, ...] = ()
     changed: tuple[bytes, ...] = ()
     extra: tuple[bytes, ...] = ()
+    is_cut: bool = False
 
     def __bool__(self) -> bool:
         """Whether anything differs."""
         return bool(self.missing or self.changed or self.extra)
-
-    def __add__(self, other: "Drift") -> "Drift":
-        """Return what both tell."""
-        return Drift(self.missing + other.missing, self.changed + other.changed, self.extra + other.extra)
 
     def directories(self) -> set[bytes]:
         """Return the directories in which something differs, for a part that looks again."""
@@ -114,7 +113,7 @@ def compare(
     carry_out(root, [(comparison.read, [chunks(list(comparison.present.values()))], None)], workers, is_slow=is_slow)
     found = (comparison.missing, comparison.changed, comparison.extra)
     missing, changed, extra = (tuple(sorted(paths)) for paths in found)
-    return Drift(missing, changed, extra)
+    return Drift(missing, changed, extra, len(extra) >= MOST_EXTRA)
 
 
 @dataclass(slots=True)
@@ -161,7 +160,7 @@ class _Comparison:
                 name = os.fsencode(entry.name)
                 item = wanted.pop(name, None)
                 if item is None:
-                    if not self._is_held_open(name, descriptor):
+                    if len(self.extra) < MOST_EXTRA and not self._is_held_open(name, descriptor):
                         self.extra.add(prefix + name)
                 elif isinstance(item, FileWrite):
                     if entry.is_file(follow_symlinks=False):

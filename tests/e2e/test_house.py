@@ -20,8 +20,8 @@ MODULES = {
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"webhook", "worker", "schedule"}),
     frozenset({"deliver", "process"}),
-    frozenset({"reconcile"}),
-    frozenset({"publish"}),
+    frozenset({"reconcile", "chores"}),
+    frozenset({"publish", "inspection"}),
     frozenset({"retire"}),
     frozenset({"work"}),
     frozenset({"github", "git", "efs", "aws"}),
