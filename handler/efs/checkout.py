@@ -68,20 +68,29 @@ def check_out(
     check-out. Raises OSError and what `read_blob` raises; `root` is then unfinished, and to be finished or thrown away.
     """
     total = len(plan.files) + len(plan.links)
-    writes = _chunks([*plan.files, *plan.links])
+    writes = chunks([*plan.files, *plan.links])
     flow = Flow(read_blob)
     with _reporting(journal, writes, total, progress) as (todo, report):
         phases: list[Phase] = [
-            (remove_files, [_chunks(plan.removed_files)], None),
-            (remove_directories, _levels(plan.removed_directories, deepest_first=True), None),
-            (make_directories, _levels(plan.made_directories), None),
+            (remove_files, [chunks(plan.removed_files)], None),
+            (remove_directories, by_depth(plan.removed_directories, deepest_first=True), None),
+            (make_directories, by_depth(plan.made_directories), None),
             (partial(write, flow=flow), [todo], report),
-            (touch, _levels(ancestors_of_changes(plan), deepest_first=True), None),
+            (touch, by_depth(ancestors_of_changes(plan), deepest_first=True), None),
         ]
-        phases = [(work, [level for level in levels if level], report) for work, levels, report in phases]
-        if workers == 1 or not _is_waiting_worth_hiding(root, phases, is_slow=is_slow):
-            return Written(total, _one_by_one(root, phases))
-        return Written(total, _side_by_side(root, phases, workers))
+        return Written(total, carry_out(root, phases, workers, is_slow=is_slow))
+
+
+def carry_out(root: str, phases: Sequence[Phase], workers: int, *, is_slow: bool) -> int:
+    """Do the phases' work below `root`, one phase and one level after the other; returns the sum of what it returns.
+
+    With `workers` at a time where waiting for the mount is worth hiding; see `check_out`. To find that out, the first
+    few items may be worked on twice. Raises what the work raises, the first failure; then no further work is begun.
+    """
+    phases = [(work, [level for level in levels if level], report) for work, levels, report in phases]
+    if workers == 1 or not _is_waiting_worth_hiding(root, phases, is_slow=is_slow):
+        return _one_by_one(root, phases)
+    return _side_by_side(root, phases, workers)
 
 
 @contextmanager
@@ -166,12 +175,12 @@ def _is_waiting_worth_hiding(root: str, phases: Sequence[Phase], *, is_slow: boo
     return is_waiting_long(lambda: _with_directories(root, work, steps), len(steps))
 
 
-def _levels(paths: Iterable[bytes], *, deepest_first: bool = False) -> list[Level]:
+def by_depth(paths: Iterable[bytes], *, deepest_first: bool = False) -> list[Level]:
     """Part directories by their depth: those of one level may be done side by side."""
-    levels: defaultdict[int, list[bytes]] = defaultdict(list)
+    depths: defaultdict[int, list[bytes]] = defaultdict(list)
     for path in paths:
-        levels[path.count(b"/")].append(path)
-    return [_chunks(levels[depth]) for depth in sorted(levels, reverse=deepest_first)]
+        depths[path.count(b"/")].append(path)
+    return [chunks(depths[depth]) for depth in sorted(depths, reverse=deepest_first)]
 
 
 def _with_directories(root: str, work: Work, chunk: Sequence[Item]) -> int:
@@ -179,7 +188,7 @@ def _with_directories(root: str, work: Work, chunk: Sequence[Item]) -> int:
         return work(directories, chunk)
 
 
-def _chunks(items: Sequence[Item]) -> Level:
+def chunks(items: Sequence[Item]) -> Level:
     """Cut the items into chunks of one directory each, and take the directories in turn.
 
     Neighbouring chunks are of different directories, because an NFS client does the creates of one directory one

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 CURRENT, RELEASES, STAGING, RECORD = "current", "releases", "staging", "published.json"
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_PASSING = re.compile(r"(?:link|record|trash)-[0-9a-f]{16}")
+_PASSING = re.compile(r"(?:link|record|repair|trash)-[0-9a-f]{16}")
 _JOURNAL = ".journal"
 _LINK = re.compile(r"releases/([0-9a-f]{40})")
 

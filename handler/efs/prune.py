@@ -1,6 +1,7 @@
 """Remove what nobody needs: releases beyond those that are kept, and what killed runs left in staging."""
 
 import os
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ from handler.efs.directories import remove_tree
 from handler.efs.layout import TargetPaths, is_passing, is_staged
 from handler.efs.releases import Looked
 from handler.efs.trees import Made, trash_name
-from handler.efs.turns import TurnKind, choose_pruned
+from handler.efs.turns import Release, TurnKind, choose_pruned
 
 
 def prune(
@@ -33,14 +34,32 @@ def prune(
     pruned = choose_pruned(current, releases, now, grace_seconds, keep_releases)
     trash = [name for name in made.leftovers if is_staged(name)]
     is_sure = len(trash) == len(made.leftovers)
-    for commit in pruned:
-        # Renamed first: a half-removed tree must not bear a release's name for a moment.
-        trash.append(trash_name())
-        with suppress(FileNotFoundError):
-            os.rename(paths.release(commit), paths.staged(trash[-1]))
+    trash += [_retire(paths, commit) for commit in pruned]
     for name in trash:
         is_sure &= _remove(paths.staged(name))
     return frozenset({current, *(each.commit for each in standing)} - set(pruned)) if is_sure else None
+
+
+def prune_at_rest(
+    paths: TargetPaths, current: str, looked: Looked, now: float, grace_seconds: float, keep_releases: int
+) -> tuple[tuple[Release, ...], tuple[str, ...]]:
+    """Take what is past out of the releases, where nothing was pushed that would do it. Raises OSError.
+
+    Returns the releases that stand, and what lies in staging for `discard`. That needs no lock: nobody uses those names
+    again, and to remove whole trees takes minutes.
+    """
+    pruned = choose_pruned(current, looked.releases, now, grace_seconds, keep_releases)
+    if pruned:
+        os.makedirs(paths.staging, exist_ok=True)
+    trash = [name for name in looked.staged if is_passing(name)] + [_retire(paths, commit) for commit in pruned]
+    return tuple(each for each in looked.releases if each.commit not in pruned), tuple(trash)
+
+
+def discard(paths: TargetPaths, names: Iterable[str], pulse: Callable[[], object] = lambda: None) -> None:
+    """Remove what nobody needs from staging; what cannot be removed is left to a later run. `pulse` may end it."""
+    for name in names:
+        pulse()
+        _remove(paths.staged(name))
 
 
 def sweep(paths: TargetPaths, looked: Looked) -> bool:
@@ -51,6 +70,14 @@ def sweep(paths: TargetPaths, looked: Looked) -> bool:
     passing = [name for name in looked.staged if is_passing(name)]
     swept = [_remove(paths.staged(name)) for name in passing]
     return all(swept) and len(passing) == len(looked.staged)
+
+
+def _retire(paths: TargetPaths, commit: str) -> str:
+    """Rename a release into staging: half removed, it must not bear a release's name for a moment."""
+    trash = trash_name()
+    with suppress(FileNotFoundError):
+        os.rename(paths.release(commit), paths.staged(trash))
+    return trash
 
 
 def _remove(path: str) -> bool:

@@ -87,7 +87,12 @@ def most_releases(files: int, burst_files: int) -> int:
 def choose_pruned(
     current: str, releases: Iterable[Release], now: float, grace_seconds: float, keep_releases: int
 ) -> list[str]:
-    """Return the releases that go, as commits: past their grace, and beyond `keep_releases`, counting `current`."""
-    retired = sorted((each for each in releases if each.commit != current), key=lambda each: -each.retired_at)
-    beyond = retired[max(keep_releases - 1, 0) :]
+    """Return the releases that go, as commits: past their grace, and beyond `keep_releases`, counting `current`.
+
+    One that somebody else changed takes no place among those that are kept: it is neither recycled nor flipped to, and
+    since the sound ones take turns it would never be beyond them.
+    """
+    retired = [each for each in releases if each.commit != current]
+    sound = sorted((each for each in retired if each.is_intact), key=lambda each: -each.retired_at)
+    beyond = [each for each in retired if not each.is_intact] + sound[max(keep_releases - 1, 0) :]
     return [each.commit for each in beyond if each.is_past(now, grace_seconds)]

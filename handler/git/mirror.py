@@ -21,7 +21,8 @@ from handler.git.objects import Objects
 from handler.git.packs import NOT_A_PACK, SMALL_BYTES, open_pack, pack_of
 from handler.git.protocol import ShallowChanges
 
-_CONFIG = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n[gc]\n\tauto = 0\n"
+HEAD = b"ref: refs/heads/main\n"
+CONFIG = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n[gc]\n\tauto = 0\n"
 _LEFTOVERS = ("tmp_",)
 
 
@@ -73,7 +74,7 @@ class Mirror(Objects):
     def _create(self) -> None:
         """Make an empty bare repository; the pack directory comes last, as its presence says that all is there."""
         os.makedirs(os.path.join(self._path, "refs", "heads"), exist_ok=True)
-        for name, content in (("HEAD", b"ref: refs/heads/main\n"), ("config", _CONFIG)):
+        for name, content in (("HEAD", HEAD), ("config", CONFIG)):
             write_whole(os.path.join(self._path, name), content)
         os.makedirs(self._pack_directory, exist_ok=True)
 

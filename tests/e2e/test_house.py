@@ -21,7 +21,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"webhook", "worker", "schedule"}),
     frozenset({"deliver", "process", "rounds"}),
     frozenset({"reconcile", "survey", "chores"}),
-    frozenset({"publish"}),
+    frozenset({"publish", "inspection"}),
     frozenset({"retire"}),
     frozenset({"work"}),
     frozenset({"telling"}),

@@ -47,10 +47,11 @@ def test_a_release_in_whose_root_somebody_wrote_is_not_recycled(
     first = push(service, upstream, a=b"1")
     (release(service, first) / name).mkdir()
     push(service, upstream, a=b"2")
+    assert any(f"releases/{first} was changed" in note for note in service.log_lines[-1]["notes"])
+    assert first not in service.releases(), "it takes no place among those that are kept"
     third = push(service, upstream, a=b"3")
     assert service.tree() == archive(upstream, third)
     assert not (release(service, third) / name).exists()
-    assert any(f"releases/{first} was changed" in note for note in service.log_lines[-1]["notes"])
     fourth = push(service, upstream, a=b"4")
     assert service.tree() == archive(upstream, fourth)
 
