@@ -14,7 +14,7 @@ from handler.model import Counts, Outcome, Target
 MAX_PATHS = 500
 """So many changed paths one event tells, of all three lists together."""
 MAX_DETAIL_BYTES = 190_000
-"""EventBridge takes an entry of 256 KB, and the detail is all of it but some hundred bytes; the rest is for envelopes."""
+"""EventBridge takes entries of 256 KB, and queues behind it messages of as much, with the envelope around them."""
 
 
 class AnnouncementKind(StrEnum):
