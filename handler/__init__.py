@@ -1,13 +1,14 @@
 """git2efs: push to a branch on GitHub, and its files are on EFS seconds later.
 
 The way of a push: `webhook` verifies and reads the delivery, looks up the repository's parameter, and hands the
-push to `reconcile`; that takes the repository's lock, asks the remote what its ref names, fetches the objects,
-checks the tree out into staging, and publishes it by renaming one link. `reconcile` is idempotent: a push, a
-redelivery or a timer only say "look now".
+push to `reconcile`, itself or by a queue and a `worker`; that takes the repository's lock, asks the remote what its
+ref names, fetches the objects, checks the tree out into staging, and publishes it by renaming one link. `reconcile`
+is idempotent: a push, a redelivery or a timer only say "look now".
 
 Imports point down, and a test holds them to it:
 
-    webhook                         entry points, thin
+    webhook  worker                 entry points, thin
+    deliver                         from a request to the targets that publish its ref
     reconcile                       the one operation; its neighbours come in as arguments
     github   git   efs   aws        what GitHub says, objects, the shared directory, AWS; never import each other
     model    errors    settings     frozen values, the one exception tree

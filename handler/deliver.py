@@ -1,4 +1,4 @@
-"""From a verified push to its outcomes: which targets publish the ref, each reconciled, each failure an outcome."""
+"""From a request to its outcomes: which targets publish the ref, each reconciled, each failure an outcome."""
 
 import time
 from collections import OrderedDict
@@ -13,20 +13,21 @@ from handler.errors import Git2EfsError
 from handler.git.open_mirrors import OpenMirrors
 from handler.git.remote import Remote, Remotes
 from handler.github.statuses import DeliveryStatuses, Statuses
-from handler.model import Outcome, OutcomeKind, PushEvent, Repository, Target
-from handler.outcome import outcome_of, unexpected
-from handler.publish import Request
+from handler.model import Outcome, OutcomeKind, Repository, Target
+from handler.outcome import ignored, outcome_of, unexpected
 from handler.reconcile import Reconciler
+from handler.request import Request
 from handler.routing import needs_default_branch, targets_of
 from handler.settings import Settings
 from handler.telling import Announce
+from handler.versions import newest
 
 _DEFAULT_BRANCH_SECONDS = 60
 _MAX_DEFAULT_BRANCHES = 1000
 
 
 class Deliverer:
-    """Delivers pushes; keeps connections, packs and default branches between deliveries. Safe for threads."""
+    """Delivers requests; keeps connections, packs and default branches between deliveries. Safe for threads."""
 
     def __init__(
         self,
@@ -54,17 +55,26 @@ class Deliverer:
         self._mirrors.close()
         self._statuses.close()
 
+    def remote(self, repository: Repository, token: str | None) -> Remote:
+        """Return the repository's remote."""
+        return self._remotes.at(repository.url, token)
+
     def deliver(self, repository: Repository, token: str | None, request: Request) -> tuple[Outcome, ...]:
-        """Bring every target that publishes the pushed ref to what the remote says; one outcome a target.
+        """Bring every target that publishes the request's ref to what the remote says; one outcome a target.
 
         A target's failure is its outcome. Raises only what keeps the targets from being found: RemoteUnavailable,
         RemoteRefused, RemoteUnsupported, ConfigurationInvalid.
         """
-        push = request.push
+        is_deleted = request.push is not None and request.push.is_deleted
+        if is_deleted:
+            # There is no commit to ask for by its id; what the ref says is asked as ever.
+            request = replace(request, push=None)
         remote = self._remotes.at(repository.url, token)
-        targets = targets_of(repository, push.ref, self._default_branch(repository, remote, push.ref))
+        targets = targets_of(repository, request.ref, self._default_branch(repository, remote, request.ref))
         if not targets:
-            return (ignored(push, "ref_not_published"),)
+            return (ignored("ref_not_published", repository.full_name, request.ref),)
+        if is_deleted and not any(target.is_retirable or target.is_latest for target in targets):
+            return (ignored("ref_deleted", repository.full_name, request.ref),)
         statuses = self._statuses.of(repository, token, request.push)
         try:
             return tuple(self._reconcile(repository, target, remote, request, statuses) for target in targets)
@@ -90,6 +100,11 @@ class Deliverer:
     ) -> Outcome:
         begin = partial(statuses.begin, target.path)
         try:
+            if target.is_latest:
+                latest = _newest(target, remote, request)
+                if latest is None:
+                    return replace(ignored("ref_gone", repository.full_name, target.ref), path=target.path)
+                target, request = latest
             outcome = self._reconciler.reconcile(repository, target, remote, request, begin)
         except Git2EfsError as error:
             outcome = self._failed(repository, target, error)
@@ -113,9 +128,18 @@ class Deliverer:
         return replace(outcome, commit=found.commit, last_success_age_seconds=age)
 
 
-def ignored(push: PushEvent, reason: str) -> Outcome:
-    """Return the outcome of a push that publishes nothing."""
-    return Outcome(OutcomeKind.IGNORED, reason, repository=push.repository, ref=push.ref)
+def _newest(target: Target, remote: Remote, request: Request) -> tuple[Target, Request] | None:
+    """Return the target of the newest tag, and what is asked of it; None where no tag matches.
+
+    The pushed tag counts even if the remote's answer lacks it: it may lag behind its webhook.
+    """
+    push = request.push
+    names = set(remote.refs([target.ref.removesuffix("*")]).tips)
+    ref = newest(names | ({push.ref} if push is not None else set()), target.ref, prereleases=target.prereleases)
+    if ref is None:
+        return None
+    request = replace(request, ref=ref, push=push if push is not None and push.ref == ref else None)
+    return replace(target, ref=ref, is_latest=False), request
 
 
 def _announcer(settings: Settings, warn: Callable[[str], None]) -> Announce | None:

@@ -9,11 +9,13 @@
     │   └── MediaTypeUnsupported 415
     ├── Transient                503, passes by itself: try again
     │   ├── ParametersUnavailable
+    │   ├── QueueUnavailable
     │   ├── RemoteUnavailable
     │   ├── CommitNotThere
     │   ├── LockTimeout
     │   ├── MountUnavailable
     │   ├── ReleasesInGrace
+    │   ├── OutOfTime
     │   └── MirrorDamaged
     └── Stalled                  500, needs a person
         ├── ConfigurationInvalid
@@ -98,6 +100,12 @@ class ParametersUnavailable(Transient):
     reason = "parameters_unavailable"
 
 
+class QueueUnavailable(Transient):
+    """The queue did not take the message, or did not answer (throttled, unreachable)."""
+
+    reason = "queue_unavailable"
+
+
 class RemoteUnavailable(Transient):
     """The remote did not answer in time, answered 429 or 5xx, or broke off."""
 
@@ -126,6 +134,12 @@ class ReleasesInGrace(Transient):
     """A burst of pushes made as many releases as are allowed; the next needs one to be past its grace."""
 
     reason = "releases_in_grace"
+
+
+class OutOfTime(Transient):
+    """The run would have gone on beyond its time; what was done so far is found by the next one."""
+
+    reason = "out_of_time"
 
 
 class MirrorDamaged(Transient):

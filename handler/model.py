@@ -16,6 +16,9 @@ class OutcomeKind(StrEnum):
 
     PUBLISHED = "published"
     UNCHANGED = "unchanged"
+    RETIRED = "retired"
+    ACCEPTED = "accepted"
+    """Queued: a worker does the work, and tells how it ended."""
     IGNORED = "ignored"
     REJECTED = "rejected"
     FAILED = "failed"
@@ -39,6 +42,7 @@ class PushEvent:
 
     `pushed_at` is GitHub's clock in whole seconds, None where the payload has none; `committed_at` is the head
     commit's own time. `is_single` says that `after` is the one commit that the push adds to `before`.
+    `default_branch_ref` is what the repository called its default branch then; None where the payload does not say.
     """
 
     repository: str
@@ -49,6 +53,7 @@ class PushEvent:
     pushed_at: int | None = None
     committed_at: float | None = None
     is_single: bool = False
+    default_branch_ref: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Sequence
 
-from handler.errors import Git2EfsError, Rejected, Unexpected
+from handler.errors import Git2EfsError, Rejected, Transient, Unexpected
 from handler.model import Outcome, OutcomeKind
 
 
@@ -11,6 +11,16 @@ def outcome_of(error: Git2EfsError) -> Outcome:
     """Return the outcome that a failure is."""
     kind = OutcomeKind.REJECTED if isinstance(error, Rejected) else OutcomeKind.FAILED
     return Outcome(kind, error.reason, error.status, detail=str(error))
+
+
+def ignored(reason: str, repository: str, ref: str) -> Outcome:
+    """Return the outcome of a push that publishes nothing."""
+    return Outcome(OutcomeKind.IGNORED, reason, repository=repository, ref=ref)
+
+
+def is_transient(outcome: Outcome) -> bool:
+    """Whether the outcome is a failure that passes by itself."""
+    return outcome.kind is OutcomeKind.FAILED and outcome.status == Transient.status
 
 
 def unexpected(error: Exception) -> Unexpected:

@@ -1,68 +1,26 @@
 """A run of one target, under its repository's lock: fetch → plan → check out → flip → tell → record → prune."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from handler.beside import Beside
 from handler.efs.checkout import check_out
 from handler.efs.faults import fault_of
-from handler.efs.layout import RepositoryPaths
 from handler.efs.memory import Releases
 from handler.efs.prune import prune, sweep
 from handler.efs.record import Record
-from handler.efs.releases import Found, Looked, TargetDirectory
-from handler.efs.target_list import TargetList
+from handler.efs.releases import Looked
 from handler.efs.trees import Made, TreeMaker
 from handler.errors import Git2EfsError
 from handler.git.mirror import Mirror
 from handler.git.objects import BLOB, TREE
 from handler.git.plan import plan_change
-from handler.git.remote import Remote
 from handler.git.source import Known, Settled, Source
-from handler.model import Counts, Durations, Outcome, OutcomeKind, PushEvent, Repository, Target, TreePlan
-from handler.settings import Settings
-from handler.telling import Announce, owes_event, tell
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What says "look now": the verified push, the id of its delivery, and when that came (seconds, our clock).
-
-    `is_late` says that it had to wait for another run.
-    """
-
-    push: PushEvent
-    delivery: str
-    received_at: float
-    is_late: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One target to bring up to date: what is asked, what stands there, and what it takes to do it.
-
-    `is_slow` says that the mount makes every step wait; `progress` is told about a long check-out: what it is, and how
-    many of how many files are written. `announce` takes an event, and says whether the bus took it; None where nobody
-    is told. `begin` hears which commit is about to be published.
-    """
-
-    settings: Settings
-    repository: Repository
-    target: Target
-    remote: Remote
-    request: Request
-    paths: RepositoryPaths
-    directory: TargetDirectory
-    found: Found
-    beside: Beside
-    is_slow: bool
-    clock: Callable[[], float]
-    sleep: Callable[[float], None]
-    progress: Callable[[str, int, int], None]
-    announce: Announce | None = None
-    begin: Callable[[str], None] = lambda commit: None
+from handler.model import Counts, Durations, Outcome, OutcomeKind, PushEvent, TreePlan
+from handler.retire import retire
+from handler.routing import refuse_too_many
+from handler.telling import owes_event, tell
+from handler.work import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +56,7 @@ class Publishing:
             durations=Durations(fetch_ms=_milliseconds_since(started)),
         )
         if settled.commit is None:
-            return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone"), known, True
+            return retire(work, about), None, True
         if settled.commit == work.found.commit and looked.has(settled.commit):
             self._confirm(settled)
             is_swept = sweep(directory.paths, looked)
@@ -113,6 +71,7 @@ class Publishing:
             work.repository.depth,
             work.settings.max_pack_bytes,
             work.settings.lag_seconds,
+            work.check_time,
             work.clock,
             work.sleep,
         )
@@ -131,7 +90,8 @@ class Publishing:
         work.begin(wanted)
         if previous is None:
             directory.refuse_nested(work.settings.mount)
-            self._targets.add(work.target.path)
+            refuse_too_many(work.repository, work.targets.read(), work.target, work.settings.max_targets)
+            work.targets.add(work.target.path)
         made = self._maker(wanted, looked).make(wanted)
         checkout_ms = _milliseconds_since(started)
         started = time.perf_counter()
@@ -164,7 +124,7 @@ class Publishing:
             read_blob=partial(self.mirror.read, kind=BLOB),
             workers=work.settings.checkout_workers,
             is_slow=work.is_slow,
-            progress=partial(work.progress, f"{work.target.path} at {wanted}"),
+            progress=partial(self._progress, f"{work.target.path} at {wanted}"),
         )
         return TreeMaker(
             work.directory.paths,
@@ -178,6 +138,11 @@ class Publishing:
             work.beside,
         )
 
+    def _progress(self, about: str, done: int, total: int) -> None:
+        self.work.progress(about, done, total)
+        if done < total:
+            self.work.check_time()
+
     def _tidy(self, wanted: str, looked: Looked, made: Made) -> tuple[frozenset[str] | None, tuple[str, ...]]:
         """Do what is not needed for the push to be visible. Its failures are notes: the tree is published."""
         work = self.work
@@ -185,16 +150,12 @@ class Publishing:
             keep, grace = work.repository.keep_releases, work.repository.grace_seconds
             paths, previous = work.directory.paths, work.found.commit
             standing = prune(paths, wanted, previous, looked, made, work.clock(), grace, keep)
-            self.mirror.tend(self._targets.release_commits, keeps_history=work.repository.depth == 0)
+            self.mirror.tend(work.targets.release_commits, keeps_history=work.repository.depth == 0)
         except Git2EfsError as error:
             return None, (f"after the flip: {error}",)
         except OSError as error:
             return None, (f"after the flip: {fault_of(error)}",)
         return standing, ()
-
-    @property
-    def _targets(self) -> TargetList:
-        return TargetList(self.work.paths.targets, self.work.settings.mount)
 
     def _plan(self, base: str | None, wanted: str) -> TreePlan:
         return plan_change(
@@ -226,7 +187,8 @@ class Publishing:
         assert commit is not None
         is_of_this = record is not None and record.commit == commit
         if record is not None and is_of_this and record.ref == self.work.target.ref:
-            fresh = replace(record, asked_at=settled.asked_at, pushed_at=self._latest_pushed_at())
+            pushed_at = self._latest_pushed_at()
+            fresh = replace(record, asked_at=settled.asked_at, pushed_at=pushed_at, gone_since=None)
         else:
             previous = None
             if record is not None:
@@ -234,7 +196,7 @@ class Publishing:
             fresh = replace(self._record(commit, settled, self.work.clock(), Counts()), previous_commit=previous)
         if not is_of_this or owes_event(self.work.announce, record):
             self._tell(fresh)
-        elif record is None or fresh.ref != record.ref or fresh.pushed_at != record.pushed_at:
+        elif record is None or replace(fresh, asked_at=record.asked_at) != record:
             self.work.directory.write_record(fresh)
 
     def _tell(self, record: Record) -> None:
@@ -244,17 +206,20 @@ class Publishing:
     def _latest_pushed_at(self) -> int | None:
         record = self.work.found.record
         before = record.pushed_at if record is not None and record.ref == self.work.target.ref else None
-        return max((at for at in (before, self.work.request.push.pushed_at) if at is not None), default=None)
+        push = self.work.request.push
+        return max((at for at in (before, push.pushed_at if push else None) if at is not None), default=None)
 
 
-def _reason(settled: Settled, push: PushEvent) -> str:
+def _reason(settled: Settled, push: PushEvent | None) -> str:
     if not settled.is_confirmed:
         return "payload_trusted"
-    return "pushed" if settled.object_id == push.after else "ref_moved_on"
+    return "pushed" if push is not None and settled.object_id == push.after else "ref_moved_on"
 
 
-def _push_to_visible(push: PushEvent, settled: Settled, flipped_at: float) -> float | None:
+def _push_to_visible(push: PushEvent | None, settled: Settled, flipped_at: float) -> float | None:
     """Seconds from the push to the flip; None where another commit than the pushed one was published."""
+    if push is None:
+        return None
     pushed_at = push.pushed_at if push.pushed_at is not None else push.committed_at
     if pushed_at is None or settled.object_id != push.after:
         return None

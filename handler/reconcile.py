@@ -17,9 +17,11 @@ from handler.errors import MirrorDamaged, TargetOccupied
 from handler.git.open_mirrors import OpenMirrors, discard_mirror
 from handler.git.remote import Remote
 from handler.model import Outcome, OutcomeKind, Repository, Target
-from handler.publish import Publishing, Request, Work
+from handler.publish import Publishing
+from handler.request import Request
 from handler.settings import Settings
 from handler.telling import Announce, owes_event
+from handler.work import Work
 
 LATE_SECONDS = 0.02
 
@@ -52,12 +54,12 @@ class Reconciler:
         """
         paths = RepositoryPaths.of(self.settings.mount, repository.full_name)
         with (
-            locked(paths.lock, self.settings.lock_seconds) as hold,
+            locked(paths.lock, self._wait_seconds(request)) as hold,
             Beside(is_worth_it=hold.is_slow) as beside,
         ):
             # Whoever waited finds most often that another run has published what it came for: then the commit is not
             # fetched before the ref is known.
-            request = replace(request, is_late=hold.waited_seconds > LATE_SECONDS)
+            request = replace(request, is_late=request.is_late or hold.waited_seconds > LATE_SECONDS)
             directory = self.directory(target)
             finding = beside.start(directory.find)
             found_mark, mark = hold.mark()
@@ -89,6 +91,10 @@ class Reconciler:
             if known is not None:
                 self.memory.keep(paths.lock, mark, known)
             return outcome
+
+    def _wait_seconds(self, request: Request) -> float:
+        remaining = self.settings.lock_seconds if request.deadline is None else request.deadline - self.clock()
+        return max(0.0, min(self.settings.lock_seconds, remaining))
 
     def directory(self, target: Target) -> TargetDirectory:
         """Return the target's directory on the mount."""
@@ -123,5 +129,6 @@ def _is_settled_since(found: Found, target: Target, request: Request) -> bool:
     record = found.record
     if record is None or record.commit != found.commit or record.ref != target.ref:
         return False
-    is_newer_than_all = request.push.pushed_at is not None and request.push.pushed_at > (record.pushed_at or 0)
+    pushed_at = request.push.pushed_at if request.push is not None else None
+    is_newer_than_all = pushed_at is not None and pushed_at > (record.pushed_at or 0)
     return record.asked_at >= request.received_at and not is_newer_than_all

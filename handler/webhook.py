@@ -1,28 +1,36 @@
-"""Entry point for API Gateway and function URLs: verify → read → route → deliver → answer.
+"""Entry point for API Gateway and function URLs: verify → read → route → deliver or queue → answer.
 
 The order is fixed: nothing of a body is looked at before its size is bounded and its signature verified, and what
 cannot be verified costs neither a file operation nor a request to any remote.
+
+With a queue the work is a worker's, and nothing of git or of the mount is loaded here.
 """
 
 import os
-import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from handler.aws.gateway import answer, read_request, url_repository
 from handler.aws.parameters import Parameters
+from handler.aws.queue import Queue
 from handler.aws.telemetry import Telemetry
-from handler.deliver import Deliverer, ignored
 from handler.errors import Git2EfsError, Rejected
 from handler.github.delivery import read_delivery
 from handler.github.push import read_full_name, read_payload, read_push
 from handler.github.signature import SignatureMismatch, verify_signature
-from handler.model import Delivery, Outcome, OutcomeKind, PushEvent
-from handler.outcome import answer_of, outcome_of, unexpected
-from handler.publish import Request
-from handler.routing import refuse_common_secret, refuse_other_repository
-from handler.settings import Settings, read_settings
+from handler.message import Cause, Message
+from handler.model import Delivery, Outcome, OutcomeKind, PushEvent, Repository
+from handler.outcome import answer_of, ignored, outcome_of, unexpected
+from handler.process import Process
+from handler.request import Request, deadline_of
+from handler.routing import refuse_common_secret, refuse_other_repository, targets_of
+from handler.settings import Settings
+
+if TYPE_CHECKING:
+    from handler.deliver import Deliverer
 
 _UNREAD = Delivery(id="", event="", media_type="", body=b"")
 
@@ -34,11 +42,19 @@ class Door:
         """Connects to nothing yet."""
         self._settings = settings
         self._parameters = Parameters(settings)
-        self._deliverer = Deliverer(settings, telemetry.progress, telemetry.warn)
+        self._queue = Queue(settings.queue_url) if settings.queue_url else None
+        self._deliverer = _make_deliverer(settings, telemetry) if self._queue is None else None
 
     def close(self) -> None:
         """Close what is kept open."""
-        self._deliverer.close()
+        if self._deliverer is not None:
+            self._deliverer.close()
+
+    def prepare(self) -> None:
+        """Make the clients now, and connect to nothing. Raises ConfigurationInvalid."""
+        self._parameters.prepare()
+        if self._queue is not None:
+            self._queue.prepare()
 
     def verify(self, event: object) -> Delivery:
         """Return the delivery that the event carries, its signature verified. Raises Git2EfsError."""
@@ -58,8 +74,11 @@ class Door:
     def _verify(self, headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes]) -> None:
         verify_signature(body, headers, secrets, allow_sha1=self._settings.allow_sha1)
 
-    def deliver(self, delivery: Delivery, received_at: float) -> tuple[Outcome, ...]:
-        """Do what a verified delivery asks for; one outcome a target. Raises Rejected."""
+    def deliver(self, delivery: Delivery, received_at: float, deadline: float | None = None) -> tuple[Outcome, ...]:
+        """Do what a verified delivery asks for; one outcome a target. Raises Rejected.
+
+        `received_at` and `deadline` (when the run has to have stopped; None: whenever) are seconds of our clock.
+        """
         if delivery.event == "ping":
             if delivery.url_repository is not None:
                 refuse_other_repository(delivery.url_repository, read_full_name(read_payload(delivery)))
@@ -69,7 +88,8 @@ class Door:
         push = read_push(read_payload(delivery))
         refuse_other_repository(delivery.url_repository, push.repository)
         try:
-            return self._push(push, Request(push, delivery.id, received_at), delivery.url_repository)
+            request = Request(push.ref, push, delivery.id, received_at, deadline=deadline)
+            return self._push(push, request, delivery.url_repository)
         except Rejected:
             raise
         except Git2EfsError as error:
@@ -78,69 +98,70 @@ class Door:
     def _push(self, push: PushEvent, request: Request, named: str | None) -> tuple[Outcome, ...]:
         repository = self._parameters.repository(push.repository)
         refuse_common_secret(repository, named)
-        if push.is_deleted:
-            return (ignored(push, "ref_deleted"),)
+        if self._queue is not None:
+            return (self._send(self._queue, repository, push, request),)
         token = self._parameters.token(repository.credentials) if repository.credentials else None
+        assert self._deliverer is not None
         return self._deliverer.deliver(repository, token, request)
+
+    def _send(self, queue: Queue, repository: Repository, push: PushEvent, request: Request) -> Outcome:
+        """Queue the push, unless no target can publish its ref."""
+        # The signed payload's word for the default branch is enough to ignore a push by, and spares this side the
+        # remote; were it outdated, the schedule would find what is behind. Without its word, every branch may be it.
+        default_branch_ref = push.default_branch_ref or push.ref
+        if not targets_of(repository, push.ref, default_branch_ref):
+            return ignored("ref_not_published", push.repository, push.ref)
+        queue.send(Message(Cause.PUSH, push.repository, push.ref, request.delivery, request.received_at, push))
+        return Outcome(OutcomeKind.ACCEPTED, "queued", 202, repository=push.repository, ref=push.ref)
 
     def secret_problems(self) -> tuple[str, ...]:
         """Return what looks wrong with the stored secrets, without showing them."""
         return self._parameters.secret_problems()
 
 
-class _Process:
-    """Makes the door at the first request, so that a wrong environment is an answer and not a failed start."""
+def _make_deliverer(settings: Settings, telemetry: Telemetry) -> "Deliverer":
+    from handler.deliver import Deliverer  # half of a cold start's imports, which a queue's front door is spared
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._door: Door | None = None
-        self._telemetry: Telemetry | None = None
-        self._said: set[str] = set()
-
-    def telemetry(self) -> Telemetry:
-        with self._lock:
-            self._telemetry = self._telemetry or Telemetry()
-            return self._telemetry
-
-    def door(self) -> Door:
-        telemetry = self.telemetry()
-        with self._lock:
-            if self._door is None:
-                self._door = Door(read_settings(os.environ), telemetry)
-                # Readers run as other users: modes are the tree's own, whatever this process inherited.
-                os.umask(0o022)
-            return self._door
-
-    def say_once(self, sentences: Sequence[str]) -> None:
-        for sentence in sentences:
-            if sentence not in self._said:
-                self._said.add(sentence)
-                self.telemetry().warn(sentence)
-
-    def close(self) -> None:
-        with self._lock:
-            if self._door is not None:
-                self._door.close()
-            self._door = self._telemetry = None
-            self._said.clear()
+    return Deliverer(settings, telemetry.progress, telemetry.warn)
 
 
-_process = _Process()
+def _start(environment: Mapping[str, str]) -> Process[Door]:
+    """Return the process's keeper; in Lambda, with what the first request needs loaded and made already.
+
+    Lambda initialises with a whole processor, whatever the memory; with SnapStart it takes a picture of the process
+    afterwards, and restores any number of processes from that one, days later. So nothing goes into it that must not
+    be the same in all of them, or grows old: no connection is opened, no parameter read (the secret in it may have
+    been replaced by then), no id drawn, no time noted. Clients may be made: botocore resolves credentials again when
+    they are about to expire, by the clock of the restored process.
+
+    What fails here is left to the first request, which tells it in an answer.
+    """
+    process = Process(Door)
+    kind = environment.get("AWS_LAMBDA_INITIALIZATION_TYPE")
+    if kind is not None:
+        with suppress(Exception):
+            door = process.part(environment)
+            if kind == "snap-start":
+                door.prepare()
+    return process
+
+
+_process = _start(os.environ)
 
 
 def handler(event: object, context: object) -> dict[str, object]:
     """Answer one webhook request; `event` is API Gateway's (payload 2.0 or 1.0) or a function URL's.
 
-    Answers whatever comes, and never raises: 200 published, unchanged or ignored; 400, 401, 404, 413, 415 rejected;
-    500 stalled; 503 transient.
+    Answers whatever comes, and never raises: 200 published, unchanged or ignored; 202 queued; 400, 401, 404, 413, 415
+    rejected; 500 stalled; 503 transient.
     """
     received_at, started = time.time(), time.perf_counter()
     delivery = _UNREAD
     try:
-        door = _process.door()
+        door = _process.part(os.environ)
         try:
             delivery = door.verify(event)
-            outcomes = door.deliver(delivery, received_at)
+            outcomes = door.deliver(delivery, received_at, deadline_of(context, received_at))
         finally:
             _process.say_once(door.secret_problems())
     except Git2EfsError as error:

@@ -10,6 +10,7 @@ fails. Its 30 s integration timeout is not: who tries a first fetch of something
 import re
 import secrets
 import sys
+import threading
 import time
 import traceback
 import uuid
@@ -28,6 +29,8 @@ MAX_BODY_BYTES = 10 * 1024 * 1024
 FUNCTION_NAME = "git2efs-local-webhook"
 MEMORY_MIB = 1024
 TIMEOUT_SECONDS = 900.0
+MANY = 1000
+"""What an account has, unless it asks for more."""
 
 Handler = Callable[[dict[str, Any], Any], Any]
 """A Lambda handler: (event, context) -> proxy answer."""
@@ -54,10 +57,15 @@ class LambdaContext:
 
 
 class Gateway:
-    """Answers requests with `handler`, concurrently: each has a thread of its own."""
+    """Answers requests with `handler`, concurrently: each has a thread of its own.
 
-    def __init__(self, handler: Handler) -> None:
+    `environments` bounds how many run at once; further ones wait, as for Lambda's concurrency. Threads share a
+    processor where Lambda's environments do not, and the time that a handler takes is only worth a look where few do.
+    """
+
+    def __init__(self, handler: Handler, environments: int = MANY) -> None:
         self._handler = handler
+        self._environments = threading.Semaphore(environments)
 
     def respond(self, request: Request) -> Response:
         """Route one request and write its one line to standard error."""
@@ -78,7 +86,8 @@ class Gateway:
         trace_id = f"Root=1-{int(now):08x}-{secrets.token_hex(12)}"
         event = http_api_event(request, request_id, now, trace_id, route)
         try:
-            response = read_answer(self._handler(event, LambdaContext(str(uuid.uuid4()))))
+            with self._environments:
+                response = read_answer(self._handler(event, LambdaContext(str(uuid.uuid4()))))
         except (Exception, SystemExit) as error:
             response = message(500)
             if isinstance(error, AnswerMalformed):
@@ -96,6 +105,8 @@ def route_of(method: str, path: str) -> str | None:
     return f"POST {ROUTE}" if path == ROUTE else f"POST {OWN_ROUTE}"
 
 
-def gateway_server(handler: Handler, host: str = "127.0.0.1", port: int = 0) -> LoopbackServer:
+def gateway_server(
+    handler: Handler, host: str = "127.0.0.1", port: int = 0, environments: int = MANY
+) -> LoopbackServer:
     """Return the endpoint, bound and not yet started. Raises OSError when the address cannot be bound."""
-    return LoopbackServer(host, port, Gateway(handler).respond, MAX_BODY_BYTES)
+    return LoopbackServer(host, port, Gateway(handler, environments).respond, MAX_BODY_BYTES)

@@ -34,6 +34,7 @@ class ServeOptions:
     repositories: Mapping[str, str]
     secure: Mapping[str, str]
     environment: Mapping[str, str]
+    is_queued: bool = False
 
 
 class _Problem(Exception):
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     repeat("--configure", metavar="OWNER/NAME=JSON", help="further fields of its parameter")
     repeat("--secure", metavar="NAME=FILE", help="a SecureString with FILE's text, as `credentials` names it")
     repeat("--set", metavar="NAME=VALUE", help="any of the handler's settings")
+    add("--queued", action="store_true", help="answer 202 at once; a worker behind a queue does the work")
     add("--allow-sha1", action="store_true", help="accept X-Hub-Signature where no sha256 header is there")
     demo = commands.add_parser("demo", help="the main job once, from push to published tree, each step shown")
     demo.add_argument("--keep", action="store_true", help="leave the published tree where it is")
@@ -88,6 +90,7 @@ def _serve_options(arguments: argparse.Namespace, environment: Mapping[str, str]
         repositories=_repositories(arguments.repository, arguments.configure),
         secure=_secure(arguments.secure),
         environment=_variables(arguments, mount),
+        is_queued=arguments.queued,
     )
 
 
@@ -163,7 +166,7 @@ def _repositories(urls: Sequence[str], configurations: Sequence[str]) -> dict[st
 def _variables(arguments: argparse.Namespace, mount: str) -> dict[str, str]:
     """Return the environment variables that stand for the arguments."""
     variables = {ENVIRONMENT_PREFIX + "MOUNT": mount}
-    names = sorted({field.name for field in fields(Settings)} - {"mount"})
+    names = sorted({field.name for field in fields(Settings)} - {"mount", "queue_url", "dead_letter_url"})
     for name, value in _pairs("--set", arguments.set, "NAME=VALUE").items():
         if name not in names:
             raise _Problem(f"--set {name}: there is no such setting; there are {', '.join(names)}")

@@ -7,10 +7,11 @@ real.
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 REGION = "us-east-1"
 
-_ENVIRONMENT: Mapping[str, str] = {
+AWS_ENVIRONMENT: Mapping[str, str] = {
     "AWS_ACCESS_KEY_ID": "local",
     "AWS_SECRET_ACCESS_KEY": "local",
     "AWS_SESSION_TOKEN": "local",
@@ -21,7 +22,7 @@ _ENVIRONMENT: Mapping[str, str] = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
-_DROPPED = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SSM", "AWS_CA_BUNDLE")
+DROPPED = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SSM", "AWS_CA_BUNDLE")
 
 
 @contextmanager
@@ -37,20 +38,26 @@ def embedded_parameters(
     from moto import mock_aws
 
     before = dict(os.environ)
-    for name in _DROPPED:
+    for name in DROPPED:
         os.environ.pop(name, None)
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update(AWS_ENVIRONMENT)
     # moto's own fake keys come without a session token, and would undo ours.
     with mock_aws(config={"core": {"mock_credentials": False}}):
-        client = boto3.client("ssm", region_name=REGION)
-        client.put_parameter(Name=f"{prefix}/webhook-secret", Value=secret, Type="SecureString")
-        for full_name, text in repositories.items():
-            client.put_parameter(Name=f"{prefix}/repositories/{full_name}", Value=text, Type="String")
-        for name, value in (secure or {}).items():
-            path = name if name.startswith("/") else f"{prefix}/{name}"
-            client.put_parameter(Name=path, Value=value, Type="SecureString")
+        put_parameters(boto3.client("ssm", region_name=REGION), prefix, secret, repositories, secure or {})
         try:
             yield
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+
+def put_parameters(
+    client: Any, prefix: str, secret: str, repositories: Mapping[str, str], secure: Mapping[str, str]
+) -> None:
+    """Put what `embedded_parameters` describes; `client` is boto3's for Parameter Store."""
+    client.put_parameter(Name=f"{prefix}/webhook-secret", Value=secret, Type="SecureString")
+    for full_name, text in repositories.items():
+        client.put_parameter(Name=f"{prefix}/repositories/{full_name}", Value=text, Type="String")
+    for name, value in secure.items():
+        path = name if name.startswith("/") else f"{prefix}/{name}"
+        client.put_parameter(Name=path, Value=value, Type="SecureString")

@@ -3,13 +3,16 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
-from local.gateway import FUNCTION_NAME, MEMORY_MIB, ROUTE, Handler, gateway_server
+from local.gateway import FUNCTION_NAME, MANY, MEMORY_MIB, ROUTE, Handler, gateway_server
 from local.options import SECRET_VARIABLE, ServeOptions
 from local.parameters import embedded_parameters
 
+FRONT_DOORS = 2
+"""With a queue a request takes milliseconds: more at once would only wait for each other."""
 GRACE_SECONDS = 30.0
 """How long requests in flight may take once the end is asked for."""
 
@@ -33,10 +36,11 @@ def serve(options: ServeOptions, load_handler: Callable[[], Handler] = load_webh
         os.makedirs(options.mount, exist_ok=True)
     except OSError as error:
         return _fail(f"cannot use {options.mount} as the mount: {error.strerror}")
-    with embedded_parameters(options.prefix, options.secret, options.repositories, options.secure):
+    with _stack(options):
         handler = load_handler()
         try:
-            server = gateway_server(handler, options.host, options.port)
+            environments = FRONT_DOORS if options.is_queued else MANY
+            server = gateway_server(handler, options.host, options.port, environments)
         except (OSError, UnicodeError) as error:
             why = getattr(error, "strerror", None) or "not an address"
             return _fail(f"cannot listen on {options.host} port {options.port}: {why}")
@@ -48,6 +52,23 @@ def serve(options: ServeOptions, load_handler: Callable[[], Handler] = load_webh
             return 0
         print(f"git2efs: requests were still running after {GRACE_SECONDS:.0f} s", file=sys.stderr, flush=True)
         return 1
+
+
+@contextmanager
+def _stack(options: ServeOptions) -> Iterator[None]:
+    """Hold what stands around the handler: Parameter Store, and with a queue that, and the worker behind it."""
+    if not options.is_queued:
+        with embedded_parameters(options.prefix, options.secret, options.repositories, options.secure):
+            yield
+        return
+    from local.aws import embedded_aws
+    from local.worker import working
+
+    with embedded_aws(options.prefix, options.secret, options.repositories, options.secure) as queues:
+        os.environ["GIT2EFS_QUEUE_URL"] = queues.url
+        os.environ["GIT2EFS_DEAD_LETTER_URL"] = queues.dead_letter_url
+        with working():
+            yield
 
 
 def _prepare_output(stream: TextIO) -> None:

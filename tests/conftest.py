@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.guards import forbid_network, isolated_environment, replace_environment
 from tests.support.origin import GitOrigin, has_http_backend
 from tests.support.parameters import ParameterStore
+from tests.support.queue import MessageQueue
 from tests.support.repositories import Upstream
 from tests.support.service import Service
 
@@ -57,6 +58,14 @@ def origin(tmp_path: Path) -> Iterator[GitOrigin]:
 def upstream(origin: GitOrigin) -> Upstream:
     """Return the origin's empty repository `octo/site`."""
     return Upstream(origin.root)
+
+
+@pytest.fixture
+def queue() -> Iterator[MessageQueue]:
+    """Return an empty queue, with dead letters."""
+    started = MessageQueue()
+    yield started
+    started.stop()
 
 
 @pytest.fixture

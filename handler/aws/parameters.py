@@ -74,6 +74,10 @@ class Parameters:
         self._texts: Cache[str] = Cache(for_repositories, max_entries=MAX_REPOSITORIES, clock=clock)
         self._listing: Cache[tuple[tuple[str, Text], ...]] = Cache(for_listing, max_entries=1, clock=clock)
 
+    def prepare(self) -> None:
+        """Make the client now, and connect to nothing. Raises ConfigurationInvalid."""
+        self._ssm()
+
     def webhook_secrets(self, url_repository: str | None = None) -> tuple[bytes, ...]:
         """Return the secrets that verify now: the current one, then those replaced lately, newest first.
 

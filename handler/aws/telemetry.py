@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 from aws_lambda_powertools import Logger
@@ -29,6 +29,12 @@ FILES_WRITTEN = "FilesWritten"
 FILES_REMOVED = "FilesRemoved"
 BYTES_FETCHED = "BytesFetched"
 BYTES_WRITTEN = "BytesWritten"
+COALESCED = "Coalesced"
+QUEUE_LAG = "QueueLagSeconds"
+
+SURVEYED = "RepositoriesSurveyed"
+BEHIND = "RefsBehind"
+FAILING = "RepositoriesFailing"
 
 PROGRESS_SECONDS = 10
 
@@ -46,12 +52,29 @@ METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         FILES_REMOVED: _ALONE,
         BYTES_FETCHED: _ALONE,
         BYTES_WRITTEN: _ALONE,
+        COALESCED: _ALONE,
+        QUEUE_LAG: _ALONE,
+        SURVEYED: _ALONE,
+        BEHIND: _ALONE,
+        FAILING: _ALONE,
     }
 )
 """Every metric that is emitted, and its dimensions. No repository among them: each value would be a metric of its own
 to pay for; the log line names it."""
 
 _LEVELS = {OutcomeKind.REJECTED: Logger.warning, OutcomeKind.FAILED: Logger.error}
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """What came by the queue: how many messages the outcome answers, and how long the oldest of them had waited.
+
+    `is_measured` is False where another outcome of the same messages carries the metrics.
+    """
+
+    coalesced: int
+    lag_seconds: float | None
+    is_measured: bool = True
 
 
 class Telemetry:
@@ -64,10 +87,23 @@ class Telemetry:
         self._lock = threading.Lock()
         self._progress: dict[str, float] = {}
 
-    def record(self, outcome: Outcome, *, delivery: str, event: str, request_id: str, duration_ms: float) -> None:
+    def record(
+        self,
+        outcome: Outcome,
+        *,
+        delivery: str,
+        event: str,
+        request_id: str,
+        duration_ms: float,
+        queued: Queued | None = None,
+    ) -> None:
         """Tell one outcome: one log line, correlated by the delivery's id, and its metrics."""
         fields = {name: _rounded(value) for name, value in asdict(outcome).items() if value not in (None, (), "")}
         fields["outcome"] = str(fields.pop("kind"))
+        if queued is not None:
+            fields["coalesced"] = queued.coalesced
+            if queued.lag_seconds is not None:
+                fields["queue_lag_seconds"] = round(queued.lag_seconds, 3)
         with self._lock:
             write = _LEVELS.get(outcome.kind, Logger.info)
             write(
@@ -81,7 +117,22 @@ class Telemetry:
                     "duration_ms": round(duration_ms, 1),
                 },
             )
-            self._count(outcome)
+            self._count(outcome, queued if queued is not None and queued.is_measured else None)
+
+    def survey(self, summary: Mapping[str, object], oldest_seconds: float | None, request_id: str) -> None:
+        """Tell one run of the schedule: one log line, and metrics of those of its figures that are metrics.
+
+        `oldest_seconds` is the age of the oldest confirmation of any repository.
+        """
+        with self._lock:
+            self._logger.info("schedule", extra={**summary, "function_request_id": request_id})
+            metrics = EphemeralMetrics(namespace=NAMESPACE, service=self._service)
+            for name, field in ((SURVEYED, "looked_at"), (BEHIND, "behind"), (FAILING, "failing")):
+                value = summary.get(field, 0)
+                metrics.add_metric(name, MetricUnit.Count, value if isinstance(value, int) else 0)
+            if oldest_seconds is not None:
+                metrics.add_metric(LAST_SUCCESS_AGE, MetricUnit.Seconds, oldest_seconds)
+            metrics.flush_metrics()
 
     def warn(self, sentence: str) -> None:
         """Say something that an operator should mend, in a line of its own."""
@@ -99,7 +150,7 @@ class Telemetry:
                 self._progress[about] = now
                 self._logger.info("checking out", extra={"target": about, "files_done": done, "files_total": total})
 
-    def _count(self, outcome: Outcome) -> None:
+    def _count(self, outcome: Outcome, queued: Queued | None) -> None:
         deliveries = EphemeralMetrics(namespace=NAMESPACE, service=self._service)
         deliveries.add_dimension("outcome", str(outcome.kind))
         deliveries.add_dimension("reason", outcome.reason)
@@ -108,6 +159,10 @@ class Telemetry:
         rest = EphemeralMetrics(namespace=NAMESPACE, service=self._service)
         for name, unit, value in _measures(outcome):
             rest.add_metric(name, unit, value)
+        if queued is not None:
+            rest.add_metric(COALESCED, MetricUnit.Count, queued.coalesced)
+            if queued.lag_seconds is not None:
+                rest.add_metric(QUEUE_LAG, MetricUnit.Seconds, queued.lag_seconds)
         rest.flush_metrics()
 
 

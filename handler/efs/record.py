@@ -12,7 +12,7 @@ class Record:
     """The file's content. Times are seconds since the epoch; `since` says the flip's time for people.
 
     `pushed_at` is the latest of all deliveries that the remote confirmed so far, in GitHub's clock; `asked_at` is when
-    the remote was last asked, in ours.
+    the remote was last asked, in ours. `gone_since` is when the ref was first found to be gone, None while it is there.
     """
 
     repository: str
@@ -26,6 +26,7 @@ class Record:
     files_written: int = 0
     files_removed: int = 0
     bytes_fetched: int = 0
+    gone_since: float | None = None
     announced: bool = True
     """False where the event bus did not take this release's event yet: the next run tells it again."""
     previous_announced: bool = True
@@ -61,7 +62,7 @@ def _parse(content: bytes) -> Record | None:
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
     texts = (record.repository, record.ref, record.commit, record.delivery)
-    numbers = (record.published_at, record.asked_at, record.pushed_at or 0)
+    numbers = (record.published_at, record.asked_at, record.pushed_at or 0, record.gone_since or 0)
     is_sound = (
         all(isinstance(text, str) for text in texts)
         and all(isinstance(number, int | float) for number in numbers)

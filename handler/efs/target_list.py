@@ -28,6 +28,17 @@ class TargetList:
         finally:
             os.close(descriptor)
 
+    def remove(self, target_path: str) -> None:
+        """Take a target off the list, when all of it is gone. Raises OSError."""
+        kept = [each for each in self.read() if each != target_path]
+        temporary = f"{self.path}.new"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            write_all(descriptor, "".join(f"\n{each}\n" for each in kept).encode())
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, self.path)
+
     def read(self) -> list[str]:
         """Return the targets' paths. Raises OSError."""
         try:

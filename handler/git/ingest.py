@@ -30,6 +30,7 @@ from handler.git import packs
 from handler.git.packs import NOT_A_PACK, ReadRaw, forget_pages
 
 _HEADER_BYTES, _TRAILER_BYTES = 12, 20
+EMPTY_PACK_BYTES = _HEADER_BYTES + _TRAILER_BYTES
 _PAGES_BYTES = 32 * 1024 * 1024
 """How much of a large pack stays mapped in while it is read from one end to the other."""
 

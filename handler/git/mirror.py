@@ -88,17 +88,24 @@ class Mirror(Objects):
         return bool(self._shallow_commits())
 
     def download(
-        self, max_bytes: int, fetch: Callable[[Callable[[], Callable[[bytes], object]]], ShallowChanges]
+        self,
+        max_bytes: int,
+        check: Callable[[], None],
+        fetch: Callable[[Callable[[], Callable[[bytes], object]]], ShallowChanges],
     ) -> Received:
-        """Run `fetch(sink)` and hold what came; `ingest` shows it, `drop` forgets it.
+        """Run `fetch(sink)` and hold what came; `ingest` shows it, `drop` forgets it. `check()` is called now and then.
 
-        Raises what `fetch` raises, PackTooLarge past `max_bytes`, and OSError.
+        Raises what `fetch` and `check` raise, PackTooLarge past `max_bytes`, and OSError.
         """
         spool = PackSpool(max_bytes, self._make_spool_file)
 
+        def write(content: bytes) -> None:
+            check()
+            spool.write(content)
+
         def sink() -> Callable[[bytes], object]:
             spool.restart()
-            return spool.write
+            return write
 
         try:
             return Received(spool, fetch(sink))

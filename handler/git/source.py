@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from handler.errors import CommitNotThere, PackInvalid
+from handler.git.ingest import EMPTY_PACK_BYTES
 from handler.git.mirror import Mirror, Received
 from handler.git.protocol import WHOLE_HISTORY, FetchQuery
 from handler.git.remote import Remote
@@ -44,13 +46,14 @@ class Settled:
 
 @dataclass(slots=True)
 class Source:
-    """A remote, and the mirror that its objects go to."""
+    """A remote, and the mirror that its objects go to; `check_time` raises where the run has to have stopped."""
 
     remote: Remote
     mirror: Mirror
     depth: int
     max_pack_bytes: int
     lag_seconds: float
+    check_time: Callable[[], None]
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     bytes_fetched: int = 0
@@ -64,7 +67,10 @@ class Source:
         """
         asked_at = self.clock()
         expected = None
-        if push is not None and is_side_by_side and push.after not in self.mirror:
+        # A push that does not go on from what is published has been overtaken, or has overtaken others: the ref most
+        # likely names something else than its commit, which would be fetched in vain.
+        is_likely_tip = push is not None and known.commit in (None, push.before)
+        if push is not None and is_side_by_side and is_likely_tip and push.after not in self.mirror:
             expected = push.after
         is_next = push is not None and push.is_single and push.before == known.commit
         tip, received = self._ask(ref, expected, known.commit, is_next=is_next)
@@ -86,12 +92,36 @@ class Source:
         self, ref: str, tip: Tip | None, push: PushEvent | None, known: Known, deadline: float
     ) -> tuple[str | None, bool]:
         """Return the object to publish (None: the ref is gone), and whether the remote's ref confirms it."""
-        while push is not None and _may_lag(tip, push, known):
+        while push is not None and _may_lag(tip, push, known) and not self._is_ahead(tip, push):
             if self.clock() >= deadline:
                 return push.after, False
             self.sleep(_LAG_PAUSE_SECONDS)
             tip = self.remote.refs([ref]).tips.get(ref)
         return (tip.object_id if tip is not None else None), True
+
+    def _is_ahead(self, tip: Tip | None, push: PushEvent) -> bool:
+        """Whether the ref has moved on beyond the push, rather than lagging behind it.
+
+        In a burst a delivery may come after what the ref moved on to was published for an earlier one. Where the ref's
+        commit is here, and dated after the pushed one, that is taken to be so: anybody can write any date into a
+        commit, but whoever does loses only this, that a lagging ref is believed and looked at again later. Else the
+        remote is asked: whoever claims to have the ref's commit and all before it, and wants the pushed one, gets an
+        empty pack if that is among them.
+        """
+        if tip is None:
+            return False
+        is_dated = push.committed_at is not None and tip.commit in self.mirror
+        if is_dated and self.mirror.committed_at(tip.commit) > (push.committed_at or 0):
+            return True
+        query = FetchQuery(push.after, tip.commit, 0, False)
+        try:
+            received = self.mirror.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))
+        except CommitNotThere:
+            return False
+        try:
+            return received.spool.size <= EMPTY_PACK_BYTES
+        finally:
+            self._drop(received)
 
     def _peel(self, object_id: str) -> str:
         try:
@@ -138,7 +168,7 @@ class Source:
         # A commit that the mirror lost must not be claimed: the remote would leave out what builds on it.
         claimed = have if have is not None and have in self.mirror else None
         query = FetchQuery(wanted, claimed, *self._history(is_next=is_next and claimed is not None))
-        received = self.mirror.download(self.max_pack_bytes, lambda sink: self.remote.fetch(query, sink))
+        received = self.mirror.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))
         self.bytes_fetched += received.spool.size
         return received
 

@@ -78,6 +78,7 @@ def read_push(payload: dict[str, object]) -> PushEvent:
         pushed_at=pushed_at,
         committed_at=committed_at,
         is_single=_is_single(payload),
+        default_branch_ref=_default_branch_ref(repository),
     )
 
 
@@ -93,6 +94,14 @@ def _is_single(payload: dict[str, object]) -> bool:
     """Whether the push adds one commit. Only a saving hangs on it, so that anything odd is simply a no."""
     commits = payload.get("commits")
     return payload.get("forced") is False and isinstance(commits, list) and len(commits) == 1
+
+
+def _default_branch_ref(repository: dict[str, object]) -> str | None:
+    """Return the default branch's full name. A hint: what is missing or odd is simply not known."""
+    name = repository.get("default_branch")
+    if not isinstance(name, str) or ref_problem(f"refs/heads/{name}"):
+        return None
+    return f"refs/heads/{name}"
 
 
 def _object(holder: dict[str, object], name: str) -> dict[str, object]:

@@ -22,7 +22,7 @@ def main() -> None:
         answers.flush()
         for line in sys.stdin:
             asked = json.loads(line)
-            response = entry.handler(asked["event"], LambdaContext())
+            response = entry.handler(asked["event"], LambdaContext(**asked.get("context", {})))
             sys.stdout.flush()
             answers.write(json.dumps({"number": asked["number"], "response": response}) + "\n")
             answers.flush()

@@ -11,7 +11,7 @@ import threading
 from collections import Counter
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
-from typing import Any
+from typing import Any, Protocol
 
 from tests.support.loopback import LoopbackServer
 
@@ -31,11 +31,11 @@ class ParameterStore:
         self.is_down = False
         self._lock = threading.Lock()
         self._faults: list[tuple[str, int]] = []
-        self._server: _Server | None = None
+        self._server: AwsServer | None = None
 
     def start(self) -> "ParameterStore":
         """Listen on a free loopback port; the first call pays for moto's import (a second)."""
-        self._server = _Server(self)
+        self._server = AwsServer(self)
         threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="parameters", daemon=True
         ).start()
@@ -129,8 +129,21 @@ class ParameterStore:
         return ssm_backends[ACCOUNT][REGION]
 
 
-class _Server(LoopbackServer):
-    def __init__(self, store: ParameterStore) -> None:
+class Answering(Protocol):
+    """What stands behind an AwsServer; `is_down` hangs up on every call."""
+
+    is_down: bool
+
+    def answer(self, operation: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
+        """Return the status and the content for one call of the JSON protocol."""
+        ...
+
+
+class AwsServer(LoopbackServer):
+    """One AWS service on a free loopback port."""
+
+    def __init__(self, store: Answering) -> None:
+        """Bound, and not yet serving."""
         self.store = store
         super().__init__(("127.0.0.1", 0), _Handler)
 
@@ -139,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = 64 * 1024
-    server: _Server
+    server: AwsServer
     connection: socket.socket
 
     def log_message(self, format: str, *arguments: Any) -> None:
@@ -157,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
         operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
         status, content = store.answer(operation, dict(self.headers.items()), body)
         self.send_response(status)
-        self.send_header("Content-Type", "application/x-amz-json-1.1")
+        self.send_header("Content-Type", self.headers.get("Content-Type", "application/x-amz-json-1.1"))
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

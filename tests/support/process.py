@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
@@ -54,7 +54,7 @@ class ServiceProcess(Output):
         os.close(write_end)
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
-        self._pending: dict[int, Future[Answer]] = {}
+        self._pending: dict[int, tuple[Future[Any], Callable[[Any], Any]]] = {}
         self._is_dead = False
         self._ready = threading.Event()
         self._output: list[str] = []
@@ -99,16 +99,31 @@ class ServiceProcess(Output):
 
     def deliver_later(self, event: Any) -> Future[Answer]:
         """Deliver an event; the future holds the answer, or ProcessDied."""
-        future: Future[Answer] = Future()
+        return self._ask(event, {}, read_answer)
+
+    def invoke_later(self, event: Any, **context: Any) -> Future[Any]:
+        """Invoke the handler with any event; the future holds what it returns as it is, or ProcessDied.
+
+        `context` are fields of the LambdaContext.
+        """
+        return self._ask(event, context, lambda response: response)
+
+    def invoke(self, event: Any, **context: Any) -> Any:
+        """Invoke the handler with any event, and return what it returns. Raises ProcessDied."""
+        return self.invoke_later(event, **context).result(ANSWER_SECONDS)
+
+    def _ask(self, event: Any, context: dict[str, Any], read: Callable[[Any], Any]) -> Future[Any]:
+        future: Future[Any] = Future()
         with self._lock:
             number = next(self._numbers)
             if self._is_dead:
                 future.set_exception(ProcessDied(self.error_text))
                 return future
-            self._pending[number] = future
+            self._pending[number] = future, read
         assert self._process.stdin
         try:
-            self._process.stdin.write(json.dumps({"number": number, "event": event}) + "\n")
+            asked = {"number": number, "event": event, "context": context}
+            self._process.stdin.write(json.dumps(asked) + "\n")
             self._process.stdin.flush()
         except OSError:
             self._fail_pending()
@@ -157,9 +172,9 @@ class ServiceProcess(Output):
                     self._ready.set()
                     continue
                 with self._lock:
-                    future = self._pending.pop(said["number"])
+                    future, read = self._pending.pop(said["number"])
                 try:
-                    future.set_result(read_answer(said["response"]))
+                    future.set_result(read(said["response"]))
                 except AssertionError as error:
                     future.set_exception(error)
         self._fail_pending()
@@ -169,7 +184,7 @@ class ServiceProcess(Output):
         with self._lock:
             self._is_dead = True
             pending, self._pending = self._pending, {}
-        for future in pending.values():
+        for future, _ in pending.values():
             future.set_exception(ProcessDied(self.error_text))
 
     @staticmethod

@@ -8,6 +8,7 @@ assert service.tree("octo/site/main") == archive(upstream, answer.content["commi
 import importlib
 import json
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -32,9 +33,12 @@ from tests.support.origin import GitOrigin
 from tests.support.output import CapturedOutput
 from tests.support.parameters import ParameterStore
 from tests.support.process import ServiceProcess
+from tests.support.queue import MessageQueue
 from tests.support.repositories import Tree, Upstream, snapshot
 
 ENTRY = "handler.webhook"
+WORKER = "handler.worker"
+SCHEDULE = "handler.schedule"
 
 IMPATIENT: Mapping[str, object] = {
     "connect_timeout_seconds": 2.0,
@@ -65,6 +69,7 @@ class Service(CapturedOutput):
         self.prefix = f"/git2efs/test-{uuid.uuid4().hex[:12]}"
         self.answers: list[Answer] = []
         self.settings: dict[str, object] = dict(IMPATIENT)
+        self.queue: MessageQueue | None = None
         self._environment_before: dict[str, str] = {}
         self._pushed: dict[tuple[str, str], str] = {}
         self._pushed_at = int(time.time()) - 100
@@ -95,9 +100,12 @@ class Service(CapturedOutput):
     def environment(self) -> dict[str, str]:
         """The variables that the stack gives its function."""
         variables = {"parameter_prefix": self.prefix, "mount": os.fspath(self.mount), **self.settings}
-        return self.store.environment() | {
-            f"GIT2EFS_{name.upper()}": str(value) for name, value in variables.items() if value is not None
-        }
+        queue = self.queue.environment() if self.queue else {}
+        return (
+            self.store.environment()
+            | queue
+            | {f"GIT2EFS_{name.upper()}": str(value) for name, value in variables.items() if value is not None}
+        )
 
     def configure(self, **settings: object) -> None:
         """Change settings by their field's name (None: the product's default), as a new deployment does."""
@@ -107,9 +115,31 @@ class Service(CapturedOutput):
         os.environ.update(self.environment)
         self.reset()
 
+    def use_queue(self, queue: MessageQueue) -> None:
+        """Queue what comes, from now on: the handler is then the front door alone."""
+        self.queue = queue
+        self.configure(queue_url=queue.url, dead_letter_url=queue.dead_letter_url)
+
+    def work(self, event: Any, **context: Any) -> Any:
+        """Call the worker with an event; return what it returns."""
+        worker = importlib.import_module(WORKER)
+        with self.capturing():
+            return worker.handler(event, LambdaContext(**({"remaining_ms": 900_000} | context)))
+
+    def run_schedule(self, task: str = "reconcile", **context: Any) -> Any:
+        """Call the schedule as its timer does; return what it returns. Repositories are listed afresh each time."""
+        schedule = importlib.import_module(SCHEDULE)
+        schedule.reset()
+        with self.capturing():
+            return schedule.handler({"task": task}, LambdaContext(**({"remaining_ms": 900_000} | context)))
+
     def reset(self) -> None:
         """Make the handler forget everything it holds in memory: the next delivery is a cold start's."""
         importlib.import_module(self.entry).reset()
+        if SCHEDULE in sys.modules:
+            sys.modules[SCHEDULE].reset()
+        if self.queue:
+            importlib.import_module(WORKER).reset()
 
     def process(self, **options: Any) -> ServiceProcess:
         """Start the same stack in a child process; use it as a context manager."""

@@ -114,8 +114,14 @@ def test_githubs_push_payload_makes_a_push_event() -> None:
         "octo/site", "refs/heads/main", BEFORE, AFTER, pushed_at=1_750_000_000, committed_at=1_749_999_990
     )
     assert read_push(sent) == PushEvent(
-        "octo/site", "refs/heads/main", BEFORE, AFTER, False, 1_750_000_000, 1_749_999_990.0, is_single=True
+        "octo/site", "refs/heads/main", BEFORE, AFTER, False, 1_750_000_000, 1_749_999_990.0, True, "refs/heads/main"
     )
+
+
+@pytest.mark.parametrize("odd", [None, 7, "", "a..b", "with space", ["main"], "x" * 600, "\ud800"])
+def test_a_default_branch_that_cannot_be_one_is_not_known(odd: object) -> None:
+    """Only a hint: the push is one all the same."""
+    assert read_push(repository(default_branch=odd)).default_branch_ref is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,126 @@
+"""Parameter Store and SQS on loopback, in a process of their own: `python -m local.aws`.
+
+Clients find them through AWS_ENDPOINT_URL. A process of its own, because what they cost would else be counted as the
+handler's time. It ends when standard input does: with its parent, however that ends.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from local.event import ACCOUNT_ID
+from local.exchange import Request, Response
+from local.parameters import AWS_ENVIRONMENT, DROPPED, REGION, put_parameters
+from local.server import LoopbackServer
+from local.sqs import CallRefused, FifoQueue, FifoQueues
+
+MAX_CALL_BYTES = 2 * 1024 * 1024
+MAX_RECEIVES = 8
+VISIBILITY_SECONDS = 960
+"""As template.yaml has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """The addresses of a FIFO queue and of its dead letters."""
+
+    url: str
+    dead_letter_url: str
+
+
+QUEUES = Queues(
+    f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/git2efs-local.fifo",
+    f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/git2efs-local-dead-letters.fifo",
+)
+
+
+class Services:
+    """Answers calls of the JSON protocol. Safe between threads."""
+
+    def __init__(self) -> None:
+        """The queues are there, and empty; the parameters are moto's."""
+        dead_letters = FifoQueue(VISIBILITY_SECONDS)
+        queue = FifoQueue(VISIBILITY_SECONDS, dead_letters, MAX_RECEIVES)
+        self._queues = FifoQueues({QUEUES.url: queue, QUEUES.dead_letter_url: dead_letters}, time.time)
+        self._lock = threading.Lock()
+
+    def respond(self, request: Request) -> Response:
+        """Answer one call."""
+        service, _, operation = (request.header("x-amz-target") or "").partition(".")
+        if service == "AmazonSSM":
+            return self._parameters(dict(request.headers), request.body)
+        try:
+            if service != "AmazonSQS":
+                raise CallRefused("UnknownOperationException")
+            status, answer = 200, self._queues.call(operation, json.loads(request.body))
+        except CallRefused as error:
+            status, answer = 400, {"__type": f"com.amazonaws.sqs#{error}", "message": str(error)}
+        return Response(status, json.dumps(answer).encode(), {"Content-Type": "application/x-amz-json-1.0"})
+
+    def _parameters(self, headers: Mapping[str, str], body: bytes) -> Response:
+        from botocore.awsrequest import AWSPreparedRequest
+        from botocore.compat import HTTPHeaders
+        from moto.core.botocore_stubber import BotocoreStubber
+
+        all_headers = HTTPHeaders()
+        for name, value in headers.items():
+            if name.lower() != "host":
+                all_headers[name] = value
+        request = AWSPreparedRequest("POST", f"https://ssm.{REGION}.amazonaws.com/", all_headers, body, False)
+        with self._lock:
+            answered = BotocoreStubber().process_request(request)
+        assert answered is not None, "moto does not know the address of its own service"
+        status, _, content = answered
+        raw = content.encode() if isinstance(content, str) else content
+        return Response(status, raw, {"Content-Type": "application/x-amz-json-1.1"})
+
+
+@contextmanager
+def embedded_aws(
+    prefix: str, secret: str, repositories: Mapping[str, str], secure: Mapping[str, str] | None = None
+) -> Iterator[Queues]:
+    """Hold a Parameter Store, as `embedded_parameters` does, and a queue, until the block ends.
+
+    The process's environment leads clients there meanwhile, those of its children too.
+    """
+    import boto3
+
+    before = dict(os.environ)
+    for name in DROPPED:
+        os.environ.pop(name, None)
+    os.environ.update(AWS_ENVIRONMENT)
+    process = subprocess.Popen([sys.executable, "-m", "local.aws"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        os.environ["AWS_ENDPOINT_URL"] = process.stdout.readline().decode().strip()
+        put_parameters(boto3.client("ssm"), prefix, secret, repositories, secure or {})
+        yield QUEUES
+    finally:
+        process.stdin.close()
+        process.wait()
+        process.stdout.close()
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def main() -> None:
+    """Serve until standard input ends; the first line of standard output is the address."""
+    # A Ctrl-C is the whole group's; the parent takes it, and ends this process last.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    server = LoopbackServer("127.0.0.1", 0, Services().respond, MAX_CALL_BYTES)
+    server.start()
+    print(server.url, flush=True)
+    sys.stdin.read()
+    server.stop(1.0)
+
+
+if __name__ == "__main__":
+    main()
