@@ -14,7 +14,7 @@ from handler.model import Counts, Outcome, Target
 MAX_PATHS = 500
 """So many changed paths one event tells, of all three lists together."""
 MAX_DETAIL_BYTES = 190_000
-"""An event bus takes 256 KB an entry, of which the detail is all but some hundred bytes; some hosts of rules less."""
+"""EventBridge takes entries of 256 KB, and queues behind it messages of as much, with the envelope around them."""
 
 
 class AnnouncementKind(StrEnum):
