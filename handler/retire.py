@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from handler.announcement import retired
-from handler.efs.retire import remove_empty, remove_target
+from handler.efs.retire import remove_rest, remove_trees
 from handler.model import Outcome, OutcomeKind
 from handler.work import Work
 
@@ -29,13 +29,12 @@ def retire(work: Work, about: Outcome) -> Outcome:
             work.directory.write_record(record)
         if work.clock() - (record.gone_since or 0) < work.repository.grace_seconds:
             return replace(about, kind=OutcomeKind.IGNORED, reason="retiring")
-        remove_target(work.directory.paths, work.paths.directory)
-    else:
-        remove_empty(work.directory.paths.directory, work.paths.directory)
-    if work.announce is not None:
-        # Before the list forgets the target: killed in between, the next run tells it again.
-        commit = record.commit if record is not None else None
-        gone = retired(work.repository.full_name, work.target, commit, work.request.delivery, work.clock())
-        work.announce(gone)
+        remove_trees(work.directory.paths)
+        if work.announce is not None and not work.announce(
+            retired(work.repository.full_name, work.target, record.commit, work.request.delivery, work.clock())
+        ):
+            # The record stays until the bus has taken it: by that the schedule finds what is left to do.
+            return replace(about, kind=OutcomeKind.IGNORED, reason="retiring")
+    remove_rest(work.directory.paths, work.paths.directory)
     work.targets.remove(work.target.path)
     return replace(about, kind=OutcomeKind.RETIRED, reason="ref_gone", commit=None, last_success_age_seconds=None)

@@ -371,3 +371,25 @@ def test_an_owed_event_waits_for_the_bus_to_be_set_again(service: Service, upstr
     service.configure(event_bus=bus.name)
     assert service.push(upstream).outcome == "unchanged"
     assert len(bus.of_type(PUBLISHED)) == 1
+
+
+# -- a target that ends -----------------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_target_is_told_until_the_bus_takes_it(service: Service, upstream: Upstream, bus: Bus) -> None:
+    """Readers find nothing there any more; the schedule goes on telling until somebody has heard it."""
+    service.put_repository(publish=[{"ref": "refs/heads/preview/*"}], grace_seconds=0)
+    commit = upstream.commit({"a": b"1"}, "preview/one")
+    service.run_schedule()
+    upstream.delete("preview/one")
+    bus.refuse_next(99)
+    service.run_schedule()
+    target = service.mount / "octo/site/preview/one"
+    assert not (target / "current").exists()
+    assert [line["reason"] for line in service.log_lines if line.get("outcome") == "retired"] == []
+    bus.forget_faults()
+    assert service.run_schedule()["outcomes"] == {"retired:ref_gone": 1}
+    (detail,) = bus.of_type("TargetRetired")
+    assert (detail["ref"], detail["previous_commit"]) == ("refs/heads/preview/one", commit)
+    assert not target.exists()
+    assert service.run_schedule()["behind"] == 0

@@ -67,6 +67,10 @@ class Bus:
         entry = {"ErrorCode": error, "ErrorMessage": "ordered by a test: octo/site"}
         self._faults += [(200, {"FailedEntryCount": 1, "Entries": [entry]})] * n
 
+    def forget_faults(self) -> None:
+        """Answer as it should again."""
+        self._faults.clear()
+
     def answer(self, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
         """Answer one call: a fault that was ordered, or what moto says."""
         from botocore.awsrequest import AWSPreparedRequest
