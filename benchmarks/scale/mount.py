@@ -41,9 +41,10 @@ class Repository:
     is_locked: bool = False
     waiting: list[tuple[float, int]] = field(default_factory=list)
     """The pushes that are not visible yet: when, and their number in the trace."""
+    asking: tuple[float, int] = (-1.0, -1)
     asked_at: float = -1.0
     pushed_at: int = -1
-    """Of the newest delivery that was confirmed, in GitHub's whole seconds."""
+    """Of the newest delivery that was confirmed, in GitHub's whole seconds; as its record says."""
     retired: list[float] = field(default_factory=list)
     """Since when each release but the current one is retired, the first first."""
     last: Environment | None = None
@@ -124,8 +125,7 @@ class Mount:
         done: Callable[[End], None],
     ) -> None:
         now, times = self._loop.now, self._times
-        repository.asked_at = now
-        repository.pushed_at = max(repository.pushed_at, pushed_at)
+        repository.asking = (now, pushed_at)
         self.asks += 1
         sent = now + (0.0 if environment.is_connected else times.connect)
         environment.is_connected = True
@@ -190,6 +190,9 @@ class Mount:
         self._loop.at(now + self._times.tidy, lambda: self._release(repository, End.PUBLISHED, done))
 
     def _release(self, repository: Repository, end: End, done: Callable[[End], None]) -> None:
+        asked_at, pushed_at = repository.asking
+        if end is End.PUBLISHED or (end is End.UNCHANGED and pushed_at > repository.pushed_at):
+            repository.asked_at, repository.pushed_at = asked_at, max(repository.pushed_at, pushed_at)
         repository.is_locked = False
         self._end(end, done)
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from benchmarks.scale.bill import pass_dollars
+from benchmarks.scale.bill import bill, pass_dollars
 from benchmarks.scale.model import Limits, Prices, Sizes, Times, figures_of
 from benchmarks.scale.scenarios import DIRECT, LARGE, QUEUED, SEED, Day
 from benchmarks.scale.schedule import pass_of
@@ -44,6 +44,7 @@ def all_tables(days: Sequence[Day]) -> dict[str, str]:
         "storms": storm_table(),
         "workers": worker_table(),
         "busy": busy_table(),
+        "grace": grace_table(days),
         "limits": limits_table([day for day in days if _is_advised(day)]),
         "schedule": schedule_table(),
         "dollars": dollars_table(days),
@@ -117,6 +118,20 @@ def busy_table() -> str:
             lines.append([f"{files:,}", name, *_lags(result), *_refused(result), late, published])
     head = ["files in the tree", "stack", "p50, s", "p99, s", "most, s", *_REFUSED, "answered after 10, 30 s"]
     return table([*head, "whole trees written"], lines)
+
+
+def grace_table(days: Sequence[Day]) -> str:
+    """What the grace costs: a push within it has its tree written whole."""
+    day = next(day for day in days if day.profile.repositories == 10_000)
+    lines = []
+    for grace in (600.0, 300.0, 60.0):
+        stack = QUEUED.with_(grace_seconds=grace)
+        result = simulate(day.trace, day.trees, stack, seed=SEED)
+        dollars = bill(result, day.trees, stack)["EFS, written"]
+        share = f"{result.mount.whole_trees / result.mount.fetches:.0%}"
+        lines.append([f"{grace:.0f}", share, *_lags(result), f"{result.mount.writes.peak:,.0f}", _dollars(dollars)])
+    head = ["grace_seconds", "trees written whole", "p50, s", "p99, s", "most, s", "EFS writes/s"]
+    return table([*head, "EFS written, USD a month"], lines)
 
 
 def _lags(result: Result) -> list[str]:
