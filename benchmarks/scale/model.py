@@ -116,7 +116,7 @@ class Limits:
     efs_writes: float = _is(50_000, "writes a second, elastic", PUBLISHED, "EFS quotas")
     efs_bursting_writes: float = _is(7_000, "writes a second, bursting or provisioned", PUBLISHED, "EFS quotas")
     efs_gib: float = _is(5, "GiB/s metered writes, elastic", PUBLISHED, "EFS quotas")
-    efs_client_mib: float = _is(500, "MiB/s a client, without EFS's own mount helper", PUBLISHED, "EFS quotas")
+    efs_client_mib: float = _is(500, "MiB/s a client, without amazon-efs-utils", PUBLISHED, "EFS quotas")
     efs_clients: float = _is(25_000, "connections to a file system", PUBLISHED, "EFS quotas")
     github_reads: float = _is(
         15, "git reads a second, a repository, recommended", PUBLISHED, "GitHub: Repository limits"
