@@ -39,7 +39,7 @@ serve: venv  ## stay up for a real webhook: make serve SECRET=... REPOSITORY=own
 		$(if $(REPOSITORY),--repository $(REPOSITORY))
 
 aws-local: venv  ## stand in for Parameter Store and GitHub, for `sam local`: tests/events (Ctrl-C ends it)
-	@$(RUN) -m local.aws_local
+	@$(RUN) -m local.stand_in $(if $(HOST),--host $(HOST))
 
 test: venv  ## run every test that needs no cloud
 	@$(RUN) -m pytest -n auto $(ARGS)
