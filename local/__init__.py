@@ -8,6 +8,7 @@ The handler is the one that runs in Lambda, unchanged. Around it are small stand
     origin  upload_pack           GitHub's git side: a repository in memory behind smart HTTP, version 2
     github                        GitHub's webhook side: push payloads, signatures, deliveries
     demo  sample  service  tree   `python -m local demo`: all of it once, with every step shown
+    stand_in  events              `sam local`: AWS and GitHub on fixed ports, and the events that fit them
     server  body  exchange        the HTTP/1.1 server under gateway and origin
 
 Nothing here is deployed, and nothing in `handler` imports it.
