@@ -7,9 +7,10 @@ PORT ?= 8080
 ROOT ?= ./mount
 # What deploys the whole stack on this machine; `sam build` and the functions need this very Python.
 E2E := .venv-e2e
-E2E_PYTHON ?= python3.13
+E2E_PYTHON ?= $(firstword $(foreach python,python3.13 $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin/python3.13),\
+	$(if $(shell $(python) -V 2>/dev/null),$(python))) python3.13)
 
-.PHONY: help venv run serve test e2e lint format bench clean
+.PHONY: help venv run serve test e2e e2e-python lint format bench clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
@@ -38,13 +39,16 @@ test: venv  ## run every test that needs no cloud
 
 # SAM and the emulator want different versions of the same things: one environment each.
 $(E2E)/.complete: requirements-e2e.txt requirements-sam.txt
-	@$(E2E_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' || \
-		{ echo "make e2e needs Python 3.13, which Lambda runs. Try: make E2E_PYTHON=/path/to/python3.13 e2e"; exit 1; }
+	@$(MAKE) --no-print-directory e2e-python
 	@echo "git2efs: making $(E2E) (once; a minute or so)"
 	@rm -rf $(E2E) && $(E2E_PYTHON) -m venv $(E2E)/emulator && $(E2E_PYTHON) -m venv $(E2E)/sam
 	@$(E2E)/emulator/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-e2e.txt
 	@$(E2E)/sam/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-sam.txt
 	@touch $@
+
+e2e-python:
+	@$(E2E_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null || \
+		{ echo "make e2e needs Python 3.13, which Lambda runs. Try: make E2E_PYTHON=/path/to/python3.13 e2e"; exit 1; }
 
 e2e: venv $(E2E)/.complete  ## build with SAM, deploy into an AWS emulator on this machine, and test that, in both modes
 	@PATH="$(CURDIR)/$(E2E)/sam/bin:$$PATH" GIT2EFS_TEST_E2E=$(E2E) $(RUN) -m pytest tests/stack $(ARGS)

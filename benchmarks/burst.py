@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import random
+import socket
 import statistics
 import tempfile
 import threading
@@ -41,15 +42,18 @@ class Result:
     answered_seconds: float = 0.0
     published_seconds: float = 0.0
     lost: list[str] = field(default_factory=list)
+    lag_seconds: list[float] = field(default_factory=list)
+    """How long the oldest message of each look had waited; in queued mode, sorted."""
 
     @property
     def fetches_per_push(self) -> float:
         """How many packs were asked for, for each push."""
         return self.asked["fetch"] / self.pushes
 
-    def quantile_ms(self, part: float) -> float:
-        """Return the handler's time that so much of all answers kept within."""
-        return self.handler_ms[min(len(self.handler_ms) - 1, int(part * len(self.handler_ms)))]
+
+def quantile(ordered: Sequence[float], part: float) -> float:
+    """Return what so much of all values keeps within."""
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
 
 class _Repository:
@@ -97,15 +101,21 @@ def burst(
     over_seconds: float,
     is_queued: bool,
     latency_seconds: float = 0.0,
+    poisoned: int = 0,
 ) -> Result:
-    """Play a burst in an empty directory; every repository's first publish is made before, and not counted."""
+    """Play a burst in an empty directory; every repository's first publish is made before, and not counted.
+
+    `poisoned` repositories more are pushed to as often, and their remote never answers.
+    """
     (place / "origin").mkdir()
     each = pushes // repositories
     result = Result(each * repositories)
-    with GitOrigin(place / "origin") as origin:
+    with GitOrigin(place / "origin") as origin, socket.create_server(("127.0.0.1", 0), backlog=1024) as silent:
         origin.latency_seconds = latency_seconds
         stocked = [_Repository(origin.root, number, each) for number in range(repositories)]
         urls = {one.upstream.full_name: origin.url(one.upstream.full_name) for one in stocked}
+        dead = [_Repository(origin.root, repositories + number, each) for number in range(poisoned)]
+        urls |= {one.upstream.full_name: f"http://127.0.0.1:{silent.getsockname()[1]}/x.git" for one in dead}
         options = ["--queued"] if is_queued else []
         with Service(str(place / "mount"), SECRET, urls, options) as service, ThreadPoolExecutor(in_flight) as pool:
 
@@ -115,7 +125,8 @@ def burst(
             list(pool.map(deliver, [one.payload(github.NO_COMMIT) for one in stocked]))
             _wait_for_tips(place, stocked)
             origin.forget()
-            order = list(itertools.chain.from_iterable([one] * each for one in stocked))
+            order = list(itertools.chain.from_iterable([one] * each for one in (*stocked, *dead)))
+            service.records(0.0)
             random.Random(1).shuffle(order)
             started = time.monotonic()
             for answer in [future.result() for future in _push(order, over_seconds, pool, deliver)]:
@@ -126,6 +137,11 @@ def burst(
             result.lost = _wait_for_tips(place, stocked)
             result.published_seconds = time.monotonic() - started
             result.asked = origin.counts
+            names = {one.upstream.full_name for one in stocked}
+            lines = service.records()[0]
+            result.lag_seconds = sorted(
+                line["queue_lag_seconds"] for line in lines if line.get("repository") in names and "coalesced" in line
+            )
     result.handler_ms.sort()
     return result
 
@@ -172,8 +188,13 @@ def _report(mode: str, result: Result) -> str:
             f"  every tip         {result.published_seconds:.1f} s; lost: {', '.join(result.lost) or 'none'}",
             f"  asked the remote  {dict(result.asked)}; fetches a push {result.fetches_per_push:.3f} "
             f"(at most {TARGET_FETCHES})",
-            f"  handler           median {statistics.median(ms):.1f} ms, p99 {result.quantile_ms(0.99):.1f} ms, "
+            f"  handler           median {statistics.median(ms):.1f} ms, p99 {quantile(ms, 0.99):.1f} ms, "
             f"most {ms[-1]:.1f} ms",
+            *(
+                [f"  lag in the queue  median {statistics.median(lag):.2f} s, p99 {quantile(lag, 0.99):.2f} s"]
+                if (lag := result.lag_seconds)
+                else []
+            ),
         ]
     )
 
@@ -184,8 +205,9 @@ def main() -> None:
     parser.add_argument("--pushes", type=int, default=1000)
     parser.add_argument("--repositories", type=int, default=50)
     parser.add_argument("--in-flight", type=int, default=50, help="deliveries at once (%(default)s)")
-    parser.add_argument("--over", type=float, default=5.0, help="seconds that the pushes are spread over (%(default)s)")
+    parser.add_argument("--over", type=float, default=1.0, help="seconds that the pushes are spread over (%(default)s)")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds that the remote takes longer to answer")
+    parser.add_argument("--poisoned", type=int, default=0, help="further repositories whose remote never answers")
     parser.add_argument("--mode", choices=["direct", "queued", "both"], default="both")
     options = parser.parse_args()
     for mode in ["direct", "queued"] if options.mode == "both" else [options.mode]:
@@ -198,6 +220,7 @@ def main() -> None:
                 over_seconds=options.over,
                 is_queued=mode == "queued",
                 latency_seconds=options.latency,
+                poisoned=options.poisoned,
             )
         print(_report(mode, result), flush=True)
 

@@ -4,18 +4,22 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
+from handler.announcement import failed
 from handler.efs.faults import fault_of
 from handler.efs.memory import Memory
 from handler.errors import Git2EfsError
 from handler.git.open_mirrors import OpenMirrors
 from handler.git.remote import Remote, Remotes
-from handler.model import Outcome, Repository, Target
+from handler.github.statuses import DeliveryStatuses, Statuses
+from handler.model import Outcome, OutcomeKind, Repository, Target
 from handler.outcome import ignored, outcome_of, unexpected
 from handler.reconcile import Reconciler
 from handler.request import Request
 from handler.routing import needs_default_branch, targets_of
 from handler.settings import Settings
+from handler.telling import Announce
 from handler.versions import newest
 
 _DEFAULT_BRANCH_SECONDS = 60
@@ -29,20 +33,31 @@ class Deliverer:
         self,
         settings: Settings,
         progress: Callable[[str, int, int], None],
+        warn: Callable[[str], None],
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`progress` is told about long check-outs (see `Reconciler`); nothing is opened yet."""
+        """`progress` is told about long check-outs (see `Reconciler`), `warn` what an operator should mend.
+
+        Nothing is opened yet.
+        """
         self._clock = clock
         self._remotes = Remotes(settings, sleep)
         self._mirrors = OpenMirrors()
-        self._reconciler = Reconciler(settings, self._mirrors, Memory(), clock, sleep, progress)
+        self._announce = _announcer(settings, warn)
+        self._reconciler = Reconciler(settings, self._mirrors, Memory(), clock, sleep, progress, self._announce)
+        self._statuses = Statuses(warn)
         self._default_branches: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
     def close(self) -> None:
         """Close what is kept open."""
         self._remotes.close()
         self._mirrors.close()
+        self._statuses.close()
+
+    def remote(self, repository: Repository, token: str | None) -> Remote:
+        """Return the repository's remote."""
+        return self._remotes.at(repository.url, token)
 
     def deliver(self, repository: Repository, token: str | None, request: Request) -> tuple[Outcome, ...]:
         """Bring every target that publishes the request's ref to what the remote says; one outcome a target.
@@ -60,7 +75,11 @@ class Deliverer:
             return (ignored("ref_not_published", repository.full_name, request.ref),)
         if is_deleted and not any(target.is_retirable or target.is_latest for target in targets):
             return (ignored("ref_deleted", repository.full_name, request.ref),)
-        return tuple(self._reconcile(repository, target, remote, request) for target in targets)
+        statuses = self._statuses.of(repository, token, request.push)
+        try:
+            return tuple(self._reconcile(repository, target, remote, request, statuses) for target in targets)
+        finally:
+            statuses.close()
 
     def _default_branch(self, repository: Repository, remote: Remote, ref: str) -> str | None:
         """Return the remote's default branch; remembered for a while, but only to go on: to ignore, it is asked."""
@@ -76,20 +95,28 @@ class Deliverer:
                 self._default_branches.popitem(last=False)
         return head
 
-    def _reconcile(self, repository: Repository, target: Target, remote: Remote, request: Request) -> Outcome:
+    def _reconcile(
+        self, repository: Repository, target: Target, remote: Remote, request: Request, statuses: DeliveryStatuses
+    ) -> Outcome:
+        begin = partial(statuses.begin, target.path)
         try:
             if target.is_latest:
                 latest = _newest(target, remote, request)
                 if latest is None:
                     return replace(ignored("ref_gone", repository.full_name, target.ref), path=target.path)
                 target, request = latest
-            return self._reconciler.reconcile(repository, target, remote, request)
+            outcome = self._reconciler.reconcile(repository, target, remote, request, begin)
         except Git2EfsError as error:
-            return self._failed(repository, target, error)
+            outcome = self._failed(repository, target, error)
         except OSError as error:
-            return self._failed(repository, target, fault_of(error))
+            outcome = self._failed(repository, target, fault_of(error))
         except Exception as error:  # a defect: this target fails with it, the others do not
-            return self._failed(repository, target, unexpected(error))
+            outcome = self._failed(repository, target, unexpected(error))
+        statuses.conclude(target.path, outcome)
+        if self._announce is not None and outcome.kind is OutcomeKind.FAILED:
+            pushed_commit = request.push.after if request.push is not None else None
+            self._announce(failed(outcome, target, request.delivery, self._clock(), pushed_commit))
+        return outcome
 
     def _failed(self, repository: Repository, target: Target, error: Git2EfsError) -> Outcome:
         outcome = replace(outcome_of(error), repository=repository.full_name, ref=target.ref, path=target.path)
@@ -113,3 +140,11 @@ def _newest(target: Target, remote: Remote, request: Request) -> tuple[Target, R
         return None
     request = replace(request, ref=ref, push=push if push is not None and push.ref == ref else None)
     return replace(target, ref=ref, is_latest=False), request
+
+
+def _announcer(settings: Settings, warn: Callable[[str], None]) -> Announce | None:
+    if not settings.event_bus:
+        return None
+    from handler.aws.events import EventBus  # who tells nobody does not pay for it
+
+    return EventBus(settings.event_bus, warn).announce

@@ -1,4 +1,4 @@
-"""A run of one target, under its repository's lock: fetch → plan → check out → flip → record → prune."""
+"""A run of one target, under its repository's lock: fetch → plan → check out → flip → tell → record → prune."""
 
 import time
 from dataclasses import dataclass, replace
@@ -19,6 +19,7 @@ from handler.git.source import Known, Settled, Source
 from handler.model import Counts, Durations, Outcome, OutcomeKind, PushEvent, TreePlan
 from handler.retire import retire
 from handler.routing import refuse_too_many
+from handler.telling import owes_event, tell
 from handler.work import Work
 
 
@@ -86,6 +87,7 @@ class Publishing:
         """Put the commit's tree in the place of what is published."""
         work, directory, previous = self.work, self.work.directory, self.work.found.commit
         started = time.perf_counter()
+        work.begin(wanted)
         if previous is None:
             directory.refuse_nested(work.settings.mount)
             refuse_too_many(work.repository, work.targets.read(), work.target, work.settings.max_targets)
@@ -100,7 +102,7 @@ class Publishing:
             files_removed=made.removed,
             bytes_written=made.written.bytes,
         )
-        directory.write_record(self._record(wanted, settled, flipped_at, counts))
+        self._tell(self._record(wanted, settled, flipped_at, counts))
         durations = replace(about.durations, checkout_ms=checkout_ms, publish_ms=_milliseconds_since(started))
         standing, trouble = self._tidy(wanted, looked, made)
         outcome = replace(
@@ -183,13 +185,23 @@ class Publishing:
         """Bring the record up to date where it matters: it is missing after a kill, or the push is newer than it."""
         record, commit = self.work.found.record, self.work.found.commit
         assert commit is not None
-        if record is None or record.commit != commit or record.ref != self.work.target.ref:
-            fresh = self._record(commit, settled, self.work.clock(), Counts())
-            self.work.directory.write_record(replace(fresh, previous_commit=record.commit if record else None))
-        elif self._latest_pushed_at() != record.pushed_at:
-            self.work.directory.write_record(
-                replace(record, asked_at=settled.asked_at, pushed_at=self._latest_pushed_at())
-            )
+        is_of_this = record is not None and record.commit == commit
+        if record is not None and is_of_this and record.ref == self.work.target.ref:
+            pushed_at = self._latest_pushed_at()
+            fresh = replace(record, asked_at=settled.asked_at, pushed_at=pushed_at, gone_since=None)
+        else:
+            previous = None
+            if record is not None:
+                previous = record.previous_commit if is_of_this else record.commit
+            fresh = replace(self._record(commit, settled, self.work.clock(), Counts()), previous_commit=previous)
+        if not is_of_this or owes_event(self.work.announce, record):
+            self._tell(fresh)
+        elif record is None or replace(fresh, asked_at=record.asked_at) != record:
+            self.work.directory.write_record(fresh)
+
+    def _tell(self, record: Record) -> None:
+        work = self.work
+        work.directory.write_record(tell(work.announce, record, work.found, work.target.path, self.mirror))
 
     def _latest_pushed_at(self) -> int | None:
         record = self.work.found.record

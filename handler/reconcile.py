@@ -1,7 +1,7 @@
 """The one operation: make a target's `current` equal to the tip of its ref.
 
-lock → fetch → plan → check out → flip → record → prune. Idempotent: a push, a redelivery and a timer all only say
-"look now"; there is no first time, and whoever comes late finds the work done.
+lock → fetch → plan → check out → flip → tell → record → prune. Idempotent: a push, a redelivery and a timer all only
+say "look now"; there is no first time, and whoever comes late finds the work done.
 """
 
 import time
@@ -20,6 +20,7 @@ from handler.model import Outcome, OutcomeKind, Repository, Target
 from handler.publish import Publishing
 from handler.request import Request
 from handler.settings import Settings
+from handler.telling import Announce, owes_event
 from handler.work import Work
 
 LATE_SECONDS = 0.02
@@ -36,9 +37,21 @@ class Reconciler:
     sleep: Callable[[float], None] = time.sleep
     progress: Callable[[str, int, int], None] = lambda about, done, total: None
     """Told about a long check-out: what it is, and how many of how many files are written."""
+    announce: Announce | None = None
+    """Takes an event, and says whether the bus took it; None where nobody is told."""
 
-    def reconcile(self, repository: Repository, target: Target, remote: Remote, request: Request) -> Outcome:
-        """Bring the target to what the remote says. Raises Git2EfsError, and OSError for what the mount says."""
+    def reconcile(
+        self,
+        repository: Repository,
+        target: Target,
+        remote: Remote,
+        request: Request,
+        begin: Callable[[str], None] = lambda commit: None,
+    ) -> Outcome:
+        """Bring the target to what the remote says. Raises Git2EfsError, and OSError for what the mount says.
+
+        `begin` hears which commit is about to be published, once it is known and is another than what is there.
+        """
         paths = RepositoryPaths.of(self.settings.mount, repository.full_name)
         with (
             locked(paths.lock, self._wait_seconds(request)) as hold,
@@ -66,6 +79,8 @@ class Reconciler:
                 self.clock,
                 self.sleep,
                 self.progress,
+                self.announce,
+                begin,
             )
             try:
                 outcome, known = self._run(work, known)
@@ -100,7 +115,7 @@ class Reconciler:
             previous_commit=found.commit,
             last_success_age_seconds=0.0,
         )
-        if _is_settled_since(found, target, work.request):
+        if _is_settled_since(found, target, work.request) and not owes_event(self.announce, found.record):
             return about, known
         with self.mirrors.lent(work.paths.mirror, is_unchanged=known is not None) as mirror:
             return Publishing(work, mirror, about).publish(known)

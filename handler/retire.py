@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from handler.efs.record import read_record
-from handler.efs.retire import remove_empty, remove_target
+from handler.announcement import retired
+from handler.efs.retire import remove_rest, remove_trees
 from handler.model import Outcome, OutcomeKind
 from handler.work import Work
 
@@ -20,7 +20,7 @@ def retire(work: Work, about: Outcome) -> Outcome:
         return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone")
     if work.found.commit is None:
         # Killed while it was taken away, or never published: then the record is gone, or says whose the rest is.
-        record = read_record(work.directory.paths.record)
+        record = work.directory.record()
     if record is not None:
         if (record.repository, record.ref) != (work.repository.full_name, work.target.ref):
             return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone")
@@ -29,8 +29,12 @@ def retire(work: Work, about: Outcome) -> Outcome:
             work.directory.write_record(record)
         if work.clock() - (record.gone_since or 0) < work.repository.grace_seconds:
             return replace(about, kind=OutcomeKind.IGNORED, reason="retiring")
-        remove_target(work.directory.paths, work.paths.directory)
-    else:
-        remove_empty(work.directory.paths.directory, work.paths.directory)
+        remove_trees(work.directory.paths)
+        if work.announce is not None and not work.announce(
+            retired(work.repository.full_name, work.target, record.commit, work.request.delivery, work.clock())
+        ):
+            # The record stays until the bus has taken it: by that the schedule finds what is left to do.
+            return replace(about, kind=OutcomeKind.IGNORED, reason="retiring")
+    remove_rest(work.directory.paths, work.paths.directory)
     work.targets.remove(work.target.path)
     return replace(about, kind=OutcomeKind.RETIRED, reason="ref_gone", commit=None, last_success_age_seconds=None)

@@ -122,7 +122,7 @@ class Door:
 def _make_deliverer(settings: Settings, telemetry: Telemetry) -> "Deliverer":
     from handler.deliver import Deliverer  # half of a cold start's imports, which a queue's front door is spared
 
-    return Deliverer(settings, telemetry.progress)
+    return Deliverer(settings, telemetry.progress, telemetry.warn)
 
 
 def _start(environment: Mapping[str, str]) -> Process[Door]:

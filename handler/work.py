@@ -12,6 +12,7 @@ from handler.git.remote import Remote
 from handler.model import Repository, Target
 from handler.request import Request
 from handler.settings import Settings
+from handler.telling import Announce
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,8 @@ class Work:
     """One target to bring up to date: what is asked, what stands there, and what it takes to do it.
 
     `is_slow` says that the mount makes every step wait; `progress` is told about a long check-out: what it is, and how
-    many of how many files are written.
+    many of how many files are written. `announce` takes an event, and says whether the bus took it; None where nobody
+    is told. `begin` hears which commit is about to be published.
     """
 
     settings: Settings
@@ -35,6 +37,8 @@ class Work:
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     progress: Callable[[str, int, int], None]
+    announce: Announce | None = None
+    begin: Callable[[str], None] = lambda commit: None
 
     @property
     def targets(self) -> TargetList:

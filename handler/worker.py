@@ -39,7 +39,7 @@ class Worker:
         self._telemetry = telemetry
         self._clock = clock
         self._parameters = Parameters(settings)
-        self._deliverer = Deliverer(settings, telemetry.progress)
+        self._deliverer = Deliverer(settings, telemetry.progress, telemetry.warn)
         self._queue = Queue(settings.queue_url, settings.dead_letter_url)
 
     def close(self) -> None:

@@ -75,6 +75,11 @@ class Service:
         """Ask it to end, and wait for that."""
         self._end()
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
     def stop(self) -> int:
         """End it as an operator would, by SIGTERM; return its exit status."""
         self._end()

@@ -14,8 +14,9 @@ from typing import Self
 from handler.aws.queue import Queue
 from handler.errors import Git2EfsError
 
+SPLIT_SECONDS = 0.5
+"""Most batches are done by then, and cost no call; from then on each repository of a batch ends by itself."""
 FIRST_SECONDS = 10.0
-"""Most batches are done by then, and cost no call."""
 EVERY_SECONDS = 30.0
 HIDDEN_SECONDS = 90
 """Three beats: one that is lost does no harm."""
@@ -31,15 +32,16 @@ class Custody:
         self,
         queue: Queue,
         receipts: Iterable[str],
+        split_seconds: float = SPLIT_SECONDS,
         first_seconds: float = FIRST_SECONDS,
         every_seconds: float = EVERY_SECONDS,
     ) -> None:
-        """Calls nobody yet."""
+        """Calls nobody yet. The times count from the start of the batch, but for the last, which is between beats."""
         self._queue = queue
         self._held = dict.fromkeys(receipts)
         self._done: dict[str, None] = {}
-        self._waits = (first_seconds, every_seconds)
-        self._is_long = False
+        self._waits = (split_seconds, first_seconds - split_seconds, every_seconds)
+        self._is_split = False
         self._ended = threading.Event()
         # Held through the calls too: a beat under way must not hide again what is given back at the same time.
         self._lock = threading.Lock()
@@ -58,15 +60,15 @@ class Custody:
     def settle(self, receipts: Iterable[str]) -> None:
         """These are done with.
 
-        Lambda deletes them when the whole batch is through. In a batch that takes long they are deleted before: as
-        long as one message of a group is neither deleted nor seen again, no other of that group is handed out, and
-        the slowest repository of a batch would hold up those that happen to be in it.
+        Lambda deletes them when the whole batch is through. Where that takes longer for others they are deleted
+        before: as long as one message of a group is neither deleted nor seen again, no other of that group is handed
+        out, and the slowest repository of a batch would hold up those that happen to be in it.
         """
         with self._lock:
             for receipt in receipts:
                 self._held.pop(receipt, None)
                 self._done[receipt] = None
-            if self._is_long:
+            if self._is_split:
                 self._delete_done()
 
     def give_back(self, receipts: Iterable[str], seconds: int) -> None:
@@ -79,14 +81,15 @@ class Custody:
                 self._queue.show_again(given, seconds)
 
     def _beat(self) -> None:
-        first, every = self._waits
-        if self._ended.wait(first):
+        split, first, every = self._waits
+        if self._ended.wait(split):
             return
         with self._lock:
-            self._is_long = True
+            self._is_split = True
             self._delete_done()
-            self._hide()
-        while not self._ended.wait(every):
+        wait = first
+        while not self._ended.wait(wait):
+            wait = every
             with self._lock:
                 self._hide()
 
@@ -95,6 +98,8 @@ class Custody:
             self._queue.show_again(tuple(self._held), HIDDEN_SECONDS)
 
     def _delete_done(self) -> None:
+        if not self._held:
+            return  # the batch is through, and Lambda about to delete them
         done, self._done = tuple(self._done), {}
         with suppress(Git2EfsError):
             self._queue.delete(done)

@@ -32,6 +32,10 @@ BYTES_WRITTEN = "BytesWritten"
 COALESCED = "Coalesced"
 QUEUE_LAG = "QueueLagSeconds"
 
+SURVEYED = "RepositoriesSurveyed"
+BEHIND = "RefsBehind"
+FAILING = "RepositoriesFailing"
+
 PROGRESS_SECONDS = 10
 
 _ALONE = ("service",)
@@ -50,6 +54,9 @@ METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         BYTES_WRITTEN: _ALONE,
         COALESCED: _ALONE,
         QUEUE_LAG: _ALONE,
+        SURVEYED: _ALONE,
+        BEHIND: _ALONE,
+        FAILING: _ALONE,
     }
 )
 """Every metric that is emitted, and its dimensions. No repository among them: each value would be a metric of its own
@@ -111,6 +118,21 @@ class Telemetry:
                 },
             )
             self._count(outcome, queued if queued is not None and queued.is_measured else None)
+
+    def survey(self, summary: Mapping[str, object], oldest_seconds: float | None, request_id: str) -> None:
+        """Tell one run of the schedule: one log line, and metrics of those of its figures that are metrics.
+
+        `oldest_seconds` is the age of the oldest confirmation of any repository.
+        """
+        with self._lock:
+            self._logger.info("schedule", extra={**summary, "function_request_id": request_id})
+            metrics = EphemeralMetrics(namespace=NAMESPACE, service=self._service)
+            for name, field in ((SURVEYED, "looked_at"), (BEHIND, "behind"), (FAILING, "failing")):
+                value = summary.get(field, 0)
+                metrics.add_metric(name, MetricUnit.Count, value if isinstance(value, int) else 0)
+            if oldest_seconds is not None:
+                metrics.add_metric(LAST_SUCCESS_AGE, MetricUnit.Seconds, oldest_seconds)
+            metrics.flush_metrics()
 
     def warn(self, sentence: str) -> None:
         """Say something that an operator should mend, in a line of its own."""

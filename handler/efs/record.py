@@ -27,6 +27,11 @@ class Record:
     files_removed: int = 0
     bytes_fetched: int = 0
     gone_since: float | None = None
+    announced: bool = True
+    """False where the event bus did not take this release's event yet: the next run tells it again."""
+    previous_announced: bool = True
+    """Whether the event of `previous_commit` was taken for certain. Where it was not, consumers may have missed it, and
+    what changed since `previous_commit` does not tell them all."""
 
     def to_json(self) -> bytes:
         """Return the file's bytes."""
@@ -61,6 +66,8 @@ def _parse(content: bytes) -> Record | None:
     is_sound = (
         all(isinstance(text, str) for text in texts)
         and all(isinstance(number, int | float) for number in numbers)
+        and isinstance(record.announced, bool)
+        and isinstance(record.previous_announced, bool)
         and re.fullmatch(r"[0-9a-f]{40}", record.commit)
     )
     return record if is_sound else None

@@ -73,6 +73,10 @@ class TargetDirectory:
             raise TargetOccupied("`current` is a link that git2efs did not make")
         return Found(commit, read_record(self.paths.record))
 
+    def record(self) -> Record | None:
+        """Read the record alone: it may be there without anything published. Raises OSError."""
+        return read_record(self.paths.record)
+
     def look(self, known: Collection[str] | None) -> Looked:
         """See what lies beside `current`. Raises OSError.
 

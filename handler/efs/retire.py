@@ -8,12 +8,11 @@ from handler.efs.layout import TargetPaths
 from handler.efs.trees import trash_name
 
 
-def remove_target(paths: TargetPaths, below: str) -> None:
-    """Remove all that git2efs put into a target's directory, and the directories above it that this leaves empty.
+def remove_trees(paths: TargetPaths) -> None:
+    """Remove `current`, and every tree. Raises OSError.
 
-    `current` goes first, so that nobody finds a tree that is half gone; the record goes when the trees have gone, since
-    it says whose they are: killed anywhere, the next run goes on. What somebody else put there stays, and the directory
-    with it. `below` ends the way up: no directory but those in it is removed. Raises OSError.
+    `current` goes first, so that nobody finds a tree that is half gone. The record stays, since it says whose all this
+    was: killed anywhere, the next run goes on.
     """
     with suppress(FileNotFoundError):
         os.unlink(paths.current)
@@ -24,12 +23,20 @@ def remove_target(paths: TargetPaths, below: str) -> None:
             os.rename(paths.release(name), paths.staged(trash_name()))
         os.rmdir(paths.releases)
     remove_tree(paths.staging)
+
+
+def remove_rest(paths: TargetPaths, below: str) -> None:
+    """Remove the record, the target's directory, and those above it that this leaves empty. Raises OSError.
+
+    What somebody else put into one of them stays, and the directory with it. `below` ends the way up: no directory but
+    those in it is removed.
+    """
     with suppress(FileNotFoundError):
         os.unlink(paths.record)
-    remove_empty(paths.directory, below)
+    _remove_empty(paths.directory, below)
 
 
-def remove_empty(directory: str, below: str) -> None:
+def _remove_empty(directory: str, below: str) -> None:
     """Remove a directory, and those above it up to `below`, as far as they are empty."""
     with suppress(OSError):
         while directory.startswith(below + "/"):

@@ -67,6 +67,14 @@ class Objects:
         line = self.read(commit.encode(), COMMIT).partition(b"\n")[0]
         return _header_id(line, b"tree ")
 
+    def committed_at(self, commit: str) -> int:
+        """Return when a commit says that it was made, in seconds since the epoch; 0 where it says nothing readable."""
+        for line in self.read(commit.encode(), COMMIT).partition(b"\n\n")[0].split(b"\n"):
+            if line.startswith(b"committer "):
+                seconds = line.rpartition(b"> ")[2].partition(b" ")[0]
+                return int(seconds) if seconds.isdigit() and len(seconds) < 16 else 0
+        return 0
+
     def peel(self, object_id: str) -> str:
         """Return the commit that an object (commit or annotated tag, however deep) names.
 

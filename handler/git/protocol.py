@@ -138,6 +138,8 @@ def read_refs(packets: Iterator[bytes]) -> RemoteRefs:
         if name == "HEAD":
             target = attributes.get(b"symref-target")
             head = target.decode("utf-8", "surrogateescape") if target else None
+            if head is not None:
+                tips.setdefault(head, Tip(head, parts[0].decode(), peeled.decode()))
         else:
             tips[name] = Tip(name, parts[0].decode(), peeled.decode())
     return RemoteRefs(tips, head)

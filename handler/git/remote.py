@@ -44,7 +44,7 @@ class Remotes:
         self.old: set[str] = set()
         timeout = urllib3.Timeout(connect=settings.connect_timeout_seconds, read=settings.read_timeout_seconds)
         # Retries are ours: urllib3's end when the headers are there, and a pack breaks off after them.
-        self.pool = urllib3.PoolManager(num_pools=32, maxsize=8, timeout=timeout, retries=False)
+        self.pool = urllib3.PoolManager(num_pools=32, maxsize=32, timeout=timeout, retries=False)
 
     def at(self, url: str, token: str | None) -> "Remote":
         """Return the remote at `url`; `token` goes into the Authorization header alone."""

@@ -102,12 +102,17 @@ class Source:
     def _is_ahead(self, tip: Tip | None, push: PushEvent) -> bool:
         """Whether the ref has moved on beyond the push, rather than lagging behind it.
 
-        In a burst a delivery may come after what the ref moved on to was published for an earlier one. The remote knows
-        which came first: whoever claims to have the ref's commit and all before it, and asks for the pushed one, gets
-        an empty pack if that is among them. Dates would not do: anybody can write any into a commit.
+        In a burst a delivery may come after what the ref moved on to was published for an earlier one. Where the ref's
+        commit is here, and dated after the pushed one, that is taken to be so: anybody can write any date into a
+        commit, but whoever does loses only this, that a lagging ref is believed and looked at again later. Else the
+        remote is asked: whoever claims to have the ref's commit and all before it, and wants the pushed one, gets an
+        empty pack if that is among them.
         """
         if tip is None:
             return False
+        is_dated = push.committed_at is not None and tip.commit in self.mirror
+        if is_dated and self.mirror.committed_at(tip.commit) > (push.committed_at or 0):
+            return True
         query = FetchQuery(push.after, tip.commit, 0, False)
         try:
             received = self.mirror.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))

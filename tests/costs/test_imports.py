@@ -14,10 +14,14 @@ MOST_MODULES = 330
 FORBIDDEN = ("boto3", "dulwich.porcelain", "dulwich.client", "dulwich.repo", "pydantic", "requests")
 
 
-@pytest.fixture(scope="module")
-def loaded() -> list[str]:
-    """Return the modules that importing the entry point loads."""
-    code = "import sys; bare = set(sys.modules); import handler.webhook; "
+ENTRIES = ("handler.webhook, handler.deliver", "handler.worker")
+"""In direct mode the door loads what delivers when it is made, which is before the first request in Lambda."""
+
+
+@pytest.fixture(scope="module", params=ENTRIES)
+def loaded(request: pytest.FixtureRequest) -> list[str]:
+    """Return the modules that importing an entry point loads."""
+    code = f"import sys; bare = set(sys.modules); import {request.param}; "
     code += "import json; print(json.dumps(sorted(set(sys.modules) - bare)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     modules: list[str] = json.loads(result.stdout)

@@ -48,7 +48,7 @@ def test_a_long_batch_is_hidden_for_a_little_longer_each_time(
     """Not for the quarter of an hour of the queue: were the worker killed, they would be seen again soon."""
     ours, receipts = work
     assert min(queue.hidden_seconds) > 900
-    with Custody(ours, receipts, SOON, SOON):
+    with Custody(ours, receipts, 0, SOON, SOON):
         wait_for_beats(queue, 3)
     assert {round(seconds, -1) for seconds in queue.hidden_seconds} == {HIDDEN_SECONDS}
 
@@ -56,7 +56,7 @@ def test_a_long_batch_is_hidden_for_a_little_longer_each_time(
 def test_what_is_given_back_is_not_hidden_again(queue: MessageQueue, work: tuple[Queue, list[str]]) -> None:
     """The next beats are for the others."""
     ours, receipts = work
-    with Custody(ours, receipts, SOON, SOON) as custody:
+    with Custody(ours, receipts, 0, SOON, SOON) as custody:
         wait_for_beats(queue)
         custody.give_back(receipts[:1], 5)
         wait_for_beats(queue, len(queue.of_operation("ChangeMessageVisibilityBatch")) + 3)
@@ -64,17 +64,19 @@ def test_what_is_given_back_is_not_hidden_again(queue: MessageQueue, work: tuple
     assert sorted(queue.hidden_seconds)[1] > 80
 
 
-def test_what_is_done_in_a_long_batch_is_deleted_before_its_end(
+def test_what_is_done_is_deleted_where_others_of_its_batch_are_not(
     queue: MessageQueue, work: tuple[Queue, list[str]]
 ) -> None:
-    """Or its group would wait for the slowest of the batch: before the first beat with it, after that at once."""
+    """Or its group would wait for the slowest of the batch. The last is left to Lambda, who deletes it next."""
     ours, receipts = work
-    with Custody(ours, receipts, 0.2, 60) as custody:
+    with Custody(ours, receipts, 0.2, 0.3, 60) as custody:
         custody.settle(receipts[:1])
         assert len(queue.bodies) == 3
         wait_for_beats(queue)
         assert len(queue.bodies) == 2
         custody.settle(receipts[1:2])
+        assert len(queue.bodies) == 1
+        custody.settle(receipts[2:])
         assert len(queue.bodies) == 1
 
 
@@ -82,7 +84,7 @@ def test_a_queue_that_does_not_answer_does_no_harm(queue: MessageQueue, work: tu
     """The worst is that a message is seen twice; the work goes on."""
     ours, receipts = work
     queue.is_down = True
-    with Custody(ours, receipts, SOON, 60) as custody:
+    with Custody(ours, receipts, 0, SOON, 60) as custody:
         custody.give_back(receipts[:1], 5)
         custody.settle(receipts[1:])
     queue.is_down = False

@@ -440,3 +440,44 @@ def test_a_branch_that_comes_again_is_published_again(service: Service, upstream
     commit = upstream.commit({"b": b"2"}, "side")
     assert service.push(upstream, "side").outcome == "published"
     assert service.tree("octo/site/side") == archive(upstream, commit)
+
+
+# -- overtaken ------------------------------------------------------------------------------------------------
+
+
+def test_a_push_that_was_overtaken_is_not_taken_for_one_whose_ref_lags(
+    service: Service, upstream: Upstream, origin: GitOrigin
+) -> None:
+    """The tip was published for an earlier delivery; the next one is newer than that one, and older than the tip."""
+    service.configure(lag_seconds=5)
+    service.put_repository()
+    one(service, upstream, b"before")
+    requests = []
+    for number in range(3):
+        when = 1_760_000_000 + number
+        commit = upstream.commit({"content": b"%d" % number}, when=when)
+        requests.append(service.push_request(upstream, committed_at=when))
+    assert service.send(requests[0]).reason == "ref_moved_on"
+    origin.forget()
+    for request in requests[1:]:
+        assert service.send(request).outcome == "unchanged"
+        assert service.current_commit() == commit
+    assert origin.counts["ls-refs"] == 2
+    assert origin.counts["fetch"] == 0
+
+
+def test_a_push_that_does_not_go_on_from_what_is_published_is_not_fetched_unasked(
+    service: Service, upstream: Upstream, origin: GitOrigin
+) -> None:
+    """Others were pushed before it, and so maybe after it: the ref says which commit is worth a pack."""
+    service.put_repository(publish=[{"ref": "refs/heads/main"}])
+    one(service, upstream, b"before")
+    upstream.commit({"content": b"1"})
+    service.push_request(upstream)
+    upstream.commit({"content": b"2"})
+    overtaken = service.push_request(upstream)
+    tip = upstream.commit({"content": b"3"})
+    origin.forget()
+    assert service.send(overtaken).reason == "ref_moved_on"
+    assert service.current_commit() == tip
+    assert [record.kind for record in origin.requests] == ["ls-refs", "fetch"]

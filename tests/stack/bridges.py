@@ -5,6 +5,7 @@
 - It mounts nothing: the functions look for the file system in a directory of this machine.
 - It does not read the routes in an HTTP API's definition: they are made one by one after the deployment, to the
   integrations that the definition names.
+- It judges a listing of parameters as one of everything, where AWS judges the path: that one right is given so.
 - It moves no dead letters: a test does what the task would do (`Deployment.redrive`).
 - Of a FIFO queue's groups it works on one batch at a time, where Lambda works on as many as WorkerConcurrency says.
 """
@@ -26,6 +27,14 @@ def bridged_template(built: Path, mount: Path) -> Node:
     for name in refused:
         del template["Resources"][name]
     template["Globals"]["Function"]["Environment"]["Variables"]["GIT2EFS_MOUNT"] = str(mount)
+    (listing,) = [
+        statement
+        for policy in template["Resources"]["ScheduleRole"]["Properties"]["Policies"]
+        if "PolicyDocument" in policy
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Action"] == "ssm:GetParametersByPath"
+    ]
+    listing["Resource"] = "*"
     return template
 
 

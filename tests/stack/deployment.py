@@ -58,9 +58,15 @@ class Deployment:
     name: str
     mount: Path
     outputs: dict[str, str] = field(default_factory=dict)
+    deployed: Mapping[str, str] | None = None
 
     def deploy(self, built: Path, **parameters: str) -> None:
-        """`sam deploy` with these parameters, into a VPC that is there; then what the emulator lacks."""
+        """`sam deploy` with these parameters, into a VPC that is there; then what the emulator lacks.
+
+        Does nothing where that is what was deployed last.
+        """
+        if self.deployed == parameters:
+            return
         self.mount.mkdir(parents=True, exist_ok=True)
         ec2 = self.emulator.client("ec2")
         subnets = ec2.describe_subnets()["Subnets"]
@@ -79,9 +85,11 @@ class Deployment:
         (stack,) = formation.describe_stacks(StackName=self.name)["Stacks"]
         self.outputs = {item["OutputKey"]: item["OutputValue"] for item in stack["Outputs"]}
         add_routes(self.emulator.client("apigatewayv2"), self.api, self.alias, routes_of(built))
+        self.deployed = parameters
 
     def delete(self) -> None:
         """`sam delete`."""
+        self.deployed = None
         self.sam.run(
             *("delete", "--stack-name", self.name, "--no-prompts", "--region", REGION),
             environment={**os.environ, **self.emulator.credentials},

@@ -9,9 +9,15 @@ from tests.support.deliveries import JSON, NO_COMMIT, SECRET, WebhookRequest, pu
 from tests.support.origin import GitOrigin
 from tests.support.repositories import Tree, Upstream, snapshot
 
+FIRST_COMMIT_SECONDS_AGO = 300
+
 
 class Pusher:
-    """Makes commits in a repository of its own and the requests that tell of them."""
+    """Makes commits in a repository of its own and the requests that tell of them.
+
+    Commits are a second apart, the first some minutes ago, and each is pushed as soon as it is made: so their order
+    shows in the payloads, as it does with people.
+    """
 
     def __init__(self, remote: GitOrigin, full_name: str) -> None:
         """Make the empty repository."""
@@ -19,6 +25,7 @@ class Pusher:
         self.full_name = full_name
         self.url = remote.url(full_name)
         self._told: dict[str, str] = {}
+        self._made_at: dict[str, int] = {}
 
     def configure(self, deployment: Deployment, **fields: Any) -> "Pusher":
         """Put the repository's parameter."""
@@ -27,7 +34,12 @@ class Pusher:
 
     def commit(self, text: str = "one", branch: str | None = None) -> str:
         """Commit one file's content; return the commit."""
-        return self.upstream.commit({"index.html": text.encode(), f"{self.full_name}.txt": b"x"}, branch)
+        made_at = int(time.time()) - FIRST_COMMIT_SECONDS_AGO
+        made_at = max(made_at, max(self._made_at.values(), default=0) + 1)
+        files = {"index.html": text.encode(), f"{self.full_name}.txt": b"x"}
+        commit = self.upstream.commit(files, branch, when=made_at)
+        self._made_at[commit] = made_at
+        return commit
 
     def request(
         self, branch: str | None = None, *, secret: str = SECRET, media_type: str = JSON, after: str | None = None
@@ -37,7 +49,7 @@ class Pusher:
         after = after or self.upstream.tip(ref) or NO_COMMIT
         before = self._told.get(ref, NO_COMMIT)
         self._told[ref] = after
-        payload = push_payload(self.full_name, ref, before, after, pushed_at=int(time.time()))
+        payload = push_payload(self.full_name, ref, before, after, pushed_at=self._made_at[after])
         return webhook_request("push", payload, secret, media_type=media_type)
 
     def published(self, deployment: Deployment, branch: str = "main") -> Tree:

@@ -9,11 +9,21 @@ from tests.support.origin import GitOrigin
 from tests.support.repositories import archive
 
 
-@pytest.mark.parametrize("path", ["/github", "/github/octo/ping"])
-def test_ping_is_answered_on_both_routes(direct: Deployment, path: str) -> None:
+def test_ping_is_answered(direct: Deployment) -> None:
     """What GitHub sends when a webhook is made goes through API Gateway to the alias, and comes back."""
-    status, answer = direct.send(webhook_request("ping", ping_payload("octo/ping")), path)
+    status, answer = direct.send(webhook_request("ping", ping_payload("octo/ping")))
     assert (status, answer["reason"]) == (200, "pong")
+
+
+def test_repository_with_a_secret_of_its_own_has_its_own_route(direct: Deployment, remote: GitOrigin) -> None:
+    """The path says which secret verifies; the common one does not open that door."""
+    pusher = Pusher(remote, "octo/own").configure(direct)
+    direct.put_secret("its own", "octo/own")
+    commit = pusher.commit()
+    status, answer = direct.send(pusher.request(), "/github/octo/own")
+    assert (status, answer["reason"]) == (401, "signature_invalid")
+    status, answer = direct.send(pusher.request(secret="its own"), "/github/octo/own")
+    assert (status, answer["outcome"], answer["commit"]) == (200, "published", commit)
 
 
 @pytest.mark.parametrize("media_type", [JSON, FORM])
@@ -49,12 +59,14 @@ def test_outcomes_are_in_the_stacks_log_group(direct: Deployment, remote: GitOri
 
 def test_rights_are_enforced(direct: Deployment, remote: GitOrigin) -> None:
     """The emulator judges every call by the role's policies: without one, the webhook cannot read its parameters."""
-    pusher = Pusher(remote, "octo/rights").configure(direct)
-    pusher.commit()
+    # Two, since what could not be read of one is believed for a while.
+    without, with_policy = (Pusher(remote, f"octo/{name}-policy").configure(direct) for name in ("without", "with"))
+    for pusher in (without, with_policy):
+        pusher.commit()
     with direct.without_policy("FunctionName", "parameters"):
-        status, answer = direct.send(pusher.request())
+        status, answer = direct.send(without.request())
     assert (status, answer["reason"]) == (500, "configuration_invalid")
-    assert direct.send(pusher.request())[1]["outcome"] == "published"
+    assert direct.send(with_policy.request())[1]["outcome"] == "published"
 
 
 def test_lost_webhook_is_healed_by_the_schedule(direct: Deployment, remote: GitOrigin) -> None:

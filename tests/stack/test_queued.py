@@ -12,7 +12,9 @@ from tests.support.deliveries import ping_payload, webhook_request
 from tests.support.origin import GitOrigin
 from tests.support.repositories import archive
 
-PUSHES, REPOSITORIES, IN_FLIGHT = 200, 20, 16
+PUSHES, REPOSITORIES = 200, 20
+IN_FLIGHT = 4
+"""More would measure how long this machine takes to start so many functions."""
 
 
 def test_changed_mode_reaches_the_alias(queued: Deployment, remote: GitOrigin) -> None:
@@ -50,7 +52,7 @@ def test_redelivery_is_not_swallowed(queued: Deployment, remote: GitOrigin) -> N
     lines = queued.log_lines("LogGroupName", delivery)
     # Worked on in one batch they cost one look, in two the second finds it done.
     assert [line["outcome"] for line in lines] in (["published"], ["published", "unchanged"])
-    assert sum(line.get("messages", 1) for line in lines) == 2
+    assert sum(line["coalesced"] for line in lines) == 2
 
 
 def test_forged_push_is_refused(queued: Deployment, remote: GitOrigin) -> None:

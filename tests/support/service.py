@@ -8,6 +8,7 @@ assert service.tree("octo/site/main") == archive(upstream, answer.content["commi
 import importlib
 import json
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -37,6 +38,7 @@ from tests.support.repositories import Tree, Upstream, snapshot
 
 ENTRY = "handler.webhook"
 WORKER = "handler.worker"
+SCHEDULE = "handler.schedule"
 
 IMPATIENT: Mapping[str, object] = {
     "connect_timeout_seconds": 2.0,
@@ -124,9 +126,18 @@ class Service(CapturedOutput):
         with self.capturing():
             return worker.handler(event, LambdaContext(**({"remaining_ms": 900_000} | context)))
 
+    def run_schedule(self, task: str = "reconcile", **context: Any) -> Any:
+        """Call the schedule as its timer does; return what it returns. Repositories are listed afresh each time."""
+        schedule = importlib.import_module(SCHEDULE)
+        schedule.reset()
+        with self.capturing():
+            return schedule.handler({"task": task}, LambdaContext(**({"remaining_ms": 900_000} | context)))
+
     def reset(self) -> None:
         """Make the handler forget everything it holds in memory: the next delivery is a cold start's."""
         importlib.import_module(self.entry).reset()
+        if SCHEDULE in sys.modules:
+            sys.modules[SCHEDULE].reset()
         if self.queue:
             importlib.import_module(WORKER).reset()
 

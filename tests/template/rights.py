@@ -93,8 +93,7 @@ def needed_rights(stack: Stack, name: str) -> set[Right]:
     if entry == "webhook":
         for secret in ("webhook-secret", "webhook-secrets/*"):
             rights |= {("ssm:GetParameter", parameter + secret), ("ssm:GetParameterHistory", parameter + secret)}
-    if entry in ("webhook", "worker"):
-        rights.add(("ssm:GetParameter", parameter + "repositories/*"))
+    rights.add(("ssm:GetParameter", parameter + "repositories/*"))
     if entry == "schedule":
         rights.add(("ssm:GetParametersByPath", parameter + "repositories"))
     if entry in ("webhook", "schedule") and stack.is_queued:
@@ -140,12 +139,11 @@ def function_rights_problems(stack: Stack) -> list[str]:
 
 
 def _secret_problems(stack: Stack, name: str, needed: set[Right], statements: list[Node]) -> Iterator[str]:
-    """A function decrypts the SecureStrings that it reads: the secrets, the tokens."""
+    """A function decrypts what it reads: the secrets or the tokens, and repositories stored as SecureStrings."""
     readable = {resource for action, resource in needed if action == "ssm:GetParameter"}
-    secret = {resource for resource in readable if "/repositories/" not in resource}
     opened = {arn for item in statements if item["Action"] == "kms:Decrypt" for arn in _decrypts(stack, item)}
-    if opened != secret:
-        yield f"{name} decrypts {sorted(opened)} and reads {sorted(secret)}"
+    if opened != readable:
+        yield f"{name} decrypts {sorted(opened)} and reads {sorted(readable)}"
 
 
 def prefix_problems(stack: Stack) -> list[str]:

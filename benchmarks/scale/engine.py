@@ -1,0 +1,127 @@
+"""The simulation's machinery: events in the order of their time, a rate limit, Lambda's environments. Pure.
+
+Times are seconds from midnight.
+"""
+
+import heapq
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+Action = Callable[[], None]
+
+
+class Loop:
+    """Does what is to be done, in the order of its time; at the same time, in the order it was asked for."""
+
+    def __init__(self) -> None:
+        """It is midnight."""
+        self.now = 0.0
+        self._count = 0
+        self._events: list[tuple[float, int, Action]] = []
+
+    def at(self, when: float, action: Action) -> None:
+        """Do this then, or now if that is past."""
+        self._count += 1
+        heapq.heappush(self._events, (max(when, self.now), self._count, action))
+
+    def run(self) -> None:
+        """Go on until there is nothing left to be done."""
+        while self._events:
+            self.now, _, action = heapq.heappop(self._events)
+            action()
+
+
+class Bucket:
+    """A rate limit as the services have it: `burst` at once, and `rate` a second."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        """Full at midnight."""
+        self._rate, self._burst = rate, burst
+        self._level, self._at = burst, 0.0
+
+    def take(self, now: float) -> bool:
+        """Return whether one more is let through."""
+        self._level = min(self._burst, self._level + (now - self._at) * self._rate)
+        self._at = now
+        if self._level < 1:
+            return False
+        self._level -= 1
+        return True
+
+
+class Meter:
+    """How much of something there was in each second."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.total = 0.0
+        self._seconds: defaultdict[int, float] = defaultdict(float)
+
+    def add(self, start: float, amount: float, seconds: float = 0.0) -> None:
+        """Count so much from `start` on, spread evenly over so many seconds."""
+        self.total += amount
+        first, last = int(start), int(start + seconds)
+        for second in range(first, last + 1):
+            self._seconds[second] += amount / (last - first + 1)
+
+    @property
+    def peak(self) -> float:
+        """The most in a second."""
+        return max(self._seconds.values(), default=0.0)
+
+
+@dataclass(eq=False, slots=True)
+class Environment:
+    """One of a function's environments: one processor, its caches, and since when it is idle."""
+
+    idle_since: float = 0.0
+    processor_until: float = 0.0
+    is_connected: bool = False
+    read_at: dict[int, float] = field(default_factory=dict)
+    """When each parameter was read: by repository, the secret by -1."""
+
+    def compute(self, start: float, seconds: float) -> float:
+        """Return when so much work is done that begins at `start`: one thing after the other."""
+        self.processor_until = max(start, self.processor_until) + seconds
+        return self.processor_until
+
+
+class Function:
+    """A Lambda function: a run takes the environment that was used last, or a new one, up to a limit.
+
+    With `is_shared` there is one environment for all runs, never cold: a process with threads, as the local service.
+    """
+
+    def __init__(self, cold_seconds: float, limit: int, keep_alive: float, *, is_shared: bool = False) -> None:
+        """No environment is there yet."""
+        self._cold_seconds, self._limit, self._keep_alive = cold_seconds, limit, keep_alive
+        self._idle: list[Environment] = []
+        self._shared = Environment() if is_shared else None
+        self.running = self.peak = self.runs = self.cold_starts = 0
+        self.busy_seconds = 0.0
+
+    def start(self, now: float) -> tuple[Environment, float] | None:
+        """Return an environment and when it is ready; None where as many run as may."""
+        if self.running >= self._limit:
+            return None
+        self.running += 1
+        self.runs += 1
+        self.peak = max(self.peak, self.running)
+        if self._shared is not None:
+            return self._shared, now
+        while self._idle:
+            found = self._idle.pop()
+            if now - found.idle_since <= self._keep_alive:
+                return found, now
+            self._idle.clear()  # the rest was idle for longer
+        self.cold_starts += 1
+        return Environment(), now + self._cold_seconds
+
+    def end(self, environment: Environment, started: float, now: float) -> None:
+        """The run that was started then is over."""
+        self.running -= 1
+        self.busy_seconds += now - started
+        environment.idle_since = now
+        if self._shared is None:
+            self._idle.append(environment)

@@ -1,0 +1,179 @@
+"""The commit's status on GitHub: pending while its tree is being published, then success or what went wrong.
+
+A courtesy. It is posted beside the work, never fails it, and is given up where GitHub takes too long.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+import urllib3
+
+from handler.errors import Transient
+from handler.model import Outcome, OutcomeKind, PushEvent, Repository
+
+CONNECT_TIMEOUT_SECONDS = 2
+READ_TIMEOUT_SECONDS = 3
+CLOSE_SECONDS = 3
+"""How long the end of a delivery waits for what is still to be posted: a Lambda that has answered is frozen."""
+MAX_DESCRIPTION = 140
+MAX_CONTEXT = 255
+_MAX_ANSWER_BYTES = 65_536
+_HEADERS: Mapping[str, str] = MappingProxyType(
+    {
+        "User-Agent": "git2efs",
+        "Accept": "application/vnd.github+json",
+        "Content-Type": "application/json",
+        "X-GitHub-Api-Version": "2022-11-28",
+    }
+)
+
+Post = Callable[[str, Mapping[str, str]], None]
+"""Posts one status, given the commit and the request's fields. Never raises."""
+
+
+class Statuses:
+    """The connections of one process; safe for threads."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        """`warn` is told what GitHub did not take. Nothing is connected yet."""
+        self._warn = warn
+        timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=READ_TIMEOUT_SECONDS)
+        self._pool = urllib3.PoolManager(num_pools=4, maxsize=4, timeout=timeout, retries=False)
+
+    def of(self, repository: Repository, token: str | None, push: PushEvent | None) -> "DeliveryStatuses":
+        """Return what posts the statuses of one delivery; nothing, unless the repository's parameter says so."""
+        post: Post | None = None
+        if repository.commit_status and token is not None:
+            post = _Poster(self._pool, self._warn, repository, token).post
+        return DeliveryStatuses(repository.full_name, post, push, self._warn)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._pool.clear()
+
+
+class DeliveryStatuses:
+    """The statuses of one delivery's targets, posted in order by one thread of its own."""
+
+    def __init__(self, about: str, post: Post | None, push: PushEvent | None, warn: Callable[[str], None]) -> None:
+        """`about` names the repository. Without `post` nothing is done; the thread starts with the first status."""
+        self._about = about
+        self._post = post
+        self._push = push
+        self._warn = warn
+        self._pool: ThreadPoolExecutor | None = None
+        self._futures: list[Future[None]] = []
+        self._begun: dict[str, tuple[str, Future[None] | None]] = {}
+
+    def begin(self, path: str, commit: str) -> None:
+        """Post that the commit is about to be published at `path` (relative to the mount)."""
+        begun, _ = self._begun.get(path, (None, None))
+        if begun != commit:  # else a second try, after trouble with the mirror
+            self._begun[path] = commit, self._submit(commit, path, "pending", "Publishing")
+
+    def conclude(self, path: str, outcome: Outcome) -> None:
+        """Post how it ended: for what was published, or begun, or pushed and not published."""
+        begun, pending = self._begun.get(path, (None, None))
+        if pending is not None and pending is not self._futures[0]:
+            pending.cancel()  # still behind other targets', it needs not be: what comes now is the end of it
+        if outcome.kind is OutcomeKind.PUBLISHED and outcome.commit is not None:
+            self._submit(outcome.commit, path, "success", f"Published to {path}")
+        elif outcome.kind is OutcomeKind.FAILED:
+            commit = begun or self._pushed_commit()
+            if commit is not None:
+                state = "error" if outcome.status == Transient.status else "failure"
+                self._submit(commit, path, state, f"Not published: {outcome.reason}")
+
+    def _pushed_commit(self) -> str | None:
+        """Return the pushed commit; None where there is none, or it may be an annotated tag's own id."""
+        push = self._push
+        return push.after if push is not None and not push.is_deleted and push.ref.startswith("refs/heads/") else None
+
+    def _submit(self, commit: str, path: str, state: str, description: str) -> Future[None] | None:
+        if self._post is None:
+            return None
+        status = {"state": state, "context": context_of(path), "description": _cut(description, MAX_DESCRIPTION)}
+        self._pool = self._pool or ThreadPoolExecutor(1, thread_name_prefix="statuses")
+        self._futures.append(self._pool.submit(self._post, commit, status))
+        return self._futures[-1]
+
+    def close(self) -> None:
+        """Wait until all is posted, for a few seconds; what was not begun by then is dropped."""
+        if self._pool is None:
+            return
+        late = [each for each in wait(self._futures, timeout=CLOSE_SECONDS).not_done if not each.cancelled()]
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if late:
+            self._warn(f"GitHub took too long: {len(late)} statuses of {self._about} are not there.")
+
+
+class _Poster:
+    """Posts to one repository's commits; the token goes into a header alone."""
+
+    def __init__(
+        self, pool: urllib3.PoolManager, warn: Callable[[str], None], repository: Repository, token: str
+    ) -> None:
+        self._pool = pool
+        self._warn = warn
+        self._about = repository.full_name
+        self._url = f"{api_url(repository.url)}/repos/{repository.full_name}/statuses/"
+        self._headers = {**_HEADERS, "Authorization": f"Bearer {token}"}
+
+    def post(self, commit: str, status: Mapping[str, str]) -> None:
+        problem = self._try(commit, status)
+        if problem is not None:
+            self._warn(f"GitHub did not take the status {status['state']} of {self._about} at {commit}: {problem}")
+
+    def _try(self, commit: str, status: Mapping[str, str]) -> str | None:
+        """Return what was wrong: a number or an exception's kind. The text of one may quote a header."""
+        try:
+            response = self._pool.request(
+                "POST",
+                self._url + commit,
+                body=json.dumps(status).encode(),
+                headers=self._headers,
+                redirect=False,
+                preload_content=False,
+            )
+            try:
+                # Read to its end, the connection serves the next status; GitHub's answer is some thousand bytes.
+                is_whole = len(response.read(_MAX_ANSWER_BYTES)) < _MAX_ANSWER_BYTES
+            except BaseException:
+                response.close()
+                raise
+            if not is_whole:
+                response.close()
+            return None if response.status == 201 else str(response.status)
+        except Exception as error:  # whatever it is, the release is published
+            return type(error).__name__
+
+
+def api_url(url: str) -> str:
+    """Return where the API of a repository's host is: GitHub's own, or that of an Enterprise Server.
+
+    The token goes to the host that it is for, and nowhere else.
+    """
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    if host in ("github.com", "www.github.com"):
+        return "https://api.github.com"
+    if host.endswith(".ghe.com"):  # an enterprise's own place in GitHub's cloud
+        return f"https://api.{host}"
+    return f"{parts.scheme}://{parts.netloc}/api/v3"
+
+
+def context_of(path: str) -> str:
+    """Return the name under which a target's statuses replace each other."""
+    context = f"git2efs/{path}"
+    if len(context) <= MAX_CONTEXT:
+        return context
+    # Two long paths must not replace each other's statuses.
+    return f"{context[: MAX_CONTEXT - 17]}~{hashlib.sha256(path.encode()).hexdigest()[:16]}"
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."

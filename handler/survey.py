@@ -1,0 +1,78 @@
+"""What of a repository is behind its remote: one request to the remote, and a look at each target."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from handler.efs.layout import RepositoryPaths
+from handler.efs.releases import Found, TargetDirectory
+from handler.efs.target_list import TargetList
+from handler.git.protocol import RemoteRefs
+from handler.git.remote import Remote
+from handler.model import Repository, Target
+from handler.routing import needs_default_branch, ref_prefixes, targets_in, targets_of
+from handler.settings import Settings
+from handler.versions import newest
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The refs that are to be looked at, and how many targets there are."""
+
+    behind: tuple[str, ...]
+    targets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyor:
+    """Surveys repositories on one mount, without a lock: whoever reconciles looks again. Safe for threads."""
+
+    settings: Settings
+    clock: Callable[[], float] = time.time
+
+    def survey(self, repository: Repository, remote: Remote) -> Survey:
+        """Return what is behind.
+
+        Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, ConfigurationInvalid, TargetOccupied, OSError.
+        """
+        refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
+        targets = targets_in(repository, refs.tips, refs.head)
+        behind: dict[str, None] = {}
+        for target in targets:
+            ref, commit = _wanted(target, refs)
+            # A ref of the configuration that is not there publishes nothing, and takes nothing away.
+            if commit is not None and not self._is_settled(self._find(target.path), commit):
+                behind[ref] = None
+        paths = {target.path for target in targets}
+        standing = TargetList(
+            RepositoryPaths.of(self.settings.mount, repository.full_name).targets, self.settings.mount
+        )
+        for path in standing.read():
+            if path not in paths:
+                behind |= dict.fromkeys(self._gone(repository, path, refs.head))
+        return Survey(tuple(behind), len(targets))
+
+    def _find(self, path: str) -> Found:
+        return TargetDirectory(f"{self.settings.mount}/{path}", self.clock).find()
+
+    def _is_settled(self, found: Found, commit: str) -> bool:
+        """Whether the commit is published, and nothing about it is left to be told."""
+        record = found.record
+        if found.commit != commit or record is None or record.commit != commit:
+            return False
+        return record.gone_since is None and (record.announced or not self.settings.event_bus)
+
+    def _gone(self, repository: Repository, path: str, head: str | None) -> list[str]:
+        """Return the ref of a target that a pattern made and that the remote has no ref for any more."""
+        record = TargetDirectory(f"{self.settings.mount}/{path}", self.clock).record()
+        if record is None or record.repository != repository.full_name:
+            return []
+        made = targets_of(repository, record.ref, head)
+        return [record.ref for target in made if target.path == path and target.is_retirable]
+
+
+def _wanted(target: Target, refs: RemoteRefs) -> tuple[str, str | None]:
+    """Return the ref that the target publishes now, and its commit; None where the remote has none."""
+    ref = newest(refs.tips, target.ref, prereleases=target.prereleases) if target.is_latest else target.ref
+    tip = refs.tips.get(ref) if ref is not None else None
+    return ref or target.ref, tip.commit if tip is not None else None

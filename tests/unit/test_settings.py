@@ -1,0 +1,29 @@
+"""Settings from the environment: the addresses of queues."""
+
+import pytest
+
+from handler.errors import ConfigurationInvalid
+from handler.settings import read_settings
+
+REQUIRED = {"GIT2EFS_PARAMETER_PREFIX": "/git2efs/x", "GIT2EFS_MOUNT": "/mnt/efs"}
+URL = "https://sqs.eu-central-1.amazonaws.com/123456789012/x.fifo"
+
+
+def test_without_a_queue_pushes_are_reconciled_at_once() -> None:
+    """Unset and empty say the same, as CloudFormation can only set an empty value."""
+    for environment in (REQUIRED, REQUIRED | {"GIT2EFS_QUEUE_URL": "", "GIT2EFS_DEAD_LETTER_URL": ""}):
+        settings = read_settings(environment)
+        assert (settings.queue_url, settings.dead_letter_url) == ("", "")
+
+
+def test_a_queues_url_is_read() -> None:
+    """As SQS gives it."""
+    assert read_settings(REQUIRED | {"GIT2EFS_QUEUE_URL": URL}).queue_url == URL
+
+
+@pytest.mark.parametrize("name", ["GIT2EFS_QUEUE_URL", "GIT2EFS_DEAD_LETTER_URL"])
+def test_what_is_no_url_is_said_without_its_value(name: str) -> None:
+    """An ARN is what people take for it."""
+    with pytest.raises(ConfigurationInvalid) as caught:
+        read_settings(REQUIRED | {name: "arn:aws:sqs:x:y:z"})
+    assert str(caught.value) == f"{name} must be a queue's URL"
