@@ -16,22 +16,14 @@ from handler.versions import newest
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """The refs that are to be looked at, and how many targets there are."""
-
-    behind: tuple[str, ...]
-    targets: int
-
-
-@dataclass(frozen=True, slots=True)
 class Surveyor:
     """Surveys repositories on one mount, without a lock: whoever reconciles looks again. Safe for threads."""
 
     settings: Settings
     clock: Callable[[], float] = time.time
 
-    def survey(self, repository: Repository, remote: Remote) -> Survey:
-        """Return what is behind.
+    def survey(self, repository: Repository, remote: Remote) -> tuple[str, ...]:
+        """Return the refs that are to be looked at.
 
         Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, ConfigurationInvalid, TargetOccupied, OSError.
         """
@@ -50,7 +42,15 @@ class Surveyor:
         for path in standing.read():
             if path not in paths:
                 behind |= dict.fromkeys(self._gone(repository, path, refs.head))
-        return Survey(tuple(behind), len(targets))
+        return tuple(behind)
+
+    def standing(self, repository: Repository) -> tuple[str, ...]:
+        """Return the refs of all targets that stand on the mount. Raises OSError."""
+        mount = self.settings.mount
+        paths = TargetList(RepositoryPaths.of(mount, repository.full_name).targets, mount).read()
+        records = [TargetDirectory(f"{mount}/{path}", self.clock).record() for path in paths]
+        refs = [record.ref for record in records if record is not None and record.repository == repository.full_name]
+        return tuple(dict.fromkeys(refs))
 
     def _find(self, path: str) -> Found:
         return TargetDirectory(f"{self.settings.mount}/{path}", self.clock).find()
