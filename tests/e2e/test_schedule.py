@@ -278,3 +278,20 @@ def test_the_daily_run_fetches_a_damaged_mirror_anew(service: Service, upstream:
     service.configure()
     (service.mount / ".git2efs/chores.json").unlink()
     assert service.run_schedule("chores")["outcomes"] == {"unchanged:verified": 1}
+
+
+def test_targets_are_bounded_and_those_that_are_there_go_on(service: Service, upstream: Upstream) -> None:
+    """A pattern and a bot that makes branches: the next one is refused by name, and room comes with a deletion."""
+    service.configure(max_targets=2)
+    service.put_repository(publish=PREVIEWS, grace_seconds=0)
+    for branch in ("main", "preview/one"):
+        upstream.commit({"a": b"1"}, branch)
+        assert service.push(upstream, branch).outcome == "published"
+    upstream.commit({"a": b"1"}, "preview/two")
+    answer = service.push(upstream, "preview/two")
+    assert (answer.status, answer.reason) == (500, "too_many_targets")
+    upstream.commit({"a": b"2"}, "preview/one")
+    assert service.push(upstream, "preview/one").outcome == "published"
+    upstream.delete("preview/one")
+    assert service.push(upstream, "preview/one", after="0" * 40).outcome == "retired"
+    assert service.push(upstream, "preview/two").outcome == "published"
