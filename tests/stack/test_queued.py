@@ -94,7 +94,7 @@ def test_burst_ends_with_every_tip_published(
             f"\n{PUSHES} pushes to {REPOSITORIES} repositories: answered within {answered_seconds:.1f} s, "
             f"published after {visible_seconds:.1f} s; {fetches} fetches, {remote.counts['ls-refs']} looks at refs"
         )
-    assert REPOSITORIES <= fetches < PUSHES
+    assert REPOSITORIES <= fetches <= 0.3 * PUSHES
     assert queued.dead_letters() == []
 
 
