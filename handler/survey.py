@@ -16,11 +16,22 @@ from handler.versions import newest
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """A target of the configuration, the ref that it publishes now, and the commit that the ref names; None: no ref."""
+
+    path: str
+    ref: str
+    commit: str | None
+    is_behind: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
-    """The refs that are to be looked at, and how many targets there are."""
+    """The refs that are to be looked at, how many targets there are, and each of them as it was seen."""
 
     behind: tuple[str, ...]
     targets: int
+    seen: tuple[Seen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +49,13 @@ class Surveyor:
         refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
         targets = targets_in(repository, refs.tips, refs.head)
         behind: dict[str, None] = {}
+        seen: list[Seen] = []
         for target in targets:
             ref, commit = _wanted(target, refs)
             # A ref of the configuration that is not there publishes nothing, and takes nothing away.
-            if commit is not None and not self._is_settled(self._find(target.path), commit):
+            is_behind = commit is not None and not self._is_settled(self._find(target.path), commit)
+            seen.append(Seen(target.path, ref, commit, is_behind))
+            if is_behind:
                 behind[ref] = None
         paths = {target.path for target in targets}
         standing = TargetList(
@@ -50,22 +64,22 @@ class Surveyor:
         for path in standing.read():
             if path not in paths:
                 behind |= dict.fromkeys(self._gone(repository, path, refs.head))
-        return Survey(tuple(behind), len(targets))
+        return Survey(tuple(behind), len(targets), tuple(seen))
 
     def _find(self, path: str) -> Found:
         return TargetDirectory(f"{self.settings.mount}/{path}", self.clock).find()
 
     def _is_settled(self, found: Found, commit: str) -> bool:
-        """Whether the commit is published, and nothing about it is left to be told."""
+        """Whether the commit is published, or an operator's hold keeps it away, and nothing is left to be told."""
         record = found.record
-        if found.commit != commit or record is None or record.commit != commit:
+        if record is None or record.commit != found.commit or (self.settings.event_bus and not record.announced):
             return False
-        return record.gone_since is None and (record.announced or not self.settings.event_bus)
+        return record.held is not None or (found.commit == commit and record.gone_since is None)
 
     def _gone(self, repository: Repository, path: str, head: str | None) -> list[str]:
         """Return the ref of a target that a pattern made and that the remote has no ref for any more."""
         record = TargetDirectory(f"{self.settings.mount}/{path}", self.clock).record()
-        if record is None or record.repository != repository.full_name:
+        if record is None or record.repository != repository.full_name or record.held is not None:
             return []
         made = targets_of(repository, record.ref, head)
         return [record.ref for target in made if target.path == path and target.is_retirable]
