@@ -7,10 +7,10 @@ the flip, the next rollback, push or schedule brings the record to what `current
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from handler.beside import Beside
 from handler.efs.checkout import Written
@@ -27,6 +27,9 @@ from handler.model import Outcome, OutcomeKind, TreePlan
 from handler.operations.subjects import Standing, refuse_stranger
 from handler.settings import Settings
 from handler.telling import Announce
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,42 +51,51 @@ class Turning:
 
         Done twice it goes back twice, and never forth again to what was left. Raises ReleaseUnusable too.
         """
-        with self._held(standing, deadline) as hold, Beside(is_worth_it=hold.is_slow) as beside:
-            found, record, current = self._find(standing)
-            held = record.held
-            if held is not None and held.commit == current != record.commit and _fits(to, current):
-                self._settle(standing, found)  # the flip of a killed rollback: it was this one
-                return _outcome(standing, record, current, record.commit, "rolled_back")
-            looked = standing.directory.look(None)
-            whole = [each for each in looked.releases if _is_directory(standing.directory.paths.release(each.commit))]
-            wanted = choose_release(current, record.previous_commit, whole, to, held.left if held else ())
-            left = dict.fromkeys((*(held.left if held else ()), current))
-            left.pop(wanted, None)
-            held = Held(self.clock(), by, why, wanted, tuple(left))
-            standing.directory.write_record(replace(record, held=held))
-            if wanted == current:
-                self._settle(standing, self._find(standing)[0])
-                return _outcome(standing, record, current, current, "held")
-            made = TreeMaker(
-                standing.directory.paths,
-                looked,
-                current,
-                0,
-                self.settings.burst_files,
-                _nothing_to_plan,
-                _nothing_to_write,
-                self.clock,
-                beside,
-            ).make(wanted)
-            flipped_at = standing.directory.flip(made.link)
-            fresh = record_of_flip(record, wanted, current, flipped_at, held)
-            self._write_told(standing, fresh, found)
+
+        def turn(hold: Hold) -> Outcome:
+            with Beside(is_worth_it=hold.is_slow) as beside:
+                return self._turn(standing, to, by, why, beside)
+
+        return self._locked(standing, deadline, turn)
+
+    def _turn(self, standing: Standing, to: str | None, by: str, why: str, beside: Beside) -> Outcome:
+        found, record, current = self._find(standing)
+        looked = standing.directory.look(None)
+        held = record.held
+        if held is not None and held.commit == current != record.commit and _fits(to, current):
+            self._settle(standing, found)  # the flip of a killed rollback: it was this one
             sweep(standing.directory.paths, looked)
-            return _outcome(standing, record, wanted, current, "rolled_back")
+            return _outcome(standing, record, current, record.commit, "rolled_back")
+        whole = [each for each in looked.releases if _is_directory(standing.directory.paths.release(each.commit))]
+        wanted = choose_release(current, record.previous_commit, whole, to, held.left if held else ())
+        left = dict.fromkeys((*(held.left if held else ()), current))
+        left.pop(wanted, None)
+        held = Held(self.clock(), by, why, wanted, tuple(left))
+        standing.directory.write_record(replace(record, held=held))
+        if wanted == current:
+            self._settle(standing, self._find(standing)[0])
+            return _outcome(standing, record, current, current, "held")
+        made = TreeMaker(
+            standing.directory.paths,
+            looked,
+            current,
+            0,
+            self.settings.burst_files,
+            _nothing_to_plan,
+            _nothing_to_write,
+            self.clock,
+            beside,
+        ).make(wanted)
+        flipped_at = standing.directory.flip(made.link)
+        fresh = record_of_flip(record, wanted, current, flipped_at, held)
+        self._write_told(standing, fresh, found)
+        sweep(standing.directory.paths, looked)
+        return _outcome(standing, record, wanted, current, "rolled_back")
 
     def hold(self, standing: Standing, by: str = "", why: str = "", deadline: float | None = None) -> Outcome:
         """Hold the target where it stands; one that is held already stays so, for the reason now given."""
-        with self._held(standing, deadline):
+
+        def keep(_: Hold) -> Outcome:
             found, record, current = self._find(standing)
             left = record.held.left if record.held is not None else ()
             held = Held(self.clock(), by, why, current, left)
@@ -91,9 +103,12 @@ class Turning:
             self._settle(standing, replace(found, record=replace(record, held=held)))
             return _outcome(standing, record, current, current, "held")
 
+        return self._locked(standing, deadline, keep)
+
     def let_go(self, standing: Standing, deadline: float | None = None) -> str:
         """End a hold, if there is one; returns the ref that is to be published now."""
-        with self._held(standing, deadline):
+
+        def end(_: Hold) -> str:
             record = standing.directory.record()
             if record is None or record.repository != standing.repository:
                 raise TargetUnknown(f"{standing.path} is not what it was")
@@ -101,14 +116,22 @@ class Turning:
                 standing.directory.write_record(replace(record, held=None))
             return record.ref
 
-    @contextmanager
-    def _held(self, standing: Standing, deadline: float | None) -> Iterator[Hold]:
-        """Hold the repository's lock with a mark, so that warm processes look afresh."""
+        return self._locked(standing, deadline, end)
+
+    def _locked(self, standing: Standing, deadline: float | None, work: Callable[[Hold], T]) -> T:
+        """Work under the repository's lock, with a mark, so that warm processes look afresh."""
         seconds = self.settings.lock_seconds
         wait = seconds if deadline is None else max(0.0, min(seconds, deadline - self.clock()))
-        with locked(standing.paths.lock, wait) as hold:
-            hold.mark()
-            yield hold
+        done: list[T] = []
+        try:
+            with locked(standing.paths.lock, wait) as hold:
+                hold.mark()
+                done.append(work(hold))
+        except OSError:
+            # To close the lock's file may fail when all is done; told of a failure, one would go back a second time.
+            if not done:
+                raise
+        return done[0]
 
     def _find(self, standing: Standing) -> tuple[Found, Record, str]:
         """Look again under the lock: somebody may have been there since the target was found."""
