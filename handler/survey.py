@@ -1,7 +1,7 @@
 """What of a repository is behind its remote: one request to the remote, and a look at each target."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from handler.efs.layout import RepositoryPaths
@@ -10,6 +10,7 @@ from handler.efs.target_list import TargetList
 from handler.git.protocol import RemoteRefs
 from handler.git.remote import Remote
 from handler.model import Repository, Target
+from handler.names import is_pattern
 from handler.routing import needs_default_branch, ref_prefixes, targets_in, targets_of
 from handler.settings import Settings
 from handler.versions import newest
@@ -64,6 +65,7 @@ class Surveyor:
         for path in standing.read():
             if path not in paths:
                 behind |= dict.fromkeys(self._gone(repository, path, refs.head))
+        seen += _without_ref(repository, refs)
         return Survey(tuple(behind), len(targets), tuple(seen))
 
     def _find(self, path: str) -> Found:
@@ -83,6 +85,16 @@ class Surveyor:
             return []
         made = targets_of(repository, record.ref, head)
         return [record.ref for target in made if target.path == path and target.is_retirable]
+
+
+def _without_ref(repository: Repository, refs: RemoteRefs) -> Iterator[Seen]:
+    """Yield the targets whose one ref the remote does not have: misspelt, or not pushed yet, or deleted."""
+    spelt = dict.fromkeys(rule.ref for rule in repository.publish if rule.ref is not None and not is_pattern(rule.ref))
+    for ref in spelt:
+        if ref not in refs.tips and ref != refs.head:
+            for target in targets_of(repository, ref, refs.head):
+                if target.ref == ref and not target.is_retirable:
+                    yield Seen(target.path, ref, None, is_behind=False)
 
 
 def _wanted(target: Target, refs: RemoteRefs) -> tuple[str, str | None]:

@@ -12,6 +12,7 @@ from handler.aws.parameters import Parameters
 from handler.errors import ConfigurationInvalid
 from handler.git.remote import Remote
 from handler.model import Repository
+from handler.names import is_pattern
 from handler.operations.checks import Check, Verdict, carried_out, ok, wrong
 from handler.operations.checks_aws import bus_checks, queue_checks, secret_checks
 from handler.operations.checks_mount import MOST_SKEW_SECONDS, mount_checks
@@ -103,11 +104,14 @@ class Doctor:
         refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
         yield ok(f"{name}: remote", found=f"answers, with {len(refs.tips)} refs")
         yield from self._clock(name, remote.date)
-        for target in targets_in(repository, refs.tips, refs.head):
-            ref = newest(refs.tips, target.ref, prereleases=target.prereleases) if target.is_latest else target.ref
-            if ref not in refs.tips:
+        targets_in(repository, refs.tips, refs.head)  # says what of the default branch's name cannot be
+        for number, rule in enumerate(repository.publish):
+            is_there = rule.ref is None or is_pattern(rule.ref) or rule.ref in refs.tips
+            if not is_there or (
+                rule.is_latest and newest(refs.tips, rule.ref or "", prereleases=rule.prereleases) is None
+            ):
                 todo = "push it, or put the parameter right"
-                yield wrong(f"{name}: {target.path}", found=f"the remote has no {target.ref}", todo=todo)
+                yield wrong(f"{name}: publish[{number}]", found=f"the remote has no {rule.ref}", todo=todo)
         if needs_default_branch(repository) and refs.head is None:
             yield wrong(
                 f"{name}: remote", found="has no default branch", todo="push something, or name refs in `publish`"

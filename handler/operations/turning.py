@@ -28,7 +28,6 @@ from handler.operations.subjects import Standing, refuse_stranger
 from handler.settings import Settings
 from handler.telling import Announce
 
-
 T = TypeVar("T")
 
 

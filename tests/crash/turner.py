@@ -1,4 +1,4 @@
-"""Carries out an operator's command and is stopped at an operation: `python -m tests.crash.turner`, asked in JSON lines.
+"""Carries out an operator's command and is stopped at an operation: `python -m tests.crash.turner`, asked in JSON.
 
 Each run is a fork of this process, which has one thread and has imported everything: a fresh start within milliseconds.
 Asked with {"stop", "event"}, it answers {"stopped_at", "modifying", "content", "trouble"}.

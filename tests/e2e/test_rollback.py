@@ -231,7 +231,8 @@ def test_a_hold_outlives_a_removed_link_and_a_hold_that_cannot_be_read_holds(
     upstream.commit({"a": b"3"})
     assert service.push(upstream).reason == "held"
     record = service.record()
-    for nonsense in ("yes", 1, [], {}, {"since": "x", "left": 7}):
+    nonsenses: list[object] = ["yes", 1, [], {}, {"since": "x", "left": 7}]
+    for nonsense in nonsenses:
         (service.mount / MAIN / "published.json").write_text(json.dumps(record | {"held": nonsense}))
         assert service.push(upstream).reason == "held"
     assert only(service.operate("resume", MAIN))["outcome"] == "published"
