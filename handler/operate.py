@@ -80,10 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command of the command line; returns the exit code. argparse exits with 2 by itself."""
     parsed = _parser().parse_args(arguments)
     content = _carried_out(parsed)
-    if parsed.json:
-        text = json.dumps(content, indent=2) + "\n"
-    else:
-        text = show(content, now=time.time(), has_colours=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+    text = json.dumps(content, indent=2) + "\n"
+    if not parsed.json:
+        # What a function of another version says may not fit a table: then it is shown as it is.
+        with suppress(LookupError, TypeError, ValueError, AttributeError):
+            text = show(content, now=time.time(), has_colours=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

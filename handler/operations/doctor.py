@@ -62,7 +62,7 @@ class Doctor:
             yield wrong(
                 "places", found=sentence, todo="give one of them another path: the later one's pushes are refused"
             )
-        self.say(f"asking the remotes of {len(asked)} repositories")
+        self.say("asking the remotes")
         with ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="doctor") as pool:
             for checks in pool.map(lambda each: list(self._repository(*each)), asked):
                 yield from checks
@@ -71,7 +71,7 @@ class Doctor:
         listed += self.parameters.repositories()
         name = f"{self.settings.parameter_prefix}/repositories"
         if listed:
-            yield ok("parameters", found=f"{len(listed)} repositories below {name}")
+            yield ok("parameters", found=f"of repositories below {name}: {len(listed)}")
         else:
             todo = f"add a repository: aws ssm put-parameter --name {name}/OWNER/NAME --type String --value '{{}}'"
             yield wrong("parameters", found=f"no repository below {name}", todo=todo)

@@ -85,7 +85,7 @@ class Operator:
         listed = self._listed(command.subject)
         survey = None if command.is_offline else self._survey
         status = Status(self._settings, self._clock, survey, self._say)
-        self._say(f"looking at {len(listed)} repositories")
+        self._say("looking at the targets" + ("" if command.is_offline else ", and asking the remotes"))
         found = status.look(listed, read_diary(self._settings.mount, "reconcile"))
         left_out = _cut(found)
         if left_out:

@@ -16,7 +16,7 @@ _COLOURS = {
     ),
     **dict.fromkeys(("failed", "wrong", "drifted", "set_aside", "rejected"), _RED),
 }
-_HEAD = ("PATH", "COMMIT", "SINCE", "STATE", "PREVIOUS", "RELEASES", "FILES", "SIZE")
+_HEAD = ("PATH", "COMMIT", "SINCE", "STATE", "CONFIRMED", "PREVIOUS", "RELEASES", "FILES", "SIZE")
 _MARKS = {"ok": "ok     ", "wrong": "WRONG  ", "unknown": "unknown"}
 
 Row = Sequence[str]
@@ -25,7 +25,9 @@ Row = Sequence[str]
 def show(content: Mapping[str, Any], *, now: float, has_colours: bool) -> str:
     """Return the content as lines of text. `now` is in seconds since the epoch; what looks odd is shown as it is."""
     if "reason" in content and "detail" in content:
-        lines: Iterator[str] = iter([f"{content['action'] or 'operate'}: {content['reason']}: {content['detail']}"])
+        lines: Iterator[str] = iter(
+            [plain(f"{content.get('action') or 'operate'}: {content['reason']}: {content['detail']}")]
+        )
     elif "checks" in content:
         lines = _checks(content["checks"], has_colours=has_colours)
     elif "repositories" in content:
@@ -61,11 +63,19 @@ def _row(target: Mapping[str, Any], now: float) -> Row:
         _short(target["commit"]),
         _ago(now, target["since"]) if target["commit"] else "-",
         plain(target["state"]),
+        _ago(now, target["confirmed_at"]),
         _short(target["previous_commit"]),
-        str(len(target["releases"])),
+        _releases(target["releases"], now),
         f"{disk['files']:,}" if disk else "-",
         _size(disk["bytes"]) if disk else "-",
     )
+
+
+def _releases(releases: Sequence[Mapping[str, Any]], now: float) -> str:
+    """Say how many there are, and how long ago the latest of those that are kept were replaced."""
+    kept = [_ago(now, each["retired_at"]).removesuffix(" ago") for each in releases if not each["is_current"]]
+    more = ", ..." if len(kept) > 3 else ""
+    return f"{len(releases)} ({', '.join(kept[:3])}{more})" if kept else str(len(releases))
 
 
 def _remarks(target: Mapping[str, Any], now: float) -> Iterator[str]:
@@ -102,6 +112,8 @@ def _outcomes(targets: Sequence[Mapping[str, Any]], *, has_colours: bool) -> Ite
         if each.get("detail"):
             yield f"{plain(each['path'] or each['ref'])}: {plain(each['detail'])}"
         yield from (f"  {plain(note)}" for note in each.get("notes", ()))
+        if each["reason"] in ("rolled_back", "held"):
+            yield f"{plain(each['path'])}: held there; `resume {plain(each['path'])}` publishes what its ref names"
 
 
 def _table(rows: Sequence[Row], coloured: int, *, has_colours: bool) -> Iterator[str]:

@@ -330,11 +330,11 @@ def test_the_command_is_for_people_and_for_programs(service: Service, upstream: 
     service.push(upstream)
     shown = run(service, "status")
     head, row, *_ = shown.stdout.splitlines()
-    assert head.split() == ["PATH", "COMMIT", "SINCE", "STATE", "PREVIOUS", "RELEASES", "FILES", "SIZE"]
+    assert head.split() == ["PATH", "COMMIT", "SINCE", "STATE", "CONFIRMED", "PREVIOUS", "RELEASES", "FILES", "SIZE"]
     assert row.split()[:2] == [MAIN, second[:12]]
     assert row.index("current") == head.index("STATE")
     assert (shown.returncode, "\x1b" in shown.stdout) == (0, False)
-    assert "looking at 1 repositories" in shown.stderr
+    assert "asking the remotes" in shown.stderr
     done = run(service, "rollback", MAIN, "--why", "blank page", "--json")
     content = json.loads(done.stdout)
     assert (done.returncode, content["exit_code"], content["targets"][0]["commit"]) == (0, 0, first)
