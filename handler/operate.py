@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = json.dumps(content, indent=2) + "\n"
     if not parsed.json:
         # What a function of another version says may not fit a table: then it is shown as it is.
-        with suppress(LookupError, TypeError, ValueError, AttributeError):
+        with suppress(LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
             text = show(content, now=time.time(), has_colours=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
     try:
         sys.stdout.write(text)

@@ -13,7 +13,7 @@ from handler.errors import ConfigurationInvalid
 from handler.git.remote import Remote
 from handler.model import Repository
 from handler.names import is_pattern
-from handler.operations.checks import Check, Verdict, carried_out, ok, wrong
+from handler.operations.checks import Check, Verdict, carried_out, ok, unknown, wrong
 from handler.operations.checks_aws import bus_checks, queue_checks, secret_checks
 from handler.operations.checks_mount import MOST_SKEW_SECONDS, mount_checks
 from handler.places import meetings_between
@@ -34,6 +34,8 @@ class Doctor:
     remote: Callable[[Repository], Remote]
     clock: Callable[[], float]
     say: Callable[[str], None]
+    deadline: float | None = None
+    """From then on no further remote is asked (seconds, of `clock`)."""
 
     def checks(self, subject: str | None) -> Iterator[Check]:
         """Yield all checks; of the repositories only `subject`, None: every one. Never raises an Exception."""
@@ -71,7 +73,7 @@ class Doctor:
         listed += self.parameters.repositories()
         name = f"{self.settings.parameter_prefix}/repositories"
         if listed:
-            yield ok("parameters", found=f"of repositories below {name}: {len(listed)}")
+            yield ok("parameters", found=f"repositories below {name}: {len(listed)}")
         else:
             todo = f"add a repository: aws ssm put-parameter --name {name}/OWNER/NAME --type String --value '{{}}'"
             yield wrong("parameters", found=f"no repository below {name}", todo=todo)
@@ -87,6 +89,10 @@ class Doctor:
             yield from token
             if any(each.verdict is Verdict.WRONG for each in token):
                 return
+        if self.deadline is not None and self.clock() >= self.deadline:
+            todo = "ask for the repository by its name, or on a host with the mount"
+            yield unknown(f"{name}: remote", found="there was no time left to ask it", todo=todo)
+            return
         yield from carried_out(f"{name}: remote", lambda: self._remote(repository), _REMOTE_TODO)
 
     def _token(self, repository: Repository) -> Iterator[Check]:

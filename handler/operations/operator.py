@@ -23,6 +23,8 @@ from handler.survey import Seen, Surveyor
 
 WELL, ATTENTION, REFUSED, FAILED = 0, 1, 2, 3
 """Exit codes: all well; something needs attention; what was asked cannot be, and nothing was done; failed."""
+_LAST_LOOK_SECONDS = 60.0
+"""So long before its end a run asks no further remote: one that hangs takes as long."""
 MOST_TARGETS = 4000
 """So many targets a status tells: Lambda's answer ends at 6 MB."""
 
@@ -84,7 +86,7 @@ class Operator:
         problems: list[str] = []
         listed = self._listed(command.subject)
         survey = None if command.is_offline else self._survey
-        status = Status(self._settings, self._clock, survey, self._say)
+        status = Status(self._settings, self._clock, survey, _last_look(deadline))
         self._say("looking at the targets" + ("" if command.is_offline else ", and asking the remotes"))
         found = status.look(listed, read_diary(self._settings.mount, "reconcile"))
         left_out = _cut(found)
@@ -143,7 +145,7 @@ class Operator:
         return targets_on_list(self._settings.mount, full_name, self._clock)
 
     def _doctor(self, command: Command, deadline: float | None) -> Content:
-        doctor = Doctor(self._settings, self._parameters, self._remote, self._clock, self._say)
+        doctor = Doctor(self._settings, self._parameters, self._remote, self._clock, self._say, _last_look(deadline))
         checks = list(doctor.checks(command.subject))
         return {"exit_code": WELL if is_well(checks) else ATTENTION, "checks": [asdict(each) for each in checks]}
 
@@ -197,6 +199,10 @@ class Operator:
             "exit_code": max((_exit_code(each) for each in outcomes), default=WELL),
             "targets": [_content(each, shows_notes=shows_notes) for each in outcomes],
         }
+
+
+def _last_look(deadline: float | None) -> float | None:
+    return None if deadline is None else deadline - _LAST_LOOK_SECONDS
 
 
 def _exit_code(outcome: Outcome) -> int:

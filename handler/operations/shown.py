@@ -6,6 +6,7 @@ printable characters: paths and refs are a repository's own.
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 _RED, _YELLOW, _GREEN, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[0m"
@@ -141,7 +142,7 @@ def _short(commit: object) -> str:
 
 def _ago(now: float, at: object) -> str:
     """Say how long ago, in one unit; what is no time is none."""
-    if not isinstance(at, int | float):
+    if not isinstance(at, int | float) or not isfinite(at):
         return "-"
     seconds = max(0.0, now - at)
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):

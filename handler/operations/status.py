@@ -12,7 +12,7 @@ from handler.efs.record import Held
 from handler.efs.releases import TargetDirectory
 from handler.efs.turns import Release
 from handler.efs.usage import Usage, usage_of
-from handler.errors import ConfigurationInvalid, Git2EfsError, TargetUnknown
+from handler.errors import ConfigurationInvalid, Git2EfsError, OutOfTime, TargetUnknown
 from handler.model import Repository
 from handler.names import is_full_name
 from handler.operations.subjects import refuse_links, sound_paths
@@ -23,6 +23,7 @@ from handler.survey import Seen
 _IN_FLIGHT = 16
 WELL = frozenset({"current", "published", "retiring"})
 """The states that need nobody's attention."""
+NOT_WELL = frozenset({"behind", "held", "unpublished", "no ref", "left over", "failed"})
 
 Listed = tuple[str, Repository | ConfigurationInvalid | None]
 """A repository by its name: None where it has no parameter, and is only found on the mount."""
@@ -109,7 +110,8 @@ class Status:
     settings: Settings
     clock: Callable[[], float]
     survey: Callable[[Repository], Sequence[Seen]] | None
-    say: Callable[[str], None]
+    deadline: float | None = None
+    """From then on no further remote is asked (seconds, of `clock`)."""
 
     def look(self, listed: Sequence[Listed], diary: Diary) -> list[RepositoryStatus]:
         """Return the repositories as they stand, many looked at at a time. One's trouble is its own."""
@@ -130,6 +132,8 @@ class Status:
             if repository is None:
                 status.problems.append("has no parameter any more: nothing is published")
             elif self.survey is not None:
+                if self.deadline is not None and self.clock() >= self.deadline:
+                    raise OutOfTime("there was no time left to ask the remote: name the repository")
                 seen = self.survey(repository)
         except Exception as error:
             status.problems.append(sentence_of(error))
