@@ -89,7 +89,7 @@ class Schedule:
     def _looker(self, deadline: float | None) -> Callable[[Repository], tuple[int, Sequence[Outcome]]]:
         def look(repository: Repository) -> tuple[int, Sequence[Outcome]]:
             token = self._token(repository)
-            behind = self._surveyor.survey(repository, self._deliverer.remote(repository, token))
+            behind = self._surveyor.survey(repository, self._deliverer.remote(repository, token)).behind
             return len(behind), self._look_at(repository, behind, deadline)
 
         return look
