@@ -1,7 +1,7 @@
 """What the emulator lacks of AWS, and what stands in for it. Nothing here changes what the functions run.
 
 - It has no elastic addresses, NAT gateways and ingress rules of their own: the stack is deployed into a VPC that is
-  there, as the template allows, and without its two ingress rules, on which nothing else depends.
+  there, as the template allows, and without its two ingress rules, on which nothing else depends. Nor saved queries.
 - It mounts nothing: the functions look for the file system in a directory of this machine.
 - It does not read the routes in an HTTP API's definition: they are made one by one after the deployment, to the
   integrations that the definition names.
@@ -16,8 +16,8 @@ from typing import Any
 
 from tests.template.stack import Node, parse, transform
 
-MISSING_TYPES = frozenset({"AWS::EC2::SecurityGroupIngress"})
-"""What the emulator refuses, and the template has in a VPC that exists."""
+MISSING_TYPES = frozenset({"AWS::EC2::SecurityGroupIngress", "AWS::Logs::QueryDefinition"})
+"""What the emulator refuses, and the template has in a VPC that exists; nothing else depends on it."""
 
 
 def bridged_template(built: Path, mount: Path) -> Node:
