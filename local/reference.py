@@ -99,11 +99,10 @@ def settings_table() -> str:
 
 def _descriptions() -> dict[str, str]:
     """Return what stands below each field of Settings."""
-    (body,) = [
-        node.body
-        for node in ast.parse(inspect.getsource(settings)).body
-        if getattr(node, "name", "") == Settings.__name__
-    ]
+    body: list[ast.stmt] = []
+    for node in ast.parse(inspect.getsource(settings)).body:
+        if isinstance(node, ast.ClassDef) and node.name == Settings.__name__:
+            body = node.body
     about = {}
     for field, text in pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
@@ -144,9 +143,9 @@ def with_tables(page: str, made: Mapping[str, str]) -> str:
     """
     for name, table in made.items():
         marks = f"<!-- {name} -->", f"<!-- /{name} -->"
-        page, count = re.subn(
-            f"{marks[0]}.*?{marks[1]}", lambda _, t=table, m=marks: f"{m[0]}\n\n{t}\n{m[1]}", page, flags=re.DOTALL
-        )
+        pattern = re.compile(f"{marks[0]}.*?{marks[1]}", re.DOTALL)
+        text = f"{marks[0]}\n\n{table}\n{marks[1]}"
+        page, count = pattern.subn(text.replace("\\", r"\\"), page)
         if count != 1:
             raise KeyError(f"docs/configuration.md has no one place for {name}")
     return page
