@@ -26,7 +26,8 @@ def tables_of(text: str) -> dict[str, Rows]:
 
 def short_table(results: str) -> str:
     """Return README's table: pushes of one file. Raises KeyError where the results have them not."""
-    lines = []
+    lines: list[list[str]] = []
+    everyone: list[str] = []
     for heading, where in SECTIONS.items():
         tables = tables_of(results.partition(f"{heading}\n")[2].partition("\n## ")[0])
         pushes = [row for row in tables["Pushes"] if row["changed"] == "1"]

@@ -3,12 +3,14 @@
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from benchmarks.readme import RESULTS, short_table, tables_of, with_table
 from handler import errors
+from handler.settings import Settings
 from local import reference
 from tests.support.process import PROJECT
 from tests.template.watching import anchors_of
@@ -163,13 +165,13 @@ def test_the_reference_notices_what_it_does_not_know() -> None:
     assert reference.stack_table(template) != reference.stack_table(
         template.replace("Default: direct", "Default: queued")
     )
-    assert reference.settings_table().count("\n") == 2 + len(reference.fields(reference.Settings))
+    assert reference.settings_table().count("\n") == 2 + len(fields(Settings))
     assert all(line.rstrip(" |")[-1:] == "." for line in reference.settings_table().splitlines()[2:])
 
 
 def test_the_settings_that_the_page_names_exist() -> None:
     """In the runbooks as well."""
-    known = {f"GIT2EFS_{field.name.upper()}" for field in reference.fields(reference.Settings)}
+    known = {f"GIT2EFS_{field.name.upper()}" for field in fields(Settings)}
     local_only = {"GIT2EFS_LOCAL_SECRET", "GIT2EFS_TEST_NFS", "GIT2EFS_TEST_NFS2", "GIT2EFS_TEST_E2E"}
     for page in PAGES:
         named = set(re.findall(r"GIT2EFS_[A-Z0-9_]*[A-Z0-9]", page.read_text(encoding="utf-8")))
