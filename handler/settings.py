@@ -42,7 +42,9 @@ class Settings:
     max_targets: int = 100
     """How many targets one repository may have; a pattern could make any number of them."""
     connect_timeout_seconds: float = 3.0
+    """How long a connection to the remote may take to be made."""
     read_timeout_seconds: float = 20.0
+    """How long the remote may be silent in the middle of an answer."""
     fetch_attempts: int = 3
     """Tries of one request to the remote, where the failure is transient."""
     lag_seconds: float = 4.0

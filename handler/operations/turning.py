@@ -64,7 +64,7 @@ class Turning:
         if held is not None and held.commit == current != record.commit and _fits(to, current):
             self._settle(standing, found)  # the flip of a killed rollback: it was this one
             sweep(standing.directory.paths, looked)
-            return _outcome(standing, record, current, record.commit, "rolled_back")
+            return _outcome(standing, record, current, record.commit, reason="rolled_back")
         whole = [each for each in looked.releases if _is_directory(standing.directory.paths.release(each.commit))]
         wanted = choose_release(current, record.previous_commit, whole, to, held.left if held else ())
         left = dict.fromkeys((*(held.left if held else ()), current))
@@ -73,7 +73,7 @@ class Turning:
         standing.directory.write_record(replace(record, held=held))
         if wanted == current:
             self._settle(standing, self._find(standing)[0])
-            return _outcome(standing, record, current, current, "held")
+            return _outcome(standing, record, current, current, reason="held")
         made = TreeMaker(
             standing.directory.paths,
             looked,
@@ -89,7 +89,7 @@ class Turning:
         fresh = record_of_flip(record, wanted, current, flipped_at, held)
         self._write_told(standing, fresh, found)
         sweep(standing.directory.paths, looked)
-        return _outcome(standing, record, wanted, current, "rolled_back")
+        return _outcome(standing, record, wanted, current, reason="rolled_back")
 
     def hold(self, standing: Standing, by: str = "", why: str = "", deadline: float | None = None) -> Outcome:
         """Hold the target where it stands; one that is held already stays so, for the reason now given."""
@@ -100,7 +100,7 @@ class Turning:
             held = Held(self.clock(), by, why, current, left)
             standing.directory.write_record(replace(record, held=held))
             self._settle(standing, replace(found, record=replace(record, held=held)))
-            return _outcome(standing, record, current, current, "held")
+            return _outcome(standing, record, current, current, reason="held")
 
         return self._locked(standing, deadline, keep)
 
@@ -189,7 +189,7 @@ def _fits(to: str | None, commit: str) -> bool:
     return to is None or commit.startswith(to)
 
 
-def _outcome(standing: Standing, record: Record, commit: str, previous: str, reason: str) -> Outcome:
+def _outcome(standing: Standing, record: Record, commit: str, previous: str, *, reason: str) -> Outcome:
     kind = OutcomeKind.PUBLISHED if commit != previous else OutcomeKind.UNCHANGED
     return Outcome(
         kind,

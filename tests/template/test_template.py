@@ -112,13 +112,17 @@ def test_powertools_is_told_the_stack_and_the_namespace_that_the_code_has(mode: 
 def test_failures_and_old_trees_have_alarms(stack: Stack) -> None:
     """Failed outcomes, the age of the last success, Lambda's and the API's own failures: each is watched."""
     watched = {
-        (alarm["Properties"]["Namespace"], alarm["Properties"]["MetricName"])
+        (metric["Namespace"], metric["MetricName"])
         for alarm in stack.of_type("AWS::CloudWatch::Alarm").values()
+        for metric in laws.metrics_of(alarm)
     }
     assert watched == {
         ("git2efs", "FailedOutcomes"),
         ("git2efs", "LastSuccessAgeSeconds"),
+        ("git2efs", "RefsBehind"),
+        ("git2efs", "PushToVisibleSeconds"),
         ("AWS/Lambda", "Errors"),
+        ("AWS/Lambda", "Duration"),
         ("AWS/Lambda", "Throttles"),
         ("AWS/Lambda", "Invocations"),
         ("AWS/ApiGateway", "5xx"),
