@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import figures
+from benchmarks import figures, imports
 from benchmarks.figures import Results
 from benchmarks.histories import History
 from benchmarks.places import Place, make_place
@@ -39,7 +39,12 @@ def main() -> None:
     print(section)
     output: Path = options.output
     title = "On a mount with the latency of EFS" if options.mount else "On a local disk"
-    output.write_text(with_section(output.read_text() if output.exists() else "", title, section))
+    document = with_section(output.read_text() if output.exists() else "", title, section)
+    if options.mount is None:
+        imported = imports.section(imports.measure(imports.ROUNDS, _say))
+        print(imported)
+        document = with_section(document, imports.TITLE, imported)
+    output.write_text(document)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

@@ -152,7 +152,9 @@ def _is_address(host: str) -> bool:
 
 
 def _is_loopback(host: str) -> bool:
-    return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
+    # Names below localhost are this machine's by RFC 6761: no DNS has them. A container calls its host by one.
+    is_name = host == "localhost" or host.endswith(".localhost")
+    return is_name or (_is_address(host) and ip_address(host).is_loopback)
 
 
 def _read_publish(fields: dict[str, object], full_name: str, problems: list[str]) -> tuple[PublishRule, ...]:

@@ -269,7 +269,7 @@ class Inspection:
 
     def _seal(self) -> None:
         """Seal a release that was found, or made, equal to its commit; unless somebody was there meanwhile."""
-        if read_release(self._path, self.commit).is_intact:
+        if read_release(self._path, self.commit, is_sure=False).is_intact:
             return
         with self.premises.held():
             if self._is_still_there() and os.lstat(self._path).st_mtime_ns == self._sealed_ns:

@@ -37,7 +37,7 @@ class Settings:
     """At most one fresh read of the secret in this time, however many signatures do not match."""
     repository_cache_seconds: int = 30
     """How long a repository's parameter is trusted without asking again."""
-    listing_cache_seconds: int = 240
+    listing_cache_seconds: int = 60
     """How long the list of all repositories is trusted; it costs a request for each ten of them."""
     max_targets: int = 100
     """How many targets one repository may have; a pattern could make any number of them."""

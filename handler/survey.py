@@ -28,11 +28,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The refs that are to be looked at, how many targets there are, and each of them as it was seen."""
+    """The refs that are to be looked at, and each target of the configuration as it was seen."""
 
     behind: tuple[str, ...]
-    targets: int
-    seen: tuple[Seen, ...] = ()
+    seen: tuple[Seen, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Surveyor:
     clock: Callable[[], float] = time.time
 
     def survey(self, repository: Repository, remote: Remote) -> Survey:
-        """Return what is behind.
+        """Return what is behind, and how each target of the configuration was seen to be.
 
         Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, ConfigurationInvalid, TargetOccupied, OSError.
         """
@@ -66,7 +65,15 @@ class Surveyor:
             if path not in paths:
                 behind |= dict.fromkeys(self._gone(repository, path, refs.head))
         seen += _without_ref(repository, refs)
-        return Survey(tuple(behind), len(targets), tuple(seen))
+        return Survey(tuple(behind), tuple(seen))
+
+    def standing(self, repository: Repository) -> tuple[str, ...]:
+        """Return the refs of all targets that stand on the mount. Raises OSError."""
+        mount = self.settings.mount
+        paths = TargetList(RepositoryPaths.of(mount, repository.full_name).targets, mount).read()
+        records = [TargetDirectory(f"{mount}/{path}", self.clock).record() for path in paths]
+        refs = [record.ref for record in records if record is not None and record.repository == repository.full_name]
+        return tuple(dict.fromkeys(refs))
 
     def _find(self, path: str) -> Found:
         return TargetDirectory(f"{self.settings.mount}/{path}", self.clock).find()

@@ -6,6 +6,7 @@ handler's time. It ends when standard input does: with its parent, however that 
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ MAX_CALL_BYTES = 2 * 1024 * 1024
 MAX_RECEIVES = 8
 VISIBILITY_SECONDS = 960
 """As template.yaml has them."""
+_SCOPE = re.compile(r"(Credential=[^/]+/\d{8})/[^/]+/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,9 @@ class Services:
 
         all_headers = HTTPHeaders()
         for name, value in headers.items():
+            if name.lower() == "authorization":
+                # Whatever region the caller's profile names: moto keeps a store for each, and there is to be one.
+                value = _SCOPE.sub(rf"\1/{REGION}/", value)  # noqa: PLW2901
             if name.lower() != "host":
                 all_headers[name] = value
         request = AWSPreparedRequest("POST", f"https://ssm.{REGION}.amazonaws.com/", all_headers, body, False)

@@ -26,7 +26,10 @@ def bridged_template(built: Path, mount: Path) -> Node:
     refused = [name for name, item in template["Resources"].items() if item["Type"] in MISSING_TYPES]
     for name in refused:
         del template["Resources"][name]
-    template["Globals"]["Function"]["Environment"]["Variables"]["GIT2EFS_MOUNT"] = str(mount)
+    variables = template["Globals"]["Function"]["Environment"]["Variables"]
+    variables["GIT2EFS_MOUNT"] = str(mount)
+    # The emulator says itself where it is, and an empty one would hide that.
+    del variables["AWS_ENDPOINT_URL"]
     (listing,) = [
         statement
         for policy in template["Resources"]["ScheduleRole"]["Properties"]["Policies"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.deployment import Deployment, Sam
+from tests.stack.deployment import ARCHITECTURE, Deployment, Sam
 from tests.stack.emulator import Emulator
 from tests.support.origin import GitOrigin
 from tests.template.stack import ROOT
@@ -18,23 +18,19 @@ from tests.template.stack import ROOT
 TOOLS = os.environ.get("GIT2EFS_TEST_E2E", "")
 collect_ignore_glob = [] if TOOLS else ["test_*.py"]
 
-USER_ENVIRONMENT = dict(os.environ)
-"""As it was before the tests' isolation: `sam build` runs pip, which may need the user's index and certificates.
-
-Nothing else gets it: `sam deploy` must not find the user's AWS profile.
-"""
-
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory, sam: Sam) -> Path:
-    """The template that `sam build` made, beside the artefacts."""
-    return sam.build(tmp_path_factory.mktemp("sam") / "build")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template that `make build` made, beside the artefacts; a copy, since other templates are put beside it."""
+    copy = tmp_path_factory.mktemp("built") / ARCHITECTURE
+    shutil.copytree(ROOT / ".aws-sam" / ARCHITECTURE, copy)
+    return copy / "template.yaml"
 
 
 @pytest.fixture(scope="session")
 def sam() -> Sam:
     """SAM's command."""
-    return Sam(ROOT / TOOLS / "sam" / "bin" / "sam", USER_ENVIRONMENT)
+    return Sam(ROOT / TOOLS / "sam" / "bin" / "sam")
 
 
 @pytest.fixture(scope="session")

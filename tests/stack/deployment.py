@@ -1,4 +1,4 @@
-"""`sam build`, `sam deploy`, `sam delete`: the commands that docs/deploy.md gives, run against the emulator."""
+"""`sam deploy`, `sam delete`: the commands that docs/deploy.md gives, run against the emulator with what was built."""
 
 import json
 import os
@@ -24,10 +24,9 @@ ARCHITECTURE = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm6
 
 @dataclass(frozen=True)
 class Sam:
-    """SAM's command; `user_environment` is for pip alone, which `sam build` runs."""
+    """SAM's command."""
 
     command: Path
-    user_environment: Mapping[str, str]
 
     def run(self, *arguments: str | Path, environment: Mapping[str, str]) -> str:
         """Run the command in the project's directory; return what it wrote. Raises RuntimeError with it."""
@@ -38,15 +37,6 @@ class Sam:
         if result.returncode:
             raise RuntimeError(f"sam {arguments[0]} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}")
         return result.stdout
-
-    def build(self, directory: Path) -> Path:
-        """Build the artefacts for this machine's processor; return the built template."""
-        self.run(
-            *("build", "--build-dir", directory, "--cache-dir", directory.with_name("cache")),
-            *("--parameter-overrides", f"Architecture={ARCHITECTURE}"),
-            environment=self.user_environment,
-        )
-        return directory / "template.yaml"
 
 
 @dataclass

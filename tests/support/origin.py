@@ -174,6 +174,10 @@ class GitOrigin:
         """Break the next `n` answers off after that part of the body; 0.0: before the status line."""
         self._order(Fault(n, kind, drop_after=after))
 
+    def hang_next(self, n: int = 1, *, after: float = 0.5, kind: str | None = None) -> None:
+        """Send that part of the next `n` answers, and then nothing, until the client goes."""
+        self._order(Fault(n, kind, drop_after=after, hangs=True))
+
     def stall_next(self, seconds: float, n: int = 1, *, kind: str | None = None) -> None:
         """Answer the next `n` requests only after `seconds`."""
         self._order(Fault(n, kind, stall_seconds=seconds))

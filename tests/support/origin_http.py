@@ -185,6 +185,8 @@ class OriginHandler(BaseHTTPRequestHandler):
         record.response_bytes += len(sent)
         if dropped is not None:
             self.wfile.flush()
+            if fault and fault.hangs:
+                self.connection.recv(1)  # nothing comes any more but the client's end, or the origin's
             self._drop(record)
             return
         if chunked:

@@ -69,7 +69,7 @@ class Fault:
 
     Stalls first, `stall_seconds` before the answer; then either `answer` stands in for git's, or git's own is
     passed through `rewrite`; `drop_after` breaks the connection off after that part of the body (0.0:
-    before the status line).
+    before the status line), or with `hangs` sends no more and keeps it open.
     """
 
     remaining: int = 1
@@ -78,6 +78,7 @@ class Fault:
     answer: "Answer | None" = None
     rewrite: Callable[[bytes], bytes] | None = None
     drop_after: float | None = None
+    hangs: bool = False
 
 
 @dataclass(slots=True)

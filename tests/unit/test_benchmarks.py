@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from benchmarks import imports
 from benchmarks.calls import MILLISECONDS, count_calls, model_seconds
 from benchmarks.figures import GIT_PULL, OURS, Cell, Results, Timing, ratio, typical
 from benchmarks.report import report, with_section
@@ -107,3 +108,24 @@ def test_a_run_replaces_its_own_section_alone() -> None:
     assert "old there" in again
     assert again.index("new here") < again.index("old there")
     assert with_section(again, "There", "old there") == again
+
+
+def test_imports_are_compared_pair_by_pair() -> None:
+    """Each round on its own, so that a busy moment falls on both; who is over the bound is said to have missed it."""
+    results = {
+        "webhook, direct": imports.Imported([0.1, 0.2, 0.4], 300),
+        "worker": imports.Imported([0.15, 0.3, 0.6], 310),
+        imports.EVERYTHING: imports.Imported([0.2, 0.4, 0.8], 700),
+    }
+    assert imports.compared(results, "webhook, direct").middle == pytest.approx(0.5)
+    section = imports.section(results)
+    assert "| webhook, direct | 200 | 300 | 0.50 (0.50–0.50) | 0.55 | reached |" in section
+    assert "| worker | 300 | 310 | 0.75 (0.75–0.75) | 0.55 | **missed** |" in section
+    assert "| everything | 400 | 700 | 1 |" in section
+
+
+def test_imports_are_measured_in_a_python_of_their_own() -> None:
+    """What this process has loaded is loaded again there, and counted."""
+    seconds, modules = imports.imported("import handler.webhook")
+    assert 0 < seconds < 30
+    assert 50 < modules < 330

@@ -1,0 +1,202 @@
+"""The rules about an artefact's contents, each broken once; on a small one that is made here."""
+
+import shutil
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tools import contents, finish
+from tools.artefact import main
+from tools.contents import COMPILED, MACHINES, problems_of, read_pins
+
+TAG = sys.implementation.cache_tag or ""
+REQUIREMENTS = "# What runs.\ndulwich==1.2.3\nboto3==1.4.5\n"
+ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, MACHINES["arm64"][0])
+SOURCE = {
+    "__init__.py": "",
+    "webhook.py": "import boto3\nclient = boto3.client('ssm')\n",
+    "aws/__init__.py": "",
+    "aws/queue.py": "def make(session):\n    return session.client('sqs')\n",
+}
+
+
+@pytest.fixture(autouse=True)
+def _this_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests run with any Python, and compile for it."""
+    monkeypatch.setattr(finish, "PYTHON", sys.version_info[:2])
+    monkeypatch.setattr(contents, "TAG", TAG)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """The project's package."""
+    return write(tmp_path / "project" / "handler", SOURCE)
+
+
+@pytest.fixture
+def built(tmp_path: Path, source: Path) -> Path:
+    """What `sam build` makes of it, not yet finished."""
+    directory = tmp_path / "arm64" / "WebhookFunction"
+    shutil.copytree(source, directory / "handler")
+    extensions = [f"{part}.{TAG}-aarch64-linux-gnu.so" for part in COMPILED]
+    package(directory, "dulwich", "1.2.3", [*extensions, "dulwich/tests/test_it.py"], "urllib3>=2", "web; extra == 'x'")
+    package(directory, "urllib3", "2.0", ["urllib3/__init__.py"])
+    models = [f"botocore/data/{name}/service.json" for name in ("ssm", "sqs", "s3")]
+    models += [f"botocore/data/{name}" for name in (*finish.SHARED_MODELS, "other.json")]
+    package(
+        directory, "boto3", "1.4.5", ["boto3/__init__.py", "boto3/docs/__init__.py", "boto3/examples/s3.rst", *models]
+    )
+    for extension in extensions:
+        (directory / extension).write_bytes(ELF)
+    return directory
+
+
+def write(directory: Path, files: dict[str, str]) -> Path:
+    """Write text files below a directory; return it."""
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return directory
+
+
+def package(directory: Path, name: str, version: str, files: list[str], *needs: str) -> None:
+    """Install a distribution as pip does."""
+    metadata = "".join(f"Requires-Dist: {need}\n" for need in needs)
+    about = {"METADATA": f"Name: {name}\n{metadata}", "RECORD": "".join(f"{file},,\n" for file in files)}
+    write(directory, dict.fromkeys(files, ""))
+    write(directory / f"{name}-{version}.dist-info", about)
+    (directory / f"{name}-{version}.data" / "scripts").mkdir(parents=True)
+
+
+def problems(built: Path, source: Path) -> list[str]:
+    """Return what is wrong with it."""
+    return problems_of(built, "arm64", source, REQUIREMENTS)
+
+
+def test_finished_artefact_has_no_problem(built: Path, source: Path) -> None:
+    """Tests, examples, scripts and other services' models are gone, the rest is compiled; twice is as once."""
+    assert len(problems(built, source)) > 3
+    finish.finish(built)
+    assert problems(built, source) == []
+    assert sorted(path.name for path in (built / "botocore" / "data").iterdir()) == sorted(
+        {*finish.SHARED_MODELS, "ssm", "sqs"}
+    )
+    before = {path: path.read_bytes() for path in built.rglob("*") if path.is_file()}
+    finish.finish(built)
+    assert {path: path.read_bytes() for path in built.rglob("*") if path.is_file()} == before
+
+
+def test_bytecode_says_where_lambda_has_the_source(built: Path) -> None:
+    """A traceback in CloudWatch shall not name a directory of whoever built it."""
+    finish.finish(built)
+    (compiled,) = (built / "handler" / "__pycache__").glob("webhook.*")
+    assert b"/var/task/handler/webhook.py" in compiled.read_bytes()
+    assert str(built).encode() not in compiled.read_bytes()
+
+
+BREAKAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "pure wheel": (lambda built: next(built.glob("dulwich/_pack*")).unlink(), "_pack"),
+    "other processor": (
+        lambda built: next(built.glob("dulwich/_pack*")).write_bytes(ELF[:18] + struct.pack("<H", 62)),
+        "is not for arm64",
+    ),
+    "other processor by name": (
+        lambda built: (built / f"dulwich/_more.{TAG}-x86_64-linux-gnu.so").write_bytes(ELF),
+        "_more",
+    ),
+    "extension that is none": (lambda built: next(built.glob("dulwich/_pack*")).write_bytes(b""), "is not for arm64"),
+    "other version": (
+        lambda built: (built / "dulwich-1.2.3.dist-info").rename(built / "dulwich-1.2.4.dist-info"),
+        "dulwich 1.2.3 is missing",
+    ),
+    "tool": (lambda built: package(built, "pytest", "9.0", ["pytest.py"]), "pytest is there"),
+    "document": (lambda built: write(built, {"README.md": ""}), "README.md is of no package"),
+    "project's tests": (lambda built: write(built, {"tests/test_it.py": ""}), "tests is of no package"),
+    "tests in a package": (lambda built: (built / "urllib3" / "tests").mkdir(), "urllib3/tests is inside"),
+    "link": (lambda built: (built / "urllib3" / "link").symlink_to("/"), "urllib3/link is a link"),
+    "handler's module missing": (lambda built: (built / "handler/webhook.py").unlink(), "handler/webhook.py"),
+    "handler's module changed": (lambda built: write(built, {"handler/webhook.py": "1"}), "handler/webhook.py"),
+    "module too many": (lambda built: write(built, {"handler/more.py": ""}), "handler/more.py is not the project's"),
+    "model missing": (lambda built: shutil.rmtree(built / "botocore/data/sqs"), "botocore/data/sqs is missing"),
+    "not compiled": (
+        lambda built: next((built / "handler/__pycache__").glob("webhook.*")).unlink(),
+        "handler/webhook.py is not compiled",
+    ),
+    "bytecode with a time": (
+        lambda built: next((built / "handler/__pycache__").glob("webhook.*")).write_bytes(bytes(16)),
+        "handler/webhook.py is not compiled",
+    ),
+}
+
+
+@pytest.mark.parametrize("breakage", BREAKAGES)
+def test_each_rule_is_told_when_it_is_broken(built: Path, source: Path, breakage: str) -> None:
+    """One thing wrong, and it is named."""
+    finish.finish(built)
+    breaks, told = BREAKAGES[breakage]
+    breaks(built)
+    found = problems(built, source)
+    assert any(told in problem for problem in found), found
+
+
+def test_size_is_bounded(built: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that grows is a decision."""
+    finish.finish(built)
+    monkeypatch.setattr(contents, "MOST_BYTES", 10)
+    assert any("bytes unpacked" in problem for problem in problems(built, source))
+
+
+def test_other_python_does_not_compile(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lambda would pass its bytecode over, without a word."""
+    monkeypatch.setattr(finish, "PYTHON", (2, 7))
+    with pytest.raises(finish.UnfitPython):
+        finish.finish(built)
+
+
+def test_client_whose_service_is_not_written_out_is_refused(tmp_path: Path) -> None:
+    """Its models would be removed, and nobody would see it before the first call."""
+    source = write(tmp_path, {"a.py": "import boto3\nboto3.client(name)\n"})
+    with pytest.raises(ValueError, match="write the service's name out"):
+        finish.services_of(source)
+
+
+def test_project_calls_services_that_are_written_out() -> None:
+    """All of the handler's clients are found."""
+    from tools.artefact import PROJECT
+
+    assert {"ssm", "sqs", "events"} <= finish.services_of(PROJECT / "handler")
+
+
+@pytest.mark.parametrize("line", ["boto3", "boto3>=1", "boto3==1.*", "boto3~=1.2", "-r other.txt", "boto3==1 ; x"])
+def test_requirement_that_is_not_pinned_is_refused(line: str) -> None:
+    """The artefact of today has to be the artefact of tomorrow."""
+    with pytest.raises(ValueError, match="not pinned exactly"):
+        read_pins(line)
+
+
+def test_project_is_pinned_exactly() -> None:
+    """requirements.txt, which is what runs in Lambda."""
+    from tools.artefact import PROJECT
+
+    assert set(read_pins((PROJECT / "requirements.txt").read_text())) >= {"boto3", "dulwich", "aws-lambda-powertools"}
+
+
+@pytest.mark.parametrize("arguments", [[], ["nowhere"], ["arm64"]])
+def test_command_needs_what_sam_build_filled(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """2, and a line that says so."""
+    assert main([str(tmp_path / argument) for argument in arguments]) == 2
+    assert "sam build" in capsys.readouterr().err
+
+
+def test_command_ends_with_1_where_something_is_wrong(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The pipeline stops there; each problem is a line."""
+    assert main([str(built.parent)]) == 1
+    captured = capsys.readouterr()
+    assert "1 functions over one package" in captured.out
+    assert "aws-lambda-powertools 3" in captured.err

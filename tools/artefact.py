@@ -1,0 +1,68 @@
+"""`python -m tools.artefact .aws-sam/arm64 ...`: finish what `sam build` made, and say what is in it.
+
+Each argument is a build directory, named for its architecture. Ends with 1 where something is not as it has to be.
+"""
+
+import io
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tools.contents import MACHINES, problems_of, size_of
+from tools.finish import UnfitPython, finish
+
+PROJECT = Path(__file__).resolve().parents[1]
+MEGABYTE = 1_000_000
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Finish and check every function below each directory; return the exit status: 0, 1 problems, 2 wrong use."""
+    builds = [Path(argument) for argument in arguments]
+    if not builds or any(build.name not in MACHINES or not functions_of(build) for build in builds):
+        print(f"needs directories that `sam build` filled, each named {' or '.join(MACHINES)}", file=sys.stderr)
+        return 2
+    problems = []
+    for build in builds:
+        for function in functions_of(build):
+            try:
+                finish(function)
+            except (UnfitPython, ValueError) as error:
+                print(error, file=sys.stderr)
+                return 2
+            problems += [f"{function}: {problem}" for problem in check(function, build.name)]
+        print(told(build))
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
+def functions_of(build: Path) -> list[Path]:
+    """Return the functions' directories in a build directory."""
+    return sorted(path.parent for path in build.glob("*/handler"))
+
+
+def check(function: Path, architecture: str) -> list[str]:
+    """Return what is wrong with a function's directory."""
+    requirements = (PROJECT / "requirements.txt").read_text(encoding="utf-8")
+    return problems_of(function, architecture, PROJECT / "handler", requirements)
+
+
+def told(build: Path) -> str:
+    """Return one line about what was built."""
+    functions = functions_of(build)
+    sizes = f"{size_of(functions[0]) / MEGABYTE:.1f} MB, {zipped_bytes(functions[0]) / MEGABYTE:.1f} MB zipped"
+    return f"{build}: {len(functions)} functions over one package of {sizes}, for {build.name}"
+
+
+def zipped_bytes(directory: Path) -> int:
+    """Return how many bytes the directory has as the ZIP that Lambda gets."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as written:
+        for path in sorted(directory.rglob("*")):
+            written.write(path, path.relative_to(directory))
+    return len(archive.getvalue())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,146 @@
+"""What may be inside a function's directory, and what has to be: every problem at once.
+
+The wheels are those of the function's processor, the packages those that requirements.txt needs and no other, the
+handler is whole, and nothing of tests, documents or tools came along.
+"""
+
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from importlib.util import cache_from_source
+from pathlib import Path
+from types import MappingProxyType
+
+from tools.finish import MODELS, SHARED_MODELS, services_of
+
+MACHINES: Mapping[str, tuple[int, str]] = MappingProxyType({"arm64": (183, "aarch64"), "x86_64": (62, "x86_64")})
+"""By the template's name of an architecture: the machine in an ELF file's head, and in an extension's name."""
+TAG = "cpython-313"
+COMPILED = ("dulwich/_diff_tree", "dulwich/_objects", "dulwich/_pack")
+"""dulwich's parts in Rust. Its pure wheel has none of them: everything works with it, many times slower."""
+
+NOT_INSIDE = frozenset({"benchmark", "benchmarks", "doc", "docs", "example", "examples", "test", "testing", "tests"})
+CODE_ALL_THE_SAME = frozenset({"boto3/docs", "botocore/docs"})
+"""What boto3 imports before it makes a client."""
+MOST_BYTES = 32 * 1024 * 1024
+"""Unpacked. A cold start fetches and unpacks it; Lambda's own bound is 250 MB."""
+
+_PIN = re.compile(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)")
+_NEED = re.compile(r"^Requires-Dist: ([A-Za-z0-9._-]+)(.*)$", re.MULTILINE)
+
+
+def problems_of(directory: Path, architecture: str, source: Path, requirements: str) -> list[str]:
+    """Return what is wrong with a function's directory, nothing where it is as it has to be.
+
+    `architecture` is a key of MACHINES, `source` the project's package, `requirements` the text of its requirements.
+    """
+    return [
+        *_wrong_machines(directory, architecture),
+        *_wrong_packages(directory, requirements),
+        *_unexpected(directory),
+        *_not_the_source(directory / "handler", source),
+        *_missing_models(directory),
+        *_not_compiled(directory),
+        *_too_large(directory),
+    ]
+
+
+def size_of(directory: Path) -> int:
+    """Return how many bytes the files below a directory hold."""
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
+def read_pins(requirements: str) -> dict[str, str]:
+    """Return the version of each requirement. Raises ValueError for one that is not pinned exactly."""
+    lines = [line.split("#")[0].strip() for line in requirements.splitlines()]
+    pins = {}
+    for line in filter(None, lines):
+        match = _PIN.fullmatch(line)
+        if match is None:
+            raise ValueError(f"not pinned exactly: {line}")
+        pins[_normal(match[1])] = match[2]
+    return pins
+
+
+def _wrong_machines(directory: Path, architecture: str) -> Iterator[str]:
+    number, name = MACHINES[architecture]
+    suffix = f".{TAG}-{name}-linux-gnu.so"
+    extensions = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*.so"))
+    yield from (f"{part}{suffix} is missing" for part in COMPILED if f"{part}{suffix}" not in extensions)
+    for extension in extensions:
+        head = (directory / extension).read_bytes()[:20]
+        is_elf = len(head) == 20 and head.startswith(b"\x7fELF")
+        if not extension.endswith(suffix) or not is_elf or struct.unpack_from("<H", head, 18) != (number,):
+            yield f"{extension} is not for {architecture}"
+
+
+def _wrong_packages(directory: Path, requirements: str) -> Iterator[str]:
+    there: dict[str, tuple[str, set[str]]] = {}
+    for path in directory.glob("*.dist-info"):
+        name, _, version = path.name.removesuffix(".dist-info").rpartition("-")
+        there[_normal(name)] = version, _needs(path / "METADATA")
+    pins = read_pins(requirements)
+    yield from (
+        f"{name} {version} is missing" for name, version in pins.items() if there.get(name, "")[:1] != (version,)
+    )
+    needed: set[str] = set()
+    pending = set(pins)
+    while pending:
+        name = pending.pop()
+        needed.add(name)
+        pending |= there.get(name, ("", set()))[1] - needed
+    yield from (f"{name} is there, and nothing needs it" for name in sorted(set(there) - needed))
+
+
+def _needs(metadata: Path) -> set[str]:
+    """Return what a package asks for without being asked for an extra."""
+    return {_normal(name) for name, rest in _NEED.findall(metadata.read_text("utf-8")) if "extra ==" not in rest}
+
+
+def _unexpected(directory: Path) -> Iterator[str]:
+    owned = {"handler"} | {path.name for path in directory.glob("*.dist-info")} | {"__pycache__"}
+    for record in directory.glob("*.dist-info/RECORD"):
+        owned |= {line.split(",")[0].split("/")[0] for line in record.read_text("utf-8").splitlines()}
+    yield from (f"{path.name} is of no package" for path in sorted(directory.iterdir()) if path.name not in owned)
+    for path in sorted(directory.rglob("*")):
+        name = path.relative_to(directory).as_posix()
+        if path.is_dir() and path.name.lower() in NOT_INSIDE and name not in CODE_ALL_THE_SAME:
+            yield f"{name} is inside"
+        if path.is_symlink():
+            yield f"{name} is a link"
+
+
+def _not_the_source(package: Path, source: Path) -> Iterator[str]:
+    wanted, there = (_sources(root) for root in (source, package))
+    for name in sorted(wanted.keys() | there.keys()):
+        if wanted.get(name) != there.get(name):
+            yield f"handler/{name} is not the project's"
+
+
+def _sources(root: Path) -> dict[str, bytes]:
+    files = (path for path in root.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
+
+
+def _missing_models(directory: Path) -> Iterator[str]:
+    for name in sorted(SHARED_MODELS | services_of(directory / "handler")):
+        if not (directory / MODELS / name).exists():
+            yield f"{MODELS}/{name} is missing"
+
+
+def _not_compiled(directory: Path) -> Iterator[str]:
+    for path in sorted(directory.rglob("*.py")):
+        compiled = Path(cache_from_source(str(path))).with_name(f"{path.stem}.{TAG}.pyc")
+        # The flags after the magic number: 1 is a hash in the place of a time, and 2 (not set) that it be checked.
+        if not compiled.is_file() or compiled.read_bytes()[4:8] != b"\x01\0\0\0":
+            yield f"{path.relative_to(directory).as_posix()} is not compiled"
+
+
+def _too_large(directory: Path) -> Iterator[str]:
+    size = size_of(directory)
+    if size > MOST_BYTES:
+        yield f"{size} bytes unpacked, and {MOST_BYTES} are allowed"
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
