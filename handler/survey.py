@@ -28,10 +28,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The refs that are to be looked at, and each target of the configuration as it was seen."""
+    """The refs that are to be looked at, and each target as it was seen."""
 
     behind: tuple[str, ...]
-    seen: tuple[Seen, ...]
+    seen: tuple[Seen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Surveyor:
     clock: Callable[[], float] = time.time
 
     def survey(self, repository: Repository, remote: Remote) -> Survey:
-        """Return what is behind, and how each target of the configuration was seen to be.
+        """Return what is to be looked at, and what was seen.
 
         Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, ConfigurationInvalid, TargetOccupied, OSError.
         """
