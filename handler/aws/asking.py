@@ -4,7 +4,7 @@ Called by hand and not for deliveries: boto3 is imported when one of these is.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from handler.errors import ConfigurationInvalid, Git2EfsError, OutOfTime, QueueUnavailable
@@ -26,13 +26,17 @@ def queue_depth(url: str) -> tuple[int, int]:
     Raises NotAllowed, ConfigurationInvalid (no such queue, no client), QueueUnavailable.
     """
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    found = _ask("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=names)["Attributes"]
+
+    def ask(boto3: Any, config: Any) -> Any:
+        return boto3.client("sqs", config=config).get_queue_attributes(QueueUrl=url, AttributeNames=names)
+
+    found = _ask("SQS", ask)["Attributes"]
     return int(found[names[0]]), int(found[names[1]])
 
 
 def describe_bus(name: str) -> None:
     """Return if there is an event bus of that name. Raises as `queue_depth`."""
-    _ask("events", "describe_event_bus", Name=name)
+    _ask("EventBridge", lambda boto3, config: boto3.client("events", config=config).describe_event_bus(Name=name))
 
 
 def invoke(function: str, event: Mapping[str, object]) -> dict[str, object]:
@@ -42,7 +46,11 @@ def invoke(function: str, event: Mapping[str, object]) -> dict[str, object]:
     such function, no client, or it answers as no operator does), OutOfTime, QueueUnavailable where AWS does not answer.
     """
     payload = json.dumps(event).encode()
-    answer = _ask("lambda", "invoke", LONGEST_RUN_SECONDS, FunctionName=function, Payload=payload)
+
+    def ask(boto3: Any, config: Any) -> Any:
+        return boto3.client("lambda", config=config).invoke(FunctionName=function, Payload=payload)
+
+    answer = _ask("Lambda", ask, LONGEST_RUN_SECONDS)
     content = json.loads(answer["Payload"].read())
     if answer.get("FunctionError"):
         kind = str(content.get("errorMessage", "") if isinstance(content, dict) else "")
@@ -54,9 +62,8 @@ def invoke(function: str, event: Mapping[str, object]) -> dict[str, object]:
     return content
 
 
-def _ask(
-    service: str, method: str, read_seconds: int = READ_TIMEOUT_SECONDS, /, **arguments: object
-) -> Mapping[str, Any]:
+def _ask(service: str, ask: Callable[[Any, Any], Any], read_seconds: int = READ_TIMEOUT_SECONDS) -> Mapping[str, Any]:
+    """Let `ask` call a client that it makes of boto3 and a config; the service's name is for messages."""
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
@@ -64,7 +71,7 @@ def _ask(
     attempts = {"total_max_attempts": 1, "mode": "standard"}
     config = Config(connect_timeout=CONNECT_TIMEOUT_SECONDS, read_timeout=read_seconds, retries=attempts)
     try:
-        found: Mapping[str, Any] = getattr(boto3.client(service, config=config), method)(**arguments)
+        found: Mapping[str, Any] = ask(boto3, config)
         return found
     except ClientError as error:
         raise _failure(error.response, service) from None

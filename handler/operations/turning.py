@@ -4,8 +4,6 @@ The hold is in the record before the flip is made: killed in between, the target
 the flip, the next rollback, push or schedule brings the record to what `current` says. Neither undoes the rollback.
 """
 
-import os
-import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -65,8 +63,7 @@ class Turning:
             self._settle(standing, found)  # the flip of a killed rollback: it was this one
             sweep(standing.directory.paths, looked)
             return _outcome(standing, record, current, record.commit, reason="rolled_back")
-        whole = [each for each in looked.releases if _is_directory(standing.directory.paths.release(each.commit))]
-        wanted = choose_release(current, record.previous_commit, whole, to, held.left if held else ())
+        wanted = choose_release(current, record.previous_commit, looked.releases, to, held.left if held else ())
         left = dict.fromkeys((*(held.left if held else ()), current))
         left.pop(wanted, None)
         held = Held(self.clock(), by, why, wanted, tuple(left))
@@ -179,10 +176,6 @@ def _what_stands(current: str, releases: Sequence[Release]) -> str:
         about = "published" if each.commit == current else f"retired {since}"
         phrases.append(f"{each.commit} ({about}{'' if each.is_intact else ', changed by somebody else'})")
     return "what stands: " + (", ".join(phrases) or "nothing")
-
-
-def _is_directory(path: str) -> bool:
-    return stat.S_ISDIR(os.lstat(path).st_mode)
 
 
 def _fits(to: str | None, commit: str) -> bool:
