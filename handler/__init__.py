@@ -7,9 +7,9 @@ is idempotent: a push, a redelivery or a timer only say "look now".
 
 Imports point down, and a test holds them to it:
 
-    webhook  worker                 entry points, thin
+    webhook  worker  schedule       entry points, thin; and `operate`, an operator's command, with its `operations`
     deliver                         from a request to the targets that publish its ref
-    reconcile                       the one operation; its neighbours come in as arguments
+    reconcile  chores               the one operation, its neighbours come in as arguments; and what is done daily
     github   git   efs   aws        what GitHub says, objects, the shared directory, AWS; never import each other
     model    errors    settings     frozen values, the one exception tree
 

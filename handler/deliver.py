@@ -44,8 +44,8 @@ class Deliverer:
         self._clock = clock
         self._remotes = Remotes(settings, sleep)
         self._mirrors = OpenMirrors()
-        self._announce = _announcer(settings, warn)
-        self._reconciler = Reconciler(settings, self._mirrors, Memory(), clock, sleep, progress, self._announce)
+        self.announce = _announcer(settings, warn)
+        self._reconciler = Reconciler(settings, self._mirrors, Memory(), clock, sleep, progress, self.announce)
         self._statuses = Statuses(warn)
         self._default_branches: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
@@ -113,9 +113,9 @@ class Deliverer:
         except Exception as error:  # a defect: this target fails with it, the others do not
             outcome = self._failed(repository, target, unexpected(error))
         statuses.conclude(target.path, outcome)
-        if self._announce is not None and outcome.kind is OutcomeKind.FAILED:
+        if self.announce is not None and outcome.kind is OutcomeKind.FAILED:
             pushed_commit = request.push.after if request.push is not None else None
-            self._announce(failed(outcome, target, request.delivery, self._clock(), pushed_commit))
+            self.announce(failed(outcome, target, request.delivery, self._clock(), pushed_commit))
         return outcome
 
     def _failed(self, repository: Repository, target: Target, error: Git2EfsError) -> Outcome:

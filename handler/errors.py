@@ -5,6 +5,8 @@
     │   ├── Malformed            400
     │   ├── SignatureInvalid     401
     │   ├── RepositoryUnknown    404
+    │   ├── TargetUnknown        404
+    │   ├── ReleaseUnusable      409
     │   ├── BodyTooLarge         413
     │   └── MediaTypeUnsupported 415
     ├── Transient                503, passes by itself: try again
@@ -70,6 +72,20 @@ class RepositoryUnknown(Rejected):
 
     reason = "repository_unknown"
     status = 404
+
+
+class TargetUnknown(Rejected):
+    """An operator named a target or repository that does not stand on the mount, or not as git2efs makes them."""
+
+    reason = "target_unknown"
+    status = 404
+
+
+class ReleaseUnusable(Rejected):
+    """An operator wants to go back, and the release does not stand, or somebody changed it; the message lists all."""
+
+    reason = "release_unusable"
+    status = 409
 
 
 class BodyTooLarge(Rejected):

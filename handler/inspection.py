@@ -71,6 +71,8 @@ class Findings:
     notes: list[str] = field(default_factory=list)
     is_mended: bool = False
     is_any_set_aside: bool = False
+    is_any_wrong: bool = False
+    """Something was found that is not as its commit has it, and left so: nobody asked to mend it."""
 
     def note(self, phrases: Iterable[str]) -> None:
         """Note what the log should say, as far as there is room."""
@@ -90,6 +92,8 @@ class Inspection:
     commit: str
     findings: Findings
     reached: int = 0
+    is_mending: bool = True
+    """Whether to mend and mark what is found; else it is noted alone."""
     _is_slow: bool = False
     _inode: int = 0
     _sealed_ns: int = 0
@@ -109,7 +113,7 @@ class Inspection:
             self.premises.pulse()
             if not self._inspect(parts[self.reached]):
                 return
-        if is_whole:
+        if is_whole and self.is_mending:
             self._seal()
 
     @property
@@ -125,6 +129,9 @@ class Inspection:
                 if self.commit in mirror:
                     plan = _plan(mirror, self.commit)
                     if is_current and not self._is_directory():
+                        if not self.is_mending:
+                            self._note_wrong(["it is gone"])
+                            return None
                         self._restore(plan, mirror)
                     return plan if self._look() else None
         # The mirror was fetched afresh since. What it holds is sound, and other targets need it.
@@ -179,15 +186,21 @@ class Inspection:
                     return False
                 suspected = part.only(drift.directories())
                 drift = self._compare(suspected)
-                if drift and self.directory.find().commit != self.commit:
+                if drift and not self.is_mending:
+                    self._note_wrong(drift.shown(_MOST_PATHS))
+                elif drift and self.directory.find().commit != self.commit:
                     self._set_aside(drift)
                     return False
-                if drift:
+                elif drift:
                     trash = self._mend(suspected, drift)
         discard(self.directory.paths, trash, self.premises.pulse)
         # Of very much that does not belong there only so much is told, and removed, at a time.
-        self.reached += 0 if drift.is_cut else 1
+        self.reached += 0 if drift.is_cut and self.is_mending else 1
         return True
+
+    def _note_wrong(self, phrases: Iterable[str]) -> None:
+        self.findings.is_any_wrong = True
+        self.findings.note([f"releases/{self.commit} is not as the commit has it:", *phrases])
 
     def _set_aside(self, drift: Drift) -> None:
         """See to it that a kept release is never recycled nor flipped to, and is pruned after its grace.
@@ -256,7 +269,7 @@ class Inspection:
 
     def _seal(self) -> None:
         """Seal a release that was found, or made, equal to its commit; unless somebody was there meanwhile."""
-        if read_release(self._path, self.commit).is_intact:
+        if read_release(self._path, self.commit, is_sure=False).is_intact:
             return
         with self.premises.held():
             if self._is_still_there() and os.lstat(self._path).st_mtime_ns == self._sealed_ns:

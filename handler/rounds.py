@@ -63,6 +63,8 @@ class Rounds:
         left = [name for name, is_done in zip(names, done, strict=True) if not is_done]
         self._round.left = len(left)
         self.diary.stopped_at = left[0] if left else None
+        # Those that rest too: an alarm must not fall silent because somebody is left in peace.
+        self._round.failing = sum(entry.failures > 0 for entry in self.diary.repositories.values())
         return self._round
 
     def oldest_seconds(self) -> float | None:
@@ -100,7 +102,6 @@ class Rounds:
         with self._lock:
             self._round.looked_at += 1
             self._round.behind += behind
-            self._round.failing += is_failed
             for outcome in outcomes:
                 key = f"{outcome.kind}:{outcome.reason}"
                 self._round.outcomes[key] = self._round.outcomes.get(key, 0) + 1

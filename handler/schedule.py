@@ -18,7 +18,7 @@ from handler.deliver import Deliverer
 from handler.efs.diary import Diary, lock_path, read_diary, write_diary
 from handler.efs.faults import fault_of
 from handler.efs.lock import locked
-from handler.errors import Git2EfsError, LockTimeout, Malformed
+from handler.errors import Git2EfsError, LockTimeout, Malformed, MirrorDamaged
 from handler.git.open_mirrors import OpenMirrors
 from handler.message import Cause, Message
 from handler.model import Outcome, OutcomeKind, Repository
@@ -88,22 +88,28 @@ class Schedule:
 
     def _looker(self, deadline: float | None) -> Callable[[Repository], tuple[int, Sequence[Outcome]]]:
         def look(repository: Repository) -> tuple[int, Sequence[Outcome]]:
-            now = self._clock()
-            token = self._parameters.token(repository.credentials) if repository.credentials else None
-            survey = self._surveyor.survey(repository, self._deliverer.remote(repository, token))
-            outcomes: list[Outcome] = []
-            for ref in survey.behind:
-                if self._queue is not None:
-                    self._queue.send(Message(Cause.SCHEDULE, repository.full_name, ref, "", now, None))
-                    about = Outcome(OutcomeKind.ACCEPTED, "queued", 202, repository=repository.full_name, ref=ref)
-                    outcomes.append(about)
-                else:
-                    with self._busy:
-                        request = Request(ref, None, "", now, deadline=deadline)
-                        outcomes += self._deliverer.deliver(repository, token, request)
-            return len(survey.behind), outcomes
+            token = self._token(repository)
+            behind = self._surveyor.survey(repository, self._deliverer.remote(repository, token)).behind
+            return len(behind), self._look_at(repository, behind, deadline)
 
         return look
+
+    def _look_at(self, repository: Repository, refs: Sequence[str], deadline: float | None) -> list[Outcome]:
+        """Have the refs looked at: by a worker, if there is a queue."""
+        now, outcomes = self._clock(), list[Outcome]()
+        for ref in refs:
+            if self._queue is not None:
+                self._queue.send(Message(Cause.SCHEDULE, repository.full_name, ref, "", now, None))
+                about = Outcome(OutcomeKind.ACCEPTED, "queued", 202, repository=repository.full_name, ref=ref)
+                outcomes.append(about)
+            else:
+                with self._busy:
+                    request = Request(ref, None, "", now, deadline=deadline)
+                    outcomes += self._deliverer.deliver(repository, self._token(repository), request)
+        return outcomes
+
+    def _token(self, repository: Repository) -> str | None:
+        return self._parameters.token(repository.credentials) if repository.credentials else None
 
     def _tender(self, diary: Diary, deadline: float | None) -> Callable[[Repository], tuple[int, Sequence[Outcome]]]:
         def tend(repository: Repository) -> tuple[int, Sequence[Outcome]]:
@@ -114,13 +120,17 @@ class Schedule:
                 diary.go_on_at.pop(name, None)
             else:
                 diary.go_on_at[name] = tended.go_on_at
-            return 0, tended.outcomes
+            outcomes = list(tended.outcomes)
+            if any(outcome.reason == MirrorDamaged.reason for outcome in outcomes):
+                # Nothing is behind, so no look would come of itself; and without objects nothing can be compared.
+                outcomes += self._look_at(repository, self._surveyor.standing(repository), deadline)
+            return 0, outcomes
 
         return tend
 
     def _teller(self, task: str, request_id: str) -> Callable[[Outcome], None]:
         def tell(outcome: Outcome) -> None:
-            if outcome.kind in _TOLD:
+            if outcome.kind in _TOLD or outcome.notes or outcome.reason == "set_aside":
                 self._telemetry.record(outcome, delivery="", event=task, request_id=request_id, duration_ms=0.0)
 
         return tell

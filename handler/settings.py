@@ -37,12 +37,14 @@ class Settings:
     """At most one fresh read of the secret in this time, however many signatures do not match."""
     repository_cache_seconds: int = 30
     """How long a repository's parameter is trusted without asking again."""
-    listing_cache_seconds: int = 240
+    listing_cache_seconds: int = 60
     """How long the list of all repositories is trusted; it costs a request for each ten of them."""
     max_targets: int = 100
     """How many targets one repository may have; a pattern could make any number of them."""
     connect_timeout_seconds: float = 3.0
+    """How long a connection to the remote may take to be made."""
     read_timeout_seconds: float = 20.0
+    """How long the remote may be silent in the middle of an answer."""
     fetch_attempts: int = 3
     """Tries of one request to the remote, where the failure is transient."""
     lag_seconds: float = 4.0

@@ -1,7 +1,7 @@
 """What of a repository is behind its remote: one request to the remote, and a look at each target."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from handler.efs.layout import RepositoryPaths
@@ -10,17 +10,28 @@ from handler.efs.target_list import TargetList
 from handler.git.protocol import RemoteRefs
 from handler.git.remote import Remote
 from handler.model import Repository, Target
+from handler.names import is_pattern
 from handler.routing import needs_default_branch, ref_prefixes, targets_in, targets_of
 from handler.settings import Settings
 from handler.versions import newest
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """A target of the configuration, the ref that it publishes now, and the commit that the ref names; None: no ref."""
+
+    path: str
+    ref: str
+    commit: str | None
+    is_behind: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
-    """The refs that are to be looked at, and how many targets there are."""
+    """The refs that are to be looked at, and each target as it was seen."""
 
     behind: tuple[str, ...]
-    targets: int
+    seen: tuple[Seen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +42,20 @@ class Surveyor:
     clock: Callable[[], float] = time.time
 
     def survey(self, repository: Repository, remote: Remote) -> Survey:
-        """Return what is behind.
+        """Return what is to be looked at, and what was seen.
 
         Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, ConfigurationInvalid, TargetOccupied, OSError.
         """
         refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
         targets = targets_in(repository, refs.tips, refs.head)
         behind: dict[str, None] = {}
+        seen: list[Seen] = []
         for target in targets:
             ref, commit = _wanted(target, refs)
             # A ref of the configuration that is not there publishes nothing, and takes nothing away.
-            if commit is not None and not self._is_settled(self._find(target.path), commit):
+            is_behind = commit is not None and not self._is_settled(self._find(target.path), commit)
+            seen.append(Seen(target.path, ref, commit, is_behind))
+            if is_behind:
                 behind[ref] = None
         paths = {target.path for target in targets}
         standing = TargetList(
@@ -50,25 +64,44 @@ class Surveyor:
         for path in standing.read():
             if path not in paths:
                 behind |= dict.fromkeys(self._gone(repository, path, refs.head))
-        return Survey(tuple(behind), len(targets))
+        seen += _without_ref(repository, refs)
+        return Survey(tuple(behind), tuple(seen))
+
+    def standing(self, repository: Repository) -> tuple[str, ...]:
+        """Return the refs of all targets that stand on the mount. Raises OSError."""
+        mount = self.settings.mount
+        paths = TargetList(RepositoryPaths.of(mount, repository.full_name).targets, mount).read()
+        records = [TargetDirectory(f"{mount}/{path}", self.clock).record() for path in paths]
+        refs = [record.ref for record in records if record is not None and record.repository == repository.full_name]
+        return tuple(dict.fromkeys(refs))
 
     def _find(self, path: str) -> Found:
         return TargetDirectory(f"{self.settings.mount}/{path}", self.clock).find()
 
     def _is_settled(self, found: Found, commit: str) -> bool:
-        """Whether the commit is published, and nothing about it is left to be told."""
+        """Whether the commit is published, or an operator's hold keeps it away, and nothing is left to be told."""
         record = found.record
-        if found.commit != commit or record is None or record.commit != commit:
+        if record is None or record.commit != found.commit or (self.settings.event_bus and not record.announced):
             return False
-        return record.gone_since is None and (record.announced or not self.settings.event_bus)
+        return record.held is not None or (found.commit == commit and record.gone_since is None)
 
     def _gone(self, repository: Repository, path: str, head: str | None) -> list[str]:
         """Return the ref of a target that a pattern made and that the remote has no ref for any more."""
         record = TargetDirectory(f"{self.settings.mount}/{path}", self.clock).record()
-        if record is None or record.repository != repository.full_name:
+        if record is None or record.repository != repository.full_name or record.held is not None:
             return []
         made = targets_of(repository, record.ref, head)
         return [record.ref for target in made if target.path == path and target.is_retirable]
+
+
+def _without_ref(repository: Repository, refs: RemoteRefs) -> Iterator[Seen]:
+    """Yield the targets whose one ref the remote does not have: misspelt, or not pushed yet, or deleted."""
+    spelt = dict.fromkeys(rule.ref for rule in repository.publish if rule.ref is not None and not is_pattern(rule.ref))
+    for ref in spelt:
+        if ref not in refs.tips and ref != refs.head:
+            for target in targets_of(repository, ref, refs.head):
+                if target.ref == ref and not target.is_retirable:
+                    yield Seen(target.path, ref, None, is_behind=False)
 
 
 def _wanted(target: Target, refs: RemoteRefs) -> tuple[str, str | None]:

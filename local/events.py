@@ -126,7 +126,12 @@ def _variables() -> dict[str, dict[str, str]]:
         f"{ENVIRONMENT_PREFIX}QUEUE_URL": QUEUES.url,
         f"{ENVIRONMENT_PREFIX}DEAD_LETTER_URL": QUEUES.dead_letter_url,
     }
-    return {"WebhookFunction": common, "WorkerFunction": common | queues, "ScheduleFunction": common}
+    return {
+        "WebhookFunction": common,
+        "WorkerFunction": common | queues,
+        "ScheduleFunction": common,
+        "OperateFunction": common,
+    }
 
 
 def _id(about: str, body: bytes) -> str:

@@ -62,7 +62,7 @@ def finish(directory: Path) -> None:
 
 
 def _keep_models(models: Path, services: Iterable[str]) -> None:
-    """botocore describes some 430 services, in two thirds of the package's bytes; three of them are called."""
+    """botocore describes some 430 services, in two thirds of the package's bytes; four of them are called."""
     kept = SHARED_MODELS | set(services)
     for entry in sorted(models.iterdir()):
         if entry.name in kept:

@@ -170,7 +170,7 @@ class Stack:
     lock_seconds: float = 20.0  # GIT2EFS_LOCK_SECONDS
     secret_cache_seconds: float = 300.0  # GIT2EFS_SECRET_CACHE_SECONDS
     repository_cache_seconds: float = 30.0  # GIT2EFS_REPOSITORY_CACHE_SECONDS
-    listing_cache_seconds: float = 240.0  # GIT2EFS_LISTING_CACHE_SECONDS
+    listing_cache_seconds: float = 60.0  # GIT2EFS_LISTING_CACHE_SECONDS
     burst_files: int = 1_000_000  # GIT2EFS_BURST_FILES
     ssm_rate: float = 40.0  # Parameter Store's throughput, of the account
     listing_rate: float = 20.0  # pages a second; handler/aws/listing.py

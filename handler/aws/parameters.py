@@ -132,6 +132,16 @@ class Parameters:
         """
         return self._tokens.get(name, lambda: self._read_token(name))
 
+    def diagnose(self, name: str) -> tuple[str, ...]:
+        """Read a secret now, for a person; return what looks wrong with it, as sentences that never show the value.
+
+        Raises SecretUnusable (missing, blank), ParametersUnavailable, ConfigurationInvalid.
+        """
+        try:
+            return tuple(problems_of(name, read_secure(self._ssm(), name)))
+        except ParameterNotThere:
+            raise SecretUnusable(f"parameter {name} is not there") from None
+
     def _read_token(self, name: str) -> str:
         try:
             stored = read_secure(self._ssm(), name)

@@ -78,18 +78,22 @@ def check_out(
             (partial(write, flow=flow), [todo], report),
             (touch, by_depth(ancestors_of_changes(plan), deepest_first=True), None),
         ]
-        return Written(total, carry_out(root, phases, workers, is_slow=is_slow))
+        return Written(total, carry_out(root, phases, workers, is_slow=is_slow, share=flow.share))
 
 
-def carry_out(root: str, phases: Sequence[Phase], workers: int, *, is_slow: bool) -> int:
+def carry_out(
+    root: str, phases: Sequence[Phase], workers: int, *, is_slow: bool, share: Callable[[], None] = lambda: None
+) -> int:
     """Do the phases' work below `root`, one phase and one level after the other; returns the sum of what it returns.
 
     With `workers` at a time where waiting for the mount is worth hiding; see `check_out`. To find that out, the first
-    few items may be worked on twice. Raises what the work raises, the first failure; then no further work is begun.
+    few items may be worked on twice. `share()` is called before several threads begin. Raises what the work raises, the
+    first failure; then no further work is begun.
     """
     phases = [(work, [level for level in levels if level], report) for work, levels, report in phases]
     if workers == 1 or not _is_waiting_worth_hiding(root, phases, is_slow=is_slow):
         return _one_by_one(root, phases)
+    share()
     return _side_by_side(root, phases, workers)
 
 

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 IN_FLIGHT_BYTES = 64 * 1024 * 1024
 """Content that was read and is not written yet; one file alone may be larger."""
@@ -22,10 +22,18 @@ class Flow:
         self._readers = threading.Semaphore(_READERS)
         self._changed = threading.Condition()
         self._bytes = 0
+        self._is_shared = False
+
+    def share(self) -> None:
+        """Let several threads use it. One alone has one file in memory at a time, and need not ask for room."""
+        self._is_shared = True
+
+    def content(self, blob: bytes) -> AbstractContextManager[bytes]:
+        """Give a file's content, once there is room for it, until the block ends. Raises what `read_blob` raises."""
+        return self._in_turn(blob) if self._is_shared else nullcontext(self._read_blob(blob))
 
     @contextmanager
-    def content(self, blob: bytes) -> Iterator[bytes]:
-        """Give a file's content, once there is room for it, until the block ends. Raises what `read_blob` raises."""
+    def _in_turn(self, blob: bytes) -> Iterator[bytes]:
         with self._readers:
             content = self._read_blob(blob)
             with self._changed:

@@ -8,6 +8,20 @@ from datetime import UTC, datetime
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """An operator holds the target at `commit` since then (seconds since the epoch): pushes and the schedule leave it.
+
+    `left` are the commits that rollbacks left meanwhile, so that the next one goes further back, and not forth again.
+    """
+
+    since: float
+    by: str = ""
+    why: str = ""
+    commit: str = ""
+    left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """The file's content. Times are seconds since the epoch; `since` says the flip's time for people.
 
@@ -32,6 +46,7 @@ class Record:
     previous_announced: bool = True
     """Whether the event of `previous_commit` was taken for certain. Where it was not, consumers may have missed it, and
     what changed since `previous_commit` does not tell them all."""
+    held: Held | None = None
 
     def to_json(self) -> bytes:
         """Return the file's bytes."""
@@ -58,7 +73,8 @@ def read_record(path: str) -> Record | None:
 def _parse(content: bytes) -> Record | None:
     try:
         fields = json.loads(content)
-        record = Record(**{name: value for name, value in fields.items() if name != "since"})
+        held = _held(fields.pop("held", None))
+        record = Record(**{name: value for name, value in fields.items() if name != "since"}, held=held)
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
     texts = (record.repository, record.ref, record.commit, record.delivery)
@@ -71,3 +87,19 @@ def _parse(content: bytes) -> Record | None:
         and re.fullmatch(r"[0-9a-f]{40}", record.commit)
     )
     return record if is_sound else None
+
+
+def _held(value: object) -> Held | None:
+    """Read a hold. What is there and cannot be understood is a hold all the same: to lose one undoes a rollback."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        return Held(0.0)
+    since, left = value.get("since"), value.get("left")
+    return Held(
+        float(since) if isinstance(since, int | float) else 0.0,
+        str(value.get("by", "")),
+        str(value.get("why", "")),
+        str(value.get("commit", "")),
+        tuple(map(str, left)) if isinstance(left, list) else (),
+    )

@@ -88,7 +88,7 @@ class TargetDirectory:
         for name in names:
             if is_commit(name):
                 with suppress(FileNotFoundError):
-                    releases.append(read_release(self.paths.release(name), name))
+                    releases.append(read_release(self.paths.release(name), name, is_sure=known is not None))
         return Looked(tuple(_list(self.paths.staging)) if known is None else (), tuple(releases))
 
     def refuse_nested(self, mount: str) -> None:

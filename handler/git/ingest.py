@@ -27,12 +27,14 @@ from dulwich.pack import (
 
 from handler.errors import Git2EfsError, MirrorDamaged, PackInvalid, PackTooLarge
 from handler.git import packs
-from handler.git.packs import NOT_A_PACK, ReadRaw, forget_pages
+from handler.git.packs import NOT_A_PACK, RawObject, ReadRaw, forget_pages
 
 _HEADER_BYTES, _TRAILER_BYTES = 12, 20
 EMPTY_PACK_BYTES = _HEADER_BYTES + _TRAILER_BYTES
 _PAGES_BYTES = 32 * 1024 * 1024
 """How much of a large pack stays mapped in while it is read from one end to the other."""
+
+FRESH_BYTES = 32 * 1024 * 1024
 
 Entry = tuple[bytes, int, int | None]
 """What an index holds of an object: binary id, offset, CRC-32 of its record."""
@@ -93,10 +95,11 @@ class IndexedPack:
     object_count: int
 
 
-def index_pack(spool: PackSpool, read_raw: ReadRaw) -> IndexedPack | None:
+def index_pack(spool: PackSpool, read_raw: ReadRaw, fresh: dict[bytes, RawObject]) -> IndexedPack | None:
     """Check the received pack, complete it in place, and make its index; None for a pack without objects.
 
-    Every object is inflated and hashed, so that no id can lie. `read_raw` finds the bases of thin deltas.
+    Every object is inflated and hashed, so that no id can lie. `read_raw` finds the bases of thin deltas. What is whole
+    is put into `fresh` by its hex id, up to FRESH_BYTES: it need not be inflated and hashed again to be published.
 
     Raises PackInvalid for what is not a sound pack, and MirrorDamaged where a delta's base, which was claimed to be
     here, is not.
@@ -113,7 +116,7 @@ def index_pack(spool: PackSpool, read_raw: ReadRaw) -> IndexedPack | None:
             if trailer is None:
                 raise PackInvalid("the pack's checksum is wrong")
             indexer = PackIndexer(None, SHA1.hash_func, resolve_ext_ref=read_raw)
-            entries = _entries(data, indexer)
+            entries = _entries(data, indexer, fresh)
         finally:
             data.close()
     except UnresolvedDeltas:
@@ -131,7 +134,7 @@ def index_pack(spool: PackSpool, read_raw: ReadRaw) -> IndexedPack | None:
     return IndexedPack(trailer.hex(), index.getvalue(), len(entries) + len(appended))
 
 
-def _entries(data: PackData, indexer: PackIndexer) -> list[Entry]:
+def _entries(data: PackData, indexer: PackIndexer, fresh: dict[bytes, RawObject]) -> list[Entry]:
     """Return the index's entries of every object that the pack holds.
 
     An object that is whole is done when it was read once; only deltas, and what they build on, are read again.
@@ -140,6 +143,7 @@ def _entries(data: PackData, indexer: PackIndexer) -> list[Entry]:
     entries: list[Entry] = []
     base_offsets: set[int] = set()
     base_ids: set[bytes] = set()
+    room = FRESH_BYTES
     for unpacked in _read_through(data):
         assert unpacked.offset is not None
         if unpacked.pack_type_num == OFS_DELTA:
@@ -154,6 +158,9 @@ def _entries(data: PackData, indexer: PackIndexer) -> list[Entry]:
             name = obj_sha(unpacked.pack_type_num, unpacked.decomp_chunks)
             whole[unpacked.offset] = (name, unpacked.pack_type_num)
             entries.append((name, unpacked.offset, unpacked.crc32))
+            room -= sum(map(len, unpacked.decomp_chunks))
+            if room > 0:
+                fresh[name.hex().encode()] = (unpacked.pack_type_num, b"".join(unpacked.decomp_chunks))
     for offset, (name, kind) in whole.items():
         if offset in base_offsets or name in base_ids:
             base = UnpackedObject(kind)

@@ -120,7 +120,7 @@ class Mirror(Objects):
         Raises PackInvalid, MirrorDamaged, OSError.
         """
         try:
-            indexed = index_pack(received.spool, self.read_raw)
+            indexed = index_pack(received.spool, self.read_raw, self.fresh)
             if indexed is not None:
                 self._show(received.spool, indexed, lambda: self._add_shallow(received.changes.shallow))
             else:

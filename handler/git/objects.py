@@ -16,12 +16,17 @@ _PAGES_BYTES = 32 * 1024 * 1024
 """After so much was read from them, mapped packs are let go of (see `forget_pages`)."""
 
 
+Fresh = dict[bytes, RawObject]
+"""Objects by their hex ids that were inflated and hashed just now: a fetch's, of which most are read next."""
+
+
 class Objects:
     """The objects of some packs. `read` and `read_raw` are safe for threads as long as no pack comes or goes."""
 
     def __init__(self) -> None:
         """No packs yet."""
         self.packs: dict[str, Pack] = {}
+        self.fresh: Fresh = {}
         self._bytes_read = 0
 
     def __contains__(self, object_id: str) -> bool:
@@ -34,9 +39,12 @@ class Objects:
         binary = as_binary(object_id)
         # Newest first: what a push needs was mostly brought by the pushes just before it.
         for pack in reversed(list(self.packs.values())):
-            if _offset(pack, binary) is not None:
+            offset = _offset(pack, binary)
+            if offset is not None:
                 try:
-                    kind, content = pack.get_raw(binary)
+                    # As `Pack.get_raw` does, which would look for the offset once more.
+                    kind, chunks = pack.resolve_object(offset, *pack.data.get_object_at(offset))
+                    content = chunks if isinstance(chunks, bytes) else b"".join(chunks)  # type: ignore[arg-type]
                     self._bytes_read += len(content)
                     if self._bytes_read > _PAGES_BYTES:
                         self._bytes_read = 0
@@ -51,6 +59,8 @@ class Objects:
 
         Safe for threads. Raises MirrorDamaged where it is missing, unreadable or not what its id says.
         """
+        if fresh := self.fresh.get(object_id):
+            return self._of_kind(object_id, *fresh, kind)
         try:
             found, content = self.read_raw(object_id)
         except KeyError:
@@ -58,6 +68,10 @@ class Objects:
         header = b"%s %d\0" % (_TYPE_NAMES.get(found, b"?"), len(content))
         if hashlib.sha1(header + content, usedforsecurity=False).hexdigest().encode() != object_id:
             raise MirrorDamaged(f"object {object_id.decode()} is not what its id says")
+        return self._of_kind(object_id, found, content, kind)
+
+    @staticmethod
+    def _of_kind(object_id: bytes, found: int, content: bytes, kind: int) -> bytes:
         if found != kind:
             raise TreeUnsafe(f"object {object_id.decode()} is not a {_TYPE_NAMES[kind].decode()}")
         return content

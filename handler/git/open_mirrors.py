@@ -39,6 +39,7 @@ class OpenMirrors:
         except BaseException:
             mirror.close()
             raise
+        mirror.fresh.clear()
         with self._lock:
             self._idle[path] = mirror
             evicted = self._idle.popitem(last=False)[1] if len(self._idle) > _MAX_OPEN else None

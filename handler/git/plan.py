@@ -192,6 +192,8 @@ def _is_writable(name: bytes) -> bool:
     """
     if b"/" in name or b"\0" in name or name in (b"", b".", b"..") or len(name) > MAX_NAME_BYTES:
         return False
+    if name.isascii() and b"git" not in name.lower():
+        return True  # nearly every name: in ASCII each of the spellings has these letters
     if name.strip(b". ") and not validate_path_element_ntfs(name):
         return False
     try:

@@ -62,6 +62,8 @@ class Remote:
         """See `Remotes.at`."""
         self._remotes = remotes
         self._url = url.rstrip("/")
+        self.date: str | None = None
+        """The Date header of the last answer, for who compares clocks."""
         self._headers = {
             "User-Agent": _USER_AGENT,
             "Content-Type": "application/x-git-upload-pack-request",
@@ -149,6 +151,7 @@ class Remote:
         except urllib3.exceptions.HTTPError as error:
             # Only the exception's kind: its text holds the URL's host, and in other versions more than that.
             raise RemoteUnavailable(f"the remote cannot be reached ({type(error).__name__})") from None
+        self.date = response.headers.get("Date")
         try:
             _check(response)
             answer = parse(_exactly(response))

@@ -8,6 +8,7 @@ import os
 from functools import cache
 
 from handler import webhook
+from handler.efs import flow, lock
 from tests.crash.operations import Operations, Stop
 
 
@@ -25,6 +26,8 @@ def handler(event: object, context: object) -> dict[str, object]:
 
 @cache
 def _installed() -> Operations:
+    # However busy this machine is: the mount is not taken for a slow one, where more threads open more directories.
+    lock.SLOW_SECONDS = flow._WORTH_WAITING_SECONDS = 1e9
     operations = Operations(os.environ["GIT2EFS_MOUNT"], Stop(), say=lambda where: None)
     operations.install()
     return operations

@@ -36,7 +36,7 @@ ERROR_REASONS = {
     "EIO": "mount_unavailable",
     "ESTALE": "mount_unavailable",
 }
-"""What the mount's errors are called in an answer, by README's table."""
+"""What the mount's errors are called in an answer, by docs/operations.md's table."""
 ERROR_STATUS = {"mount_full": 500, "mount_unavailable": 503}
 
 

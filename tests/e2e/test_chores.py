@@ -164,7 +164,7 @@ def test_a_reader_never_misses_what_nobody_tampered_with(service: Service, upstr
     for number in range(60):
         (root / f"files/{number}").write_bytes(wrong)
     reader.start()
-    for number in range(20):
+    for number in range(8):
         add(f"docs/other/more-{number}/x")(root)
         assert tend(service).reason == "repaired"
         for each in range(60):

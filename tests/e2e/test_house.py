@@ -18,19 +18,21 @@ MODULES = {
 }
 
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"webhook", "worker", "schedule"}),
+    frozenset({"webhook", "worker", "schedule", "operate"}),
+    frozenset({"operations"}),
     frozenset({"deliver", "process", "rounds"}),
     frozenset({"reconcile", "survey", "chores"}),
     frozenset({"publish", "inspection"}),
     frozenset({"retire"}),
     frozenset({"work"}),
+    frozenset({"holding"}),
     frozenset({"telling"}),
     frozenset({"github", "git", "efs", "aws"}),
     frozenset({"outcome", "configuration", "routing", "places", "message", "batch", "announcement"}),
     frozenset({"names", "model", "errors", "settings", "strict_json", "versions", "beside", "request"}),
 )
 """From the roof down: a part of the house imports from the floors below its own, and from its own package."""
-ROOMS = FLOORS[7]
+ROOMS = FLOORS[9]
 """The neighbours of `reconcile`: none of them imports another."""
 
 IMPURE = frozenset(
@@ -162,7 +164,9 @@ def test_nothing_happens_at_import(module: str) -> None:
         if isinstance(node, ast.Expr):
             assert isinstance(node.value, ast.Constant), f"{module}:{node.lineno} calls something"
         if isinstance(node, ast.If):
-            assert "TYPE_CHECKING" in ast.dump(node.test), f"{module}:{node.lineno} decides something"
+            assert {"TYPE_CHECKING", "__main__"} & set(ast.dump(node.test).split("'")), (
+                f"{module}:{node.lineno} decides something"
+            )
 
 
 def test_the_environment_is_read_at_one_place() -> None:

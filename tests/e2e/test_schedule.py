@@ -247,3 +247,51 @@ def test_a_damaged_diary_is_begun_anew(service: Service, upstream: Upstream) -> 
         assert service.run_schedule()["outcome"] == "done"
     assert service.current_commit() == commit
     assert sorted(names(service.mount / ".git2efs")) == ["reconcile.json", "reconcile.lock"]
+
+
+# -- chores -----------------------------------------------------------------------------------------------------
+
+
+def test_the_daily_run_mends_what_somebody_changed_and_tells_it(service: Service, upstream: Upstream) -> None:
+    """Deep in the tree, where no push looks."""
+    service.put_repository(publish=PREVIEWS)
+    commit = upstream.commit({"a/b/c": b"1", "d": b"2"})
+    service.run_schedule()
+    (service.mount / "octo/site/main/current/a/b/c").write_bytes(b"!")
+    done = service.run_schedule("chores")
+    assert done["outcomes"] == {"published:repaired": 1}
+    assert service.tree() == archive(upstream, commit)
+    assert service.run_schedule("chores")["outcomes"] == {"unchanged:verified": 1}
+
+
+def test_the_daily_run_fetches_a_damaged_mirror_anew(service: Service, upstream: Upstream) -> None:
+    """Else nothing would look until the next push, and nothing could be compared."""
+    service.put_repository(publish=PREVIEWS)
+    upstream.commit({"a": b"1"})
+    service.run_schedule()
+    for pack in (service.mount / "octo/site/mirror.git/objects/pack").iterdir():
+        pack.unlink()
+    done = service.run_schedule("chores")
+    assert done["outcomes"] == {"failed:mirror_damaged": 1, "unchanged:already_published": 1}
+    diary = read_diary(str(service.mount), "chores")
+    assert diary.repositories["octo/site"].failures == 1
+    service.configure()
+    (service.mount / ".git2efs/chores.json").unlink()
+    assert service.run_schedule("chores")["outcomes"] == {"unchanged:verified": 1}
+
+
+def test_targets_are_bounded_and_those_that_are_there_go_on(service: Service, upstream: Upstream) -> None:
+    """A pattern and a bot that makes branches: the next one is refused by name, and room comes with a deletion."""
+    service.configure(max_targets=2)
+    service.put_repository(publish=PREVIEWS, grace_seconds=0)
+    for branch in ("main", "preview/one"):
+        upstream.commit({"a": b"1"}, branch)
+        assert service.push(upstream, branch).outcome == "published"
+    upstream.commit({"a": b"1"}, "preview/two")
+    answer = service.push(upstream, "preview/two")
+    assert (answer.status, answer.reason) == (500, "too_many_targets")
+    upstream.commit({"a": b"2"}, "preview/one")
+    assert service.push(upstream, "preview/one").outcome == "published"
+    upstream.delete("preview/one")
+    assert service.push(upstream, "preview/one", after="0" * 40).outcome == "retired"
+    assert service.push(upstream, "preview/two").outcome == "published"

@@ -67,7 +67,7 @@ def test_without_the_touches_the_reader_would_see_a_mix(
     pushes: Pushes, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """These tests can fail: with the touches of a change's ancestors left out, old content shows in the new tree."""
-    monkeypatch.setattr(checkout, "_touch", lambda directories, paths: 0)
+    monkeypatch.setattr(checkout, "touch", lambda directories, paths: 0)
     pushes.configure(grace_seconds=0)
     mixed = []
     for number in range(6):

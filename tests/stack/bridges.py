@@ -1,11 +1,12 @@
 """What the emulator lacks of AWS, and what stands in for it. Nothing here changes what the functions run.
 
 - It has no elastic addresses, NAT gateways and ingress rules of their own: the stack is deployed into a VPC that is
-  there, as the template allows, and without its two ingress rules, on which nothing else depends.
+  there, as the template allows, and without its two ingress rules, on which nothing else depends. Nor saved queries.
 - It mounts nothing: the functions look for the file system in a directory of this machine.
 - It does not read the routes in an HTTP API's definition: they are made one by one after the deployment, to the
   integrations that the definition names.
 - It judges a listing of parameters as one of everything, where AWS judges the path: that one right is given so.
+- It has no alarms on expressions: such a one watches the first of its metrics.
 - It moves no dead letters: a test does what the task would do (`Deployment.redrive`).
 - Of a FIFO queue's groups it works on one batch at a time, where Lambda works on as many as WorkerConcurrency says.
 """
@@ -16,8 +17,8 @@ from typing import Any
 
 from tests.template.stack import Node, parse, transform
 
-MISSING_TYPES = frozenset({"AWS::EC2::SecurityGroupIngress"})
-"""What the emulator refuses, and the template has in a VPC that exists."""
+MISSING_TYPES = frozenset({"AWS::EC2::SecurityGroupIngress", "AWS::Logs::QueryDefinition"})
+"""What the emulator refuses, and the template has in a VPC that exists; nothing else depends on it."""
 
 
 def bridged_template(built: Path, mount: Path) -> Node:
@@ -38,7 +39,16 @@ def bridged_template(built: Path, mount: Path) -> Node:
         if statement["Action"] == "ssm:GetParametersByPath"
     ]
     listing["Resource"] = "*"
+    for item in template["Resources"].values():
+        if item["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in item["Properties"]:
+            _watch_one_metric(item["Properties"])
     return template
+
+
+def _watch_one_metric(alarm: Node) -> None:
+    """Take the first metric of an alarm's expression for the expression."""
+    query = next(each["MetricStat"] for each in alarm.pop("Metrics") if "MetricStat" in each)
+    alarm.update(query["Metric"], Period=query["Period"], Statistic=query["Stat"])
 
 
 def write_bridged_template(built: Path, mount: Path) -> Path:

@@ -94,7 +94,7 @@ def test_burst_ends_with_every_tip_published(
             f"\n{PUSHES} pushes to {REPOSITORIES} repositories: answered within {answered_seconds:.1f} s, "
             f"published after {visible_seconds:.1f} s; {fetches} fetches, {remote.counts['ls-refs']} looks at refs"
         )
-    assert REPOSITORIES <= fetches < PUSHES
+    assert REPOSITORIES <= fetches <= 0.3 * PUSHES
     assert queued.dead_letters() == []
 
 
@@ -140,7 +140,8 @@ def test_deleted_branch_is_retired_by_the_schedule(queued: Deployment, remote: G
         )
     pusher.upstream.delete("preview/gone")
     gone = queued.mount / "octo" / "previews" / "preview" / "gone" / "current"
-    deadline = time.monotonic() + 60
+    # The schedule remembers for a minute which repositories there are: this one may be new to it.
+    deadline = time.monotonic() + 100
     while gone.is_symlink() and time.monotonic() < deadline:
         queued.run_schedule("reconcile")
         queued.wait_until(lambda: queued.waiting() == 0, "the queue is empty")

@@ -90,7 +90,7 @@ class Bus:
             response = BotocoreStubber().process_request(AWSPreparedRequest("POST", url, all_headers, body, False))
             assert response, "moto does not know EventBridge's address"
             status, _, text = response
-            if status == 200 and not json.loads(text)["FailedEntryCount"]:
+            if status == 200 and not json.loads(text).get("FailedEntryCount", 1):
                 self.events += map(_envelope, self.calls[-1]["Entries"])
         return status, text.encode() if isinstance(text, str) else text
 

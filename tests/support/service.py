@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from handler.operations.command import SUBJECTS
 from tests.support.answers import Answer, read_answer
 from tests.support.deliveries import (
     EVENT_SHAPES,
@@ -39,6 +40,7 @@ from tests.support.repositories import Tree, Upstream, snapshot
 ENTRY = "handler.webhook"
 WORKER = "handler.worker"
 SCHEDULE = "handler.schedule"
+OPERATE = "handler.operate"
 
 IMPATIENT: Mapping[str, object] = {
     "connect_timeout_seconds": 2.0,
@@ -133,11 +135,22 @@ class Service(CapturedOutput):
         with self.capturing():
             return schedule.handler({"task": task}, LambdaContext(**({"remaining_ms": 900_000} | context)))
 
+    def operate(self, action: str, subject: str | None = None, **fields: Any) -> dict[str, Any]:
+        """Call the operator's function for an action about a repository or a path; return what it returns."""
+        operate = importlib.import_module(OPERATE)
+        operate.reset()  # parameters are remembered for half a minute
+        field = {} if subject is None else {SUBJECTS[action]: subject}
+        with self.capturing():
+            content = operate.handler({"action": action, **field, **fields}, LambdaContext(remaining_ms=900_000))
+        assert isinstance(content, dict)
+        return content
+
     def reset(self) -> None:
         """Make the handler forget everything it holds in memory: the next delivery is a cold start's."""
         importlib.import_module(self.entry).reset()
-        if SCHEDULE in sys.modules:
-            sys.modules[SCHEDULE].reset()
+        for entry in (SCHEDULE, OPERATE):
+            if entry in sys.modules:
+                sys.modules[entry].reset()
         if self.queue:
             importlib.import_module(WORKER).reset()
 

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,11 +80,12 @@ def test_real_clients_reach_the_parameters(stack: Service) -> None:
     """boto3, unpatched, reads the secret with its history, and replaced values are as old as the test says."""
     stack.put_secret("one")
     stack.rotate_secret("two", ago_seconds=3600)
+    before = Counter(stack.store.counts())
     value, history = stack.deliver({"do": "secret"}).content["done"]
     assert value == "two"
     assert [text for text, _ in history][-2:] == ["one", "two"]
     assert 3590 < time.time() - history[-1][1] < 3700
-    assert stack.store.counts() == {"GetParameterHistory": 1, "GetParameter": 1}
+    assert Counter(stack.store.counts()) - before == {"GetParameterHistory": 1, "GetParameter": 1}
 
 
 def test_stacks_keep_apart(stack: Service, tmp_path: Path, parameter_store: ParameterStore) -> None:

@@ -90,16 +90,25 @@ def alarm_problems(stack: Stack, metrics: Mapping[str, tuple[str, ...]]) -> list
             problems.append(f"{name} does not say what silence means")
         if not properties.get("AlarmDescription"):
             problems.append(f"{name} is not described")
-        dimensions = {dimension["Name"]: dimension["Value"] for dimension in properties["Dimensions"]}
-        if properties["Namespace"] == NAMESPACE:
-            if set(dimensions) != set(metrics.get(properties["MetricName"], ())):
-                problems.append(f"{name} watches {properties['MetricName']} by {sorted(dimensions)}")
-            if any(dimensions.get("service") != service for service in services):
-                problems.append(f"{name} watches the service {dimensions.get('service')}")
-        else:
-            strangers = [value for value in dimensions.values() if _owner(value) not in stack.plain["Resources"]]
-            problems += [f"{name} watches {value}, not the stack's own" for value in strangers]
+        for metric in metrics_of(alarm):
+            dimensions = {dimension["Name"]: dimension["Value"] for dimension in metric["Dimensions"]}
+            if metric["Namespace"] == NAMESPACE:
+                if set(dimensions) != set(metrics.get(metric["MetricName"], ())):
+                    problems.append(f"{name} watches {metric['MetricName']} by {sorted(dimensions)}")
+                if any(dimensions.get("service") != service for service in services):
+                    problems.append(f"{name} watches the service {dimensions.get('service')}")
+            else:
+                strangers = [value for value in dimensions.values() if _owner(value) not in stack.plain["Resources"]]
+                problems += [f"{name} watches {value}, not the stack's own" for value in strangers]
     return problems
+
+
+def metrics_of(alarm: Node) -> list[Node]:
+    """The metrics that an alarm watches: its own one, or those of its expression."""
+    properties = alarm["Properties"]
+    if "Metrics" not in properties:
+        return [properties]
+    return [query["MetricStat"]["Metric"] for query in properties["Metrics"] if "MetricStat" in query]
 
 
 def _owner(value: Node) -> str | None:
@@ -114,9 +123,10 @@ def watch_problems(stack: Stack) -> list[str]:
     """Functions that fail, queues that wait, dead letters and a silent schedule: each raises an alarm."""
     problems = []
     watched = {
-        (alarm["Properties"]["MetricName"], _owner(dimension["Value"]))
+        (metric["MetricName"], _owner(dimension["Value"]))
         for alarm in stack.of_type("AWS::CloudWatch::Alarm").values()
-        for dimension in alarm["Properties"]["Dimensions"]
+        for metric in metrics_of(alarm)
+        for dimension in metric["Dimensions"]
         if isinstance(dimension["Value"], dict)
     }
     wanted = {("Errors", name) for name, _ in stack.functions()}
@@ -128,7 +138,7 @@ def watch_problems(stack: Stack) -> list[str]:
         wanted.add(("Invocations", schedule["Properties"]["Target"]["Arn"]["Fn::GetAtt"][0]))
     problems += [f"nothing watches {metric} of {name}" for metric, name in sorted(wanted - watched)]
     for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
-        is_silence = alarm["Properties"]["MetricName"] == "Invocations"
+        is_silence = any(metric["MetricName"] == "Invocations" for metric in metrics_of(alarm))
         if is_silence != (alarm["Properties"].get("TreatMissingData") == "breaching"):
             problems.append(f"{name} takes silence for the wrong thing")
     return problems

@@ -90,14 +90,18 @@ def needed_rights(stack: Stack, name: str) -> set[Right]:
     parameter = _parameters(stack)
     log = stack.resolve({"Fn::GetAtt": [properties["LoggingConfig"]["LogGroup"]["Ref"], "Arn"]})
     rights = {("logs:CreateLogStream", log), ("logs:PutLogEvents", log)}
-    if entry == "webhook":
-        for secret in ("webhook-secret", "webhook-secrets/*"):
-            rights |= {("ssm:GetParameter", parameter + secret), ("ssm:GetParameterHistory", parameter + secret)}
+    for secret in ("webhook-secret", "webhook-secrets/*"):
+        if entry in ("webhook", "operate"):  # whose doctor looks whether they are there and sane
+            rights.add(("ssm:GetParameter", parameter + secret))
+        if entry == "webhook":
+            rights.add(("ssm:GetParameterHistory", parameter + secret))
     rights.add(("ssm:GetParameter", parameter + "repositories/*"))
-    if entry == "schedule":
+    if entry in ("schedule", "operate"):
         rights.add(("ssm:GetParametersByPath", parameter + "repositories"))
     if entry in ("webhook", "schedule") and stack.is_queued:
         rights.add(("sqs:SendMessage", "<DeliveryQueue.Arn>"))
+    if entry == "operate" and stack.is_queued:
+        rights.add(("sqs:GetQueueAttributes", "<DeliveryQueue.Arn>"))
     if entry == "worker":
         taking = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility")
         rights |= {(f"sqs:{action}", "<DeliveryQueue.Arn>") for action in taking}
@@ -109,6 +113,8 @@ def needed_rights(stack: Stack, name: str) -> set[Right]:
         if bus:
             arn = stack.resolve({"Fn::Sub": "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/"})
             rights.add(("events:PutEvents", arn + bus))
+            if entry == "operate":
+                rights.add(("events:DescribeEventBus", arn + bus))
     return rights
 
 

@@ -8,7 +8,7 @@ import pytest
 from . import flow, laws, rights
 from .stack import MODES, Node, Stack, parse
 
-METRICS = {"FailedOutcomes": ("service",), "LastSuccessAgeSeconds": ("service",)}
+METRICS = dict.fromkeys(("FailedOutcomes", "LastSuccessAgeSeconds", "RefsBehind", "PushToVisibleSeconds"), ("service",))
 
 
 def _alarm_problems(stack: Stack) -> list[str]:
@@ -66,6 +66,10 @@ BREAKS: Breaks = {
     "an alarm on a dimension that nothing emits": (
         _alarm_problems,
         lambda r: _properties(r, "FailedOutcomesAlarm")["Dimensions"].append({"Name": "reason", "Value": "x"}),
+    ),
+    "an expression over a metric that nothing emits": (
+        _alarm_problems,
+        lambda r: _properties(r, "LostWebhooksAlarm")["Metrics"][1]["MetricStat"]["Metric"].update(MetricName="Lost"),
     ),
     "an alarm on another service": (
         _alarm_problems,
@@ -322,7 +326,10 @@ QUEUED_BREAKS: Breaks = {
         lambda r: _properties(r, "DeadLetterQueue").update(MessageRetentionPeriod=345600),
     ),
     "dead letters that nobody sees": (laws.watch_problems, lambda r: r.pop("DeadLettersAlarm")),
-    "a queue whose waiting nobody sees": (laws.watch_problems, lambda r: r.pop("QueueAgeAlarm")),
+    "a queue whose waiting nobody sees": (
+        laws.watch_problems,
+        lambda r: [r.pop("QueueAgeAlarm"), r.pop("QueueAgeEarlyAlarm")],
+    ),
     "an alarm on a queue's URL": (
         _alarm_problems,
         lambda r: _properties(r, "QueueAgeAlarm")["Dimensions"][0].update(

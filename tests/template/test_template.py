@@ -3,10 +3,12 @@
 import ast
 import json
 import re
+import shlex
 
 import pytest
 
 from handler.configuration import parse_repository
+from handler.operations.command import read_command
 
 from . import flow, laws, rights
 from .stack import ROOT, Stack
@@ -21,7 +23,7 @@ def test_modes_have_their_functions(mode: Stack) -> None:
     """Direct: what answers also reconciles. Queued: the worker does, and the webhook has neither VPC nor mount."""
     webhook = mode.plain["Resources"]["WebhookFunction"]["Properties"]
     assert {name for name, _ in mode.functions() if mode.reconciles(name)} == (
-        {"WorkerFunction", "ScheduleFunction"} if mode.is_queued else {"WebhookFunction", "ScheduleFunction"}
+        {"WorkerFunction" if mode.is_queued else "WebhookFunction", "ScheduleFunction", "OperateFunction"}
     )
     assert ("VpcConfig" in webhook) is not mode.is_queued
     assert ("SnapStart" in webhook) is mode.is_queued
@@ -110,13 +112,17 @@ def test_powertools_is_told_the_stack_and_the_namespace_that_the_code_has(mode: 
 def test_failures_and_old_trees_have_alarms(stack: Stack) -> None:
     """Failed outcomes, the age of the last success, Lambda's and the API's own failures: each is watched."""
     watched = {
-        (alarm["Properties"]["Namespace"], alarm["Properties"]["MetricName"])
+        (metric["Namespace"], metric["MetricName"])
         for alarm in stack.of_type("AWS::CloudWatch::Alarm").values()
+        for metric in laws.metrics_of(alarm)
     }
     assert watched == {
         ("git2efs", "FailedOutcomes"),
         ("git2efs", "LastSuccessAgeSeconds"),
+        ("git2efs", "RefsBehind"),
+        ("git2efs", "PushToVisibleSeconds"),
         ("AWS/Lambda", "Errors"),
+        ("AWS/Lambda", "Duration"),
         ("AWS/Lambda", "Throttles"),
         ("AWS/Lambda", "Invocations"),
         ("AWS/ApiGateway", "5xx"),
@@ -250,6 +256,19 @@ def test_outputs_are_commands_that_work_as_they_stand(stack: Stack, key: str) ->
     assert json.loads(repository[-1].strip("'")) == {}
     named = {"FileSystemId", "AccessPointId", "ConsumersSecurityGroupId", "FunctionName", "LogGroupName"}
     assert named <= set(outputs)
+
+
+def test_operators_are_given_a_command_that_the_function_takes(mode: Stack) -> None:
+    """Its payload is a command, it waits for the answer; and nothing but IAM lets anybody invoke the function."""
+    command = mode.resolve(mode.plain["Outputs"]["OperateCommand"]["Value"])
+    words = shlex.split(command)
+    assert words[:3] == ["aws", "lambda", "invoke"]
+    assert words[words.index("--function-name") + 1] == "<OperateFunction>"
+    assert words[words.index("--cli-read-timeout") + 1] == "0"
+    assert read_command(json.loads(words[words.index("--payload") + 1])).action == "status"
+    for permission in mode.of_type("AWS::Lambda::Permission").values():
+        assert permission["Properties"]["FunctionName"] != {"Ref": "OperateFunction"}
+    assert mode.of_type("AWS::Lambda::Url") == {}
 
 
 def test_dead_letters_are_sent_on_by_a_command_that_says_where_to(mode: Stack) -> None:

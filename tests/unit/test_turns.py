@@ -89,6 +89,14 @@ def test_nothing_goes_within_its_grace() -> None:
     assert choose_pruned(A, releases, NOW, GRACE, 1) == [D]
 
 
+def test_a_changed_release_goes_after_its_grace_and_takes_no_place_among_the_kept() -> None:
+    """While sound ones take turns, nothing would ever push it beyond them; and nobody goes back to it."""
+    releases = [aged(A, 0), aged(B, 400, is_intact=False), aged(C, 500), aged(D, 600)]
+    assert choose_pruned(A, releases, NOW, GRACE, 3) == [B]
+    assert choose_pruned(A, [aged(A, 0), aged(B, 200, is_intact=False)], NOW, GRACE, 3) == []
+    assert choose_pruned(A, [aged(A, 900, is_intact=False), aged(B, 400)], NOW, GRACE, 3) == []
+
+
 @pytest.mark.parametrize(
     ("files", "burst", "most"), [(10, 1000, 100), (1000, 1000, MIN_RELEASES), (0, 1000, 1000), (50_000, 10**6, 20)]
 )

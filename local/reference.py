@@ -1,0 +1,155 @@
+"""`python -m local.reference`: write the tables of docs/configuration.md from the code and the template."""
+
+import ast
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from handler import configuration, settings
+from handler.configuration import parse_repository
+from handler.settings import ENVIRONMENT_PREFIX, Settings
+
+PROJECT = Path(__file__).resolve().parent.parent
+PAGE = PROJECT / "docs" / "configuration.md"
+TEMPLATE = PROJECT / "template.yaml"
+
+MADE_BY_THE_TEMPLATE: Mapping[str, str] = {
+    "parameter_prefix": "`ParameterRoot` and the stack's name",
+    "mount": "`MountPath`",
+    "allow_sha1": "`AllowSha1`",
+    "event_bus": "`EventBus`",
+    "queue_url": "`Delivery`",
+    "dead_letter_url": "`Delivery`",
+}
+"""Settings whose value follows from the stack's parameters; the others stand in template.yaml as they are."""
+
+REPOSITORY: Mapping[str, str] = {
+    "url": "Where it is fetched from: https; plain http on loopback alone; no user, password, query or fragment",
+    "publish": "A list of rules, 100 at most: which ref goes to which path; see [Rules](#rules)",
+    "keep_releases": "Trees kept, counting `current`; more while their grace lasts",
+    "grace_seconds": "How long a replaced tree stays untouched",
+    "depth": "Commits of history in the mirror; 0 for all",
+    "credentials": "The full name of the SecureString that holds the token of a private repository, below "
+    "`<prefix>/credentials/`",
+    "allow_external_links": "Publish symbolic links that may lead out of the tree",
+    "commit_status": "Show on each commit on GitHub how publishing it ended; needs `credentials` whose token may write "
+    "commit statuses ([events.md](events.md#commit-statuses))",
+    "own_secret": "Only its own webhook secret, at its own URL, speaks for it; see "
+    "[Secrets of repositories](#secrets-of-repositories)",
+}
+"""What each field of a repository's parameter is; defaults and bounds come from the code."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's tags, whose values are of no use here."""
+
+
+def tables() -> dict[str, str]:
+    """Return the tables, each by the name of its place on the page."""
+    return {"repository": repository_table(), "stack": stack_table(TEMPLATE.read_text()), "settings": settings_table()}
+
+
+def repository_table() -> str:
+    """Return the fields of a repository's parameter. Raises KeyError for one that is not described here."""
+    defaults = parse_repository("OWNER/NAME", "{}")
+    rows = []
+    for name in sorted(configuration._FIELDS, key=list(REPOSITORY).index):
+        default = getattr(defaults, name)
+        shown = {"url": "`https://github.com/<owner>/<name>.git`", "publish": "the default branch"}.get(name)
+        bounds = configuration._BOUNDS.get(name)
+        rows.append([f"`{name}`", shown or _value(default), _range(*bounds) if bounds else "", f"{REPOSITORY[name]}."])
+    return _table(["field", "default", "from–to", ""], rows)
+
+
+def stack_table(template: str) -> str:
+    """Return the parameters of the stack, in the groups of its form."""
+    _Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
+    parsed = yaml.load(template, Loader=_Loader)  # noqa: S506 - a SafeLoader, with tags of no effect
+    rows = []
+    for group in parsed["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]:
+        rows.append([f"**{group['Label']['default']}**", "", "", ""])
+        for name in group["Parameters"]:
+            parameter = parsed["Parameters"][name]
+            rows.append(
+                [f"`{name}`", _value(parameter["Default"]), _allowed(parameter), parameter["Description"].strip()]
+            )
+    return _table(["parameter", "default", "allowed", ""], rows)
+
+
+def settings_table() -> str:
+    """Return the settings of the functions. Raises KeyError for one without a description."""
+    about = _descriptions()
+    rows = []
+    for field in fields(Settings):
+        default = "" if field.default is MISSING else _value(field.default)
+        bounds = settings._BOUNDS.get(field.name)
+        made = MADE_BY_THE_TEMPLATE.get(field.name, "")
+        name = f"`{ENVIRONMENT_PREFIX}{field.name.upper()}`"
+        rows.append(
+            [name, default, _range(*bounds) if bounds else "", f"{about[field.name]}{f' From {made}.' if made else ''}"]
+        )
+    return _table(["variable", "default", "from–to", ""], rows)
+
+
+def _descriptions() -> dict[str, str]:
+    """Return what stands below each field of Settings."""
+    body: list[ast.stmt] = []
+    for node in ast.parse(inspect.getsource(settings)).body:
+        if isinstance(node, ast.ClassDef) and node.name == Settings.__name__:
+            body = node.body
+    about = {}
+    for field, text in pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            assert isinstance(field.target, ast.Name)
+            about[field.target.id] = " ".join(str(text.value.value).split())
+    return about
+
+
+def _allowed(parameter: Mapping[str, Any]) -> str:
+    if "AllowedValues" in parameter:
+        return ", ".join(f"`{value}`" for value in parameter["AllowedValues"])
+    if "MinValue" in parameter:
+        return _range(parameter["MinValue"], parameter.get("MaxValue"))
+    return str(parameter.get("ConstraintDescription", "")).removeprefix("must be ")
+
+
+def _range(low: float, high: float | None) -> str:
+    return f"{low:,} or more" if high is None else f"{low:,}–{high:,}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "`true`" if value else "`false`"
+    if value is None or value == "":
+        return "none"
+    return f"`{value}`"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def with_tables(page: str, made: Mapping[str, str]) -> str:
+    """Return the page with each table between its marks `<!-- name -->` and `<!-- /name -->`.
+
+    Raises KeyError where a table has no one place.
+    """
+    for name, table in made.items():
+        marks = f"<!-- {name} -->", f"<!-- /{name} -->"
+        pattern = re.compile(f"{marks[0]}.*?{marks[1]}", re.DOTALL)
+        text = f"{marks[0]}\n\n{table}\n{marks[1]}"
+        page, count = pattern.subn(text.replace("\\", r"\\"), page)
+        if count != 1:
+            raise KeyError(f"docs/configuration.md has no one place for {name}")
+    return page
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), tables()), encoding="utf-8")
