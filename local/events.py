@@ -73,6 +73,7 @@ def events(made: Made) -> dict[str, Any]:
         "sqs.json": _batch(made),
         "reconcile.json": {"task": "reconcile"},
         "chores.json": {"task": "chores"},
+        "status.json": {"action": "status"},
         "env.json": _variables(),
     }
 

@@ -30,7 +30,7 @@ MADE_BY_THE_TEMPLATE: Mapping[str, str] = {
 """Settings whose value follows from the stack's parameters; the others stand in template.yaml as they are."""
 
 REPOSITORY: Mapping[str, str] = {
-    "url": "Where it is fetched from: https; plain http on loopback alone; no user, password, query or fragment",
+    "url": "Where it is fetched from: https; plain http on loopback (names below localhost too); no user or query",
     "publish": "A list of rules, 100 at most: which ref goes to which path; see [Rules](#rules)",
     "keep_releases": "Trees kept, counting `current`; more while their grace lasts",
     "grace_seconds": "How long a replaced tree stays untouched",

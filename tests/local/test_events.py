@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 
-from handler import schedule, webhook, worker
+from handler import operate, schedule, webhook, worker
 from local.aws import QUEUES
 from local.event import read_answer
 from local.events import AWS_PORT, DIRECTORY, HOST, ORIGIN_PORT, PREFIX, REPOSITORY, Made, events, main, sample_commit
@@ -52,7 +52,7 @@ def mount(tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def _reset() -> None:
-    for entry in (webhook, worker, schedule):
+    for entry in (webhook, worker, schedule, operate):
         entry.reset()
 
 
@@ -130,6 +130,13 @@ def test_schedule_publishes_and_does_the_chores(direct: Path, stand_in: StandIn)
     chores = schedule.handler(event("chores.json"), LambdaContext("request"))
     assert isinstance(chores, dict)
     assert (chores["outcome"], chores["failing"]) == ("done", 0)
+
+
+@pytest.mark.usefixtures("localhost", "direct")
+def test_operator_sees_what_was_published(stand_in: StandIn) -> None:
+    """`status` of the sample, once it is there."""
+    webhook.handler(event("push.json"), LambdaContext("request"))
+    assert stand_in.commit in json.dumps(operate.handler(event("status.json"), LambdaContext("request")))
 
 
 def test_variables_are_those_that_the_template_declares() -> None:
