@@ -18,6 +18,7 @@
     │   ├── MountUnavailable
     │   ├── ReleasesInGrace
     │   ├── OutOfTime
+    │   ├── CopyBusy
     │   └── MirrorDamaged
     └── Stalled                  500, needs a person
         ├── ConfigurationInvalid
@@ -29,6 +30,9 @@
         ├── TreeUnsafe
         ├── TargetOccupied
         ├── TooManyTargets
+        ├── CopyUnusable
+        ├── LocalChanges
+        ├── ReplayConflict
         ├── MountFull
         └── Unexpected
 
@@ -158,6 +162,12 @@ class OutOfTime(Transient):
     reason = "out_of_time"
 
 
+class CopyBusy(Transient):
+    """Git, or somebody's tool, holds a lock of the working copy."""
+
+    reason = "copy_busy"
+
+
 class MirrorDamaged(Transient):
     """An object that the mirror should hold is missing or broken; the mirror is set aside and fetched afresh."""
 
@@ -222,6 +232,24 @@ class TooManyTargets(Stalled):
     """The repository has as many targets as `max_targets` allows, and this would be one more."""
 
     reason = "too_many_targets"
+
+
+class CopyUnusable(Stalled):
+    """The repository at the path is none that a pull can be made in: another remote or branch, a merge half done, ..."""
+
+    reason = "copy_unusable"
+
+
+class LocalChanges(Stalled):
+    """Uncommitted, untracked or ignored files of the working copy are in the way; the message names them."""
+
+    reason = "local_changes"
+
+
+class ReplayConflict(Stalled):
+    """A local commit does not go onto the new tip; the message names it and the paths. The copy is as it was."""
+
+    reason = "replay_conflict"
 
 
 class MountFull(Stalled):

@@ -65,8 +65,7 @@ class Objects:
             found, content = self.read_raw(object_id)
         except KeyError:
             raise MirrorDamaged(f"object {object_id.decode()} is missing") from None
-        header = b"%s %d\0" % (_TYPE_NAMES.get(found, b"?"), len(content))
-        if hashlib.sha1(header + content, usedforsecurity=False).hexdigest().encode() != object_id:
+        if hash_object(found, content) != object_id:
             raise MirrorDamaged(f"object {object_id.decode()} is not what its id says")
         return self._of_kind(object_id, found, content, kind)
 
@@ -115,6 +114,12 @@ class Objects:
         if among is not None:
             return all(as_binary(parent) in among for parent in parents)
         return all(parent.decode() in self for parent in parents)
+
+
+def hash_object(kind: int, content: bytes) -> bytes:
+    """Return the id (40 hex digits) that an object of this type and content has."""
+    header = b"%s %d\0" % (_TYPE_NAMES.get(kind, b"?"), len(content))
+    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest().encode()
 
 
 def _offset(pack: Pack, binary: RawObjectID) -> int | None:
