@@ -235,7 +235,7 @@ class TooManyTargets(Stalled):
 
 
 class CopyUnusable(Stalled):
-    """The repository at the path is none that a pull can be made in: another remote or branch, a merge half done, ..."""
+    """The repository at the path is none that can be pulled into: another remote or branch, a merge half done, ..."""
 
     reason = "copy_unusable"
 

@@ -5,7 +5,7 @@ from handler.git.packs import RawObject
 
 
 class Overlay:
-    """Reads what is there or was added. Nothing is written: `added` is, all at once, when the whole replay went well."""
+    """Reads what is there or was added. `added` is written all at once, when the whole replay went well."""
 
     def __init__(self, base: Objects) -> None:
         """Nothing is added yet."""
