@@ -12,12 +12,12 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
-from handler.efs.files import write_all
 from handler.efs.layout import CURRENT, TargetPaths, is_commit, release_of
 from handler.efs.record import Record, read_record
 from handler.efs.seal import read_release
 from handler.efs.turns import Release
 from handler.errors import TargetOccupied
+from handler.files import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +110,8 @@ class TargetDirectory:
 
     def write_record(self, record: Record) -> None:
         """Replace `published.json`."""
-
-        def write(path: str) -> None:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-            try:
-                write_all(descriptor, record.to_json())
-            finally:
-                os.close(descriptor)
-
-        os.rename(stage(self.paths, "record", write), self.paths.record)
+        staged = stage(self.paths, "record", lambda path: write_whole(path, record.to_json()))
+        os.rename(staged, self.paths.record)
 
 
 def stage(paths: TargetPaths, kind: str, make: Callable[[str], None]) -> str:

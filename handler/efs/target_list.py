@@ -3,8 +3,8 @@
 import os
 from dataclasses import dataclass
 
-from handler.efs.files import write_all
 from handler.efs.layout import RELEASES, is_commit
+from handler.files import append, write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +21,14 @@ class TargetList:
         """
         if target_path in self.read():
             return
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
-            # The newline first: it ends whatever a killed run left.
-            write_all(descriptor, f"\n{target_path}\n".encode())
-        finally:
-            os.close(descriptor)
+        # The newline first: it ends whatever a killed run left.
+        append(self.path, f"\n{target_path}\n".encode())
 
     def remove(self, target_path: str) -> None:
         """Take a target off the list, when all of it is gone. Raises OSError."""
         kept = [each for each in self.read() if each != target_path]
         temporary = f"{self.path}.new"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
-            write_all(descriptor, "".join(f"\n{each}\n" for each in kept).encode())
-        finally:
-            os.close(descriptor)
+        write_whole(temporary, "".join(f"\n{each}\n" for each in kept).encode())
         os.rename(temporary, self.path)
 
     def read(self) -> list[str]:

@@ -15,6 +15,7 @@ from typing import BinaryIO
 from dulwich.pack import Pack
 
 from handler.errors import MirrorDamaged
+from handler.files import write_whole
 from handler.git import consolidate
 from handler.git.ingest import IndexedPack, PackSpool, index_pack
 from handler.git.objects import Objects
@@ -261,17 +262,6 @@ class Mirror(Objects):
 
     def _pack_path(self, name: str) -> str:
         return os.path.join(self._pack_directory, name)
-
-
-def write_whole(path: str, content: bytes) -> None:
-    """Write a file in one go. On NFS the close sends it and reports what went wrong, so no fsync is needed."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
-    finally:
-        os.close(descriptor)
 
 
 def _unlink(path: str) -> None:

@@ -29,7 +29,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"telling"}),
     frozenset({"github", "git", "efs", "aws"}),
     frozenset({"outcome", "configuration", "routing", "places", "message", "batch", "announcement"}),
-    frozenset({"names", "model", "errors", "settings", "strict_json", "versions", "beside", "request"}),
+    frozenset({"names", "model", "errors", "settings", "strict_json", "versions", "beside", "request", "files"}),
 )
 """From the roof down: a part of the house imports from the floors below its own, and from its own package."""
 ROOMS = FLOORS[9]
