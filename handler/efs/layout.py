@@ -8,6 +8,9 @@
     releases/<commit>/
     staging/
     published.json
+<mount>/<target path>/              a working copy, where the parameter says so
+    .git/
+        git2efs/                    published.json, a journal, what is being written: ours alone
 """
 
 import os
@@ -15,6 +18,10 @@ import re
 from dataclasses import dataclass
 
 CURRENT, RELEASES, STAGING, RECORD = "current", "releases", "staging", "published.json"
+
+GIT = ".git"
+COPY = ".git/git2efs"
+"""What git2efs keeps of a working copy, out of the sight of `git status`."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _PASSING = re.compile(r"(?:link|record|repair|trash)-[0-9a-f]{16}")
@@ -51,9 +58,10 @@ class RepositoryPaths:
 
 @dataclass(frozen=True, slots=True)
 class TargetPaths:
-    """What lies in a target's directory."""
+    """What lies in a target's directory. `is_copy`: it is a working copy, which has no releases."""
 
     directory: str
+    is_copy: bool = False
 
     @property
     def current(self) -> str:
@@ -63,7 +71,7 @@ class TargetPaths:
     @property
     def record(self) -> str:
         """`published.json`."""
-        return os.path.join(self.directory, RECORD)
+        return os.path.join(self.directory, *([COPY] if self.is_copy else []), RECORD)
 
     @property
     def releases(self) -> str:
@@ -73,7 +81,7 @@ class TargetPaths:
     @property
     def staging(self) -> str:
         """The directory of what is being made."""
-        return os.path.join(self.directory, STAGING)
+        return os.path.join(self.directory, COPY if self.is_copy else STAGING)
 
     def release(self, commit: str) -> str:
         """A commit's tree, complete."""
@@ -81,7 +89,7 @@ class TargetPaths:
 
     def staged(self, name: str) -> str:
         """Something in staging."""
-        return os.path.join(self.directory, STAGING, name)
+        return os.path.join(self.staging, name)
 
 
 def is_commit(name: str) -> bool:

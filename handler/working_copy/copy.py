@@ -1,0 +1,104 @@
+"""A working copy that is open: its objects, refs and index, as they are now."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from handler.efs.worktree import Worktree
+from handler.errors import CopyUnusable
+from handler.git.adoption import CopyConfig
+from handler.git.copy_store import CopyStore
+from handler.git.differences import Differences, differences
+from handler.git.index_file import IndexFile, build
+from handler.git.locks import drop_lock, take_lock
+from handler.git.objects import TREE, Objects
+from handler.git.overlay import Overlay
+from handler.git.refs import Refs
+from handler.working_copy.changes import Changes, Glance, paths_to_find
+from handler.working_copy.places import CopyPaths
+
+OUR_NAME = b"git2efs <git2efs@localhost>"
+"""Who commits what is replayed, where the copy's own configuration names nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Git's index as it was read, and when it was written, in (seconds, nanoseconds)."""
+
+    file: IndexFile
+    written_at: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCopy:
+    """The working copy that has `branch` (its full ref) checked out."""
+
+    paths: CopyPaths
+    config: CopyConfig
+    branch: str
+    store: CopyStore
+    refs: Refs
+
+    @property
+    def committer(self) -> bytes:
+        """Who commits here: `Name <mail>`."""
+        return self.config.committer or OUR_NAME
+
+    def head(self) -> str | None:
+        """Return the commit that the branch names; None before the first one. Raises CopyUnusable, OSError."""
+        commit = self.refs.read(self.branch)
+        return None if commit is None else commit.decode()
+
+    def differences(self, objects: Overlay | Objects, old: str | None, new: str) -> Differences:
+        """Return what differs between two commits' trees; None is the empty tree. Raises MirrorDamaged, TreeUnsafe."""
+        trees = [None if commit is None else objects.tree_of(commit) for commit in (old, new)]
+        return differences(lambda tree: objects.read(tree, TREE), *trees)
+
+    def read_index(self) -> Index:
+        """Read the index. Raises CopyUnusable where it is none that can be written, and OSError."""
+        try:
+            descriptor = os.open(self.paths.index, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return Index(IndexFile.read(build([], {})), (0, 0))
+        with open(descriptor, "rb", buffering=0) as file:
+            status = os.fstat(descriptor)
+            content = file.readall()
+        index = IndexFile.read(content)
+        if index.unmerged:
+            paths = ", ".join(repr(path)[1:] for path in index.unmerged[:5])
+            raise CopyUnusable(f"a merge is not finished in the working copy: {paths}")
+        return Index(index, divmod(status.st_mtime_ns, 10**9))
+
+    def glance(self, worktree: Worktree, index: Index, changes: Changes) -> Glance:
+        """Return how the paths that change are compared with what the index knew of them."""
+        return Glance(
+            worktree,
+            index.file.find(paths_to_find(changes)),
+            index.written_at,
+            self.config.trusts_filemode,
+            self.config.trusts_ctime,
+        )
+
+    def worktree(self) -> Worktree:
+        """Open the files. Raises OSError."""
+        return Worktree(self.paths.root, self.paths.own)
+
+    def temporary(self) -> str:
+        """Return a new name for what will be renamed into its place."""
+        return os.path.join(self.paths.own, f"new-{secrets.token_hex(8)}")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep git's commands out of the copy, until the block ends well or with nothing half done.
+
+        While there is a journal the lock stays, whatever happened: what git would do to a copy whose files are half
+        those of another commit is nothing that anybody wants. The next run finds both. Raises CopyBusy, OSError.
+        """
+        take_lock(self.paths.lock)
+        try:
+            yield
+        finally:
+            if not os.path.lexists(self.paths.journal):
+                drop_lock(self.paths.lock)
