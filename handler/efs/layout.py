@@ -2,6 +2,7 @@
 
 <mount>/<owner>/<name>/
     .lock                           held by the one run that works on the repository
+    .copies/                        working copies that are being made
     mirror.git/
 <mount>/<target path>/              <owner>/<name>/<branch> unless the repository's parameter says otherwise
     current -> releases/<commit>
@@ -13,6 +14,7 @@
         git2efs/                    published.json, a journal, what is being written: ours alone
 """
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -49,6 +51,11 @@ class RepositoryPaths:
     def targets(self) -> str:
         """The list of the repository's targets, one path a line."""
         return os.path.join(self.directory, ".targets")
+
+    def new_copy(self, target_path: str) -> str:
+        """Where a working copy is made, until all of it is there; named by where it goes, so that it is gone on with."""
+        name = hashlib.sha1(target_path.encode(), usedforsecurity=False).hexdigest()[:16]
+        return os.path.join(self.directory, ".copies", name)
 
     @property
     def mirror(self) -> str:

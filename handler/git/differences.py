@@ -33,6 +33,11 @@ class Differences:
     made: tuple[bytes, ...] = ()
     gone: tuple[bytes, ...] = ()
 
+    @property
+    def new_trees(self) -> dict[bytes, bytes]:
+        """The trees of the directories on the way to what differs, as they are to be."""
+        return {directory: tree for directory, tree in self.trees.items() if tree is not None}
+
 
 def differences(read: Callable[[bytes], bytes], old: bytes | None, new: bytes | None) -> Differences:
     """Return what turns the tree `old` into `new` (hex ids; None: nothing is there).

@@ -77,8 +77,7 @@ class Objects:
 
     def tree_of(self, commit: str) -> bytes:
         """Return the id (hex) of a commit's tree."""
-        line = self.read(commit.encode(), COMMIT).partition(b"\n")[0]
-        return _header_id(line, b"tree ")
+        return tree_in(self.read(commit.encode(), COMMIT))
 
     def committed_at(self, commit: str) -> int:
         """Return when a commit says that it was made, in seconds since the epoch; 0 where it says nothing readable."""
@@ -120,6 +119,11 @@ def hash_object(kind: int, content: bytes) -> bytes:
     """Return the id (40 hex digits) that an object of this type and content has."""
     header = b"%s %d\0" % (_TYPE_NAMES.get(kind, b"?"), len(content))
     return hashlib.sha1(header + content, usedforsecurity=False).hexdigest().encode()
+
+
+def tree_in(commit: bytes) -> bytes:
+    """Return the id (hex) of the tree that a commit's content names. Raises TreeUnsafe."""
+    return _header_id(commit.partition(b"\n")[0], b"tree ")
 
 
 def _offset(pack: Pack, binary: RawObjectID) -> int | None:

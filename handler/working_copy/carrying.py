@@ -13,7 +13,8 @@ from enum import Enum, auto
 from handler.efs.worktree import Worktree
 from handler.files import write_whole
 from handler.git.differences import EXECUTABLE, LINK, SUBMODULE, Leaf
-from handler.git.index_file import Entry, IndexFile, Stat
+from handler.git.index_entry import Entry, Stat
+from handler.git.index_file import IndexFile
 from handler.git.objects import BLOB, Objects
 from handler.git.refs import Refs
 from handler.working_copy.changes import Change, Changes, Glance
@@ -144,7 +145,7 @@ def _entry(leaf: Leaf | None, status: os.stat_result | None) -> Entry | None:
     """Return the index's entry. Without a status git reads the file before it believes that it is unchanged."""
     if leaf is None:
         return None
-    return Entry.of(leaf[0], leaf[1], Stat.of(status) if status is not None else Stat.unknown())
+    return Entry(*leaf, Stat.of(status) if status is not None else Stat())
 
 
 # -- index and refs --------------------------------------------------------------------------------------------------
@@ -191,7 +192,8 @@ def _state_of(glance: Glance, change: Change, known: Collection[bytes]) -> State
     if is_gone if change.after is None else glance.matches(path, change.after, seen):
         return State.AFTER
     if change.before is not None:
-        return State.BEFORE if glance.matches(path, change.before, seen) else State.NEITHER
+        is_unseen = change.before[0] == SUBMODULE and seen.status is None
+        return State.BEFORE if is_unseen or glance.matches(path, change.before, seen) else State.NEITHER
     if seen.is_directory:
         # In the place of a file that is yet to come: it may only hold what goes.
         return State.BEFORE if all(each in known for each in glance.worktree.files_below(path)) else State.NEITHER

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from handler.efs.worktree import Seen, Worktree
 from handler.git.differences import EXECUTABLE, LINK, SUBMODULE, Differences, Leaf
-from handler.git.index_file import Entry, Stat
+from handler.git.index_entry import Entry, Stat
 from handler.git.objects import BLOB, hash_object
 
 
@@ -74,15 +74,10 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """How paths are compared: what the index knew of them, and what of that can be trusted.
-
-    `written_at` is when the index was written, in (seconds, nanoseconds): what changed since then, or just then, is
-    read, as its clocks may say the same before and after ("racily clean", as git calls it).
-    """
+    """How paths are compared: what the index knew of them, and what of that can be trusted."""
 
     worktree: Worktree
     entries: Mapping[bytes, Entry]
-    written_at: tuple[int, int]
     trusts_filemode: bool = True
     trusts_ctime: bool = True
 
@@ -96,14 +91,10 @@ class Glance:
         if mode != LINK and self.trusts_filemode and seen.is_executable != (mode == EXECUTABLE):
             return False
         entry = self.entries.get(path)
-        if entry is not None and entry.id == blob and self._is_as_remembered(entry.stat, seen):
-            return True
+        if entry is not None and entry.id == blob:
+            if entry.seems_unchanged(Stat.of(seen.status), trusts_ctime=self.trusts_ctime):
+                return True
         return hash_object(BLOB, self.worktree.content(path, seen)) == blob
-
-    def _is_as_remembered(self, remembered: Stat, seen: Seen) -> bool:
-        assert seen.status is not None
-        is_racy = (remembered.mtime_s, remembered.mtime_ns) >= self.written_at
-        return not is_racy and Stat.of(seen.status).matches(remembered, trusts_ctime=self.trusts_ctime)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from handler.errors import CopyUnusable
 from handler.git.adoption import CopyConfig
 from handler.git.copy_store import CopyStore
 from handler.git.differences import Differences, differences
-from handler.git.index_file import IndexFile, build
+from handler.git.index_file import IndexFile
 from handler.git.locks import drop_lock, take_lock
 from handler.git.objects import TREE, Objects
 from handler.git.overlay import Overlay
@@ -21,14 +21,6 @@ from handler.working_copy.places import CopyPaths
 
 OUR_NAME = b"git2efs <git2efs@localhost>"
 """Who commits what is replayed, where the copy's own configuration names nobody."""
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """Git's index as it was read, and when it was written, in (seconds, nanoseconds)."""
-
-    file: IndexFile
-    written_at: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +48,25 @@ class OpenCopy:
         trees = [None if commit is None else objects.tree_of(commit) for commit in (old, new)]
         return differences(lambda tree: objects.read(tree, TREE), *trees)
 
-    def read_index(self) -> Index:
+    def read_index(self) -> IndexFile:
         """Read the index. Raises CopyUnusable where it is none that can be written, and OSError."""
         try:
             descriptor = os.open(self.paths.index, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
-            return Index(IndexFile.read(build([], {})), (0, 0))
+            return IndexFile.empty()
         with open(descriptor, "rb", buffering=0) as file:
-            status = os.fstat(descriptor)
+            written_at = int(os.fstat(descriptor).st_mtime)
             content = file.readall()
-        index = IndexFile.read(content)
+        index = IndexFile.read(content, written_at)
         if index.unmerged:
             paths = ", ".join(repr(path)[1:] for path in index.unmerged[:5])
             raise CopyUnusable(f"a merge is not finished in the working copy: {paths}")
-        return Index(index, divmod(status.st_mtime_ns, 10**9))
+        return index
 
-    def glance(self, worktree: Worktree, index: Index, changes: Changes) -> Glance:
+    def glance(self, worktree: Worktree, index: IndexFile, changes: Changes) -> Glance:
         """Return how the paths that change are compared with what the index knew of them."""
-        return Glance(
-            worktree,
-            index.file.find(paths_to_find(changes)),
-            index.written_at,
-            self.config.trusts_filemode,
-            self.config.trusts_ctime,
-        )
+        entries = index.find(paths_to_find(changes))
+        return Glance(worktree, entries, self.config.trusts_filemode, self.config.trusts_ctime)
 
     def worktree(self) -> Worktree:
         """Open the files. Raises OSError."""

@@ -38,6 +38,8 @@ def undo(copy: OpenCopy, journal: Journal) -> None:
 
     Where this fails too, the journal stays, and with it the lock, for the next run.
     """
+    if copy.head() == journal.new:
+        return  # the last step had been taken, and only its tidying failed
     _bring(copy, journal, is_wanted=False)
     remove_journal(copy.paths)
 
@@ -47,7 +49,7 @@ def _bring(copy: OpenCopy, journal: Journal, *, is_wanted: bool = True) -> bool:
     difference = copy.differences(copy.store, journal.old, journal.new)
     changes = Changes.of(difference).with_kept(journal.kept)
     index = copy.read_index()
-    if is_wanted and carrying.has_all(index.file, changes):
+    if is_wanted and carrying.has_all(index, changes):
         # All files were done; what differs from them since is of somebody who saw the new ones.
         carrying.write_refs(copy.refs, journal)
         return True
@@ -62,9 +64,7 @@ def _bring(copy: OpenCopy, journal: Journal, *, is_wanted: bool = True) -> bool:
         else:
             todo, entries = done.reversed(), {}
         entries |= carrying.apply(worktree, todo, copy.store)[0]
-    carrying.write_index(
-        copy.paths, index.file.patch(entries, written_at=index.written_at, trees=difference.trees if is_forward else {})
-    )
+    carrying.write_index(copy.paths, index.patch(entries, difference.new_trees if is_forward else None))
     if is_forward:
         carrying.write_refs(copy.refs, journal)
     return is_forward
