@@ -9,18 +9,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from handler.efs.faults import fault_of
+from handler.efs.faults import failure_of
 from handler.efs.layout import RepositoryPaths
 from handler.efs.prune import discard, prune_at_rest
 from handler.efs.releases import Found, TargetDirectory
 from handler.efs.target_list import TargetList
-from handler.errors import Git2EfsError, MirrorDamaged, OutOfTime
+from handler.errors import MirrorDamaged, OutOfTime
 from handler.git.mend import mend
 from handler.git.open_mirrors import OpenMirrors
 from handler.inspection import Findings, Inspection, Premises
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.names import path_problem
-from handler.outcome import outcome_of, unexpected
+from handler.outcome import outcome_of
 from handler.settings import Settings
 
 
@@ -188,8 +188,4 @@ class _Round:
         return replace(about, ref=found.record.ref, commit=found.commit, previous_commit=found.commit)
 
     def _failed(self, path: str | None, error: Exception) -> Outcome:
-        if isinstance(error, OSError):
-            error = fault_of(error)
-        elif not isinstance(error, Git2EfsError):
-            error = unexpected(error)
-        return replace(outcome_of(error), repository=self.repository.full_name, path=path)
+        return replace(outcome_of(failure_of(error)), repository=self.repository.full_name, path=path)

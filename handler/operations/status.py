@@ -6,17 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
 from handler.efs.diary import Diary, Entry
-from handler.efs.faults import fault_of
+from handler.efs.faults import failure_of
 from handler.efs.layout import RepositoryPaths
 from handler.efs.record import Held
 from handler.efs.releases import TargetDirectory
 from handler.efs.turns import Release
 from handler.efs.usage import Usage, usage_of
-from handler.errors import ConfigurationInvalid, Git2EfsError, OutOfTime, TargetUnknown
+from handler.errors import ConfigurationInvalid, OutOfTime, TargetUnknown
 from handler.model import Repository
 from handler.names import is_full_name
 from handler.operations.subjects import refuse_links, sound_paths
-from handler.outcome import unexpected
 from handler.settings import Settings
 from handler.survey import Seen
 
@@ -234,8 +233,5 @@ def _directories(path: str) -> list[str]:
 
 def sentence_of(error: Exception) -> str:
     """Say what a failure is, for an operator: its reason, and its message where it is ours."""
-    if isinstance(error, OSError):
-        error = fault_of(error)
-    if not isinstance(error, Git2EfsError):
-        error = unexpected(error)
-    return f"{error.reason}: {error}"
+    failure = failure_of(error)
+    return f"{failure.reason}: {failure}"
