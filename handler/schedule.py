@@ -88,7 +88,7 @@ class Schedule:
 
     def _looker(self, deadline: float | None) -> Callable[[Repository], tuple[int, Sequence[Outcome]]]:
         def look(repository: Repository) -> tuple[int, Sequence[Outcome]]:
-            token = self._token(repository)
+            token = self._parameters.token_of(repository)
             behind = self._surveyor.survey(repository, self._deliverer.remote(repository, token)).behind
             return len(behind), self._look_at(repository, behind, deadline)
 
@@ -105,11 +105,8 @@ class Schedule:
             else:
                 with self._busy:
                     request = Request(ref, None, "", now, deadline=deadline)
-                    outcomes += self._deliverer.deliver(repository, self._token(repository), request)
+                    outcomes += self._deliverer.deliver(repository, self._parameters.token_of(repository), request)
         return outcomes
-
-    def _token(self, repository: Repository) -> str | None:
-        return self._parameters.token(repository.credentials) if repository.credentials else None
 
     def _tender(self, diary: Diary, deadline: float | None) -> Callable[[Repository], tuple[int, Sequence[Outcome]]]:
         def tend(repository: Repository) -> tuple[int, Sequence[Outcome]]:
