@@ -19,7 +19,6 @@ from handler.git.mend import mend
 from handler.git.open_mirrors import OpenMirrors
 from handler.inspection import Findings, Inspection, Premises
 from handler.model import Outcome, OutcomeKind, Repository
-from handler.names import path_problem
 from handler.outcome import outcome_of
 from handler.settings import Settings
 
@@ -118,16 +117,18 @@ class _Round:
                 notes = ()
         return Tended(tuple(outcomes))
 
+    @property
+    def _list(self) -> TargetList:
+        return TargetList.of(self.premises.settings.mount, self.repository.full_name)
+
     def _targets(self, start: Place | None) -> list[str]:
-        paths = TargetList(self.premises.paths.targets, self.premises.settings.mount).read()
-        # A killed run may have left half a line.
-        sound = list(dict.fromkeys(path for path in paths if path_problem(path) is None))
-        return sound[sound.index(start.path) :] if start and start.path in sound else sound
+        paths = self._list.target_paths()
+        return paths[paths.index(start.path) :] if start and start.path in paths else paths
 
     def _mirror(self) -> tuple[str, ...]:
         """Consolidate and mend the mirror; one that cannot be is emptied, and the next push fetches afresh."""
         premises = self.premises
-        targets = TargetList(premises.paths.targets, premises.settings.mount)
+        targets = self._list
         with premises.held():
             try:
                 with premises.lent() as mirror:

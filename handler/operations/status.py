@@ -10,12 +10,13 @@ from handler.efs.faults import failure_of
 from handler.efs.layout import RepositoryPaths
 from handler.efs.record import Held
 from handler.efs.releases import TargetDirectory
+from handler.efs.target_list import TargetList
 from handler.efs.turns import Release
 from handler.efs.usage import Usage, usage_of
 from handler.errors import ConfigurationInvalid, OutOfTime, TargetUnknown
 from handler.model import Repository
 from handler.names import is_full_name
-from handler.operations.subjects import refuse_links, sound_paths
+from handler.operations.subjects import refuse_links
 from handler.settings import Settings
 from handler.survey import Seen
 
@@ -144,7 +145,7 @@ class Status:
 
     def _targets(self, status: RepositoryStatus, seen: Sequence[Seen] | None) -> None:
         by_path = {each.path: each for each in seen or ()}
-        listed = list(sound_paths(self.settings.mount, status.name)) if is_full_name(status.name) else []
+        listed = TargetList.of(self.settings.mount, status.name).target_paths() if is_full_name(status.name) else []
         for path in dict.fromkeys((*by_path, *listed)):
             target = TargetStatus(path)
             try:
