@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from handler.efs.checkout import check_out
-from handler.efs.faults import fault_of
+from handler.efs.faults import failure_of
 from handler.efs.memory import Releases
 from handler.efs.prune import prune, sweep
 from handler.efs.releases import Looked
@@ -154,10 +154,8 @@ class Publishing:
             paths, previous = work.directory.paths, work.found.commit
             standing = prune(paths, wanted, previous, looked, made, work.clock(), grace, keep)
             self.mirror.tend(work.targets.release_commits, keeps_history=work.repository.depth == 0)
-        except Git2EfsError as error:
-            return None, (f"after the flip: {error}",)
-        except OSError as error:
-            return None, (f"after the flip: {fault_of(error)}",)
+        except (Git2EfsError, OSError) as error:
+            return None, (f"after the flip: {failure_of(error)}",)
         return standing, ()
 
     def _plan(self, base: str | None, wanted: str) -> TreePlan:

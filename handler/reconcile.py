@@ -16,7 +16,7 @@ from handler.efs.releases import Found, TargetDirectory
 from handler.errors import MirrorDamaged, TargetOccupied
 from handler.git.open_mirrors import OpenMirrors, discard_mirror
 from handler.git.remote import Remote
-from handler.holding import is_held, settle_held
+from handler.holding import Holding, is_held
 from handler.model import Outcome, OutcomeKind, Repository, Target
 from handler.publish import Publishing
 from handler.request import Request
@@ -117,7 +117,7 @@ class Reconciler:
             last_success_age_seconds=0.0,
         )
         if is_held(found, work.directory):
-            settle_held(found, work.directory, target.path, self.announce, self.mirrors, work.paths.mirror)
+            Holding(work.directory, target.path, self.announce, self.mirrors, work.paths.mirror).settle(found)
             # No age: it is a person's wish, and no failure, that readers have something older.
             return replace(about, kind=OutcomeKind.IGNORED, reason="held", last_success_age_seconds=None), known
         if _is_settled_since(found, target, work.request) and not owes_event(self.announce, found.record):

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from handler.efs.layout import RepositoryPaths
 from handler.efs.releases import Found, TargetDirectory
 from handler.efs.target_list import TargetList
 from handler.git.protocol import RemoteRefs
@@ -58,10 +57,7 @@ class Surveyor:
             if is_behind:
                 behind[ref] = None
         paths = {target.path for target in targets}
-        standing = TargetList(
-            RepositoryPaths.of(self.settings.mount, repository.full_name).targets, self.settings.mount
-        )
-        for path in standing.read():
+        for path in TargetList.of(self.settings.mount, repository.full_name).target_paths():
             if path not in paths:
                 behind |= dict.fromkeys(self._gone(repository, path, refs.head))
         seen += _without_ref(repository, refs)
@@ -70,7 +66,7 @@ class Surveyor:
     def standing(self, repository: Repository) -> tuple[str, ...]:
         """Return the refs of all targets that stand on the mount. Raises OSError."""
         mount = self.settings.mount
-        paths = TargetList(RepositoryPaths.of(mount, repository.full_name).targets, mount).read()
+        paths = TargetList.of(mount, repository.full_name).target_paths()
         records = [TargetDirectory(f"{mount}/{path}", self.clock).record() for path in paths]
         refs = [record.ref for record in records if record is not None and record.repository == repository.full_name]
         return tuple(dict.fromkeys(refs))

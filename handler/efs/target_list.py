@@ -3,8 +3,9 @@
 import os
 from dataclasses import dataclass
 
-from handler.efs.layout import RELEASES, is_commit
+from handler.efs.layout import RELEASES, RepositoryPaths, is_commit
 from handler.files import append, write_whole
+from handler.names import path_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,11 @@ class TargetList:
 
     path: str
     mount: str
+
+    @classmethod
+    def of(cls, mount: str, full_name: str) -> "TargetList":
+        """Return the list of a repository (`<owner>/<name>`, checked by whoever configured it)."""
+        return cls(RepositoryPaths.of(mount, full_name).targets, mount)
 
     def add(self, target_path: str) -> None:
         """Append a target, before its first release is made. Raises OSError.
@@ -32,13 +38,17 @@ class TargetList:
         os.rename(temporary, self.path)
 
     def read(self) -> list[str]:
-        """Return the targets' paths. Raises OSError."""
+        """Return the lines, half a one that a killed run left among them. Raises OSError."""
         try:
             with open(self.path, "rb") as file:
                 lines = file.read().decode("utf-8", "replace").split("\n")
         except FileNotFoundError:
             return []
         return [line for line in lines if line]
+
+    def target_paths(self) -> list[str]:
+        """Return what can be a target's path, each once, in the order of the list. Raises OSError."""
+        return [line for line in dict.fromkeys(self.read()) if path_problem(line) is None]
 
     def release_commits(self) -> list[str]:
         """Return the commits of every release of every target, each once. Raises OSError."""

@@ -111,10 +111,7 @@ class Operator:
         return self._surveyor.survey(repository, self._remote(repository)).seen
 
     def _remote(self, repository: Repository) -> Remote:
-        return self._deliverer.remote(repository, self._token(repository))
-
-    def _token(self, repository: Repository) -> str | None:
-        return self._parameters.token(repository.credentials) if repository.credentials else None
+        return self._deliverer.remote(repository, self._parameters.token_of(repository))
 
     def _counting(self, deadline: float | None) -> Callable[[int], None]:
         said_at = self._clock()
@@ -166,7 +163,7 @@ class Operator:
         for ref in refs:
             self._say(f"publishing {ref} of {repository.full_name}")
             request = Request(ref, None, "", self._clock(), deadline=deadline)
-            done += self._deliverer.deliver(repository, self._token(repository), request)
+            done += self._deliverer.deliver(repository, self._parameters.token_of(repository), request)
         self.outcomes = done
         return self._told(done)
 
