@@ -1,0 +1,1 @@
+"""The working-copy mode, held to real git."""
