@@ -21,6 +21,7 @@ from handler.inspection import Findings, Inspection, Premises
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.outcome import outcome_of
 from handler.settings import Settings
+from handler.working_copy.upkeep import tend_copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,8 @@ class _Round:
         """Consolidate and mend the mirror; one that cannot be is emptied, and the next push fetches afresh."""
         premises = self.premises
         targets = self._list
+        if not os.path.exists(premises.paths.mirror):
+            return ()  # all its targets are working copies
         with premises.held():
             try:
                 with premises.lent() as mirror:
@@ -140,7 +143,7 @@ class _Round:
     def _target(self, begin: Place, findings: Findings) -> Outcome | None:
         """Do the chores of a target; None where it is not this repository's, or holds nothing."""
         premises, path = self.premises, begin.path
-        directory = TargetDirectory(f"{premises.settings.mount}/{path}", premises.clock)
+        directory = TargetDirectory.at(f"{premises.settings.mount}/{path}", premises.clock)
         premises.pulse()
         with premises.held():
             found = directory.find()
@@ -148,6 +151,9 @@ class _Round:
                 return None
             if found.record.repository != self.repository.full_name:
                 return None
+            if directory.paths.is_copy:
+                tend_copy(directory.paths.directory)
+                return None  # nothing is compared: people may change a working copy, and git tells them what they did
             standing, trash = prune_at_rest(
                 directory.paths,
                 found.commit,

@@ -99,7 +99,7 @@ class Reconciler:
 
     def directory(self, target: Target) -> TargetDirectory:
         """Return the target's directory on the mount."""
-        return TargetDirectory(f"{self.settings.mount}/{target.path}", self.clock)
+        return TargetDirectory(f"{self.settings.mount}/{target.path}", self.clock, is_copy=target.is_copy)
 
     def _run(self, work: Work, known: Releases | None) -> tuple[Outcome, Releases | None]:
         """Return the outcome, and what is known of the repository's targets now; None after trouble."""
@@ -122,6 +122,11 @@ class Reconciler:
             return replace(about, kind=OutcomeKind.IGNORED, reason="held", last_success_age_seconds=None), known
         if _is_settled_since(found, target, work.request) and not owes_event(self.announce, found.record):
             return about, known
+        if target.is_copy:
+            # A lazy import: who keeps no working copies does not pay for merging and replaying.
+            from handler.working_copy.pull import Pulling
+
+            return Pulling(work, about).pull(), known
         with self.mirrors.lent(work.paths.mirror, is_unchanged=known is not None) as mirror:
             return Publishing(work, mirror, about).publish(known)
 

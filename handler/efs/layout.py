@@ -53,7 +53,7 @@ class RepositoryPaths:
         return os.path.join(self.directory, ".targets")
 
     def new_copy(self, target_path: str) -> str:
-        """Where a working copy is made, until all of it is there; named by where it goes, so that it is gone on with."""
+        """Where a working copy is made until all of it is there; by the same name again, so that it is gone on with."""
         name = hashlib.sha1(target_path.encode(), usedforsecurity=False).hexdigest()[:16]
         return os.path.join(self.directory, ".copies", name)
 

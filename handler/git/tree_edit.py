@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 
-from dulwich.objects import parse_tree, serialize_tree
+from dulwich.objects import ObjectID, parse_tree, serialize_tree
 
 from handler.git.differences import DIRECTORY, Leaf
 from handler.git.objects import TREE
@@ -41,4 +41,6 @@ def _edit(objects: Overlay, tree: bytes | None, leaves: Mapping[bytes, Leaf | No
     if not entries:
         return None
     ordered = sorted(entries.items(), key=lambda each: each[0] + (b"/" if each[1][0] == DIRECTORY else b""))
-    return objects.add(TREE, b"".join(serialize_tree((name, *leaf) for name, leaf in ordered)))
+    return objects.add(
+        TREE, b"".join(serialize_tree((name, mode, ObjectID(object_id)) for name, (mode, object_id) in ordered))
+    )

@@ -41,6 +41,9 @@ class Looking:
     def _verify(
         self, standing: Standing, about: Outcome, findings: Findings, *, is_repairing: bool, deadline: float | None
     ) -> Outcome:
+        if standing.directory.paths.is_copy:
+            # People may change it, and git tells them what they did.
+            return replace(about, kind=OutcomeKind.IGNORED, reason="working_copy")
         premises = Premises(standing.paths, self.settings, self.mirrors, self.clock, deadline)
         found = standing.directory.find()
         if found.commit is not None:

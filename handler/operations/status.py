@@ -158,7 +158,7 @@ class Status:
     def _target(self, status: RepositoryStatus, target: TargetStatus, seen: Seen | None, *, is_asked: bool) -> None:
         if seen is not None:
             target.ref, target.tip = seen.ref, seen.commit
-        directory = TargetDirectory(f"{self.settings.mount}/{target.path}", self.clock)
+        directory = TargetDirectory.at(f"{self.settings.mount}/{target.path}", self.clock)
         if os.path.lexists(directory.paths.directory):
             refuse_links(self.settings.mount, target.path)
         found = directory.find()
@@ -174,7 +174,7 @@ class Status:
             target.problems += [
                 f"releases/{each.commit} was changed by somebody else" for each in order if not each.is_intact
             ]
-            if all(each.commit != found.commit for each in order):
+            if not directory.paths.is_copy and all(each.commit != found.commit for each in order):
                 target.problems.append("`current` leads to nothing: its release is gone")
         if record is not None:
             target.ref = target.ref or record.ref

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from handler.efs.layout import CURRENT, RECORD, RELEASES, STAGING, RepositoryPaths
+from handler.efs.layout import COPY, CURRENT, RECORD, RELEASES, STAGING, RepositoryPaths
 from handler.efs.record import Record
 from handler.efs.releases import TargetDirectory
 from handler.efs.target_list import TargetList
@@ -36,7 +36,7 @@ def find_standing(mount: str, subject: str, clock: Callable[[], float]) -> tuple
         raise TargetUnknown(f"the path {problem}")
     refuse_links(mount, subject)
     directory = f"{mount}/{subject}"
-    if os.path.lexists(f"{directory}/{CURRENT}") or os.path.lexists(f"{directory}/{RECORD}"):
+    if any(os.path.lexists(f"{directory}/{name}") for name in (CURRENT, RECORD, COPY)):
         return (_standing(mount, subject, clock),)
     found = targets_on_list(mount, subject, clock) if is_full_name(subject) else ()
     if not found:
@@ -70,8 +70,8 @@ def refuse_links(mount: str, path: str) -> None:
 
 
 def _standing(mount: str, path: str, clock: Callable[[], float]) -> Standing:
-    directory = TargetDirectory(f"{mount}/{path}", clock)
-    for inner in (RELEASES, STAGING):
+    directory = TargetDirectory.at(f"{mount}/{path}", clock)
+    for inner in (COPY,) if directory.paths.is_copy else (RELEASES, STAGING):
         if os.path.lexists(f"{mount}/{path}/{inner}"):
             refuse_links(mount, f"{path}/{inner}")
     record = directory.record()

@@ -50,6 +50,10 @@ class Turning:
         """
 
         def turn(hold: Hold) -> Outcome:
+            if standing.directory.paths.is_copy:
+                raise ReleaseUnusable(
+                    f"{standing.path} is a working copy, which has no releases: go back with git in it"
+                )
             with Beside(is_worth_it=hold.is_slow) as beside:
                 return self._turn(standing, to, by, why, beside)
 

@@ -27,7 +27,7 @@ class CarriedOver:
 
 
 def can_carry_over(in_the_way: Sequence[InTheWay], glance: Glance) -> bool:
-    """Whether all that is in the way is of files that git knows, and no directory stands there instead. Raises OSError."""
+    """Whether all that is in the way is of files that git knows, and none is a directory now. Raises OSError."""
     for found in in_the_way:
         if not found.is_tracked or glance.worktree.look(found.path).is_directory:
             return False
@@ -82,7 +82,7 @@ def _staged(glance: Glance, change: Change) -> Leaf | None:
     return None if entry is None else (entry.mode, entry.id)
 
 
-def _merged(objects: Overlay, change: Change, stands: Leaf | None) -> Leaf | None | _Clash:
+def _merged(objects: Overlay, change: Change, stands: Leaf | None) -> Leaf | _Clash | None:
     before, after = change.before, change.after
     if stands in (before, after):
         return after

@@ -12,7 +12,6 @@ from handler.git.differences import EXECUTABLE, LINK, SUBMODULE, Differences, Le
 from handler.git.index_entry import Entry, Stat
 from handler.git.objects import BLOB, hash_object
 
-
 Kept = tuple[Leaf | None, Leaf | None, Leaf | None]
 """An uncommitted change that is carried over: what stands there, what is to stand there, and what the index had."""
 
@@ -67,8 +66,9 @@ class Changes:
         for change in self.changes:
             if change.path in kept:
                 before, after, was_entry = kept[change.path]
-                change = replace(change, before=before, after=after, was_entry=was_entry)
-            changes.append(change)
+                changes.append(replace(change, before=before, after=after, was_entry=was_entry))
+            else:
+                changes.append(change)
         return replace(self, changes=tuple(changes))
 
 
@@ -91,9 +91,9 @@ class Glance:
         if mode != LINK and self.trusts_filemode and seen.is_executable != (mode == EXECUTABLE):
             return False
         entry = self.entries.get(path)
-        if entry is not None and entry.id == blob:
-            if entry.seems_unchanged(Stat.of(seen.status), trusts_ctime=self.trusts_ctime):
-                return True
+        is_known = entry is not None and entry.id == blob
+        if entry and is_known and entry.seems_unchanged(Stat.of(seen.status), trusts_ctime=self.trusts_ctime):
+            return True
         return hash_object(BLOB, self.worktree.content(path, seen)) == blob
 
 

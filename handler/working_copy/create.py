@@ -111,7 +111,7 @@ class NewCopy:
 
     def _write_index(self, store: CopyStore, commit: str, tree: str, plan: TreePlan) -> None:
         """Write the index, with what each file's status is now, so that git need not read them all."""
-        paths: list[Item] = [write.path for write in (*plan.files, *plan.links)]
+        paths: list[Item] = [*(write.path for write in plan.files), *(write.path for write in plan.links)]
         carry_out(
             tree,
             [(self._look, [chunks(paths)], None)],

@@ -86,5 +86,7 @@ def _to_json(leaf: Leaf | None) -> list[object] | None:
 def _leaf(value: object) -> Leaf | None:
     if value is None:
         return None
-    mode, object_id = value  # type: ignore[misc]
+    if not isinstance(value, list):
+        raise TypeError
+    mode, object_id = value
     return int(mode), str(object_id).encode()

@@ -14,13 +14,11 @@ from handler.efs.faults import failure_of
 from handler.errors import CopyUnusable, LocalChanges, MirrorDamaged, OutOfTime
 from handler.git.adoption import examine
 from handler.git.copy_store import CopyStore
-from handler.git.merge import merge_trees
 from handler.git.objects import BLOB, TREE
 from handler.git.overlay import Overlay
 from handler.git.plan import plan_change
-from handler.git.reflog_lines import reflog_lines
 from handler.git.refs import Refs
-from handler.git.replay import DecisionKind, Replayed, decide, history_of, replay
+from handler.git.replay import history_of
 from handler.git.source import Known, Settled, Source
 from handler.model import NO_COMMIT, Counts, Durations, Outcome, OutcomeKind
 from handler.recording import Recording, milliseconds_since, push_to_visible, reason_of
@@ -32,22 +30,13 @@ from handler.working_copy.carrying import Done
 from handler.working_copy.changes import Changes, InTheWay, Kept, find_in_the_way
 from handler.working_copy.copy import OUR_NAME, OpenCopy
 from handler.working_copy.create import NewCopy
-from handler.working_copy.journal import Journal, Line, remove_journal
+from handler.working_copy.deciding import decide_pull
+from handler.working_copy.journal import Journal, remove_journal
 from handler.working_copy.places import CopyPaths
 from handler.working_copy.recovery import recover, undo
 
 _MAX_NAMED = 20
 """Paths that an error names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pulled:
-    """Where the branch goes, what its log is to say, and the objects that are yet to be written."""
-
-    head: str
-    lines: tuple[Line, ...]
-    objects: Overlay
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +127,7 @@ class Pulling:
         """Bring the branch to the tip, under the copy's lock."""
         work, tip, head = self.work, settled.commit or "", copy.head()
         started, at = time.perf_counter(), int(work.clock())
-        pulled = self._decide(copy, head, tip, logged, at)
+        pulled = decide_pull(copy, head, tip, logged, at)
         if pulled is None:
             return self._unchanged(copy, settled, about)
         difference = copy.differences(pulled.objects, head, pulled.head)
@@ -174,29 +163,6 @@ class Pulling:
             remove_journal(copy.paths)
         notes = about.notes + pulled.notes + _notes_on_stash(kept, stash)
         return self._published(copy.store, settled, about, done, started, notes)
-
-    def _decide(self, copy: OpenCopy, head: str | None, tip: str, logged: Sequence[bytes], at: int) -> Pulled | None:
-        """Return where the branch goes; None where it stays. Raises ReplayConflict, MirrorDamaged, TreeUnsafe."""
-        objects = Overlay(copy.store)
-        if head is None:
-            line = (NO_COMMIT, tip, "initial pull")
-            return Pulled(tip, (("HEAD", *line), (copy.branch, *line)), objects)
-        history = history_of(objects, copy.store.shallow)
-        decision = decide(history, head.encode(), tip.encode(), logged)
-        if decision.kind is DecisionKind.UP_TO_DATE:
-            return None
-        replayed = None
-        if decision.kind is DecisionKind.REPLAY:
-            replayed = replay(objects, history, decision, copy.committer, at, merge_trees)
-            if replayed.head == decision.head:
-                return None
-        lines = tuple(
-            (_text(each.log), each.old.decode(), each.new.decode(), _text(each.message))
-            for each in reflog_lines(decision, replayed, _bytes(copy.branch))
-        )
-        return Pulled(
-            (decision.tip if replayed is None else replayed.head).decode(), lines, objects, _notes_on(replayed)
-        )
 
     def _check(self, objects: Overlay, old: str | None, new: str) -> None:
         """Refuse what must not be written, before anything is. Raises TreeUnsafe."""
@@ -284,7 +250,9 @@ def _keep_stash(copy: OpenCopy, stash: bytes, at: int) -> None:
     """Put the stash where `git stash` finds it. Before any file changes: from here on it is safe."""
     before = copy.refs.read(STASH) or NO_COMMIT.encode()
     short = copy.branch.removeprefix("refs/heads/")
-    copy.refs.append_log(STASH, [(before, stash, _bytes(f"On {short}: autostash"))], copy.committer, at)
+    copy.refs.append_log(
+        STASH, [(before, stash, f"On {short}: autostash".encode("utf-8", "surrogateescape"))], copy.committer, at
+    )
     copy.refs.write(STASH, stash)
 
 
@@ -296,22 +264,7 @@ def _named(in_the_way: Sequence[InTheWay]) -> str:
     return f"in the way: {', '.join(named)}" + (f", and {rest} more" if rest else "")
 
 
-def _notes_on(replayed: Replayed | None) -> tuple[str, ...]:
-    if replayed is None:
-        return ()
-    notes = [f"{len(replayed.picked)} local commits are upon it"] if replayed.picked else []
-    return (*notes, *(f"{each.decode()} is upstream already: dropped" for each in replayed.dropped[:_MAX_NAMED]))
-
-
 def _notes_on_stash(kept: Mapping[bytes, Kept], stash: bytes | None) -> tuple[str, ...]:
     if stash is not None:
         return (f"uncommitted changes did not fit, and are kept as the stash {stash.decode()}",)
     return (f"{len(kept)} files with uncommitted changes were carried over",) if kept else ()
-
-
-def _text(name: bytes) -> str:
-    return name.decode("utf-8", "surrogateescape")
-
-
-def _bytes(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")
