@@ -7,7 +7,7 @@ from dulwich.objects import RawObjectID
 from dulwich.pack import Pack
 
 from handler.errors import Git2EfsError, MirrorDamaged, TreeUnsafe
-from handler.git.packs import NOT_A_PACK, RawObject, as_binary, forget_pages
+from handler.git.packs import NOT_A_PACK, RawObject, as_binary, forget_pages, unreadable
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 _TYPE_NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
@@ -51,7 +51,7 @@ class Objects:
                         forget_pages(pack.data)
                     return kind, content
                 except NOT_A_PACK as error:
-                    raise MirrorDamaged(f"an object cannot be read ({type(error).__name__})") from None
+                    raise unreadable(error, "an object") from None
         raise KeyError(object_id)
 
     def read(self, object_id: bytes, kind: int) -> bytes:
@@ -127,6 +127,8 @@ def _offset(pack: Pack, binary: RawObjectID) -> int | None:
         return pack.index.object_offset(binary)
     except KeyError:
         return None
+    except NOT_A_PACK as error:
+        raise unreadable(error, "a pack's index") from None
 
 
 def _header_id(line: bytes, field: bytes) -> bytes:
