@@ -67,10 +67,15 @@ class CopyStore(PackStore):
             stems |= {stem: stem for stem in _stems(os.path.join(directory, "pack"), _names(directory))}
         self._names = _names(self._objects)
         stems |= {os.path.basename(stem): stem for stem in _stems(self._pack_directory, self._names)}
+        packs: dict[str, Pack] = {key: LazyPack(stem) for key, stem in stems.items()}
+        for key, pack in self.packs.items():
+            is_being_shown = not isinstance(pack, LazyPack) and f"{key}.pack" in self._names
+            if key in stems or is_being_shown:
+                packs[key] = pack
+            else:
+                self._gone.append(pack)
         # A dict of its own, as other threads may be reading by the one that was.
-        self._gone += [pack for key, pack in self.packs.items() if key not in stems]
-        kept = {key: pack for key, pack in self.packs.items() if key in stems}
-        self.packs = {key: kept.get(key) or LazyPack(stem) for key, stem in stems.items()}
+        self.packs = packs
 
     def read_raw(self, object_id: bytes, /) -> RawObject:
         """Return type and content of an object; raises KeyError where it is missing, MirrorDamaged if unreadable."""
@@ -96,8 +101,18 @@ class CopyStore(PackStore):
             if self.packs is packs:
                 self._look()
 
+    def holds(self, object_id: str) -> bool:
+        """Whether the object is here for certain; what others added just now is noticed."""
+        packs = self.packs
+        if object_id not in self:
+            self._look_again(packs)
+        return object_id in self
+
     def __contains__(self, object_id: str) -> bool:
-        """Whether the object is here, as far as is known: in a pack that somebody added just now it is not noticed."""
+        """Whether the object is here, as far as is known; in a pack that others added just now it is not noticed.
+
+        Asked for what is most likely not here: each time it is not, `holds` lists directories.
+        """
         packs = self.packs
         try:
             is_packed = super().__contains__(object_id)

@@ -34,6 +34,10 @@ class Objects:
         binary = as_binary(object_id.encode())
         return any(_offset(pack, binary) is not None for pack in self.packs.values())
 
+    def holds(self, object_id: str) -> bool:
+        """Whether the object is here for certain: what is built upon it must not be wrong."""
+        return object_id in self
+
     def read_raw(self, object_id: bytes, /) -> RawObject:
         """Return type and content of an object; raises KeyError where it is missing, MirrorDamaged if unreadable."""
         binary = as_binary(object_id)
@@ -113,7 +117,7 @@ class Objects:
         parents = [line[7:47] for line in lines if line.startswith(b"parent ")]
         if among is not None:
             return all(as_binary(parent) in among for parent in parents)
-        return all(parent.decode() in self for parent in parents)
+        return all(self.holds(parent.decode()) for parent in parents)
 
 
 def hash_object(kind: int, content: bytes) -> bytes:
