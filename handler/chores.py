@@ -16,7 +16,7 @@ from handler.efs.releases import Found, TargetDirectory
 from handler.efs.target_list import TargetList
 from handler.errors import MirrorDamaged, OutOfTime
 from handler.git.mend import mend
-from handler.git.open_mirrors import OpenMirrors
+from handler.git.open_stores import OpenStores
 from handler.inspection import Findings, Inspection, Premises
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.outcome import outcome_of
@@ -60,7 +60,7 @@ class Caretaker:
     """Does the chores of repositories on one mount. Safe for threads."""
 
     settings: Settings
-    mirrors: OpenMirrors
+    mirrors: OpenStores
     clock: Callable[[], float] = time.time
 
     def tend(self, repository: Repository, *, deadline: float | None = None, go_on_at: str | None = None) -> Tended:

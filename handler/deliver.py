@@ -10,7 +10,7 @@ from handler.announcement import failed
 from handler.efs.faults import failure_of
 from handler.efs.memory import Memory
 from handler.errors import Git2EfsError
-from handler.git.open_mirrors import OpenMirrors
+from handler.git.open_stores import OpenStores
 from handler.git.remote import Remote, Remotes
 from handler.github.statuses import DeliveryStatuses, Statuses
 from handler.model import Outcome, OutcomeKind, Repository, Target
@@ -43,7 +43,7 @@ class Deliverer:
         """
         self._clock = clock
         self._remotes = Remotes(settings, sleep)
-        self._mirrors = OpenMirrors()
+        self._mirrors = OpenStores()
         self.announce = _announcer(settings, warn)
         self._reconciler = Reconciler(settings, self._mirrors, Memory(), clock, sleep, progress, self.announce)
         self._statuses = Statuses(warn)

@@ -6,7 +6,7 @@ from handler.efs.record import Held, Record
 from handler.efs.releases import Found, TargetDirectory
 from handler.errors import MirrorDamaged
 from handler.git.objects import Objects
-from handler.git.open_mirrors import OpenMirrors
+from handler.git.open_stores import OpenStores
 from handler.telling import Announce, owes_event, tell
 
 
@@ -48,7 +48,7 @@ class Holding:
     directory: TargetDirectory
     path: str
     announce: Announce | None
-    mirrors: OpenMirrors
+    mirrors: OpenStores
     mirror: str
 
     def settle(self, found: Found) -> None:

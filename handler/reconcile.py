@@ -14,7 +14,7 @@ from handler.efs.lock import locked
 from handler.efs.memory import Memory, Releases
 from handler.efs.releases import Found, TargetDirectory
 from handler.errors import MirrorDamaged, TargetOccupied
-from handler.git.open_mirrors import OpenMirrors, discard_mirror
+from handler.git.open_stores import OpenStores, discard_mirror
 from handler.git.remote import Remote
 from handler.holding import Holding, is_held
 from handler.model import Outcome, OutcomeKind, Repository, Target
@@ -32,7 +32,7 @@ class Reconciler:
     """Reconciles targets on one mount. Safe for threads."""
 
     settings: Settings
-    mirrors: OpenMirrors
+    mirrors: OpenStores
     memory: Memory
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
@@ -126,7 +126,7 @@ class Reconciler:
             # A lazy import: who keeps no working copies does not pay for merging and replaying.
             from handler.working_copy.pull import Pulling
 
-            return Pulling(work, about).pull(), known
+            return Pulling(work, self.mirrors, about).pull(), known
         with self.mirrors.lent(work.paths.mirror, is_unchanged=known is not None) as mirror:
             return Publishing(work, mirror, about).publish(known)
 

@@ -19,7 +19,7 @@ from handler.efs.diary import Diary, lock_path, read_diary, write_diary
 from handler.efs.faults import failure_of
 from handler.efs.lock import locked
 from handler.errors import LockTimeout, Malformed, MirrorDamaged
-from handler.git.open_mirrors import OpenMirrors
+from handler.git.open_stores import OpenStores
 from handler.message import Cause, Message
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.outcome import outcome_of
@@ -48,7 +48,7 @@ class Schedule:
         self._parameters = Parameters(settings)
         self._deliverer = Deliverer(settings, telemetry.progress, telemetry.warn)
         self._surveyor = Surveyor(settings, clock)
-        self._mirrors = OpenMirrors()
+        self._mirrors = OpenStores()
         self._caretaker = Caretaker(settings, self._mirrors, clock)
         self._queue = Queue(settings.queue_url) if settings.queue_url else None
         self._busy = threading.Semaphore(_BUSY)

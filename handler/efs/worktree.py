@@ -18,8 +18,7 @@ from handler.files import write_all
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-TEMPORARY = "new-"
-"""What the names of files begin with that are not yet in their place."""
+_TEMPORARY = "tmp_file_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +73,6 @@ class Worktree:
     def __exit__(self, *_: object) -> None:
         self._directories.__exit__()
         os.close(self._staging)
-
-    def sweep(self) -> None:
-        """Remove what killed runs left in staging of files that never came to their place."""
-        for name in os.listdir(self._staging):
-            if name.startswith(TEMPORARY):
-                with suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=self._staging)
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
@@ -141,7 +133,7 @@ class Worktree:
 
         Never by writing into the old one: who reads it reads it to its end, and who is killed leaves no half file.
         """
-        temporary = os.fsencode(TEMPORARY + secrets.token_hex(8))
+        temporary = os.fsencode(_TEMPORARY + secrets.token_hex(8))
         file = os.open(temporary, _CREATE, 0o755 if is_executable else 0o644, dir_fd=self._staging)
         try:
             write_all(file, content)
@@ -151,7 +143,7 @@ class Worktree:
 
     def put_link(self, path: bytes, target: bytes) -> os.stat_result:
         """Put a symbolic link in its place; returns its status there."""
-        temporary = os.fsencode(TEMPORARY + secrets.token_hex(8))
+        temporary = os.fsencode(_TEMPORARY + secrets.token_hex(8))
         os.symlink(target, temporary, dir_fd=self._staging)
         return self._place(temporary, path)
 

@@ -107,7 +107,7 @@ class Mirror(PackStore):
             wanted = consolidate.needed_objects(commits, self.read)
             shallow = {commit.encode() for commit in commits if not self.has_parents(commit.encode(), wanted)}
             # Before anything goes: a commit without parents that is not in the list makes git call the mirror broken.
-            self._write_shallow(self._shallow_commits() | shallow)
+            self._write_shallow(self.shallow_commits() | shallow)
         else:
             wanted = consolidate.all_objects(packs)
         self._rewrite(wanted, packs, set(upkeep.packs))

@@ -7,7 +7,7 @@ from dulwich.objects import RawObjectID
 from dulwich.pack import Pack
 
 from handler.errors import Git2EfsError, MirrorDamaged, TreeUnsafe
-from handler.git.packs import NOT_A_PACK, RawObject, as_binary, forget_pages
+from handler.git.packs import NOT_A_PACK, RawObject, as_binary, forget_pages, unreadable
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 _TYPE_NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
@@ -34,6 +34,10 @@ class Objects:
         binary = as_binary(object_id.encode())
         return any(_offset(pack, binary) is not None for pack in self.packs.values())
 
+    def holds(self, object_id: str) -> bool:
+        """Whether the object is here for certain: what is built upon it must not be wrong."""
+        return object_id in self
+
     def read_raw(self, object_id: bytes, /) -> RawObject:
         """Return type and content of an object; raises KeyError where it is missing, MirrorDamaged if unreadable."""
         binary = as_binary(object_id)
@@ -51,7 +55,7 @@ class Objects:
                         forget_pages(pack.data)
                     return kind, content
                 except NOT_A_PACK as error:
-                    raise MirrorDamaged(f"an object cannot be read ({type(error).__name__})") from None
+                    raise unreadable(error, "an object") from None
         raise KeyError(object_id)
 
     def read(self, object_id: bytes, kind: int) -> bytes:
@@ -112,7 +116,7 @@ class Objects:
         parents = [line[7:47] for line in lines if line.startswith(b"parent ")]
         if among is not None:
             return all(as_binary(parent) in among for parent in parents)
-        return all(parent.decode() in self for parent in parents)
+        return all(self.holds(parent.decode()) for parent in parents)
 
 
 def hash_object(kind: int, content: bytes) -> bytes:
@@ -131,6 +135,8 @@ def _offset(pack: Pack, binary: RawObjectID) -> int | None:
         return pack.index.object_offset(binary)
     except KeyError:
         return None
+    except NOT_A_PACK as error:
+        raise unreadable(error, "a pack's index") from None
 
 
 def _header_id(line: bytes, field: bytes) -> bytes:

@@ -169,7 +169,7 @@ class Source:
 
     def _download(self, wanted: str, have: str | None, *, is_next: bool = False) -> Received:
         # A commit that the store lost must not be claimed: the remote would leave out what builds on it.
-        claimed = have if have is not None and have in self.store else None
+        claimed = have if have is not None and self.store.holds(have) else None
         history = self.store.history(claimed, self.depth, is_next=is_next and claimed is not None)
         query = FetchQuery(wanted, claimed, *history)
         received = self.store.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))

@@ -18,7 +18,7 @@ from handler.files import write_whole
 from handler.git import consolidate
 from handler.git.ingest import IndexedPack, PackSpool, index_pack
 from handler.git.objects import Objects
-from handler.git.packs import NOT_A_PACK, pack_of
+from handler.git.packs import NOT_A_PACK, pack_of, unreadable
 from handler.git.protocol import ShallowChanges
 
 
@@ -54,6 +54,10 @@ class PackStore(Objects, ABC):
         `depth` is what the repository's parameter says; `is_next`: most likely one commit is fetched, upon `have`.
         """
 
+    def rest(self) -> None:
+        """End a run: forget what only it needed."""
+        self.fresh.clear()
+
     def close(self) -> None:
         """Close every pack."""
         while self.packs:
@@ -62,7 +66,7 @@ class PackStore(Objects, ABC):
     @property
     def is_shallow(self) -> bool:
         """Whether some history is left out."""
-        return bool(self._shallow_commits())
+        return bool(self.shallow_commits())
 
     def download(
         self,
@@ -106,7 +110,7 @@ class PackStore(Objects, ABC):
         except FileNotFoundError:
             # Somebody removed the directory while this process knew that it was there.
             self.drop(received)
-            raise MirrorDamaged("the mirror is gone") from None
+            raise MirrorDamaged("the repository is gone") from None
         except BaseException:
             self.drop(received)
             raise
@@ -150,7 +154,8 @@ class PackStore(Objects, ABC):
             before()
             self._place_second(path, spool, indexed)
         except BaseException:
-            self.packs.pop(name).close()
+            if (pack := self.packs.pop(name, None)) is not None:
+                pack.close()
             raise
 
     def _place_first(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
@@ -170,7 +175,8 @@ class PackStore(Objects, ABC):
         write_whole(temporary, content, mode)
         os.rename(temporary, path)
 
-    def _shallow_commits(self) -> set[bytes]:
+    def shallow_commits(self) -> set[bytes]:
+        """Return the commits (40 hex digits) whose parents are left out. Raises OSError."""
         if self._shallow is None:
             try:
                 with open(os.path.join(self._path, "shallow"), "rb") as file:
@@ -186,11 +192,11 @@ class PackStore(Objects, ABC):
         git call the repository broken, and nothing would mend that, since the commit is not fetched again.
         """
         cut = {commit for commit in commits if not self.has_parents(commit)}
-        if cut and not cut <= self._shallow_commits():
+        if cut and not cut <= self.shallow_commits():
             self._change_shallow(cut, set())
 
     def _change_shallow(self, added: set[bytes], removed: set[bytes]) -> None:
-        self._write_shallow((self._shallow_commits() | added) - removed)
+        self._write_shallow((self.shallow_commits() | added) - removed)
 
     def _write_shallow(self, commits: set[bytes]) -> None:
         content = b"".join(commit + b"\n" for commit in sorted(commits))
@@ -213,7 +219,7 @@ class PackStore(Objects, ABC):
             self._show(spool, written)
         except NOT_A_PACK as error:
             self.drop(received)
-            raise MirrorDamaged(f"the packs cannot be consolidated ({type(error).__name__})") from None
+            raise unreadable(error, "a pack that is to be merged") from None
         except BaseException:
             self.drop(received)
             raise

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from handler.efs.faults import failure_of
 from handler.errors import OutOfTime
-from handler.git.open_mirrors import OpenMirrors
+from handler.git.open_stores import OpenStores
 from handler.inspection import Findings, Inspection, Premises
 from handler.model import Outcome, OutcomeKind
 from handler.operations.subjects import Standing
@@ -18,7 +18,7 @@ class Looking:
     """Compares targets on one mount. `say` hears what is being compared."""
 
     settings: Settings
-    mirrors: OpenMirrors
+    mirrors: OpenStores
     clock: Callable[[], float]
     say: Callable[[str], None]
 

@@ -8,7 +8,7 @@ from handler.aws.parameters import Parameters
 from handler.deliver import Deliverer
 from handler.efs.diary import read_diary
 from handler.errors import OutOfTime, Rejected, TargetUnknown
-from handler.git.open_mirrors import OpenMirrors
+from handler.git.open_stores import OpenStores
 from handler.git.remote import Remote
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.operations.command import Command
@@ -49,7 +49,7 @@ class Operator:
         self._parameters = Parameters(settings)
         self._deliverer = Deliverer(settings, progress, warn)
         self._surveyor = Surveyor(settings, clock)
-        self._mirrors = OpenMirrors()
+        self._mirrors = OpenStores()
         self._turning = Turning(settings, self._mirrors, self._deliverer.announce, clock)
         self.outcomes: list[Outcome] = []
         """What the last command did to targets, for the log."""

@@ -19,7 +19,7 @@ from handler.efs.releases import Found
 from handler.efs.trees import TreeMaker
 from handler.efs.turns import Release
 from handler.errors import ReleaseUnusable, TargetUnknown
-from handler.git.open_mirrors import OpenMirrors
+from handler.git.open_stores import OpenStores
 from handler.holding import Holding, record_of_flip
 from handler.model import Outcome, OutcomeKind, TreePlan
 from handler.operations.subjects import Standing, refuse_stranger
@@ -37,7 +37,7 @@ class Turning:
     """
 
     settings: Settings
-    mirrors: OpenMirrors
+    mirrors: OpenStores
     announce: Announce | None = None
     clock: Callable[[], float] = time.time
 

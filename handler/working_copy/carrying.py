@@ -4,19 +4,17 @@ The objects are complete and the journal is written before this begins. Every st
 """
 
 import os
-import secrets
 from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from handler.efs.worktree import Worktree
-from handler.files import write_whole
 from handler.git.differences import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.git.index_entry import Entry, Stat
 from handler.git.index_file import IndexFile
 from handler.git.objects import BLOB, Objects
 from handler.git.refs import Refs
+from handler.git.scratch import Scratch
 from handler.working_copy.changes import Change, Changes, Glance
 from handler.working_copy.journal import Journal
 from handler.working_copy.places import CopyPaths
@@ -151,11 +149,9 @@ def _entry(leaf: Leaf | None, status: os.stat_result | None) -> Entry | None:
 # -- index and refs --------------------------------------------------------------------------------------------------
 
 
-def write_index(paths: CopyPaths, content: bytes) -> None:
+def write_index(paths: CopyPaths, scratch: Scratch, content: bytes) -> None:
     """Put a new index in the place of the old one. Raises OSError."""
-    temporary = os.path.join(paths.own, f"new-index-{secrets.token_hex(8)}")
-    write_whole(temporary, content)
-    os.rename(temporary, paths.index)
+    scratch.replace(paths.index, content, "index")
 
 
 def write_refs(refs: Refs, journal: Journal) -> None:
@@ -218,9 +214,3 @@ def has_all(index: IndexFile, changes: Changes) -> bool:
 
 def _leaf(entry: Entry | None) -> Leaf | None:
     return None if entry is None else (entry.mode, entry.id)
-
-
-def sweep(worktree: Worktree) -> None:
-    """Remove what killed runs left. Raises OSError."""
-    with suppress(FileNotFoundError):
-        worktree.sweep()

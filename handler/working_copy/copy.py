@@ -1,7 +1,6 @@
 """A working copy that is open: its objects, refs and index, as they are now."""
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,10 +70,6 @@ class OpenCopy:
     def worktree(self) -> Worktree:
         """Open the files. Raises OSError."""
         return Worktree(self.paths.root, self.paths.own)
-
-    def temporary(self) -> str:
-        """Return a new name for what will be renamed into its place."""
-        return os.path.join(self.paths.own, f"new-{secrets.token_hex(8)}")
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -34,7 +34,7 @@ def decide_pull(copy: OpenCopy, head: str | None, tip: str, logged: Sequence[byt
     if head is None:
         line = (NO_COMMIT, tip, "initial pull")
         return Pulled(tip, (("HEAD", *line), (copy.branch, *line)), objects)
-    history = history_of(objects, copy.store.shallow)
+    history = history_of(objects, copy.store.shallow_commits())
     decision = decide(history, head.encode(), tip.encode(), logged)
     if decision.kind is DecisionKind.UP_TO_DATE:
         return None

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
-from handler.files import write_whole
+from handler.files import read_whole
 from handler.git.differences import Leaf
+from handler.git.scratch import Scratch
 from handler.working_copy.changes import Kept
 from handler.working_copy.places import CopyPaths
 
@@ -37,14 +38,13 @@ class Journal:
     kept: Mapping[bytes, Kept] = field(default_factory=dict)
     stash: str | None = None
 
-    def write(self, paths: CopyPaths, temporary: str) -> None:
-        """Put it in its place, whole; `temporary` is a path beside it. Raises OSError."""
+    def write(self, paths: CopyPaths, scratch: Scratch) -> None:
+        """Put it in its place, whole. Raises OSError."""
         fields = asdict(self) | {
             "version": _VERSION,
             "kept": {path.hex(): [_to_json(leaf) for leaf in kept] for path, kept in self.kept.items()},
         }
-        write_whole(temporary, json.dumps(fields).encode())
-        os.rename(temporary, paths.journal)
+        scratch.replace(paths.journal, json.dumps(fields).encode(), "journal")
 
 
 def read_journal(paths: CopyPaths) -> Journal | None:
@@ -53,12 +53,9 @@ def read_journal(paths: CopyPaths) -> Journal | None:
     It is ours alone, and whole when it is there. One that cannot be read is of another version of this code: then
     nothing is known, and what the run left is taken for the user's, and refused where it is in the way.
     """
-    try:
-        descriptor = os.open(paths.journal, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
+    content = read_whole(paths.journal)
+    if content is None:
         return None
-    with open(descriptor, "rb") as file:
-        content = file.read()
     try:
         fields = json.loads(content)
         if fields.pop("version") != _VERSION:

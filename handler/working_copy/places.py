@@ -1,9 +1,12 @@
-"""Where things are in a working copy. Pure: names only."""
+"""Where things are in a working copy, and what of them is ours."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
-from handler.efs.layout import COPY, GIT
+from handler.efs.layout import COPY, GIT, RECORD
+
+JOURNAL = "journal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,4 +38,16 @@ class CopyPaths:
     @property
     def journal(self) -> str:
         """What a run is about to do, so that a killed one is finished."""
-        return os.path.join(self.root, COPY, "journal")
+        return os.path.join(self.root, COPY, JOURNAL)
+
+
+def prepare_own(paths: CopyPaths) -> None:
+    """Make our own directory in a working copy, or sweep from it what killed runs left. Raises OSError.
+
+    Nothing is there that is not ours, so all that has no lasting name goes.
+    """
+    os.makedirs(paths.own, exist_ok=True)
+    for name in os.listdir(paths.own):
+        if name not in (JOURNAL, RECORD):
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(paths.own, name))

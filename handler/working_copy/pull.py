@@ -15,6 +15,7 @@ from handler.errors import CopyUnusable, LocalChanges, MirrorDamaged, OutOfTime
 from handler.git.adoption import examine
 from handler.git.copy_store import CopyStore
 from handler.git.objects import BLOB, TREE
+from handler.git.open_stores import OpenStores
 from handler.git.overlay import Overlay
 from handler.git.plan import plan_change
 from handler.git.refs import Refs
@@ -32,7 +33,7 @@ from handler.working_copy.copy import OUR_NAME, OpenCopy
 from handler.working_copy.create import NewCopy
 from handler.working_copy.deciding import decide_pull
 from handler.working_copy.journal import Journal, remove_journal
-from handler.working_copy.places import CopyPaths
+from handler.working_copy.places import CopyPaths, prepare_own
 from handler.working_copy.recovery import recover, undo
 
 _MAX_NAMED = 20
@@ -44,6 +45,7 @@ class Pulling:
     """A run of one working copy; `about` is the outcome if there is nothing to do."""
 
     work: Work
+    stores: OpenStores
     about: Outcome
 
     def pull(self) -> Outcome:
@@ -117,7 +119,7 @@ class Pulling:
             return
         message = b"storing head"
         if before is not None:
-            is_forward = history_of(Overlay(copy.store), copy.store.shallow).is_ancestor(before, tip)
+            is_forward = history_of(Overlay(copy.store), copy.store.shallow_commits()).is_ancestor(before, tip)
             message = b"fast-forward" if is_forward else b"forced-update"
         line = (before or NO_COMMIT.encode(), tip, b"pull --rebase: " + message)
         copy.refs.append_log(copy.config.tracking_ref, [line], copy.committer, int(self.work.clock()))
@@ -146,13 +148,13 @@ class Pulling:
             copy.store.add(pulled.objects.added)
             committer = copy.committer.decode("utf-8", "surrogateescape")
             journal = Journal(copy.branch, head, pulled.head, committer, at, pulled.lines, kept)
-            journal.write(copy.paths, copy.temporary())
+            journal.write(copy.paths, copy.store.scratch)
             try:
                 if stash is not None:
                     _keep_stash(copy, stash, at)
                 entries, done = carrying.apply(worktree, changes, copy.store, work.check_time)
                 content = index.patch(entries, difference.new_trees)
-                carrying.write_index(copy.paths, content)
+                carrying.write_index(copy.paths, copy.store.scratch, content)
                 carrying.write_refs(copy.refs, journal)
             except OutOfTime:
                 raise  # the next run finds the journal, and goes on
@@ -181,13 +183,11 @@ class Pulling:
         """Open the copy, if it is one that can be pulled into. Raises CopyUnusable, MirrorDamaged, OSError."""
         target, repository = self.work.target, self.work.repository
         config = examine(paths.root, repository.url, target.ref)
-        os.makedirs(paths.own, exist_ok=True)
-        store = CopyStore(paths.git)
-        try:
-            store.refresh()
+        if not self.stores.is_open(paths.git):
+            prepare_own(paths)
+        # Not looked at afresh, though others may have packed it anew: it sees that by itself, where it matters.
+        with self.stores.lent_as(CopyStore, paths.git, is_unchanged=True) as store:
             yield OpenCopy(paths, config, target.ref, store, Refs(paths.git))
-        finally:
-            store.close()
 
     def _settle(self, store: CopyStore, tracking: str | None) -> Settled:
         work = self.work

@@ -54,7 +54,6 @@ def _bring(copy: OpenCopy, journal: Journal, *, is_wanted: bool = True) -> bool:
         carrying.write_refs(copy.refs, journal)
         return True
     with copy.worktree() as worktree:
-        worktree.sweep()
         states = carrying.states_of(copy.glance(worktree, index, changes), changes)
         done = changes.only({path for path, state in states.items() if state is State.AFTER})
         is_forward = is_wanted and State.NEITHER not in states.values()
@@ -64,7 +63,9 @@ def _bring(copy: OpenCopy, journal: Journal, *, is_wanted: bool = True) -> bool:
         else:
             todo, entries = done.reversed(), {}
         entries |= carrying.apply(worktree, todo, copy.store)[0]
-    carrying.write_index(copy.paths, index.patch(entries, difference.new_trees if is_forward else None))
+    carrying.write_index(
+        copy.paths, copy.store.scratch, index.patch(entries, difference.new_trees if is_forward else None)
+    )
     if is_forward:
         carrying.write_refs(copy.refs, journal)
     return is_forward

@@ -2,10 +2,9 @@
 
 from contextlib import closing
 
-from handler.efs.worktree import Worktree
 from handler.git.copy_store import CopyStore
 from handler.working_copy.journal import read_journal
-from handler.working_copy.places import CopyPaths
+from handler.working_copy.places import CopyPaths, prepare_own
 
 
 def tend_copy(root: str) -> None:
@@ -16,8 +15,7 @@ def tend_copy(root: str) -> None:
     paths = CopyPaths(root)
     if read_journal(paths) is not None:
         return
-    with Worktree(root, paths.own) as worktree:
-        worktree.sweep()
+    prepare_own(paths)
     with closing(CopyStore(paths.git)) as store:
         store.refresh()
         store.tend()

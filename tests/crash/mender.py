@@ -3,14 +3,14 @@
 import os
 
 from handler.chores import Caretaker
-from handler.git.open_mirrors import OpenMirrors
+from handler.git.open_stores import OpenStores
 from handler.model import Repository
 from handler.settings import read_settings
 from tests.crash.forks import answer
 
 
 def _do_the_chores(_: object) -> dict[str, object]:
-    caretaker = Caretaker(read_settings(os.environ), OpenMirrors())
+    caretaker = Caretaker(read_settings(os.environ), OpenStores())
     tended = caretaker.tend(Repository("octo/site", "https://unused.example"))
     return {"outcomes": [[str(outcome.kind), outcome.reason] for outcome in tended.outcomes]}
 
