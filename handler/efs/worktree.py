@@ -163,6 +163,18 @@ class Worktree:
         """Take a file or link away; one that is gone, or is a directory, is left."""
         self._directories.remove(path, os.unlink)
 
+    def remove_hollow(self, path: bytes) -> None:
+        """Take a directory away in which there are directories at most; where there is more, it stays."""
+        descriptor = self._open(path)
+        try:
+            with os.scandir(descriptor) as entries:
+                children = [os.fsencode(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        finally:
+            os.close(descriptor)
+        for name in children:
+            self.remove_hollow(path + b"/" + name)
+        self.remove_directory(path)
+
     def remove_directory(self, path: bytes) -> bool:
         """Take a directory away if it is empty; returns whether it is gone. What else lies in it is somebody's."""
         try:

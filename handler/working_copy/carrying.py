@@ -115,8 +115,13 @@ def _put(worktree: Worktree, change: Change, after: Leaf, objects: Objects, done
     try:
         status = _write(worktree, change.path, mode, content)
     except FileNotFoundError:
+        # Somebody removed the directory, with files that the pull does not touch.
         for above in _above(change.path):
             worktree.make_directory(above)
+        status = _write(worktree, change.path, mode, content)
+    except IsADirectoryError:
+        # One without a file in it, or it would have been in the way.
+        worktree.remove_hollow(change.path)
         status = _write(worktree, change.path, mode, content)
     done.files_written += 1
     done.bytes_written += len(content)
