@@ -1,8 +1,8 @@
 """A bound on work whose amount a repository decides. Pure."""
 
 
-class TooMuch(Exception):  # noqa: N818: no failure that anybody is told, whoever spends catches it
-    """More was needed than was granted."""
+class TooMuch(Exception):
+    """More was needed than was granted. Whoever grants it catches this: it is no failure that anybody is told."""
 
 
 class Effort:

@@ -105,7 +105,15 @@ def _rarest_common(
 
 
 def _extended(
-    old: list[int], at: int, end: int, new: list[int], to: int, new_end: int, place: int, here: int, places: dict[int, list[int]]
+    old: list[int],
+    at: int,
+    end: int,
+    new: list[int],
+    to: int,
+    new_end: int,
+    place: int,
+    here: int,
+    places: dict[int, list[int]],
 ) -> _Common:
     """Return the stretch of equal lines around old line `place` and new line `here`, within the given parts."""
     first, last = place, place + 1

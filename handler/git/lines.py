@@ -18,7 +18,7 @@ _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
 
 
 class _Piece(NamedTuple):
-    """A stretch that differs: lines of ours and lines of theirs that stand at one place; `source` None: both changed."""
+    """A stretch that differs: lines of ours and of theirs that stand at one place; `source` None: both changed."""
 
     source: str | None
     ours: int
@@ -36,7 +36,7 @@ def merge_contents(base: bytes, ours: bytes, theirs: bytes) -> bytes | None:
     None, too, where the comparison costs more than `MAX_EFFORT` or finds more than a few hundred differences among
     lines of which each occurs dozens of times (there git estimates). It never takes longer than some seconds.
     """
-    if base == theirs or ours == theirs:
+    if theirs in (base, ours):
         return ours
     if base == ours:
         return theirs
@@ -44,16 +44,16 @@ def merge_contents(base: bytes, ours: bytes, theirs: bytes) -> bytes | None:
         return None
     numbers: dict[bytes, int] = {}
     lines = [_LINE.findall(content) for content in (base, ours, theirs)]
-    numbered = [[numbers.setdefault(line, len(numbers)) for line in content] for content in lines]
+    old, one, two = ([numbers.setdefault(line, len(numbers)) for line in content] for content in lines)
     effort = Effort(MAX_EFFORT)
     try:
-        pieces = _pieces(*numbered, changes(numbered[0], numbered[1], effort), changes(numbered[0], numbered[2], effort))
+        pieces = _pieces(old, one, two, changes(old, one, effort), changes(old, two, effort))
     except TooMuch:
         return None
     merged: list[bytes] = []
     at = 0
     for piece in pieces:
-        if piece.source is None and not _is_same(piece, numbered[1], numbered[2]):
+        if piece.source is None and not _is_same(piece, one, two):
             return None
         if piece.source == "theirs":
             merged += lines[1][at : piece.ours]
@@ -71,7 +71,9 @@ def _is_same(piece: _Piece, ours: list[int], theirs: list[int]) -> bool:
     return bool(lines) and lines == theirs[piece.theirs : piece.theirs_end]
 
 
-def _pieces(base: list[int], ours: list[int], theirs: list[int], mine: list[Change], other: list[Change]) -> list[_Piece]:
+def _pieces(
+    base: list[int], ours: list[int], theirs: list[int], mine: list[Change], other: list[Change]
+) -> list[_Piece]:
     """Return what differs, in order, of the changes base to ours (`mine`) and base to theirs (`other`).
 
     What both changed in the same way is left out: it stands in ours.
