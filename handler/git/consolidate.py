@@ -32,6 +32,7 @@ from dulwich.pack import (
 
 from handler.errors import MirrorDamaged
 from handler.git.ingest import IndexedPack
+from handler.git.modes import DIRECTORY, SUBMODULE
 from handler.git.objects import hash_object
 from handler.git.packs import RawObject
 
@@ -42,9 +43,6 @@ LARGE_BYTES = 4 * 1024 * 1024
 """A merged pack of this size is left alone until the next rewrite."""
 MIN_SPARE_BYTES = 16 * 1024 * 1024
 """A mirror may hold this much beyond its largest pack, or as much again as that, before it is rewritten."""
-
-_SUBMODULE = 0o160000
-_DIRECTORY = 0o040000
 
 
 class Step(Enum):
@@ -103,9 +101,9 @@ def needed_objects(commits: Iterable[str], read: Callable[[bytes, int], bytes]) 
             continue
         needed[bytes.fromhex(tree.decode())] = None
         for _, mode, object_id in parse_tree(read(tree, 2), 20):
-            if mode == _DIRECTORY:
+            if mode == DIRECTORY:
                 pending.append(object_id)
-            elif mode != _SUBMODULE:
+            elif mode != SUBMODULE:
                 needed[bytes.fromhex(object_id.decode())] = None
     return needed
 

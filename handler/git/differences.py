@@ -4,19 +4,11 @@ A plan (see `plan_change`) says what a directory needs that surely holds the old
 there each path is looked at, and compared with what it should be, before anything is done.
 """
 
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dulwich.errors import ObjectFormatException
-from dulwich.objects import parse_tree
-
-from handler.errors import TreeUnsafe
-
-FILE, EXECUTABLE, LINK, SUBMODULE, DIRECTORY = 0o100644, 0o100755, 0o120000, 0o160000, 0o040000
-
-Leaf = tuple[int, bytes]
-"""What stands at a path that is no directory: one of the modes above, and the id (40 hex digits)."""
+from handler.git.modes import DIRECTORY, Leaf
+from handler.git.tree_entries import Entries, parse_entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +75,5 @@ def _compare(
             found.leaves[path] = (leaves[0], leaves[1])
 
 
-def _entries(read: Callable[[bytes], bytes], tree: bytes | None) -> dict[bytes, Leaf]:
-    if tree is None:
-        return {}
-    try:
-        return {name: (canonical(mode), object_id) for name, mode, object_id in parse_tree(read(tree), 20)}
-    except (ValueError, OverflowError, AssertionError, ObjectFormatException) as error:
-        raise TreeUnsafe(f"a tree is malformed ({type(error).__name__})") from None
-
-
-def canonical(mode: int) -> int:
-    """Return the mode as git's index has it: any file with the owner's execute bit is 100755, any other 100644."""
-    kind = stat.S_IFMT(mode)
-    if kind == stat.S_IFREG:
-        return EXECUTABLE if mode & 0o100 else FILE
-    if kind in (LINK, SUBMODULE, DIRECTORY):
-        return kind
-    raise TreeUnsafe(f"a tree's entry has the mode {mode:o}, which git does not know")
+def _entries(read: Callable[[bytes], bytes], tree: bytes | None) -> Entries:
+    return {} if tree is None else parse_entries(read(tree))

@@ -9,11 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol, Self
 
 from handler.errors import CopyUnusable, TreeUnsafe
+from handler.git.modes import EXECUTABLE, FILE, LINK, SUBMODULE
 
-FILE: Final = 0o100644
-EXECUTABLE: Final = 0o100755
-LINK: Final = 0o120000
-SUBMODULE: Final = 0o160000
 MODES: Final = frozenset((FILE, EXECUTABLE, LINK, SUBMODULE))
 
 EMPTY_BLOB: Final = b"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"

@@ -15,6 +15,7 @@ from dulwich.objects import parse_tree
 
 from handler.errors import TreeUnsafe
 from handler.git.history import History
+from handler.git.modes import DIRECTORY, EXECUTABLE, FILE, LINK, SUBMODULE
 
 EMPTY_TREE = b"4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 """The tree without entries, which every repository knows without having it."""
@@ -29,7 +30,6 @@ _MAX_COMPARED = 4_000_000
 Comparing may take that many steps, and whoever wrote the files would like it to take more."""
 _SPACE = b" \t\n\r"
 _ABSENT = b"0" * 40
-_DIRECTORY, _LINK, _GITLINK = 0o040000, 0o120000, 0o160000
 
 
 class Reader(Protocol):
@@ -132,7 +132,7 @@ class _Patch:
     def _content(self, entry: _Entry | None) -> bytes:
         if entry is None:
             return b""
-        if entry.mode == _GITLINK:
+        if entry.mode == SUBMODULE:
             return b"Subproject commit %b\n" % entry.id
         return self._read(entry.id, _BLOB)
 
@@ -212,7 +212,7 @@ def _shown(
 
 def _split(entry: _Entry | None) -> tuple[bytes | None, _Entry | None]:
     """Return an entry as (the tree that it names, None) or (None, what a patch shows of it)."""
-    if entry is not None and entry.mode == _DIRECTORY:
+    if entry is not None and entry.mode == DIRECTORY:
         return entry.id, None
     return None, entry
 
@@ -231,5 +231,5 @@ def _mode(mode: int) -> int:
     """Return a mode as git takes it: two kinds of files, links, directories; everything else names a commit."""
     kind = mode & 0o170000
     if kind == 0o100000:
-        return 0o100755 if mode & 0o100 else 0o100644
-    return kind if kind in (_DIRECTORY, _LINK) else _GITLINK
+        return EXECUTABLE if mode & 0o100 else FILE
+    return kind if kind in (DIRECTORY, LINK) else SUBMODULE

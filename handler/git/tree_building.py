@@ -1,8 +1,12 @@
 """A tree that is being put together from trees that are taken as they are and single entries."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from handler.git.tree_entries import DIRECTORY, Entries, Entry, Trees
+from handler.git.modes import DIRECTORY, Leaf
+from handler.git.objects import TREE
+from handler.git.overlay import Overlay
+from handler.git.tree_entries import Entries, Entry, Trees
 
 
 @dataclass(slots=True)
@@ -55,3 +59,16 @@ def _opened(trees: Trees, tree: bytes | None) -> TreeDraft:
         else:
             draft.files[name] = entry
     return draft
+
+
+def tree_with(objects: Overlay, tree: bytes | None, leaves: Mapping[bytes, Leaf | None]) -> bytes:
+    """Return the tree (hex id) that has these files and links at these paths, None: nothing; new trees are added.
+
+    Directories that become empty vanish. Raises MirrorDamaged, TreeUnsafe.
+    """
+    trees = Trees(objects)
+    draft = _opened(trees, tree)
+    for path, leaf in leaves.items():
+        draft.put(trees, path, None if leaf is None else Entry(*leaf))
+    written, _ = draft.write(trees)
+    return written or objects.add(TREE, b"")

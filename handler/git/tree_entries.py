@@ -8,13 +8,10 @@ from dulwich.errors import ObjectFormatException
 from dulwich.objects import parse_tree
 
 from handler.errors import TreeUnsafe
+from handler.git.modes import DIRECTORY, canonical
 from handler.git.objects import TREE, hash_object
 from handler.git.overlay import Overlay
 from handler.git.plan import MAX_DEPTH, MAX_ENTRIES
-
-DIRECTORY = 0o40000
-GITLINK = 0o160000
-LINK = 0o120000
 
 
 class Entry(NamedTuple):
@@ -53,7 +50,7 @@ class Trees:
             raise TreeUnsafe(f"a tree lies more than {MAX_DEPTH} directories deep")
         found = self._read.get(tree)
         if found is None:
-            found = self._read[tree] = _parsed(self.objects.read(tree, TREE))
+            found = self._read[tree] = parse_entries(self.objects.read(tree, TREE))
         # Counted again each time: a tree of few objects can name itself into billions of paths.
         self._seen += len(found) + 1
         if self._seen > 4 * MAX_ENTRIES:
@@ -109,23 +106,14 @@ def tree_of(entry: Entry | None) -> bytes | None:
     return entry.id if entry is not None and entry.mode == DIRECTORY else None
 
 
-def _parsed(content: bytes) -> Entries:
+def parse_entries(content: bytes) -> Entries:
+    """Return the entries of a tree. Raises TreeUnsafe for one that is malformed, or that git would not make."""
     entries: Entries = {}
     try:
         for name, mode, object_id in parse_tree(content, 20):
             if name in entries or b"/" in name or name in (b"", b".", b".."):
                 raise TreeUnsafe(f"a tree has the name {name[:200]!r} twice, or it is none")
-            entries[name] = Entry(_mode(mode), object_id)
+            entries[name] = Entry(canonical(mode), object_id)
     except (ValueError, OverflowError, AssertionError, ObjectFormatException) as error:
         raise TreeUnsafe(f"a tree is malformed ({type(error).__name__})") from None
     return entries
-
-
-def _mode(mode: int) -> int:
-    """Return the mode that git puts into an index: of a file's bits only the owner's execute bit counts."""
-    kind = stat.S_IFMT(mode)
-    if kind == stat.S_IFREG:
-        return 0o100755 if mode & 0o100 else 0o100644
-    if kind in (LINK, DIRECTORY, GITLINK):
-        return kind
-    raise TreeUnsafe(f"a tree has the mode {mode:o}, which git does not know")

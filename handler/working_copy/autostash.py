@@ -8,11 +8,11 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from handler.git.differences import EXECUTABLE, FILE, LINK, Leaf
 from handler.git.lines import merge_contents
+from handler.git.modes import EXECUTABLE, FILE, LINK, Leaf
 from handler.git.objects import BLOB, COMMIT
 from handler.git.overlay import Overlay
-from handler.git.tree_edit import with_leaves
+from handler.git.tree_building import tree_with
 from handler.working_copy.changes import Change, Glance, InTheWay, Kept
 
 STASH = "refs/stash"
@@ -104,7 +104,7 @@ def _stash(objects: Overlay, kept: dict[bytes, Kept], head: str, branch: str, co
     signature = b"%s %d +0000" % (committer, at)
 
     def commit(leaves: dict[bytes, Leaf | None], parents: Sequence[bytes], message: bytes) -> bytes:
-        lines = [b"tree " + with_leaves(objects, tree, leaves), *(b"parent " + each for each in parents)]
+        lines = [b"tree " + tree_with(objects, tree, leaves), *(b"parent " + each for each in parents)]
         lines += [b"author " + signature, b"committer " + signature, b"", message]
         return objects.add(COMMIT, b"\n".join(lines))
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from handler.efs.worktree import Worktree
-from handler.git.differences import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.git.index_entry import Entry, Stat
 from handler.git.index_file import IndexFile
+from handler.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.git.objects import BLOB, Objects
 from handler.git.refs import Refs
 from handler.git.scratch import Scratch

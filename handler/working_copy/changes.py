@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from handler.efs.worktree import Seen, Worktree
-from handler.git.differences import EXECUTABLE, LINK, SUBMODULE, Differences, Leaf
+from handler.git.differences import Differences
 from handler.git.index_entry import Entry, Stat
+from handler.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.git.objects import BLOB, hash_object
 
 Kept = tuple[Leaf | None, Leaf | None, Leaf | None]

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
 from handler.files import read_whole
-from handler.git.differences import Leaf
+from handler.git.modes import Leaf
 from handler.git.scratch import Scratch
 from handler.working_copy.changes import Kept
 from handler.working_copy.places import CopyPaths

@@ -19,7 +19,7 @@ def copy(service: Service, upstream: Upstream) -> Person:
     service.put_repository(publish=[{"ref": "refs/heads/main", "mode": "working-copy"}], depth=0)
     upstream.commit({**FILES, "run": Executable(b"#!/bin/sh\n"), "link": Link(b"d0/f0")})
     answer = service.push(upstream)
-    assert (answer.status, answer.outcome, answer.reason) == (200, "published", "pushed"), service.text()
+    assert (answer.status, answer.outcome, answer.reason) == (200, "published", "pushed"), service.text
     return Person.at(service)
 
 
@@ -214,8 +214,8 @@ def test_a_conflict_leaves_everything_as_it_was(service: Service, upstream: Upst
     answer = service.push(upstream)
     assert (answer.status, answer.outcome, answer.reason) == (500, "failed", "replay_conflict")
     assert copy.state() == before
-    assert local[:12] in service.text()
-    assert "d0/f0" in service.text()
+    assert local[:12] in service.text
+    assert "d0/f0" in service.text
     assert copy.git("rev-parse", "refs/remotes/origin/main") == upstream.tip()
     upstream.commit({"d0/f0": FILES["d0/f0"]})
     assert service.push(upstream).outcome == "published"
@@ -309,8 +309,8 @@ def test_what_is_in_the_way_is_refused_and_named(
     gone = {name: None for name in FILES if name.startswith("d2/")}
     upstream.commit({"d0/f0": b"theirs\n", "new": b"theirs\n", "d2": b"a file\n", "fresh/inside": b"x\n", **gone})
     answer = service.push(upstream)
-    assert (answer.status, answer.outcome, answer.reason) == (500, "failed", "local_changes"), service.text()
-    assert f"'{named}'" in service.text()
+    assert (answer.status, answer.outcome, answer.reason) == (500, "failed", "local_changes"), service.text
+    assert f"'{named}'" in service.text
     assert copy.state() == before
     copy.git("stash", "-q", "-a")
     if kind == "link for a directory":
@@ -357,7 +357,7 @@ def test_autostash_keeps_what_does_not_fit_as_a_stash(service: Service, upstream
     assert service.push(upstream).outcome == "published"
     assert stashing.status().splitlines() == [" M d1/f1"]
     stash = stashing.git("rev-parse", "refs/stash")
-    assert stash in service.text()
+    assert stash in service.text
     assert stashing.git("show", "stash@{0}:d0/f0").splitlines()[0] == "mine"
     assert stashing.git("stash", "list").endswith("On main: autostash")
     stashing.git("checkout", "-q", "stash@{0}", "--", "d0/f0")
@@ -424,7 +424,7 @@ def test_a_repository_that_cannot_be_pulled_into_is_refused(
     before = {file: file.read_bytes() for file in copy.root.rglob("*") if file.is_file()}
     upstream.commit({"d0/f0": b"changed\n"})
     answer = service.push(upstream)
-    assert (answer.status, answer.reason) == (500, "copy_unusable"), service.text()
+    assert (answer.status, answer.reason) == (500, "copy_unusable"), service.text
     assert {file: file.read_bytes() for file in copy.root.rglob("*") if file.is_file()} == before
 
 

@@ -116,7 +116,6 @@ def test_what_calls_itself_pure_imports_nothing_that_acts(module: str) -> None:
         "handler.efs.layout": {"os"},  # os.path, for joining names
         "handler.git.plan": {"dulwich"},  # parsing a tree and judging a name: bytes in, values out
         "handler.git.patches": {"dulwich"},  # parsing a tree
-        "handler.git.differences": {"dulwich"},  # the same
         "handler.aws.cache": {"threading"},  # the lock around its memory
     }
     found = {name.partition(".")[0] for name in imports_of(MODULES[module])} & IMPURE
