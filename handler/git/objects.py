@@ -135,7 +135,7 @@ def _offset(pack: Pack, binary: RawObjectID) -> int | None:
         return pack.index.object_offset(binary)
     except KeyError:
         return None
-    except NOT_A_PACK as error:
+    except (TypeError, *NOT_A_PACK) as error:  # TypeError where the index leads beyond its own names
         raise unreadable(error, "a pack's index") from None
 
 
