@@ -19,7 +19,7 @@ from handler.names import ref_problem
 _SYMBOLIC = b"ref:"
 _COMMIT = re.compile(rb"([0-9a-f]{40})\s*")
 _PSEUDO = re.compile(r"[A-Z][A-Z_]{0,63}")
-_LOGGED = ("refs/heads/", "refs/remotes/", "refs/notes/")
+_LOGGED = ("refs/heads/", "refs/remotes/", "refs/notes/", "refs/stash")
 _MOST_BYTES = 4096
 """Of a ref's file; git's own are shorter."""
 

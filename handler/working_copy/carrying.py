@@ -13,6 +13,7 @@ from handler.git.index_entry import Entry, Stat
 from handler.git.index_file import IndexFile
 from handler.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.git.objects import BLOB, Objects
+from handler.git.ref_logs import LogEntry
 from handler.git.refs import Refs
 from handler.git.scratch import Scratch
 from handler.working_copy.changes import Change, Changes, Glance
@@ -167,14 +168,15 @@ def write_refs(refs: Refs, journal: Journal) -> None:
     """
     if journal.old is not None:
         refs.write_loose("ORIG_HEAD", f"{journal.old}\n".encode())
-    by_log: dict[str, list[tuple[bytes, bytes, bytes]]] = {}
+    by_log: dict[str, list[LogEntry]] = {}
     for log, old, new, message in journal.lines:
-        by_log.setdefault(log, []).append((old.encode(), new.encode(), message.encode("utf-8", "surrogateescape")))
+        entry = LogEntry(old.encode(), new.encode(), message.encode("utf-8", "surrogateescape"))
+        by_log.setdefault(log, []).append(entry)
     for log, lines in by_log.items():
-        last = [(each.old, each.new, each.message) for each in refs.log(log)[-len(lines) :]]
-        if last != lines:
+        if refs.log(log)[-len(lines) :] != lines:
             refs.append_log(log, lines, journal.committer.encode("utf-8", "surrogateescape"), journal.at)
-    refs.write(journal.branch, journal.new.encode())
+    before = None if journal.old is None else journal.old.encode()
+    refs.write(journal.branch, journal.new.encode(), {before, journal.new.encode()})
 
 
 # -- after a kill ----------------------------------------------------------------------------------------------------

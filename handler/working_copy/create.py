@@ -23,8 +23,9 @@ from handler.git.index_entry import Entry, Stat
 from handler.git.index_file import build
 from handler.git.objects import BLOB, TREE
 from handler.git.plan import plan_change
+from handler.git.ref_logs import NOTHING, LogEntry
 from handler.git.refs import Refs
-from handler.model import NO_COMMIT, TreePlan
+from handler.model import TreePlan
 from handler.work import Work
 
 _JOURNAL = ".journal"
@@ -138,7 +139,7 @@ class NewCopy:
         refs = Refs(self.git)
         work, new = self.work, commit.encode()
         branch = work.target.ref
-        line = [(NO_COMMIT.encode(), new, b"clone: from " + work.repository.url.encode())]
+        line = [LogEntry(NOTHING, new, b"clone: from " + work.repository.url.encode())]
         for log in ("HEAD", branch):
             if not refs.log(log):
                 refs.append_log(log, line, committer, int(work.clock()))

@@ -18,10 +18,11 @@ from handler.git.objects import BLOB, TREE
 from handler.git.open_stores import OpenStores
 from handler.git.overlay import Overlay
 from handler.git.plan import plan_change
+from handler.git.ref_logs import NOTHING, LogEntry
 from handler.git.refs import Refs
 from handler.git.replay import history_of
 from handler.git.source import Known, Settled, Source
-from handler.model import NO_COMMIT, Counts, Durations, Outcome, OutcomeKind
+from handler.model import Counts, Durations, Outcome, OutcomeKind
 from handler.recording import Recording, milliseconds_since, push_to_visible, reason_of
 from handler.routing import refuse_too_many
 from handler.work import Work
@@ -121,7 +122,7 @@ class Pulling:
         if before is not None:
             is_forward = history_of(Overlay(copy.store), copy.store.shallow_commits()).is_ancestor(before, tip)
             message = b"fast-forward" if is_forward else b"forced-update"
-        line = (before or NO_COMMIT.encode(), tip, b"pull --rebase: " + message)
+        line = LogEntry(before or NOTHING, tip, b"pull --rebase: " + message)
         copy.refs.append_log(copy.config.tracking_ref, [line], copy.committer, int(self.work.clock()))
         copy.refs.write(copy.config.tracking_ref, tip)
 
@@ -248,11 +249,9 @@ class Pulling:
 
 def _keep_stash(copy: OpenCopy, stash: bytes, at: int) -> None:
     """Put the stash where `git stash` finds it. Before any file changes: from here on it is safe."""
-    before = copy.refs.read(STASH) or NO_COMMIT.encode()
-    short = copy.branch.removeprefix("refs/heads/")
-    copy.refs.append_log(
-        STASH, [(before, stash, f"On {short}: autostash".encode("utf-8", "surrogateescape"))], copy.committer, at
-    )
+    message = f"On {copy.branch.removeprefix('refs/heads/')}: autostash".encode("utf-8", "surrogateescape")
+    line = LogEntry(copy.refs.read(STASH) or NOTHING, stash, message)
+    copy.refs.append_log(STASH, [line], copy.committer, at)
     copy.refs.write(STASH, stash)
 
 
