@@ -6,7 +6,6 @@ of the tree as was written, if the ref still names that commit.
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,7 +15,6 @@ from handler.efs.layout import GIT, is_commit
 from handler.efs.steps import Item
 from handler.errors import TargetOccupied
 from handler.files import write_whole
-from handler.git.adoption import make_skeleton
 from handler.git.copy_store import CopyStore
 from handler.git.differences import differences
 from handler.git.index_entry import Entry, Stat
@@ -25,6 +23,7 @@ from handler.git.objects import BLOB, TREE
 from handler.git.plan import plan_change
 from handler.git.ref_logs import NOTHING, LogEntry
 from handler.git.refs import Refs
+from handler.git.skeleton import make_skeleton
 from handler.model import TreePlan
 from handler.work import Work
 
@@ -47,7 +46,7 @@ class NewCopy:
     @property
     def git(self) -> str:
         """Its git directory, until the tree is there."""
-        return os.path.join(self.stage, "git")
+        return os.path.join(self.stage, GIT)
 
     def prepare(self) -> bool:
         """Make or find what is there of it; returns whether all was there, and is in its place now.
@@ -67,11 +66,8 @@ class NewCopy:
             if is_commit(name) and os.path.isdir(os.path.join(tree, GIT)):
                 self._place(tree)  # killed just before that
                 return True
-        if not os.path.exists(os.path.join(self.git, "HEAD")):
-            with suppress(FileNotFoundError):
-                remove_tree(self.git)
-            os.makedirs(self.stage, exist_ok=True)
-            make_skeleton(self.git, self.work.repository.url, self.work.target.ref)
+        if not os.path.exists(self.git):
+            make_skeleton(self.stage, self.work.repository.url, self.work.target.ref)
         return False
 
     def finish(self, store: CopyStore, commit: str, committer: bytes) -> tuple[Written, TreePlan]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.copy.person import PATH, Person
-from tests.support.repositories import Executable, Link, Upstream, archive, git_environment, run_git
+from tests.support.repositories import Entry, Executable, Link, Upstream, archive, git_environment, run_git
 from tests.support.service import Service
 
 FILES = {f"d{number % 3}/f{number}": b"".join(b"%d %d\n" % (number, line) for line in range(12)) for number in range(9)}
@@ -17,7 +17,9 @@ FILES = {f"d{number % 3}/f{number}": b"".join(b"%d %d\n" % (number, line) for li
 def copy(service: Service, upstream: Upstream) -> Person:
     """Return somebody in a working copy that was just made."""
     service.put_repository(publish=[{"ref": "refs/heads/main", "mode": "working-copy"}], depth=0)
-    upstream.commit({**FILES, "run": Executable(b"#!/bin/sh\n"), "link": Link(b"d0/f0")})
+    upstream.commit(FILES)
+    kinds: dict[str, Entry] = {"run": Executable(b"#!/bin/sh\n"), "link": Link(b"d0/f0")}
+    upstream.commit(kinds)
     answer = service.push(upstream)
     assert (answer.status, answer.outcome, answer.reason) == (200, "published", "pushed"), service.text
     return Person.at(service)
@@ -312,9 +314,11 @@ def test_what_is_in_the_way_is_refused_and_named(
     assert (answer.status, answer.outcome, answer.reason) == (500, "failed", "local_changes"), service.text
     assert f"'{named}'" in service.text
     assert copy.state() == before
-    copy.git("stash", "-q", "-a")
     if kind == "link for a directory":
-        copy.git("reset", "-q", "--hard")
+        (copy.root / "d0").unlink()
+        (copy.root.parent / "elsewhere").rename(copy.root / "d0")
+    else:
+        copy.git("stash", "-q", "-a")
     (copy.root / ".git/info").mkdir(exist_ok=True)
     (copy.root / ".git/info/exclude").write_text("")
     copy.git("clean", "-q", "-fd")
