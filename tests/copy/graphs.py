@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from types import TracebackType
 from hypothesis import strategies as st
 
 from handler.git.history import History
-from handler.git.objects import Objects
+from handler.git.objects import Objects, hash_object
 from handler.git.overlay import Overlay
 from handler.git.replay import history_of
 from tests.support.repositories import GENESIS, git_environment, run_git
@@ -173,6 +174,15 @@ class Graph:
     def history(self, shallow: Iterable[bytes] = ()) -> History:
         """Return the history as the product reads it."""
         return history_of(self.overlay(), frozenset(shallow))
+
+    def put(self, kind: int, content: bytes) -> bytes:
+        """Write an object of any content, unchecked; return its id."""
+        object_id = hash_object(kind, content)
+        place = self.path / ".git/objects" / object_id[:2].decode() / object_id[2:].decode()
+        if not place.exists():
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes(zlib.compress(b"%b %d\0%b" % (_KINDS[kind], len(content), content)))
+        return object_id
 
     def log(self, ref: str, values: Sequence[bytes]) -> None:
         """Make a ref whose log has these values in turn."""

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handler.errors import MirrorDamaged
+from handler.errors import MirrorDamaged, TreeUnsafe
 from handler.git.commits import parse_commit
 from handler.git.history import History
-from handler.git.patches import already_there
+from handler.git.patches import already_there, changed_ranges, changed_text
 from tests.copy.graphs import EXAMPLES, Graph, Plan, plans
 
-FEW = settings(max_examples=EXAMPLES or 12, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=EXAMPLES or 8, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture
@@ -139,3 +139,93 @@ def test_a_fork_point_needs_a_log(graph: Graph) -> None:
     assert graph.history().fork_point(ids[-1], []) is None
     assert graph.history().fork_point(ids[-1], [b"0" * 40, b"7" * 40]) is None
     assert set(graph.objects.reads) <= {b"7" * 40}
+
+
+class Shelf:
+    """Trees by made-up ids; anything else is a blob that holds its own id."""
+
+    def __init__(self, trees: dict[bytes, bytes]) -> None:
+        """Take the trees' contents."""
+        self.trees = trees
+        self.reads: list[bytes] = []
+
+    def read(self, object_id: bytes, kind: int) -> bytes:
+        """Return a content."""
+        self.reads.append(object_id)
+        return self.trees[object_id] if kind == 2 else object_id
+
+
+def entry(mode: bytes, name: bytes, digit: str) -> bytes:
+    """Return one entry of a tree, of the id that is one digit forty times."""
+    return mode + b" " + name + b"\0" + bytes.fromhex(digit * 40)
+
+
+def two_commits(left: str, right: str) -> History:
+    """Return the history of root `0`, and `1` and `2` on it, with the trees `a`, `left` and `right`."""
+    commits = {
+        name.encode() * 40: parse_commit(f"tree {tree * 40}\n{parent}\n\n".encode())
+        for name, tree, parent in (
+            ("0", "a", ""),
+            ("1", left, "parent " + "0" * 40),
+            ("2", right, "parent " + "0" * 40),
+        )
+    }
+    return History(commits.__getitem__)
+
+
+ONE, TWO = b"1" * 40, b"2" * 40
+
+
+def test_contents_are_read_only_where_the_paths_agree() -> None:
+    """And trees only where the names above them do."""
+    trees = {
+        b"a" * 40: entry(b"100644", b"f", "e") + entry(b"40000", b"x", "d"),
+        b"b" * 40: entry(b"100644", b"f", "9") + entry(b"40000", b"x", "d"),
+        b"c" * 40: entry(b"100644", b"f", "e") + entry(b"40000", b"x", "8"),
+        b"d" * 40: b"",
+        b"8" * 40: entry(b"100644", b"g", "7"),
+    }
+    shelf = Shelf(trees)
+    assert already_there(shelf, two_commits("b", "c"), [ONE], [TWO]) == frozenset()
+    assert set(shelf.reads) <= {digit.encode() * 40 for digit in "abcd8"}
+    assert already_there(shelf, two_commits("c", "c"), [ONE], [TWO]) == {TWO}
+    assert set(shelf.reads) <= {digit.encode() * 40 for digit in "abcd8"}, "the same blobs need not be read"
+
+
+@pytest.mark.parametrize(
+    "content", [b"40000 x", b"8 x\0" + b"1" * 20, b"40000 x\0" + b"1" * 19, b"\xff", entry(b"40000", b"x", "b")]
+)
+def test_a_tree_that_is_none_is_refused(content: bytes) -> None:
+    """Malformed, or one that seems to hold itself."""
+    shelf = Shelf({b"a" * 40: b"", b"b" * 40: content})
+    with pytest.raises(TreeUnsafe):
+        already_there(shelf, two_commits("b", "b"), [ONE], [TWO])
+
+
+@given(st.lists(st.sampled_from(b"abc"), max_size=12), st.lists(st.sampled_from(b"abc"), max_size=12))
+def test_ranges_bring_one_text_to_the_other(before: list[int], after: list[int]) -> None:
+    """Whatever is between them is the same in both."""
+    old, new = [b"%d\n" % line for line in before], [b"%d\n" % line for line in after]
+    result, at = [], 0
+    for i, j, k, m in changed_ranges(old, new):
+        assert (j, m) != (i, k)
+        result += old[at:i] + new[k:m]
+        at = j
+    assert result + old[at:] == new
+
+
+def test_a_change_of_too_many_lines_is_one_block() -> None:
+    """Comparing would take as long as whoever wrote the files likes."""
+    old = [b"x\n", b"y\n"] * 3000
+    assert changed_ranges([b"a\n", *old, b"b\n"], [*old, b"c\n", b"c\n"]) == [(0, 6002, 0, 6002)]
+
+
+def test_a_change_is_the_same_wherever_it_stands_and_however_it_is_spaced() -> None:
+    """Three lines around it count, and those farther off do not."""
+    lines = b"".join(b"%d\n" % number for number in range(30))
+    text = changed_text(lines, lines.replace(b"15\n", b"fif teen\n"))
+    assert text == b"121314-15+fifteen161718"
+    assert changed_text(b"above\n" * 9 + lines, b"above\n" * 9 + lines.replace(b"15\n", b"\tfifteen\r\n")) == text
+    assert changed_text(b"", b"a\n") == b"+a"
+    assert changed_text(b"a", b"a\n") == b"-a+a"
+    assert changed_text(b"a\rb\n", b"a\rc\n") == b"-ab+ac"
