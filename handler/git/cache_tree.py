@@ -94,6 +94,8 @@ def renewed(extension: bytes, changed: Collection[bytes], trees: Mapping[bytes, 
     """
     if any(directory.count(b"/") >= MAX_DEPTH for directory in changed):
         return b""
+    if not extension:
+        changed = {b"", *changed}
     try:
         old = _read(extension, changed) if extension else None
     except _Malformed:

@@ -1,0 +1,1 @@
+"""The working-copy mode: its parts against real git, and the whole."""
