@@ -342,8 +342,8 @@ def test_younger_files_than_the_index_are_racy_and_older_ones_are_not(tmp_path: 
 
 
 def test_version_4_is_read_and_written_back_as_version_2(tmp_path: Path) -> None:
-    """Its shortened paths are spelled out; git reads either."""
-    copy = Copy(tmp_path / "copy", FILES)
+    """Its shortened paths are spelled out, by much or little; git reads either."""
+    copy = Copy(tmp_path / "copy", FILES | CHANGES["a very long name"])
     plain = copy.read()
     copy.git("update-index", "--index-version", "4")
     copy.age()
@@ -372,7 +372,8 @@ def test_flags_are_kept(tmp_path: Path, version: str) -> None:
     assert [path for path, entry in found.items() if entry.is_skipped] == [b"a-b"]
     assert [path for path, entry in found.items() if entry.is_assumed_unchanged] == [b"a.b"]
     assert [path for path, entry in found.items() if entry.is_intended] == [b"intended"]
-    content = index.patch(found, copy.trees())
+    content = index.patch({b"a": found[b"a"]}, copy.trees())
+    assert index.patch(found, copy.trees()) == content
     copy.put(content)
     assert copy.git("ls-files", "-v", "--stage") == listed
     assert content[7] == 3
@@ -381,6 +382,32 @@ def test_flags_are_kept(tmp_path: Path, version: str) -> None:
     plain = copy.read().patch(dict.fromkeys([b"a-b", b"dir0", b"intended"]))
     copy.put(IndexFile.read(plain, NEVER).patch({b"new": Entry(FILE, EMPTY_BLOB, is_skipped=True)}))
     assert b"S new" in copy.git("ls-files", "-t")
+
+
+def test_a_path_without_content_is_in_no_tree(tmp_path: Path) -> None:
+    """Though the commit has an empty file there: git does not count it before it is really added."""
+    copy = Copy(tmp_path / "copy", {b"a": b"1", b"empty": b"", b"z": b"2"})
+    copy.git("rm", "--quiet", "--cached", "empty")
+    copy.git("add", "--intent-to-add", "empty")
+    copy.age()
+    index, trees, known = copy.read(), copy.trees(), copy.trees()[b""]
+    found = index.find([b"a", b"empty"])
+    for changes in ({b"a": found[b"a"]}, found):
+        assert nodes_of(index.patch(changes, trees)).get(b"", (-1, b"")) == (-1, b"")
+    added = index.patch({b"empty": replace(found[b"empty"], is_intended=False)}, trees)
+    assert nodes_of(added)[b""] == (3, known)
+    half = IndexFile.read(added, NEVER).patch({b"a": replace(found[b"a"], stage=2)}, trees)
+    again = IndexFile.read(added, NEVER).patch({b"empty": found[b"empty"]}, trees)
+    assert nodes_of(half) == nodes_of(again) == {}
+
+
+@pytest.mark.parametrize("path", [b"/x", b"/", b"a//b", b"a/"])
+def test_names_without_a_letter_are_in_no_tree(path: bytes) -> None:
+    """Git writes no such index; who does makes no run endless."""
+    index = IndexFile.read(_sealed(_entries(path)), NEVER)
+    content = index.patch({path: Entry(FILE, EMPTY_BLOB), b"b": Entry(FILE, EMPTY_BLOB)}, {b"": b"1" * 40})
+    assert IndexFile.read(content, NEVER).below(b"") == [path, b"b"]
+    assert all(count < 0 for count, _ in nodes_of(content).values())
 
 
 def test_a_long_path_is_kept_beside_a_change(tmp_path: Path) -> None:
