@@ -94,6 +94,8 @@ def renewed(extension: bytes, changed: Collection[bytes], trees: Mapping[bytes, 
     """
     if any(directory.count(b"/") >= MAX_DEPTH for directory in changed):
         return b""
+    if not extension:
+        changed = {b"", *changed}
     try:
         old = _read(extension, changed) if extension else None
     except _Malformed:
@@ -167,8 +169,6 @@ def _read_node(data: bytes, head: re.Match[bytes], directory: bytes, changed: Co
     if node.count >= 0:
         node.id = data[at : at + _ID_BYTES]
         at += _ID_BYTES
-        if at > len(data):
-            raise _Malformed
     if directory not in changed:
         at = _skipped(data, at, int(head[3]))
         node.kept = data[head.start(2) : at]

@@ -60,6 +60,8 @@ class IndexFile:
     def find(self, paths: Collection[bytes]) -> dict[bytes, Entry]:
         """Return the entries of those of the paths that are tracked; of an unmerged one the lowest stage.
 
+        A racy one has the size 0, as it goes into the next index.
+
         Raises CopyUnusable where an entry is none of a file's.
         """
         found: dict[bytes, Entry] = {}

@@ -1,12 +1,7 @@
 """An index of version 4, whose paths leave out what the path before begins with: spelled out as version 3. Pure."""
 
-import struct
-from typing import Final
-
 from handler.git.index_entry import FIXED_BYTES, IS_EXTENDED
 from handler.git.index_scan import CHECKSUM_BYTES, HEADER, damaged
-
-_SHORT: Final = struct.Struct(">H")
 
 
 def spelled_out(content: bytes, count: int) -> bytes:
@@ -18,23 +13,23 @@ def spelled_out(content: bytes, count: int) -> bytes:
     at = HEADER.size
     path = b""
     pieces = [HEADER.pack(b"DIRC", 3, count)]
-    end = len(content) - CHECKSUM_BYTES
+    body = content[:-CHECKSUM_BYTES]
     try:
         for _ in range(count):
-            name_at = at + FIXED_BYTES + (2 if content[at + FIXED_BYTES - 2] & (IS_EXTENDED >> 8) else 0)
-            fixed = content[at:name_at]
+            name_at = at + FIXED_BYTES + (2 if body[at + FIXED_BYTES - 2] & (IS_EXTENDED >> 8) else 0)
+            fixed = body[at:name_at]
             # How many bytes of the path before to drop: seven bits a byte, the highest first; each further byte
             # counts one more, so that every number has one spelling.
-            byte = content[name_at]
+            byte = body[name_at]
             dropped = byte & 0x7F
             while byte & 0x80:
                 name_at += 1
-                byte = content[name_at]
+                byte = body[name_at]
                 dropped = (dropped + 1) << 7 | byte & 0x7F
             if dropped > len(path):
                 raise damaged("a path begins before its beginning")
-            at = content.index(b"\0", name_at + 1, end)
-            path = path[: len(path) - dropped] + content[name_at + 1 : at]
+            at = body.index(b"\0", name_at + 1)
+            path = path[: len(path) - dropped] + body[name_at + 1 : at]
             pieces.append(b"%b%b%b" % (fixed, path, bytes(8 - (len(fixed) + len(path)) % 8)))
             at += 1
     except (IndexError, ValueError):
