@@ -1,0 +1,1 @@
+"""The working-copy mode, held against what real git does."""
