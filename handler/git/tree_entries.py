@@ -15,6 +15,8 @@ from handler.git.plan import MAX_DEPTH, MAX_ENTRIES
 DIRECTORY = 0o40000
 GITLINK = 0o160000
 LINK = 0o120000
+_MOST_VISITS = 4
+"""A merge looks at an entry in three trees, and once more where renames are looked for."""
 
 
 class Entry(NamedTuple):
@@ -51,12 +53,10 @@ class Trees:
             return {}
         if prefix.count(b"/") > MAX_DEPTH:
             raise TreeUnsafe(f"a tree lies more than {MAX_DEPTH} directories deep")
-        found = self._read.get(tree)
-        if found is None:
-            found = self._read[tree] = _parsed(self.objects.read(tree, TREE))
+        found = self._entries(tree)
         # Counted again each time: a tree of few objects can name itself into billions of paths.
         self._seen += len(found) + 1
-        if self._seen > 4 * MAX_ENTRIES:
+        if self._seen > _MOST_VISITS * MAX_ENTRIES:
             raise TreeUnsafe(f"the trees have more than {MAX_ENTRIES} entries")
         return found
 
@@ -64,11 +64,14 @@ class Trees:
         """Return what stands at a path; None for nothing. Raises as `entries`."""
         *parents, name = path.split(b"/")
         for parent in parents:
-            entry = self.entries(tree).get(parent)
-            if entry is None or entry.mode != DIRECTORY:
-                return None
-            tree = entry.id
-        return self.entries(tree).get(name)
+            tree = tree_of(self._entries(tree).get(parent)) if tree else None
+        return self._entries(tree).get(name) if tree else None
+
+    def _entries(self, tree: bytes) -> Entries:
+        found = self._read.get(tree)
+        if found is None:
+            found = self._read[tree] = _parsed(self.objects.read(tree, TREE))
+        return found
 
     def changes(
         self, old: bytes | None, new: bytes | None, prefix: bytes = b""
