@@ -58,7 +58,9 @@ class Moves:
         emptied = tuple(directory + b"/" for directory in self._emptied[number - 1])
         if not side.relevant and not emptied:
             return Renames({})
-        for path, old, new in self._trees.changes(self._roots[BASE], self._roots[number]):
+        changes = self._trees.changes(self._roots[BASE], self._roots[number])
+        # Git reads directories that the other side left alone last; of equal targets it takes the one it read first.
+        for path, old, new in sorted(changes, key=lambda change: change[0] not in self._paths):
             if tree_of(old):
                 side.removed_directories.add(path)
             elif old is not None and new is None:

@@ -13,6 +13,9 @@ from handler.git.objects import TREE, hash_object
 from handler.git.overlay import Overlay
 from handler.git.plan import MAX_DEPTH, MAX_ENTRIES
 
+_MOST_VISITS = 4
+"""A merge looks at an entry in three trees, and once more where renames are looked for."""
+
 
 class Entry(NamedTuple):
     """What a name stands for: `mode` is one of 0o100644, 0o100755, 0o120000, 0o160000, 0o40000; `id` is in hex."""
@@ -48,12 +51,10 @@ class Trees:
             return {}
         if prefix.count(b"/") > MAX_DEPTH:
             raise TreeUnsafe(f"a tree lies more than {MAX_DEPTH} directories deep")
-        found = self._read.get(tree)
-        if found is None:
-            found = self._read[tree] = parse_entries(self.objects.read(tree, TREE))
+        found = self._entries(tree)
         # Counted again each time: a tree of few objects can name itself into billions of paths.
         self._seen += len(found) + 1
-        if self._seen > 4 * MAX_ENTRIES:
+        if self._seen > _MOST_VISITS * MAX_ENTRIES:
             raise TreeUnsafe(f"the trees have more than {MAX_ENTRIES} entries")
         return found
 
@@ -61,11 +62,14 @@ class Trees:
         """Return what stands at a path; None for nothing. Raises as `entries`."""
         *parents, name = path.split(b"/")
         for parent in parents:
-            entry = self.entries(tree).get(parent)
-            if entry is None or entry.mode != DIRECTORY:
-                return None
-            tree = entry.id
-        return self.entries(tree).get(name)
+            tree = tree_of(self._entries(tree).get(parent)) if tree else None
+        return self._entries(tree).get(name) if tree else None
+
+    def _entries(self, tree: bytes) -> Entries:
+        found = self._read.get(tree)
+        if found is None:
+            found = self._read[tree] = parse_entries(self.objects.read(tree, TREE))
+        return found
 
     def changes(
         self, old: bytes | None, new: bytes | None, prefix: bytes = b""
