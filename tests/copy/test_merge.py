@@ -241,12 +241,13 @@ def test_modes_of_old_are_kept_where_nothing_changes(tmp_path: Path) -> None:
     assert Oracle(tmp_path / "oracle").merge_ids(*trees, objects) == found.tree
 
 
-def test_more_renames_than_can_be_compared_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bound", ["MAX_PAIRS", "MAX_EFFORT"])
+def test_more_renames_than_can_be_compared_conflict(bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Git would look further, or give up and take them for removed and added; equal contents are found always."""
     inexact = {b"a": TEXT}, {b"b": TOP}, {b"a": BOTTOM}
     exact = {b"a": TEXT}, {b"b": TEXT}, {b"a": BOTTOM}
     assert merged(*inexact) is not None
-    monkeypatch.setattr(renames, "MAX_PAIRS", 0)
+    monkeypatch.setattr(renames, bound, 0)
     assert merged(*inexact) is None
     assert merged(*exact) is not None
 
