@@ -1,6 +1,7 @@
 """Refs, their logs and git's locks: read and written as git does it, beside git."""
 
 import os
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,13 +19,19 @@ MAIN = "refs/heads/main"
 COMMITTER = b"Ada Pusher <ada@example.com>"
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy with two commits."""
-    path = plain(tmp_path / "copy")
+    path = plain(tmp_path_factory.mktemp("template") / "copy")
     commit(path, {"a": "1\n"}, "One")
     commit(path, {"a": "2\n"}, "Two")
     return path
+
+
+@pytest.fixture
+def copy(template: Path, tmp_path: Path) -> Path:
+    """Return it to change."""
+    return Path(shutil.copytree(template, tmp_path / "copy", symlinks=True))
 
 
 @pytest.fixture
