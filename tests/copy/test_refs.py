@@ -254,13 +254,14 @@ def test_what_is_appended_is_what_git_reads(copy: Path, refs: Refs) -> None:
 
 @pytest.mark.parametrize("makes_logs", [False, True])
 def test_a_log_is_made_where_git_makes_one(copy: Path, makes_logs: bool) -> None:
-    """For branches and what is fetched, unless the copy's config says otherwise; for tags only if there is one."""
+    """For branches and what is fetched, unless the config says otherwise; for the stash always, for tags never."""
     refs = Refs(str(copy / ".git"), makes_logs=makes_logs)
     entry = LogEntry(NOTHING, head(copy).encode(), b"made")
-    for name in ("refs/remotes/origin/main", "refs/tags/v1"):
+    for name in ("refs/remotes/origin/main", "refs/tags/v1", "refs/stash"):
         refs.append_log(name, [entry], COMMITTER, 5)
     assert bool(refs.log("refs/remotes/origin/main")) == makes_logs
     assert refs.log("refs/tags/v1") == []
+    assert refs.log("refs/stash") == [entry]
     refs.append_log(MAIN, [entry], COMMITTER, 5)
     assert refs.log(MAIN)[-1] == entry
 
