@@ -107,7 +107,7 @@ class Refs:
     def append_log(self, name: str, entries: Sequence[LogEntry], committer: bytes, at: int) -> None:
         """Append to a ref's log, all entries in one go; `committer` is `Name <mail>`, `at` seconds since the epoch.
 
-        Where there is no log one is made for HEAD, branches and what is fetched, as git does it; and for the stash in any
+        Where there is no log one is made for HEAD, branches and what is fetched, as git does it; for the stash in any
         case, which is nothing but its log. Raises CopyUnusable where another ref's log is in the way, OSError.
         """
         is_made = name == _STASH or (self._makes_logs and (name == "HEAD" or name.startswith(_LOGGED)))
