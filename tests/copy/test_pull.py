@@ -301,9 +301,19 @@ def make_in_the_way(copy: Person, kind: str) -> str:
 )
 @pytest.mark.parametrize("has_local_commit", [False, True])
 def test_what_is_in_the_way_is_refused_and_named(
-    service: Service, upstream: Upstream, copy: Person, kind: str, *, has_local_commit: bool
+    service: Service,
+    upstream: Upstream,
+    copy: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    *,
+    has_local_commit: bool,
 ) -> None:
-    """500 local_changes; nothing is touched, and when it is out of the way the schedule pulls."""
+    """500 local_changes; nothing is touched, and when it is out of the way the schedule pulls.
+
+    Whether files are looked at as on a local disk or as on a network file system.
+    """
+    monkeypatch.setattr("handler.efs.worktree.is_shared", lambda directory: has_local_commit)
     if has_local_commit:
         copy.commit({"local": "local\n"})
     named = make_in_the_way(copy, kind)
