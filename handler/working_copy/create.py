@@ -28,6 +28,8 @@ from handler.model import TreePlan
 from handler.work import Work
 
 _JOURNAL = ".journal"
+_MOST_SECONDS, _TRIES = 1.2, 12
+"""How long, in how many steps, the file system's clock is waited for to reach its next second."""
 
 
 @dataclass(slots=True)
@@ -97,6 +99,7 @@ class NewCopy:
         )
         self._write_index(store, commit, tree, plan)
         self._write_refs(commit, committer)
+        self._outlast_files()
         os.rename(self.git, os.path.join(tree, GIT))
         self._place(tree)
         return written, plan
@@ -122,6 +125,22 @@ class NewCopy:
             status = self._statuses.get(path)
             entries.append((path, Entry(*leaf, Stat.of(status) if status else Stat())))
         write_whole(os.path.join(self.git, "index"), build(entries, found.new_trees))
+
+    def _outlast_files(self) -> None:
+        """Let the index be a second younger than every file, by the file system's own clock, before anybody sees them.
+
+        Git, which compares whole seconds, reads each file that is as young as the index, at every look; and after the
+        next pull, which writes a younger one, it would have to read them all once more. That may be the whole copy,
+        where all of it was written within a second. To give the index a later time at once would hide what somebody
+        changes within the same second.
+        """
+        newest = max((int(status.st_mtime) for status in self._statuses.values()), default=0)
+        index = os.path.join(self.git, "index")
+        for _ in range(_TRIES):
+            if int(os.stat(index).st_mtime) > newest:
+                break
+            self.work.sleep(_MOST_SECONDS / _TRIES)
+            os.utime(index)
 
     def _look(self, directories: Directories, paths: Sequence[Item]) -> int:
         for path in paths:
