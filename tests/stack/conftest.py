@@ -19,6 +19,15 @@ TOOLS = os.environ.get("GIT2EFS_TEST_E2E", "")
 collect_ignore_glob = [] if TOOLS else ["test_*.py"]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep these tests in one process, in their order, where others run beside it: they are about one stack."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.xdist_group("stack"))
+
+
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The template that `make build` made, beside the artefacts; a copy, since other templates are put beside it."""
