@@ -70,7 +70,7 @@ build: $(E2E)/.complete  ## build for both processors with SAM, into .aws-sam/<a
 	@$(E2E)/sam/bin/python -m tools.artefact $(ARCHITECTURES:%=$(BUILT)/%)
 
 e2e: venv build  ## run the artefact in Lambda's runtime, deploy it into an AWS emulator on this machine, test both modes
-	@GIT2EFS_TEST_E2E=$(E2E) $(RUN) -m pytest -n 2 --dist loadgroup tests/artefact tests/stack $(ARGS)
+	@GIT2EFS_TEST_E2E=$(E2E) $(RUN) -m pytest -n 2 tests/artefact tests/stack $(ARGS)
 
 # What the benchmarks compare with is only installed for them.
 $(VENV)/.bench: $(VENV)/.complete requirements-bench.txt

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.stack.deployment import ARCHITECTURE, Deployment, Sam
 from tests.stack.emulator import Emulator
@@ -19,13 +21,17 @@ TOOLS = os.environ.get("GIT2EFS_TEST_E2E", "")
 collect_ignore_glob = [] if TOOLS else ["test_*.py"]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep these tests in one process, in their order, where others run beside it: they are about one stack."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here):
-            item.add_marker(pytest.mark.xdist_group("stack"))
+class StackTogether(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Gives these tests to one process, in their order, for they are about one stack; others run beside it."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "stack" if nodeid.startswith("tests/stack/") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> StackTogether:
+    """Share the tests out so, where `-n` is given; not by xdist's mark for a group, which this pytest passes over."""
+    return StackTogether(config, log)
 
 
 @pytest.fixture(scope="session")
