@@ -26,7 +26,7 @@ from tests.support.repositories import Upstream, archive
 from tests.support.service import Service
 
 KILLED_AFTER_SECONDS = 27
-"""Above the margin that a run keeps for its end, or a run would not begin to check out: by seconds, for busy machines."""
+"""Above the margin that a run keeps for its end, or a run would not check out; and by seconds, for busy machines."""
 MOST_INIT_MILLISECONDS = 2_000
 """A cold start's imports, on a machine that is busy with other tests; some 200 when it is not."""
 MOST_MODULES = 530
