@@ -42,7 +42,7 @@ aws-local: venv  ## stand in for Parameter Store and GitHub, for `sam local`: te
 	@$(RUN) -m local.stand_in $(if $(HOST),--host $(HOST))
 
 test: venv  ## run every test that needs no cloud
-	@$(RUN) -m pytest -n auto --dist worksteal $(ARGS)
+	@$(RUN) -m pytest -n auto $(ARGS)
 
 # SAM and the emulator want different versions of the same things: one environment each.
 $(E2E)/.complete: requirements-e2e.txt requirements-sam.txt requirements-runtime.txt
