@@ -1,5 +1,8 @@
 """What a killed run left of a working copy: brought to its end, or back to where it began."""
 
+import os
+
+from handler.git.locks import drop_leftover
 from handler.working_copy import carrying
 from handler.working_copy.carrying import State
 from handler.working_copy.changes import Changes
@@ -14,6 +17,7 @@ def recover(copy: OpenCopy) -> tuple[str, ...]:
     undone, file by file, and that one is left: then the copy is the old commit's with an uncommitted change, which is
     what that person sees it as, and a pull refuses it by name. Raises CopyBusy, CopyUnusable, MirrorDamaged, OSError.
     """
+    _let_go(copy)
     journal = read_journal(copy.paths)
     if journal is None:
         return ()
@@ -31,6 +35,19 @@ def recover(copy: OpenCopy) -> tuple[str, ...]:
         is_finished = _bring(copy, journal)
         remove_journal(copy.paths)
     return (f"what a killed run had begun is {'finished' if is_finished else 'undone: somebody changed a file of it'}",)
+
+
+def _let_go(copy: OpenCopy) -> None:
+    """Drop the locks that a killed run held for a moment: nothing else would, if there is nothing to pull any more.
+
+    The index's stays while there is a journal: then what it keeps git from is half done.
+    """
+    for name in copy.config.locks:
+        path = os.path.join(copy.paths.git, name)
+        if path != copy.paths.lock or not os.path.lexists(copy.paths.journal):
+            drop_leftover(path)
+    drop_leftover(copy.refs.lock_path(copy.config.tracking_ref))
+    drop_leftover(copy.refs.lock_path(copy.branch))
 
 
 def undo(copy: OpenCopy, journal: Journal) -> None:
