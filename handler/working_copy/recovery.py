@@ -18,19 +18,21 @@ def recover(copy: OpenCopy) -> tuple[str, ...]:
     undone, file by file, and that one is left: then the copy is the old commit's with an uncommitted change, which is
     what that person sees it as, and a pull refuses it by name. Raises CopyBusy, CopyUnusable, MirrorDamaged, OSError.
     """
-    _let_go(copy)
+    drop_leftover(copy.refs.lock_path(copy.config.tracking_ref))
     journal = read_journal(copy.paths)
     if journal is None:
+        _let_go(copy)
         return ()
+    drop_leftover(copy.refs.lock_path(journal.branch))
     head = copy.head()
     if head == journal.new:
-        remove_journal(copy.paths)
         with copy.locked():
+            remove_journal(copy.paths)
             return ("a killed run had all but ended",)
     if head != journal.old or copy.branch != journal.branch:
         # Somebody took the lock away and moved the branch: the copy is theirs now, as it stands.
-        remove_journal(copy.paths)
         with copy.locked():
+            remove_journal(copy.paths)
             return ("somebody took over what a killed run had begun: it is neither finished nor undone",)
     with copy.locked():
         is_finished = _bring(copy, journal)
@@ -39,16 +41,14 @@ def recover(copy: OpenCopy) -> tuple[str, ...]:
 
 
 def _let_go(copy: OpenCopy) -> None:
-    """Drop the locks that a killed run held for a moment: nothing else would, if there is nothing to pull any more.
+    """Drop the locks in `.git` that a killed run held while nothing was half done: nobody else would.
 
-    The index's stays while there is a journal: then what it keeps git from is half done.
+    A journal that cannot be read goes too, as it would keep the index locked for ever.
     """
+    if copy.config.locks:
+        remove_journal(copy.paths)
     for name in copy.config.locks:
-        path = os.path.join(copy.paths.git, name)
-        if path != copy.paths.lock or not os.path.lexists(copy.paths.journal):
-            drop_leftover(path)
-    drop_leftover(copy.refs.lock_path(copy.config.tracking_ref))
-    drop_leftover(copy.refs.lock_path(copy.branch))
+        drop_leftover(os.path.join(copy.paths.git, name))
 
 
 def undo(copy: OpenCopy, journal: Journal) -> None:
