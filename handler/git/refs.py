@@ -7,7 +7,7 @@ that git, which does the same, neither reads half a ref nor loses one of two cha
 import errno
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from handler.errors import CopyBusy, CopyUnusable
 from handler.files import read_whole
@@ -80,11 +80,18 @@ class Refs:
 
     # -- writing -----------------------------------------------------------------------------------------
 
-    def write(self, name: str, commit: bytes, expected: Collection[bytes | None] | None = None) -> None:
+    def write(
+        self,
+        name: str,
+        commit: bytes,
+        expected: Collection[bytes | None] | None = None,
+        before: Callable[[], None] = lambda: None,
+    ) -> None:
         """Let a ref name a commit (40 hex digits). `expected`: only where it names one of these now, None for nothing.
 
-        A lock of ours that is held already is let go of too. Raises CopyBusy where git is changing the ref, or has;
-        CopyUnusable where another ref is in the way; OSError.
+        `before` is called under the ref's lock when that is so: nothing is logged of what git prevents. A lock of ours
+        that is held already is let go of too. Raises CopyBusy where git is changing the ref, or has; CopyUnusable where
+        another ref is in the way; OSError.
         """
         path = self._file(name)
         self._take_lock(name, path)
@@ -93,6 +100,7 @@ class Refs:
                 raise CopyBusy(f"{name} was changed while it was pulled into")
             if name not in self._found:
                 self._refuse_beside(name)
+            before()
             self._replace(path, commit + b"\n")
         finally:
             drop_lock(f"{path}.lock")
@@ -107,9 +115,12 @@ class Refs:
     def append_log(self, name: str, entries: Sequence[LogEntry], committer: bytes, at: int) -> None:
         """Append to a ref's log, all entries in one go; `committer` is `Name <mail>`, `at` seconds since the epoch.
 
-        Where there is no log one is made for HEAD, branches and what is fetched, as git does it; for the stash in any
-        case, which is nothing but its log. Raises CopyUnusable where another ref's log is in the way, OSError.
+        Where they are its last ones already, a killed run wrote them. Where there is no log one is made for HEAD,
+        branches and what is fetched, as git does it; for the stash in any case, which is nothing but its log. Raises
+        CopyUnusable where another ref's log is in the way, OSError.
         """
+        if self.log(name)[-len(entries) :] == list(entries):
+            return
         is_made = name == _STASH or (self._makes_logs and (name == "HEAD" or name.startswith(_LOGGED)))
         path = self._log_path(name)
         content = b"".join(format_line(entry, committer, at) for entry in entries)

@@ -108,6 +108,8 @@ def _put(worktree: Worktree, change: Change, after: Leaf, objects: Objects, done
         return _entry(change.entry, None)  # an uncommitted change that stays as it is
     mode, blob = after
     if mode == SUBMODULE:
+        if change.before is not None:
+            worktree.remove(change.path)  # a file; a directory stays
         _make_directory(worktree, change.path)
         return _entry(change.entry, None)
     if change.before is not None and change.before[0] == SUBMODULE:
@@ -166,17 +168,19 @@ def write_refs(refs: Refs, journal: Journal) -> None:
     The logs first, as git does it: of a killed run they may say more than is so, and the next one sees that it is
     written. The ref last: from then on all is done.
     """
-    if journal.old is not None:
-        refs.write_loose("ORIG_HEAD", f"{journal.old}\n".encode())
-    by_log: dict[str, list[LogEntry]] = {}
-    for log, old, new, message in journal.lines:
-        entry = LogEntry(old.encode(), new.encode(), message.encode("utf-8", "surrogateescape"))
-        by_log.setdefault(log, []).append(entry)
-    for log, lines in by_log.items():
-        if refs.log(log)[-len(lines) :] != lines:
-            refs.append_log(log, lines, journal.committer.encode("utf-8", "surrogateescape"), journal.at)
+
+    def log() -> None:
+        if journal.old is not None:
+            refs.write_loose("ORIG_HEAD", f"{journal.old}\n".encode())
+        by_log: dict[str, list[LogEntry]] = {}
+        for name, old, new, message in journal.lines:
+            entry = LogEntry(old.encode(), new.encode(), message.encode("utf-8", "surrogateescape"))
+            by_log.setdefault(name, []).append(entry)
+        for name, lines in by_log.items():
+            refs.append_log(name, lines, journal.committer.encode("utf-8", "surrogateescape"), journal.at)
+
     before = None if journal.old is None else journal.old.encode()
-    refs.write(journal.branch, journal.new.encode(), {before, journal.new.encode()})
+    refs.write(journal.branch, journal.new.encode(), {before, journal.new.encode()}, log)
 
 
 # -- after a kill ----------------------------------------------------------------------------------------------------
@@ -191,11 +195,12 @@ def states_of(glance: Glance, changes: Changes) -> dict[bytes, State]:
 def _state_of(glance: Glance, change: Change, known: Collection[bytes]) -> State:
     path, seen = change.path, glance.worktree.look(change.path)
     # A directory in the place of a file that goes is the new tree's, or somebody's, and stays either way.
-    is_gone = seen.status is None or seen.is_directory
+    is_gone = seen.status is None or (seen.is_directory and change.before is not None and change.before[0] != SUBMODULE)
     if is_gone if change.after is None else glance.matches(path, change.after, seen):
         return State.AFTER
     if change.before is not None:
-        is_unseen = change.before[0] == SUBMODULE and seen.status is None
+        # Between the two there is nothing for a moment; and nobody has to look into a submodule.
+        is_unseen = SUBMODULE in (change.before[0], *(change.after or ())[:1]) and seen.status is None
         return State.BEFORE if is_unseen or glance.matches(path, change.before, seen) else State.NEITHER
     if seen.is_directory:
         # In the place of a file that is yet to come: it may only hold what goes.

@@ -6,6 +6,7 @@ of the tree as was written, if the ref still names that commit.
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -19,6 +20,7 @@ from handler.git.copy_store import CopyStore
 from handler.git.differences import differences
 from handler.git.index_entry import Entry, Stat
 from handler.git.index_file import build
+from handler.git.locks import drop_leftover
 from handler.git.objects import BLOB, TREE
 from handler.git.plan import plan_change
 from handler.git.ref_logs import NOTHING, LogEntry
@@ -70,7 +72,13 @@ class NewCopy:
                 return True
         if not os.path.exists(self.git):
             make_skeleton(self.stage, self.work.repository.url, self.work.target.ref)
+        drop_leftover(os.path.join(self.git, "shallow.lock"))
         return False
+
+    def sweep(self) -> None:
+        """Remove what is left of it once a copy is in its place, ours or somebody else's. Raises OSError."""
+        with suppress(FileNotFoundError):
+            remove_tree(self.stage)
 
     def finish(self, store: CopyStore, commit: str, committer: bytes) -> tuple[Written, TreePlan]:
         """Check the commit out, and put the copy in its place. Raises Git2EfsError, OSError."""

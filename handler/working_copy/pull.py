@@ -100,6 +100,7 @@ class Pulling:
         with self._opened(paths) as copy:
             if self.work.found.record is None:
                 self.work.targets.add(self.work.target.path)
+                NewCopy.of(self.work).sweep()
             notes = recover(copy)
             tracking = copy.refs.read(copy.config.tracking_ref)
             logged = [each for line in copy.refs.log(copy.config.tracking_ref) for each in (line.old, line.new)]
