@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from handler.git.lines import merge_contents
+from handler.git.locks import drop_leftover
 from handler.git.modes import EXECUTABLE, FILE, LINK, Leaf
 from handler.git.objects import BLOB, COMMIT
 from handler.git.overlay import Overlay
@@ -68,11 +69,14 @@ def keep_stash(refs: Refs, journal: Journal) -> None:
     """
     if journal.stash is None:
         return
-    stash, before = journal.stash.encode(), refs.read(STASH)
+    drop_leftover(refs.lock_path(STASH))
+    stash, logged, before = journal.stash.encode(), refs.log(STASH), refs.read(STASH)
     short = journal.branch.removeprefix("refs/heads/")
     line = LogEntry(before or NOTHING, stash, f"On {short}: autostash".encode("utf-8", "surrogateescape"))
-    if line.new not in (each.new for each in refs.log(STASH)):
+    if stash not in (each.new for each in logged):
         refs.append_log(STASH, [line], journal.committer.encode("utf-8", "surrogateescape"), journal.at)
+    elif logged[-1].new != stash:
+        return  # killed after this, and somebody has stashed something upon it since
     if before != stash:
         refs.write(STASH, stash)
 

@@ -4,11 +4,11 @@ The objects are complete and the journal is written before this begins. Every st
 """
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from handler.efs.worktree import Worktree
+from handler.efs.worktree import Seen, Worktree
 from handler.git.index_entry import Entry, Stat
 from handler.git.index_file import IndexFile
 from handler.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
@@ -186,14 +186,18 @@ def write_refs(refs: Refs, journal: Journal) -> None:
 # -- after a kill ----------------------------------------------------------------------------------------------------
 
 
-def states_of(glance: Glance, changes: Changes) -> dict[bytes, State]:
-    """Return how far each change has come. Raises OSError."""
+def states_of(glance: Glance, changes: Changes) -> dict[bytes, tuple[State, Seen]]:
+    """Return how far each change has come, and what was seen at its path before its content was read. Raises OSError."""
     known = {change.path for change in changes.changes}
-    return {change.path: _state_of(glance, change, known) for change in changes.changes}
+    found = {}
+    for change in changes.changes:
+        seen = glance.worktree.look(change.path)
+        found[change.path] = _state_of(glance, change, known, seen), seen
+    return found
 
 
-def _state_of(glance: Glance, change: Change, known: Collection[bytes]) -> State:
-    path, seen = change.path, glance.worktree.look(change.path)
+def _state_of(glance: Glance, change: Change, known: Collection[bytes], seen: Seen) -> State:
+    path = change.path
     # A directory in the place of a file that goes is the new tree's, or somebody's, and stays either way.
     is_gone = seen.status is None or (seen.is_directory and change.before is not None and change.before[0] != SUBMODULE)
     if is_gone if change.after is None else glance.matches(path, change.after, seen):
@@ -208,13 +212,15 @@ def _state_of(glance: Glance, change: Change, known: Collection[bytes]) -> State
     return State.BEFORE if seen.status is None else State.NEITHER
 
 
-def entries_of(worktree: Worktree, changes: Changes) -> dict[bytes, Entry | None]:
-    """Return what the index is to have for changes whose files are done already. Raises OSError."""
+def entries_of(changes: Changes, states: Mapping[bytes, tuple[State, Seen]]) -> dict[bytes, Entry | None]:
+    """Return what the index is to have for changes whose files are done already.
+
+    With the status from before the content was compared: of whoever changes it meanwhile git sees that.
+    """
     entries: dict[bytes, Entry | None] = {}
     for change in changes.changes:
-        seen = worktree.look(change.path)
         is_it = change.entry == change.after and change.entry is not None and change.entry[0] != SUBMODULE
-        entries[change.path] = _entry(change.entry, seen.status if is_it else None)
+        entries[change.path] = _entry(change.entry, states[change.path][1].status if is_it else None)
     return entries
 
 

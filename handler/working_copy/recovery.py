@@ -73,11 +73,12 @@ def _bring(copy: OpenCopy, journal: Journal, *, is_wanted: bool = True) -> bool:
         return True
     with copy.worktree() as worktree:
         states = carrying.states_of(copy.glance(worktree, index, changes), changes)
-        done = changes.only({path for path, state in states.items() if state is State.AFTER})
-        is_forward = is_wanted and State.NEITHER not in states.values()
+        by_state = {each: {path for path, (state, _) in states.items() if state is each} for each in State}
+        done = changes.only(by_state[State.AFTER])
+        is_forward = is_wanted and not by_state[State.NEITHER]
         if is_forward:
-            todo = changes.only({path for path, state in states.items() if state is State.BEFORE})
-            entries = carrying.entries_of(worktree, done)
+            todo = changes.only(by_state[State.BEFORE])
+            entries = carrying.entries_of(done, states)
         else:
             todo, entries = done.reversed(), {}
         if is_forward:

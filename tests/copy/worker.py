@@ -57,9 +57,16 @@ class CopyWorker(Worker):
         """Carry out one trial; in a meddled one somebody does something between the kill and the next run."""
         if not isinstance(trial, meddling.Meddled):
             return super().attempt(trial)
-        scene, person = self.copy_scene, Person(self.mount / PATH)
         self.begin()
         report = Report(trial)
+        try:
+            self._meddle(trial, report)
+        except (RuntimeError, OSError) as error:
+            report.problems.append(f"somebody is kept from it: {error}")
+        return report
+
+    def _meddle(self, trial: meddling.Meddled, report: Report) -> None:
+        scene, person = self.copy_scene, Person(self.mount / PATH)
         for stop in trial.stops:
             report.runs.append(run := self.run(scene.push, stop))
             report.problems += run_problems(run, stop)
@@ -70,7 +77,6 @@ class CopyWorker(Worker):
             meddling.give_way(deed, person)
         report.runs.append(run := self.run(scene.push, Stop(Manner.NOT)))
         report.problems += meddling.in_the_end(deed, person, run, scene, self.mount)
-        return report
 
 
 if __name__ == "__main__":
