@@ -5,6 +5,7 @@ The objects are complete and the journal is written before this begins. Every st
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -35,19 +36,28 @@ class State(Enum):
 
     BEFORE = auto()
     AFTER = auto()
+    BETWEEN = auto()
+    """What was there is gone, and what is to come is not there yet: so it is for a moment with submodules."""
     NEITHER = auto()
     """Somebody else was there meanwhile."""
 
 
 def apply(
-    worktree: Worktree, changes: Changes, objects: Objects, pulse: Callable[[], None] = lambda: None
+    worktree: Worktree,
+    changes: Changes,
+    objects: Objects,
+    pulse: Callable[[], None] = lambda: None,
+    *,
+    leaves_blocked: bool = False,
 ) -> tuple[dict[bytes, Entry | None], Done]:
     """Bring the files from `before` to `after`; returns what the index is to have for each path. Raises OSError.
 
     What is new or changed comes first, what goes comes last, so that whoever reads meanwhile misses nothing; only what
     stands where a directory has to be, or in one that has to be a file, must go before. `pulse()` is called now and
-    then; what it raises ends it.
+    then; what it raises ends it. With `leaves_blocked` a file is left out where somebody has put one in the place of a
+    directory, or the other way round.
     """
+    blocked = (NotADirectoryError, IsADirectoryError) if leaves_blocked else ()
     done = Done()
     blocking = _blocking(changes)
     gone_early = [change for change in changes.changes if change.after is None and change.path in blocking]
@@ -58,12 +68,14 @@ def apply(
     for directory in early_directories:
         worktree.remove_directory(directory)
     for directory in changes.made:
-        _make_directory(worktree, directory)
+        with suppress(*blocked):
+            _make_directory(worktree, directory)
     entries: dict[bytes, Entry | None] = {}
     for change in changes.changes:
         if change.after is not None:
             pulse()
-            entries[change.path] = _put(worktree, change, change.after, objects, done)
+            with suppress(*blocked):
+                entries[change.path] = _put(worktree, change, change.after, objects, done)
     for change in gone_late:
         pulse()
         _remove(worktree, change, done)
@@ -197,19 +209,25 @@ def states_of(glance: Glance, changes: Changes) -> dict[bytes, tuple[State, Seen
 
 
 def _state_of(glance: Glance, change: Change, known: Collection[bytes], seen: Seen) -> State:
-    path = change.path
-    # A directory in the place of a file that goes is the new tree's, or somebody's, and stays either way.
-    is_gone = seen.status is None or (seen.is_directory and change.before is not None and change.before[0] != SUBMODULE)
-    if is_gone if change.after is None else glance.matches(path, change.after, seen):
+    path, before, after = change.path, change.before, change.after
+    if after is None:
+        # A directory in the place of a file that goes is the new tree's, or somebody's, and stays either way.
+        is_gone = seen.status is None or (seen.is_directory and before is not None and before[0] != SUBMODULE)
+        if is_gone or before is None:
+            return State.AFTER
+        return State.BEFORE if glance.matches(path, before, seen) else State.NEITHER
+    if seen.blocker is not None and seen.blocker not in known:
+        return State.NEITHER
+    if glance.matches(path, after, seen):
         return State.AFTER
-    if change.before is not None:
-        # Between the two there is nothing for a moment; and nobody has to look into a submodule.
-        is_unseen = SUBMODULE in (change.before[0], *(change.after or ())[:1]) and seen.status is None
-        return State.BEFORE if is_unseen or glance.matches(path, change.before, seen) else State.NEITHER
-    if seen.is_directory:
+    if seen.status is None:
+        if before is None:
+            return State.BEFORE
+        return State.BETWEEN if SUBMODULE in (before[0], after[0]) else State.NEITHER
+    if seen.is_directory and (before is None or before[0] == SUBMODULE):
         # In the place of a file that is yet to come: it may only hold what goes.
         return State.BEFORE if all(each in known for each in glance.worktree.files_below(path)) else State.NEITHER
-    return State.BEFORE if seen.status is None else State.NEITHER
+    return State.BEFORE if before is not None and glance.matches(path, before, seen) else State.NEITHER
 
 
 def entries_of(changes: Changes, states: Mapping[bytes, tuple[State, Seen]]) -> dict[bytes, Entry | None]:

@@ -32,20 +32,31 @@ def after_any_run(mount: Path, scene: CopyScene, run: Run, *, looks_deep: bool) 
     return problems
 
 
-def after_peace(mount: Path, scene: CopyScene, wanted: str, given_way: Collection[str] = ()) -> list[str]:
-    """Return what is wrong after the run that nothing stopped. `given_way` names what of the ending is not compared."""
+def after_peace(
+    mount: Path,
+    scene: CopyScene,
+    wanted: str,
+    ignored: Collection[str] = (),
+    *,
+    is_torn: bool = False,
+    reads_logs: bool = True,
+) -> list[str]:
+    """Return what is wrong after the run that nothing stopped.
+
+    `ignored` names what of the ending is not compared; `is_torn`: a write was, of a log perhaps.
+    """
     person, ending = Person(mount / PATH), scene.endings[wanted]
     if not os.path.lexists(person.root / ".git"):
         return ["there is no copy"]
     found = ending_of(person)
-    ignored = {*given_way, *(["messages", "origin"] if scene.start is None else [])}
+    ignored = {*ignored, *(["messages", "origin"] if scene.start is None else []), *(["messages"] if is_torn else [])}
     problems = [
         f"{field.name}: {_difference(getattr(found, field.name), getattr(ending, field.name))}"
         for field in fields(Ending)
         if field.name not in ignored and not _is_same(field.name, found, ending)
     ]
-    for log in ("HEAD", "refs/heads/main", "refs/remotes/origin/main"):
-        problems += log_problems(person.root, log)
+    for log in () if not reads_logs else ("HEAD", "refs/heads/main", "refs/remotes/origin/main"):
+        problems += log_problems(person.root, log, is_torn=is_torn)
     return [*problems, *_mine(person, scene), *_leftovers(mount, person, wanted), *_sound(person)]
 
 

@@ -15,7 +15,9 @@ DEEP_EVERY = 6
 
 
 class CopyWorker(Worker):
-    """One mount with a working copy."""
+    """One mount with a working copy. `is_torn`: a write of this trial is cut."""
+
+    is_torn = False
 
     @property
     def copy_scene(self) -> CopyScene:
@@ -49,12 +51,12 @@ class CopyWorker(Worker):
     def after_peace(self, before: Any, last: Push) -> list[str]:
         """Return what is wrong after a run that nothing stopped."""
         # What was pulled in between, or undone and done again, is in the logs too.
-        is_in_between = last is not self.scene.push if self.scene else False
-        ignored = ["messages", "origin"] if is_in_between else []
-        return after_peace(self.mount, self.copy_scene, last.commit, ignored)
+        ignored = ["messages", "origin"] if last is not self.copy_scene.push else []
+        return after_peace(self.mount, self.copy_scene, last.commit, ignored, is_torn=self.is_torn)
 
     def attempt(self, trial: Trial) -> Report:
         """Carry out one trial; in a meddled one somebody does something between the kill and the next run."""
+        self.is_torn = any(stop.manner in (Manner.TORN, Manner.SHORT) for stop in trial.stops)
         if not isinstance(trial, meddling.Meddled):
             return super().attempt(trial)
         self.begin()
@@ -74,7 +76,7 @@ class CopyWorker(Worker):
         report.runs.append(run := self.run(scene.push, Stop(Manner.NOT)))
         report.problems += meddling.after_next(deed, person, run, self.log.read_text())
         if run.answer and run.answer[0] != 200:
-            meddling.give_way(deed, person)
+            meddling.give_way(deed, person, run.answer[2])
         report.runs.append(run := self.run(scene.push, Stop(Manner.NOT)))
         report.problems += meddling.in_the_end(deed, person, run, scene, self.mount)
 
