@@ -18,6 +18,7 @@ from handler.names import branch_of, ref_problem
 
 _NEEDED = ("HEAD", "config", "objects", "refs")
 _OURS_TO_WRITE = ("objects", "refs", "logs", "git2efs")
+_MOST_CONFIG_BYTES = 1024 * 1024
 _HALF_DONE = {
     "MERGE_HEAD": "a merge",
     "rebase-merge": "a rebase",
@@ -100,11 +101,13 @@ def _names(git_directory: str) -> frozenset[str]:
 
 def _config(git_directory: str) -> Config:
     try:
-        content = read_whole(os.path.join(git_directory, "config"), follows=True)
+        content = read_whole(os.path.join(git_directory, "config"), follows=True, most_bytes=_MOST_CONFIG_BYTES)
     except IsADirectoryError:
         content = None
     if content is None:
         raise CopyUnusable(".git/config is not there")
+    if len(content) == _MOST_CONFIG_BYTES:
+        raise CopyUnusable(".git/config is too long")
     return Config.parse(content)
 
 

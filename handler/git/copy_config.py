@@ -1,13 +1,10 @@
-"""A git config file, as far as a pull needs it. What it includes is not read: others decide what stands there."""
+"""What a copy's config says, as far as a pull needs it. What it includes is not read: that may be any file at all."""
 
-import io
 import re
 from dataclasses import dataclass
 
 from handler.errors import CopyUnusable
-
-Key = tuple[bytes, bytes, bytes]
-"""Section and name in lower case; between them the subsection as it is, empty where there is none."""
+from handler.git.config_file import Key, parse_config
 
 _TRUE, _FALSE = (b"true", b"yes", b"on"), (b"false", b"no", b"off", b"")
 _NUMBER = re.compile(rb"[+-]?[0-9]{1,12}[kKmMgG]?")
@@ -26,17 +23,12 @@ class Config:
     @staticmethod
     def parse(content: bytes) -> "Config":
         """Read a config file. Raises CopyUnusable for one that is none."""
-        from dulwich.config import ConfigFile
-
+        entries: dict[Key, list[bytes]] = {}
         try:
-            parsed = ConfigFile.from_file(io.BytesIO(content), expand_includes=False)
-            entries: dict[Key, list[bytes]] = {}
-            for section in parsed.sections():
-                subsection = section[1] if len(section) > 1 else b""
-                for name, value in parsed.items(section):
-                    entries.setdefault((section[0].lower(), subsection, name.lower()), []).append(value)
-        except (ValueError, KeyError, IndexError, AssertionError, TypeError, AttributeError) as error:
-            raise CopyUnusable(f".git/config cannot be read ({type(error).__name__})") from None
+            for key, value in parse_config(content):
+                entries.setdefault(key, []).append(value)
+        except ValueError as error:
+            raise CopyUnusable(f".git/config cannot be read: {error}") from None
         return Config(entries)
 
     def values(self, section: str, subsection: str, name: str) -> list[str]:
@@ -89,17 +81,17 @@ class Config:
         """Whether objects were left out that git would fetch when it needs them."""
         if (b"extensions", b"", b"partialclone") in self.entries:
             return True
-        for (section, subsection, name), values in self.entries.items():
-            if section == b"remote" and name == b"partialclonefilter":
-                return True
-            if section == b"remote" and name == b"promisor" and _is_true(values[-1], "remote.<name>.promisor"):
-                return bool(subsection)
-        return False
+        settings = [(key[2], values[-1]) for key, values in self.entries.items() if key[0] == b"remote"]
+        return any(
+            name == b"partialclonefilter" or (name == b"promisor" and _is_true(value, "remote.<name>.promisor"))
+            for name, value in settings
+        )
 
     def unknown_extension(self) -> str | None:
         """Return the name of an extension of the format that changes what is to be done, None without one."""
         for (section, _, name), values in self.entries.items():
-            if section == b"extensions" and _KNOWN_EXTENSIONS.get(name, b"") not in (None, values[-1]):
+            is_known = name in _KNOWN_EXTENSIONS and _KNOWN_EXTENSIONS[name] in (None, values[-1])
+            if section == b"extensions" and not is_known:
                 return f"extensions.{name[:50].decode('ascii', 'replace')}"
         return None
 

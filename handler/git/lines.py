@@ -27,14 +27,15 @@ class _Piece(NamedTuple):
     theirs_end: int
 
 
-def merge_contents(base: bytes, ours: bytes, theirs: bytes) -> bytes | None:
+def merge_contents(base: bytes, ours: bytes, theirs: bytes, effort: Effort | None = None) -> bytes | None:
     """Return the merged content of a file, None where git sees a conflict.
 
     A line ends with a line feed alone. Binary contents (a NUL in the first 8,000 bytes of any) merge only where one
     side left them alone or both made the same of them.
 
-    None, too, where the comparison costs more than `MAX_EFFORT` or finds more than a few hundred differences among
-    lines of which each occurs dozens of times (there git estimates). It never takes longer than some seconds.
+    None, too, where the comparison costs more than is left of `effort` (`MAX_EFFORT` if none is given), or finds
+    more than a few hundred differences among lines of which each occurs dozens of times (there git estimates). It
+    never takes longer than some seconds.
     """
     if theirs in (base, ours):
         return ours
@@ -45,7 +46,7 @@ def merge_contents(base: bytes, ours: bytes, theirs: bytes) -> bytes | None:
     numbers: dict[bytes, int] = {}
     lines = [_LINE.findall(content) for content in (base, ours, theirs)]
     old, one, two = ([numbers.setdefault(line, len(numbers)) for line in content] for content in lines)
-    effort = Effort(MAX_EFFORT)
+    effort = effort or Effort(MAX_EFFORT)
     try:
         pieces = _pieces(old, one, two, changes(old, one, effort), changes(old, two, effort))
     except TooMuch:

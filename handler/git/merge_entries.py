@@ -4,7 +4,8 @@ import stat
 from dataclasses import dataclass, field
 
 from handler.git.attributes import Attributes
-from handler.git.lines import merge_contents
+from handler.git.effort import Effort
+from handler.git.lines import MAX_EFFORT, merge_contents
 from handler.git.objects import BLOB
 from handler.git.overlay import Overlay
 from handler.git.tree_entries import Entry, Trees
@@ -32,6 +33,7 @@ class EntryMerger:
         self._objects = objects
         self._trees = trees
         self._ours = ours
+        self._effort = Effort(2 * MAX_EFFORT)  # for all files together: they may all be hostile
         self._attributes = Attributes(self._read_attributes)
 
     def merge(
@@ -59,7 +61,7 @@ class EntryMerger:
         # Without a common ancestor, or one of another kind, git compares with an empty file.
         before = self._objects.read(base.id, BLOB) if base and base.is_file else b""
         one, two = self._objects.read(ours.id, BLOB), self._objects.read(theirs.id, BLOB)
-        merged = merge_contents(before, one, two)
+        merged = merge_contents(before, one, two, self._effort)
         if merged is None:
             return None
         known = {before: base_id, one: ours.id, two: theirs.id}.get(merged)

@@ -9,11 +9,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from handler.git.effort import Effort, TooMuch
 from handler.git.similarity import ALL, Fingerprint
 from handler.git.tree_entries import Entry
 
 MAX_PAIRS = 40_000
 """So many pairs of files are compared by content; git stops at 49 million."""
+MAX_EFFORT = 10_000_000
+"""Lines looked at while comparing; some seconds' worth."""
 _SIMILAR = ALL // 2
 _SIMILAR_OF_ONE_NAME = ALL * 3 // 4
 _CANDIDATES = 4
@@ -48,9 +51,13 @@ def find_renames(side: Side, read: Callable[[bytes], bytes]) -> Renames:
     """Return what a side renamed; `read(blob id)` gives a file's content. Raises what that raises."""
     search = _Search(side, read)
     search.match_equal()
-    search.match_names()
-    unknown = search.match_similar()
-    return Renames({old: new for new, old in search.found.items()}, unknown)
+    unknown: Collection[bytes] = ()
+    try:
+        search.match_names()
+        search.match_similar()
+    except TooMuch:
+        unknown = side.relevant.difference(search.found.values())
+    return Renames({old: new for new, old in search.found.items()}, frozenset(unknown))
 
 
 def directories_renamed(new_paths: Iterable[tuple[bytes, bytes]], wanted: Collection[bytes]) -> set[bytes]:
@@ -78,6 +85,7 @@ class _Search:
         self.found: dict[bytes, bytes] = {}
         """Old paths by new ones."""
         self._read = read
+        self._effort = Effort(MAX_EFFORT)
         self._fingerprints: dict[bytes, Fingerprint] = {}
 
     def match_equal(self) -> None:
@@ -130,12 +138,12 @@ class _Search:
                 votes[_directory(old)][_directory(new)] += 1
         return {directory: counted.most_common(1)[0][0] for directory, counted in votes.items()}
 
-    def match_similar(self) -> frozenset[bytes]:
-        """Pair the most similar of what is left; return the relevant files where that is too much."""
+    def match_similar(self) -> None:
+        """Pair the most similar of what is left. Raises TooMuch, as does all that compares contents."""
         sources, targets = self._left()
         sources = [file for file in sources if file[0] in self.relevant]
         if len(sources) * len(targets) > MAX_PAIRS:
-            return frozenset(path for path, _ in sources)
+            raise TooMuch
         candidates: list[tuple[int, bool, bytes, bytes]] = []
         for target, entry in targets:
             candidates += self._best_for(target, entry, sources)
@@ -145,7 +153,6 @@ class _Search:
             if target not in self.found and source not in used:
                 self.found[target] = source
                 used.add(source)
-        return frozenset()
 
     def _best_for(self, target: bytes, entry: Entry, sources: Sequence[File]) -> list[tuple[int, bool, bytes, bytes]]:
         scored = [
@@ -163,12 +170,16 @@ class _Search:
     def _score(self, source: Entry, target: Entry, at_least: int) -> int:
         if not (source.is_file and target.is_file):
             return 0  # links and submodules are renamed as they are or not at all
-        return self._fingerprint(source.id).score(self._fingerprint(target.id), at_least)
+        one, two = self._fingerprint(source.id), self._fingerprint(target.id)
+        self._effort.spend(min(len(one), len(two)))
+        return one.score(two, at_least)
 
     def _fingerprint(self, blob: bytes) -> Fingerprint:
         found = self._fingerprints.get(blob)
         if found is None:
-            found = self._fingerprints[blob] = Fingerprint(self._read(blob))
+            content = self._read(blob)
+            self._effort.spend(len(content) // 32)
+            found = self._fingerprints[blob] = Fingerprint(content)
         return found
 
 

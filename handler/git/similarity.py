@@ -21,6 +21,10 @@ class Fingerprint:
         for chunk, times in Counter(_CHUNK.findall(content)).items():
             self._bytes[chunk] = len(chunk) * times
 
+    def __len__(self) -> int:
+        """Return how many different chunks the file has."""
+        return len(self._bytes)
+
     def score(self, other: "Fingerprint", at_least: int) -> int:
         """Return how similar two files are, 0 to `ALL`; 0 where their sizes alone keep them below `at_least`."""
         larger, smaller = max(self.size, other.size), min(self.size, other.size)

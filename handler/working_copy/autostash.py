@@ -12,8 +12,11 @@ from handler.git.lines import merge_contents
 from handler.git.modes import EXECUTABLE, FILE, LINK, Leaf
 from handler.git.objects import BLOB, COMMIT
 from handler.git.overlay import Overlay
+from handler.git.ref_logs import NOTHING, LogEntry
+from handler.git.refs import Refs
 from handler.git.tree_building import tree_with
 from handler.working_copy.changes import Change, Glance, InTheWay, Kept
+from handler.working_copy.journal import Journal
 
 STASH = "refs/stash"
 
@@ -58,6 +61,22 @@ def carry_over(
     return CarriedOver({path: (stands, after[path], staged) for path, (stands, _, staged) in kept.items()}, stash)
 
 
+def keep_stash(refs: Refs, journal: Journal) -> None:
+    """Put the stash, if there is one, where `git stash` finds it. Raises CopyBusy, CopyUnusable, OSError.
+
+    Before any file changes: from here on the uncommitted changes are safe where a person looks for them.
+    """
+    if journal.stash is None:
+        return
+    stash, before = journal.stash.encode(), refs.read(STASH)
+    short = journal.branch.removeprefix("refs/heads/")
+    line = LogEntry(before or NOTHING, stash, f"On {short}: autostash".encode("utf-8", "surrogateescape"))
+    if line.new not in (each.new for each in refs.log(STASH)):
+        refs.append_log(STASH, [line], journal.committer.encode("utf-8", "surrogateescape"), journal.at)
+    if before != stash:
+        refs.write(STASH, stash)
+
+
 class _Clash:
     """What two changes of one file make that do not fit."""
 
@@ -93,7 +112,8 @@ def _merged(objects: Overlay, change: Change, stands: Leaf | None) -> Leaf | _Cl
     mode = after[0] if stands[0] == before[0] else stands[0]
     if before[1] == after[1]:
         return mode, stands[1]
-    content = merge_contents(*(objects.read(leaf[1], BLOB) for leaf in (before, after, stands)))
+    base, ours, theirs = (objects.read(leaf[1], BLOB) for leaf in (before, after, stands))
+    content = merge_contents(base, ours, theirs)
     return _CLASH if content is None else (mode, objects.add(BLOB, content))
 
 

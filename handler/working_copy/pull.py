@@ -27,7 +27,7 @@ from handler.recording import Recording, milliseconds_since, push_to_visible, re
 from handler.routing import refuse_too_many
 from handler.work import Work
 from handler.working_copy import carrying
-from handler.working_copy.autostash import STASH, can_carry_over, carry_over
+from handler.working_copy.autostash import can_carry_over, carry_over, keep_stash
 from handler.working_copy.carrying import Done
 from handler.working_copy.changes import Changes, InTheWay, Kept, find_in_the_way
 from handler.working_copy.copy import OUR_NAME, OpenCopy
@@ -56,7 +56,9 @@ class Pulling:
         """
         paths = CopyPaths(self.work.directory.paths.directory)
         try:
-            if not os.path.lexists(paths.git) and not self._is_placed(new := NewCopy.of(self.work)):
+            if self.work.found.record is None:
+                self._refuse_place()
+            if not os.path.lexists(paths.git) and not (new := NewCopy.of(self.work)).prepare():
                 return self._create(new)
             return self._pull(paths)
         except MirrorDamaged as error:
@@ -64,17 +66,17 @@ class Pulling:
                 f"the working copy's objects are damaged, and only a person can mend them: {error}"
             ) from None
 
-    def _is_placed(self, new: NewCopy) -> bool:
+    def _refuse_place(self) -> None:
+        """Raise TargetOccupied or TooManyTargets where no target may be that is not one yet."""
         work = self.work
         work.directory.refuse_nested(work.settings.mount)
         refuse_too_many(work.repository, work.targets.read(), work.target, work.settings.max_targets)
-        work.targets.add(work.target.path)
-        return new.prepare()
 
     # -- the first time ----------------------------------------------------------------------------------------------
 
     def _create(self, new: NewCopy) -> Outcome:
         work, started = self.work, time.perf_counter()
+        work.targets.add(work.target.path)
         store = CopyStore(new.git)
         try:
             store.refresh()
@@ -96,11 +98,14 @@ class Pulling:
 
     def _pull(self, paths: CopyPaths) -> Outcome:
         with self._opened(paths) as copy:
+            if self.work.found.record is None:
+                self.work.targets.add(self.work.target.path)
             notes = recover(copy)
             tracking = copy.refs.read(copy.config.tracking_ref)
             logged = [each for line in copy.refs.log(copy.config.tracking_ref) for each in (line.old, line.new)]
             started = time.perf_counter()
-            settled = self._settle(copy.store, None if tracking is None else tracking.decode())
+            # Without a tracking ref, what is here is still not fetched again, and its history not cut.
+            settled = self._settle(copy.store, copy.head() if tracking is None else tracking.decode())
             about = replace(self._fetched(settled, started), notes=notes)
             if settled.commit is None:
                 return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone")
@@ -124,10 +129,12 @@ class Pulling:
             message = b"fast-forward" if is_forward else b"forced-update"
         line = LogEntry(before or NOTHING, tip, b"pull --rebase: " + message)
         copy.refs.append_log(copy.config.tracking_ref, [line], copy.committer, int(self.work.clock()))
-        copy.refs.write(copy.config.tracking_ref, tip)
+        copy.refs.write(copy.config.tracking_ref, tip, {before, tip})
 
     def _bring(self, copy: OpenCopy, settled: Settled, logged: Sequence[bytes], about: Outcome) -> Outcome:
         """Bring the branch to the tip, under the copy's lock."""
+        if copy.refs.head() != copy.branch:
+            raise CopyUnusable("another branch was checked out while this one was fetched")
         work, tip, head = self.work, settled.commit or "", copy.head()
         started, at = time.perf_counter(), int(work.clock())
         pulled = decide_pull(copy, head, tip, logged, at)
@@ -148,11 +155,11 @@ class Pulling:
             work.begin(tip)
             copy.store.add(pulled.objects.added)
             committer = copy.committer.decode("utf-8", "surrogateescape")
-            journal = Journal(copy.branch, head, pulled.head, committer, at, pulled.lines, kept)
+            held = None if stash is None else stash.decode()
+            journal = Journal(copy.branch, head, pulled.head, committer, at, pulled.lines, kept, held)
             journal.write(copy.paths, copy.store.scratch)
             try:
-                if stash is not None:
-                    _keep_stash(copy, stash, at)
+                keep_stash(copy.refs, journal)
                 entries, done = carrying.apply(worktree, changes, copy.store, work.check_time)
                 content = index.patch(entries, difference.new_trees)
                 carrying.write_index(copy.paths, copy.store.scratch, content)
@@ -245,14 +252,6 @@ class Pulling:
             push_to_visible_seconds=push_to_visible(work.request.push, settled, visible_at),
             notes=notes,
         )
-
-
-def _keep_stash(copy: OpenCopy, stash: bytes, at: int) -> None:
-    """Put the stash where `git stash` finds it. Before any file changes: from here on it is safe."""
-    message = f"On {copy.branch.removeprefix('refs/heads/')}: autostash".encode("utf-8", "surrogateescape")
-    line = LogEntry(copy.refs.read(STASH) or NOTHING, stash, message)
-    copy.refs.append_log(STASH, [line], copy.committer, at)
-    copy.refs.write(STASH, stash)
 
 
 def _named(in_the_way: Sequence[InTheWay]) -> str:

@@ -1,6 +1,7 @@
 """What a killed run left of a working copy: brought to its end, or back to where it began."""
 
 from handler.working_copy import carrying
+from handler.working_copy.autostash import keep_stash
 from handler.working_copy.carrying import State
 from handler.working_copy.changes import Changes
 from handler.working_copy.copy import OpenCopy
@@ -62,6 +63,8 @@ def _bring(copy: OpenCopy, journal: Journal, *, is_wanted: bool = True) -> bool:
             entries = carrying.entries_of(worktree, done)
         else:
             todo, entries = done.reversed(), {}
+        if is_forward:
+            keep_stash(copy.refs, journal)
         entries |= carrying.apply(worktree, todo, copy.store)[0]
     carrying.write_index(
         copy.paths, copy.store.scratch, index.patch(entries, difference.new_trees if is_forward else None)

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handler.errors import CopyUnusable, TreeUnsafe
-from handler.git.index_entry import EMPTY_BLOB, EXECUTABLE, FILE, LINK, SUBMODULE, Entry, Stat
+from handler.git.index_entry import EMPTY_BLOB, Entry, Stat
 from handler.git.index_file import IndexFile, build
+from handler.git.modes import EXECUTABLE, FILE, LINK, SUBMODULE
 from tests.support.repositories import run_git
 
 EXAMPLES = int(os.environ.get("GIT2EFS_TEST_EXAMPLES", "25"))

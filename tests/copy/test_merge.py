@@ -1,7 +1,5 @@
 """Three trees merged: the tree is git's where git merges, and where git stops, so does this."""
 
-from pathlib import Path
-
 import pytest
 
 from handler.errors import Git2EfsError, MirrorDamaged, TreeUnsafe
@@ -24,6 +22,12 @@ KEPT = {b"kept": b"kept\n"}
 ONE, TWO = Submodule("1" * 40), Submodule("2" * 40)
 
 
+@pytest.fixture(scope="module")
+def oracle(tmp_path_factory: pytest.TempPathFactory) -> Oracle:
+    """Return the one repository in which git merges all of these."""
+    return Oracle(tmp_path_factory.mktemp("merges") / "oracle")
+
+
 def merged(base: Files, ours: Files, theirs: Files) -> bytes | None:
     """Return the merged tree's id, None where there are conflicts."""
     objects = Memory()
@@ -31,11 +35,11 @@ def merged(base: Files, ours: Files, theirs: Files) -> bytes | None:
     return None if found.conflicts else found.tree
 
 
-def test_random_trees_merge_as_git_merges_them(tmp_path: Path) -> None:
+def test_random_trees_merge_as_git_merges_them(oracle: Oracle) -> None:
     """Clean where git is clean, with the same tree to the byte; a conflict where git has one."""
     dice = chance("trees")
     cases = [three_trees(dice) for _ in range(examples(60))]
-    expected = list(Oracle(tmp_path / "oracle").merges(cases))
+    expected = list(oracle.merges(cases))
     assert [case for case, tree in zip(cases, expected, strict=True) if merged(*case) != tree] == []
     assert None in expected and any(expected), "the examples show nothing"
 
@@ -126,23 +130,22 @@ CONFLICTS: dict[str, tuple[Files, Files, Files]] = {
 
 
 @pytest.mark.parametrize("name", CLEAN)
-@pytest.mark.parametrize("is_turned", [False, True], ids=["", "turned"])
-def test_what_merges(tmp_path: Path, name: str, is_turned: bool) -> None:
+def test_what_merges(oracle: Oracle, name: str) -> None:
     """The cases by name, either way around; git makes the same tree."""
     base, ours, theirs, expected = CLEAN[name]
-    case = (base, theirs, ours) if is_turned else (base, ours, theirs)
-    assert merged(*case) == Memory().tree(expected)
-    assert list(Oracle(tmp_path / "oracle").merges([case])) == [Memory().tree(expected)]
+    cases = [(base, ours, theirs), (base, theirs, ours)]
+    tree = Memory().tree(expected)
+    assert [merged(*case) for case in cases] == [tree, tree]
+    assert list(oracle.merges(cases)) == [tree, tree]
 
 
 @pytest.mark.parametrize("name", CONFLICTS)
-@pytest.mark.parametrize("is_turned", [False, True], ids=["", "turned"])
-def test_what_conflicts(tmp_path: Path, name: str, is_turned: bool) -> None:
+def test_what_conflicts(oracle: Oracle, name: str) -> None:
     """The cases by name, either way around; git stops too."""
     base, ours, theirs = CONFLICTS[name]
-    case = (base, theirs, ours) if is_turned else (base, ours, theirs)
-    assert merged(*case) is None
-    assert list(Oracle(tmp_path / "oracle").merges([case])) == [None]
+    cases = [(base, ours, theirs), (base, theirs, ours)]
+    assert [merged(*case) for case in cases] == [None, None]
+    assert list(oracle.merges(cases)) == [None, None]
 
 
 STRICTER: dict[str, tuple[Files, Files, Files]] = {
@@ -168,10 +171,10 @@ STRICTER: dict[str, tuple[Files, Files, Files]] = {
 
 
 @pytest.mark.parametrize("name", STRICTER)
-def test_what_conflicts_here_alone(tmp_path: Path, name: str) -> None:
+def test_what_conflicts_here_alone(oracle: Oracle, name: str) -> None:
     """All that is known of where git merges and this does not; nothing is known the other way around."""
     assert merged(*STRICTER[name]) is None
-    assert list(Oracle(tmp_path / "oracle").merges([STRICTER[name]])) != [None]
+    assert list(oracle.merges([STRICTER[name]])) != [None]
 
 
 def test_conflicts_are_named() -> None:
@@ -181,7 +184,7 @@ def test_conflicts_are_named() -> None:
     assert merge_trees(Overlay(objects), *trees).conflicts == (b"b", b"d/a")
 
 
-def test_new_objects_are_in_the_overlay_and_sound(tmp_path: Path) -> None:
+def test_new_objects_are_in_the_overlay_and_sound(oracle: Oracle) -> None:
     """What git needs besides what it has: the merged contents and the trees above them, and nothing else."""
     objects = Memory()
     base, ours, theirs = (
@@ -192,7 +195,6 @@ def test_new_objects_are_in_the_overlay_and_sound(tmp_path: Path) -> None:
     found = merge_trees(overlay, base, ours, theirs)
     assert found == Merged(Memory().tree({b"d/a": BOTH, b"e/b": OTHER, b"c": b"1\n"}))
     assert sorted(kind for kind, _ in overlay.added.values()) == [TREE, TREE, BLOB]
-    oracle = Oracle(tmp_path / "oracle")
     for kind, content in [*objects.contents.values(), *overlay.added.values()]:
         run_git(
             "hash-object",
@@ -225,7 +227,7 @@ def test_only_what_differs_in_all_three_is_read() -> None:
     assert len(objects.reads) == 6  # the roots, and d1 of each; no blob, and nothing of d2
 
 
-def test_modes_of_old_are_kept_where_nothing_changes(tmp_path: Path) -> None:
+def test_modes_of_old_are_kept_where_nothing_changes(oracle: Oracle) -> None:
     """100664 stays in a directory that is taken as it is; one that is written anew has git's own modes, as in git."""
     objects = Memory()
     blob = bytes.fromhex(objects.put(BLOB, TEXT).decode())
@@ -238,15 +240,16 @@ def test_modes_of_old_are_kept_where_nothing_changes(tmp_path: Path) -> None:
     found = merge_trees(overlay := Overlay(objects), *trees)
     assert overlay.read(found.tree, TREE).startswith(b"100644 a\0")
     assert overlay.read(found.tree, TREE).endswith(b"40000 z\0" + old)
-    assert Oracle(tmp_path / "oracle").merge_ids(*trees, objects) == found.tree
+    assert oracle.merge_ids(*trees, objects) == found.tree
 
 
-def test_more_renames_than_can_be_compared_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bound", ["MAX_PAIRS", "MAX_EFFORT"])
+def test_more_renames_than_can_be_compared_conflict(bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Git would look further, or give up and take them for removed and added; equal contents are found always."""
     inexact = {b"a": TEXT}, {b"b": TOP}, {b"a": BOTTOM}
     exact = {b"a": TEXT}, {b"b": TEXT}, {b"a": BOTTOM}
     assert merged(*inexact) is not None
-    monkeypatch.setattr(renames, "MAX_PAIRS", 0)
+    monkeypatch.setattr(renames, bound, 0)
     assert merged(*inexact) is None
     assert merged(*exact) is not None
 

@@ -393,6 +393,7 @@ def test_a_clone_of_the_remote_is_adopted(service: Service, upstream: Upstream) 
     upstream.commit({"d0/f0": b"changed\n"})
     assert service.push(upstream).outcome == "published"
     assert copy.git("rev-parse", "HEAD~1") == upstream.tip()
+    assert service.operate("hold", PATH)["exit_code"] == service.operate("resume", PATH)["exit_code"] == 0
     copy.git("gc", "-q", "--prune=now")
     upstream.commit({"d0/f0": b"changed again\n"})
     copy.git("pull", "-q", "--rebase")
