@@ -7,7 +7,7 @@ that git, which does the same, neither reads half a ref nor loses one of two cha
 import errno
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from handler.errors import CopyBusy, CopyUnusable
 from handler.files import read_whole
@@ -80,11 +80,18 @@ class Refs:
 
     # -- writing -----------------------------------------------------------------------------------------
 
-    def write(self, name: str, commit: bytes, expected: Collection[bytes | None] | None = None) -> None:
+    def write(
+        self,
+        name: str,
+        commit: bytes,
+        expected: Collection[bytes | None] | None = None,
+        along: Callable[[], Callable[[], object]] | None = None,
+    ) -> None:
         """Let a ref name a commit (40 hex digits). `expected`: only where it names one of these now, None for nothing.
 
-        A lock of ours that is held already is let go of too. Raises CopyBusy where git is changing the ref, or has;
-        CopyUnusable where another ref is in the way; OSError.
+        `along()` starts what is to be written when it is clear that the ref can be, and before it is; what it returns
+        waits for the end of that. A lock of ours that is held already is let go of too. Raises CopyBusy where git is
+        changing the ref, or has; CopyUnusable where another ref is in the way; OSError.
         """
         path = self._file(name)
         self._take_lock(name, path)
@@ -93,7 +100,7 @@ class Refs:
                 raise CopyBusy(f"{name} was changed while it was pulled into")
             if name not in self._found:
                 self._refuse_beside(name)
-            self._replace(path, commit + b"\n")
+            self._replace(path, commit + b"\n", along)
         finally:
             drop_lock(f"{path}.lock")
         self._found.add(name)
@@ -185,9 +192,15 @@ class Refs:
         except (NotADirectoryError, FileExistsError):
             raise CopyUnusable(f"another ref is in the way of {name}") from None
 
-    def _replace(self, path: str, content: bytes) -> None:
+    def _replace(self, path: str, content: bytes, along: Callable[[], Callable[[], object]] | None = None) -> None:
+        wait = along() if along is not None else None
         try:
-            self._scratch.replace(path, content, "ref")
+            temporary = self._scratch.written(content, "ref")
+        finally:
+            if wait is not None:
+                wait()
+        try:
+            self._scratch.place(temporary, path)
         except IsADirectoryError:
             _remove_empty(path)
             self._scratch.replace(path, content, "ref")

@@ -7,7 +7,9 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 
+from handler.beside import IN_TURN, Beside
 from handler.efs.worktree import Worktree
 from handler.git.index_entry import Entry, Stat
 from handler.git.index_file import IndexFile
@@ -160,23 +162,27 @@ def write_index(paths: CopyPaths, scratch: Scratch, content: bytes) -> None:
     scratch.replace(paths.index, content, "index")
 
 
-def write_refs(refs: Refs, journal: Journal) -> None:
+def write_refs(refs: Refs, journal: Journal, beside: Beside = IN_TURN, *, is_first: bool = False) -> None:
     """Say where the branch is now, and in the logs how it came there. Raises CopyBusy, CopyUnusable, OSError.
 
-    The logs first, as git does it: of a killed run they may say more than is so, and the next one sees that it is
-    written. The ref last: from then on all is done.
+    The logs first, as git does it, under the ref's lock: of a killed run they may say more than is so, and the next one
+    sees that it is written. The ref last: from then on all is done. `is_first`: none was killed here.
     """
+    steps: list[Callable[[], object]] = []
     if journal.old is not None:
-        refs.write_loose("ORIG_HEAD", f"{journal.old}\n".encode())
+        steps.append(partial(refs.write_loose, "ORIG_HEAD", f"{journal.old}\n".encode()))
     by_log: dict[str, list[LogEntry]] = {}
     for log, old, new, message in journal.lines:
         entry = LogEntry(old.encode(), new.encode(), message.encode("utf-8", "surrogateescape"))
         by_log.setdefault(log, []).append(entry)
-    for log, lines in by_log.items():
-        if refs.log(log)[-len(lines) :] != lines:
-            refs.append_log(log, lines, journal.committer.encode("utf-8", "surrogateescape"), journal.at)
-    before = None if journal.old is None else journal.old.encode()
-    refs.write(journal.branch, journal.new.encode(), {before, journal.new.encode()})
+    steps += [partial(_write_log, refs, journal, log, lines, is_first=is_first) for log, lines in by_log.items()]
+    before, after = None if journal.old is None else journal.old.encode(), journal.new.encode()
+    refs.write(journal.branch, after, {before, after}, partial(beside.start_all, steps))
+
+
+def _write_log(refs: Refs, journal: Journal, log: str, lines: list[LogEntry], *, is_first: bool) -> None:
+    if is_first or refs.log(log)[-len(lines) :] != lines:
+        refs.append_log(log, lines, journal.committer.encode("utf-8", "surrogateescape"), journal.at)
 
 
 # -- after a kill ----------------------------------------------------------------------------------------------------

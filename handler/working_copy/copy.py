@@ -16,6 +16,7 @@ from handler.git.objects import TREE, Objects
 from handler.git.overlay import Overlay
 from handler.git.refs import Refs
 from handler.working_copy.changes import Changes, Glance, paths_to_find
+from handler.working_copy.journal import remove_journal
 from handler.working_copy.places import CopyPaths
 
 OUR_NAME = b"git2efs <git2efs@localhost>"
@@ -72,15 +73,30 @@ class OpenCopy:
         return Worktree(self.paths.root, self.paths.own)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator["Hold"]:
         """Keep git's commands out of the copy, until the block ends well or with nothing half done.
 
         While there is a journal the lock stays, whatever happened: what git would do to a copy whose files are half
         those of another commit is nothing that anybody wants. The next run finds both. Raises CopyBusy, OSError.
         """
         take_lock(self.paths.lock)
+        hold = Hold(self.paths)
         try:
-            yield
+            yield hold
         finally:
-            if not os.path.lexists(self.paths.journal):
+            if not hold.is_over and not os.path.lexists(self.paths.journal):
                 drop_lock(self.paths.lock)
+
+
+@dataclass(slots=True)
+class Hold:
+    """The lock of a working copy, which git looks at, while it is held."""
+
+    paths: CopyPaths
+    is_over: bool = False
+
+    def end(self) -> None:
+        """All is done: take the journal away, and let git in. Raises OSError."""
+        remove_journal(self.paths)
+        self.is_over = True
+        drop_lock(self.paths.lock)
