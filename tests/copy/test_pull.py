@@ -433,6 +433,27 @@ def test_a_repository_that_cannot_be_pulled_into_is_refused(
     assert {file: file.read_bytes() for file in copy.root.rglob("*") if file.is_file()} == before
 
 
+def test_nothing_that_a_copy_configures_is_run(service: Service, upstream: Upstream, copy: Person) -> None:
+    """Hooks, filters, merge drivers, another transport: who may write there does not command the service."""
+    told = copy.root.parent / "told"
+    script = f"#!/bin/sh\necho $0 >> {told}\n"
+    for hook in ("post-merge", "post-checkout", "post-rewrite", "pre-rebase", "reference-transaction"):
+        file = copy.root / ".git/hooks" / hook
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(script)
+        file.chmod(0o755)
+    copy.git("config", "filter.run.smudge", f"echo x >> {told}")
+    copy.git("config", "merge.run.driver", f"echo x >> {told}")
+    copy.git("config", "core.sshCommand", f"echo x >> {told}")
+    copy.git("config", "remote.origin.uploadpack", f"echo x >> {told}")
+    copy.git("config", "core.fsmonitor", f"echo x >> {told}")
+    told.unlink(missing_ok=True)
+    upstream.commit({".gitattributes": b"* filter=run merge=run\n", "d0/f0": b"changed\n"})
+    assert service.push(upstream).outcome == "published"
+    assert (copy.root / "d0/f0").read_bytes() == b"changed\n"
+    assert not told.exists()
+
+
 def test_while_git_works_there_nothing_is_done(service: Service, upstream: Upstream, copy: Person) -> None:
     """Somebody's index.lock: 503 copy_busy, and the schedule comes again."""
     lock = copy.root / ".git/index.lock"
