@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from handler.efs.worktree import Worktree
+from handler.efs.worktree import Crew, Worktree
 from handler.errors import CopyUnusable
 from handler.git.adoption import CopyConfig
 from handler.git.copy_store import CopyStore
@@ -32,6 +32,7 @@ class OpenCopy:
     branch: str
     store: CopyStore
     refs: Refs
+    crew: Crew
 
     @property
     def committer(self) -> bytes:
@@ -68,9 +69,9 @@ class OpenCopy:
         entries = index.find(paths_to_find(changes))
         return Glance(worktree, entries, self.config.trusts_filemode, self.config.trusts_ctime)
 
-    def worktree(self) -> Worktree:
+    def worktree(self) -> AbstractContextManager[Worktree]:
         """Open the files. Raises OSError."""
-        return Worktree(self.paths.root, self.paths.own)
+        return Worktree.opened(self.paths.root, self.paths.own)
 
     @contextmanager
     def locked(self) -> Iterator["Hold"]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from handler.efs.faults import failure_of
+from handler.efs.worktree import Crew
 from handler.errors import CopyUnusable, LocalChanges, MirrorDamaged, OutOfTime
 from handler.git.adoption import examine
 from handler.git.copy_store import CopyStore
@@ -142,7 +143,7 @@ class Pulling:
         with copy.worktree() as worktree:
             glance = copy.glance(worktree, index, changes)
             kept: Mapping[bytes, Kept] = {}
-            if in_the_way := find_in_the_way(glance, changes, index.below):
+            if in_the_way := find_in_the_way(glance, changes, index.below, copy.crew):
                 if head is None or not work.target.autostash or not can_carry_over(in_the_way, glance):
                     raise LocalChanges(_named(in_the_way))
                 carried = carry_over(pulled.objects, glance, in_the_way, head, copy.branch, copy.committer, at)
@@ -157,7 +158,7 @@ class Pulling:
             journal.write(copy.paths, copy.store.scratch)
             try:
                 keep_stash(copy.refs, journal)
-                entries, done = carrying.apply(worktree, changes, copy.store, work.check_time)
+                entries, done = carrying.apply(worktree, changes, copy.store, work.check_time, copy.crew)
                 content = index.patch(entries, difference.new_trees)
                 carrying.write_index(copy.paths, copy.store.scratch, content)
                 carrying.write_refs(copy.refs, journal, work.beside, is_first=True)
@@ -195,7 +196,9 @@ class Pulling:
             prepare_own(paths)
         # Not looked at afresh, though others may have packed it anew: it sees that by itself, where it matters.
         with self.stores.lent_as(CopyStore, paths.git, is_unchanged=True) as store:
-            yield OpenCopy(paths, config, target.ref, store, Refs(paths.git))
+            refs = Refs(paths.git, makes_logs=config.makes_logs)
+            crew = Crew(self.work.settings.checkout_workers, self.work.is_slow)
+            yield OpenCopy(paths, config, target.ref, store, refs, crew)
 
     def _settle(self, store: CopyStore, tracking: str | None) -> Settled:
         work = self.work
