@@ -82,7 +82,7 @@ def _bring(copy: OpenCopy, journal: Journal, *, is_wanted: bool = True) -> bool:
             todo, entries = done.reversed(), {}
         if is_forward:
             keep_stash(copy.refs, journal)
-        entries |= carrying.apply(worktree, todo, copy.store)[0]
+        entries |= carrying.apply(worktree, todo, copy.store, crew=copy.crew)[0]
     carrying.write_index(
         copy.paths, copy.store.scratch, index.patch(entries, difference.new_trees if is_forward else None)
     )

@@ -204,6 +204,4 @@ def in_the_end(deed: Deed, person: Person, run: Run, scene: CopyScene, mount: Pa
             problems.append(f"in the end, the tree is {tree}")
     else:
         give_way(deed, person)
-    return problems + [
-        f"in the end: {problem}" for problem in after_peace(mount, scene, scene.push.commit, ignored)
-    ]
+    return problems + [f"in the end: {problem}" for problem in after_peace(mount, scene, scene.push.commit, ignored)]
