@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,12 +15,14 @@ from benchmarks.figures import Results
 from benchmarks.histories import History
 from benchmarks.places import Place, make_place
 from benchmarks.report import report, with_section
-from benchmarks.rounds import fields_of, first_publishes, large_fetch, play_pushes
+from benchmarks.rounds import Field, fields_of, first_publishes, large_fetch, play_pushes
 from benchmarks.tracing import has_strace
 from tests.support.origin import has_http_backend
 from tests.support.repositories import archive, snapshot
 
 RESULTS = Path(__file__).parent / "results.md"
+_REPLAYED_FILES = 10_000
+"""Pushes onto a local commit are measured in the largest tree up to this size."""
 PEERS = {"git": figures.GIT_PULL, "gitpython": figures.GITPYTHON, "pygit2": figures.PYGIT2}
 
 
@@ -97,7 +99,7 @@ def _measure(place: Place, options: argparse.Namespace, *, is_traced: bool) -> R
             results.firsts[files] = first_publishes(
                 place, histories[files], options.first_rounds, is_weighed=options.mount is None, is_traced=is_traced
             )
-    names = (figures.OURS, *(PEERS[name] for name in options.peers.split(",")))
+    names = (figures.OURS, figures.COPY, *(PEERS[name] for name in options.peers.split(",")))
     if options.files != [0]:
         with fields_of(place, {files: histories[files] for files in options.files}, names, _say) as fields:
             for number, changes in enumerate(sorted(options.pushes)):
@@ -106,13 +108,28 @@ def _measure(place: Place, options: argparse.Namespace, *, is_traced: bool) -> R
                     fields, changes, rounds, _say, is_traced=is_traced, pause_seconds=options.pause
                 )
             if options.mount is None:
-                for field in fields.values():
-                    wanted = archive(field.history.upstream, field.history.tip)
-                    assert snapshot(field.published.resolve()) == wanted, "what was published is not the commit's tree"
+                _check_published(fields.values())
+    if sizes := [files for files in options.files if files and files <= _REPLAYED_FILES]:
+        taking_part = {max(sizes): histories[max(sizes)]}
+        names = (figures.COPY, figures.GIT_PULL)
+        with fields_of(place, taking_part, names, _say, is_committed_in=True) as fields:
+            results.replays = play_pushes(
+                fields, 1, options.rounds, _say, is_traced=is_traced, pause_seconds=options.pause
+            )
     if options.large:
         _say(f"a first fetch of {options.large} MiB")
         results.large = large_fetch(place, options.large)
     return results
+
+
+def _check_published(fields: Iterable[Field]) -> None:
+    """Fail unless both modes have the commit's tree."""
+    for field in fields:
+        wanted = archive(field.history.upstream, field.history.tip)
+        for name in (figures.OURS, figures.COPY):
+            tree = snapshot(field.trees[name].resolve())
+            published = {path: content for path, content in tree.items() if not path.startswith(b".git/")}
+            assert published == wanted, f"what {name} published is not the commit's tree"
 
 
 def _about(options: argparse.Namespace, file_system: str, seconds: float, load: float, *, is_traced: bool) -> list[str]:

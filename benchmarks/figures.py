@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from statistics import median, quantiles
 
 OURS = "git2efs"
+COPY = "git2efs working copy"
+"""The target's other mode: the contender that does the very same as `git pull --rebase`."""
 GIT_PULL = "git pull --rebase"
 GITPYTHON = "GitPython"
 PYGIT2 = "pygit2"
@@ -59,9 +61,13 @@ class LargeFetch:
 
 @dataclass(slots=True)
 class Results:
-    """All of a run: pushes by (files in the tree, files changed), first publishes by files."""
+    """All of a run: pushes by (files in the tree, files changed), first publishes by files.
+
+    `replays` are pushes onto a working copy that has one local commit.
+    """
 
     pushes: dict[tuple[int, int], Row] = field(default_factory=dict)
+    replays: dict[tuple[int, int], Row] = field(default_factory=dict)
     firsts: dict[int, Row] = field(default_factory=dict)
     large: LargeFetch | None = None
 

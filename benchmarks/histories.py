@@ -4,7 +4,7 @@ import random
 import string
 from pathlib import Path
 
-from tests.support.repositories import Entry, Upstream
+from tests.support.repositories import Entry, Upstream, run_git
 
 
 class History:
@@ -27,6 +27,13 @@ class History:
         }
         self.tip = self.upstream.commit(entries)
         return self.tip
+
+
+def commit_in(copy: Path) -> None:
+    """Commit a new file in a working copy."""
+    (copy / "local").write_text("of here\n")
+    run_git("add", "--", "local", directory=copy)
+    run_git("commit", "--quiet", "--message", "Of here", directory=copy)
 
 
 def large_upstream(root: Path, mebibytes: int) -> Upstream:

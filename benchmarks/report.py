@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchmarks import figures
 from benchmarks.calls import MILLISECONDS, model_seconds
-from benchmarks.figures import GIT_CLONE, GIT_CLONE_PARALLEL, GIT_PULL, OURS, Cell, Results, Row, middle, ratio
+from benchmarks.figures import COPY, GIT_CLONE, GIT_CLONE_PARALLEL, GIT_PULL, OURS, Cell, Results, Row, middle, ratio
 
 _TITLE = "# Benchmarks\n"
 _ABOUT = """
@@ -31,6 +31,8 @@ def report(results: Results, about: Sequence[str], *, is_slow_mount: bool) -> st
     parts: list[str] = ["".join(f"{line}  \n" for line in about)]
     if results.pushes:
         parts += ["### Pushes\n", _pushes(results)]
+    if any(COPY in row for row in results.pushes.values()):
+        parts += ["### Pushes to a working copy\n", _COPIES, _copies(results)]
     if results.firsts:
         parts += ["### First publish\n", _firsts(results)]
     if any(cell.calls for row in _rows(results) for cell in row.values()):
@@ -57,6 +59,9 @@ def with_section(document: str, title: str, section: str) -> str:
     return "\n".join(each.rstrip() + "\n" for each in (head, *sections))
 
 
+_COPIES = """\
+The other mode, until it has answered, against the pull that it does the same as. With a local commit both replay it.
+"""
 _CALLS = """\
 Counted with strace, whatever their cost; for git2efs in the median of seven pushes. The model has them one after the
 other at EFS's latencies (see `benchmarks/calls.py`); git2efs has many in flight at a first publish.
@@ -65,12 +70,13 @@ other at EFS's latencies (see `benchmarks/calls.py`); git2efs has many in flight
 
 def _rows(results: Results) -> Iterator[Row]:
     yield from results.pushes.values()
+    yield from results.replays.values()
     yield from results.firsts.values()
 
 
 def _pushes(results: Results) -> str:
     names = list(next(iter(results.pushes.values())))
-    others = [name for name in names if name != OURS]
+    others = [name for name in names if name not in (OURS, COPY)]
     head = ["files", "changed", OURS, "until answered", *others, *(f"÷ {name}" for name in others)]
     lines = []
     for (files, changes), row in sorted(results.pushes.items()):
@@ -79,6 +85,20 @@ def _pushes(results: Results) -> str:
         ratios = [str(ratio(ours.timings, row[name].timings)) for name in others]
         answered = _milliseconds(middle(ours, figures.done))
         lines.append([f"{files:,}", f"{changes:,}", _milliseconds(middle(ours)), answered, *times, *ratios])
+    return _table(head, lines)
+
+
+def _copies(results: Results) -> str:
+    head = ["files", "changed", "local commits", COPY, GIT_PULL, f"÷ {GIT_PULL}", f"÷ {OURS}"]
+    lines = []
+    for local, rows in (0, results.pushes), (1, results.replays):
+        for (files, changes), row in sorted(rows.items()):
+            cells = [row[COPY], *(row[name] for name in (GIT_PULL,) if name in row)]
+            ratios = [
+                str(ratio(row[COPY].timings, row[name].timings)) if name in row else "–" for name in (GIT_PULL, OURS)
+            ]
+            times = [_milliseconds(middle(cell)) for cell in cells]
+            lines.append([f"{files:,}", f"{changes:,}", str(local), *times, *["–"] * (2 - len(times)), *ratios])
     return _table(head, lines)
 
 
@@ -96,6 +116,7 @@ def _firsts(results: Results) -> str:
 def _calls(results: Results) -> str:
     cells = [
         *((f"push of {changes:,} to {files:,}", row) for (files, changes), row in sorted(results.pushes.items())),
+        *((f"push of {changes:,} to {files:,} and a commit", row) for (files, changes), row in results.replays.items()),
         *((f"first publish of {files:,}", row) for files, row in sorted(results.firsts.items())),
     ]
     traced = [(about, name, cell) for about, row in cells for name, cell in row.items() if cell.calls]
@@ -115,7 +136,7 @@ def _memory(results: Results) -> str:
     lines = [
         *(
             [f"push of {changes:,} to {files:,}", name, f"{cell.peak_mib:.0f}"]
-            for (files, changes), row in sorted(results.pushes.items())
+            for (files, changes), row in [*sorted(results.pushes.items()), *results.replays.items()]
             for name, cell in row.items()
             if cell.peak_mib
         ),
@@ -139,8 +160,9 @@ def _memory(results: Results) -> str:
 
 
 def _bars(results: Results, *, is_slow_mount: bool) -> Iterator[Bar]:
-    pull, clone = (0.08, 0.06) if is_slow_mount else (0.20, 1.5)
+    pull, clone, copy = (0.08, 0.06, 0.15) if is_slow_mount else (0.20, 1.5, 0.6)
     yield Bar("push of 1 to 10,000 files ÷ git pull --rebase", pull, _against(results, 10_000, GIT_PULL))
+    yield Bar(f"the same to a working copy ÷ {GIT_PULL}", copy, _against(results, 10_000, GIT_PULL, ours=COPY))
     if is_slow_mount:
         yield Bar(f"first publish of 10,000 ÷ {GIT_CLONE}", clone, _first_against(results, GIT_CLONE))
         yield Bar("the same ÷ with 32 checkout workers", 0.8, _first_against(results, GIT_CLONE_PARALLEL))
@@ -148,19 +170,20 @@ def _bars(results: Results, *, is_slow_mount: bool) -> Iterator[Bar]:
     yield Bar("push of 1 to 50,000 files ÷ git pull --rebase", 0.13, _against(results, 50_000, GIT_PULL))
     yield Bar("push of 1 to 50,000 files ÷ to 1,000", 1.3, _growth(results))
     yield Bar(f"first publish of 10,000 ÷ {GIT_CLONE}", clone, _first_against(results, GIT_CLONE))
-    totals = [
-        figures.typical(row[OURS].calls).total()
-        for (_, changes), row in sorted(results.pushes.items())
-        if changes == 1 and row[OURS].calls
-    ]
-    if totals:
-        yield Bar("file calls of a push of 1, the largest of all sizes", 60, max(totals))
-        yield Bar("the same, largest - smallest", 3, max(totals) - min(totals))
+    for name, most, about in (OURS, 60, "file calls of a push of 1"), (COPY, 150, "the same to a working copy"):
+        if totals := _totals(results, name):
+            yield Bar(f"{about}, the largest of all sizes", most, max(totals))
+            yield Bar(f"{about}, largest - smallest", 3, max(totals) - min(totals))
 
 
-def _against(results: Results, files: int, name: str) -> float | None:
+def _totals(results: Results, name: str) -> list[int]:
+    rows = [row for (_, changes), row in results.pushes.items() if changes == 1]
+    return [figures.typical(row[name].calls).total() for row in rows if name in row and row[name].calls]
+
+
+def _against(results: Results, files: int, name: str, *, ours: str = OURS) -> float | None:
     row = results.pushes.get((files, 1), {})
-    return ratio(row[OURS].timings, row[name].timings).middle if name in row else None
+    return ratio(row[ours].timings, row[name].timings).middle if name in row and ours in row else None
 
 
 def _first_against(results: Results, name: str) -> float | None:

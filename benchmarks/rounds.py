@@ -1,7 +1,7 @@
 """The measurements: contenders take turns on the same push, in another order each round."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
@@ -16,7 +16,7 @@ from benchmarks.contenders import (
     git_pull,
 )
 from benchmarks.figures import Cell, LargeFetch, Row
-from benchmarks.histories import History, large_upstream
+from benchmarks.histories import History, commit_in, large_upstream
 from benchmarks.places import Place
 
 _STEADY_AFTER = 4
@@ -68,16 +68,21 @@ def _first_publish(place: Place, history: History, name: str) -> Iterator[Conten
 class Field:
     """Contenders that all have the same tree checked out, and take the next push in turn; a context manager."""
 
-    def __init__(self, place: Place, history: History, names: tuple[str, ...]) -> None:
-        """Check the tree out for each."""
+    def __init__(self, place: Place, history: History, names: Sequence[str], *, is_committed_in: bool = False) -> None:
+        """Check the tree out for each. `is_committed_in`: somebody commits in each, which nobody pushes."""
         self.history = history
+        self.trees: dict[str, Path] = {}
         self._trace = place.local / "trace"
         self._contenders: dict[str, Contender] = {}
         url = place.origin.url(history.upstream.full_name)
         for name in names:
-            directory = place.trees / f"{name.split()[0].lower()}-{history.files}"
+            directory = place.trees / f"{name.replace(' ', '-').lower()}-{history.files}{'-local' * is_committed_in}"
             self._contenders[name] = _settled(place, history, name, directory, url)
-        self.published = place.trees / f"{figures.OURS}-{history.files}" / history.upstream.full_name / "main/current"
+            inside = {figures.OURS: "main/current", figures.COPY: "main"}
+            tree = directory / history.upstream.full_name / inside[name] if name in inside else directory
+            self.trees[name] = tree
+            if is_committed_in:
+                commit_in(tree)
 
     def __enter__(self) -> "Field":
         return self
@@ -116,13 +121,18 @@ class Field:
         for number in range(_TRACES_OF_OURS):
             self.history.push(changes)
             for name, contender in self._contenders.items():
-                if name == figures.OURS or number == 0:
+                if name in (figures.OURS, figures.COPY) or number == 0:
                     row[name].calls.append(contender.trace(self._trace))
 
 
 def _settled(place: Place, history: History, name: str, directory: Path, url: str) -> Contender:
     if name == figures.OURS:
         ours = Ours(place.service(directory), history.upstream, grace_seconds=0)
+        ours.publish()
+        return ours
+    if name == figures.COPY:
+        publish = [{"ref": "refs/heads/main", "mode": "working-copy"}]
+        ours = Ours(place.service(directory), history.upstream, publish=publish, depth=0)
         ours.publish()
         return ours
     # With the whole history, as people have it: a pull is quicker so, because a shallow one costs the remote more.
@@ -173,14 +183,15 @@ def play_pushes(
 
 @contextmanager
 def fields_of(
-    place: Place, histories: Mapping[int, History], names: tuple[str, ...], say: Say
+    place: Place, histories: Mapping[int, History], names: Sequence[str], say: Say, *, is_committed_in: bool = False
 ) -> Iterator[dict[int, Field]]:
     """Check every tree out for every contender."""
     with ExitStack() as stack:
         fields = {}
         for files, history in histories.items():
             say(f"checking {files:,} files out for {', '.join(names)}")
-            fields[files] = stack.enter_context(Field(place, history, names))
+            field = Field(place, history, names, is_committed_in=is_committed_in)
+            fields[files] = stack.enter_context(field)
         yield fields
 
 

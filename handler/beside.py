@@ -1,6 +1,6 @@
 """Steps that wait for the network, taken beside each other: where the mount is slow, and only there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self, TypeVar
 
@@ -30,3 +30,23 @@ class Beside:
             return self._pool.submit(step).result
         value = step()
         return lambda: value
+
+    def start_all(self, steps: Iterable[Callable[[], object]]) -> Callable[[], None]:
+        """Start the steps; what is returned waits for the end of all of them, and raises the first failure."""
+        ends = [self.start(step) for step in steps]
+
+        def wait() -> None:
+            failures = []
+            for end in ends:
+                try:
+                    end()
+                except BaseException as failure:
+                    failures.append(failure)
+            if failures:
+                raise failures[0]
+
+        return wait
+
+
+IN_TURN = Beside(is_worth_it=False)
+"""Takes every step in its turn."""

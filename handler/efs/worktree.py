@@ -8,20 +8,34 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
 from typing import Self
 
+from handler.efs.checkout import carry_out, chunks
 from handler.efs.directories import Directories
 from handler.efs.mounts import is_shared
+from handler.efs.steps import Item
 from handler.files import write_all
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TEMPORARY = "tmp_file_"
 _CANNOT_BE_OPENED = (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM)
 """A link, a socket, a file that nobody may read."""
+_FEW = 64
+"""So few paths are worked on one after the other, unless the mount is known to be slow."""
+_SPREAD = 8
+"""Directories to stage many files in. More bring nothing: all renamings of a mount into other directories wait for each
+other, in Linux."""
+
+Work = Callable[["Worktree", Sequence[bytes]], None]
+Phase = tuple[Work, Sequence[Sequence[bytes]]]
+"""What to do for some paths, and the paths: level after level, those of one level in any order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +69,101 @@ class Seen:
         return self.status is not None and bool(self.status.st_mode & 0o100)
 
 
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """So many `workers` for long work, where waiting for the mount is worth hiding. `is_slow`: it is, for short too."""
+
+    workers: int = 1
+    is_slow: bool = False
+
+
+ALONE = Crew()
+
+
 class Worktree:
     """The directory at `root`. `staging` is one beside it, on the same file system, where nobody else looks.
 
-    Paths are relative, in bytes as git has them. All methods raise OSError. Not safe for threads.
+    Paths are relative, in bytes as git has them. All methods raise OSError. Not safe for threads, but for `carry_out`,
+    which gives each of its own one to work with.
     """
 
-    def __init__(self, root: str, staging: str) -> None:
-        """Open both."""
-        self._asks_server = is_shared(root)
-        self._directories = Directories(root, asks_server=self._asks_server)
-        try:
-            self._staging = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except BaseException:
-            self._directories.__exit__()
-            raise
+    def __init__(self, root: str, directories: Directories, staging: int, *, asks_server: bool) -> None:
+        """`directories` are those below the root; `staging` is open, and somebody else's to close.
 
-    def __enter__(self) -> Self:
-        return self
+        `asks_server`: the file system is one over the network, whose client may answer from what it remembers.
+        """
+        self._root = root
+        self._asks_server = asks_server
+        self._directories = directories
+        self._staging = staging
 
-    def __exit__(self, *_: object) -> None:
-        self._directories.__exit__()
-        os.close(self._staging)
+    @classmethod
+    @contextmanager
+    def opened(cls, root: str, staging: str) -> Iterator[Self]:
+        """Open both, until the block ends."""
+        asks_server = is_shared(root)
+        with Directories(root, asks_server=asks_server) as directories:
+            descriptor = os.open(staging, _DIRECTORY)
+            try:
+                yield cls(root, directories, descriptor, asks_server=asks_server)
+            finally:
+                os.close(descriptor)
+
+    # -- many paths --------------------------------------------------------------------------------------------------
+
+    def carry_out(self, phases: Sequence[Phase], crew: Crew, share: Callable[[], None] = lambda: None) -> None:
+        """Do the phases, one after the other and level by level; within a level many paths at a time where it helps.
+
+        Work is done for some paths twice, and has to be the same again. `share()` is called before several threads
+        begin. Raises what the work raises, the first failure; then no further work is begun.
+        """
+        sizes = [len(level) for _, levels in phases for level in levels]
+        if max(sizes, default=0) <= 1 or (sum(sizes) <= _FEW and not crew.is_slow):
+            for work, levels in phases:
+                for level in levels:
+                    work(self, level)
+            return
+        with self._staging_directories(_SPREAD if crew.is_slow and max(sizes) > _SPREAD else 0) as staging:
+            turns = cycle(staging)
+
+            def with_own(work: Work, directories: Directories, paths: Sequence[Item]) -> int:
+                own = Worktree(self._root, directories, next(turns), asks_server=self._asks_server)
+                work(own, [path for path in paths if isinstance(path, bytes)])
+                return 0
+
+            carry_out(
+                self._root,
+                [(partial(with_own, work), [chunks(level) for level in levels], None) for work, levels in phases],
+                crew.workers,
+                is_slow=crew.is_slow,
+                share=share,
+                asks_server=self._asks_server,
+            )
+
+    @contextmanager
+    def _staging_directories(self, count: int) -> Iterator[Sequence[int]]:
+        """Open so many directories to stage files in, until the block ends; none is the one that is there.
+
+        A network file system's client makes the files of one directory one after the other.
+        """
+        if not count:
+            yield [self._staging]
+            return
+        names = [os.fsencode(f"{_TEMPORARY}{number}") for number in range(count)]
+        with ExitStack() as stack:
+            descriptors = []
+            for name in names:
+                with suppress(FileExistsError):
+                    os.mkdir(name, dir_fd=self._staging)
+                stack.callback(self._remove_staging, name)
+                descriptors.append(os.open(name, _DIRECTORY, dir_fd=self._staging))
+                stack.callback(os.close, descriptors[-1])
+            yield descriptors
+
+    def _remove_staging(self, name: bytes) -> None:
+        """Remove a directory that files were staged in; where something is left in it, it is swept another time."""
+        with suppress(OSError):
+            os.rmdir(name, dir_fd=self._staging)
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
@@ -146,7 +233,7 @@ class Worktree:
 
     def _open(self, path: bytes) -> int:
         directory, name = self._directories.parent(path)
-        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        return os.open(name, _DIRECTORY, dir_fd=directory)
 
     # -- changing ----------------------------------------------------------------------------------------------------
 

@@ -85,13 +85,13 @@ class Refs:
         name: str,
         commit: bytes,
         expected: Collection[bytes | None] | None = None,
-        before: Callable[[], None] = lambda: None,
+        along: Callable[[], Callable[[], object]] | None = None,
     ) -> None:
         """Let a ref name a commit (40 hex digits). `expected`: only where it names one of these now, None for nothing.
 
-        `before` is called under the ref's lock when that is so: nothing is logged of what git prevents. A lock of ours
-        that is held already is let go of too. Raises CopyBusy where git is changing the ref, or has; CopyUnusable where
-        another ref is in the way; OSError.
+        `along()` starts what is to be written when it is clear that the ref can be, and before it is; what it returns
+        waits for the end of that. A lock of ours that is held already is let go of too. Raises CopyBusy where git is
+        changing the ref, or has; CopyUnusable where another ref is in the way; OSError.
         """
         path = self._file(name)
         self._take_lock(name, path)
@@ -100,8 +100,7 @@ class Refs:
                 raise CopyBusy(f"{name} was changed while it was pulled into")
             if name not in self._found:
                 self._refuse_beside(name)
-            before()
-            self._replace(path, commit + b"\n")
+            self._replace(path, commit + b"\n", along)
         finally:
             drop_lock(f"{path}.lock")
         self._found.add(name)
@@ -112,16 +111,18 @@ class Refs:
             raise CopyUnusable(f"{name!r} is not the name of such a file")
         self._replace(os.path.join(self._path, name), content)
 
-    def append_log(self, name: str, entries: Sequence[LogEntry], committer: bytes, at: int) -> None:
+    def append_log(
+        self, name: str, entries: Sequence[LogEntry], committer: bytes, at: int, *, is_again: bool = False
+    ) -> None:
         """Append to a ref's log, all entries in one go; `committer` is `Name <mail>`, `at` seconds since the epoch.
 
-        Those that a killed run wrote already are not written again. Where there is no log one is made for HEAD,
-        branches and what is fetched, as git does it; for the stash in any case, which is nothing but its log. Raises
-        CopyUnusable where another ref's log is in the way, OSError.
+        `is_again`: those that a killed run wrote already are not written again. Where there is no log one is made for
+        HEAD, branches and what is fetched, as git does it; for the stash in any case, which is nothing but its log.
+        Raises CopyUnusable where another ref's log is in the way, OSError.
         """
         is_made = name == _STASH or (self._makes_logs and (name == "HEAD" or name.startswith(_LOGGED)))
         path = self._log_path(name)
-        end = read_end(path)
+        end = read_end(path) if is_again else b""
         if not (missing := still_to_append(end, entries)):
             return
         content = b"".join(format_line(entry, committer, at) for entry in missing)
@@ -202,9 +203,15 @@ class Refs:
         except (NotADirectoryError, FileExistsError):
             raise CopyUnusable(f"another ref is in the way of {name}") from None
 
-    def _replace(self, path: str, content: bytes) -> None:
+    def _replace(self, path: str, content: bytes, along: Callable[[], Callable[[], object]] | None = None) -> None:
+        wait = along() if along is not None else None
         try:
-            self._scratch.replace(path, content, "ref")
+            temporary = self._scratch.written(content, "ref")
+        finally:
+            if wait is not None:
+                wait()
+        try:
+            self._scratch.place(temporary, path)
         except IsADirectoryError:
             _remove_empty(path)
             self._scratch.replace(path, content, "ref")

@@ -45,8 +45,16 @@ class Scratch:
 
     def replace(self, path: str, content: bytes, kind: str, mode: int = 0o644) -> None:
         """Write a file aside, and rename it to `path`. Raises OSError."""
+        self.place(self.written(content, kind, mode), path)
+
+    def written(self, content: bytes, kind: str, mode: int = 0o644) -> str:
+        """Write a file aside; returns its path. Raises OSError."""
         temporary = self.name(kind)
         self.made(lambda: write_whole(temporary, content, mode))
+        return temporary
+
+    def place(self, temporary: str, path: str) -> None:
+        """Rename what was written aside to `path`; where that fails it is gone. Raises OSError."""
         try:
             os.rename(temporary, path)
         except BaseException:

@@ -4,12 +4,16 @@ The objects are complete and the journal is written before this begins. Every st
 """
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 
-from handler.efs.worktree import Seen, Worktree
+from handler.beside import IN_TURN, Beside
+from handler.efs.flow import Flow
+from handler.efs.worktree import ALONE, Crew, Phase, Seen, Worktree
 from handler.git.index_entry import Entry, Stat
 from handler.git.index_file import IndexFile
 from handler.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
@@ -22,7 +26,7 @@ from handler.working_copy.journal import Journal
 from handler.working_copy.places import CopyPaths
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Done:
     """What was written and taken away; files are regular files and links."""
 
@@ -47,6 +51,7 @@ def apply(
     changes: Changes,
     objects: Objects,
     pulse: Callable[[], None] = lambda: None,
+    crew: Crew = ALONE,
     *,
     leaves_blocked: bool = False,
 ) -> tuple[dict[bytes, Entry | None], Done]:
@@ -58,33 +63,56 @@ def apply(
     directory, or the other way round.
     """
     blocked = (NotADirectoryError, IsADirectoryError) if leaves_blocked else ()
-    done = Done()
-    blocking = _blocking(changes)
-    gone_early = [change for change in changes.changes if change.after is None and change.path in blocking]
-    gone_late = [change for change in changes.changes if change.after is None and change.path not in blocking]
-    for change in gone_early:
-        _remove(worktree, change, done)
-    early_directories = [directory for directory in changes.gone if directory in blocking]
-    for directory in early_directories:
-        worktree.remove_directory(directory)
-    for directory in changes.made:
-        with suppress(*blocked):
-            _make_directory(worktree, directory)
+    flow = Flow(partial(objects.read, kind=BLOB))
+    by_path = {change.path: change for change in changes.changes}
     entries: dict[bytes, Entry | None] = {}
-    for change in changes.changes:
-        if change.after is not None:
+    written: dict[bytes, int] = {}
+    removed: set[bytes] = set()
+
+    def remove(own: Worktree, paths: Sequence[bytes]) -> None:
+        for path in paths:
+            pulse()
+            if _remove(own, by_path[path]):
+                removed.add(path)
+
+    def put(own: Worktree, paths: Sequence[bytes]) -> None:
+        for path in paths:
             pulse()
             with suppress(*blocked):
-                entries[change.path] = _put(worktree, change, change.after, objects, done)
-    for change in gone_late:
-        pulse()
-        _remove(worktree, change, done)
-    for directory in changes.gone:
-        if directory not in blocking:
-            worktree.remove_directory(directory)
+                entries[path] = _put(own, by_path[path], flow, written)
+
+    def make_directories(own: Worktree, paths: Sequence[bytes]) -> None:
+        for path in paths:
+            with suppress(*blocked):
+                _make_directory(own, path)
+
+    blocking = _blocking(changes)
+    gone = [change.path for change in changes.changes if change.after is None]
+    phases: list[Phase] = [
+        (remove, [[path for path in gone if path in blocking]]),
+        (_remove_directories, _by_depth([each for each in changes.gone if each in blocking])[::-1]),
+        (make_directories, _by_depth(changes.made)),
+        (put, [[change.path for change in changes.changes if change.after is not None]]),
+        (remove, [[path for path in gone if path not in blocking]]),
+        (_remove_directories, _by_depth([each for each in changes.gone if each not in blocking])[::-1]),
+    ]
+    worktree.carry_out(phases, crew, is_writing=True, share=flow.share)
     # What was carried over may stand where the index has something else, or nothing.
-    entries |= {change.path: _entry(change.entry, None) for change in changes.changes if change.path not in entries}
-    return entries, done
+    entries |= {path: _entry(change.entry, None) for path, change in by_path.items() if path not in entries}
+    return entries, Done(len(written), len(removed), sum(written.values()))
+
+
+def _by_depth(directories: Iterable[bytes]) -> list[list[bytes]]:
+    """Part directories by their depth, parents first."""
+    depths: defaultdict[int, list[bytes]] = defaultdict(list)
+    for directory in directories:
+        depths[directory.count(b"/")].append(directory)
+    return [depths[depth] for depth in sorted(depths)]
+
+
+def _remove_directories(worktree: Worktree, directories: Sequence[bytes]) -> None:
+    for directory in directories:
+        worktree.remove_directory(directory)
 
 
 def _blocking(changes: Changes) -> Collection[bytes]:
@@ -115,10 +143,11 @@ def _make_directory(worktree: Worktree, directory: bytes) -> None:
         worktree.make_directory(directory)
 
 
-def _put(worktree: Worktree, change: Change, after: Leaf, objects: Objects, done: Done) -> Entry | None:
-    if change.after == change.before:
+def _put(worktree: Worktree, change: Change, flow: Flow, written: dict[bytes, int]) -> Entry | None:
+    """Put what is to stand at a path; note in `written` how many bytes. Returns what the index is to have."""
+    if change.after is None or change.after == change.before:
         return _entry(change.entry, None)  # an uncommitted change that stays as it is
-    mode, blob = after
+    mode, blob = change.after
     if mode == SUBMODULE:
         if change.before is not None:
             worktree.remove(change.path)  # a file; a directory stays
@@ -126,21 +155,20 @@ def _put(worktree: Worktree, change: Change, after: Leaf, objects: Objects, done
         return _entry(change.entry, None)
     if change.before is not None and change.before[0] == SUBMODULE:
         worktree.remove_directory(change.path)
-    content = objects.read(blob, BLOB)
-    try:
-        status = _write(worktree, change.path, mode, content)
-    except FileNotFoundError:
-        # Somebody removed the directory, with files that the pull does not touch.
-        for above in _above(change.path):
-            worktree.make_directory(above)
-        status = _write(worktree, change.path, mode, content)
-    except IsADirectoryError:
-        # One without a file in it, or it would have been in the way.
-        worktree.remove_hollow(change.path)
-        status = _write(worktree, change.path, mode, content)
-    done.files_written += 1
-    done.bytes_written += len(content)
-    return _entry(change.entry, status if change.entry == after else None)
+    with flow.content(blob) as content:
+        try:
+            status = _write(worktree, change.path, mode, content)
+        except FileNotFoundError:
+            # Somebody removed the directory, with files that the pull does not touch.
+            for above in _above(change.path):
+                worktree.make_directory(above)
+            status = _write(worktree, change.path, mode, content)
+        except IsADirectoryError:
+            # One without a file in it, or it would have been in the way.
+            worktree.remove_hollow(change.path)
+            status = _write(worktree, change.path, mode, content)
+        written[change.path] = len(content)
+    return _entry(change.entry, status if change.entry == change.after else None)
 
 
 def _write(worktree: Worktree, path: bytes, mode: int, content: bytes) -> os.stat_result:
@@ -149,14 +177,15 @@ def _write(worktree: Worktree, path: bytes, mode: int, content: bytes) -> os.sta
     return worktree.put_file(path, content, is_executable=mode == EXECUTABLE)
 
 
-def _remove(worktree: Worktree, change: Change, done: Done) -> None:
+def _remove(worktree: Worktree, change: Change) -> bool:
+    """Take away what stands at a path; returns whether that was a file or link."""
     if change.before is None:
-        return
+        return False
     if change.before[0] == SUBMODULE:
         worktree.remove_directory(change.path)  # where somebody has something in it, it stays
-    else:
-        worktree.remove(change.path)
-        done.files_removed += 1
+        return False
+    worktree.remove(change.path)
+    return True
 
 
 def _entry(leaf: Leaf | None, status: os.stat_result | None) -> Entry | None:
@@ -174,25 +203,26 @@ def write_index(paths: CopyPaths, scratch: Scratch, content: bytes) -> None:
     scratch.replace(paths.index, content, "index")
 
 
-def write_refs(refs: Refs, journal: Journal) -> None:
+def write_refs(refs: Refs, journal: Journal, beside: Beside = IN_TURN, *, is_first: bool = False) -> None:
     """Say where the branch is now, and in the logs how it came there. Raises CopyBusy, CopyUnusable, OSError.
 
-    The logs first, as git does it: of a killed run they may say more than is so, and the next one sees that it is
-    written. The ref last: from then on all is done.
+    The logs first, as git does it, under the ref's lock: of a killed run they may say more than is so, and the next one
+    sees that it is written. The ref last: from then on all is done. `is_first`: none was killed here.
     """
-
-    def log() -> None:
-        if journal.old is not None:
-            refs.write_loose("ORIG_HEAD", f"{journal.old}\n".encode())
-        by_log: dict[str, list[LogEntry]] = {}
-        for name, old, new, message in journal.lines:
-            entry = LogEntry(old.encode(), new.encode(), message.encode("utf-8", "surrogateescape"))
-            by_log.setdefault(name, []).append(entry)
-        for name, lines in by_log.items():
-            refs.append_log(name, lines, journal.committer.encode("utf-8", "surrogateescape"), journal.at)
-
-    before = None if journal.old is None else journal.old.encode()
-    refs.write(journal.branch, journal.new.encode(), {before, journal.new.encode()}, log)
+    steps: list[Callable[[], object]] = []
+    if journal.old is not None:
+        steps.append(partial(refs.write_loose, "ORIG_HEAD", f"{journal.old}\n".encode()))
+    by_log: dict[str, list[LogEntry]] = {}
+    for log, old, new, message in journal.lines:
+        entry = LogEntry(old.encode(), new.encode(), message.encode("utf-8", "surrogateescape"))
+        by_log.setdefault(log, []).append(entry)
+    committer = journal.committer.encode("utf-8", "surrogateescape")
+    steps += [
+        partial(refs.append_log, log, lines, committer, journal.at, is_again=not is_first)
+        for log, lines in by_log.items()
+    ]
+    before, after = None if journal.old is None else journal.old.encode(), journal.new.encode()
+    refs.write(journal.branch, after, {before, after}, partial(beside.start_all, steps))
 
 
 # -- after a kill ----------------------------------------------------------------------------------------------------

@@ -4,10 +4,10 @@ Only the paths that the pull changes are looked at. One that is as git's index r
 its inode, is not read.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from handler.efs.worktree import Seen, Worktree
+from handler.efs.worktree import ALONE, Crew, Seen, Worktree
 from handler.git.differences import Differences
 from handler.git.index_entry import Entry, Stat
 from handler.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
@@ -108,17 +108,25 @@ class InTheWay:
     why: str
 
 
-def find_in_the_way(glance: Glance, changes: Changes, below: Callable[[bytes], Collection[bytes]]) -> list[InTheWay]:
+def find_in_the_way(
+    glance: Glance, changes: Changes, below: Callable[[bytes], Collection[bytes]], crew: Crew = ALONE
+) -> list[InTheWay]:
     """Return what of the user's stands in the way of the changes: staged, uncommitted, untracked, ignored.
 
     `below(directory)` gives the paths that the index has in there. Raises OSError.
     """
+    by_path = {change.path: change for change in changes.changes}
     removed = {change.path for change in changes.changes if change.before is not None}
-    return [
-        found
-        for change in changes.changes
-        for found in (*_staged(glance, change, removed, below), *_standing(glance, change, removed))
-    ]
+    found: dict[bytes, list[InTheWay]] = {}
+
+    def look(worktree: Worktree, paths: Sequence[bytes]) -> None:
+        own = replace(glance, worktree=worktree)
+        for path in paths:
+            change = by_path[path]
+            found[path] = [*_staged(own, change, removed, below), *_standing(own, change, removed)]
+
+    glance.worktree.carry_out([(look, [list(by_path)])], crew)
+    return [each for path in by_path for each in found[path]]
 
 
 def _staged(

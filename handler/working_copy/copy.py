@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from handler.efs.worktree import Worktree
+from handler.efs.worktree import Crew, Worktree
 from handler.errors import CopyUnusable
 from handler.git.adoption import CopyConfig
 from handler.git.copy_store import CopyStore
@@ -16,6 +16,7 @@ from handler.git.objects import TREE, Objects
 from handler.git.overlay import Overlay
 from handler.git.refs import Refs
 from handler.working_copy.changes import Changes, Glance, paths_to_find
+from handler.working_copy.journal import remove_journal
 from handler.working_copy.places import CopyPaths
 
 OUR_NAME = b"git2efs <git2efs@localhost>"
@@ -31,6 +32,7 @@ class OpenCopy:
     branch: str
     store: CopyStore
     refs: Refs
+    crew: Crew
 
     @property
     def committer(self) -> bytes:
@@ -67,20 +69,35 @@ class OpenCopy:
         entries = index.find(paths_to_find(changes))
         return Glance(worktree, entries, self.config.trusts_filemode, self.config.trusts_ctime)
 
-    def worktree(self) -> Worktree:
+    def worktree(self) -> AbstractContextManager[Worktree]:
         """Open the files. Raises OSError."""
-        return Worktree(self.paths.root, self.paths.own)
+        return Worktree.opened(self.paths.root, self.paths.own)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator["Hold"]:
         """Keep git's commands out of the copy, until the block ends well or with nothing half done.
 
         While there is a journal the lock stays, whatever happened: what git would do to a copy whose files are half
         those of another commit is nothing that anybody wants. The next run finds both. Raises CopyBusy, OSError.
         """
         take_lock(self.paths.lock)
+        hold = Hold(self.paths)
         try:
-            yield
+            yield hold
         finally:
-            if not os.path.lexists(self.paths.journal):
+            if not hold.is_over and not os.path.lexists(self.paths.journal):
                 drop_lock(self.paths.lock)
+
+
+@dataclass(slots=True)
+class Hold:
+    """The lock of a working copy, which git looks at, while it is held."""
+
+    paths: CopyPaths
+    is_over: bool = False
+
+    def end(self) -> None:
+        """All is done: take the journal away, and let git in. Raises OSError."""
+        remove_journal(self.paths)
+        self.is_over = True
+        drop_lock(self.paths.lock)

@@ -1,15 +1,15 @@
 """Where a pull brings the branch: nowhere, forward, or to the local commits made anew upon the tip. Touches no file."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from handler.git.merge import merge_trees
 from handler.git.overlay import Overlay
 from handler.git.reflog_lines import reflog_lines
-from handler.git.replay import DecisionKind, Replayed, decide, history_of, replay
+from handler.git.replay import DecisionKind, Replayed, decide, replay
 from handler.model import NO_COMMIT
 from handler.working_copy.copy import OpenCopy
 from handler.working_copy.journal import Line
+from handler.working_copy.tracking import Tracked
 
 _MAX_NAMED = 20
 
@@ -24,18 +24,17 @@ class Pulled:
     notes: tuple[str, ...] = ()
 
 
-def decide_pull(copy: OpenCopy, head: str | None, tip: str, logged: Sequence[bytes], at: int) -> Pulled | None:
+def decide_pull(copy: OpenCopy, tracked: Tracked, head: str | None, at: int) -> Pulled | None:
     """Return where the branch goes from `head` (None: it has no commit yet); None where it stays.
 
-    `logged` is what the remote's branch was before, as far as the copy knows; `at` is when, for new commits. Raises
-    ReplayConflict, CopyUnusable, MirrorDamaged, TreeUnsafe.
+    `tracked` is where the remote's branch is; `at` is when, for new commits. Raises ReplayConflict, CopyUnusable,
+    MirrorDamaged, TreeUnsafe, OSError.
     """
-    objects = Overlay(copy.store)
+    objects, history, tip = tracked.objects, tracked.history, tracked.tip
     if head is None:
-        line = (NO_COMMIT, tip, "initial pull")
-        return Pulled(tip, (("HEAD", *line), (copy.branch, *line)), objects)
-    history = history_of(objects, copy.store.shallow_commits())
-    decision = decide(history, head.encode(), tip.encode(), logged)
+        line = (NO_COMMIT, tip.decode(), "initial pull")
+        return Pulled(tip.decode(), (("HEAD", *line), (copy.branch, *line)), objects)
+    decision = decide(history, head.encode(), tip, tracked.logged(copy, head.encode()))
     if decision.kind is DecisionKind.UP_TO_DATE:
         return None
     replayed = None

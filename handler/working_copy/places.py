@@ -4,6 +4,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 
+from handler.efs.directories import remove_tree
 from handler.efs.layout import COPY, GIT, RECORD
 
 JOURNAL = "journal"
@@ -49,5 +50,9 @@ def prepare_own(paths: CopyPaths) -> None:
     os.makedirs(paths.own, exist_ok=True)
     for name in os.listdir(paths.own):
         if name not in (JOURNAL, RECORD):
+            path = os.path.join(paths.own, name)
             with suppress(FileNotFoundError):
-                os.unlink(os.path.join(paths.own, name))
+                try:
+                    os.unlink(path)
+                except (IsADirectoryError, PermissionError):  # the latter is what macOS says
+                    remove_tree(path)

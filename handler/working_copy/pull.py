@@ -5,12 +5,13 @@ recover → fetch → decide → look what is in the way → objects, journal �
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
 from handler.efs.faults import failure_of
+from handler.efs.worktree import Crew
 from handler.errors import CopyUnusable, LocalChanges, MirrorDamaged, OutOfTime
 from handler.git.adoption import examine
 from handler.git.copy_store import CopyStore
@@ -18,9 +19,7 @@ from handler.git.objects import BLOB, TREE
 from handler.git.open_stores import OpenStores
 from handler.git.overlay import Overlay
 from handler.git.plan import plan_change
-from handler.git.ref_logs import NOTHING, LogEntry
 from handler.git.refs import Refs
-from handler.git.replay import history_of
 from handler.git.source import Known, Settled, Source
 from handler.model import Counts, Durations, Outcome, OutcomeKind
 from handler.recording import Recording, milliseconds_since, push_to_visible, reason_of
@@ -30,12 +29,13 @@ from handler.working_copy import carrying
 from handler.working_copy.autostash import can_carry_over, carry_over, keep_stash
 from handler.working_copy.carrying import Done
 from handler.working_copy.changes import Changes, InTheWay, Kept, find_in_the_way
-from handler.working_copy.copy import OUR_NAME, OpenCopy
+from handler.working_copy.copy import OUR_NAME, Hold, OpenCopy
 from handler.working_copy.create import NewCopy
 from handler.working_copy.deciding import decide_pull
-from handler.working_copy.journal import Journal, remove_journal
+from handler.working_copy.journal import Journal
 from handler.working_copy.places import CopyPaths, prepare_own
 from handler.working_copy.recovery import recover, undo
+from handler.working_copy.tracking import Tracked
 
 _MAX_NAMED = 20
 """Paths that an error names."""
@@ -48,6 +48,8 @@ class Pulling:
     work: Work
     stores: OpenStores
     about: Outcome
+    is_sure: bool = False
+    """Whether nobody else pulled here since this process did, and that went well: then nothing is left of a killed run."""
 
     def pull(self) -> Outcome:
         """Bring the copy to what the remote says, with the local commits upon it. Raises Git2EfsError, OSError.
@@ -101,58 +103,58 @@ class Pulling:
             if self.work.found.record is None:
                 self.work.targets.add(self.work.target.path)
                 NewCopy.of(self.work).sweep()
-            notes = recover(copy)
-            tracking = copy.refs.read(copy.config.tracking_ref)
-            logged = [each for line in copy.refs.log(copy.config.tracking_ref) for each in (line.old, line.new)]
+            notes = () if self.is_sure else recover(copy)
+            heading = self.work.beside.start(copy.head)
+            tracking, head = copy.refs.read(copy.config.tracking_ref), heading()
             started = time.perf_counter()
             # Without a tracking ref, what is here is still not fetched again, and its history not cut.
-            settled = self._settle(copy.store, copy.head() if tracking is None else tracking.decode())
+            settled = self._settle(copy.store, head if tracking is None else tracking.decode())
             about = replace(self._fetched(settled, started), notes=notes)
             if settled.commit is None:
                 return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone")
-            self._track(copy, tracking, settled.commit.encode())
-            if copy.head() == settled.commit:
+            tracked = Tracked.of(copy, tracking, settled.commit.encode())
+            tracking_it = self.work.beside.start(
+                partial(tracked.write, copy, int(self.work.clock()), is_again=not self.is_sure)
+            )
+            if head == settled.commit:
+                tracking_it()
                 return self._unchanged(copy, settled, about)
-            with copy.locked():
-                return self._bring(copy, settled, [*logged, *([tracking] if tracking else [])], about)
+            with copy.locked() as hold:
+                return self._bring(copy, hold, settled, tracked, tracking_it, about)
 
-    def _track(self, copy: OpenCopy, before: bytes | None, tip: bytes) -> None:
-        """Say what the remote's branch is, as a fetch does, whatever comes of the pull.
-
-        Who has to rebase by hand, after a conflict, finds it there; and so does the next run, that has to know what the
-        local commits were built on when the remote's history was rewritten.
-        """
-        if before == tip:
-            return
-        message = b"storing head"
-        if before is not None:
-            is_forward = history_of(Overlay(copy.store), copy.store.shallow_commits()).is_ancestor(before, tip)
-            message = b"fast-forward" if is_forward else b"forced-update"
-        line = LogEntry(before or NOTHING, tip, b"pull --rebase: " + message)
-        copy.refs.append_log(copy.config.tracking_ref, [line], copy.committer, int(self.work.clock()))
-        copy.refs.write(copy.config.tracking_ref, tip, {before, tip})
-
-    def _bring(self, copy: OpenCopy, settled: Settled, logged: Sequence[bytes], about: Outcome) -> Outcome:
-        """Bring the branch to the tip, under the copy's lock."""
+    def _bring(
+        self,
+        copy: OpenCopy,
+        hold: Hold,
+        settled: Settled,
+        tracked: Tracked,
+        tracking_it: Callable[[], None],
+        about: Outcome,
+    ) -> Outcome:
+        """Bring the branch to the tip, under the copy's lock. `tracking_it` waits until the tracking ref is written."""
+        work, tip = self.work, settled.commit or ""
+        started, at = time.perf_counter(), int(work.clock())
+        reading, heading = work.beside.start(copy.read_index), work.beside.start(copy.head)
         if copy.refs.head() != copy.branch:
             raise CopyUnusable("another branch was checked out while this one was fetched")
-        work, tip, head = self.work, settled.commit or "", copy.head()
-        started, at = time.perf_counter(), int(work.clock())
-        pulled = decide_pull(copy, head, tip, logged, at)
+        head = heading()
+        pulled = decide_pull(copy, tracked, head, at)
         if pulled is None:
+            tracking_it()
             return self._unchanged(copy, settled, about)
         difference = copy.differences(pulled.objects, head, pulled.head)
         self._check(pulled.objects, head, pulled.head)
-        changes, index, stash = Changes.of(difference), copy.read_index(), None
+        changes, index, stash = Changes.of(difference), reading(), None
         with copy.worktree() as worktree:
             glance = copy.glance(worktree, index, changes)
             kept: Mapping[bytes, Kept] = {}
-            if in_the_way := find_in_the_way(glance, changes, index.below):
+            if in_the_way := find_in_the_way(glance, changes, index.below, copy.crew):
                 if head is None or not work.target.autostash or not can_carry_over(in_the_way, glance):
                     raise LocalChanges(_named(in_the_way))
                 carried = carry_over(pulled.objects, glance, in_the_way, head, copy.branch, copy.committer, at)
                 kept, stash = carried.kept, carried.stash
                 changes = changes.with_kept(kept)
+            tracking_it()
             work.begin(tip)
             copy.store.add(pulled.objects.added)
             committer = copy.committer.decode("utf-8", "surrogateescape")
@@ -161,19 +163,22 @@ class Pulling:
             journal.write(copy.paths, copy.store.scratch)
             try:
                 keep_stash(copy.refs, journal)
-                entries, done = carrying.apply(worktree, changes, copy.store, work.check_time)
+                entries, done = carrying.apply(worktree, changes, copy.store, work.check_time, copy.crew)
                 content = index.patch(entries, difference.new_trees)
                 carrying.write_index(copy.paths, copy.store.scratch, content)
-                carrying.write_refs(copy.refs, journal)
+                carrying.write_refs(copy.refs, journal, work.beside, is_first=True)
             except OutOfTime:
                 raise  # the next run finds the journal, and goes on
             except Exception:
                 with suppress(Exception):
                     undo(copy, journal)
                 raise
-            remove_journal(copy.paths)
         notes = about.notes + pulled.notes + _notes_on_stash(kept, stash)
-        return self._published(copy.store, settled, about, done, started, notes)
+        ending = work.beside.start(hold.end)
+        try:
+            return self._published(copy.store, settled, about, done, started, notes)
+        finally:
+            ending()
 
     def _check(self, objects: Overlay, old: str | None, new: str) -> None:
         """Refuse what must not be written, before anything is. Raises TreeUnsafe."""
@@ -192,11 +197,13 @@ class Pulling:
         """Open the copy, if it is one that can be pulled into. Raises CopyUnusable, MirrorDamaged, OSError."""
         target, repository = self.work.target, self.work.repository
         config = examine(paths.root, repository.url, target.ref)
-        if not self.stores.is_open(paths.git):
+        if not self.is_sure:
             prepare_own(paths)
         # Not looked at afresh, though others may have packed it anew: it sees that by itself, where it matters.
         with self.stores.lent_as(CopyStore, paths.git, is_unchanged=True) as store:
-            yield OpenCopy(paths, config, target.ref, store, Refs(paths.git))
+            refs = Refs(paths.git, makes_logs=config.makes_logs)
+            crew = Crew(self.work.settings.checkout_workers, self.work.is_slow)
+            yield OpenCopy(paths, config, target.ref, store, refs, crew)
 
     def _settle(self, store: CopyStore, tracking: str | None) -> Settled:
         work = self.work

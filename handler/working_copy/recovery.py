@@ -88,7 +88,7 @@ def _bring(copy: OpenCopy, journal: Journal, *, is_wanted: bool = True) -> bool:
         else:
             # What somebody put in the way of an old file stays: that file is then one that was removed.
             todo, entries = changes.only(by_state[State.AFTER] | by_state[State.BETWEEN]).reversed(), {}
-        entries |= carrying.apply(worktree, todo, copy.store, leaves_blocked=not is_forward)[0]
+        entries |= carrying.apply(worktree, todo, copy.store, crew=copy.crew, leaves_blocked=not is_forward)[0]
     carrying.write_index(
         copy.paths, copy.store.scratch, index.patch(entries, difference.new_trees if is_forward else None)
     )

@@ -213,8 +213,9 @@ def give_way(deed: Deed, person: Person, reason: str = "") -> None:
         else:
             (person.root / name).unlink(missing_ok=True)
     # What could not be put back as something stood in its place.
-    if gone := person.git("ls-files", "--deleted", "-z"):
-        person.git("checkout", "-q", "HEAD", "--", *gone.split("\0")[:-1])
+    gone = [line[3:] for line in person.status().splitlines() if line.startswith(" D ") and line[3:] not in deed.files]
+    if gone:
+        person.git("checkout", "-q", "HEAD", "--", *gone)
 
 
 def in_the_end(deed: Deed, person: Person, run: Run, scene: CopyScene, mount: Path) -> list[str]:
@@ -231,6 +232,5 @@ def in_the_end(deed: Deed, person: Person, run: Run, scene: CopyScene, mount: Pa
             problems.append(f"in the end, the tree is {tree}")
     else:
         give_way(deed, person)
-    return problems + [
-        f"in the end: {problem}" for problem in after_peace(mount, scene, scene.push.commit, ignored, reads_logs=not deed.is_logged)
-    ]
+    found = after_peace(mount, scene, scene.push.commit, ignored, reads_logs=not deed.is_logged)
+    return problems + [f"in the end: {problem}" for problem in found]

@@ -118,9 +118,7 @@ def _commit_and_pack(person: Person) -> None:
     person.git("pack-refs", "--all")
 
 
-_AUTOSTASH: Mapping[str, object] = {
-    "publish": [{"ref": "refs/heads/main", "mode": "working-copy", "autostash": True}]
-}
+_AUTOSTASH: Mapping[str, object] = {"publish": [{"ref": "refs/heads/main", "mode": "working-copy", "autostash": True}]}
 
 PLOTS: Mapping[str, Plot] = MappingProxyType(
     {
