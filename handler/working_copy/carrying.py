@@ -83,7 +83,7 @@ def apply(
         (remove, [[path for path in gone if path not in blocking]]),
         (_remove_directories, _by_depth([each for each in changes.gone if each not in blocking])[::-1]),
     ]
-    worktree.carry_out(phases, crew, flow.share)
+    worktree.carry_out(phases, crew, is_writing=True, share=flow.share)
     # What was carried over may stand where the index has something else, or nothing.
     entries |= {path: _entry(change.entry, None) for path, change in by_path.items() if path not in entries}
     return entries, Done(len(written), len(removed), sum(written.values()))
