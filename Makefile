@@ -14,7 +14,7 @@ E2E_PYTHON ?= $(firstword $(foreach python,python3.13 $(wildcard $(HOME)/.pyenv/
 BUILT := .aws-sam
 ARCHITECTURES := arm64 x86_64
 
-.PHONY: help venv run serve aws-local test build e2e e2e-python lint format bench clean
+.PHONY: help venv run serve aws-local test build e2e e2e-built e2e-python lint format bench clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
@@ -69,8 +69,11 @@ build: $(E2E)/.complete  ## build for both processors with SAM, into .aws-sam/<a
 	done
 	@$(E2E)/sam/bin/python -m tools.artefact $(ARCHITECTURES:%=$(BUILT)/%)
 
-e2e: venv build  ## run the artefact in Lambda's runtime, deploy it into an AWS emulator on this machine, test both modes
-	@GIT2EFS_TEST_E2E=$(E2E) $(RUN) -m pytest tests/artefact tests/stack $(ARGS)
+e2e: build  ## run the artefact in Lambda's runtime, deploy it into an AWS emulator on this machine, test both modes
+	@$(MAKE) --no-print-directory e2e-built
+
+e2e-built: venv  ## the same, with what `make build` has built already
+	@GIT2EFS_TEST_E2E=$(E2E) $(RUN) -m pytest -n 2 tests/artefact tests/stack $(ARGS)
 
 # What the benchmarks compare with is only installed for them.
 $(VENV)/.bench: $(VENV)/.complete requirements-bench.txt

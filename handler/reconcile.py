@@ -64,7 +64,8 @@ class Reconciler:
             directory = self.directory(target)
             finding = beside.start(directory.find)
             found_mark, mark = hold.mark()
-            known = self.memory.take(paths.lock, found_mark)
+            key = f"{paths.lock}#{target.path}" if target.is_copy else paths.lock
+            known = self.memory.take(key, found_mark)
             found = finding()
             work = Work(
                 self.settings,
@@ -90,7 +91,7 @@ class Reconciler:
                 discard_mirror(paths.mirror)
                 outcome, known = self._run(work, None)
             if known is not None:
-                self.memory.keep(paths.lock, mark, known)
+                self.memory.keep(key, mark, known)
             return outcome
 
     def _wait_seconds(self, request: Request) -> float:
@@ -126,7 +127,8 @@ class Reconciler:
             # A lazy import: who keeps no working copies does not pay for merging and replaying.
             from handler.working_copy.pull import Pulling
 
-            return Pulling(work, self.mirrors, about).pull(), known
+            # Of a working copy nothing is remembered but that the last run here was this process's, and went well.
+            return Pulling(work, self.mirrors, about, is_sure=known is not None).pull(), {}
         with self.mirrors.lent(work.paths.mirror, is_unchanged=known is not None) as mirror:
             return Publishing(work, mirror, about).publish(known)
 

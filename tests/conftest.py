@@ -1,7 +1,8 @@
 """Fixtures and guards for all tests. See tests/support for what they return."""
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,17 @@ def _isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     yield
     allow_network()
     replace_environment(os.environ, before)
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Return what tells a figure to whoever runs the tests; to standard error, for xdist swallows the other."""
+
+    def say(text: str) -> None:
+        with capsys.disabled():
+            print(f"\n{text}", file=sys.stderr)
+
+    return say
 
 
 @pytest.fixture(scope="session")

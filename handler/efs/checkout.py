@@ -31,6 +31,9 @@ Report = Callable[[int], None]
 Phase = tuple[Work, list[Level], Report | None]
 """What to do, level after level, and whom to tell how many items of a level are done."""
 
+Opened = Callable[[], Directories]
+"""Opens the root, for one worker."""
+
 _CHUNK = 32
 """Files that one worker writes in one directory at a time; creates in one directory wait for each other on NFS."""
 _REPORT = 1000
@@ -82,19 +85,26 @@ def check_out(
 
 
 def carry_out(
-    root: str, phases: Sequence[Phase], workers: int, *, is_slow: bool, share: Callable[[], None] = lambda: None
+    root: str,
+    phases: Sequence[Phase],
+    workers: int,
+    *,
+    is_slow: bool,
+    share: Callable[[], None] = lambda: None,
+    asks_server: bool = False,
 ) -> int:
     """Do the phases' work below `root`, one phase and one level after the other; returns the sum of what it returns.
 
     With `workers` at a time where waiting for the mount is worth hiding; see `check_out`. To find that out, the first
-    few items may be worked on twice. `share()` is called before several threads begin. Raises what the work raises, the
-    first failure; then no further work is begun.
+    few items may be worked on twice. `share()` is called before several threads begin. `asks_server` is for
+    `Directories`. Raises what the work raises, the first failure; then no further work is begun.
     """
+    opened = partial(Directories, root, asks_server=asks_server)
     phases = [(work, [level for level in levels if level], report) for work, levels, report in phases]
-    if workers == 1 or not _is_waiting_worth_hiding(root, phases, is_slow=is_slow):
-        return _one_by_one(root, phases)
+    if workers == 1 or not _is_waiting_worth_hiding(opened, phases, is_slow=is_slow):
+        return _one_by_one(opened, phases)
     share()
-    return _side_by_side(root, phases, workers)
+    return _side_by_side(opened, phases, workers)
 
 
 @contextmanager
@@ -128,10 +138,10 @@ def _reporting(
     journal.end()
 
 
-def _one_by_one(root: str, phases: Sequence[Phase]) -> int:
+def _one_by_one(opened: Opened, phases: Sequence[Phase]) -> int:
     """Take every step in turn, and add up what the work returns."""
     result = 0
-    with Directories(root) as directories:
+    with opened() as directories:
         for work, levels, report in phases:
             for level in levels:
                 done = reported = 0
@@ -144,13 +154,13 @@ def _one_by_one(root: str, phases: Sequence[Phase]) -> int:
     return result
 
 
-def _side_by_side(root: str, phases: Sequence[Phase], workers: int) -> int:
+def _side_by_side(opened: Opened, phases: Sequence[Phase], workers: int) -> int:
     """Take the steps of a level with so many workers. The first failure ends it, and is raised."""
     result = 0
     with ThreadPoolExecutor(workers, thread_name_prefix="checkout") as pool:
         for work, levels, report in phases:
             for level in levels:
-                futures = [pool.submit(_with_directories, root, work, chunk) for chunk in level]
+                futures = [pool.submit(_with_directories, opened, work, chunk) for chunk in level]
                 done = 0
                 try:
                     for chunk, future in zip(level, futures, strict=True):
@@ -164,7 +174,7 @@ def _side_by_side(root: str, phases: Sequence[Phase], workers: int) -> int:
     return result
 
 
-def _is_waiting_worth_hiding(root: str, phases: Sequence[Phase], *, is_slow: bool) -> bool:
+def _is_waiting_worth_hiding(opened: Opened, phases: Sequence[Phase], *, is_slow: bool) -> bool:
     """Tell whether the mount makes each step wait; where there are many, by doing the first few of them.
 
     They are done again with the rest: each step may be.
@@ -176,7 +186,7 @@ def _is_waiting_worth_hiding(root: str, phases: Sequence[Phase], *, is_slow: boo
         return is_slow
     work, first = next((work, levels[0][0]) for work, levels, _ in phases if levels)
     steps = first[:_PROBE]
-    return is_waiting_long(lambda: _with_directories(root, work, steps), len(steps))
+    return is_waiting_long(lambda: _with_directories(opened, work, steps), len(steps))
 
 
 def by_depth(paths: Iterable[bytes], *, deepest_first: bool = False) -> list[Level]:
@@ -187,8 +197,8 @@ def by_depth(paths: Iterable[bytes], *, deepest_first: bool = False) -> list[Lev
     return [chunks(depths[depth]) for depth in sorted(depths, reverse=deepest_first)]
 
 
-def _with_directories(root: str, work: Work, chunk: Sequence[Item]) -> int:
-    with Directories(root) as directories:
+def _with_directories(opened: Opened, work: Work, chunk: Sequence[Item]) -> int:
+    with opened() as directories:
         return work(directories, chunk)
 
 

@@ -17,6 +17,7 @@ from typing import Self
 
 from handler.efs.checkout import carry_out, chunks
 from handler.efs.directories import Directories
+from handler.efs.mounts import is_shared
 from handler.efs.steps import Item
 from handler.files import write_all
 
@@ -24,6 +25,8 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TEMPORARY = "tmp_file_"
+_CANNOT_BE_OPENED = (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM)
+"""A link, a socket, a file that nobody may read."""
 _FEW = 64
 """So few paths are worked on one after the other, unless the mount is known to be slow."""
 _SPREAD = 4
@@ -84,9 +87,13 @@ class Worktree:
     which gives each of its own one to work with.
     """
 
-    def __init__(self, root: str, directories: Directories, staging: int) -> None:
-        """`directories` are those below the root; `staging` is open, and somebody else's to close."""
+    def __init__(self, root: str, directories: Directories, staging: int, *, asks_server: bool) -> None:
+        """`directories` are those below the root; `staging` is open, and somebody else's to close.
+
+        `asks_server`: the file system is one over the network, whose client may answer from what it remembers.
+        """
         self._root = root
+        self._asks_server = asks_server
         self._directories = directories
         self._staging = staging
 
@@ -94,10 +101,11 @@ class Worktree:
     @contextmanager
     def opened(cls, root: str, staging: str) -> Iterator[Self]:
         """Open both, until the block ends."""
-        with Directories(root) as directories:
+        asks_server = is_shared(root)
+        with Directories(root, asks_server=asks_server) as directories:
             descriptor = os.open(staging, _DIRECTORY)
             try:
-                yield cls(root, directories, descriptor)
+                yield cls(root, directories, descriptor, asks_server=asks_server)
             finally:
                 os.close(descriptor)
 
@@ -130,7 +138,7 @@ class Worktree:
             turns = cycle(staging)
 
             def with_own(work: Work, directories: Directories, paths: Sequence[Item]) -> int:
-                own = Worktree(self._root, directories, next(turns))
+                own = Worktree(self._root, directories, next(turns), asks_server=self._asks_server)
                 work(own, [path for path in paths if isinstance(path, bytes)])
                 return 0
 
@@ -140,6 +148,7 @@ class Worktree:
                 crew.workers,
                 is_slow=crew.is_slow,
                 share=share,
+                asks_server=self._asks_server,
             )
 
     def _staging_directory(self, stack: ExitStack, number: int) -> int:
@@ -167,9 +176,27 @@ class Worktree:
                 raise
             return Seen(None, None if error.errno == errno.ENOENT else self._blocker(path))
         try:
-            return Seen(os.stat(name, dir_fd=directory, follow_symlinks=False))
+            return Seen(self._status(directory, name))
         except FileNotFoundError:
             return Seen(None)
+
+    def _status(self, directory: int, name: bytes) -> os.stat_result:
+        """Return what stands there now; what another host changed a moment ago, too.
+
+        What an NFS client remembers of a file may be a minute old, and somebody's change would be written over.
+        """
+        if self._asks_server:
+            try:
+                descriptor = os.open(name, _READ, dir_fd=directory)
+            except OSError as error:
+                if error.errno not in _CANNOT_BE_OPENED:
+                    raise
+            else:
+                try:
+                    return os.fstat(descriptor)
+                finally:
+                    os.close(descriptor)
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
 
     def _blocker(self, path: bytes) -> bytes:
         """Return the first directory on the way to `path` that is none."""

@@ -36,7 +36,8 @@ class CopyConfig:
 
     `remote` is the name of the one that it is pulled from, `tracking_ref` what keeps its branch's tip here, `committer`
     the copy's own (`Name <mail>`), None where it has none. `trusts_filemode` and `trusts_ctime` are what git believes
-    of a file's status; `makes_logs` whether refs get logs.
+    of a file's status; `makes_logs` whether refs get logs. `locks` are the names of the locks in `.git` itself, whosever
+    they are.
     """
 
     remote: str
@@ -45,6 +46,7 @@ class CopyConfig:
     trusts_filemode: bool
     trusts_ctime: bool
     makes_logs: bool = True
+    locks: tuple[str, ...] = ()
 
 
 def examine(copy_path: str, url: str, branch_ref: str) -> CopyConfig:
@@ -74,6 +76,7 @@ def examine(copy_path: str, url: str, branch_ref: str) -> CopyConfig:
         config.flag("core", "filemode", default=True),
         config.flag("core", "trustctime", default=True),
         config.one("core", "logallrefupdates") == b"always" or config.flag("core", "logallrefupdates", default=True),
+        tuple(sorted(name for name in names if name.endswith(".lock"))),
     )
 
 

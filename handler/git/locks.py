@@ -45,6 +45,12 @@ def is_ours(path: str) -> bool:
         raise
 
 
+def drop_leftover(path: str) -> None:
+    """Let go of a lock if it is ours, which a killed run left; git's stays. Raises OSError."""
+    if is_ours(path):
+        drop_lock(path)
+
+
 @contextmanager
 def lock_held(path: str) -> Iterator[None]:
     """Hold the lock at `path`. Raises CopyBusy, OSError."""

@@ -25,11 +25,6 @@ class OpenStores:
         self._idle: OrderedDict[str, PackStore] = OrderedDict()
         self._lock = Lock()
 
-    def is_open(self, path: str) -> bool:
-        """Whether this process has the repository at `path` open, and so has looked after it before."""
-        with self._lock:
-            return path in self._idle
-
     def lent(self, path: str, *, is_unchanged: bool = False) -> AbstractContextManager[Mirror]:
         """Lend the mirror at `path`; see `lent_as`."""
         return self.lent_as(Mirror, path, is_unchanged=is_unchanged)

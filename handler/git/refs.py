@@ -111,12 +111,17 @@ class Refs:
             raise CopyUnusable(f"{name!r} is not the name of such a file")
         self._replace(os.path.join(self._path, name), content)
 
-    def append_log(self, name: str, entries: Sequence[LogEntry], committer: bytes, at: int) -> None:
+    def append_log(
+        self, name: str, entries: Sequence[LogEntry], committer: bytes, at: int, *, is_again: bool = False
+    ) -> None:
         """Append to a ref's log, all entries in one go; `committer` is `Name <mail>`, `at` seconds since the epoch.
 
-        Where there is no log one is made for HEAD, branches and what is fetched, as git does it; for the stash in any
+        `is_again`: not where they are its last ones already, as a killed run may have written them. Where there is no
+        log one is made for HEAD, branches and what is fetched, as git does it; for the stash in any
         case, which is nothing but its log. Raises CopyUnusable where another ref's log is in the way, OSError.
         """
+        if is_again and self.log(name)[-len(entries) :] == list(entries):
+            return
         is_made = name == _STASH or (self._makes_logs and (name == "HEAD" or name.startswith(_LOGGED)))
         path = self._log_path(name)
         content = b"".join(format_line(entry, committer, at) for entry in entries)

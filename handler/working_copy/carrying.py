@@ -141,6 +141,8 @@ def _put(worktree: Worktree, change: Change, flow: Flow, written: dict[bytes, in
         return _entry(change.entry, None)  # an uncommitted change that stays as it is
     mode, blob = change.after
     if mode == SUBMODULE:
+        if change.before is not None:
+            worktree.remove(change.path)  # a file; a directory stays
         _make_directory(worktree, change.path)
         return _entry(change.entry, None)
     if change.before is not None and change.before[0] == SUBMODULE:
@@ -206,14 +208,13 @@ def write_refs(refs: Refs, journal: Journal, beside: Beside = IN_TURN, *, is_fir
     for log, old, new, message in journal.lines:
         entry = LogEntry(old.encode(), new.encode(), message.encode("utf-8", "surrogateescape"))
         by_log.setdefault(log, []).append(entry)
-    steps += [partial(_write_log, refs, journal, log, lines, is_first=is_first) for log, lines in by_log.items()]
+    committer = journal.committer.encode("utf-8", "surrogateescape")
+    steps += [
+        partial(refs.append_log, log, lines, committer, journal.at, is_again=not is_first)
+        for log, lines in by_log.items()
+    ]
     before, after = None if journal.old is None else journal.old.encode(), journal.new.encode()
     refs.write(journal.branch, after, {before, after}, partial(beside.start_all, steps))
-
-
-def _write_log(refs: Refs, journal: Journal, log: str, lines: list[LogEntry], *, is_first: bool) -> None:
-    if is_first or refs.log(log)[-len(lines) :] != lines:
-        refs.append_log(log, lines, journal.committer.encode("utf-8", "surrogateescape"), journal.at)
 
 
 # -- after a kill ----------------------------------------------------------------------------------------------------
@@ -228,11 +229,12 @@ def states_of(glance: Glance, changes: Changes) -> dict[bytes, State]:
 def _state_of(glance: Glance, change: Change, known: Collection[bytes]) -> State:
     path, seen = change.path, glance.worktree.look(change.path)
     # A directory in the place of a file that goes is the new tree's, or somebody's, and stays either way.
-    is_gone = seen.status is None or seen.is_directory
+    is_gone = seen.status is None or (seen.is_directory and change.before is not None and change.before[0] != SUBMODULE)
     if is_gone if change.after is None else glance.matches(path, change.after, seen):
         return State.AFTER
     if change.before is not None:
-        is_unseen = change.before[0] == SUBMODULE and seen.status is None
+        # Between the two there is nothing for a moment; and nobody has to look into a submodule.
+        is_unseen = SUBMODULE in (change.before[0], *(change.after or ())[:1]) and seen.status is None
         return State.BEFORE if is_unseen or glance.matches(path, change.before, seen) else State.NEITHER
     if seen.is_directory:
         # In the place of a file that is yet to come: it may only hold what goes.

@@ -6,6 +6,7 @@ of the tree as was written, if the ref still names that commit.
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -19,6 +20,7 @@ from handler.git.copy_store import CopyStore
 from handler.git.differences import differences
 from handler.git.index_entry import Entry, Stat
 from handler.git.index_file import build
+from handler.git.locks import drop_leftover
 from handler.git.objects import BLOB, TREE
 from handler.git.plan import plan_change
 from handler.git.ref_logs import NOTHING, LogEntry
@@ -28,6 +30,8 @@ from handler.model import TreePlan
 from handler.work import Work
 
 _JOURNAL = ".journal"
+_MOST_SECONDS, _TRIES = 1.2, 12
+"""How long, in how many steps, the file system's clock is waited for to reach its next second."""
 
 
 @dataclass(slots=True)
@@ -68,7 +72,13 @@ class NewCopy:
                 return True
         if not os.path.exists(self.git):
             make_skeleton(self.stage, self.work.repository.url, self.work.target.ref)
+        drop_leftover(os.path.join(self.git, "shallow.lock"))
         return False
+
+    def sweep(self) -> None:
+        """Remove what is left of it once a copy is in its place, ours or somebody else's. Raises OSError."""
+        with suppress(FileNotFoundError):
+            remove_tree(self.stage)
 
     def finish(self, store: CopyStore, commit: str, committer: bytes) -> tuple[Written, TreePlan]:
         """Check the commit out, and put the copy in its place. Raises Git2EfsError, OSError."""
@@ -97,6 +107,7 @@ class NewCopy:
         )
         self._write_index(store, commit, tree, plan)
         self._write_refs(commit, committer)
+        self._outlast_files()
         os.rename(self.git, os.path.join(tree, GIT))
         self._place(tree)
         return written, plan
@@ -122,6 +133,22 @@ class NewCopy:
             status = self._statuses.get(path)
             entries.append((path, Entry(*leaf, Stat.of(status) if status else Stat())))
         write_whole(os.path.join(self.git, "index"), build(entries, found.new_trees))
+
+    def _outlast_files(self) -> None:
+        """Let the index be a second younger than every file, by the file system's own clock, before anybody sees them.
+
+        Git, which compares whole seconds, reads each file that is as young as the index, at every look; and after the
+        next pull, which writes a younger one, it would have to read them all once more. That may be the whole copy,
+        where all of it was written within a second. To give the index a later time at once would hide what somebody
+        changes within the same second.
+        """
+        newest = max((int(status.st_mtime) for status in self._statuses.values()), default=0)
+        index = os.path.join(self.git, "index")
+        for _ in range(_TRIES):
+            if int(os.stat(index).st_mtime) > newest:
+                break
+            self.work.sleep(_MOST_SECONDS / _TRIES)
+            os.utime(index)
 
     def _look(self, directories: Directories, paths: Sequence[Item]) -> int:
         for path in paths:

@@ -48,6 +48,8 @@ class Pulling:
     work: Work
     stores: OpenStores
     about: Outcome
+    is_sure: bool = False
+    """Whether nobody else pulled here since this process did, and that went well: then nothing is left of a killed run."""
 
     def pull(self) -> Outcome:
         """Bring the copy to what the remote says, with the local commits upon it. Raises Git2EfsError, OSError.
@@ -100,7 +102,8 @@ class Pulling:
         with self._opened(paths) as copy:
             if self.work.found.record is None:
                 self.work.targets.add(self.work.target.path)
-            notes = recover(copy)
+                NewCopy.of(self.work).sweep()
+            notes = () if self.is_sure else recover(copy)
             heading = self.work.beside.start(copy.head)
             tracking, head = copy.refs.read(copy.config.tracking_ref), heading()
             started = time.perf_counter()
@@ -110,7 +113,9 @@ class Pulling:
             if settled.commit is None:
                 return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone")
             tracked = Tracked.of(copy, tracking, settled.commit.encode())
-            tracking_it = self.work.beside.start(partial(tracked.write, copy, int(self.work.clock())))
+            tracking_it = self.work.beside.start(
+                partial(tracked.write, copy, int(self.work.clock()), is_again=not self.is_sure)
+            )
             if head == settled.commit:
                 tracking_it()
                 return self._unchanged(copy, settled, about)
@@ -192,7 +197,7 @@ class Pulling:
         """Open the copy, if it is one that can be pulled into. Raises CopyUnusable, MirrorDamaged, OSError."""
         target, repository = self.work.target, self.work.repository
         config = examine(paths.root, repository.url, target.ref)
-        if not self.stores.is_open(paths.git):
+        if not self.is_sure:
             prepare_own(paths)
         # Not looked at afresh, though others may have packed it anew: it sees that by itself, where it matters.
         with self.stores.lent_as(CopyStore, paths.git, is_unchanged=True) as store:

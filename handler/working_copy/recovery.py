@@ -1,5 +1,8 @@
 """What a killed run left of a working copy: brought to its end, or back to where it began."""
 
+import os
+
+from handler.git.locks import drop_leftover
 from handler.working_copy import carrying
 from handler.working_copy.autostash import keep_stash
 from handler.working_copy.carrying import State
@@ -15,23 +18,37 @@ def recover(copy: OpenCopy) -> tuple[str, ...]:
     undone, file by file, and that one is left: then the copy is the old commit's with an uncommitted change, which is
     what that person sees it as, and a pull refuses it by name. Raises CopyBusy, CopyUnusable, MirrorDamaged, OSError.
     """
+    drop_leftover(copy.refs.lock_path(copy.config.tracking_ref))
     journal = read_journal(copy.paths)
     if journal is None:
+        _let_go(copy)
         return ()
+    drop_leftover(copy.refs.lock_path(journal.branch))
     head = copy.head()
     if head == journal.new:
-        remove_journal(copy.paths)
         with copy.locked():
+            remove_journal(copy.paths)
             return ("a killed run had all but ended",)
     if head != journal.old or copy.branch != journal.branch:
         # Somebody took the lock away and moved the branch: the copy is theirs now, as it stands.
-        remove_journal(copy.paths)
         with copy.locked():
+            remove_journal(copy.paths)
             return ("somebody took over what a killed run had begun: it is neither finished nor undone",)
     with copy.locked():
         is_finished = _bring(copy, journal)
         remove_journal(copy.paths)
     return (f"what a killed run had begun is {'finished' if is_finished else 'undone: somebody changed a file of it'}",)
+
+
+def _let_go(copy: OpenCopy) -> None:
+    """Drop the locks in `.git` that a killed run held while nothing was half done: nobody else would.
+
+    A journal that cannot be read goes too, as it would keep the index locked for ever.
+    """
+    if copy.config.locks:
+        remove_journal(copy.paths)
+    for name in copy.config.locks:
+        drop_leftover(os.path.join(copy.paths.git, name))
 
 
 def undo(copy: OpenCopy, journal: Journal) -> None:

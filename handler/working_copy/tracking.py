@@ -39,10 +39,13 @@ class Tracked:
             message = b"fast-forward" if history.is_ancestor(before, tip) else b"forced-update"
         return cls(before, tip, objects, history, LogEntry(before or NOTHING, tip, b"pull --rebase: " + message))
 
-    def write(self, copy: OpenCopy, at: int) -> None:
-        """Write it; `at` in seconds since the epoch. Raises CopyBusy, CopyUnusable, OSError."""
+    def write(self, copy: OpenCopy, at: int, *, is_again: bool) -> None:
+        """Write it; `at` in seconds since the epoch. `is_again`: a killed run may have written the log's line.
+
+        Raises CopyBusy, CopyUnusable, OSError.
+        """
         if self.line is not None:
-            copy.refs.append_log(copy.config.tracking_ref, [self.line], copy.committer, at)
+            copy.refs.append_log(copy.config.tracking_ref, [self.line], copy.committer, at, is_again=is_again)
             copy.refs.write(copy.config.tracking_ref, self.tip, {self.before, self.tip})
 
     def logged(self, copy: OpenCopy, head: bytes) -> Sequence[bytes]:

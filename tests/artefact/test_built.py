@@ -1,6 +1,7 @@
 """What `make build` made for both processors is what it has to be."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -17,13 +18,12 @@ FUNCTIONS = sorted(
 
 
 @pytest.mark.parametrize("architecture", MACHINES)
-def test_artefacts_are_as_they_have_to_be(architecture: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_artefacts_are_as_they_have_to_be(architecture: str, say: Callable[[str], None]) -> None:
     """Every rule of tools/contents.py, for each function; and the size is told."""
     functions = functions_of(BUILT / architecture)
     assert [function.name for function in functions] == FUNCTIONS
     assert [check(function, architecture) for function in functions] == [[] for _ in functions]
-    with capsys.disabled():
-        print(f"\n{told(BUILT / architecture)}")
+    say(told(BUILT / architecture))
 
 
 def test_architectures_are_not_taken_for_each_other() -> None:

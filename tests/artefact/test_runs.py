@@ -25,8 +25,8 @@ from tests.support.queue import MessageQueue
 from tests.support.repositories import Upstream, archive
 from tests.support.service import Service
 
-KILLED_AFTER_SECONDS = 22
-"""Above the margin that a run keeps for its end, or a run would not begin to check out."""
+KILLED_AFTER_SECONDS = 27
+"""Above the margin that a run keeps for its end, or a run would not check out; and by seconds, for busy machines."""
 MOST_INIT_MILLISECONDS = 2_000
 """A cold start's imports, on a machine that is busy with other tests; some 200 when it is not."""
 MOST_MODULES = 530
@@ -62,7 +62,7 @@ def send(environment: Environment, request: WebhookRequest) -> Answer:
 
 
 def test_push_is_published_cold_and_the_next_one_warm(
-    start: Start, service: Service, upstream: Upstream, capsys: pytest.CaptureFixture[str]
+    start: Start, service: Service, upstream: Upstream, say: Callable[[str], None]
 ) -> None:
     """The main job, in both content types; and what a cold start costs is told and bounded."""
     service.put_repository()
@@ -77,18 +77,17 @@ def test_push_is_published_cold_and_the_next_one_warm(
         assert (answer.status, answer.content["outcome"], answer.content["commit"]) == (200, "published", commit)
         assert service.tree() == archive(upstream, commit)
     (init,) = environment.init_milliseconds()
-    with capsys.disabled():
-        print(
-            f"\nthe built webhook: imported in {init:.0f} ms, its first push published after {took[0]:.0f} ms, "
-            f"those after it after {statistics.median(took[1:]):.0f} ms"
-        )
+    say(
+        f"the built webhook: imported in {init:.0f} ms, its first push published after {took[0]:.0f} ms, "
+        f"those after it after {statistics.median(took[1:]):.0f} ms"
+    )
     assert init < MOST_INIT_MILLISECONDS
     assert (
         len([line for line in environment.log_lines() if line.get("outcome") == "published" and "level" in line]) == 5
     )
 
 
-def test_heavy_imports_wait(tools: Tools, artefact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_heavy_imports_wait(tools: Tools, artefact: Path, say: Callable[[str], None]) -> None:
     """What is never used is never imported: counted in the artefact itself, after a client was made."""
     code = (
         "import sys, handler.webhook, handler.deliver; from handler.aws.ssm import make_ssm_client; make_ssm_client()"
@@ -104,8 +103,7 @@ def test_heavy_imports_wait(tools: Tools, artefact: Path, capsys: pytest.Capture
         check=True,
     )
     number, names = result.stdout.splitlines()
-    with capsys.disabled():
-        print(f"\nthe built webhook: {number} modules once it has a client for Parameter Store")
+    say(f"the built webhook: {number} modules once it has a client for Parameter Store")
     assert int(number) <= MOST_MODULES
     assert {"dulwich.porcelain", "dulwich.client", "pydantic", "requests", "aws_xray_sdk"}.isdisjoint(names.split())
 

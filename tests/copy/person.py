@@ -1,10 +1,11 @@
 """Somebody who works in a working copy with git."""
 
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.support.repositories import Tree, run_git, snapshot
+from tests.support.repositories import Tree, git_environment, run_git, snapshot
 from tests.support.service import Service
 
 PATH = "octo/site/main"
@@ -25,6 +26,12 @@ class Person:
     def git(self, *arguments: str, check: bool = True) -> str:
         """Run git there; returns what it says, without its last newline."""
         return run_git(*arguments, directory=self.root, check=check).decode("utf-8", "surrogateescape").rstrip("\n")
+
+    def complaints(self) -> str:
+        """Return what `git fsck` finds wrong with the repository."""
+        command = ["git", "fsck", "--full", "--no-dangling", "--no-progress"]
+        said = subprocess.run(command, cwd=self.root, env=git_environment(), capture_output=True, check=False)
+        return (said.stdout + said.stderr).decode("utf-8", "replace")
 
     def write(self, files: Mapping[str, str | None]) -> None:
         """Write files, or (None) remove them."""

@@ -48,8 +48,11 @@ def test_a_copy_that_is_not_there_is_made(service: Service, upstream: Upstream, 
 
 
 def test_git_need_not_read_a_file_of_a_copy_that_was_made(copy: Person) -> None:
-    """The index knows each file as it is on disk."""
-    before = (copy.root / ".git/index").read_bytes()
+    """The index knows each file as it is on disk, and is younger than all of them: none has to be read to be sure."""
+    index = copy.root / ".git/index"
+    newest = max(int(file.lstat().st_mtime) for file in copy.root.rglob("*") if ".git" not in file.parts)
+    assert int(index.stat().st_mtime) > newest
+    before = index.read_bytes()
     copy.git("update-index", "--refresh")
     assert (copy.root / ".git/index").read_bytes() == before
     assert copy.git("write-tree") == copy.git("rev-parse", "HEAD^{tree}")
@@ -301,9 +304,19 @@ def make_in_the_way(copy: Person, kind: str) -> str:
 )
 @pytest.mark.parametrize("has_local_commit", [False, True])
 def test_what_is_in_the_way_is_refused_and_named(
-    service: Service, upstream: Upstream, copy: Person, kind: str, *, has_local_commit: bool
+    service: Service,
+    upstream: Upstream,
+    copy: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    *,
+    has_local_commit: bool,
 ) -> None:
-    """500 local_changes; nothing is touched, and when it is out of the way the schedule pulls."""
+    """500 local_changes; nothing is touched, and when it is out of the way the schedule pulls.
+
+    Whether files are looked at as on a local disk or as on a network file system.
+    """
+    monkeypatch.setattr("handler.efs.worktree.is_shared", lambda directory: has_local_commit)
     if has_local_commit:
         copy.commit({"local": "local\n"})
     named = make_in_the_way(copy, kind)

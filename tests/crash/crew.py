@@ -23,7 +23,9 @@ WORKERS = 2
 class Colleague:
     """A worker's process, its mount and its parameters."""
 
-    def __init__(self, number: int, directory: Path, store: ParameterStore, origin: ReplayingOrigin) -> None:
+    def __init__(
+        self, number: int, directory: Path, store: ParameterStore, origin: ReplayingOrigin, module: str
+    ) -> None:
         """Start it (about as long as a cold start)."""
         self._key = f"worker-{number}"
         self._origin = origin
@@ -39,7 +41,7 @@ class Colleague:
         }
         self._service.put_secret(self._service.secret)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.worker", os.fspath(origin.root / self._key)],
+            [sys.executable, "-m", module, os.fspath(origin.root / self._key)],
             cwd=PROJECT,
             env=os.environ | self._service.environment,
             stdin=subprocess.PIPE,
@@ -71,11 +73,13 @@ class Colleague:
 
 
 class Crew:
-    """The workers; a context manager."""
+    """The workers; a context manager. `module` is what they run."""
 
-    def __init__(self, directory: Path, store: ParameterStore, origin: ReplayingOrigin) -> None:
+    def __init__(
+        self, directory: Path, store: ParameterStore, origin: ReplayingOrigin, module: str = "tests.crash.worker"
+    ) -> None:
         """Start them."""
-        self.colleagues = [Colleague(number, directory, store, origin) for number in range(WORKERS)]
+        self.colleagues = [Colleague(number, directory, store, origin, module) for number in range(WORKERS)]
 
     def __enter__(self) -> Self:
         return self

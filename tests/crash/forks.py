@@ -4,6 +4,7 @@ It has one thread and has imported everything: a fork is a fresh start within mi
 it answers what the run told until its end or its stop, as one object; with its `trouble` where it raised something.
 """
 
+import gc
 import json
 import os
 import subprocess
@@ -55,6 +56,9 @@ class Forks:
 
 def answer(work: Work) -> None:
     """Answer until standard input ends, each line in a process of its own."""
+    # What is there by now stays: no fork shall copy pages because the collector looked at them.
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         asked = json.loads(line)
         stop = Stop(**(asked["stop"] | {"manner": Manner(asked["stop"]["manner"])}))

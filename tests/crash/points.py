@@ -40,11 +40,11 @@ def kills_in_recovery(run: Run, seed: str, *, is_every: bool) -> list[Trial]:
     """
     count = len(run.modifying)
     pairs = [(first, then) for first in _points(run.modifying) for then in range(1, max(count - first, 4) + 1)]
-    chosen = _sample(pairs, SAMPLED_RECOVERIES, seed, is_every=is_every)
+    chosen = sample(pairs, SAMPLED_RECOVERIES, seed, is_every=is_every)
     return [Trial((Stop(Manner.KILL, first), Stop(Manner.KILL, then, may_miss=True))) for first, then in chosen]
 
 
-def errors(run: Run, seed: str, *, is_every: bool) -> list[Trial]:
+def errors(run: Run, seed: str, *, is_every: bool, kinds: Sequence[int] = ERRORS) -> list[Trial]:
     """Return each error at each file-modifying operation, once and from then on.
 
     What comes next is the same delivery in a new process, or the next push in the process that met the error: a Lambda
@@ -52,9 +52,9 @@ def errors(run: Run, seed: str, *, is_every: bool) -> list[Trial]:
     """
     stops = [
         Stop(Manner.ERROR, point, error, is_lasting=is_lasting)
-        for point, error, is_lasting in itertools.product(_points(run.modifying), ERRORS, (False, True))
+        for point, error, is_lasting in itertools.product(_points(run.modifying), kinds, (False, True))
     ]
-    return _both_ways(_sample(stops, SAMPLED_ERRORS, seed, is_every=is_every), is_every=is_every)
+    return _both_ways(sample(stops, SAMPLED_ERRORS, seed, is_every=is_every), is_every=is_every)
 
 
 def _both_ways(stops: Sequence[Stop], *, is_every: bool) -> list[Trial]:
@@ -72,14 +72,15 @@ def read_errors(run: Run, seed: str, *, is_every: bool) -> list[Trial]:
         Stop(Manner.ERROR, point, error, of_reads=True)
         for point, error in itertools.product(_points(run.reading), (errno.EIO, errno.ESTALE))
     ]
-    return _both_ways(_sample(stops, SAMPLED_READ_ERRORS, seed, is_every=is_every), is_every=is_every)
+    return _both_ways(sample(stops, SAMPLED_READ_ERRORS, seed, is_every=is_every), is_every=is_every)
 
 
 def _points(operations: Sequence[str]) -> range:
     return range(1, len(operations) + 1)
 
 
-def _sample(population: Sequence[T], count: int, seed: str, *, is_every: bool) -> Sequence[T]:
+def sample(population: Sequence[T], count: int, seed: str, *, is_every: bool) -> Sequence[T]:
+    """Return so many of them, or all."""
     if is_every or len(population) <= count:
         return population
     return random.Random(seed).sample(population, count)

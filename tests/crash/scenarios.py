@@ -120,7 +120,7 @@ def _change(number: int) -> _Files:
     return {**_one(number), b"large": _LARGE + b"%d" % number}
 
 
-_STEADY: Mapping[str, object] = {
+STEADY: Mapping[str, object] = {
     "handler.efs.lock:SLOW_SECONDS": 1e9,
     "handler.efs.flow:_WORTH_WAITING_SECONDS": 1e9,
 }
@@ -198,7 +198,7 @@ def set_scene(name: str, directory: Path, store: ParameterStore, origin: Replayi
         service.stop()
     trees = {commit: archive(upstream, commit) for commit in commits}
     old = commits[-3] if plot.before else None
-    return Scene(name, mount, old, pushes[0], pushes[1], trees, parameter, warm_up, {**_STEADY, **plot.patches})
+    return Scene(name, mount, old, pushes[0], pushes[1], trees, parameter, warm_up, {**STEADY, **plot.patches})
 
 
 def set_series(

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from handler import webhook
 from tests.crash.forks import tell
-from tests.crash.invariants import Sheltered, after_any_run, after_peace, shelter
+from tests.crash.invariants import after_any_run, after_peace, shelter
 from tests.crash.operations import Manner, Operations, Stop
 from tests.crash.trials import Push, Report, Run, Scene, Trial
 from tests.support.deliveries import LambdaContext
@@ -34,6 +34,7 @@ HANG_SECONDS = 20.0
 ERROR_REASONS = {
     "ENOSPC": "mount_full",
     "EDQUOT": "mount_full",
+    "EACCES": "mount_full",
     "EIO": "mount_unavailable",
     "ESTALE": "mount_unavailable",
 }
@@ -41,14 +42,19 @@ ERROR_REASONS = {
 ERROR_STATUS = {"mount_full": 500, "mount_unavailable": 503}
 
 
-@dataclass(slots=True)
+@dataclass
 class Worker:
-    """One mount, one place at the origin, one scene at a time."""
+    """One mount, one place at the origin, one scene at a time. Here the target has releases."""
 
     mount: Path
     origin: Path
     scene: Scene | None = None
     unpatched: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def log(self) -> Path:
+        """Where the last run's log is."""
+        return self.mount.with_name("log")
 
     def load(self, scene: Scene, environment: Mapping[str, str]) -> None:
         """Take up a scene: forget the one before, read the parameters, set the modules' values."""
@@ -92,6 +98,7 @@ class Worker:
         status = 1
         try:
             os.chdir("/")
+            os.dup2(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
             operations = Operations(os.fspath(self.mount), stop, say=lambda where: tell(write_end, ["stop", where]))
             operations.install()
             for push in pushes:
@@ -113,40 +120,60 @@ class Worker:
         link.symlink_to(push.origin)
         link.replace(self.origin)
 
+    # -- what the mount is held to; another kind of target has other rules ------------------------------------------
+
+    def look(self) -> Any:
+        """Return what of the mount matters for what comes."""
+        assert self.scene
+        return shelter(self.mount, self.scene)
+
+    def after_stop(self, before: Any, run: Run) -> list[str]:
+        """Return what is wrong after a run that was stopped anywhere; `before` is what `look` found before it."""
+        assert self.scene
+        return after_any_run(self.mount, self.scene, before, {self.scene.old, self.scene.push.commit})
+
+    def after_peace(self, before: Any, last: Push) -> list[str]:
+        """Return what is wrong after a run that nothing stopped."""
+        assert self.scene
+        return after_peace(self.mount, self.scene, before, last.commit)
+
+    # -- trials ------------------------------------------------------------------------------------------------------
+
     def attempt(self, trial: Trial) -> Report:
         """Carry out one trial from the scene's start."""
         scene = self.scene
         assert scene
         self.begin()
         report = Report(trial)
-        before = shelter(self.mount, scene)
+        before = self.look()
         last = scene.newer if trial.is_newer_next else scene.push
         if trial.is_warm_next:
             report.runs = self._run([scene.push, last], trial.stops[0])
             report.problems += run_problems(report.runs[0], trial.stops[0])
-            turned = replace(before, turned=scene.push.commit)
-            report.problems += self._healed(report.runs[-1], turned, last)
+            report.problems += self._healed(report.runs[-1], self.turned(before), last)
             return report
         for stop in trial.stops:
             run = self.run(scene.push, stop)
             report.runs.append(run)
             report.problems += run_problems(run, stop)
-            found = after_any_run(self.mount, scene, before, {scene.old, scene.push.commit})
-            report.problems += [f"after {stop}: {problem}" for problem in found]
-            before = shelter(self.mount, scene)
+            report.problems += [f"after {stop}: {problem}" for problem in self.after_stop(before, run)]
+            before = self.look()
         run = self.run(last, Stop())
         report.runs.append(run)
         report.problems += self._healed(run, before, last)
         return report
 
-    def _healed(self, run: Run, before: Sheltered, last: Push) -> list[str]:
-        """Return what is wrong after a run in peace."""
+    def turned(self, before: Any) -> Any:
+        """Return what `look` found, for a run that publishes the scene's push and another one after it."""
         assert self.scene
+        return replace(before, turned=self.scene.push.commit)
+
+    def _healed(self, run: Run, before: Any, last: Push) -> list[str]:
+        """Return what is wrong after a run in peace."""
         problems = []
         if run.trouble or run.answer is None or run.answer[0] != 200:
             problems.append(f"the run in peace: {run.trouble or run.answer}")
-        found = after_peace(self.mount, self.scene, before, last.commit)
-        return problems + [f"in the end: {problem}" for problem in found]
+        return problems + [f"in the end: {problem}" for problem in self.after_peace(before, last)]
 
 
 def run_problems(run: Run, stop: Stop) -> list[str]:
@@ -201,11 +228,11 @@ def _heard(read_end: int, child: int) -> list[Run]:
     return runs
 
 
-def main() -> None:
+def serve(kind: type[Worker]) -> None:
     """Answer until standard input ends."""
     forbid_network()
     asked, told = sys.stdin.buffer, _own_output()
-    worker = Worker(Path(os.environ["GIT2EFS_MOUNT"]), Path(sys.argv[1]))
+    worker = kind(Path(os.environ["GIT2EFS_MOUNT"]), Path(sys.argv[1]))
     while True:
         try:
             request = pickle.load(asked)
@@ -229,4 +256,4 @@ def _own_output() -> BinaryIO:
 
 
 if __name__ == "__main__":
-    main()
+    serve(Worker)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.stack.deployment import ARCHITECTURE, Deployment, Sam
 from tests.stack.emulator import Emulator
@@ -17,6 +19,19 @@ from tests.template.stack import ROOT
 
 TOOLS = os.environ.get("GIT2EFS_TEST_E2E", "")
 collect_ignore_glob = [] if TOOLS else ["test_*.py"]
+
+
+class StackTogether(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Gives these tests to one process, in their order, for they are about one stack; others run beside it."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "stack" if nodeid.startswith("tests/stack/") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> StackTogether:
+    """Share the tests out so, where `-n` is given; not by xdist's mark for a group, which this pytest passes over."""
+    return StackTogether(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -72,9 +73,7 @@ def test_forged_push_is_refused(queued: Deployment, remote: GitOrigin) -> None:
     assert not (queued.mount / "octo" / "forged-queued").exists()
 
 
-def test_burst_ends_with_every_tip_published(
-    queued: Deployment, remote: GitOrigin, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_burst_ends_with_every_tip_published(queued: Deployment, remote: GitOrigin, say: Callable[[str], None]) -> None:
     """200 pushes over 20 repositories: nothing is lost, and many pushes cost few fetches."""
     pushers = [Pusher(remote, f"burst/r{number:02}").configure(queued) for number in range(REPOSITORIES)]
     rounds = [
@@ -96,11 +95,10 @@ def test_burst_ends_with_every_tip_published(
     )
     visible_seconds = time.monotonic() - started
     fetches = remote.counts["fetch"]
-    with capsys.disabled():
-        print(
-            f"\n{PUSHES} pushes to {REPOSITORIES} repositories: answered within {answered_seconds:.1f} s, "
-            f"published after {visible_seconds:.1f} s; {fetches} fetches, {remote.counts['ls-refs']} looks at refs"
-        )
+    say(
+        f"{PUSHES} pushes to {REPOSITORIES} repositories: answered within {answered_seconds:.1f} s, "
+        f"published after {visible_seconds:.1f} s; {fetches} fetches, {remote.counts['ls-refs']} looks at refs"
+    )
     assert REPOSITORIES <= fetches <= 0.3 * PUSHES
     assert queued.dead_letters() == []
 

@@ -1,0 +1,77 @@
+"""Carries out trials of working copies: `python -m tests.copy.worker`; see `tests.crash.worker`."""
+
+from typing import Any
+
+from tests.copy import meddling
+from tests.copy.invariants import after_any_run, after_peace
+from tests.copy.person import PATH, Person
+from tests.copy.scenes import CopyScene
+from tests.crash.operations import Manner, Stop
+from tests.crash.trials import Push, Report, Run, Trial
+from tests.crash.worker import Worker, run_problems, serve
+
+DEEP_EVERY = 6
+"""Git is asked after every so many stops; after each run in peace it always is."""
+
+
+class CopyWorker(Worker):
+    """One mount with a working copy."""
+
+    @property
+    def copy_scene(self) -> CopyScene:
+        """The scene that is loaded."""
+        assert isinstance(self.scene, CopyScene)
+        return self.scene
+
+    def begin(self) -> None:
+        """Put the scene's mount in place, as if it had always been there, with this worker's remote."""
+        super().begin()
+        root = self.mount / PATH
+        if root.exists():
+            config = root / ".git/config"
+            config.write_text(config.read_text().replace(f"/{self.copy_scene.key}/", f"/{self.origin.name}/"))
+            # The files' inodes and clocks are others than those the index remembers.
+            Person(root).git("update-index", "-q", "--refresh", check=False)
+
+    def look(self) -> Any:
+        """Return nothing: what is compared with is in the scene."""
+        return None
+
+    def turned(self, before: Any) -> Any:
+        """Return nothing, as `look`."""
+        return None
+
+    def after_stop(self, before: Any, run: Run) -> list[str]:
+        """Return what is wrong after a run that was stopped anywhere."""
+        looks_deep = (len(run.modifying) + sum(map(ord, str(run.stopped_at)))) % DEEP_EVERY == 0
+        return after_any_run(self.mount, self.copy_scene, run, looks_deep=looks_deep)
+
+    def after_peace(self, before: Any, last: Push) -> list[str]:
+        """Return what is wrong after a run that nothing stopped."""
+        # What was pulled in between, or undone and done again, is in the logs too.
+        is_in_between = last is not self.scene.push if self.scene else False
+        ignored = ["messages", "origin"] if is_in_between else []
+        return after_peace(self.mount, self.copy_scene, last.commit, ignored)
+
+    def attempt(self, trial: Trial) -> Report:
+        """Carry out one trial; in a meddled one somebody does something between the kill and the next run."""
+        if not isinstance(trial, meddling.Meddled):
+            return super().attempt(trial)
+        scene, person = self.copy_scene, Person(self.mount / PATH)
+        self.begin()
+        report = Report(trial)
+        for stop in trial.stops:
+            report.runs.append(run := self.run(scene.push, stop))
+            report.problems += run_problems(run, stop)
+        deed = meddling.do(trial.deed, person, scene)
+        report.runs.append(run := self.run(scene.push, Stop(Manner.NOT)))
+        report.problems += meddling.after_next(deed, person, run, self.log.read_text())
+        if run.answer and run.answer[0] != 200:
+            meddling.give_way(deed, person)
+        report.runs.append(run := self.run(scene.push, Stop(Manner.NOT)))
+        report.problems += meddling.in_the_end(deed, person, run, scene, self.mount)
+        return report
+
+
+if __name__ == "__main__":
+    serve(CopyWorker)
