@@ -1,0 +1,1 @@
+"""The working-copy mode against real git: random histories, pulled by `git pull --rebase` and by ours."""

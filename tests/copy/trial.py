@@ -1,0 +1,99 @@
+"""One example: build a history, pull it with git and with the one that is judged, compare."""
+
+import itertools
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Protocol
+
+from tests.copy.account import account_of
+from tests.copy.building import Place, Upstream, build_copy, make_dirt
+from tests.copy.judge import is_named, problems_of
+from tests.copy.model import DirtKind, History
+from tests.copy.oracle import (
+    CONFLICT,
+    LOCAL_CHANGES,
+    RENAME,
+    Expected,
+    Pulled,
+    ask_git,
+    conflicts_without_renames,
+)
+from tests.copy.state import read_files, read_state, status
+from tests.support.origin import GitOrigin
+
+
+class Contender(Protocol):
+    """One that pulls. It says where its working copies lie, and can make one or not."""
+
+    def place(self, name: str) -> Path:
+        """Return where the working copy of main of a repository `<owner>/<name>` is."""
+        ...
+
+    def make(self, place: Place, depth: int | None) -> bool:
+        """Make the working copy of what main names; return False where it makes none."""
+        ...
+
+    def pull(self, place: Place) -> Pulled:
+        """Pull."""
+        ...
+
+
+class Disagreement(AssertionError):
+    """Git came to something else; the message tells the history, as a script that makes it again."""
+
+
+class Trials:
+    """Many examples with one contender and one origin; `counts` says how many of each class there were."""
+
+    def __init__(self, contender: Contender, origin: GitOrigin, directory: Path) -> None:
+        """`directory` is for git's copies; every example removes what it made."""
+        self.contender, self.origin, self.directory = contender, origin, directory
+        self.counts: Counter[str] = Counter()
+        self._numbers = itertools.count(1)
+
+    def run(self, history: History) -> set[str]:
+        """Try one history; return its classes. Raises Disagreement."""
+        name = f"octo/h{next(self._numbers)}"
+        place = Place(name, self.origin.url(name), self.origin.root / f"{name}.git", self.contender.place(name))
+        place.copy.parent.mkdir(parents=True, exist_ok=True)
+        work = self.directory / name
+        work.mkdir(parents=True)
+        try:
+            events = self._compare(history, place, work)
+        finally:
+            for path in (work, place.upstream, place.copy):
+                shutil.rmtree(path, ignore_errors=True)
+        self.counts.update(events)
+        self.counts["examples"] += 1
+        return events
+
+    def _compare(self, history: History, place: Place, work: Path) -> set[str]:
+        upstream = Upstream(self.origin, place.name, history)
+        made_by = build_copy(history, place, upstream, self.contender.make)
+        clean, clean_copy = read_files(place.copy), None
+        if history.dirt:
+            clean_copy = work / "clean"
+            shutil.copytree(place.copy, clean_copy, symlinks=True)
+            make_dirt(history.dirt, place.copy, *DirtKind)
+        shutil.copytree(place.copy, work / "git", symlinks=True)
+        before = read_state(place.copy)
+        status_before = status(place.copy) if history.dirt else []
+        expected = ask_git(history, before, clean, work / "git", clean_copy)
+        pulled = self.contender.pull(place)
+        expected = self._excused(expected, pulled, place, work)
+        problems = list(problems_of(history, place, before, status_before, pulled, expected))
+        if not pulled.ok and expected.in_the_way and not is_named(pulled.detail, expected.in_the_way):
+            problems.append(f"none of {expected.in_the_way} is named in {pulled.detail!r}")
+        if problems:
+            lines = "\n".join(f"  {problem}" for problem in problems)
+            raise Disagreement(f"{lines}\nmade {made_by}; git: {expected.how}\n{account_of(history)}")
+        refused = f"refused: {pulled.reason}" if not pulled.ok else "succeeded"
+        return {expected.how, f"made {made_by}", refused, expected.named} | history.events - {""}
+
+    def _excused(self, expected: Expected, pulled: Pulled, place: Place, work: Path) -> Expected:
+        """Return what is expected of one that follows no renames, where that is what it stumbled over."""
+        stumbled = pulled.reason == CONFLICT and expected.reason in (None, LOCAL_CHANGES)
+        if stumbled and conflicts_without_renames(place, work / "without renames"):
+            return Expected(CONFLICT, expected.copy, expected.how, named=RENAME)
+        return expected
