@@ -7,14 +7,14 @@ from tests.copy.model import GITLINK, History, Node, changed
 
 
 def account_of(history: History) -> str:
-    """Return the script; run in an empty directory it leaves `copy` pulled, its commits with the same ids."""
+    """Return the script; run by any sh in an empty directory it leaves `copy` pulled, its commits with the same ids."""
     return "\n".join(_lines(history))
 
 
 def _lines(history: History) -> Iterator[str]:
     yield "# " + ", ".join(sorted(history.events))
-    yield "export GIT_CONFIG_GLOBAL=/dev/null GIT_{AUTHOR,COMMITTER}_{NAME,EMAIL}=me@example.com"
-    yield "import() { git -C $1 fast-import --quiet --force --date-format=raw-permissive; }"
+    yield "export GIT_CONFIG_GLOBAL=/dev/null GIT_COMMITTER_NAME=me GIT_COMMITTER_EMAIL=me@example.com"
+    yield 'add() { git -C "$1" -c core.fsync=none fast-import --quiet --force --date-format=raw-permissive; }'
     yield "git init -q --bare -b main upstream.git"
     depth = "" if history.depth is None else f" --depth {history.depth}"
     done: set[int] = set()
@@ -46,7 +46,7 @@ def _importing(history: History, repository: str, numbers: list[int], done: set[
             yield f"# {number} ({history.id_of(number)[:10]}) on {list(node.parents)}: {node.label or 'nothing'}"
             yield "{"
             yield from (f"  {line.decode()}" for line in _stream(history, node))
-            yield f"}} | import {repository}"
+            yield f"}} | add {repository}"
     yield f"git -C {repository} update-ref refs/heads/main {history.id_of(tip)}"
 
 
@@ -78,5 +78,3 @@ def _counted(content: bytes) -> bytes:
 def _name(path: bytes) -> bytes:
     plain = b"".join(b"%c" % c if 32 < c < 127 and c not in b'"\\' else b"\\%03o" % c for c in path)
     return b'"' + plain + b'"'
-
-

@@ -119,5 +119,3 @@ class GitPulls:
 def _path(record: bytes) -> bytes:
     """Return the path that a record of `git status --porcelain=v2` is about."""
     return record.split(b" ", 1 if record[:1] in b"?!" else 8)[-1].rstrip(b"/")
-
-

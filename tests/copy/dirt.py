@@ -95,7 +95,7 @@ _T = DirtKind.TRACKED
 
 def _edited(choice: Choice) -> Made:
     path = choice.tracked(FILE, EXECUTABLE)
-    return path and (_T, (path,), [_writing(path, choice.content(path))]) or None
+    return (path and (_T, (path,), [_writing(path, choice.content(path))])) or None
 
 
 def _mode_changed(choice: Choice) -> Made:
@@ -108,7 +108,7 @@ def _mode_changed(choice: Choice) -> Made:
 
 def _deleted(choice: Choice) -> Made:
     path = choice.tracked(FILE, EXECUTABLE, LINK)
-    return path and (_T, (path,), [b"rm %b" % quoted(path)]) or None
+    return (path and (_T, (path,), [b"rm %b" % quoted(path)])) or None
 
 
 def _staged(choice: Choice) -> Made:
@@ -166,7 +166,7 @@ def _holds_gitlink(files: Files, directory: bytes) -> bool:
 
 def _relinked(choice: Choice) -> Made:
     path = choice.tracked(LINK)
-    return path and (_T, (path,), [b"ln -sfn mine %b" % quoted(path)]) or None
+    return (path and (_T, (path,), [b"ln -sfn mine %b" % quoted(path)])) or None
 
 
 def _untracked(choice: Choice) -> Made:
@@ -202,22 +202,22 @@ def _untracked_beside(choice: Choice) -> Made:
     """A file in a directory that the pull may want to remove."""
     directories = sorted({path.rpartition(b"/")[0] for path in choice.files if b"/" in path})
     path = choice.pick([directory + b"/mine" for directory in directories])
-    return path and (DirtKind.UNTRACKED, (path,), [_writing(path, b"mine\n")]) or None
+    return (path and (DirtKind.UNTRACKED, (path,), [_writing(path, b"mine\n")])) or None
 
 
 def _ignored(choice: Choice) -> Made:
     path = choice.ignored()
-    return path and (DirtKind.IGNORED, (path,), [*_parents(path), _writing(path, b"ignored\n")]) or None
+    return (path and (DirtKind.IGNORED, (path,), [*_parents(path), _writing(path, b"ignored\n")])) or None
 
 
 def _empty_directory(choice: Choice) -> Made:
     path = choice.fresh()
-    return path and (DirtKind.NOTHING, (path,), [b"mkdir -p %b" % quoted(path)]) or None
+    return (path and (DirtKind.NOTHING, (path,), [b"mkdir -p %b" % quoted(path)])) or None
 
 
 def _touched(choice: Choice) -> Made:
     path = choice.tracked(FILE, EXECUTABLE)
-    return path and (DirtKind.NOTHING, (path,), [b"touch -d 2001-02-03T04:05:06Z %b" % quoted(path)]) or None
+    return (path and (DirtKind.NOTHING, (path,), [b"touch -d 2001-02-03T04:05:06Z %b" % quoted(path)])) or None
 
 
 _KINDS: Sequence[tuple[str, Callable[[Choice], Made]]] = (

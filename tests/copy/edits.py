@@ -28,6 +28,7 @@ NEW_PATHS = (
     b"f/moved",
 )
 """Where files come and are renamed to; `*.log` and `build/` are ignored where there is a `.gitignore`."""
+_HOT = (b"a", b"d/b", b"blank")
 _GITLINKS = (b"1" * 40, b"2" * 40)
 _BINARY = (b"\0\1\2", b"\0\1\3", b"\0")
 _TARGETS = (b"a", b"d", b"d/a", b"nowhere", b"../outside")
@@ -96,7 +97,10 @@ def _pick(draw: Draw[int], choices: Sequence[T]) -> T:
 
 
 def _edit(draw: Draw[int], files: Tree) -> tuple[Tree, str]:
-    path = _pick(draw, _of_mode(files, FILE, EXECUTABLE))
+    choices = _of_mode(files, FILE, EXECUTABLE)
+    # Two of three edits are of a few files, so that both sides often edit the same.
+    hot = [path for path in _HOT if path in choices]
+    path = _pick(draw, hot if hot and draw(st.integers(0, 2)) else choices)
     mode, content = files[path]
     return {**files, path: Entry(mode, edited(draw, content, draw(st.integers(1, 2))))}, f"edit {said(path)}"
 
@@ -181,8 +185,8 @@ def _delete_at(files: Tree, path: bytes) -> Tree:
 
 
 _CHANGES: Sequence[Callable[[Draw[int], Tree], tuple[Tree, str]]] = (
-    *[_edit] * 16,
-    *[_add] * 5,
+    *[_edit] * 18,
+    *[_add] * 8,
     *[_delete] * 4,
     _delete_directory,
     *[_rename] * 2,

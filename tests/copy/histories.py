@@ -110,15 +110,15 @@ def histories(draw: Draw[int]) -> History:
     for _ in range(writing.count(3, 4, 2)):
         chain.append(writing.steps(chain[-1], 1))
     base = chain[-1]
-    local = writing.steps(base, writing.count(7, 10, 6, 5, 3))
-    ours = [number for number in range(base + 1, local + 1)]
+    local = writing.steps(base, writing.count(6, 10, 7, 6, 4))
+    ours = list(range(base + 1, local + 1))
     seen = [base]
     if len(chain) > 1 and writing.chance(15):
         # Fetched again after local work began, or before: the ref's log tells where it began.
         writing.events.add("fetched before")
         seen = [base, writing.steps(base, 1)] if writing.chance(50) else [chain[0], base]
     tip = _move_upstream(writing, seen[-1], chain, ours)
-    origin = (Origin.HAND, Origin.GIT, Origin.US)[writing.count(6, 1, 3)] if len(seen) == 1 else Origin.HAND
+    origin = (Origin.HAND, Origin.US, Origin.GIT)[writing.count(6, 3, 1)] if len(seen) == 1 else Origin.HAND
     depth = writing.count(0, 3, 1) if len(seen) == 1 and writing.chance(30) else None
     if depth is not None:
         writing.events.add("shallow")
@@ -127,15 +127,13 @@ def histories(draw: Draw[int]) -> History:
     dirt = some_dirt(draw, nodes[local].files, nodes[tip].files, sorted(incoming), writing.count(5, 4, 2))
     writing.events |= {dirt.label for dirt in dirt}
     version = 4 if writing.chance(10) else 2
-    return History(
-        nodes, tuple(seen), base, local, tip, origin, depth, tuple(dirt), version, frozenset(writing.events)
-    )
+    return History(nodes, tuple(seen), base, local, tip, origin, depth, tuple(dirt), version, frozenset(writing.events))
 
 
 def _move_upstream(writing: _Writing, now: int, chain: Sequence[int], ours: Sequence[int]) -> int:
     """Return the node that upstream names when it is pulled."""
-    nodes, further = writing.nodes, writing.count(2, 5, 3, 1, 1)
-    match writing.count(1, 9, 4, 2, 3, 3, 1):
+    nodes, further = writing.nodes, writing.count(1, 5, 3, 1, 1)
+    match writing.count(1, 12, 5, 3, 4, 4, 1):
         case 0:
             return now
         case 1:
@@ -150,10 +148,10 @@ def _move_upstream(writing: _Writing, now: int, chain: Sequence[int], ours: Sequ
             return writing.steps(writing.add(files, parents, f"instead: {label}"), further)
         case 3:
             writing.events.add("force-push: rewound")
-            return writing.steps(chain[max(0, len(chain) - 2)], further)
+            return writing.steps(chain[max(0, len(chain) - 2)], max(further, writing.count(1, 4)))
         case 4 if ours:
             writing.events.add("upstream has our commits")
-            return writing.steps(ours[writing.draw(st.integers(0, len(ours) - 1))], further)
+            return writing.steps(ours[writing.draw(st.integers(0, len(ours) - 1))], max(further, writing.count(1, 3)))
         case 5 if ours:
             writing.events.add("upstream has our patches")
             on = writing.steps(now, further)

@@ -160,5 +160,3 @@ def overlaid(files: Tree, dirt: dict[bytes, tuple[int, bytes] | None]) -> Tree:
     kept |= {path: entry for path, entry in dirt.items() if entry is not None}
     occupied = Counter(path[:at] for path in kept for at in range(len(path)) if path[at : at + 1] == b"/")
     return {path: entry for path, entry in kept.items() if path not in occupied}
-
-

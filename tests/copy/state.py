@@ -16,7 +16,8 @@ Tree = dict[bytes, tuple[int, bytes]]
 """Files on disk by path: (type and permission bits, content); an empty directory as (0o40000, nothing)."""
 
 _LOGS = ("HEAD", "refs/heads/main", "refs/remotes/origin/main")
-_LOG_LINE = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}) [^\t]*\t(.*)", re.DOTALL)
+_LOG_LINE = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}) [^\t]*(?:\t(.*))?", re.DOTALL)
+"""Git writes no tab where there is nothing to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def _log(path: Path) -> Iterator[LogLine]:
     for line in _content(path).split(b"\n")[:-1]:
         found = _LOG_LINE.fullmatch(line)
         assert found, f"{path} holds a line that git does not write: {line!r}"
-        yield LogLine(found[1].decode(), found[2].decode(), found[3])
+        yield LogLine(found[1].decode(), found[2].decode(), found[3] or b"")
 
 
 class Commits:
@@ -181,5 +182,3 @@ def unsure(copy: Path) -> set[bytes]:
     done = try_git(copy, "diff-files", "--name-only", "-z")
     assert done.returncode == 0, f"git diff-files: {done.stderr!r}"
     return set(done.stdout.split(b"\0")[:-1])
-
-

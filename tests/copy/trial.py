@@ -89,7 +89,7 @@ class Trials:
             lines = "\n".join(f"  {problem}" for problem in problems)
             raise Disagreement(f"{lines}\nmade {made_by}; git: {expected.how}\n{account_of(history)}")
         refused = f"refused: {pulled.reason}" if not pulled.ok else "succeeded"
-        return {expected.how, f"made {made_by}", refused, expected.named} | history.events - {""}
+        return ({expected.how, f"made {made_by}", refused, expected.named} | history.events) - {""}
 
     def _excused(self, expected: Expected, pulled: Pulled, place: Place, work: Path) -> Expected:
         """Return what is expected of one that follows no renames, where that is what it stumbled over."""
