@@ -9,19 +9,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from handler.efs.faults import fault_of
+from handler.efs.faults import failure_of
 from handler.efs.layout import RepositoryPaths
 from handler.efs.prune import discard, prune_at_rest
 from handler.efs.releases import Found, TargetDirectory
 from handler.efs.target_list import TargetList
-from handler.errors import Git2EfsError, MirrorDamaged, OutOfTime
+from handler.errors import MirrorDamaged, OutOfTime
 from handler.git.mend import mend
-from handler.git.open_mirrors import OpenMirrors
+from handler.git.open_stores import OpenStores
 from handler.inspection import Findings, Inspection, Premises
 from handler.model import Outcome, OutcomeKind, Repository
-from handler.names import path_problem
-from handler.outcome import outcome_of, unexpected
+from handler.outcome import outcome_of
 from handler.settings import Settings
+from handler.working_copy.upkeep import tend_copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Caretaker:
     """Does the chores of repositories on one mount. Safe for threads."""
 
     settings: Settings
-    mirrors: OpenMirrors
+    mirrors: OpenStores
     clock: Callable[[], float] = time.time
 
     def tend(self, repository: Repository, *, deadline: float | None = None, go_on_at: str | None = None) -> Tended:
@@ -118,16 +118,20 @@ class _Round:
                 notes = ()
         return Tended(tuple(outcomes))
 
+    @property
+    def _list(self) -> TargetList:
+        return TargetList.of(self.premises.settings.mount, self.repository.full_name)
+
     def _targets(self, start: Place | None) -> list[str]:
-        paths = TargetList(self.premises.paths.targets, self.premises.settings.mount).read()
-        # A killed run may have left half a line.
-        sound = list(dict.fromkeys(path for path in paths if path_problem(path) is None))
-        return sound[sound.index(start.path) :] if start and start.path in sound else sound
+        paths = self._list.target_paths()
+        return paths[paths.index(start.path) :] if start and start.path in paths else paths
 
     def _mirror(self) -> tuple[str, ...]:
         """Consolidate and mend the mirror; one that cannot be is emptied, and the next push fetches afresh."""
         premises = self.premises
-        targets = TargetList(premises.paths.targets, premises.settings.mount)
+        targets = self._list
+        if not os.path.exists(premises.paths.mirror):
+            return ()  # all its targets are working copies
         with premises.held():
             try:
                 with premises.lent() as mirror:
@@ -139,7 +143,7 @@ class _Round:
     def _target(self, begin: Place, findings: Findings) -> Outcome | None:
         """Do the chores of a target; None where it is not this repository's, or holds nothing."""
         premises, path = self.premises, begin.path
-        directory = TargetDirectory(f"{premises.settings.mount}/{path}", premises.clock)
+        directory = TargetDirectory.at(f"{premises.settings.mount}/{path}", premises.clock)
         premises.pulse()
         with premises.held():
             found = directory.find()
@@ -147,6 +151,9 @@ class _Round:
                 return None
             if found.record.repository != self.repository.full_name:
                 return None
+            if directory.paths.is_copy:
+                tend_copy(directory.paths.directory)
+                return None  # nothing is compared: people may change a working copy, and git tells them what they did
             standing, trash = prune_at_rest(
                 directory.paths,
                 found.commit,
@@ -188,8 +195,4 @@ class _Round:
         return replace(about, ref=found.record.ref, commit=found.commit, previous_commit=found.commit)
 
     def _failed(self, path: str | None, error: Exception) -> Outcome:
-        if isinstance(error, OSError):
-            error = fault_of(error)
-        elif not isinstance(error, Git2EfsError):
-            error = unexpected(error)
-        return replace(outcome_of(error), repository=self.repository.full_name, path=path)
+        return replace(outcome_of(failure_of(error)), repository=self.repository.full_name, path=path)

@@ -4,7 +4,7 @@ All fields have defaults, so `{}` is complete: the remote's default branch, publ
 `<owner>/<name>/<branch>`.
 
     url                   https://github.com/<owner>/<name>.git
-    publish               list of {"ref", "path", "mode": "releases", "latest", "prereleases"}; see `_read_rule`
+    publish               list of {"ref", "path", "mode", "autostash", "latest", "prereleases"}; see `_read_rule`
     keep_releases         1 to 50
     grace_seconds         0 to 604,800: how long a replaced release stays
     depth                 commits of history in the mirror; 0 is all of it
@@ -36,7 +36,8 @@ _DEFAULTS = Repository(full_name="", url="")
 _BOUNDS = MappingProxyType({"keep_releases": (1, 50), "grace_seconds": (0, 604_800), "depth": (0, 2**31 - 1)})
 _FLAGS = frozenset({"allow_external_links", "commit_status", "own_secret"})
 _FIELDS = frozenset({"url", "publish", "credentials", *_FLAGS, *_BOUNDS})
-_RULE_FIELDS = frozenset({"ref", "path", "mode", "latest", "prereleases"})
+_RULE_FIELDS = frozenset({"ref", "path", "mode", "autostash", "latest", "prereleases"})
+_RELEASES, _WORKING_COPY = "releases", "working-copy"
 _PARAMETER_NAME = re.compile(r"(/[A-Za-z0-9_.-]+)+")
 _URL_CHARACTERS = re.compile(r"[\x21-\x7e]+")
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
@@ -180,18 +181,23 @@ def _read_rule(entry: object, where: str, problems: list[str]) -> PublishRule:
     which stands for the rest of a ref, slashes too, as in git's refspecs. Absent, it is the remote's default branch.
     `path` is where it goes, relative to the mount; a pattern's must end with `*` too, which stands for the same.
     `latest` publishes, of the tags that a pattern matches, the newest version, to a path without `*`.
+    `mode` is "releases", or "working-copy" for a branch that is kept as a git working copy; `autostash` then carries
+    uncommitted changes over to what is pulled.
     """
     if not isinstance(entry, dict):
         problems.append(f"{where} is not an object")
         return PublishRule()
     problems.extend(_unknown(entry, _RULE_FIELDS, f"{where}."))
-    if entry.get("mode", "releases") != "releases":
-        problems.append(f'{where}.mode is not "releases", the only one so far')
+    mode = entry.get("mode", _RELEASES)
+    if mode not in (_RELEASES, _WORKING_COPY):
+        problems.append(f'{where}.mode is neither "{_RELEASES}" nor "{_WORKING_COPY}"')
     rule = PublishRule(
         ref=_read_text(entry, "ref", where, problems),
         path=_read_text(entry, "path", where, problems),
         is_latest=_read_flag(entry, "latest", f"{where}.", problems),
         prereleases=_read_flag(entry, "prereleases", f"{where}.", problems),
+        is_copy=mode == _WORKING_COPY,
+        autostash=_read_flag(entry, "autostash", f"{where}.", problems),
     )
     if rule.ref is not None and (problem := _rule_ref_problem(rule.ref)):
         problems.append(f"{where}.ref {problem}")
@@ -201,6 +207,10 @@ def _read_rule(entry: object, where: str, problems: list[str]) -> PublishRule:
         problems.append(f"{where}.latest needs a ref that is a pattern of tags, as refs/tags/v*")
     if rule.prereleases and not rule.is_latest:
         problems.append(f"{where}.prereleases means nothing without latest: a pattern publishes every tag")
+    if rule.is_copy and (rule.ref or "").startswith("refs/tags/"):
+        problems.append(f"{where}.mode is for branches: nobody commits on a tag, or pulls one")
+    if rule.autostash and not rule.is_copy:
+        problems.append(f'{where}.autostash means nothing without the mode "{_WORKING_COPY}"')
     return rule
 
 

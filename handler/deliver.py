@@ -7,14 +7,14 @@ from dataclasses import replace
 from functools import partial
 
 from handler.announcement import failed
-from handler.efs.faults import fault_of
+from handler.efs.faults import failure_of
 from handler.efs.memory import Memory
 from handler.errors import Git2EfsError
-from handler.git.open_mirrors import OpenMirrors
+from handler.git.open_stores import OpenStores
 from handler.git.remote import Remote, Remotes
 from handler.github.statuses import DeliveryStatuses, Statuses
 from handler.model import Outcome, OutcomeKind, Repository, Target
-from handler.outcome import ignored, outcome_of, unexpected
+from handler.outcome import ignored, outcome_of
 from handler.reconcile import Reconciler
 from handler.request import Request
 from handler.routing import needs_default_branch, targets_of
@@ -43,7 +43,7 @@ class Deliverer:
         """
         self._clock = clock
         self._remotes = Remotes(settings, sleep)
-        self._mirrors = OpenMirrors()
+        self._mirrors = OpenStores()
         self.announce = _announcer(settings, warn)
         self._reconciler = Reconciler(settings, self._mirrors, Memory(), clock, sleep, progress, self.announce)
         self._statuses = Statuses(warn)
@@ -106,12 +106,8 @@ class Deliverer:
                     return replace(ignored("ref_gone", repository.full_name, target.ref), path=target.path)
                 target, request = latest
             outcome = self._reconciler.reconcile(repository, target, remote, request, begin)
-        except Git2EfsError as error:
-            outcome = self._failed(repository, target, error)
-        except OSError as error:
-            outcome = self._failed(repository, target, fault_of(error))
-        except Exception as error:  # a defect: this target fails with it, the others do not
-            outcome = self._failed(repository, target, unexpected(error))
+        except Exception as error:  # whatever it is: this target fails with it, the others do not
+            outcome = self._failed(repository, target, failure_of(error))
         statuses.conclude(target.path, outcome)
         if self.announce is not None and outcome.kind is OutcomeKind.FAILED:
             pushed_commit = request.push.after if request.push is not None else None

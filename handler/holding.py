@@ -1,12 +1,12 @@
 """A target that an operator holds: nothing is published there; what a killed rollback left is brought to its end."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from handler.efs.record import Held, Record
 from handler.efs.releases import Found, TargetDirectory
 from handler.errors import MirrorDamaged
 from handler.git.objects import Objects
-from handler.git.open_mirrors import OpenMirrors
+from handler.git.open_stores import OpenStores
 from handler.telling import Announce, owes_event, tell
 
 
@@ -37,54 +37,40 @@ def record_of_flip(record: Record, commit: str, previous: str, at: float, held: 
     )
 
 
-def settle_held(
-    found: Found,
-    directory: TargetDirectory,
-    path: str,
-    announce: Announce | None,
-    mirrors: OpenMirrors,
-    mirror: str,
-) -> None:
-    """Bring the record of a held target up to what `current` says, and tell what is still to be told. Raises OSError.
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Writes the record of a target that an operator turns or holds, and tells what it is the record of.
 
-    Only the holder of the repository's lock may. A rollback that was killed after its flip left a record of the
-    release that it went back from.
+    `path` is the target's, `mirror` its repository's, which only says what changed: one that is damaged keeps nobody
+    from going back. Only the holder of the repository's lock may do anything here.
     """
-    record, commit = found.record, found.commit
-    if record is None or commit is None:
-        return
-    if record.commit != commit:
-        at = directory.clock()
-        write_told(
-            record_of_flip(record, commit, record.commit, at, record.held),
-            found,
-            directory,
-            path,
-            announce,
-            mirrors,
-            mirror,
-        )
-    elif owes_event(announce, record):
-        write_told(record, found, directory, path, announce, mirrors, mirror)
 
+    directory: TargetDirectory
+    path: str
+    announce: Announce | None
+    mirrors: OpenStores
+    mirror: str
 
-def write_told(
-    record: Record,
-    found: Found,
-    directory: TargetDirectory,
-    path: str,
-    announce: Announce | None,
-    mirrors: OpenMirrors,
-    mirror: str,
-) -> None:
-    """Announce the release that `record` is of, and write the record. Raises OSError for the latter.
+    def settle(self, found: Found) -> None:
+        """Bring the record up to what `current` says, and tell what is still to be told. Raises OSError.
 
-    The mirror only says what changed: one that is damaged keeps nobody from going back.
-    """
-    if announce is not None:
-        try:
-            with mirrors.lent(mirror) as objects:
-                record = tell(announce, record, found, path, objects)
-        except (MirrorDamaged, OSError):
-            record = tell(announce, record, found, path, Objects())
-    directory.write_record(record)
+        A rollback that was killed after its flip left a record of the release that it went back from.
+        """
+        record, commit = found.record, found.commit
+        if record is None or commit is None:
+            return
+        if record.commit != commit:
+            at = self.directory.clock()
+            self.write_told(record_of_flip(record, commit, record.commit, at, record.held), found)
+        elif owes_event(self.announce, record):
+            self.write_told(record, found)
+
+    def write_told(self, record: Record, found: Found) -> None:
+        """Announce the release that `record` is of, and write the record. Raises OSError for the latter."""
+        if self.announce is not None:
+            try:
+                with self.mirrors.lent(self.mirror) as objects:
+                    record = tell(self.announce, record, found, self.path, objects)
+            except (MirrorDamaged, OSError):
+                record = tell(self.announce, record, found, self.path, Objects())
+        self.directory.write_record(record)

@@ -20,7 +20,7 @@ from handler.efs.verify import Drift, Part, compare, parts_of
 from handler.errors import MirrorDamaged, OutOfTime
 from handler.git.mirror import Mirror
 from handler.git.objects import BLOB, TREE
-from handler.git.open_mirrors import OpenMirrors, discard_mirror
+from handler.git.open_stores import OpenStores, discard_mirror
 from handler.git.plan import plan_change
 from handler.model import NO_COMMIT, Counts, TreePlan
 from handler.settings import Settings
@@ -35,7 +35,7 @@ class Premises:
 
     paths: RepositoryPaths
     settings: Settings
-    mirrors: OpenMirrors
+    mirrors: OpenStores
     clock: Callable[[], float]
     deadline: float | None = None
 

@@ -62,13 +62,16 @@ class PublishRule:
 
     `ref` None is the remote's default branch; with `*` at its end it is a pattern. `path` is relative to the mount;
     None is `<owner>/<name>/<branch>`. `is_latest`: of the tags that match, the newest version goes to the one path
-    (None: `<owner>/<name>/latest`), a pre-release only where `prereleases` says so.
+    (None: `<owner>/<name>/latest`), a pre-release only where `prereleases` says so. `is_copy`: a git working copy is
+    kept there instead of releases; uncommitted changes in the way are refused, unless `autostash` carries them over.
     """
 
     ref: str | None = None
     path: str | None = None
     is_latest: bool = False
     prereleases: bool = False
+    is_copy: bool = False
+    autostash: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class Target:
 
     With `is_latest`, `ref` is the pattern, and what is published is the newest of the tags that match it (see
     `versions.newest`, which takes `prereleases`). `is_retirable`: it comes from a pattern and ends when its ref is
-    gone; targets that the configuration spells out are never retired.
+    gone; targets that the configuration spells out are never retired. `is_copy` and `autostash` as in `PublishRule`.
     """
 
     ref: str
@@ -103,6 +106,8 @@ class Target:
     is_latest: bool = False
     prereleases: bool = False
     is_retirable: bool = False
+    is_copy: bool = False
+    autostash: bool = False
 
 
 @dataclass(frozen=True, slots=True)

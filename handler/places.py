@@ -50,7 +50,7 @@ def default_branch_meeting(full_name: str, rules: Sequence[PublishRule], default
 
     None where none does, or no rule publishes the default branch to its default path.
     """
-    if PublishRule() not in rules:
+    if not any(rule.ref is None and rule.path is None for rule in rules):
         return None
     path = default_path(full_name, default_branch_ref)
     for number, rule in enumerate(rules):

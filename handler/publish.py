@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from handler.efs.checkout import check_out
-from handler.efs.faults import fault_of
+from handler.efs.faults import failure_of
 from handler.efs.memory import Releases
 from handler.efs.prune import prune, sweep
-from handler.efs.record import Record
 from handler.efs.releases import Looked
 from handler.efs.trees import Made, TreeMaker
 from handler.errors import Git2EfsError
@@ -16,10 +15,10 @@ from handler.git.mirror import Mirror
 from handler.git.objects import BLOB, TREE
 from handler.git.plan import plan_change
 from handler.git.source import Known, Settled, Source
-from handler.model import Counts, Durations, Outcome, OutcomeKind, PushEvent, TreePlan
+from handler.model import Counts, Durations, Outcome, OutcomeKind, TreePlan
+from handler.recording import Recording, milliseconds_since, push_to_visible, reason_of
 from handler.retire import retire
 from handler.routing import refuse_too_many
-from handler.telling import owes_event, tell
 from handler.work import Work
 
 
@@ -53,15 +52,19 @@ class Publishing:
         about = replace(
             self.about,
             counts=Counts(bytes_fetched=settled.bytes_fetched),
-            durations=Durations(fetch_ms=_milliseconds_since(started)),
+            durations=Durations(fetch_ms=milliseconds_since(started)),
         )
         if settled.commit is None:
             return retire(work, about), None, True
         if settled.commit == work.found.commit and looked.has(settled.commit):
-            self._confirm(settled)
+            self._recording.confirm(settled)
             is_swept = sweep(directory.paths, looked)
             return about, frozenset(each.commit for each in looked.releases) if is_swept else None, True
         return self._replace(settled.commit, settled, looked, about)
+
+    @property
+    def _recording(self) -> Recording:
+        return Recording(self.work, self.mirror)
 
     def _settle(self) -> Settled:
         work = self.work
@@ -93,7 +96,7 @@ class Publishing:
             refuse_too_many(work.repository, work.targets.read(), work.target, work.settings.max_targets)
             work.targets.add(work.target.path)
         made = self._maker(wanted, looked).make(wanted)
-        checkout_ms = _milliseconds_since(started)
+        checkout_ms = milliseconds_since(started)
         started = time.perf_counter()
         flipped_at = directory.flip(made.link)
         counts = replace(
@@ -102,17 +105,17 @@ class Publishing:
             files_removed=made.removed,
             bytes_written=made.written.bytes,
         )
-        self._tell(self._record(wanted, settled, flipped_at, counts))
-        durations = replace(about.durations, checkout_ms=checkout_ms, publish_ms=_milliseconds_since(started))
+        self._recording.publish(wanted, settled, flipped_at, counts)
+        durations = replace(about.durations, checkout_ms=checkout_ms, publish_ms=milliseconds_since(started))
         standing, trouble = self._tidy(wanted, looked, made)
         outcome = replace(
             about,
             kind=OutcomeKind.PUBLISHED,
-            reason=_reason(settled, work.request.push),
+            reason=reason_of(settled, work.request.push),
             commit=wanted,
             counts=counts,
             durations=durations,
-            push_to_visible_seconds=_push_to_visible(work.request.push, settled, flipped_at),
+            push_to_visible_seconds=push_to_visible(work.request.push, settled, flipped_at),
             notes=_notes(looked, made) + trouble,
         )
         return outcome, standing, not trouble
@@ -151,10 +154,8 @@ class Publishing:
             paths, previous = work.directory.paths, work.found.commit
             standing = prune(paths, wanted, previous, looked, made, work.clock(), grace, keep)
             self.mirror.tend(work.targets.release_commits, keeps_history=work.repository.depth == 0)
-        except Git2EfsError as error:
-            return None, (f"after the flip: {error}",)
-        except OSError as error:
-            return None, (f"after the flip: {fault_of(error)}",)
+        except (Git2EfsError, OSError) as error:
+            return None, (f"after the flip: {failure_of(error)}",)
         return standing, ()
 
     def _plan(self, base: str | None, wanted: str) -> TreePlan:
@@ -166,65 +167,6 @@ class Publishing:
             allow_external_links=self.work.repository.allow_external_links,
         )
 
-    def _record(self, commit: str, settled: Settled, flipped_at: float, counts: Counts) -> Record:
-        return Record(
-            repository=self.work.repository.full_name,
-            ref=self.work.target.ref,
-            commit=commit,
-            previous_commit=self.work.found.commit,
-            published_at=flipped_at,
-            asked_at=settled.asked_at,
-            pushed_at=self._latest_pushed_at(),
-            delivery=self.work.request.delivery,
-            files_written=counts.files_written,
-            files_removed=counts.files_removed,
-            bytes_fetched=counts.bytes_fetched,
-        )
-
-    def _confirm(self, settled: Settled) -> None:
-        """Bring the record up to date where it matters: it is missing after a kill, or the push is newer than it."""
-        record, commit = self.work.found.record, self.work.found.commit
-        assert commit is not None
-        is_of_this = record is not None and record.commit == commit
-        if record is not None and is_of_this and record.ref == self.work.target.ref:
-            pushed_at = self._latest_pushed_at()
-            fresh = replace(record, asked_at=settled.asked_at, pushed_at=pushed_at, gone_since=None)
-        else:
-            previous = None
-            if record is not None:
-                previous = record.previous_commit if is_of_this else record.commit
-            fresh = replace(self._record(commit, settled, self.work.clock(), Counts()), previous_commit=previous)
-        if not is_of_this or owes_event(self.work.announce, record):
-            self._tell(fresh)
-        elif record is None or replace(fresh, asked_at=record.asked_at) != record:
-            self.work.directory.write_record(fresh)
-
-    def _tell(self, record: Record) -> None:
-        work = self.work
-        work.directory.write_record(tell(work.announce, record, work.found, work.target.path, self.mirror))
-
-    def _latest_pushed_at(self) -> int | None:
-        record = self.work.found.record
-        before = record.pushed_at if record is not None and record.ref == self.work.target.ref else None
-        push = self.work.request.push
-        return max((at for at in (before, push.pushed_at if push else None) if at is not None), default=None)
-
-
-def _reason(settled: Settled, push: PushEvent | None) -> str:
-    if not settled.is_confirmed:
-        return "payload_trusted"
-    return "pushed" if push is not None and settled.object_id == push.after else "ref_moved_on"
-
-
-def _push_to_visible(push: PushEvent | None, settled: Settled, flipped_at: float) -> float | None:
-    """Seconds from the push to the flip; None where another commit than the pushed one was published."""
-    if push is None:
-        return None
-    pushed_at = push.pushed_at if push.pushed_at is not None else push.committed_at
-    if pushed_at is None or settled.object_id != push.after:
-        return None
-    return max(0.0, flipped_at - pushed_at)
-
 
 def _notes(looked: Looked, made: Made) -> tuple[str, ...]:
     submodules = tuple(f"{path!r} is a submodule: an empty directory" for path in made.submodules[:20])
@@ -234,7 +176,3 @@ def _notes(looked: Looked, made: Made) -> tuple[str, ...]:
         if not each.is_intact
     )
     return submodules + changed
-
-
-def _milliseconds_since(started: float) -> float:
-    return (time.perf_counter() - started) * 1000

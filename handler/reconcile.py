@@ -14,9 +14,9 @@ from handler.efs.lock import locked
 from handler.efs.memory import Memory, Releases
 from handler.efs.releases import Found, TargetDirectory
 from handler.errors import MirrorDamaged, TargetOccupied
-from handler.git.open_mirrors import OpenMirrors, discard_mirror
+from handler.git.open_stores import OpenStores, discard_mirror
 from handler.git.remote import Remote
-from handler.holding import is_held, settle_held
+from handler.holding import Holding, is_held
 from handler.model import Outcome, OutcomeKind, Repository, Target
 from handler.publish import Publishing
 from handler.request import Request
@@ -32,7 +32,7 @@ class Reconciler:
     """Reconciles targets on one mount. Safe for threads."""
 
     settings: Settings
-    mirrors: OpenMirrors
+    mirrors: OpenStores
     memory: Memory
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
@@ -99,7 +99,7 @@ class Reconciler:
 
     def directory(self, target: Target) -> TargetDirectory:
         """Return the target's directory on the mount."""
-        return TargetDirectory(f"{self.settings.mount}/{target.path}", self.clock)
+        return TargetDirectory(f"{self.settings.mount}/{target.path}", self.clock, is_copy=target.is_copy)
 
     def _run(self, work: Work, known: Releases | None) -> tuple[Outcome, Releases | None]:
         """Return the outcome, and what is known of the repository's targets now; None after trouble."""
@@ -117,11 +117,16 @@ class Reconciler:
             last_success_age_seconds=0.0,
         )
         if is_held(found, work.directory):
-            settle_held(found, work.directory, target.path, self.announce, self.mirrors, work.paths.mirror)
+            Holding(work.directory, target.path, self.announce, self.mirrors, work.paths.mirror).settle(found)
             # No age: it is a person's wish, and no failure, that readers have something older.
             return replace(about, kind=OutcomeKind.IGNORED, reason="held", last_success_age_seconds=None), known
         if _is_settled_since(found, target, work.request) and not owes_event(self.announce, found.record):
             return about, known
+        if target.is_copy:
+            # A lazy import: who keeps no working copies does not pay for merging and replaying.
+            from handler.working_copy.pull import Pulling
+
+            return Pulling(work, self.mirrors, about).pull(), known
         with self.mirrors.lent(work.paths.mirror, is_unchanged=known is not None) as mirror:
             return Publishing(work, mirror, about).publish(known)
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 
 from handler.aws.parameters import Parameters
 from handler.efs.diary import Diary, Entry
-from handler.efs.faults import fault_of
-from handler.errors import ConfigurationInvalid, Git2EfsError
+from handler.efs.faults import failure_of
+from handler.errors import ConfigurationInvalid
 from handler.model import Outcome, OutcomeKind, Repository
-from handler.outcome import outcome_of, unexpected
+from handler.outcome import outcome_of
 
 IN_FLIGHT = 32
 """Repositories at a time: nearly all of it is waiting for the remote."""
@@ -114,13 +114,8 @@ class Rounds:
             if isinstance(found, ConfigurationInvalid):
                 raise found
             return self.visit(found)
-        except Git2EfsError as error:
-            failure = error
-        except OSError as error:
-            failure = fault_of(error)
-        except Exception as error:  # a defect: this repository fails with it, the others do not
-            failure = unexpected(error)
-        return 0, (replace(outcome_of(failure), repository=name),)
+        except Exception as error:  # whatever it is: this repository fails with it, the others do not
+            return 0, (replace(outcome_of(failure_of(error)), repository=name),)
 
 
 def _from(

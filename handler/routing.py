@@ -1,6 +1,7 @@
 """Which targets publish which refs, and whom a delivery may speak for. Pure: no I/O, no clock."""
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 
 from handler.errors import ConfigurationInvalid, RepositoryUnknown, SignatureInvalid, TooManyTargets
 from handler.model import PublishRule, Repository, Target
@@ -113,16 +114,18 @@ def _target_of(full_name: str, rule: PublishRule, ref: str, default_branch_ref: 
     if rule.ref is None:
         if ref != default_branch_ref:
             return None
-        return Target(ref, rule.path if rule.path is not None else default_path(full_name, ref))
+        path = rule.path if rule.path is not None else default_path(full_name, ref)
+        return Target(ref, path, is_copy=rule.is_copy, autostash=rule.autostash)
     path = path_of(full_name, rule)
     if rule.is_latest:
         if version_of(ref, rule.ref, prereleases=rule.prereleases) is None:
             return None
         return Target(rule.ref, path, is_latest=True, prereleases=rule.prereleases)
+    target = Target(ref, path, is_copy=rule.is_copy, autostash=rule.autostash)
     if not is_pattern(rule.ref):
-        return Target(ref, path) if ref == rule.ref else None
+        return target if ref == rule.ref else None
     rest = starred(rule.ref, ref)
-    return None if rest is None else Target(ref, path[:-1] + rest, is_retirable=True)
+    return None if rest is None else replace(target, path=path[:-1] + rest, is_retirable=True)
 
 
 def _made_by(

@@ -16,13 +16,13 @@ from handler.aws.telemetry import Telemetry
 from handler.chores import Caretaker
 from handler.deliver import Deliverer
 from handler.efs.diary import Diary, lock_path, read_diary, write_diary
-from handler.efs.faults import fault_of
+from handler.efs.faults import failure_of
 from handler.efs.lock import locked
-from handler.errors import Git2EfsError, LockTimeout, Malformed, MirrorDamaged
-from handler.git.open_mirrors import OpenMirrors
+from handler.errors import LockTimeout, Malformed, MirrorDamaged
+from handler.git.open_stores import OpenStores
 from handler.message import Cause, Message
 from handler.model import Outcome, OutcomeKind, Repository
-from handler.outcome import outcome_of, unexpected
+from handler.outcome import outcome_of
 from handler.process import Process
 from handler.request import Request, deadline_of
 from handler.rounds import Rounds
@@ -48,7 +48,7 @@ class Schedule:
         self._parameters = Parameters(settings)
         self._deliverer = Deliverer(settings, telemetry.progress, telemetry.warn)
         self._surveyor = Surveyor(settings, clock)
-        self._mirrors = OpenMirrors()
+        self._mirrors = OpenStores()
         self._caretaker = Caretaker(settings, self._mirrors, clock)
         self._queue = Queue(settings.queue_url) if settings.queue_url else None
         self._busy = threading.Semaphore(_BUSY)
@@ -88,7 +88,7 @@ class Schedule:
 
     def _looker(self, deadline: float | None) -> Callable[[Repository], tuple[int, Sequence[Outcome]]]:
         def look(repository: Repository) -> tuple[int, Sequence[Outcome]]:
-            token = self._token(repository)
+            token = self._parameters.token_of(repository)
             behind = self._surveyor.survey(repository, self._deliverer.remote(repository, token)).behind
             return len(behind), self._look_at(repository, behind, deadline)
 
@@ -105,11 +105,8 @@ class Schedule:
             else:
                 with self._busy:
                     request = Request(ref, None, "", now, deadline=deadline)
-                    outcomes += self._deliverer.deliver(repository, self._token(repository), request)
+                    outcomes += self._deliverer.deliver(repository, self._parameters.token_of(repository), request)
         return outcomes
-
-    def _token(self, repository: Repository) -> str | None:
-        return self._parameters.token(repository.credentials) if repository.credentials else None
 
     def _tender(self, diary: Diary, deadline: float | None) -> Callable[[Repository], tuple[int, Sequence[Outcome]]]:
         def tend(repository: Repository) -> tuple[int, Sequence[Outcome]]:
@@ -155,13 +152,8 @@ def handler(event: object, context: object) -> dict[str, object]:
             return schedule.run(task, deadline_of(context, now), request_id)
         finally:
             _process.say_once(schedule.secret_problems())
-    except Git2EfsError as error:
-        failure = error
-    except OSError as error:
-        failure = fault_of(error)
-    except Exception as error:  # a defect is told as one
-        failure = unexpected(error)
-    outcome = outcome_of(failure)
+    except Exception as error:  # a defect too is told, as one
+        outcome = outcome_of(failure_of(error))
     _process.telemetry().record(outcome, delivery="", event=str(task)[:20], request_id=request_id, duration_ms=0.0)
     return {"task": task if isinstance(task, str) else None, "outcome": str(outcome.kind), "reason": outcome.reason}
 

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from handler.efs.layout import RepositoryPaths
 from handler.efs.releases import Found, TargetDirectory
 from handler.efs.target_list import TargetList
 from handler.git.protocol import RemoteRefs
@@ -53,15 +52,12 @@ class Surveyor:
         for target in targets:
             ref, commit = _wanted(target, refs)
             # A ref of the configuration that is not there publishes nothing, and takes nothing away.
-            is_behind = commit is not None and not self._is_settled(self._find(target.path), commit)
+            is_behind = commit is not None and not self._is_settled(self._find(target), commit)
             seen.append(Seen(target.path, ref, commit, is_behind))
             if is_behind:
                 behind[ref] = None
         paths = {target.path for target in targets}
-        standing = TargetList(
-            RepositoryPaths.of(self.settings.mount, repository.full_name).targets, self.settings.mount
-        )
-        for path in standing.read():
+        for path in TargetList.of(self.settings.mount, repository.full_name).target_paths():
             if path not in paths:
                 behind |= dict.fromkeys(self._gone(repository, path, refs.head))
         seen += _without_ref(repository, refs)
@@ -70,13 +66,13 @@ class Surveyor:
     def standing(self, repository: Repository) -> tuple[str, ...]:
         """Return the refs of all targets that stand on the mount. Raises OSError."""
         mount = self.settings.mount
-        paths = TargetList(RepositoryPaths.of(mount, repository.full_name).targets, mount).read()
-        records = [TargetDirectory(f"{mount}/{path}", self.clock).record() for path in paths]
+        paths = TargetList.of(mount, repository.full_name).target_paths()
+        records = [TargetDirectory.at(f"{mount}/{path}", self.clock).record() for path in paths]
         refs = [record.ref for record in records if record is not None and record.repository == repository.full_name]
         return tuple(dict.fromkeys(refs))
 
-    def _find(self, path: str) -> Found:
-        return TargetDirectory(f"{self.settings.mount}/{path}", self.clock).find()
+    def _find(self, target: Target) -> Found:
+        return TargetDirectory(f"{self.settings.mount}/{target.path}", self.clock, is_copy=target.is_copy).find()
 
     def _is_settled(self, found: Found, commit: str) -> bool:
         """Whether the commit is published, or an operator's hold keeps it away, and nothing is left to be told."""
@@ -87,7 +83,8 @@ class Surveyor:
 
     def _gone(self, repository: Repository, path: str, head: str | None) -> list[str]:
         """Return the ref of a target that a pattern made and that the remote has no ref for any more."""
-        record = TargetDirectory(f"{self.settings.mount}/{path}", self.clock).record()
+        directory = TargetDirectory.at(f"{self.settings.mount}/{path}", self.clock)
+        record = None if directory.paths.is_copy else directory.record()  # what is in a working copy is never removed
         if record is None or record.repository != repository.full_name or record.held is not None:
             return []
         made = targets_of(repository, record.ref, head)

@@ -100,7 +100,7 @@ class Door:
         refuse_common_secret(repository, named)
         if self._queue is not None:
             return (self._send(self._queue, repository, push, request),)
-        token = self._parameters.token(repository.credentials) if repository.credentials else None
+        token = self._parameters.token_of(repository)
         assert self._deliverer is not None
         return self._deliverer.deliver(repository, token, request)
 

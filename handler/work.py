@@ -43,7 +43,7 @@ class Work:
     @property
     def targets(self) -> TargetList:
         """Which targets the repository has on the mount."""
-        return TargetList(self.paths.targets, self.settings.mount)
+        return TargetList.of(self.settings.mount, self.repository.full_name)
 
     def check_time(self) -> None:
         """Raise OutOfTime where the run has to have stopped by now."""

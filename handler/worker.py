@@ -74,7 +74,7 @@ class Worker:
             if deadline is not None and now > deadline - LEAST_SECONDS:
                 raise OutOfTime("no time was left to begin with it")
             repository = self._parameters.repository(message.repository)
-            token = self._parameters.token(repository.credentials) if repository.credentials else None
+            token = self._parameters.token_of(repository)
             is_late = len(work.records) > 1 or now - work.waiting_since > LATE_SECONDS
             request = Request(message.ref, message.push, message.delivery, message.received_at, is_late, deadline)
             return self._deliverer.deliver(repository, token, request)

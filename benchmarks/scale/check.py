@@ -17,7 +17,7 @@ from random import Random
 from benchmarks.scale.model import Stack, Times
 from benchmarks.scale.mount import End
 from benchmarks.scale.report import table
-from benchmarks.scale.simulate import simulate
+from benchmarks.scale.simulate import Simulation
 from benchmarks.scale.trace import Push
 from local import github
 from local.service import Service
@@ -178,7 +178,7 @@ def compare(latency_seconds: float = 0.1, seed: int = 1) -> tuple[Played, Played
     """Return what was measured and what the model says."""
     with tempfile.TemporaryDirectory() as place:
         measured, times, pushes = _play(Path(place), latency_seconds, seed)
-    result = simulate(pushes, [_FILES] * 10, Stack(throttle_rate=1e6), times, is_local=True)
+    result = Simulation(pushes, [_FILES] * 10, Stack(throttle_rate=1e6), times, is_local=True).run()
     ends = result.mount.ends
     unchanged = ends[End.UNCHANGED] + ends[End.SETTLED]
     return measured, Played(result.lags, ends[End.PUBLISHED], unchanged, ends[End.LOCK_TIMEOUT])

@@ -7,7 +7,7 @@ from benchmarks.scale.bill import bill, pass_dollars
 from benchmarks.scale.model import Limits, Prices, Sizes, Times, figures_of
 from benchmarks.scale.scenarios import DIRECT, LARGE, QUEUED, SEED, Day
 from benchmarks.scale.schedule import pass_of
-from benchmarks.scale.simulate import Result, simulate
+from benchmarks.scale.simulate import Result, Simulation
 from benchmarks.scale.trace import Push, peak_rate, storm
 
 _BUSY_FILES = (1_000, 10_000, 50_000)
@@ -84,7 +84,7 @@ def storm_table() -> str:
     for repositories in (50, 500, 2_000, 10_000):
         pushes = storm(repositories, 60.0, SEED, start=60.0)
         for name, stack in {"direct": DIRECT, "queued": QUEUED, "queued, turned": LARGE}.items():
-            result = simulate(pushes, [300] * repositories, stack, seed=SEED)
+            result = Simulation(pushes, [300] * repositories, stack, seed=SEED).run()
             peak = f"{result.webhook.peak + result.worker.peak}"
             lines.append([f"{repositories:,}", name, *_lags(result), *_refused(result), peak])
     return table(["repositories", "stack", "p50, s", "p99, s", "most, s", *_REFUSED, "runs at a time"], lines)
@@ -96,7 +96,7 @@ def worker_table() -> str:
     lines = []
     stack = LARGE.with_(throttle_rate=1_000.0)
     for workers in (2, 5, 10, 20, 50, 100):
-        result = simulate(pushes, [300] * 10_000, stack.with_(worker_concurrency=workers), seed=SEED)
+        result = Simulation(pushes, [300] * 10_000, stack.with_(worker_concurrency=workers), seed=SEED).run()
         writes = f"{result.mount.writes.peak:,.0f}"
         lines.append(
             [f"{workers}", *_lags(result), f"{result.queue.messages_peak:,}", f"{result.queue.batches:,}", writes]
@@ -112,7 +112,7 @@ def busy_table() -> str:
     lines = []
     for files in _BUSY_FILES:
         for name, stack in {"direct": DIRECT, "queued": QUEUED}.items():
-            result = simulate(pushes, [files], stack, seed=SEED)
+            result = Simulation(pushes, [files], stack, seed=SEED).run()
             published = f"{result.mount.whole_trees:,}"
             late = f"{result.late_answers}, {result.gateway_timeouts}"
             lines.append([f"{files:,}", name, *_lags(result), *_refused(result), late, published])
@@ -126,7 +126,7 @@ def grace_table(days: Sequence[Day]) -> str:
     lines = []
     for grace in (600.0, 300.0, 60.0):
         stack = QUEUED.with_(grace_seconds=grace)
-        result = simulate(day.trace, day.trees, stack, seed=SEED)
+        result = Simulation(day.trace, day.trees, stack, seed=SEED).run()
         dollars = bill(result, day.trees, stack)["EFS, written"]
         share = f"{result.mount.whole_trees / result.mount.fetches:.0%}"
         lines.append([f"{grace:.0f}", share, *_lags(result), f"{result.mount.writes.peak:,.0f}", _dollars(dollars)])

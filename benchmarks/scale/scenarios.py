@@ -5,7 +5,7 @@ from functools import cached_property
 
 from benchmarks.scale.bill import bill
 from benchmarks.scale.model import Stack
-from benchmarks.scale.simulate import Result, simulate
+from benchmarks.scale.simulate import Result, Simulation
 from benchmarks.scale.trace import Profile, Push, make_trace, make_trees
 
 SEED = 20_261_122
@@ -47,7 +47,7 @@ class Day:
     @cached_property
     def result(self) -> Result:
         """What became of it."""
-        return simulate(self.trace, self.trees, self.stack, seed=SEED)
+        return Simulation(self.trace, self.trees, self.stack, seed=SEED).run()
 
     @cached_property
     def dollars(self) -> dict[str, float]:

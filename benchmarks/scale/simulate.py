@@ -49,7 +49,7 @@ class Result:
 
 
 class Simulation:
-    """One run. See the module."""
+    """One run, see the module; the same arguments give the same result."""
 
     def __init__(
         self,
@@ -161,16 +161,3 @@ class Simulation:
                 self._loop.at(visit, partial(self._heal, number))
 
         self.mount.look(self._trace[number].repository, now, None, environment, done)
-
-
-def simulate(
-    trace: Sequence[Push],
-    trees: Sequence[int],
-    stack: Stack,
-    times: Times | None = None,
-    seed: int = 1,
-    *,
-    is_local: bool = False,
-) -> Result:
-    """Play a trace; the same arguments give the same result."""
-    return Simulation(trace, trees, stack, times, seed, is_local=is_local).run()

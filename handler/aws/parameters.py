@@ -132,6 +132,10 @@ class Parameters:
         """
         return self._tokens.get(name, lambda: self._read_token(name))
 
+    def token_of(self, repository: Repository) -> str | None:
+        """Return the repository's token, None where it needs none. Raises as `token`."""
+        return self.token(repository.credentials) if repository.credentials else None
+
     def diagnose(self, name: str) -> tuple[str, ...]:
         """Read a secret now, for a person; return what looks wrong with it, as sentences that never show the value.
 

@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 
-from handler.efs.files import write_all
+from handler.files import write_whole
 
 _DIRECTORY = ".git2efs"
 _MOST_BYTES = 64 * 1024 * 1024
@@ -60,11 +60,7 @@ def write_diary(mount: str, task: str, diary: Diary) -> None:
     """Replace the task's diary; the holder of its lock alone may. Raises OSError."""
     path = _path(mount, task)
     temporary = f"{path}.new"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    try:
-        write_all(descriptor, json.dumps(asdict(diary)).encode())
-    finally:
-        os.close(descriptor)
+    write_whole(temporary, json.dumps(asdict(diary)).encode())
     os.rename(temporary, path)
 
 

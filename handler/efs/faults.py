@@ -1,8 +1,9 @@
-"""What the mount's errors mean for a delivery."""
+"""What the mount's errors mean for a delivery, and so what any exception of a run on the mount is."""
 
 import errno
 
 from handler.errors import Git2EfsError, MountFull, MountUnavailable, TargetOccupied
+from handler.outcome import unexpected
 
 _NEEDS_A_PERSON = frozenset({
     errno.ENOSPC,
@@ -29,3 +30,13 @@ def fault_of(error: OSError) -> Git2EfsError:
         return TargetOccupied(f"something that git2efs did not make is in the way ({name})")
     kind = MountFull if error.errno in _NEEDS_A_PERSON else MountUnavailable
     return kind(f"the mount answered {name}")
+
+
+def failure_of(error: Exception) -> Git2EfsError:
+    """Return the failure that an exception is: itself, the mount's fault, or else a defect, told as `Unexpected`.
+
+    Only for where an OSError cannot but be the mount's: what talks to remotes and AWS has errors of its own.
+    """
+    if isinstance(error, Git2EfsError):
+        return error
+    return fault_of(error) if isinstance(error, OSError) else unexpected(error)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from handler.efs.files import write_all
+from handler.files import write_whole
 from handler.model import FileWrite, LinkWrite
 
 WORTH_FILES = 2000
@@ -55,13 +55,8 @@ class Journal:
 
     def save(self, done: int) -> None:
         """Write down how many are done. Raises OSError."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._path, flags, 0o644)
         self._is_there = True
-        try:
-            write_all(descriptor, f"{self._digest} {done}\n".encode())
-        finally:
-            os.close(descriptor)
+        write_whole(self._path, f"{self._digest} {done}\n".encode())
         self._saved_at = self._clock()
 
     def end(self) -> None:

@@ -2,19 +2,28 @@
 
 <mount>/<owner>/<name>/
     .lock                           held by the one run that works on the repository
+    .copies/                        working copies that are being made
     mirror.git/
 <mount>/<target path>/              <owner>/<name>/<branch> unless the repository's parameter says otherwise
     current -> releases/<commit>
     releases/<commit>/
     staging/
     published.json
+<mount>/<target path>/              a working copy, where the parameter says so
+    .git/
+        git2efs/                    published.json, a journal, what is being written: ours alone
 """
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
 
 CURRENT, RELEASES, STAGING, RECORD = "current", "releases", "staging", "published.json"
+
+GIT = ".git"
+COPY = ".git/git2efs"
+"""What git2efs keeps of a working copy, out of the sight of `git status`."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _PASSING = re.compile(r"(?:link|record|repair|trash)-[0-9a-f]{16}")
@@ -43,6 +52,11 @@ class RepositoryPaths:
         """The list of the repository's targets, one path a line."""
         return os.path.join(self.directory, ".targets")
 
+    def new_copy(self, target_path: str) -> str:
+        """Where a working copy is made until all of it is there; by the same name again, so that it is gone on with."""
+        name = hashlib.sha1(target_path.encode(), usedforsecurity=False).hexdigest()[:16]
+        return os.path.join(self.directory, ".copies", name)
+
     @property
     def mirror(self) -> str:
         """The bare repository."""
@@ -51,9 +65,10 @@ class RepositoryPaths:
 
 @dataclass(frozen=True, slots=True)
 class TargetPaths:
-    """What lies in a target's directory."""
+    """What lies in a target's directory. `is_copy`: it is a working copy, which has no releases."""
 
     directory: str
+    is_copy: bool = False
 
     @property
     def current(self) -> str:
@@ -63,7 +78,7 @@ class TargetPaths:
     @property
     def record(self) -> str:
         """`published.json`."""
-        return os.path.join(self.directory, RECORD)
+        return os.path.join(self.directory, *([COPY] if self.is_copy else []), RECORD)
 
     @property
     def releases(self) -> str:
@@ -73,7 +88,7 @@ class TargetPaths:
     @property
     def staging(self) -> str:
         """The directory of what is being made."""
-        return os.path.join(self.directory, STAGING)
+        return os.path.join(self.directory, COPY if self.is_copy else STAGING)
 
     def release(self, commit: str) -> str:
         """A commit's tree, complete."""
@@ -81,7 +96,7 @@ class TargetPaths:
 
     def staged(self, name: str) -> str:
         """Something in staging."""
-        return os.path.join(self.directory, STAGING, name)
+        return os.path.join(self.staging, name)
 
 
 def is_commit(name: str) -> bool:

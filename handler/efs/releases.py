@@ -12,12 +12,12 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
-from handler.efs.files import write_all
-from handler.efs.layout import CURRENT, TargetPaths, is_commit, release_of
+from handler.efs.layout import COPY, CURRENT, GIT, TargetPaths, is_commit, release_of
 from handler.efs.record import Record, read_record
 from handler.efs.seal import read_release
 from handler.efs.turns import Release
 from handler.errors import TargetOccupied
+from handler.files import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,24 @@ class Looked:
 class TargetDirectory:
     """The target's directory. Only the holder of the repository's lock may call more than `find`."""
 
-    def __init__(self, path: str, clock: Callable[[], float] = time.time) -> None:
-        """Nothing is read or made yet."""
-        self.paths = TargetPaths(path)
+    def __init__(self, path: str, clock: Callable[[], float] = time.time, *, is_copy: bool = False) -> None:
+        """Nothing is read or made yet. `is_copy`: a working copy is kept there."""
+        self.paths = TargetPaths(path, is_copy)
         self.clock = clock
 
+    @classmethod
+    def at(cls, path: str, clock: Callable[[], float] = time.time) -> "TargetDirectory":
+        """Return the directory of a target of which nobody says how it is kept: what stands there does."""
+        return cls(path, clock, is_copy=os.path.lexists(os.path.join(path, COPY)))
+
     def find(self) -> Found:
-        """Read what is published. Raises TargetOccupied where `current` is not a link of ours, and OSError."""
+        """Read what is published. Raises TargetOccupied where `current` is not a link of ours, and OSError.
+
+        Of a working copy that is the commit of the remote that it was brought to last; local commits may be upon it.
+        """
+        if self.paths.is_copy:
+            record = self.record()
+            return Found(record.commit if record is not None else None, record)
         try:
             # Opened for reading and not just as a path: that makes an NFS client ask the server whether the directory
             # changed. What this host remembers of `current` may be a minute old, and another host have published since;
@@ -97,11 +108,14 @@ class TargetDirectory:
         The two would sweep each other's staging. Configuration refuses what it can see of this; a deleted branch `x`
         whose tree is still there, and a new branch `x/staging`, are only seen here.
         """
-        above = os.path.dirname(self.paths.directory)
-        while len(above) > len(mount):
-            if os.path.lexists(os.path.join(above, CURRENT)):
-                raise TargetOccupied("a directory on the way to the target's path is a target itself")
-            above = os.path.dirname(above)
+        directory = self.paths.directory
+        while len(directory) > len(mount):
+            is_above = directory != self.paths.directory
+            if os.path.lexists(os.path.join(directory, CURRENT)) and (is_above or self.paths.is_copy):
+                raise TargetOccupied("a target with releases is at the target's path, or on the way to it")
+            if os.path.lexists(os.path.join(directory, GIT)) and (is_above or not self.paths.is_copy):
+                raise TargetOccupied("a git working copy is at the target's path, or on the way to it")
+            directory = os.path.dirname(directory)
 
     def flip(self, link: str) -> float:
         """Put the temporary link in the place of `current`; returns when. The one step that readers see."""
@@ -110,15 +124,8 @@ class TargetDirectory:
 
     def write_record(self, record: Record) -> None:
         """Replace `published.json`."""
-
-        def write(path: str) -> None:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-            try:
-                write_all(descriptor, record.to_json())
-            finally:
-                os.close(descriptor)
-
-        os.rename(stage(self.paths, "record", write), self.paths.record)
+        staged = stage(self.paths, "record", lambda path: write_whole(path, record.to_json()))
+        os.rename(staged, self.paths.record)
 
 
 def stage(paths: TargetPaths, kind: str, make: Callable[[str], None]) -> str:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 from handler.efs.checkout import Phase, Written, by_depth, carry_out, chunks
 from handler.efs.directories import Directories
-from handler.efs.files import write_all
 from handler.efs.flow import Flow
 from handler.efs.layout import TargetPaths
 from handler.efs.steps import Item, ancestors_of_changes, touch
 from handler.efs.trees import trash_name
 from handler.efs.verify import Drift, Part
+from handler.files import write_all
 from handler.model import FileWrite, LinkWrite, TreePlan
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

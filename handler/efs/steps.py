@@ -9,14 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from handler.efs.directories import Directories, remove_directory
-from handler.efs.files import write_all
 from handler.efs.flow import Flow
+from handler.files import write_whole
 from handler.model import FileWrite, LinkWrite, TreePlan
 
 Item = bytes | FileWrite | LinkWrite
 """A directory's or file's path, or what to write."""
-
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def remove_files(directories: Directories, paths: Sequence[Item]) -> int:
@@ -58,7 +56,7 @@ def write(directories: Directories, writes: Sequence[Item], flow: Flow) -> int:
             written += len(write.target)
             continue
         with flow.content(write.blob) as content:
-            _write_file(name, content, 0o755 if write.is_executable else 0o644, descriptor)
+            write_whole(name, content, 0o755 if write.is_executable else 0o644, directory=descriptor)
             written += len(content)
     return written
 
@@ -75,15 +73,6 @@ def _make_link(name: bytes, target: bytes, directory: int) -> None:
         # Left by the run that was killed here.
         os.unlink(name, dir_fd=directory)
         os.symlink(target, name, dir_fd=directory)
-
-
-def _write_file(name: bytes, content: bytes, mode: int, directory: int) -> None:
-    """Create with the right mode (a chmod would be a round trip more); no O_EXCL, for the same reason."""
-    file = os.open(name, _CREATE, mode, dir_fd=directory)
-    try:
-        write_all(file, content)
-    finally:
-        os.close(file)
 
 
 def touch(directories: Directories, paths: Sequence[Item]) -> int:

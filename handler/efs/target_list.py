@@ -3,8 +3,9 @@
 import os
 from dataclasses import dataclass
 
-from handler.efs.files import write_all
-from handler.efs.layout import RELEASES, is_commit
+from handler.efs.layout import RELEASES, RepositoryPaths, is_commit
+from handler.files import append, write_whole
+from handler.names import path_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,11 @@ class TargetList:
     path: str
     mount: str
 
+    @classmethod
+    def of(cls, mount: str, full_name: str) -> "TargetList":
+        """Return the list of a repository (`<owner>/<name>`, checked by whoever configured it)."""
+        return cls(RepositoryPaths.of(mount, full_name).targets, mount)
+
     def add(self, target_path: str) -> None:
         """Append a target, before its first release is made. Raises OSError.
 
@@ -21,32 +27,28 @@ class TargetList:
         """
         if target_path in self.read():
             return
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
-            # The newline first: it ends whatever a killed run left.
-            write_all(descriptor, f"\n{target_path}\n".encode())
-        finally:
-            os.close(descriptor)
+        # The newline first: it ends whatever a killed run left.
+        append(self.path, f"\n{target_path}\n".encode())
 
     def remove(self, target_path: str) -> None:
         """Take a target off the list, when all of it is gone. Raises OSError."""
         kept = [each for each in self.read() if each != target_path]
         temporary = f"{self.path}.new"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
-            write_all(descriptor, "".join(f"\n{each}\n" for each in kept).encode())
-        finally:
-            os.close(descriptor)
+        write_whole(temporary, "".join(f"\n{each}\n" for each in kept).encode())
         os.rename(temporary, self.path)
 
     def read(self) -> list[str]:
-        """Return the targets' paths. Raises OSError."""
+        """Return the lines, half a one that a killed run left among them. Raises OSError."""
         try:
             with open(self.path, "rb") as file:
                 lines = file.read().decode("utf-8", "replace").split("\n")
         except FileNotFoundError:
             return []
         return [line for line in lines if line]
+
+    def target_paths(self) -> list[str]:
+        """Return what can be a target's path, each once, in the order of the list. Raises OSError."""
+        return [line for line in dict.fromkeys(self.read()) if path_problem(line) is None]
 
     def release_commits(self) -> list[str]:
         """Return the commits of every release of every target, each once. Raises OSError."""

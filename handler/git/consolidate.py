@@ -30,7 +30,11 @@ from dulwich.pack import (
     write_pack_index_v2,
 )
 
+from handler.errors import MirrorDamaged
 from handler.git.ingest import IndexedPack
+from handler.git.modes import DIRECTORY, SUBMODULE
+from handler.git.objects import hash_object
+from handler.git.packs import RawObject
 
 MAX_SMALL_PACKS = 6
 """So few that a cold start, which opens them all, stays within some dozens of round trips."""
@@ -39,9 +43,6 @@ LARGE_BYTES = 4 * 1024 * 1024
 """A merged pack of this size is left alone until the next rewrite."""
 MIN_SPARE_BYTES = 16 * 1024 * 1024
 """A mirror may hold this much beyond its largest pack, or as much again as that, before it is rewritten."""
-
-_SUBMODULE = 0o160000
-_DIRECTORY = 0o040000
 
 
 class Step(Enum):
@@ -100,9 +101,9 @@ def needed_objects(commits: Iterable[str], read: Callable[[bytes, int], bytes]) 
             continue
         needed[bytes.fromhex(tree.decode())] = None
         for _, mode, object_id in parse_tree(read(tree, 2), 20):
-            if mode == _DIRECTORY:
+            if mode == DIRECTORY:
                 pending.append(object_id)
-            elif mode != _SUBMODULE:
+            elif mode != SUBMODULE:
                 needed[bytes.fromhex(object_id.decode())] = None
     return needed
 
@@ -118,6 +119,20 @@ def write_pack(wanted: Collection[bytes], packs: Sequence[Pack], write: Callable
     writer.put(pack_header_chunks(len(wanted)))
     for object_id in wanted:
         writer.add(object_id)
+    return writer.finish()
+
+
+def write_new(objects: Mapping[bytes, RawObject], write: Callable[[bytes], object]) -> IndexedPack:
+    """Write new objects (type and content by hex id) as one pack, each whole; returns its name and index.
+
+    Raises MirrorDamaged where one is not what its id says.
+    """
+    writer = _PackWriter([], set(), write)
+    writer.put(pack_header_chunks(len(objects)))
+    for object_id, (kind, content) in objects.items():
+        if hash_object(kind, content) != object_id:
+            raise MirrorDamaged(f"object {object_id.decode()} is not what its id says")
+        writer.add_whole(bytes.fromhex(object_id.decode()), kind, content)
     return writer.finish()
 
 
@@ -163,16 +178,17 @@ class _PackWriter:
             raise KeyError(object_id)
         found = located.pack.data.get_unpacked_object_at(located.offsets[object_id], include_comp=True)
         base = located.base_of(found)
-        start = self.offset
         if base is not None and base not in self.wanted:
-            kind, content = located.pack.get_raw(RawObjectID(object_id))
-            chunks = [zlib.compress(content)]
-            header = pack_object_header(kind, None, len(content), SHA1)
-        else:
-            assert found.comp_chunks is not None
-            chunks = found.comp_chunks
-            header = pack_object_header(*self._kind(found, base), sum(map(len, found.decomp_chunks)), SHA1)
-        self.entries[object_id] = (start, self.put([bytes(header), *chunks]))
+            self.add_whole(object_id, *located.pack.get_raw(RawObjectID(object_id)))
+            return
+        assert found.comp_chunks is not None
+        header = pack_object_header(*self._kind(found, base), sum(map(len, found.decomp_chunks)), SHA1)
+        self.entries[object_id] = (self.offset, self.put([bytes(header), *found.comp_chunks]))
+
+    def add_whole(self, object_id: bytes, kind: int, content: bytes) -> None:
+        """Write one object's record from its content."""
+        header = pack_object_header(kind, None, len(content), SHA1)
+        self.entries[object_id] = (self.offset, self.put([bytes(header), zlib.compress(content)]))
 
     def _kind(self, found: UnpackedObject, base: bytes | None) -> tuple[int, bytes | int | None]:
         if base is None:

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator
 from dulwich.pack import Pack, write_pack_index_v2
 
 from handler.errors import MirrorDamaged
+from handler.files import write_whole
 from handler.git.consolidate import all_objects
-from handler.git.mirror import CONFIG, HEAD, Mirror, write_whole
+from handler.git.mirror import CONFIG, HEAD, Mirror
 from handler.git.objects import COMMIT
 from handler.git.packs import NOT_A_PACK, SMALL_BYTES
 

@@ -7,7 +7,7 @@ from dulwich.objects import RawObjectID
 from dulwich.pack import Pack
 
 from handler.errors import Git2EfsError, MirrorDamaged, TreeUnsafe
-from handler.git.packs import NOT_A_PACK, RawObject, as_binary, forget_pages
+from handler.git.packs import NOT_A_PACK, RawObject, as_binary, forget_pages, unreadable
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 _TYPE_NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
@@ -34,6 +34,10 @@ class Objects:
         binary = as_binary(object_id.encode())
         return any(_offset(pack, binary) is not None for pack in self.packs.values())
 
+    def holds(self, object_id: str) -> bool:
+        """Whether the object is here for certain: what is built upon it must not be wrong."""
+        return object_id in self
+
     def read_raw(self, object_id: bytes, /) -> RawObject:
         """Return type and content of an object; raises KeyError where it is missing, MirrorDamaged if unreadable."""
         binary = as_binary(object_id)
@@ -51,7 +55,7 @@ class Objects:
                         forget_pages(pack.data)
                     return kind, content
                 except NOT_A_PACK as error:
-                    raise MirrorDamaged(f"an object cannot be read ({type(error).__name__})") from None
+                    raise unreadable(error, "an object") from None
         raise KeyError(object_id)
 
     def read(self, object_id: bytes, kind: int) -> bytes:
@@ -77,8 +81,7 @@ class Objects:
 
     def tree_of(self, commit: str) -> bytes:
         """Return the id (hex) of a commit's tree."""
-        line = self.read(commit.encode(), COMMIT).partition(b"\n")[0]
-        return _header_id(line, b"tree ")
+        return tree_in(self.read(commit.encode(), COMMIT))
 
     def committed_at(self, commit: str) -> int:
         """Return when a commit says that it was made, in seconds since the epoch; 0 where it says nothing readable."""
@@ -113,7 +116,7 @@ class Objects:
         parents = [line[7:47] for line in lines if line.startswith(b"parent ")]
         if among is not None:
             return all(as_binary(parent) in among for parent in parents)
-        return all(parent.decode() in self for parent in parents)
+        return all(self.holds(parent.decode()) for parent in parents)
 
 
 def hash_object(kind: int, content: bytes) -> bytes:
@@ -122,11 +125,18 @@ def hash_object(kind: int, content: bytes) -> bytes:
     return hashlib.sha1(header + content, usedforsecurity=False).hexdigest().encode()
 
 
+def tree_in(commit: bytes) -> bytes:
+    """Return the id (hex) of the tree that a commit's content names. Raises TreeUnsafe."""
+    return _header_id(commit.partition(b"\n")[0], b"tree ")
+
+
 def _offset(pack: Pack, binary: RawObjectID) -> int | None:
     try:
         return pack.index.object_offset(binary)
     except KeyError:
         return None
+    except (TypeError, *NOT_A_PACK) as error:  # TypeError where the index leads beyond its own names
+        raise unreadable(error, "a pack's index") from None
 
 
 def _header_id(line: bytes, field: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """Objects that were made and are not written yet, over those that are: what a replay works on."""
 
-from handler.git.objects import Objects, hash_object
+from handler.git.objects import COMMIT, Objects, hash_object, tree_in
 from handler.git.packs import RawObject
 
 
@@ -16,6 +16,10 @@ class Overlay:
         """Return the content of an object (40 hex digits) of this kind. Raises MirrorDamaged, TreeUnsafe."""
         found = self.added.get(object_id)
         return found[1] if found is not None and found[0] == kind else self._base.read(object_id, kind)
+
+    def tree_of(self, commit: str) -> bytes:
+        """Return the id (hex) of a commit's tree. Raises MirrorDamaged, TreeUnsafe."""
+        return tree_in(self.read(commit.encode(), COMMIT))
 
     def add(self, kind: int, content: bytes) -> bytes:
         """Add an object; returns its id (40 hex digits)."""

@@ -16,18 +16,20 @@ from dulwich.pack import (
     PackData,
     PackFileDisappeared,
     PackIndex,
+    UnresolvedDeltas,
     load_pack_index_file,
     write_pack_index_v2,
 )
 
 from handler.errors import MirrorDamaged
+from handler.files import read_all
 
 IN_MEMORY_BYTES = 8 * 1024 * 1024
 """A larger pack is received into a file on the mount."""
 SMALL_BYTES = 256 * 1024
 """Such a pack is read whole, in one or two round trips, and its index made from it; of a larger one the index is read,
 and it is mapped: a push needs a few of its objects, and reading megabytes for them takes dozens of round trips."""
-_DELTA_CACHE_BYTES = 16 * 1024 * 1024
+DELTA_CACHE_BYTES = 16 * 1024 * 1024
 NOT_A_PACK = (
     ApplyDeltaError,
     AssertionError,
@@ -38,6 +40,7 @@ NOT_A_PACK = (
     OverflowError,
     ValueError,
     PackFileDisappeared,
+    UnresolvedDeltas,
     struct.error,
     zlib.error,
 )
@@ -45,6 +48,16 @@ NOT_A_PACK = (
 
 RawObject = tuple[int, bytes]
 """An object's type number (1 commit, 2 tree, 3 blob, 4 tag) and content."""
+
+
+class PackVanished(MirrorDamaged):
+    """A pack that was there has gone: somebody packed anew."""
+
+
+def unreadable(error: Exception, what: str) -> MirrorDamaged:
+    """Return what an error of `NOT_A_PACK` is here; `what` names the thing that cannot be read."""
+    kind = PackVanished if isinstance(error, PackFileDisappeared) else MirrorDamaged
+    return kind(f"{what} cannot be read ({type(error).__name__})")
 
 
 class ReadRaw(Protocol):
@@ -63,7 +76,7 @@ def open_pack(path: str) -> Pack | None:
     descriptor = os.open(path + ".pack", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         is_small = os.fstat(descriptor).st_size <= SMALL_BYTES
-        content = _read(descriptor) if is_small else b""
+        content = read_all(descriptor) if is_small else b""
     finally:
         os.close(descriptor)
     try:
@@ -82,7 +95,7 @@ def open_pack(path: str) -> Pack | None:
 def _read_index(path: str) -> PackIndex:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        content = _read(descriptor)
+        content = read_all(descriptor)
     finally:
         os.close(descriptor)
     try:
@@ -112,15 +125,7 @@ def forget_pages(data: PackData) -> None:
 
 
 def _map(path: str) -> PackData:
-    return PackData(path, SHA1, delta_base_cache_limit=_DELTA_CACHE_BYTES)
-
-
-def _read(descriptor: int) -> bytes:
-    """Read a file without the extra look-ups that `open` does; each would be asked over the network."""
-    chunks = []
-    while chunk := os.read(descriptor, IN_MEMORY_BYTES):
-        chunks.append(chunk)
-    return b"".join(chunks)
+    return PackData(path, SHA1, delta_base_cache_limit=DELTA_CACHE_BYTES)
 
 
 def as_binary(object_id: bytes) -> RawObjectID:

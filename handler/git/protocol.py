@@ -57,15 +57,15 @@ def ls_refs_request(refs: list[str], *, with_head: bool) -> bytes:
 class FetchQuery:
     """What a fetch asks for: the object `want`, given that the commit `have` is complete here.
 
-    `is_shallow` says that of `have`'s history nothing is here. That is said even where some of it is: claiming less
-    than one has is always safe. `deepen` is the number of commits of history that are wanted, 0 for all that leads to
-    what is here; without a bound, another branch's or a merge's history would come down to its first commit.
+    `deepen` is the number of commits of history that are wanted, 0 for all that leads to what is here; without a bound,
+    another branch's or a merge's history would come down to its first commit. `shallow` are the commits here whose
+    parents are not.
     """
 
     want: str
     have: str | None
     deepen: int
-    is_shallow: bool
+    shallow: tuple[str, ...] = ()
 
 
 def fetch_request(query: FetchQuery) -> bytes:
@@ -80,9 +80,7 @@ def fetch_request(query: FetchQuery) -> bytes:
 
 def history_lines(query: FetchQuery) -> list[bytes]:
     """Return the lines that say where history is cut, here and in what is wanted."""
-    lines = []
-    if query.is_shallow and query.have is not None:
-        lines.append(packet(b"shallow %s\n" % query.have.encode()))
+    lines = [packet(b"shallow %s\n" % commit.encode()) for commit in query.shallow]
     if query.deepen:
         lines.append(packet(b"deepen %d\n" % query.deepen))
     return lines

@@ -1,4 +1,4 @@
-"""What a ref is to be published as, with its objects in the mirror: the remote's word, and the payload's hint.
+"""What a ref is to be published as, with its objects in the store: the remote's word, and the payload's hint.
 
 The payload is a hint, the remote's ref is the truth. One case is different: GitHub's replicas can lag behind GitHub's
 own webhook, and then the ref still names the old commit, though the push is newer than every one confirmed so far.
@@ -12,9 +12,9 @@ from functools import partial
 
 from handler.errors import CommitNotThere, PackInvalid
 from handler.git.ingest import EMPTY_PACK_BYTES
-from handler.git.mirror import Mirror, Received
-from handler.git.protocol import WHOLE_HISTORY, FetchQuery
+from handler.git.protocol import FetchQuery
 from handler.git.remote import Remote
+from handler.git.store import PackStore, Received
 from handler.model import NO_COMMIT, PushEvent, Tip
 
 _LAG_PAUSE_SECONDS = 0.5
@@ -46,10 +46,13 @@ class Settled:
 
 @dataclass(slots=True)
 class Source:
-    """A remote, and the mirror that its objects go to; `check_time` raises where the run has to have stopped."""
+    """A remote, and the store that its objects go to, a mirror's or a working copy's.
+
+    `check_time` raises where the run has to have stopped.
+    """
 
     remote: Remote
-    mirror: Mirror
+    store: PackStore
     depth: int
     max_pack_bytes: int
     lag_seconds: float
@@ -59,7 +62,7 @@ class Source:
     bytes_fetched: int = 0
 
     def settle(self, ref: str, push: PushEvent | None, known: Known, *, is_side_by_side: bool = True) -> Settled:
-        """Return what `ref` is to be published as; its commit's objects are in the mirror.
+        """Return what `ref` is to be published as; its commit's objects are in the store.
 
         `is_side_by_side` asks for the pushed commit while the ref is asked for: right for a push that is most likely
         the tip. Raises CommitNotThere, RemoteUnavailable, RemoteRefused, RemoteUnsupported, PackInvalid, PackTooLarge,
@@ -70,7 +73,7 @@ class Source:
         # A push that does not go on from what is published has been overtaken, or has overtaken others: the ref most
         # likely names something else than its commit, which would be fetched in vain.
         is_likely_tip = push is not None and known.commit in (None, push.before)
-        if push is not None and is_side_by_side and is_likely_tip and push.after not in self.mirror:
+        if push is not None and is_side_by_side and is_likely_tip and push.after not in self.store:
             expected = push.after
         is_next = push is not None and push.is_single and push.before == known.commit
         tip, received = self._ask(ref, expected, known.commit, is_next=is_next)
@@ -80,7 +83,7 @@ class Source:
             self._drop(received)
             raise
         if wanted is not None and wanted == expected and received is not None:
-            self.mirror.ingest(received)
+            self.store.ingest(received)
         else:
             self._drop(received)
             if wanted is None:
@@ -110,12 +113,12 @@ class Source:
         """
         if tip is None:
             return False
-        is_dated = push.committed_at is not None and tip.commit in self.mirror
-        if is_dated and self.mirror.committed_at(tip.commit) > (push.committed_at or 0):
+        is_dated = push.committed_at is not None and tip.commit in self.store
+        if is_dated and self.store.committed_at(tip.commit) > (push.committed_at or 0):
             return True
-        query = FetchQuery(push.after, tip.commit, 0, False)
+        query = FetchQuery(push.after, tip.commit, 0)
         try:
-            received = self.mirror.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))
+            received = self.store.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))
         except CommitNotThere:
             return False
         try:
@@ -125,7 +128,7 @@ class Source:
 
     def _peel(self, object_id: str) -> str:
         try:
-            return self.mirror.peel(object_id)
+            return self.store.peel(object_id)
         except KeyError:
             raise PackInvalid("the remote sent a sound pack without the object that was asked for") from None
 
@@ -149,15 +152,15 @@ class Source:
 
     def _drop(self, received: Received | None) -> None:
         if received is not None:
-            self.mirror.drop(received)
+            self.store.drop(received)
 
     def _fetch(self, wanted: str, have: str | None) -> None:
-        """Bring `wanted` into the mirror. Raises CommitNotThere after a few tries: a replica may lag here too."""
+        """Bring `wanted` into the store. Raises CommitNotThere after a few tries: a replica may lag here too."""
         for number in range(1, _TRIES_BY_ID + 1):
-            if wanted in self.mirror:
+            if wanted in self.store:
                 break
             try:
-                self.mirror.ingest(self._download(wanted, have))
+                self.store.ingest(self._download(wanted, have))
                 break
             except CommitNotThere:
                 if number == _TRIES_BY_ID:
@@ -165,23 +168,13 @@ class Source:
             self.sleep(_LAG_PAUSE_SECONDS)
 
     def _download(self, wanted: str, have: str | None, *, is_next: bool = False) -> Received:
-        # A commit that the mirror lost must not be claimed: the remote would leave out what builds on it.
-        claimed = have if have is not None and have in self.mirror else None
-        query = FetchQuery(wanted, claimed, *self._history(is_next=is_next and claimed is not None))
-        received = self.mirror.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))
+        # A commit that the store lost must not be claimed: the remote would leave out what builds on it.
+        claimed = have if have is not None and self.store.holds(have) else None
+        history = self.store.history(claimed, self.depth, is_next=is_next and claimed is not None)
+        query = FetchQuery(wanted, claimed, *history)
+        received = self.store.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))
         self.bytes_fetched += received.spool.size
         return received
-
-    def _history(self, *, is_next: bool) -> tuple[int, bool]:
-        """Return how much history is wanted, and whether what is here is said to have none.
-
-        `is_next` spares the remote the depth: one commit upon the one that is here ends there by itself, and a depth
-        makes git look through the whole tree (at 50,000 files four fifths of the time that it takes to answer).
-        """
-        if self.depth == 0:
-            is_shallow = self.mirror.is_shallow
-            return (WHOLE_HISTORY if is_shallow else 0), is_shallow
-        return (0 if is_next else self.depth), True
 
 
 def _may_lag(tip: Tip | None, push: PushEvent, known: Known) -> bool:

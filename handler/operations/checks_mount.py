@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from handler.efs.directories import remove_tree
-from handler.efs.files import write_all
+from handler.files import write_whole
 from handler.operations.checks import Check, carried_out, ok, wrong
 
 LEAST_FREE_BYTES = 1024**3
@@ -109,11 +109,7 @@ def _modes(place: str) -> Iterator[Check]:
 
 def _clock(place: str, clock: Callable[[], float]) -> Iterator[Check]:
     path = os.path.join(place, "clock")
-    file = _make(path)
-    try:
-        write_all(file, b"now")
-    finally:
-        os.close(file)
+    write_whole(path, b"now")
     skew = os.stat(path).st_mtime_ns / _SECOND - clock()
     if abs(skew) <= MOST_SKEW_SECONDS:
         yield ok("mount's clock", found="goes with this host's")

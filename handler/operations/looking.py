@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from handler.efs.faults import fault_of
-from handler.errors import Git2EfsError, OutOfTime
-from handler.git.open_mirrors import OpenMirrors
+from handler.efs.faults import failure_of
+from handler.errors import OutOfTime
+from handler.git.open_stores import OpenStores
 from handler.inspection import Findings, Inspection, Premises
 from handler.model import Outcome, OutcomeKind
 from handler.operations.subjects import Standing
-from handler.outcome import outcome_of, unexpected
+from handler.outcome import outcome_of
 from handler.settings import Settings
 
 
@@ -18,7 +18,7 @@ class Looking:
     """Compares targets on one mount. `say` hears what is being compared."""
 
     settings: Settings
-    mirrors: OpenMirrors
+    mirrors: OpenStores
     clock: Callable[[], float]
     say: Callable[[str], None]
 
@@ -34,12 +34,16 @@ class Looking:
         try:
             about = self._verify(standing, about, findings, is_repairing=is_repairing, deadline=deadline)
         except Exception as error:
-            about = replace(_failed(error), repository=about.repository, ref=about.ref, path=about.path)
+            failed = outcome_of(failure_of(error))
+            about = replace(failed, repository=about.repository, ref=about.ref, path=about.path)
         return replace(about, counts=findings.counts, notes=tuple(findings.notes))
 
     def _verify(
         self, standing: Standing, about: Outcome, findings: Findings, *, is_repairing: bool, deadline: float | None
     ) -> Outcome:
+        if standing.directory.paths.is_copy:
+            # People may change it, and git tells them what they did.
+            return replace(about, kind=OutcomeKind.IGNORED, reason="working_copy")
         premises = Premises(standing.paths, self.settings, self.mirrors, self.clock, deadline)
         found = standing.directory.find()
         if found.commit is not None:
@@ -63,9 +67,3 @@ class Looking:
             yield current
         retired = [each for each in standing.directory.look(None).releases if each.commit != current]
         yield from (each.commit for each in sorted(retired, key=lambda each: -each.retired_at))
-
-
-def _failed(error: Exception) -> Outcome:
-    if isinstance(error, OSError):
-        return outcome_of(fault_of(error))
-    return outcome_of(error if isinstance(error, Git2EfsError) else unexpected(error))

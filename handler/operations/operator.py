@@ -8,7 +8,7 @@ from handler.aws.parameters import Parameters
 from handler.deliver import Deliverer
 from handler.efs.diary import read_diary
 from handler.errors import OutOfTime, Rejected, TargetUnknown
-from handler.git.open_mirrors import OpenMirrors
+from handler.git.open_stores import OpenStores
 from handler.git.remote import Remote
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.operations.command import Command
@@ -49,7 +49,7 @@ class Operator:
         self._parameters = Parameters(settings)
         self._deliverer = Deliverer(settings, progress, warn)
         self._surveyor = Surveyor(settings, clock)
-        self._mirrors = OpenMirrors()
+        self._mirrors = OpenStores()
         self._turning = Turning(settings, self._mirrors, self._deliverer.announce, clock)
         self.outcomes: list[Outcome] = []
         """What the last command did to targets, for the log."""
@@ -111,10 +111,7 @@ class Operator:
         return self._surveyor.survey(repository, self._remote(repository)).seen
 
     def _remote(self, repository: Repository) -> Remote:
-        return self._deliverer.remote(repository, self._token(repository))
-
-    def _token(self, repository: Repository) -> str | None:
-        return self._parameters.token(repository.credentials) if repository.credentials else None
+        return self._deliverer.remote(repository, self._parameters.token_of(repository))
 
     def _counting(self, deadline: float | None) -> Callable[[int], None]:
         said_at = self._clock()
@@ -166,7 +163,7 @@ class Operator:
         for ref in refs:
             self._say(f"publishing {ref} of {repository.full_name}")
             request = Request(ref, None, "", self._clock(), deadline=deadline)
-            done += self._deliverer.deliver(repository, self._token(repository), request)
+            done += self._deliverer.deliver(repository, self._parameters.token_of(repository), request)
         self.outcomes = done
         return self._told(done)
 

@@ -6,17 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
 from handler.efs.diary import Diary, Entry
-from handler.efs.faults import fault_of
+from handler.efs.faults import failure_of
 from handler.efs.layout import RepositoryPaths
 from handler.efs.record import Held
 from handler.efs.releases import TargetDirectory
+from handler.efs.target_list import TargetList
 from handler.efs.turns import Release
 from handler.efs.usage import Usage, usage_of
-from handler.errors import ConfigurationInvalid, Git2EfsError, OutOfTime, TargetUnknown
+from handler.errors import ConfigurationInvalid, OutOfTime, TargetUnknown
 from handler.model import Repository
 from handler.names import is_full_name
-from handler.operations.subjects import refuse_links, sound_paths
-from handler.outcome import unexpected
+from handler.operations.subjects import refuse_links
 from handler.settings import Settings
 from handler.survey import Seen
 
@@ -145,7 +145,7 @@ class Status:
 
     def _targets(self, status: RepositoryStatus, seen: Sequence[Seen] | None) -> None:
         by_path = {each.path: each for each in seen or ()}
-        listed = list(sound_paths(self.settings.mount, status.name)) if is_full_name(status.name) else []
+        listed = TargetList.of(self.settings.mount, status.name).target_paths() if is_full_name(status.name) else []
         for path in dict.fromkeys((*by_path, *listed)):
             target = TargetStatus(path)
             try:
@@ -158,7 +158,7 @@ class Status:
     def _target(self, status: RepositoryStatus, target: TargetStatus, seen: Seen | None, *, is_asked: bool) -> None:
         if seen is not None:
             target.ref, target.tip = seen.ref, seen.commit
-        directory = TargetDirectory(f"{self.settings.mount}/{target.path}", self.clock)
+        directory = TargetDirectory.at(f"{self.settings.mount}/{target.path}", self.clock)
         if os.path.lexists(directory.paths.directory):
             refuse_links(self.settings.mount, target.path)
         found = directory.find()
@@ -174,7 +174,7 @@ class Status:
             target.problems += [
                 f"releases/{each.commit} was changed by somebody else" for each in order if not each.is_intact
             ]
-            if all(each.commit != found.commit for each in order):
+            if not directory.paths.is_copy and all(each.commit != found.commit for each in order):
                 target.problems.append("`current` leads to nothing: its release is gone")
         if record is not None:
             target.ref = target.ref or record.ref
@@ -234,8 +234,5 @@ def _directories(path: str) -> list[str]:
 
 def sentence_of(error: Exception) -> str:
     """Say what a failure is, for an operator: its reason, and its message where it is ours."""
-    if isinstance(error, OSError):
-        error = fault_of(error)
-    if not isinstance(error, Git2EfsError):
-        error = unexpected(error)
-    return f"{error.reason}: {error}"
+    failure = failure_of(error)
+    return f"{failure.reason}: {failure}"

@@ -6,10 +6,10 @@ parameter is wrong. What stands on the mount says whose it is, and both sides ha
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from handler.efs.layout import CURRENT, RECORD, RELEASES, STAGING, RepositoryPaths
+from handler.efs.layout import COPY, CURRENT, RECORD, RELEASES, STAGING, RepositoryPaths
 from handler.efs.record import Record
 from handler.efs.releases import TargetDirectory
 from handler.efs.target_list import TargetList
@@ -36,7 +36,7 @@ def find_standing(mount: str, subject: str, clock: Callable[[], float]) -> tuple
         raise TargetUnknown(f"the path {problem}")
     refuse_links(mount, subject)
     directory = f"{mount}/{subject}"
-    if os.path.lexists(f"{directory}/{CURRENT}") or os.path.lexists(f"{directory}/{RECORD}"):
+    if any(os.path.lexists(f"{directory}/{name}") for name in (CURRENT, RECORD, COPY)):
         return (_standing(mount, subject, clock),)
     found = targets_on_list(mount, subject, clock) if is_full_name(subject) else ()
     if not found:
@@ -48,15 +48,9 @@ def targets_on_list(mount: str, full_name: str, clock: Callable[[], float]) -> t
     """Return the targets of a repository's list that stand and are its own. Raises OSError."""
     return tuple(
         standing
-        for path in sound_paths(mount, full_name)
+        for path in TargetList.of(mount, full_name).target_paths()
         if (standing := _standing_or_none(mount, path, clock)) is not None and standing.repository == full_name
     )
-
-
-def sound_paths(mount: str, full_name: str) -> Iterator[str]:
-    """Yield the paths on a repository's list, each once: a killed run may have left half a line. Raises OSError."""
-    listed = TargetList(RepositoryPaths.of(mount, full_name).targets, mount).read()
-    yield from (path for path in dict.fromkeys(listed) if path_problem(path) is None)
 
 
 def refuse_links(mount: str, path: str) -> None:
@@ -76,8 +70,8 @@ def refuse_links(mount: str, path: str) -> None:
 
 
 def _standing(mount: str, path: str, clock: Callable[[], float]) -> Standing:
-    directory = TargetDirectory(f"{mount}/{path}", clock)
-    for inner in (RELEASES, STAGING):
+    directory = TargetDirectory.at(f"{mount}/{path}", clock)
+    for inner in (COPY,) if directory.paths.is_copy else (RELEASES, STAGING):
         if os.path.lexists(f"{mount}/{path}/{inner}"):
             refuse_links(mount, f"{path}/{inner}")
     record = directory.record()
@@ -92,7 +86,7 @@ def refuse_stranger(mount: str, path: str, record: Record) -> None:
     if not is_full_name(record.repository):
         raise TargetUnknown(f"{path} has a record that names no repository")
     refuse_links(mount, record.repository)
-    if path not in sound_paths(mount, record.repository):
+    if path not in TargetList.of(mount, record.repository).target_paths():
         raise TargetUnknown(f"{path} is not on the list of {record.repository}, which its record names")
 
 

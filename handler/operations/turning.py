@@ -19,8 +19,8 @@ from handler.efs.releases import Found
 from handler.efs.trees import TreeMaker
 from handler.efs.turns import Release
 from handler.errors import ReleaseUnusable, TargetUnknown
-from handler.git.open_mirrors import OpenMirrors
-from handler.holding import record_of_flip, settle_held, write_told
+from handler.git.open_stores import OpenStores
+from handler.holding import Holding, record_of_flip
 from handler.model import Outcome, OutcomeKind, TreePlan
 from handler.operations.subjects import Standing, refuse_stranger
 from handler.settings import Settings
@@ -37,7 +37,7 @@ class Turning:
     """
 
     settings: Settings
-    mirrors: OpenMirrors
+    mirrors: OpenStores
     announce: Announce | None = None
     clock: Callable[[], float] = time.time
 
@@ -50,6 +50,10 @@ class Turning:
         """
 
         def turn(hold: Hold) -> Outcome:
+            if standing.directory.paths.is_copy:
+                raise ReleaseUnusable(
+                    f"{standing.path} is a working copy, which has no releases: go back with git in it"
+                )
             with Beside(is_worth_it=hold.is_slow) as beside:
                 return self._turn(standing, to, by, why, beside)
 
@@ -60,7 +64,7 @@ class Turning:
         looked = standing.directory.look(None)
         held = record.held
         if held is not None and held.commit == current != record.commit and _fits(to, current):
-            self._settle(standing, found)  # the flip of a killed rollback: it was this one
+            self._holding(standing).settle(found)  # the flip of a killed rollback: it was this one
             sweep(standing.directory.paths, looked)
             return _outcome(standing, record, current, record.commit, reason="rolled_back")
         wanted = choose_release(current, record.previous_commit, looked.releases, to, held.left if held else ())
@@ -69,7 +73,7 @@ class Turning:
         held = Held(self.clock(), by, why, wanted, tuple(left))
         standing.directory.write_record(replace(record, held=held))
         if wanted == current:
-            self._settle(standing, self._find(standing)[0])
+            self._holding(standing).settle(self._find(standing)[0])
             return _outcome(standing, record, current, current, reason="held")
         made = TreeMaker(
             standing.directory.paths,
@@ -84,7 +88,7 @@ class Turning:
         ).make(wanted)
         flipped_at = standing.directory.flip(made.link)
         fresh = record_of_flip(record, wanted, current, flipped_at, held)
-        self._write_told(standing, fresh, found)
+        self._holding(standing).write_told(fresh, found)
         sweep(standing.directory.paths, looked)
         return _outcome(standing, record, wanted, current, reason="rolled_back")
 
@@ -96,7 +100,7 @@ class Turning:
             left = record.held.left if record.held is not None else ()
             held = Held(self.clock(), by, why, current, left)
             standing.directory.write_record(replace(record, held=held))
-            self._settle(standing, replace(found, record=replace(record, held=held)))
+            self._holding(standing).settle(replace(found, record=replace(record, held=held)))
             return _outcome(standing, record, current, current, reason="held")
 
         return self._locked(standing, deadline, keep)
@@ -139,11 +143,8 @@ class Turning:
         refuse_stranger(self.settings.mount, standing.path, found.record)
         return found, found.record, found.commit
 
-    def _settle(self, standing: Standing, found: Found) -> None:
-        settle_held(found, standing.directory, standing.path, self.announce, self.mirrors, standing.paths.mirror)
-
-    def _write_told(self, standing: Standing, record: Record, found: Found) -> None:
-        write_told(record, found, standing.directory, standing.path, self.announce, self.mirrors, standing.paths.mirror)
+    def _holding(self, standing: Standing) -> Holding:
+        return Holding(standing.directory, standing.path, self.announce, self.mirrors, standing.paths.mirror)
 
 
 def choose_release(

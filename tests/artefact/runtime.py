@@ -10,14 +10,13 @@ import json
 import os
 import platform
 import re
-import signal
 import socket
-import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from tests.support.daemon import Daemon, free_ports
 
 START_SECONDS = 30.0
 PATH = "/2015-03-31/functions/function/invocations"
@@ -50,7 +49,7 @@ class Environment:
         timeout_seconds: int = 60,
     ) -> None:
         """Nothing is started yet; `log` is written to."""
-        self._port, api_port = _free_ports()
+        self._port, api_port = free_ports(2)
         self._command = [
             os.fspath(tools.emulator),
             *("--runtime-interface-emulator-address", f"127.0.0.1:{self._port}"),
@@ -75,42 +74,22 @@ class Environment:
             **variables,
         }
         self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
+        self._daemon: Daemon | None = None
 
     def __enter__(self) -> "Environment":
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                self._command,
-                cwd=self._function,
-                env=self._variables,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
-                return self
-            except OSError:
-                time.sleep(0.02)
-        self.__exit__(None, None, None)
-        raise RuntimeError(f"the emulator does not listen:\n{self.log_text()}")
+        daemon = Daemon(self._command, self._function, self._variables, self._log)
+        daemon.wait_until(lambda: socket.create_connection(("127.0.0.1", self._port), timeout=1).close(), START_SECONDS)
+        self._daemon = daemon
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the emulator and the client that it started."""
-        process, self._process = self._process, None
-        if process is not None:
+        daemon, self._daemon = self._daemon, None
+        if daemon is not None:
             # The client is of a group of its own, and the emulator ends it when it is asked to end.
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait(10)
+            daemon.stop()
 
     def invoke(self, event: object, timeout_seconds: float = 90.0) -> Any:
         """Invoke the function; return what it answers, decoded, or the text where Lambda itself answers."""
@@ -136,9 +115,3 @@ class Environment:
     def init_milliseconds(self) -> list[float]:
         """Return how long each start of the client took until the handler was imported."""
         return [float(each) for each in _INIT.findall(self.log_text())]
-
-
-def _free_ports() -> tuple[int, int]:
-    """Both are held until both are known, or they would be the same one."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return int(one.getsockname()[1]), int(other.getsockname()[1])

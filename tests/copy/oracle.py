@@ -1,162 +1,145 @@
-"""What real `git pull --rebase` makes of a working copy, and what ours has to make of it then.
+"""What real git makes of merges: `git merge-tree`, without a working copy, and many merges at few processes."""
 
-Ours differs from git on purpose in a few named classes; each is told by looking at what git does, never skipped:
-
-DIRT_ELSEWHERE   git refuses to begin with anything uncommitted, ours only where the pull changes the same paths; what
-                 ours has to come to is git's pull of the same copy without it, and the uncommitted on top
-STEP_IN_THE_WAY  something untracked is in the way of a step of git's rebase, and not of its result
-IGNORED          an ignored file is in the way: git overwrites it without a word, ours refuses
-LOOKS_ALIKE      something untracked is in the way that git takes for its own, as it looks like what comes; ours refuses
-RENAME           git follows a rename; ours finds a conflict, as git does when it is told not to look for renames
-"""
-
-import shutil
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tests.copy.building import Place, try_git
-from tests.copy.model import DirtKind, History, collisions
-from tests.copy.state import Commits, State, Tree, read_state
+from handler.git.objects import BLOB, TREE, Objects, hash_object
+from tests.support.repositories import GENESIS, Executable, Link, Submodule, git_environment, run_git
 
-DIRT_ELSEWHERE = "ours alone succeeds: uncommitted things, not in the way"
-STEP_IN_THE_WAY = "ours alone succeeds: untracked, in the way of a step alone"
-IGNORED = "git alone succeeds: ignored in the way"
-LOOKS_ALIKE = "git alone succeeds: untracked in the way, alike"
-RENAME = "git alone succeeds: a rename"
-
-CONFLICT, LOCAL_CHANGES = "replay_conflict", "local_changes"
-"""The reasons with which a pull may be refused."""
+Entry = bytes | Executable | Link | Submodule
+Files = Mapping[bytes, Entry]
+"""A whole tree by path."""
+Three = tuple[Files, Files, Files]
+"""Base, ours, theirs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pulled:
-    """How a pull ended: `reason` where it was refused, `detail` for a person."""
+class Memory(Objects):
+    """Objects that were never in a pack."""
 
-    ok: bool
-    reason: str = ""
-    detail: str = ""
+    def __init__(self) -> None:
+        """None yet."""
+        super().__init__()
+        self.contents: dict[bytes, tuple[int, bytes]] = {}
+        self.reads: list[bytes] = []
 
+    def put(self, kind: int, content: bytes) -> bytes:
+        """Add an object; returns its id in hex."""
+        object_id = hash_object(kind, content)
+        self.contents[object_id] = kind, content
+        return object_id
 
-Pull = Callable[[Place], Pulled]
-"""Pulls the working copy of a place; what the oracle judges."""
+    def read_raw(self, object_id: bytes, /) -> tuple[int, bytes]:
+        """Return an object as the packs would, and note that it was asked for."""
+        self.reads.append(object_id)
+        return self.contents[object_id]
 
+    def tree(self, files: Files) -> bytes:
+        """Add the tree of these files; returns its id in hex."""
+        below: dict[bytes, dict[bytes, Entry]] = {}
+        lines: list[tuple[bytes, bytes]] = []
+        for path, entry in files.items():
+            name, slash, rest = path.partition(b"/")
+            if slash:
+                below.setdefault(name, {})[rest] = entry
+            else:
+                lines.append((name, self._line(name, entry)))
+        for name, inner in below.items():
+            lines.append((name + b"/", b"40000 %b\0%b" % (name, bytes.fromhex(self.tree(inner).decode()))))
+        return self.put(TREE, b"".join(line for _, line in sorted(lines)))
 
-class Verdict(StrEnum):
-    """What git did."""
-
-    PULLED = "pulled"
-    CONFLICT = "conflict"
-    IN_THE_WAY = "in the way"
-    DIRTY = "dirty"
-    """It did not begin."""
-
-
-def git_pull(copy: Path, *options: str) -> Verdict:
-    """Pull with real git; where it stopped half way, abort. Raises AssertionError for an end that no one knows."""
-    done = try_git(copy, *options, "pull", "--rebase")
-    if done.returncode == 0:
-        return Verdict.PULLED
-    said = done.stdout + done.stderr
-    is_half_way = (copy / ".git/rebase-merge").exists()
-    if is_half_way:
-        aborted = try_git(copy, "rebase", "--abort")
-        assert aborted.returncode == 0, f"git rebase --abort: {aborted.stderr!r}, after {said!r}"
-    if b"annot pull with rebase" in said:
-        return Verdict.DIRTY
-    if b"would be overwritten" in said or b"untracked files in" in said or b"would be removed" in said:
-        return Verdict.IN_THE_WAY
-    assert is_half_way, f"git pull --rebase: {said!r}"
-    return Verdict.CONFLICT
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What ours has to do: `reason` None is to succeed, and to come to what `copy` (git's) holds.
-
-    `dirt` is on top of that, if it is not None: what the uncommitted changed on disk, None where it removed something.
-    `in_the_way` are the uncommitted paths that a refusal should name. `how` is what the pull is, for the statistics.
-    """
-
-    reason: str | None
-    copy: Path
-    how: str
-    dirt: dict[bytes, tuple[int, bytes] | None] | None = None
-    in_the_way: tuple[bytes, ...] = ()
-    named: str = ""
+    def _line(self, name: bytes, entry: Entry) -> bytes:
+        match entry:
+            case Submodule(commit):
+                return b"160000 %b\0%b" % (name, bytes.fromhex(commit))
+            case Link(target):
+                mode, content = b"120000", target
+            case Executable(content):
+                mode = b"100755"
+            case bytes(content):
+                mode = b"100644"
+        return b"%b %b\0%b" % (mode, name, bytes.fromhex(self.put(BLOB, content).decode()))
 
 
-def ask_git(history: History, before: State, clean: Tree, dirty_copy: Path, clean_copy: Path | None) -> Expected:
-    """Let git pull; return what that means for ours.
+class Oracle:
+    """A repository in which git merges."""
 
-    `before` is the copy as ours will find it, `clean` its files without what is uncommitted; the two copies are
-    git's: one just like ours, and one without the uncommitted (None where there is nothing).
-    """
-    verdict = git_pull(dirty_copy)
-    after = read_state(dirty_copy)
-    if verdict is not Verdict.PULLED:
-        assert (after.files, after.head) == (before.files, before.head), "git itself lost something"
-    assert (verdict is Verdict.DIRTY) == history.has_tracked_dirt, f"git says {verdict} to {history.dirt}"
-    copy = dirty_copy
-    first = verdict
-    if verdict is not Verdict.PULLED and clean_copy is not None:
-        copy, verdict = clean_copy, git_pull(clean_copy)
-        after = read_state(copy)
-    if verdict is Verdict.CONFLICT:
-        return Expected(CONFLICT, copy, "conflict")
-    assert verdict is Verdict.PULLED, f"git says {verdict} with nothing in the way"
-    in_the_way = _in_the_way(history, copy, before.head, after.head)
-    how = _describe(before, after)
-    if first is Verdict.PULLED:
-        if not in_the_way:
-            return Expected(None, copy, how)
-        ignored = {path for dirt in history.dirt if dirt.kind is DirtKind.IGNORED for path in dirt.paths}
-        return Expected(
-            LOCAL_CHANGES, copy, how, None, in_the_way, IGNORED if set(in_the_way) <= ignored else LOOKS_ALIKE
+    def __init__(self, directory: Path) -> None:
+        """Make it."""
+        self.path = directory
+        directory.mkdir()
+        run_git("init", "--quiet", "--bare", "--template=", directory=directory)
+
+    def merges(self, cases: Sequence[Three]) -> Iterator[bytes | None]:
+        """Yield the id of each merged tree, None for a conflict. Raises RuntimeError where git itself fails."""
+        numbers = b"".join(b"get-mark :%d\n" % (mark + 1) for mark in range(3 * len(cases)))
+        stream = b"".join(_commits(cases)) + numbers
+        commits = run_git("fast-import", "--quiet", "--force", directory=self.path, stdin=stream).decode().split()
+        for ours, theirs in zip(commits[1::3], commits[2::3], strict=True):
+            yield self._merge(ours, theirs)
+
+    def contents(self, cases: Sequence[tuple[bytes, bytes, bytes]]) -> list[bytes | None]:
+        """Return the merged content of each (base, ours, theirs), None for a conflict: all files of one merge."""
+        trees = [{b"%d" % number: case[side] for number, case in enumerate(cases)} for side in range(3)]
+        stream = b"".join(_commits([(trees[0], trees[1], trees[2])])) + b"get-mark :2\nget-mark :3\n"
+        commits = run_git("fast-import", "--quiet", "--force", directory=self.path, stdin=stream).decode().split()
+        said = run_git(
+            "merge-tree", "--write-tree", "--name-only", "--no-messages", *commits, directory=self.path, check=False
         )
-    if in_the_way:
-        return Expected(LOCAL_CHANGES, copy, how, None, in_the_way)
-    paths = before.files.keys() | clean.keys()
-    dirt = {path: before.files.get(path) for path in paths if before.files.get(path) != clean.get(path)}
-    return Expected(None, copy, how, dirt, (), DIRT_ELSEWHERE if first is Verdict.DIRTY else STEP_IN_THE_WAY)
+        tree, *conflicts = said.split(b"\n")
+        wanted = b"".join(b"%b:%d\n" % (tree, number) for number in range(len(cases)))
+        found = run_git("cat-file", "--batch", "--buffer", directory=self.path, stdin=wanted)
+        merged: list[bytes | None] = []
+        at = 0
+        for number in range(len(cases)):
+            start = found.index(b"\n", at) + 1
+            at = start + int(found[at:start].split()[2]) + 1
+            merged.append(None if b"%d" % number in conflicts else found[start : at - 1])
+        return merged
+
+    def merge_ids(self, base: bytes, ours: bytes, theirs: bytes, objects: Memory) -> bytes | None:
+        """Return the merged tree of three trees as they are, with modes that fast-import would not write."""
+        for kind, content in objects.contents.values():
+            name = {BLOB: "blob", TREE: "tree"}[kind]
+            run_git("hash-object", "-t", name, "-w", "--literally", "--stdin", directory=self.path, stdin=content)
+        first = run_git("commit-tree", "-m", "base", base.decode(), directory=self.path).decode().strip()
+        sides = [
+            run_git("commit-tree", "-m", "side", "-p", first, tree.decode(), directory=self.path).decode().strip()
+            for tree in (ours, theirs)
+        ]
+        return self._merge(*sides)
+
+    def _merge(self, ours: str, theirs: str) -> bytes | None:
+        command = ["git", "merge-tree", "--write-tree", ours, theirs]
+        done = subprocess.run(command, cwd=self.path, env=git_environment(), capture_output=True, check=False)
+        if done.returncode not in (0, 1):
+            raise RuntimeError(f"git merge-tree ended with {done.returncode}: {done.stderr.decode()}")
+        return done.stdout[:40] if done.returncode == 0 else None
 
 
-def conflicts_without_renames(place: Place, copy: Path) -> bool:
-    """Whether git, told not to look for renames, finds a conflict in the committed of a copy as well.
-
-    `copy` is where the place's working copy may be copied to; what is uncommitted is thrown away there.
-    """
-    shutil.copytree(place.copy, copy, symlinks=True)
-    for arguments in (("read-tree", "--reset", "-u", "HEAD"), ("clean", "-xfdq")):
-        assert try_git(copy, *arguments).returncode == 0
-    return git_pull(copy, "-c", "merge.renames=false", "-c", "merge.directoryRenames=false") is Verdict.CONFLICT
-
-
-def _in_the_way(history: History, copy: Path, old: str, new: str) -> tuple[bytes, ...]:
-    """Return the uncommitted paths that are in the way of what differs between two commits."""
-    with Commits(copy) as commits:
-        trees = commits.tree(old), commits.tree(new)
-    differing = {path for path in trees[0].keys() | trees[1].keys() if trees[0].get(path) != trees[1].get(path)}
-    paths = [path for dirt in history.dirt if dirt.kind is not DirtKind.NOTHING for path in dirt.paths]
-    return tuple(collisions(paths, differing))
+def _commits(cases: Iterable[Three]) -> Iterator[bytes]:
+    """Yield the fast-import stream of three commits a case: the base, and two on top of it."""
+    mark = 0
+    for case in cases:
+        for side, files in enumerate(case):
+            mark += 1
+            yield b"reset refs/heads/one\n\ncommit refs/heads/one\nmark :%d\n" % mark
+            yield b"committer A <a@example.com> %d +0000\ndata 0\n" % (GENESIS + mark)
+            yield b"from :%d\n" % (mark - side) if side else b""
+            yield b"deleteall\n"
+            for path, entry in files.items():
+                yield _change(path, entry)
+            yield b"\n"
 
 
-def _describe(before: State, after: State) -> str:
-    """Return what a pull was, by the log that git wrote."""
-    if before.head == after.head:
-        return "nothing to do"
-    lines = after.logs["HEAD"][len(before.logs["HEAD"]) :]
-    if len(lines) == 1 and lines[0].message.endswith(b"Fast-forward"):
-        return "fast-forward"
-    picked = sum(b"(pick)" in line.message for line in lines)
-    return f"replay of {picked if picked < 3 else '3 or more'}"
-
-
-def overlaid(files: Tree, dirt: dict[bytes, tuple[int, bytes] | None]) -> Tree:
-    """Return files with the uncommitted on top; a directory is listed only while it is empty."""
-    kept = {path: entry for path, entry in files.items() if path not in dirt}
-    kept |= {path: entry for path, entry in dirt.items() if entry is not None}
-    occupied = Counter(path[:at] for path in kept for at in range(len(path)) if path[at : at + 1] == b"/")
-    return {path: entry for path, entry in kept.items() if path not in occupied}
+def _change(path: bytes, entry: Entry) -> bytes:
+    match entry:
+        case Submodule(commit):
+            return b"M 160000 %b %b\n" % (commit.encode(), path)
+        case Link(target):
+            mode, content = b"120000", target
+        case Executable(content):
+            mode = b"100755"
+        case bytes(content):
+            mode = b"100644"
+    return b"M %b inline %b\ndata %d\n%b\n" % (mode, path, len(content), content)

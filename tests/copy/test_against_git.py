@@ -1,6 +1,6 @@
 """The same pull by `git pull --rebase` and by ours, of random histories: the same result, or both refuse.
 
-GIT2EFS_TEST_EXAMPLES=5000 tries that many. What ours does otherwise on purpose is told in tests/copy/oracle.py.
+GIT2EFS_TEST_EXAMPLES=5000 tries that many. What ours does otherwise on purpose is told in tests/copy/verdicts.py.
 """
 
 import importlib.util

@@ -10,7 +10,7 @@ from tests.copy.account import account_of
 from tests.copy.building import Place, Upstream, build_copy, make_dirt
 from tests.copy.judge import is_named, problems_of
 from tests.copy.model import DirtKind, History
-from tests.copy.oracle import (
+from tests.copy.verdicts import (
     CONFLICT,
     LOCAL_CHANGES,
     RENAME,

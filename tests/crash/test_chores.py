@@ -1,23 +1,18 @@
 """The daily chores stopped before each of their operations, and by each failing: nothing is half mended in the end."""
 
 import errno
-import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.crash.forks import Forks
 from tests.crash.operations import Manner, Stop
 from tests.crash.test_kill import IS_EVERY
 from tests.e2e.mounts import footprint
-from tests.support.process import PROJECT
 from tests.support.repositories import Tree, Upstream, archive, fsck, snapshot
 from tests.support.service import Service
 from tests.support.tampering import SITE, TAMPERINGS, write
@@ -39,35 +34,6 @@ DONE_AT_ONCE = (
 PEACE = [["published", "repaired"]]
 MENDED = (PEACE, [["unchanged", "set_aside"]])
 """What the chores may say that find some of it done."""
-
-
-class Mender:
-    """The process that does the chores; a context manager."""
-
-    def __init__(self, service: Service) -> None:
-        """Start it."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.mender"],
-            cwd=PROJECT,
-            env=os.environ | service.environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, stop: Stop) -> dict[str, Any]:
-        """Do the chores, stopped or not."""
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps(asdict(stop)) + "\n")
-        self._process.stdin.flush()
-        found = json.loads(self._process.stdout.readline())
-        assert "trouble" not in found, found["trouble"]
-        assert isinstance(found, dict)
-        return found
-
-    def stop(self) -> None:
-        """End it."""
-        self._process.communicate()
 
 
 class Scene:
@@ -148,14 +114,14 @@ def scene(service: Service, upstream: Upstream, tmp_path: Path) -> Scene:
 
 
 @pytest.fixture
-def mender(scene: Scene) -> Iterator[Mender]:
+def mender(scene: Scene) -> Iterator[Forks]:
     """Return the process that does the chores."""
-    started = Mender(scene.service)
+    started = Forks("tests.crash.mender", scene.service)
     yield started
     started.stop()
 
 
-def test_killed_before_any_operation_the_next_chores_go_on(scene: Scene, mender: Mender) -> None:
+def test_killed_before_any_operation_the_next_chores_go_on(scene: Scene, mender: Forks) -> None:
     """Every one of them, in turn."""
     peace = mender.run(Stop())
     assert peace["outcomes"] == PEACE
@@ -172,7 +138,7 @@ def test_killed_before_any_operation_the_next_chores_go_on(scene: Scene, mender:
         scene.check_peace()
 
 
-def test_killed_anywhere_the_next_pushes_do_not_build_on_what_is_half_mended(scene: Scene, mender: Mender) -> None:
+def test_killed_anywhere_the_next_pushes_do_not_build_on_what_is_half_mended(scene: Scene, mender: Forks) -> None:
     """From the first thing that is mended to the last, the release is marked; retired so, it goes."""
     count = len(mender.run(Stop())["modifying"])
     scene.service.put_repository(grace_seconds=0, keep_releases=4)
@@ -194,7 +160,7 @@ def test_killed_anywhere_the_next_pushes_do_not_build_on_what_is_half_mended(sce
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
-def test_each_operation_may_fail_and_the_next_chores_go_on(scene: Scene, mender: Mender, error: int) -> None:
+def test_each_operation_may_fail_and_the_next_chores_go_on(scene: Scene, mender: Forks, error: int) -> None:
     """It is told, or it did not matter; and nothing is half done for good."""
     count = len(mender.run(Stop())["modifying"])
     reason = {errno.EIO: "mount_unavailable", errno.ENOSPC: "mount_full"}[error]

@@ -5,20 +5,16 @@ once would have, and no release further back.
 """
 
 import errno
-import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.crash.forks import Forks
 from tests.crash.operations import Manner, Stop
-from tests.support.process import PROJECT
 from tests.support.repositories import Tree, Upstream, archive
 from tests.support.service import Service
 
@@ -44,18 +40,11 @@ class Scene:
         self.trees: dict[str, Tree] = {commit: archive(upstream, commit) for commit in self.commits}
         self.upstream.commit({"a": b"newer"})
         shutil.copytree(service.mount, kept, symlinks=True)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.turner"],
-            cwd=PROJECT,
-            env=os.environ | service.environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._forks = Forks("tests.crash.turner", service)
 
     def stop(self) -> None:
         """End the process."""
-        self._process.communicate()
+        self._forks.stop()
 
     def begin(self) -> None:
         """Put the mount back, and forget in this process what was there."""
@@ -65,13 +54,7 @@ class Scene:
 
     def run(self, stop: Stop, event: object = ROLLBACK) -> dict[str, Any]:
         """Carry out a command, stopped or not."""
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps({"stop": asdict(stop), "event": event}) + "\n")
-        self._process.stdin.flush()
-        found = json.loads(self._process.stdout.readline())
-        assert "trouble" not in found, found["trouble"]
-        assert isinstance(found, dict)
-        return found
+        return self._forks.run(stop, event)
 
     @property
     def newest(self) -> str:

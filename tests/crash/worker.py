@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from handler import webhook
+from tests.crash.forks import tell
 from tests.crash.invariants import Sheltered, after_any_run, after_peace, shelter
 from tests.crash.operations import Manner, Operations, Stop
 from tests.crash.trials import Push, Report, Run, Scene, Trial
@@ -91,18 +92,18 @@ class Worker:
         status = 1
         try:
             os.chdir("/")
-            operations = Operations(os.fspath(self.mount), stop, say=lambda where: _tell(write_end, "stop", where))
+            operations = Operations(os.fspath(self.mount), stop, say=lambda where: tell(write_end, ["stop", where]))
             operations.install()
             for push in pushes:
                 self._point(push)
                 response: Any = webhook.handler(push.event, LambdaContext())
                 content = json.loads(response["body"])
                 answer = (response["statusCode"], content["outcome"], content["reason"])
-                _tell(write_end, "answer", (answer, operations.modifying, operations.reading))
+                tell(write_end, ["answer", (answer, operations.modifying, operations.reading)])
                 operations.stop = Stop()
             status = 0
         except BaseException:
-            _tell(write_end, "trouble", traceback.format_exc())
+            tell(write_end, ["trouble", traceback.format_exc()])
         finally:
             os._exit(status)
 
@@ -170,15 +171,6 @@ def run_problems(run: Run, stop: Stop) -> list[str]:
 
 def _name(stop: Stop) -> str:
     return errno.errorcode[stop.error]
-
-
-_write = os.write
-
-
-def _tell(write_end: int, kind: str, content: object) -> None:
-    message = json.dumps([kind, content]).encode() + b"\n"
-    while message:
-        message = message[_write(write_end, message) :]
 
 
 def _heard(read_end: int, child: int) -> list[Run]:

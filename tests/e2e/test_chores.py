@@ -13,7 +13,7 @@ import pytest
 from handler.chores import Caretaker, Tended
 from handler.efs import verify
 from handler.errors import MountUnavailable
-from handler.git.open_mirrors import OpenMirrors
+from handler.git.open_stores import OpenStores
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.settings import read_settings
 from tests.e2e.mounts import Footprint, footprint
@@ -26,7 +26,7 @@ TARGET = "octo/site/main"
 
 def caretaker(service: Service, clock: Callable[[], float] = time.time) -> Caretaker:
     """Return one as a cold start makes it."""
-    return Caretaker(read_settings(service.environment), OpenMirrors(), clock)
+    return Caretaker(read_settings(service.environment), OpenStores(), clock)
 
 
 def tend_all(service: Service, **fields: Any) -> Tended:

@@ -22,14 +22,14 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"operations"}),
     frozenset({"deliver", "process", "rounds"}),
     frozenset({"reconcile", "survey", "chores"}),
-    frozenset({"publish", "inspection"}),
-    frozenset({"retire"}),
+    frozenset({"publish", "inspection", "working_copy"}),
+    frozenset({"retire", "recording"}),
     frozenset({"work"}),
     frozenset({"holding"}),
     frozenset({"telling"}),
     frozenset({"github", "git", "efs", "aws"}),
     frozenset({"outcome", "configuration", "routing", "places", "message", "batch", "announcement"}),
-    frozenset({"names", "model", "errors", "settings", "strict_json", "versions", "beside", "request"}),
+    frozenset({"names", "model", "errors", "settings", "strict_json", "versions", "beside", "request", "files"}),
 )
 """From the roof down: a part of the house imports from the floors below its own, and from its own package."""
 ROOMS = FLOORS[9]
@@ -115,6 +115,7 @@ def test_what_calls_itself_pure_imports_nothing_that_acts(module: str) -> None:
     allowed = {
         "handler.efs.layout": {"os"},  # os.path, for joining names
         "handler.git.plan": {"dulwich"},  # parsing a tree and judging a name: bytes in, values out
+        "handler.git.patches": {"dulwich"},  # parsing a tree
         "handler.aws.cache": {"threading"},  # the lock around its memory
     }
     found = {name.partition(".")[0] for name in imports_of(MODULES[module])} & IMPURE

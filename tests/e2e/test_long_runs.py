@@ -1,7 +1,6 @@
 """Runs that are long, or broken off: they go on where they were; and what a warm process may believe of the mount."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from handler.efs import checkout, journal, steps
 from handler.efs.journal import Journal
 from handler.errors import OutOfTime
+from handler.files import write_whole
 from handler.model import FileWrite
 from handler.work import Work
 from tests.support.repositories import Entry, Upstream, archive
@@ -21,13 +21,12 @@ FILES = 400
 def written(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Return the names of files as they are written; check-outs of a hundred files count as long ones."""
     names: list[bytes] = []
-    write_file: Callable[..., None] = steps._write_file
 
-    def noted(name: bytes, *arguments: object) -> None:
+    def noted(name: bytes, content: bytes, mode: int, *, directory: int) -> None:
         names.append(name)
-        write_file(name, *arguments)
+        write_whole(name, content, mode, directory=directory)
 
-    monkeypatch.setattr(steps, "_write_file", noted)
+    monkeypatch.setattr(steps, "write_whole", noted)
     monkeypatch.setattr(checkout, "WORTH_FILES", 100)
     monkeypatch.setattr(checkout, "_REPORT", 10)
     return names

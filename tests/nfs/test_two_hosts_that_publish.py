@@ -80,41 +80,24 @@ def test_a_host_sees_what_another_host_published(
     assert reader.look() == first
 
 
-def test_a_host_does_not_recycle_what_another_host_made_current(
-    service: Service, pushes: Pushes, reader: Reader, mounts: Mounts
+@pytest.mark.parametrize("number", [0, 1], ids=["made current", "retired just now"])
+def test_a_host_does_not_recycle_what_another_host(
+    service: Service, pushes: Pushes, reader: Reader, mounts: Mounts, number: int
 ) -> None:
-    """An old release is current again by another host's doing: it has its grace from when it is replaced, as any."""
+    """Grace begins when a release is replaced, whatever time a host remembers of it.
+
+    Of an old one that is current again by another host's doing; of one that was current for a day until then.
+    """
     pushes.configure()
-    old = pushes.push({"a": b"old"})
-    pushes.push({"a": b"young"})
+    commits = [pushes.push({"a": b"old"}), pushes.push({"a": b"young"})]
     long_ago = int(time.time()) - 86_400
-    os.utime(service.mount / "octo/site/main/releases" / old, (long_ago, long_ago))
+    os.utime(service.mount / "octo/site/main/releases" / commits[number], (long_ago, long_ago))
     with service.process(extra=mounts.second_host) as other:
         other.wait_until_ready()
         use(service.current())
-        pushes.go_back(old)
+        pushes.go_back(commits[0])
         assert other.send(pushes.request()).outcome == "published"
-    assert reader.look() == old
+    assert reader.look() == commits[0]
     pushes.push({"a": b"new"})
     reader.look()
-    assert old in os.listdir(reader.target / "releases")
-
-
-def test_a_host_does_not_recycle_what_another_host_retired_just_now(
-    service: Service, pushes: Pushes, reader: Reader, mounts: Mounts
-) -> None:
-    """It was current for a day, and this host remembers its clock from then: its grace begins when it is replaced."""
-    pushes.configure()
-    old = pushes.push({"a": b"old"})
-    young = pushes.push({"a": b"young"})
-    long_ago = int(time.time()) - 86_400
-    os.utime(service.mount / "octo/site/main/releases" / young, (long_ago, long_ago))
-    with service.process(extra=mounts.second_host) as other:
-        other.wait_until_ready()
-        use(service.current())
-        pushes.go_back(old)
-        assert other.send(pushes.request()).outcome == "published"
-    assert reader.look() == old
-    pushes.push({"a": b"new"})
-    reader.look()
-    assert young in os.listdir(reader.target / "releases")
+    assert commits[number] in os.listdir(reader.target / "releases")

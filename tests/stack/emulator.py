@@ -6,10 +6,6 @@ Scheduler, Parameter Store, logs; and, switched on here, IAM: every call is judg
 """
 
 import os
-import signal
-import socket
-import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -18,6 +14,8 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+
+from tests.support.daemon import Daemon, free_ports
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
@@ -31,9 +29,9 @@ class Emulator:
         """`python` has ministack installed, and runs the functions too; everything written is below `directory`."""
         self.python = python
         self.directory = directory
-        self.port = _free_port()
+        (self.port,) = free_ports(1)
         self.log = directory / "emulator.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._daemon: Daemon | None = None
 
     @property
     def endpoint(self) -> str:
@@ -76,41 +74,19 @@ class Emulator:
             # Every call is judged by its caller's policies.
             "AUTH": "true",
         }
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [self.python, "-m", "ministack"],
-                cwd=self.directory,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self._wait()
+        daemon = Daemon([self.python, "-m", "ministack"], self.directory, environment, self.log)
+        daemon.wait_until(self._ask, START_SECONDS)
+        self._daemon = daemon
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop it, with the functions' processes that it started."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
+        daemon, self._daemon = self._daemon, None
+        if daemon is not None:
+            daemon.stop()
 
-    def _wait(self) -> None:
-        assert self._process
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                with urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=2):
-                    return
-            except OSError:
-                time.sleep(0.05)
-        raise RuntimeError(f"the emulator does not answer:\n{self.log_text()[-4000:]}")
+    def _ask(self) -> None:
+        urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=2).close()
 
     def log_text(self) -> str:
         """Return what the emulator wrote, the functions' errors among it."""
@@ -139,9 +115,3 @@ class Emulator:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port

@@ -17,6 +17,13 @@ IN_FLIGHT = 4
 """More would measure how long this machine takes to start so many functions."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def previews(queued: Deployment, remote: GitOrigin) -> Pusher:
+    """Return a repository with previews: for all, so that the schedule, which remembers for a minute, knows it."""
+    rule = {"ref": "refs/heads/preview/*"}
+    return Pusher(remote, "octo/previews").configure(queued, publish=[rule], grace_seconds=1)
+
+
 def test_changed_mode_reaches_the_alias(queued: Deployment, remote: GitOrigin) -> None:
     """What the API calls is the new version: without the mount, and with the queue."""
     function = queued.emulator.client("lambda").get_function_configuration(
@@ -127,27 +134,25 @@ def test_lost_webhook_is_healed_by_the_schedule(queued: Deployment, remote: GitO
     assert pusher.published(queued) == archive(pusher.upstream, commit)
 
 
-def test_deleted_branch_is_retired_by_the_schedule(queued: Deployment, remote: GitOrigin) -> None:
+def test_deleted_branch_is_retired_by_the_schedule(queued: Deployment, previews: Pusher) -> None:
     """A preview whose branch is gone, and whose webhook was lost, goes after its grace; the other one stays."""
-    rule = {"ref": "refs/heads/preview/*"}
-    pusher = Pusher(remote, "octo/previews").configure(queued, publish=[rule], grace_seconds=1)
-    commits = {branch: pusher.commit(branch, branch) for branch in ("preview/gone", "preview/kept")}
+    commits = {branch: previews.commit(branch, branch) for branch in ("preview/gone", "preview/kept")}
     for branch, commit in commits.items():
-        assert queued.send(pusher.request(branch))[0] == 202
+        assert queued.send(previews.request(branch))[0] == 202
         queued.wait_until(
-            lambda branch=branch, commit=commit: pusher.is_published(queued, commit, branch),  # type: ignore[misc]
+            lambda branch=branch, commit=commit: previews.is_published(queued, commit, branch),  # type: ignore[misc]
             f"{branch} is published",
         )
-    pusher.upstream.delete("preview/gone")
+    previews.upstream.delete("preview/gone")
     gone = queued.mount / "octo" / "previews" / "preview" / "gone" / "current"
-    # The schedule remembers for a minute which repositories there are: this one may be new to it.
+    # What the deployed schedule listed at its own time may be from before this repository, and is kept for a minute.
     deadline = time.monotonic() + 100
     while gone.is_symlink() and time.monotonic() < deadline:
         queued.run_schedule("reconcile")
         queued.wait_until(lambda: queued.waiting() == 0, "the queue is empty")
         time.sleep(1)
     assert not gone.is_symlink()
-    assert pusher.is_published(queued, commits["preview/kept"], "preview/kept")
+    assert previews.is_published(queued, commits["preview/kept"], "preview/kept")
 
 
 def test_webhook_may_not_read_tokens(queued: Deployment) -> None:

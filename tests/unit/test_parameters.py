@@ -32,6 +32,7 @@ from handler.errors import (
     RepositoryUnknown,
     SecretUnusable,
 )
+from handler.model import Repository
 from handler.settings import Settings
 from tests.support.parameters import ParameterStore
 
@@ -462,6 +463,15 @@ def test_a_token_is_decrypted_and_cached(world: World) -> None:
     name = world.put_token("ghp_abcDEF123")
     assert [world.parameters.token(name) for _ in range(3)] == ["ghp_abcDEF123"] * 3
     assert world.store.counts() == {"GetParameter": 1}
+
+
+def test_a_repository_has_the_token_that_its_parameter_names_or_none(world: World) -> None:
+    """One that names none costs no call."""
+    url = "https://github.com/octo/site.git"
+    assert world.parameters.token_of(Repository("octo/site", url)) is None
+    assert world.store.counts() == {}
+    named = Repository("octo/site", url, credentials=world.put_token("ghp_abcDEF123"))
+    assert world.parameters.token_of(named) == "ghp_abcDEF123"
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

@@ -1,22 +1,23 @@
 """Where rules publish to, and what meets there."""
 
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from handler.model import PublishRule, Repository
 from handler.places import default_branch_meeting, do_meet, meetings, meetings_between, place_of
 
-names = st.text(alphabet="ab/", max_size=4)
-good = names.filter(lambda name: bool(name) and all(name.split("/")))
-rules = good.map(lambda path: PublishRule("refs/heads/a", path)) | names.filter(bool).map(
-    lambda fixed: PublishRule("refs/heads/*", f"{fixed}*")
-)
+parts = st.text(alphabet="ab", min_size=1, max_size=2)
+good = st.lists(parts, min_size=1, max_size=2).map("/".join)
+beginnings = st.text(alphabet="ab/", min_size=1, max_size=4)
+rules = good.map(lambda path: PublishRule("refs/heads/a", path)) | beginnings.map(lambda fixed: pattern(f"{fixed}*"))
 
 
-def path_by(rule: PublishRule, rest: str) -> str:
-    """Return a path that the rule publishes to: its own, or with something for `*`."""
-    assert rule.path
-    return rule.path[:-1] + rest if rule.path.endswith("*") else rule.path
+@st.composite
+def published(draw: st.DrawFn) -> tuple[PublishRule, str]:
+    """Draw a rule, and a path that it publishes to: its own, or with something for `*`."""
+    path = draw(good)
+    end = draw(st.integers(1, len(path)))
+    return (PublishRule("refs/heads/a", path) if end == len(path) else pattern(f"{path[:end]}*")), path
 
 
 def collide(one: str, other: str) -> bool:
@@ -29,17 +30,16 @@ def pattern(path: str) -> PublishRule:
     return PublishRule("refs/heads/*", path)
 
 
-@given(one=rules, other=rules, rest=names, another=names)
-@example(one=pattern("x/v*"), other=PublishRule("refs/heads/a", "x/v1/y"), rest="1", another="")
-@example(one=pattern("x/v*"), other=PublishRule("refs/heads/a", "x/v"), rest="/a", another="")
-@example(one=pattern("x/*"), other=PublishRule("refs/heads/a", "x"), rest="a", another="")
-def test_rules_whose_targets_can_collide_meet(one: PublishRule, other: PublishRule, rest: str, another: str) -> None:
+@given(one=published(), other=published())
+@example(one=(pattern("x/v*"), "x/v1"), other=(PublishRule("refs/heads/a", "x/v1/y"), "x/v1/y"))
+@example(one=(pattern("x/v*"), "x/v/a"), other=(PublishRule("refs/heads/a", "x/v"), "x/v"))
+@example(one=(pattern("x/*"), "x/a"), other=(PublishRule("refs/heads/a", "x"), "x"))
+def test_rules_whose_targets_can_collide_meet(one: tuple[PublishRule, str], other: tuple[PublishRule, str]) -> None:
     """Whatever the patterns' `*` stand for: what collides on the mount was refused."""
-    first, second = path_by(one, rest or "a"), path_by(other, another or "a")
-    assume(all(first.split("/")) and all(second.split("/")))
+    (first_rule, first), (second_rule, second) = one, other
     if collide(first, second):
-        assert list(meetings("o/n", [one, other])) == [(0, 1)]
-        assert list(meetings("o/n", [other, one])) == [(0, 1)]
+        assert list(meetings("o/n", [first_rule, second_rule])) == [(0, 1)]
+        assert list(meetings("o/n", [second_rule, first_rule])) == [(0, 1)]
 
 
 @given(one=good, other=good)
@@ -48,7 +48,7 @@ def test_two_paths_meet_only_where_they_collide(one: str, other: str) -> None:
     assert do_meet(f"{one}/", f"{other}/") == collide(one, other)
 
 
-@given(fixed=names.filter(bool), path=good)
+@given(fixed=beginnings, path=good)
 def test_a_pattern_and_a_path_meet_only_where_some_name_collides(fixed: str, path: str) -> None:
     """There is something for `*` that makes it so: refusing more would be in the way."""
     if do_meet(fixed, f"{path}/"):

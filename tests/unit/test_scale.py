@@ -13,7 +13,7 @@ from benchmarks.scale.model import Limits, Prices, Sizes, Stack, Times, figures_
 from benchmarks.scale.mount import End
 from benchmarks.scale.report import figures_table, schedule_table, with_tables
 from benchmarks.scale.schedule import pass_of
-from benchmarks.scale.simulate import Result, Simulation, simulate
+from benchmarks.scale.simulate import Result, Simulation
 from benchmarks.scale.trace import HOUR_SECONDS, HOURS, Profile, Push, make_trace, make_trees, peak_rate, storm
 
 PROFILE = Profile(200, pushes_a_day=4_000, bots_a_day=3, bot_repositories=50)
@@ -114,7 +114,7 @@ def test_the_peak_is_counted_over_a_window() -> None:
 
 def test_two_pushes_direct_by_hand() -> None:
     """Delivered at 1, ready at 3, asks at 3.1, sees both pushes at 3.2, fetches twice 0.2, publishes in 0.3."""
-    result = simulate([Push(0.0, 0, 1), Push(2.95, 0, 1)], [100], Stack(), ROUND)
+    result = Simulation([Push(0.0, 0, 1), Push(2.95, 0, 1)], [100], Stack(), ROUND).run()
     assert result.mount.visible_at == [pytest.approx(3.8), pytest.approx(3.8)]
     assert (result.mount.ends[End.PUBLISHED], result.mount.ends[End.UNCHANGED]) == (1, 1)
     assert (result.webhook.runs, result.webhook.cold_starts, result.webhook.peak) == (2, 1, 1)
@@ -124,7 +124,7 @@ def test_two_pushes_direct_by_hand() -> None:
 
 def test_two_pushes_queued_by_hand() -> None:
     """Delivered at 1, sent at 1.6, received at 1.7, ready at 3.7, asks at 3.8, sees both, visible at 4.5."""
-    result = simulate([Push(0.0, 0, 1), Push(2.95, 0, 1)], [100], Stack(is_queued=True), ROUND)
+    result = Simulation([Push(0.0, 0, 1), Push(2.95, 0, 1)], [100], Stack(is_queued=True), ROUND).run()
     assert result.mount.visible_at == [pytest.approx(4.5), pytest.approx(4.5)]
     assert (result.mount.ends[End.PUBLISHED], result.mount.ends[End.UNCHANGED]) == (1, 1)
     assert (result.worker.runs, result.worker.cold_starts, result.queue.batches) == (2, 1, 2)
@@ -133,14 +133,14 @@ def test_two_pushes_queued_by_hand() -> None:
 
 def test_a_push_that_is_seen_at_once_costs_one_round_trip() -> None:
     """The ref names what the delivery said: the side-by-side fetch is the one that is needed."""
-    result = simulate([Push(0.0, 0, 1)], [100], Stack(), ROUND)
+    result = Simulation([Push(0.0, 0, 1)], [100], Stack(), ROUND).run()
     assert result.mount.visible_at == [pytest.approx(3.0 + 0.1 + 0.2 + 0.3)]
 
 
 def test_a_tree_is_written_whole_within_the_grace_and_patched_after_it() -> None:
     """Two retired releases are there at first; the third push in a row finds none that is past its grace."""
     pushes = [Push(10.0 * number, 0, 1) for number in range(3)] + [Push(1000.0, 0, 1)]
-    result = simulate(pushes, [100], Stack(), ROUND)
+    result = Simulation(pushes, [100], Stack(), ROUND).run()
     assert result.mount.ends[End.PUBLISHED] == 4
     assert (result.mount.whole_trees, result.mount.whole_files) == (1, 100)
 
@@ -148,7 +148,7 @@ def test_a_tree_is_written_whole_within_the_grace_and_patched_after_it() -> None
 def test_what_is_refused_is_found_by_the_schedule() -> None:
     """The throttle lets one of two through; the other's push is visible when the schedule has come by."""
     stack = Stack(throttle_rate=0.001, throttle_burst=1)
-    result = simulate([Push(10.0, 0, 1), Push(10.0, 1, 1)], [100, 100], stack, ROUND)
+    result = Simulation([Push(10.0, 0, 1), Push(10.0, 1, 1)], [100, 100], stack, ROUND).run()
     assert result.refused == {End.THROTTLED: 1}
     assert result.healed == 1
     visit = pass_of(2, stack, ROUND).next_visit(11.0, 1)
@@ -160,7 +160,7 @@ def test_what_is_refused_is_found_by_the_schedule() -> None:
 def test_the_messages_of_one_repository_cost_one_look() -> None:
     """Ten pushes while the worker starts: one batch, one fetch."""
     pushes = [Push(0.01 * number, 0, 1) for number in range(10)]
-    result = simulate(pushes, [100], Stack(is_queued=True), replace(ROUND, poll=1.0))
+    result = Simulation(pushes, [100], Stack(is_queued=True), replace(ROUND, poll=1.0)).run()
     assert result.mount.fetches == 1
     assert result.queue.batches == 1
 
@@ -169,7 +169,7 @@ def test_repositories_of_a_batch_share_one_processor() -> None:
     """Side by side, but for what they compute: the last of ten is visible 0.9 s after the first."""
     pushes = [Push(0.0, number, 1) for number in range(10)]
     times = replace(ROUND, poll=1.0)
-    result = simulate(pushes, [100] * 10, Stack(is_queued=True, ssm_rate=1000.0), times)
+    result = Simulation(pushes, [100] * 10, Stack(is_queued=True, ssm_rate=1000.0), times).run()
     assert result.queue.batches == 1
     assert result.lags[-1] - result.lags[0] == pytest.approx(0.9)
 
@@ -198,7 +198,7 @@ def test_no_push_is_lost_or_published_twice(stack: Stack, is_queued: bool) -> No
 def test_the_same_arguments_give_the_same_result() -> None:
     """Polling for the lock is random, and seeded."""
     trace, trees = make_trace(PROFILE, 3), make_trees(PROFILE, 3)
-    assert simulate(trace, trees, TIGHT).lags == simulate(trace, trees, TIGHT).lags
+    assert Simulation(trace, trees, TIGHT).run().lags == Simulation(trace, trees, TIGHT).run().lags
 
 
 def test_more_workers_never_make_more_lag() -> None:
@@ -206,7 +206,9 @@ def test_more_workers_never_make_more_lag() -> None:
     pushes = storm(600, 20.0, 1)
     times = replace(ROUND, cold=0.0, cold_door=0.0)
     stack = Stack(is_queued=True, throttle_rate=1e6, throttle_burst=1_000_000, ssm_rate=1e6)
-    results = [simulate(pushes, [100] * 600, stack.with_(worker_concurrency=n), times) for n in (1, 2, 3, 5, 10, 40)]
+    results = [
+        Simulation(pushes, [100] * 600, stack.with_(worker_concurrency=n), times).run() for n in (1, 2, 3, 5, 10, 40)
+    ]
 
     def never_rises(lags: list[float]) -> bool:
         return all(after <= before + 1e-9 for before, after in pairwise(lags))
@@ -220,7 +222,7 @@ def test_more_workers_never_make_more_lag() -> None:
 def test_a_busy_large_repository_times_out_directly_and_never_queued() -> None:
     """Whole trees of four seconds, a push a second: the lock's deadline passes; in the queue nobody waits for it."""
     pushes = [Push(1.0 * number, 0, 1) for number in range(60)]
-    direct, queued = (simulate(pushes, [10_000], Stack(is_queued=each)) for each in (False, True))
+    direct, queued = (Simulation(pushes, [10_000], Stack(is_queued=each)).run() for each in (False, True))
     assert direct.refused[End.LOCK_TIMEOUT] > 0
     assert direct.late_answers > 0
     assert (queued.refusals, queued.late_answers) == (0, 0)
@@ -231,14 +233,14 @@ def test_too_many_releases_in_grace_are_a_failure_that_passes() -> None:
     """Eight trees of a size that `burst_files` does not allow more of; the rest is published after the grace."""
     pushes = [Push(20.0 * number, 0, 1) for number in range(12)]
     stack = Stack(is_queued=True, burst_files=1000)
-    result = simulate(pushes, [1000], stack, ROUND)
+    result = Simulation(pushes, [1000], stack, ROUND).run()
     assert result.mount.ends[End.IN_GRACE] > 0
     assert (result.never_visible, result.refusals) == (0, 0)
 
 
 def test_one_readers_limit_holds_for_all() -> None:
     """Fifty environments that each read the secret and a repository, at four reads a second: some are refused."""
-    result = simulate(storm(50, 1.0, 1), [100] * 50, Stack(ssm_rate=4.0, throttle_burst=100), ROUND)
+    result = Simulation(storm(50, 1.0, 1), [100] * 50, Stack(ssm_rate=4.0, throttle_burst=100), ROUND).run()
     assert result.refused[End.PARAMETERS] > 0
     assert result.never_visible == 0
 
@@ -309,7 +311,7 @@ def test_a_pass_of_the_schedule_by_hand() -> None:
 @pytest.fixture(scope="module")
 def played() -> Result:
     """Return ten pushes to ten repositories."""
-    return simulate([Push(100.0 * number, number, 1) for number in range(10)], [100] * 10, Stack(), ROUND)
+    return Simulation([Push(100.0 * number, number, 1) for number in range(10)], [100] * 10, Stack(), ROUND).run()
 
 
 def test_the_bill_by_hand(played: Result) -> None:

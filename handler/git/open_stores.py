@@ -1,29 +1,42 @@
-"""The mirrors that stay open between deliveries, so that a warm process reads no pack twice."""
+"""The repositories that stay open between deliveries, so that a warm process reads no pack twice."""
 
 import os
 import shutil
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from threading import Lock
+from typing import TypeVar, cast
 
 from handler.git.mirror import Mirror
+from handler.git.store import PackStore
+
+S = TypeVar("S", bound=PackStore)
 
 _MAX_OPEN = 16
 """Each may hold its small packs in memory; a Lambda serves few repositories within the life of its process."""
 
 
-class OpenMirrors:
-    """Lends each mirror to one run at a time. Safe for threads."""
+class OpenStores:
+    """Lends each repository to one run at a time. Safe for threads."""
 
     def __init__(self) -> None:
         """Nothing is opened yet."""
-        self._idle: OrderedDict[str, Mirror] = OrderedDict()
+        self._idle: OrderedDict[str, PackStore] = OrderedDict()
         self._lock = Lock()
 
+    def is_open(self, path: str) -> bool:
+        """Whether this process has the repository at `path` open, and so has looked after it before."""
+        with self._lock:
+            return path in self._idle
+
+    def lent(self, path: str, *, is_unchanged: bool = False) -> AbstractContextManager[Mirror]:
+        """Lend the mirror at `path`; see `lent_as`."""
+        return self.lent_as(Mirror, path, is_unchanged=is_unchanged)
+
     @contextmanager
-    def lent(self, path: str, *, is_unchanged: bool = False) -> Iterator[Mirror]:
-        """Lend the mirror at `path` to the holder of the repository's lock.
+    def lent_as(self, make: Callable[[str], S], path: str, *, is_unchanged: bool = False) -> Iterator[S]:
+        """Lend the repository at `path`, as `make` opens it, to the holder of the repository's lock.
 
         It is looked at afresh, unless `is_unchanged` says that nobody else worked on it since it was lent. After an
         exception it is closed and opened anew the next time: what is kept must be known to be sound. Raises OSError,
@@ -31,17 +44,18 @@ class OpenMirrors:
         """
         with self._lock:
             kept = self._idle.pop(path, None)
-        mirror = kept or Mirror(path)
+        # What is kept at a path was made by the same `make`: a mirror's is never that of a working copy.
+        store = cast(S, kept) if kept is not None else make(path)
         try:
             if kept is None or not is_unchanged:
-                mirror.refresh()
-            yield mirror
+                store.refresh()
+            yield store
         except BaseException:
-            mirror.close()
+            store.close()
             raise
-        mirror.fresh.clear()
+        store.rest()
         with self._lock:
-            self._idle[path] = mirror
+            self._idle[path] = store
             evicted = self._idle.popitem(last=False)[1] if len(self._idle) > _MAX_OPEN else None
         if evicted is not None:
             evicted.close()

@@ -1,0 +1,142 @@
+"""Which files must not be merged line by line, as `.gitattributes` say. Pure: files are read through an argument."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+Value = bool | bytes | None
+"""Set, unset, or a value; None is `!name`: as if nothing was said."""
+_BUILT_IN: dict[bytes, list[tuple[bytes, Value]]] = {b"binary": [(b"diff", False), (b"merge", False), (b"text", False)]}
+_MACRO = b"[attr]"
+_ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
+_TOKEN = re.compile(rb"\\(?P<escaped>.)|(?P<deep>(?:(?<=/)|^)\*\*(?:/|$))|(?P<star>\*+)|(?P<any>\?)"
+                    rb"|\[(?P<not>[!^]?)(?P<set>\]?(?:\[:[a-z]+:\]|\\.|[^\]])*)\]|(?P<plain>.)", re.DOTALL)  # fmt: skip
+_RANGE = re.compile(rb"\[:[a-z]+:\]|(?:\\?(.))-(?:\\?([^\]]))|\\?(.)", re.DOTALL)
+
+
+class _Rule(NamedTuple):
+    pattern: list[re.Match[bytes]]
+    is_for_names: bool
+    values: list[tuple[bytes, Value]]
+
+
+class Attributes:
+    """The attribute files of one tree; each is read when the first path below it is asked about."""
+
+    def __init__(self, read: Callable[[bytes], bytes | None]) -> None:
+        """`read(path)` gives the content of the regular file at a path, None where there is none."""
+        self._read = read
+        self._rules: dict[bytes, list[_Rule]] = {}
+        self._macros: dict[bytes, list[tuple[bytes, Value]]] = dict(_BUILT_IN)
+
+    def is_merged_by_lines(self, path: bytes) -> bool:
+        """Whether git merges this file line by line: `merge` is set, not mentioned, or `text`.
+
+        Not so with `-merge`, `binary` or the name of another driver: whether that is installed only the user's
+        configuration says, and `union` is not done here. What the configuration and `info/attributes` add is not seen.
+        """
+        found: dict[bytes, Value] = {}
+        parts = path.split(b"/")
+        # The first to speak wins: the deepest file, the last line, the last word on it.
+        directories = [b"".join(part + b"/" for part in parts[:depth]) for depth in range(len(parts))]
+        rules = {directory: self._rules_of(directory) for directory in directories}  # the root's macros come first
+        for directory in reversed(directories):
+            below = path[len(directory) :]
+            for rule in reversed(rules[directory]):
+                if _matches(rule.pattern, parts[-1] if rule.is_for_names else below):
+                    self._take(rule.values, found)
+        return found.get(b"merge") in (None, True, b"text")
+
+    def _take(self, values: list[tuple[bytes, Value]], found: dict[bytes, Value]) -> None:
+        for name, value in reversed(values):
+            if name not in found:
+                found[name] = value
+                if value is True and name in self._macros:
+                    self._take(self._macros[name], found)
+
+    def _rules_of(self, directory: bytes) -> list[_Rule]:
+        if directory not in self._rules:
+            content = self._read(directory + b".gitattributes") or b""
+            self._rules[directory] = list(self._parsed(content.removeprefix(b"\xef\xbb\xbf"), is_root=not directory))
+        return self._rules[directory]
+
+    def _parsed(self, content: bytes, *, is_root: bool) -> Iterator[_Rule]:
+        for line in content.split(b"\n"):
+            pattern, words = _split(line.strip(b" \t\r"))
+            values = [_value(word) for word in words]
+            if pattern.startswith(_MACRO):
+                if is_root:
+                    self._macros[pattern.removeprefix(_MACRO)] = values
+            elif pattern and pattern[:1] not in (b"#", b"!") and not pattern.endswith(b"/"):
+                tokens = list(_TOKEN.finditer(pattern.removeprefix(b"/")))
+                yield _Rule(tokens, b"/" not in pattern, values)
+
+
+def _split(line: bytes) -> tuple[bytes, list[bytes]]:
+    """Return a line's pattern, without its quotes, and its other words."""
+    if line.startswith(b'"') and (quoted := re.match(rb'"((?:\\.|[^"\\])*)"(.*)', line)):
+        pattern = re.sub(rb"\\([0-7]{3}|.)", lambda found: _unescaped(found[1]), quoted[1])
+        return pattern, quoted[2].split()
+    pattern, *words = line.split() or [b""]
+    return pattern, words
+
+
+def _unescaped(escape: bytes) -> bytes:
+    return bytes([int(escape, 8) & 255]) if len(escape) == 3 else _ESCAPES.get(escape, escape)
+
+
+def _value(word: bytes) -> tuple[bytes, Value]:
+    if word[:1] in (b"-", b"!"):
+        return word[1:], False if word[:1] == b"-" else None
+    name, equals, value = word.partition(b"=")
+    return name, value if equals else True
+
+
+def _matches(pattern: list[re.Match[bytes]], text: bytes) -> bool:
+    """Whether a pattern matches all of `text`. All ways are followed at once: no pattern makes it slow."""
+    states = _with_empty(pattern, {0})
+    for at, byte in enumerate(text):
+        following: set[int] = set()
+        for state in states:
+            if state == len(pattern):
+                continue
+            token = pattern[state]
+            if token.lastgroup == "deep" or (token.lastgroup == "star" and byte != 0x2F):
+                following.add(state)
+            elif token.lastgroup != "star" and _takes(token, byte):
+                following.add(state + 1)
+        # After `**/` the name goes on behind a slash; `**` at the end takes everything.
+        states = _with_empty(pattern, following, is_after_slash=byte == 0x2F, is_last=at == len(text) - 1)
+    return len(pattern) in states
+
+
+def _with_empty(
+    pattern: list[re.Match[bytes]], states: set[int], *, is_after_slash: bool = True, is_last: bool = False
+) -> set[int]:
+    """Add the states that are reached without taking another byte."""
+    reached = set(states)
+    for state in sorted(states):
+        while state < len(pattern):
+            token = pattern[state]
+            is_passed = token.lastgroup == "star" or (
+                token.lastgroup == "deep" and (is_after_slash if token[0].endswith(b"/") else is_last)
+            )
+            if not is_passed:
+                break
+            state += 1  # noqa: PLW2901
+            reached.add(state)
+    return reached
+
+
+def _takes(token: re.Match[bytes], byte: int) -> bool:
+    one = bytes([byte])
+    if token.lastgroup in ("escaped", "plain"):
+        return one == token[token.lastgroup]
+    if token.lastgroup == "any":
+        return byte != 0x2F
+    is_in = False
+    for found in _RANGE.finditer(token["set"]):
+        low, high, single = found.groups()
+        # A class such as [:alpha:] is taken for every byte.
+        is_in = is_in or (low <= one <= high if low is not None else single is None or single == one)
+    return byte != 0x2F and is_in != bool(token["not"])

@@ -1,0 +1,213 @@
+"""The index's cache tree: which directories the index holds exactly as a known tree object. Pure.
+
+Git commits the tree that the cache tree names, without looking at the entries again: a wrong node is a wrong
+commit. So no node is taken on trust here. A directory above a change gets its tree's id computed from the entries
+and the nodes below, and stays valid only if that is the id which the caller expects, of a tree that is in the
+object store (git's fsck refuses a node whose object is missing). Everything else is written as invalid, which git
+repairs at its next commit.
+
+The extension's content is the nodes, parents first: name, NUL, number of entries below (-1: invalid), blank, number
+of directories below, newline, and the tree's id in 20 bytes where the node is valid.
+"""
+
+import hashlib
+import re
+import struct
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+INVALID: Final = -1
+MAX_DEPTH: Final = 200
+"""Of the directories above a change. No tree that deep is written by us; the recursion here has an end."""
+
+_HEAD = re.compile(rb"([^\0]*)\0(-1|[0-9]{1,9}) ([0-9]{1,9})\n")
+_NODE = re.compile(rb"[^\0]*\0(?:-1 ([0-9]{1,9})\n|[0-9]{1,9} ([0-9]{1,9})\n.{20})", re.DOTALL)
+_MODE_AND_ID = struct.Struct(">24xI12x20s")
+_ID_BYTES = 20
+
+
+class _Malformed(Exception):
+    """The extension is not what git writes."""
+
+
+@dataclass(slots=True)
+class Node:
+    """A directory: how many entries lie below it (`INVALID`: its tree is not known) and its tree's id in 20 bytes.
+
+    Where nothing changed below, `kept` is all of the node after its name, as it was read, and `directories` is
+    empty though there may be some.
+    """
+
+    count: int = INVALID
+    id: bytes = b""
+    directories: dict[bytes, "Node"] = field(default_factory=dict)
+    kept: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All entries of an index that is being made, in its order.
+
+    `content` and `added` hold them as they are stored, the one of `paths[n]` at the offset `offsets[n]` of the one,
+    or ~offset of the other. `treeless` are the paths that no tree would hold as they are: intended to be added, or
+    half merged.
+    """
+
+    paths: Sequence[bytes]
+    offsets: Sequence[int]
+    content: bytes | bytearray
+    added: bytes | bytearray
+    treeless: Collection[bytes]
+
+
+def root_tree(extension: bytes, entries: int) -> bytes | None:
+    """Return the id (40 hex digits) of the tree that the whole index equals; None where that is not known.
+
+    `entries` is how many the index has.
+    """
+    try:
+        root = _read(extension, frozenset())
+    except _Malformed:
+        return None
+    return root.id.hex().encode() if root.count == entries else None
+
+
+def directories_above(paths: Collection[bytes]) -> set[bytes]:
+    """Return every directory that one of the paths lies in, the root (empty) too."""
+    found: set[bytes] = {b""} if paths else set()
+    for path in paths:
+        directory = path.rpartition(b"/")[0]
+        while directory not in found:
+            found.add(directory)
+            directory = directory.rpartition(b"/")[0]
+    return found
+
+
+def renewed(extension: bytes, changed: Collection[bytes], trees: Mapping[bytes, bytes], listing: Listing) -> bytes:
+    """Return the extension's content after a change; empty where there is none to be written.
+
+    `extension` is what stood in the index before, `changed` the directories above every path that was added, removed
+    or replaced since, `listing` the entries after. `trees` gives the ids (40 hex digits) of tree objects that are in
+    the object store and that directories (the root is empty) are expected to equal now.
+    """
+    if any(directory.count(b"/") >= MAX_DEPTH for directory in changed):
+        return b""
+    if not extension:
+        changed = {b"", *changed}
+    try:
+        old = _read(extension, changed) if extension else None
+    except _Malformed:
+        old = None
+    renewal = _Renewal(changed, trees, listing)
+    root = renewal.renew(b"", old, 0, len(listing.paths))
+    return b"" if root == Node() else _written(b"", root)
+
+
+@dataclass(frozen=True, slots=True)
+class _Renewal:
+    changed: Collection[bytes]
+    trees: Mapping[bytes, bytes]
+    listing: Listing
+
+    def renew(self, directory: bytes, old: Node | None, first: int, last: int) -> Node:
+        """Return the node of a changed directory, whose entries are those from `first` to before `last`."""
+        if directory not in self.changed:
+            return old or Node()
+        listing = self.listing
+        paths, offsets, content, treeless = listing.paths, listing.offsets, listing.content, listing.treeless
+        unpack_from = _MODE_AND_ID.unpack_from
+        name_at = len(directory) + 1 if directory else 0
+        expected = self.trees.get(directory)
+        is_known = expected is not None
+        node = Node()
+        lines: list[bytes] = []
+        number = first
+        # Index and tree have the same order: a directory sorts as if its name ended in a slash, in both.
+        while number < last:
+            path = paths[number]
+            slash = path.find(b"/", name_at)
+            if slash <= name_at:
+                # (A slash just there is a name without a letter: none that a tree holds.)
+                if is_known := is_known and slash < 0 and path not in treeless:
+                    at = offsets[number]
+                    mode, raw_id = unpack_from(content, at) if at >= 0 else unpack_from(listing.added, ~at)
+                    lines += (b"%o " % mode, path[name_at:], b"\0", raw_id)
+                number += 1
+                continue
+            # What follows the slash in the byte order is "0": the first path beyond the directory.
+            end = bisect_left(paths, path[:slash] + b"0", number, last)
+            name = path[name_at:slash]
+            below = self.renew(path[:slash], old.directories.get(name) if old else None, number, end)
+            is_below_known = below.count == end - number
+            if is_below_known or (below.count == INVALID and below != Node()):
+                node.directories[name] = below
+            is_known = is_known and is_below_known
+            lines.append(b"40000 %b\0%b" % (name, below.id))
+            number = end
+        if is_known:
+            raw_id = _tree_id(b"".join(lines))
+            if raw_id.hex().encode() == expected:
+                node.count, node.id = last - first, raw_id
+        return node
+
+
+def _read(data: bytes, changed: Collection[bytes]) -> Node:
+    """Return the root's node, with those below that `changed` leads to. Raises _Malformed."""
+    head = _head(data, 0)
+    node, at = _read_node(data, head, b"", changed)
+    if head[1] or at != len(data):
+        raise _Malformed
+    return node
+
+
+def _read_node(data: bytes, head: re.Match[bytes], directory: bytes, changed: Collection[bytes]) -> tuple[Node, int]:
+    """Return a directory's node, and where what follows it begins. Raises _Malformed."""
+    node = Node(count=int(head[2]))
+    at = head.end()
+    if node.count >= 0:
+        node.id = data[at : at + _ID_BYTES]
+        at += _ID_BYTES
+    if directory not in changed:
+        at = _skipped(data, at, int(head[3]))
+        node.kept = data[head.start(2) : at]
+        return node, at
+    for _ in range(int(head[3])):
+        below = _head(data, at)
+        path = b"%b/%b" % (directory, below[1]) if directory else below[1]
+        node.directories[below[1]], at = _read_node(data, below, path, changed)
+    return node, at
+
+
+def _skipped(data: bytes, at: int, directories: int) -> int:
+    """Return where what follows so many nodes, and all those below them, begins. Raises _Malformed."""
+    match = _NODE.match
+    while directories:
+        node = match(data, at)
+        if not node:
+            raise _Malformed
+        at = node.end()
+        directories += int(node[node.lastindex or 0]) - 1
+    return at
+
+
+def _head(data: bytes, at: int) -> re.Match[bytes]:
+    head = _HEAD.match(data, at)
+    if not head:
+        raise _Malformed
+    return head
+
+
+def _written(name: bytes, node: Node) -> bytes:
+    """Return a node and all below as they are stored."""
+    if node.kept is not None:
+        return b"%b\0%b" % (name, node.kept)
+    # Git's own order: shorter names first. It looks a directory up by halving.
+    below = sorted(node.directories.items(), key=lambda item: (len(item[0]), item[0]))
+    nodes = b"".join(_written(*item) for item in below)
+    return b"%b\0%d %d\n%b%b" % (name, node.count, len(below), node.id, nodes)
+
+
+def _tree_id(content: bytes) -> bytes:
+    return hashlib.sha1(b"tree %d\0%b" % (len(content), content), usedforsecurity=False).digest()

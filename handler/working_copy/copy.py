@@ -1,0 +1,86 @@
+"""A working copy that is open: its objects, refs and index, as they are now."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from handler.efs.worktree import Worktree
+from handler.errors import CopyUnusable
+from handler.git.adoption import CopyConfig
+from handler.git.copy_store import CopyStore
+from handler.git.differences import Differences, differences
+from handler.git.index_file import IndexFile
+from handler.git.locks import drop_lock, take_lock
+from handler.git.objects import TREE, Objects
+from handler.git.overlay import Overlay
+from handler.git.refs import Refs
+from handler.working_copy.changes import Changes, Glance, paths_to_find
+from handler.working_copy.places import CopyPaths
+
+OUR_NAME = b"git2efs <git2efs@localhost>"
+"""Who commits what is replayed, where the copy's own configuration names nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCopy:
+    """The working copy that has `branch` (its full ref) checked out."""
+
+    paths: CopyPaths
+    config: CopyConfig
+    branch: str
+    store: CopyStore
+    refs: Refs
+
+    @property
+    def committer(self) -> bytes:
+        """Who commits here: `Name <mail>`."""
+        return self.config.committer or OUR_NAME
+
+    def head(self) -> str | None:
+        """Return the commit that the branch names; None before the first one. Raises CopyUnusable, OSError."""
+        commit = self.refs.read(self.branch)
+        return None if commit is None else commit.decode()
+
+    def differences(self, objects: Overlay | Objects, old: str | None, new: str) -> Differences:
+        """Return what differs between two commits' trees; None is the empty tree. Raises MirrorDamaged, TreeUnsafe."""
+        trees = [None if commit is None else objects.tree_of(commit) for commit in (old, new)]
+        return differences(lambda tree: objects.read(tree, TREE), *trees)
+
+    def read_index(self) -> IndexFile:
+        """Read the index. Raises CopyUnusable where it is none that can be written, and OSError."""
+        try:
+            descriptor = os.open(self.paths.index, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return IndexFile.empty()
+        with open(descriptor, "rb", buffering=0) as file:
+            written_at = int(os.fstat(descriptor).st_mtime)
+            content = file.readall()
+        index = IndexFile.read(content, written_at)
+        if index.unmerged:
+            paths = ", ".join(repr(path)[1:] for path in index.unmerged[:5])
+            raise CopyUnusable(f"a merge is not finished in the working copy: {paths}")
+        return index
+
+    def glance(self, worktree: Worktree, index: IndexFile, changes: Changes) -> Glance:
+        """Return how the paths that change are compared with what the index knew of them."""
+        entries = index.find(paths_to_find(changes))
+        return Glance(worktree, entries, self.config.trusts_filemode, self.config.trusts_ctime)
+
+    def worktree(self) -> Worktree:
+        """Open the files. Raises OSError."""
+        return Worktree(self.paths.root, self.paths.own)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep git's commands out of the copy, until the block ends well or with nothing half done.
+
+        While there is a journal the lock stays, whatever happened: what git would do to a copy whose files are half
+        those of another commit is nothing that anybody wants. The next run finds both. Raises CopyBusy, OSError.
+        """
+        take_lock(self.paths.lock)
+        try:
+            yield
+        finally:
+            if not os.path.lexists(self.paths.journal):
+                drop_lock(self.paths.lock)

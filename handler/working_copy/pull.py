@@ -1,0 +1,267 @@
+"""A run of one target that is a working copy, under its repository's lock: what `git pull --rebase` does.
+
+recover → fetch → decide → look what is in the way → objects, journal → files → index → refs → record
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+
+from handler.efs.faults import failure_of
+from handler.errors import CopyUnusable, LocalChanges, MirrorDamaged, OutOfTime
+from handler.git.adoption import examine
+from handler.git.copy_store import CopyStore
+from handler.git.objects import BLOB, TREE
+from handler.git.open_stores import OpenStores
+from handler.git.overlay import Overlay
+from handler.git.plan import plan_change
+from handler.git.ref_logs import NOTHING, LogEntry
+from handler.git.refs import Refs
+from handler.git.replay import history_of
+from handler.git.source import Known, Settled, Source
+from handler.model import Counts, Durations, Outcome, OutcomeKind
+from handler.recording import Recording, milliseconds_since, push_to_visible, reason_of
+from handler.routing import refuse_too_many
+from handler.work import Work
+from handler.working_copy import carrying
+from handler.working_copy.autostash import can_carry_over, carry_over, keep_stash
+from handler.working_copy.carrying import Done
+from handler.working_copy.changes import Changes, InTheWay, Kept, find_in_the_way
+from handler.working_copy.copy import OUR_NAME, OpenCopy
+from handler.working_copy.create import NewCopy
+from handler.working_copy.deciding import decide_pull
+from handler.working_copy.journal import Journal, remove_journal
+from handler.working_copy.places import CopyPaths, prepare_own
+from handler.working_copy.recovery import recover, undo
+
+_MAX_NAMED = 20
+"""Paths that an error names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulling:
+    """A run of one working copy; `about` is the outcome if there is nothing to do."""
+
+    work: Work
+    stores: OpenStores
+    about: Outcome
+
+    def pull(self) -> Outcome:
+        """Bring the copy to what the remote says, with the local commits upon it. Raises Git2EfsError, OSError.
+
+        What is damaged here is never thrown away, as a mirror is: commits may be in it that are nowhere else.
+        """
+        paths = CopyPaths(self.work.directory.paths.directory)
+        try:
+            if self.work.found.record is None:
+                self._refuse_place()
+            if not os.path.lexists(paths.git) and not (new := NewCopy.of(self.work)).prepare():
+                return self._create(new)
+            return self._pull(paths)
+        except MirrorDamaged as error:
+            raise CopyUnusable(
+                f"the working copy's objects are damaged, and only a person can mend them: {error}"
+            ) from None
+
+    def _refuse_place(self) -> None:
+        """Raise TargetOccupied or TooManyTargets where no target may be that is not one yet."""
+        work = self.work
+        work.directory.refuse_nested(work.settings.mount)
+        refuse_too_many(work.repository, work.targets.read(), work.target, work.settings.max_targets)
+
+    # -- the first time ----------------------------------------------------------------------------------------------
+
+    def _create(self, new: NewCopy) -> Outcome:
+        work, started = self.work, time.perf_counter()
+        work.targets.add(work.target.path)
+        store = CopyStore(new.git)
+        try:
+            store.refresh()
+            settled = self._settle(store, None)
+            about = self._fetched(settled, started)
+            if settled.commit is None:
+                return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone")
+            work.begin(settled.commit)
+            started = time.perf_counter()
+            written, plan = new.finish(store, settled.commit, OUR_NAME)
+        finally:
+            store.close()
+        done = Done(written.files, 0, written.bytes)
+        notes = tuple(f"{path!r} is a submodule: an empty directory" for path in plan.submodules[:_MAX_NAMED])
+        with self._opened(CopyPaths(work.directory.paths.directory)) as copy:
+            return self._published(copy.store, settled, about, done, started, notes)
+
+    # -- every other time --------------------------------------------------------------------------------------------
+
+    def _pull(self, paths: CopyPaths) -> Outcome:
+        with self._opened(paths) as copy:
+            if self.work.found.record is None:
+                self.work.targets.add(self.work.target.path)
+            notes = recover(copy)
+            tracking = copy.refs.read(copy.config.tracking_ref)
+            logged = [each for line in copy.refs.log(copy.config.tracking_ref) for each in (line.old, line.new)]
+            started = time.perf_counter()
+            settled = self._settle(copy.store, None if tracking is None else tracking.decode())
+            about = replace(self._fetched(settled, started), notes=notes)
+            if settled.commit is None:
+                return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone")
+            self._track(copy, tracking, settled.commit.encode())
+            if copy.head() == settled.commit:
+                return self._unchanged(copy, settled, about)
+            with copy.locked():
+                return self._bring(copy, settled, [*logged, *([tracking] if tracking else [])], about)
+
+    def _track(self, copy: OpenCopy, before: bytes | None, tip: bytes) -> None:
+        """Say what the remote's branch is, as a fetch does, whatever comes of the pull.
+
+        Who has to rebase by hand, after a conflict, finds it there; and so does the next run, that has to know what the
+        local commits were built on when the remote's history was rewritten.
+        """
+        if before == tip:
+            return
+        message = b"storing head"
+        if before is not None:
+            is_forward = history_of(Overlay(copy.store), copy.store.shallow_commits()).is_ancestor(before, tip)
+            message = b"fast-forward" if is_forward else b"forced-update"
+        line = LogEntry(before or NOTHING, tip, b"pull --rebase: " + message)
+        copy.refs.append_log(copy.config.tracking_ref, [line], copy.committer, int(self.work.clock()))
+        copy.refs.write(copy.config.tracking_ref, tip)
+
+    def _bring(self, copy: OpenCopy, settled: Settled, logged: Sequence[bytes], about: Outcome) -> Outcome:
+        """Bring the branch to the tip, under the copy's lock."""
+        if copy.refs.head() != copy.branch:
+            raise CopyUnusable("another branch was checked out while this one was fetched")
+        work, tip, head = self.work, settled.commit or "", copy.head()
+        started, at = time.perf_counter(), int(work.clock())
+        pulled = decide_pull(copy, head, tip, logged, at)
+        if pulled is None:
+            return self._unchanged(copy, settled, about)
+        difference = copy.differences(pulled.objects, head, pulled.head)
+        self._check(pulled.objects, head, pulled.head)
+        changes, index, stash = Changes.of(difference), copy.read_index(), None
+        with copy.worktree() as worktree:
+            glance = copy.glance(worktree, index, changes)
+            kept: Mapping[bytes, Kept] = {}
+            if in_the_way := find_in_the_way(glance, changes, index.below):
+                if head is None or not work.target.autostash or not can_carry_over(in_the_way, glance):
+                    raise LocalChanges(_named(in_the_way))
+                carried = carry_over(pulled.objects, glance, in_the_way, head, copy.branch, copy.committer, at)
+                kept, stash = carried.kept, carried.stash
+                changes = changes.with_kept(kept)
+            work.begin(tip)
+            copy.store.add(pulled.objects.added)
+            committer = copy.committer.decode("utf-8", "surrogateescape")
+            held = None if stash is None else stash.decode()
+            journal = Journal(copy.branch, head, pulled.head, committer, at, pulled.lines, kept, held)
+            journal.write(copy.paths, copy.store.scratch)
+            try:
+                keep_stash(copy.refs, journal)
+                entries, done = carrying.apply(worktree, changes, copy.store, work.check_time)
+                content = index.patch(entries, difference.new_trees)
+                carrying.write_index(copy.paths, copy.store.scratch, content)
+                carrying.write_refs(copy.refs, journal)
+            except OutOfTime:
+                raise  # the next run finds the journal, and goes on
+            except Exception:
+                with suppress(Exception):
+                    undo(copy, journal)
+                raise
+            remove_journal(copy.paths)
+        notes = about.notes + pulled.notes + _notes_on_stash(kept, stash)
+        return self._published(copy.store, settled, about, done, started, notes)
+
+    def _check(self, objects: Overlay, old: str | None, new: str) -> None:
+        """Refuse what must not be written, before anything is. Raises TreeUnsafe."""
+        plan_change(
+            partial(objects.read, kind=TREE),
+            partial(objects.read, kind=BLOB),
+            None if old is None else objects.tree_of(old),
+            objects.tree_of(new),
+            allow_external_links=self.work.repository.allow_external_links,
+        )
+
+    # -- what both have in common ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _opened(self, paths: CopyPaths) -> Iterator[OpenCopy]:
+        """Open the copy, if it is one that can be pulled into. Raises CopyUnusable, MirrorDamaged, OSError."""
+        target, repository = self.work.target, self.work.repository
+        config = examine(paths.root, repository.url, target.ref)
+        if not self.stores.is_open(paths.git):
+            prepare_own(paths)
+        # Not looked at afresh, though others may have packed it anew: it sees that by itself, where it matters.
+        with self.stores.lent_as(CopyStore, paths.git, is_unchanged=True) as store:
+            yield OpenCopy(paths, config, target.ref, store, Refs(paths.git))
+
+    def _settle(self, store: CopyStore, tracking: str | None) -> Settled:
+        work = self.work
+        source = Source(
+            work.remote,
+            store,
+            work.repository.depth,
+            work.settings.max_pack_bytes,
+            work.settings.lag_seconds,
+            work.check_time,
+            work.clock,
+            work.sleep,
+        )
+        record = work.found.record
+        pushed_at = record.pushed_at if record is not None and record.ref == work.target.ref else None
+        known = Known(tracking, pushed_at)
+        return source.settle(work.target.ref, work.request.push, known, is_side_by_side=not work.request.is_late)
+
+    def _fetched(self, settled: Settled, started: float) -> Outcome:
+        return replace(
+            self.about,
+            counts=Counts(bytes_fetched=settled.bytes_fetched),
+            durations=Durations(fetch_ms=milliseconds_since(started)),
+        )
+
+    def _unchanged(self, copy: OpenCopy, settled: Settled, about: Outcome) -> Outcome:
+        Recording(self.work, copy.store).confirm(settled)
+        return replace(about, commit=settled.commit, previous_commit=settled.commit)
+
+    def _published(
+        self, store: CopyStore, settled: Settled, about: Outcome, done: Done, started: float, notes: tuple[str, ...]
+    ) -> Outcome:
+        work, visible_at, tip = self.work, self.work.clock(), settled.commit
+        assert tip is not None
+        counts = replace(
+            about.counts,
+            files_written=done.files_written,
+            files_removed=done.files_removed,
+            bytes_written=done.bytes_written,
+        )
+        durations = replace(about.durations, checkout_ms=milliseconds_since(started))
+        Recording(work, store).publish(tip, settled, visible_at, counts)
+        try:
+            store.tend()
+        except Exception as error:
+            notes += (f"after the pull: {failure_of(error)}",)
+        return replace(
+            about,
+            kind=OutcomeKind.PUBLISHED,
+            reason=reason_of(settled, work.request.push),
+            commit=tip,
+            counts=counts,
+            durations=durations,
+            push_to_visible_seconds=push_to_visible(work.request.push, settled, visible_at),
+            notes=notes,
+        )
+
+
+def _named(in_the_way: Sequence[InTheWay]) -> str:
+    """Name what is in the way, each path once."""
+    why = {found.path: found.why for found in in_the_way}
+    named = [f"{path!r}"[1:] + f" ({reason})" for path, reason in list(why.items())[:_MAX_NAMED]]
+    rest = len(why) - len(named)
+    return f"in the way: {', '.join(named)}" + (f", and {rest} more" if rest else "")
+
+
+def _notes_on_stash(kept: Mapping[bytes, Kept], stash: bytes | None) -> tuple[str, ...]:
+    if stash is not None:
+        return (f"uncommitted changes did not fit, and are kept as the stash {stash.decode()}",)
+    return (f"{len(kept)} files with uncommitted changes were carried over",) if kept else ()

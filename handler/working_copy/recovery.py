@@ -1,0 +1,74 @@
+"""What a killed run left of a working copy: brought to its end, or back to where it began."""
+
+from handler.working_copy import carrying
+from handler.working_copy.autostash import keep_stash
+from handler.working_copy.carrying import State
+from handler.working_copy.changes import Changes
+from handler.working_copy.copy import OpenCopy
+from handler.working_copy.journal import Journal, read_journal, remove_journal
+
+
+def recover(copy: OpenCopy) -> tuple[str, ...]:
+    """Finish or undo what a killed run was doing; returns a sentence for the log if there was anything.
+
+    It is finished wherever that loses nothing. If somebody changed a file of it meanwhile, what was done already is
+    undone, file by file, and that one is left: then the copy is the old commit's with an uncommitted change, which is
+    what that person sees it as, and a pull refuses it by name. Raises CopyBusy, CopyUnusable, MirrorDamaged, OSError.
+    """
+    journal = read_journal(copy.paths)
+    if journal is None:
+        return ()
+    head = copy.head()
+    if head == journal.new:
+        remove_journal(copy.paths)
+        with copy.locked():
+            return ("a killed run had all but ended",)
+    if head != journal.old or copy.branch != journal.branch:
+        # Somebody took the lock away and moved the branch: the copy is theirs now, as it stands.
+        remove_journal(copy.paths)
+        with copy.locked():
+            return ("somebody took over what a killed run had begun: it is neither finished nor undone",)
+    with copy.locked():
+        is_finished = _bring(copy, journal)
+        remove_journal(copy.paths)
+    return (f"what a killed run had begun is {'finished' if is_finished else 'undone: somebody changed a file of it'}",)
+
+
+def undo(copy: OpenCopy, journal: Journal) -> None:
+    """Go back after a failure, under the copy's lock, and forget the journal. Raises what `recover` raises.
+
+    Where this fails too, the journal stays, and with it the lock, for the next run.
+    """
+    if copy.head() == journal.new:
+        return  # the last step had been taken, and only its tidying failed
+    _bring(copy, journal, is_wanted=False)
+    remove_journal(copy.paths)
+
+
+def _bring(copy: OpenCopy, journal: Journal, *, is_wanted: bool = True) -> bool:
+    """Bring the copy to the new commit if that is wanted and loses nothing, else back; returns whether it is there."""
+    difference = copy.differences(copy.store, journal.old, journal.new)
+    changes = Changes.of(difference).with_kept(journal.kept)
+    index = copy.read_index()
+    if is_wanted and carrying.has_all(index, changes):
+        # All files were done; what differs from them since is of somebody who saw the new ones.
+        carrying.write_refs(copy.refs, journal)
+        return True
+    with copy.worktree() as worktree:
+        states = carrying.states_of(copy.glance(worktree, index, changes), changes)
+        done = changes.only({path for path, state in states.items() if state is State.AFTER})
+        is_forward = is_wanted and State.NEITHER not in states.values()
+        if is_forward:
+            todo = changes.only({path for path, state in states.items() if state is State.BEFORE})
+            entries = carrying.entries_of(worktree, done)
+        else:
+            todo, entries = done.reversed(), {}
+        if is_forward:
+            keep_stash(copy.refs, journal)
+        entries |= carrying.apply(worktree, todo, copy.store)[0]
+    carrying.write_index(
+        copy.paths, copy.store.scratch, index.patch(entries, difference.new_trees if is_forward else None)
+    )
+    if is_forward:
+        carrying.write_refs(copy.refs, journal)
+    return is_forward
