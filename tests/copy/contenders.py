@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tests.copy.building import NO_ID, Place, git, try_git
 from tests.copy.model import collisions
-from tests.copy.verdicts import CONFLICT, LOCAL_CHANGES, Pulled, Verdict, git_pull
 from tests.copy.state import status
+from tests.copy.verdicts import CONFLICT, LOCAL_CHANGES, Pulled, Verdict, git_pull
 from tests.support.deliveries import push_payload, webhook_request
 from tests.support.service import Service
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tests.copy.building import Place, try_git
 from tests.copy.model import History
-from tests.copy.verdicts import Expected, Pulled, overlaid
 from tests.copy.state import Commits, LogLine, State, read_state, status, tracked, unsure, without_names
+from tests.copy.verdicts import Expected, Pulled, overlaid
 
 _MAY_APPEAR = frozenset({"FETCH_HEAD", "ORIG_HEAD", "git2efs", "index", "logs", "shallow"})
 _TRACKING = "refs/remotes/origin/main"

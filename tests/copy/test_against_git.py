@@ -3,7 +3,6 @@
 GIT2EFS_TEST_EXAMPLES=5000 tries that many. What ours does otherwise on purpose is told in tests/copy/verdicts.py.
 """
 
-import importlib.util
 import os
 from collections.abc import Iterator
 
@@ -41,7 +40,6 @@ REPRESENTED = (
 
 pytestmark = [
     pytest.mark.skipif(not has_http_backend(), reason="needs git with its http-backend"),
-    pytest.mark.skipif(not importlib.util.find_spec("handler.working_copy"), reason="the mode is not there"),
 ]
 
 

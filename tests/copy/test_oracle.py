@@ -14,8 +14,8 @@ from tests.copy.building import ENVIRONMENT, Place, git
 from tests.copy.contenders import GitPulls
 from tests.copy.histories import histories
 from tests.copy.model import DirtKind, History, changed, collisions
-from tests.copy.verdicts import Pulled, git_pull
 from tests.copy.trial import Contender, Disagreement, Trials
+from tests.copy.verdicts import Pulled, git_pull
 from tests.support.origin import GitOrigin, has_http_backend
 
 EXAMPLES = int(os.environ.get("GIT2EFS_TEST_EXAMPLES", "10"))

@@ -10,6 +10,7 @@ from tests.copy.account import account_of
 from tests.copy.building import Place, Upstream, build_copy, make_dirt
 from tests.copy.judge import is_named, problems_of
 from tests.copy.model import DirtKind, History
+from tests.copy.state import read_files, read_state, status
 from tests.copy.verdicts import (
     CONFLICT,
     LOCAL_CHANGES,
@@ -19,7 +20,6 @@ from tests.copy.verdicts import (
     ask_git,
     conflicts_without_renames,
 )
-from tests.copy.state import read_files, read_state, status
 from tests.support.origin import GitOrigin
 
 
