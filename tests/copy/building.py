@@ -3,6 +3,7 @@
 import os
 import struct
 import subprocess
+import time
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -103,6 +104,8 @@ def build_copy(history: History, place: Place, upstream: Upstream, make: Make | 
         git(place.copy, "read-tree", "--reset", "-u", "HEAD")
     if history.index_version != 2:
         git(place.copy, "update-index", "--index-version", str(history.index_version))
+    if not history.is_racy:
+        _date(place.copy)
     upstream.point(history.tip)
     return made_by
 
@@ -114,6 +117,22 @@ def make_dirt(dirt: Iterable[Dirt], copy: Path, *kinds: DirtKind) -> None:
         script = b"set -e\n" + b"\n".join(lines)
         done = subprocess.run(["sh"], input=script, cwd=copy, env=ENVIRONMENT, capture_output=True, check=False)
         assert done.returncode == 0, f"{script!r} ended with {done.returncode}: {done.stderr!r}"
+
+
+def _date(copy: Path) -> None:
+    """Make the index younger than the files, as in a copy that was made a while ago, and let the clock move on.
+
+    An index that is not younger says nothing of a file, so that ours has to have git compare contents.
+    """
+    then = time.time_ns() + 2_000_000_000
+    os.utime(copy / ".git/index", ns=(then, then))
+    time.sleep(0.005)
+
+
+def racy_paths(copy: Path, paths: Iterable[bytes]) -> set[bytes]:
+    """Return those of the paths whose files are as young as the index."""
+    written = int(os.stat(copy / ".git/index").st_mtime)
+    return {path for path in paths if int(os.lstat(os.path.join(os.fsencode(copy), path)).st_mtime) >= written}
 
 
 def _lay_out(history: History, place: Place) -> None:

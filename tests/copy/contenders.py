@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.copy.building import NO_ID, Place, git, try_git
 from tests.copy.model import collisions
@@ -12,7 +13,10 @@ from tests.copy.verdicts import CONFLICT, LOCAL_CHANGES, Pulled, Verdict, git_pu
 from tests.support.deliveries import push_payload, webhook_request
 from tests.support.service import Service
 
-PUBLISH = [{"ref": "refs/heads/main", "mode": "working-copy"}]
+PARAMETER: Mapping[str, Any] = {
+    "publish": [{"ref": "refs/heads/main", "mode": "working-copy"}],
+    "allow_external_links": True,
+}
 Damage = Callable[[Path], None]
 
 
@@ -31,7 +35,7 @@ class Ours:
     def make(self, place: Place, depth: int | None) -> bool:
         """Let the product make the copy."""
         # As deep as any history of these tests, where it is to be whole.
-        self._service.put_repository(place.name, publish=PUBLISH, depth=1000 if depth is None else depth)
+        self._service.put_repository(place.name, **PARAMETER, depth=1000 if depth is None else depth)
         made = self._deliver(place)
         assert made.ok, f"the working copy was not made: {made}"
         return True
@@ -39,7 +43,7 @@ class Ours:
     def pull(self, place: Place) -> Pulled:
         """Deliver a push; return how it ended."""
         if place.name not in self._pushed:
-            self._service.put_repository(place.name, publish=PUBLISH)
+            self._service.put_repository(place.name, **PARAMETER)
         return self._deliver(place)
 
     def _deliver(self, place: Place) -> Pulled:
@@ -50,7 +54,8 @@ class Ours:
         self._service.clear()
         answer = self._service.send(webhook_request("push", payload, self._service.secret))
         said = [line for line in self._service.log_lines if line.get("path") == f"{place.name}/main"]
-        return Pulled(answer.outcome in ("published", "unchanged"), answer.reason or "", json.dumps(said))
+        detail = json.dumps([line.get("detail") for line in said])
+        return Pulled(answer.outcome in ("published", "unchanged"), answer.reason or "", detail)
 
 
 class GitPulls:

@@ -127,7 +127,10 @@ def histories(draw: Draw[int]) -> History:
     dirt = some_dirt(draw, nodes[local].files, nodes[tip].files, sorted(incoming), writing.count(5, 4, 2))
     writing.events |= {dirt.label for dirt in dirt}
     version = 4 if writing.chance(10) else 2
-    return History(nodes, tuple(seen), base, local, tip, origin, depth, tuple(dirt), version, frozenset(writing.events))
+    is_racy = writing.chance(15)
+    return History(
+        nodes, tuple(seen), base, local, tip, origin, depth, tuple(dirt), version, is_racy, frozenset(writing.events)
+    )
 
 
 def _move_upstream(writing: _Writing, now: int, chain: Sequence[int], ours: Sequence[int]) -> int:

@@ -1,12 +1,11 @@
 """Whether a pull came to what it has to, according to git."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import zip_longest
 from pathlib import Path
 
 from tests.copy.building import Place, try_git
-from tests.copy.model import History
 from tests.copy.state import Commits, LogLine, State, read_state, status, tracked, unsure, without_names
 from tests.copy.verdicts import Expected, Pulled, overlaid
 
@@ -15,9 +14,17 @@ _TRACKING = "refs/remotes/origin/main"
 
 
 def problems_of(
-    history: History, place: Place, before: State, status_before: list[bytes], pulled: Pulled, expected: Expected
+    place: Place,
+    before: State,
+    status_before: list[bytes],
+    pulled: Pulled,
+    expected: Expected,
+    excused: Collection[bytes],
 ) -> Iterator[str]:
-    """Yield everything that is not as it has to be, in words for a person."""
+    """Yield everything that is not as it has to be, in words for a person.
+
+    `excused` are paths whose index entries need not match what is on disk.
+    """
     after = read_state(place.copy)
     checked = try_git(place.copy, "fsck", "--full", "--no-dangling", "--no-progress")
     if checked.returncode or checked.stderr:
@@ -30,7 +37,7 @@ def problems_of(
         yield "the configuration changed"
     if expected.reason is None:
         if pulled.ok:
-            yield from _differences(history, place, before, status_before, after, expected)
+            yield from _differences(place, before, status_before, after, expected, excused)
         else:
             yield f"refused ({pulled.reason}: {pulled.detail}), git does not"
     elif pulled.ok:
@@ -56,7 +63,12 @@ def _changes(copy: Path, before: State, status_before: list[bytes], after: State
 
 
 def _differences(
-    history: History, place: Place, before: State, status_before: list[bytes], after: State, expected: Expected
+    place: Place,
+    before: State,
+    status_before: list[bytes],
+    after: State,
+    expected: Expected,
+    excused: Collection[bytes],
 ) -> Iterator[str]:
     """Yield where a pull that succeeded came to something else than git's."""
     wanted = read_state(expected.copy)
@@ -68,7 +80,6 @@ def _differences(
     if after.shallow != wanted.shallow:
         yield f"history ends at {sorted(after.shallow)}, git's at {sorted(wanted.shallow)}"
     yield from _different_status(place.copy, status_before, expected)
-    excused = {path for dirt in history.dirt for path in dirt.paths}
     if stale := {path for path in unsure(place.copy) if not any(_below(path, other) for other in excused)}:
         yield f"the index does not know what is on disk at {sorted(stale)}"
 

@@ -87,7 +87,8 @@ class History:
 
     `seen` are the tips (numbers of nodes) that the copy's remote-tracking ref has named, the last is what it names
     now; `base` is the node that local work began at, `local` the copy's HEAD, `tip` what upstream names when it is
-    pulled. `depth` None is the whole history. `events` name what is in it.
+    pulled. `depth` None is the whole history. `is_racy`: the
+    index is as young as the files, so that its clocks prove nothing. `events` name what is in it.
     """
 
     nodes: tuple[Node, ...]
@@ -99,6 +100,7 @@ class History:
     depth: int | None
     dirt: tuple[Dirt, ...]
     index_version: int
+    is_racy: bool
     events: frozenset[str]
 
     def __repr__(self) -> str:
