@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha1
 from pathlib import Path
 
-from tests.copy.model import Dirt, DirtKind, History, Objects, Origin
+from tests.copy.model import GITLINK, Dirt, DirtKind, History, Objects, Origin
 from tests.support.origin import GitOrigin
 from tests.support.repositories import GENESIS, git_environment
 
@@ -102,10 +102,10 @@ def build_copy(history: History, place: Place, upstream: Upstream, make: Make | 
     # A copy that is clean and has no local commits keeps the index that its maker wrote.
     if made_by is Origin.HAND or history.local != history.base:
         git(place.copy, "read-tree", "--reset", "-u", "HEAD")
+    if not history.is_racy:
+        _date_back(place.copy)
     if history.index_version != 2:
         git(place.copy, "update-index", "--index-version", str(history.index_version))
-    if not history.is_racy:
-        _date(place.copy)
     upstream.point(history.tip)
     return made_by
 
@@ -119,14 +119,28 @@ def make_dirt(dirt: Iterable[Dirt], copy: Path, *kinds: DirtKind) -> None:
         assert done.returncode == 0, f"{script!r} ended with {done.returncode}: {done.stderr!r}"
 
 
-def _date(copy: Path) -> None:
-    """Make the index younger than the files, as in a copy that was made a while ago, and let the clock move on.
+def _date_back(copy: Path) -> None:
+    """Make the files a minute old, in the index too, as in a copy that was made a while ago.
 
-    An index that is not younger says nothing of a file, so that ours has to have git compare contents.
+    Git compares whole seconds. An index that is as young as its files proves nothing of them, and what changes in the
+    same second shows by its size alone. Only the clocks of the index are changed: the rest is its maker's.
     """
-    then = time.time_ns() + 2_000_000_000
-    os.utime(copy / ".git/index", ns=(then, then))
-    time.sleep(0.005)
+    path = copy / ".git/index"
+    index = bytearray(path.read_bytes()[:-20])
+    at, (count,) = 12, struct.unpack_from(">L", index, 8)
+    then = time.time_ns() - 60_000_000_000
+    for _ in range(count):
+        mode, flags = struct.unpack_from(">L", index, at + 24)[0], struct.unpack_from(">H", index, at + 60)[0]
+        begin = at + (64 if flags & 0x4000 else 62)
+        end = index.index(0, begin)
+        if mode != GITLINK:
+            file = os.path.join(os.fsencode(copy), bytes(index[begin:end]))
+            os.utime(file, ns=(then, then), follow_symlinks=False)
+            found = os.lstat(file)
+            clocks = [part for clock in (found.st_ctime_ns, found.st_mtime_ns) for part in divmod(clock, 1_000_000_000)]
+            struct.pack_into(">4L", index, at, *clocks)
+        at += (end - at + 8) // 8 * 8
+    path.write_bytes(index + sha1(index).digest())
 
 
 def racy_paths(copy: Path, paths: Iterable[bytes]) -> set[bytes]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from tests.copy.account import account_of
 from tests.copy.building import Place, try_git
 from tests.copy.model import DirtKind, History, collisions
 from tests.copy.state import Commits, State, Tree, read_state
@@ -97,8 +98,11 @@ def ask_git(history: History, before: State, clean: Tree, dirty_copy: Path, clea
     verdict = git_pull(dirty_copy)
     after = read_state(dirty_copy)
     if verdict is not Verdict.PULLED:
-        assert (after.files, after.head) == (before.files, before.head), "git itself lost something"
-    assert (verdict is Verdict.DIRTY) == history.has_tracked_dirt, f"git says {verdict} to {history.dirt}"
+        lost = {
+            path for path in before.files.keys() | after.files.keys() if before.files.get(path) != after.files.get(path)
+        }
+        assert (lost, after.head) == (set(), before.head), f"git ({verdict}) itself lost {lost}:\n{account_of(history)}"
+    assert (verdict is Verdict.DIRTY) == history.has_tracked_dirt, f"git says {verdict}:\n{account_of(history)}"
     copy = dirty_copy
     first = verdict
     if verdict is not Verdict.PULLED and clean_copy is not None:
