@@ -10,10 +10,14 @@ _OPEN = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Directories:
-    """Opens directories below a root, one name at a time and never through a link; keeps the last one's way open."""
+    """Opens directories below a root, one name at a time and never through a link; keeps the last one's way open.
 
-    def __init__(self, root: str) -> None:
-        self._open: list[tuple[bytes, int]] = [(b"", os.open(root, _OPEN))]
+    With `asks_server` they are opened for reading, and not just as paths: then an NFS client asks what is new in them.
+    """
+
+    def __init__(self, root: str, *, asks_server: bool = False) -> None:
+        self._flags = _OPEN ^ (os.O_PATH if asks_server else 0)
+        self._open: list[tuple[bytes, int]] = [(b"", os.open(root, self._flags))]
 
     def __enter__(self) -> Self:
         return self
@@ -29,7 +33,7 @@ class Directories:
         prefix, descriptor = self._open[-1]
         remaining = (path + b"/")[len(prefix) :] if path else b""
         for name in remaining.split(b"/")[:-1]:
-            descriptor = os.open(name, _OPEN, dir_fd=descriptor)
+            descriptor = os.open(name, self._flags, dir_fd=descriptor)
             prefix += name + b"/"
             self._open.append((prefix, descriptor))
         return descriptor

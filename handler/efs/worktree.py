@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from typing import Self
 
 from handler.efs.directories import Directories
+from handler.efs.mounts import is_shared
 from handler.files import write_all
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TEMPORARY = "tmp_file_"
+_CANNOT_BE_OPENED = (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM)
+"""A link, a socket, a file that nobody may read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,8 @@ class Worktree:
 
     def __init__(self, root: str, staging: str) -> None:
         """Open both."""
-        self._directories = Directories(root)
+        self._asks_server = is_shared(root)
+        self._directories = Directories(root, asks_server=self._asks_server)
         try:
             self._staging = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except BaseException:
@@ -85,9 +89,27 @@ class Worktree:
                 raise
             return Seen(None, None if error.errno == errno.ENOENT else self._blocker(path))
         try:
-            return Seen(os.stat(name, dir_fd=directory, follow_symlinks=False))
+            return Seen(self._status(directory, name))
         except FileNotFoundError:
             return Seen(None)
+
+    def _status(self, directory: int, name: bytes) -> os.stat_result:
+        """Return what stands there now; what another host changed a moment ago, too.
+
+        What an NFS client remembers of a file may be a minute old, and somebody's change would be written over.
+        """
+        if self._asks_server:
+            try:
+                descriptor = os.open(name, _READ, dir_fd=directory)
+            except OSError as error:
+                if error.errno not in _CANNOT_BE_OPENED:
+                    raise
+            else:
+                try:
+                    return os.fstat(descriptor)
+                finally:
+                    os.close(descriptor)
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
 
     def _blocker(self, path: bytes) -> bytes:
         """Return the first directory on the way to `path` that is none."""

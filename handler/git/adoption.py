@@ -106,6 +106,8 @@ def _config(git_directory: str) -> Config:
         content = None
     if content is None:
         raise CopyUnusable(".git/config is not there")
+    if len(content) == _MOST_CONFIG_BYTES:
+        raise CopyUnusable(".git/config is too long")
     return Config.parse(content)
 
 

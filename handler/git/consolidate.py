@@ -73,7 +73,9 @@ def choose_upkeep(sizes: Mapping[str, int], *, keeps_history: bool) -> Upkeep:
     small = frozenset(name for name, size in others.items() if size < LARGE_BYTES)
     is_fragmented = len(others) - len(small) > MAX_LARGE_PACKS
     if keeps_history:
-        return Upkeep(Step.MERGE, frozenset(others) if is_fragmented else small)
+        merged = frozenset(others) if is_fragmented else small
+        # With some large ones the small ones are always too many, be it one: to write that again would change nothing.
+        return Upkeep(Step.MERGE, merged) if len(merged) > 1 else Upkeep(Step.NOTHING)
     if is_fragmented or sum(others.values()) > max(MIN_SPARE_BYTES, sizes[largest]):
         return Upkeep(Step.REWRITE, frozenset(sizes))
     return Upkeep(Step.MERGE, small) if len(small) > MAX_SMALL_PACKS - 1 else Upkeep(Step.NOTHING)

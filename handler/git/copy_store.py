@@ -55,9 +55,19 @@ class CopyStore(PackStore):
     # -- reading -----------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """See which packs there are, and whether objects are elsewhere too; nothing is opened. Raises OSError."""
+        """See which packs there are, and whether objects are elsewhere too; nothing is opened. Raises OSError.
+
+        A pack of ours that a killed run never showed, or had not done removing, goes: no reader has it without its
+        index.
+        """
         self._let_go()
         self._look()
+        for name in self._names:
+            stem, extension = os.path.splitext(name)
+            if extension == ".pack" and _is_branded(stem) and f"{stem}.idx" not in self._names:
+                path = self._pack_path(name)
+                if stem == _name_of(_last_bytes(path, 20).hex()):
+                    unlink_if_there(path)
 
     def _look(self) -> None:
         self._others = alternates(self._objects)
@@ -225,6 +235,14 @@ def _name_of(trailer: str) -> str:
 
 def _is_branded(name: str) -> bool:
     return name.startswith(f"pack-{_BRAND}")
+
+
+def _last_bytes(path: str, count: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.pread(descriptor, count, max(0, os.fstat(descriptor).st_size - count))
+    finally:
+        os.close(descriptor)
 
 
 def _names(objects_directory: str) -> frozenset[str]:

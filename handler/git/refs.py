@@ -16,6 +16,7 @@ from handler.git.ref_logs import LogEntry, append_lines, format_line, read_log
 from handler.git.scratch import Scratch
 from handler.names import ref_problem
 
+_STASH = "refs/stash"
 _SYMBOLIC = b"ref:"
 _COMMIT = re.compile(rb"([0-9a-f]{40})\s*")
 _PSEUDO = re.compile(r"[A-Z][A-Z_]{0,63}")
@@ -106,10 +107,10 @@ class Refs:
     def append_log(self, name: str, entries: Sequence[LogEntry], committer: bytes, at: int) -> None:
         """Append to a ref's log, all entries in one go; `committer` is `Name <mail>`, `at` seconds since the epoch.
 
-        Where there is no log one is made for HEAD, branches and what is fetched, as git does it. Raises CopyUnusable
-        where another ref's log is in the way, OSError.
+        Where there is no log one is made for HEAD, branches and what is fetched, as git does it; for the stash in any
+        case, which is nothing but its log. Raises CopyUnusable where another ref's log is in the way, OSError.
         """
-        is_made = self._makes_logs and (name == "HEAD" or name.startswith(_LOGGED))
+        is_made = name == _STASH or (self._makes_logs and (name == "HEAD" or name.startswith(_LOGGED)))
         path = self._log_path(name)
         content = b"".join(format_line(entry, committer, at) for entry in entries)
         try:

@@ -104,7 +104,8 @@ class Pulling:
             tracking = copy.refs.read(copy.config.tracking_ref)
             logged = [each for line in copy.refs.log(copy.config.tracking_ref) for each in (line.old, line.new)]
             started = time.perf_counter()
-            settled = self._settle(copy.store, None if tracking is None else tracking.decode())
+            # Without a tracking ref, what is here is still not fetched again, and its history not cut.
+            settled = self._settle(copy.store, copy.head() if tracking is None else tracking.decode())
             about = replace(self._fetched(settled, started), notes=notes)
             if settled.commit is None:
                 return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone")
@@ -128,7 +129,7 @@ class Pulling:
             message = b"fast-forward" if is_forward else b"forced-update"
         line = LogEntry(before or NOTHING, tip, b"pull --rebase: " + message)
         copy.refs.append_log(copy.config.tracking_ref, [line], copy.committer, int(self.work.clock()))
-        copy.refs.write(copy.config.tracking_ref, tip)
+        copy.refs.write(copy.config.tracking_ref, tip, {before, tip})
 
     def _bring(self, copy: OpenCopy, settled: Settled, logged: Sequence[bytes], about: Outcome) -> Outcome:
         """Bring the branch to the tip, under the copy's lock."""

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -36,9 +37,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copy(template: Path, tmp_path: Path) -> Path:
     """Return a copy of it to change."""
-    run_git("clone", "--quiet", "--local", template, "copy", directory=tmp_path)
-    run_git("remote", "set-url", "origin", URL, directory=tmp_path / "copy")
-    return tmp_path / "copy"
+    return Path(shutil.copytree(template, tmp_path / "copy", symlinks=True))
 
 
 def configured(copy: Path, *settings: str) -> Path:

@@ -1,6 +1,7 @@
 """The objects of a working copy: found wherever git finds them, whatever others do to them meanwhile."""
 
 import os
+import shutil
 import stat
 import zlib
 from collections.abc import Callable, Iterator
@@ -22,15 +23,21 @@ from tests.support.repositories import fsck, run_git
 KINDS = {1: b"commit", 2: b"tree", 3: b"blob", 4: b"tag"}
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy with a few commits, a tag, and deltas once it is packed."""
-    path = plain(tmp_path / "copy")
+    path = plain(tmp_path_factory.mktemp("template") / "copy")
     for number in range(4):
         lines = "".join(f"line {line * (number if line == 7 else 1)}\n" for line in range(400))
         commit(path, {"big.txt": lines, f"some/file{number}.txt": f"{number}\n"})
     run_git("tag", "-m", "A tag", "v1", directory=path)
     return path
+
+
+@pytest.fixture
+def copy(template: Path, tmp_path: Path) -> Path:
+    """Return it to change."""
+    return Path(shutil.copytree(template, tmp_path / "copy", symlinks=True))
 
 
 @pytest.fixture
@@ -481,6 +488,23 @@ def test_packs_are_not_merged_where_somebody_needs_them_as_they_are(copy: Path, 
     store.tend()
     assert pack_names(copy) == names
     fsck(copy)
+
+
+def test_what_a_killed_run_left_of_a_pack_is_removed_and_nothing_else(copy: Path, opened: Opened) -> None:
+    """Ours is told by its name and its last bytes; git's, which it may be writing now, stays."""
+    pulled(copy, opened(copy), 2)
+    directory = copy / ".git/objects/pack"
+    (name, other) = sorted(pack_names(copy))
+    run_git("update-ref", "refs/heads/main", "HEAD~2", directory=copy)
+    for each in (name, other):
+        (directory / f"{each}.idx").unlink()
+    (directory / f"{other}.pack").rename(directory / f"pack-{'1' * 40}.pack")
+    mine = directory / f"{name}.pack"
+    theirs = [directory / f"pack-{'1' * 40}.pack", directory / f"{name[:20]}{'1' * 25}.pack"]
+    theirs[1].write_bytes(theirs[0].read_bytes())
+    opened(copy)
+    assert not mine.exists()
+    assert all(each.exists() for each in theirs)
 
 
 def test_gits_own_packing_takes_our_packs_in(copy: Path, opened: Opened) -> None:

@@ -301,9 +301,19 @@ def make_in_the_way(copy: Person, kind: str) -> str:
 )
 @pytest.mark.parametrize("has_local_commit", [False, True])
 def test_what_is_in_the_way_is_refused_and_named(
-    service: Service, upstream: Upstream, copy: Person, kind: str, *, has_local_commit: bool
+    service: Service,
+    upstream: Upstream,
+    copy: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    *,
+    has_local_commit: bool,
 ) -> None:
-    """500 local_changes; nothing is touched, and when it is out of the way the schedule pulls."""
+    """500 local_changes; nothing is touched, and when it is out of the way the schedule pulls.
+
+    Whether files are looked at as on a local disk or as on a network file system.
+    """
+    monkeypatch.setattr("handler.efs.worktree.is_shared", lambda directory: has_local_commit)
     if has_local_commit:
         copy.commit({"local": "local\n"})
     named = make_in_the_way(copy, kind)
@@ -431,6 +441,27 @@ def test_a_repository_that_cannot_be_pulled_into_is_refused(
     answer = service.push(upstream)
     assert (answer.status, answer.reason) == (500, "copy_unusable"), service.text
     assert {file: file.read_bytes() for file in copy.root.rglob("*") if file.is_file()} == before
+
+
+def test_nothing_that_a_copy_configures_is_run(service: Service, upstream: Upstream, copy: Person) -> None:
+    """Hooks, filters, merge drivers, another transport: who may write there does not command the service."""
+    told = copy.root.parent / "told"
+    script = f"#!/bin/sh\necho $0 >> {told}\n"
+    for hook in ("post-merge", "post-checkout", "post-rewrite", "pre-rebase", "reference-transaction"):
+        file = copy.root / ".git/hooks" / hook
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(script)
+        file.chmod(0o755)
+    copy.git("config", "filter.run.smudge", f"echo x >> {told}")
+    copy.git("config", "merge.run.driver", f"echo x >> {told}")
+    copy.git("config", "core.sshCommand", f"echo x >> {told}")
+    copy.git("config", "remote.origin.uploadpack", f"echo x >> {told}")
+    copy.git("config", "core.fsmonitor", f"echo x >> {told}")
+    told.unlink(missing_ok=True)
+    upstream.commit({".gitattributes": b"* filter=run merge=run\n", "d0/f0": b"changed\n"})
+    assert service.push(upstream).outcome == "published"
+    assert (copy.root / "d0/f0").read_bytes() == b"changed\n"
+    assert not told.exists()
 
 
 def test_while_git_works_there_nothing_is_done(service: Service, upstream: Upstream, copy: Person) -> None:

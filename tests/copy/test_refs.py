@@ -1,6 +1,7 @@
 """Refs, their logs and git's locks: read and written as git does it, beside git."""
 
 import os
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,13 +19,19 @@ MAIN = "refs/heads/main"
 COMMITTER = b"Ada Pusher <ada@example.com>"
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy with two commits."""
-    path = plain(tmp_path / "copy")
+    path = plain(tmp_path_factory.mktemp("template") / "copy")
     commit(path, {"a": "1\n"}, "One")
     commit(path, {"a": "2\n"}, "Two")
     return path
+
+
+@pytest.fixture
+def copy(template: Path, tmp_path: Path) -> Path:
+    """Return it to change."""
+    return Path(shutil.copytree(template, tmp_path / "copy", symlinks=True))
 
 
 @pytest.fixture
@@ -247,13 +254,14 @@ def test_what_is_appended_is_what_git_reads(copy: Path, refs: Refs) -> None:
 
 @pytest.mark.parametrize("makes_logs", [False, True])
 def test_a_log_is_made_where_git_makes_one(copy: Path, makes_logs: bool) -> None:
-    """For branches and what is fetched, unless the copy's config says otherwise; for tags only if there is one."""
+    """For branches and what is fetched, unless the config says otherwise; for the stash always, for tags never."""
     refs = Refs(str(copy / ".git"), makes_logs=makes_logs)
     entry = LogEntry(NOTHING, head(copy).encode(), b"made")
-    for name in ("refs/remotes/origin/main", "refs/tags/v1"):
+    for name in ("refs/remotes/origin/main", "refs/tags/v1", "refs/stash"):
         refs.append_log(name, [entry], COMMITTER, 5)
     assert bool(refs.log("refs/remotes/origin/main")) == makes_logs
     assert refs.log("refs/tags/v1") == []
+    assert refs.log("refs/stash") == [entry]
     refs.append_log(MAIN, [entry], COMMITTER, 5)
     assert refs.log(MAIN)[-1] == entry
 

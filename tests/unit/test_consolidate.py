@@ -72,6 +72,9 @@ def test_with_the_whole_history_nothing_is_left_out() -> None:
     assert len(many.packs) == 9
     few = choose_upkeep(sizes(900 * MIB, LARGE_BYTES, *[KIB] * 7), keeps_history=True)
     assert few.packs == {f"p{number}" for number in range(1, 8)}
+    for small in ([], [KIB]):
+        large = choose_upkeep(sizes(900 * MIB, *[17 * MIB] * 6, *small), keeps_history=True)
+        assert large.step is Step.NOTHING
 
 
 @pytest.fixture
