@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 
 from tests.copy.dirt import printed
-from tests.copy.model import GITLINK, History, Node, changed
+from tests.copy.model import GITLINK, Condition, History, Node, changed
+
+PULL = "cd copy && git pull --rebase"
+"""The last line: what is judged."""
 
 
 def account_of(history: History) -> str:
@@ -24,17 +27,31 @@ def _lines(history: History) -> Iterator[str]:
             yield f"git clone -q{depth} file://$PWD/upstream.git copy"
         else:
             yield "git -C copy fetch -q" if history.base == history.seen[0] else "git -C copy pull -q --rebase"
-    local = [number for number in history.reachable(history.local) if number > history.base]
-    if local:
-        yield from _importing(history, "copy", local, set(), history.local)
+    if history.local_work:
+        yield from _importing(history, "copy", history.local_work, set(), history.local)
         yield "git -C copy reset -q --hard"
-    if history.index_version != 2:
-        yield f"git -C copy update-index --index-version {history.index_version}"
+    yield from _keeping(history.condition)
     yield from _importing(history, "upstream.git", history.reachable(history.tip), done, history.tip)
     for dirt in history.dirt:
         yield f"# {dirt.label}"
         yield from (f"(cd copy && {line.decode()})" for line in dirt.shell)
-    yield "cd copy && git pull --rebase"
+    if history.again is not None:
+        yield "git -C copy pull --rebase"
+        yield from _importing(history, "upstream.git", history.reachable(history.again), done, history.again)
+    yield PULL
+
+
+def _keeping(condition: Condition) -> Iterator[str]:
+    if condition.is_packed:
+        yield "git -C copy gc -q"
+    if not condition.has_logs:
+        yield "rm -r copy/.git/logs"
+    if not condition.trusts_filemode:
+        yield "git -C copy config core.filemode false"
+    if condition.index_version != 2:
+        yield f"git -C copy update-index --index-version {condition.index_version}"
+    if not condition.is_racy:
+        yield "sleep 2; git -C copy read-tree HEAD; git -C copy update-index -q --refresh"
 
 
 def _importing(history: History, repository: str, numbers: list[int], done: set[int], tip: int) -> Iterator[str]:
@@ -47,7 +64,15 @@ def _importing(history: History, repository: str, numbers: list[int], done: set[
             yield "{"
             yield from (f"  {line.decode()}" for line in _stream(history, node))
             yield f"}} | add {repository}"
+            if node.extra:
+                yield from _with_extra(history, number, repository)
     yield f"git -C {repository} update-ref refs/heads/main {history.id_of(tip)}"
+
+
+def _with_extra(history: History, number: int, repository: str) -> Iterator[str]:
+    """Yield what writes a commit that fast-import cannot."""
+    kind, content = history.built[number][1][history.id_of(number)]
+    yield f"{printed(content).decode()} | git -C {repository} hash-object -t {kind} -w --stdin >&2"
 
 
 def _stream(history: History, node: Node) -> Iterator[bytes]:

@@ -1,6 +1,7 @@
 """A history on disk: the upstream repository, and a working copy of it with what was done there."""
 
 import os
+import shutil
 import struct
 import subprocess
 import time
@@ -70,7 +71,7 @@ class Upstream:
             (self.path / part).mkdir(parents=True)
         (self.path / "HEAD").write_bytes(b"ref: refs/heads/main\n")
         (self.path / "config").write_bytes(b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n")
-        numbers = history.reachable(*history.seen, history.tip)
+        numbers = history.reachable(*history.seen, history.tip, *([] if history.again is None else [history.again]))
         write_pack(self.path / "objects/pack", history.objects_of(numbers))
 
     def point(self, number: int) -> str:
@@ -99,13 +100,14 @@ def build_copy(history: History, place: Place, upstream: Upstream, make: Make | 
     elif made_by is Origin.HAND:
         _lay_out(history, place)
     _commit_locally(history, place.copy)
+    _keep(history, place.copy)
     # A copy that is clean and has no local commits keeps the index that its maker wrote.
     if made_by is Origin.HAND or history.local != history.base:
         git(place.copy, "read-tree", "--reset", "-u", "HEAD")
-    if not history.is_racy:
+    if not history.condition.is_racy:
         _date_back(place.copy)
-    if history.index_version != 2:
-        git(place.copy, "update-index", "--index-version", str(history.index_version))
+    if history.condition.index_version != 2:
+        git(place.copy, "update-index", "--index-version", str(history.condition.index_version))
     upstream.point(history.tip)
     return made_by
 
@@ -186,14 +188,13 @@ def _lay_out(history: History, place: Place) -> None:
 def _commit_locally(history: History, copy: Path) -> None:
     """Write the local commits as git leaves them: loose objects, the branch and its log."""
     git_directory = copy / ".git"
-    local = [number for number in history.reachable(history.local) if number > history.base]
-    for object_id, (kind, content) in history.objects_of(local).items():
-        path = git_directory / "objects" / object_id[:2] / object_id[2:]
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(zlib.compress(b"%b %d\0" % (kind.encode(), len(content)) + content, 1))
+    objects = history.objects_of(history.local_work)
+    if history.condition.is_packed:
+        write_pack(git_directory / "objects/pack", objects)
+    else:
+        write_loose(git_directory / "objects", objects)
     before = history.id_of(history.base)
-    for number in local:
+    for number in history.local_work:
         commit = history.id_of(number)
         for name in ("HEAD", "refs/heads/main"):
             _log(git_directory, name, before, commit, b"commit: %b" % history.nodes[number].label.encode())
@@ -201,11 +202,41 @@ def _commit_locally(history: History, copy: Path) -> None:
     (git_directory / "refs/heads/main").write_text(f"{before}\n")
 
 
+def _keep(history: History, copy: Path) -> None:
+    """Bring what is in `.git` into the history's condition."""
+    git_directory, condition = copy / ".git", history.condition
+    if condition.is_packed:
+        names = ("refs/heads/main", "refs/remotes/origin/main")
+        now = {
+            name: history.id_of(number) for name, number in zip(names, (history.local, history.seen[-1]), strict=True)
+        }
+        lines = "".join(f"{commit} {name}\n" for name, commit in now.items())
+        (git_directory / "packed-refs").write_text(f"# pack-refs with: peeled fully-peeled sorted \n{lines}")
+        for name in names:
+            (git_directory / name).unlink(missing_ok=True)
+    if not condition.has_logs:
+        shutil.rmtree(git_directory / "logs")
+    if not condition.trusts_filemode:
+        path = git_directory / "config"
+        config = path.read_bytes()
+        assert config.count(b"filemode = true") == 1
+        path.write_bytes(config.replace(b"filemode = true", b"filemode = false"))
+
+
 def _log(git_directory: Path, name: str, old: str, new: str, message: bytes) -> None:
     path = git_directory / "logs" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as log:
         log.write(b"%b %b %b\t%b\n" % (old.encode(), new.encode(), _PERSON, message))
+
+
+def write_loose(directory: Path, objects: Objects) -> None:
+    """Write objects one by one, those that are not there."""
+    for object_id, (kind, content) in objects.items():
+        path = directory / object_id[:2] / object_id[2:]
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(zlib.compress(b"%b %d\0" % (kind.encode(), len(content)) + content, 1))
 
 
 def write_pack(directory: Path, objects: Objects) -> None:

@@ -40,6 +40,7 @@ class Choice:
 
     def __init__(self, draw: Draw[int], files: Files, upstream: Files, incoming: Sequence[bytes]) -> None:
         """`incoming` are the paths that the pull changes, as far as one can say before it."""
+        self.trusts_filemode = True
         self.draw, self.files, self.upstream = draw, files, upstream
         self.incoming = incoming
         self.is_ignoring = files.get(b".gitignore") == IGNORING
@@ -102,8 +103,9 @@ def _mode_changed(choice: Choice) -> Made:
     path = choice.tracked(FILE, EXECUTABLE)
     if path is None:
         return None
+    kind = _T if choice.trusts_filemode else DirtKind.NOTHING
     sign = b"+" if choice.files[path].mode == FILE else b"-"
-    return _T, (path,), [b"chmod %bx %b" % (sign, quoted(path))]
+    return kind, (path,), [b"chmod %bx %b" % (sign, quoted(path))]
 
 
 def _deleted(choice: Choice) -> Made:
@@ -240,12 +242,11 @@ _KINDS: Sequence[tuple[str, Callable[[Choice], Made]]] = (
 )
 
 
-def some_dirt(draw: Draw[int], files: Files, upstream: Files, incoming: Sequence[bytes], count: int) -> list[Dirt]:
+def some_dirt(choice: Choice, count: int) -> list[Dirt]:
     """Return up to `count` uncommitted things, none in the way of another."""
-    choice = Choice(draw, files, upstream, incoming)
     found = []
     for _ in range(count):
-        label, make = _KINDS[draw(st.integers(0, len(_KINDS) - 1))]
+        label, make = _KINDS[choice.draw(st.integers(0, len(_KINDS) - 1))]
         if made := make(choice):
             kind, paths, shell = made
             found.append(Dirt(label, kind, paths, tuple(shell)))

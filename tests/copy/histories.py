@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from tests.copy.dirt import some_dirt
+from tests.copy.dirt import Choice, some_dirt
 from tests.copy.edits import IGNORING, TEMPLATE, Draw, change, same_change
-from tests.copy.model import Entry, Files, History, Node, Origin, Person, changed
+from tests.copy.model import Condition, Entry, Files, History, Node, Origin, Person, changed
 
 _BEGIN = 1_750_000_000
 _PEOPLE = (
@@ -65,7 +65,11 @@ class _Writing:
             message = _MESSAGES[self.draw(st.integers(0, len(_MESSAGES) - 1))]
             encoding = b"ISO-8859-1" if self.chance(20) else None
             self.events.add("odd message")
-        self.nodes.append(Node(dict(files), tuple(parents), author, committer, message, encoding, label))
+        extra = b""
+        if self.chance(3):
+            self.events.add("header of another tool")
+            extra = b"gpgsig -----BEGIN PGP SIGNATURE-----\n \n x\n -----END PGP SIGNATURE-----"
+        self.nodes.append(Node(dict(files), tuple(parents), author, committer, message, encoding, label, extra))
         return len(self.nodes) - 1
 
     def step(self, on: int) -> int:
@@ -85,6 +89,16 @@ class _Writing:
         if self.chance(15):
             files, _ = change(self.draw, files)
         return self.add(files, (one, other), "merge")
+
+    def join(self, one: int, other: int) -> int:
+        """Add a merge of two nodes that were there already; return its number."""
+        self.events.add("merge")
+        shared = max(set(self._reachable(one)) & set(self._reachable(other)))
+        files = same_change(self.nodes[shared].files, self.nodes[other].files, self.nodes[one].files)
+        return self.add(files, (one, other), f"merge of {other}")
+
+    def _reachable(self, number: int) -> set[int]:
+        return {number}.union(*map(self._reachable, self.nodes[number].parents))
 
     def steps(self, on: int, count: int) -> int:
         """Add that many commits or merges in a row; return the last one's number."""
@@ -113,24 +127,38 @@ def histories(draw: Draw[int]) -> History:
     local = writing.steps(base, writing.count(6, 10, 7, 6, 4))
     ours = list(range(base + 1, local + 1))
     seen = [base]
-    if len(chain) > 1 and writing.chance(15):
+    if len(chain) > 1 and writing.chance(20):
         # Fetched again after local work began, or before: the ref's log tells where it began.
         writing.events.add("fetched before")
-        seen = [base, writing.steps(base, 1)] if writing.chance(50) else [chain[0], base]
+        seen = [base, writing.steps(base, 1)] if writing.chance(60) else [chain[0], base]
+        if ours and seen[0] == base and writing.chance(50):
+            writing.events.add("upstream merged locally")
+            local = writing.steps(writing.join(local, seen[1]), writing.count(2, 2, 1))
     tip = _move_upstream(writing, seen[-1], chain, ours)
     origin = (Origin.HAND, Origin.US, Origin.GIT)[writing.count(6, 3, 1)] if len(seen) == 1 else Origin.HAND
     depth = writing.count(0, 3, 1) if len(seen) == 1 and writing.chance(30) else None
     if depth is not None:
         writing.events.add("shallow")
     nodes = tuple(writing.nodes)
-    incoming = changed(nodes[base].files, nodes[tip].files)
-    dirt = some_dirt(draw, nodes[local].files, nodes[tip].files, sorted(incoming), writing.count(5, 4, 2))
-    writing.events |= {dirt.label for dirt in dirt}
-    version = 4 if writing.chance(10) else 2
-    is_racy = writing.chance(15)
-    return History(
-        nodes, tuple(seen), base, local, tip, origin, depth, tuple(dirt), version, is_racy, frozenset(writing.events)
+    condition = Condition(
+        index_version=4 if writing.chance(10) else 2,
+        is_racy=writing.chance(15),
+        is_packed=writing.chance(20),
+        has_logs=not writing.chance(7),
+        trusts_filemode=not writing.chance(5),
     )
+    incoming = changed(nodes[base].files, nodes[tip].files)
+    choice = Choice(draw, nodes[local].files, nodes[tip].files, sorted(incoming))
+    choice.trusts_filemode = condition.trusts_filemode
+    dirt = some_dirt(choice, writing.count(5, 4, 2))
+    writing.events |= {dirt.label for dirt in dirt}
+    again = None
+    if not dirt and writing.chance(40):
+        writing.events.add("pulled twice")
+        again = _move_upstream(writing, tip, [*chain, tip], [])
+    events = frozenset(writing.events)
+    nodes = tuple(writing.nodes)
+    return History(nodes, tuple(seen), base, local, tip, again, origin, depth, tuple(dirt), condition, events)
 
 
 def _move_upstream(writing: _Writing, now: int, chain: Sequence[int], ours: Sequence[int]) -> int:
@@ -154,6 +182,9 @@ def _move_upstream(writing: _Writing, now: int, chain: Sequence[int], ours: Sequ
             return writing.steps(chain[max(0, len(chain) - 2)], max(further, writing.count(1, 4)))
         case 4 if ours:
             writing.events.add("upstream has our commits")
+            if writing.chance(30):
+                other = ours[writing.draw(st.integers(0, len(ours) - 1))]
+                return writing.steps(writing.join(writing.steps(now, further), other), writing.count(2, 1))
             return writing.steps(ours[writing.draw(st.integers(0, len(ours) - 1))], max(further, writing.count(1, 3)))
         case 5 if ours:
             writing.events.add("upstream has our patches")

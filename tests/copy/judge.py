@@ -20,10 +20,12 @@ def problems_of(
     pulled: Pulled,
     expected: Expected,
     excused: Collection[bytes],
+    same: dict[str, str],
 ) -> Iterator[str]:
     """Yield everything that is not as it has to be, in words for a person.
 
-    `excused` are paths whose index entries need not match what is on disk.
+    `excused` are paths whose index entries need not match what is on disk. `same` is added to: the commits that ours
+    made, and which of git's each of them is.
     """
     after = read_state(place.copy)
     checked = try_git(place.copy, "fsck", "--full", "--no-dangling", "--no-progress")
@@ -37,7 +39,7 @@ def problems_of(
         yield "the configuration changed"
     if expected.reason is None:
         if pulled.ok:
-            yield from _differences(place, before, status_before, after, expected, excused)
+            yield from _differences(place, before, status_before, after, expected, excused, same)
         else:
             yield f"refused ({pulled.reason}: {pulled.detail}), git does not"
     elif pulled.ok:
@@ -69,14 +71,14 @@ def _differences(
     after: State,
     expected: Expected,
     excused: Collection[bytes],
+    same: dict[str, str],
 ) -> Iterator[str]:
     """Yield where a pull that succeeded came to something else than git's."""
     wanted = read_state(expected.copy)
     yield from _different_files(overlaid(wanted.files, expected.dirt or {}), after.files)
-    same: dict[str, str] = {}
     with Commits(place.copy) as ours, Commits(expected.copy) as theirs:
         yield from _different_commits(ours, theirs, after.head, wanted.head, same)
-    yield from _different_refs(before, after, wanted, lambda commit: same.get(commit, commit))
+    yield from _different_refs(after.head != before.head, after, wanted, lambda commit: same.get(commit, commit))
     if after.shallow != wanted.shallow:
         yield f"history ends at {sorted(after.shallow)}, git's at {sorted(wanted.shallow)}"
     yield from _different_status(place.copy, status_before, expected)
@@ -115,8 +117,7 @@ def _different_commits(ours: Commits, theirs: Commits, one: str, other: str, sam
         pending += zip(*parents, strict=False)
 
 
-def _different_refs(before: State, after: State, wanted: State, named: Callable[[str], str]) -> Iterator[str]:
-    is_moved = wanted.head != before.head
+def _different_refs(is_moved: bool, after: State, wanted: State, named: Callable[[str], str]) -> Iterator[str]:
     for name in sorted(wanted.refs.keys() | after.refs.keys()):
         if name == "ORIG_HEAD" and not is_moved:
             continue

@@ -49,6 +49,8 @@ class Node:
     message: bytes
     encoding: bytes | None
     label: str
+    extra: bytes = b""
+    """More lines of its header."""
 
 
 class Origin(StrEnum):
@@ -81,14 +83,29 @@ class Dirt:
     shell: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """In what state a working copy is kept.
+
+    `is_racy`: the index is as young as the files, so that its clocks prove nothing. `is_packed`: local commits and refs
+    are as `git gc` leaves them. `has_logs`: what the refs named is known. `trusts_filemode`: `core.filemode`.
+    """
+
+    index_version: int = 2
+    is_racy: bool = False
+    is_packed: bool = False
+    has_logs: bool = True
+    trusts_filemode: bool = True
+
+
 @dataclass(frozen=True, repr=False)
 class History:
     """Everything that an example starts from.
 
     `seen` are the tips (numbers of nodes) that the copy's remote-tracking ref has named, the last is what it names
     now; `base` is the node that local work began at, `local` the copy's HEAD, `tip` what upstream names when it is
-    pulled. `depth` None is the whole history. `is_racy`: the
-    index is as young as the files, so that its clocks prove nothing. `events` name what is in it.
+    pulled, and `again` what it names when that is pulled once more (None: it is not). `depth` None is the whole
+    history. `events` name what is in it.
     """
 
     nodes: tuple[Node, ...]
@@ -96,11 +113,11 @@ class History:
     base: int
     local: int
     tip: int
+    again: int | None
     origin: Origin
     depth: int | None
     dirt: tuple[Dirt, ...]
-    index_version: int
-    is_racy: bool
+    condition: Condition
     events: frozenset[str]
 
     def __repr__(self) -> str:
@@ -141,6 +158,11 @@ class History:
                 pending += self.nodes[number].parents
         return sorted(found)
 
+    @property
+    def local_work(self) -> list[int]:
+        """The nodes that were made in the copy, in the order in which they were made."""
+        return sorted(set(self.reachable(self.local)) - set(self.reachable(*self.seen)))
+
     def objects_of(self, numbers: Iterable[int]) -> Objects:
         """Return the objects of these nodes, those that are in their parents too among them."""
         objects: Objects = {}
@@ -170,6 +192,7 @@ def commit_content(tree: str, parents: Iterable[str], node: Node) -> bytes:
     lines = [b"tree " + tree.encode(), *(b"parent " + parent.encode() for parent in parents)]
     lines += [b"author " + node.author.line, b"committer " + node.committer.line]
     lines += [b"encoding " + node.encoding] if node.encoding else []
+    lines += [node.extra] if node.extra else []
     return b"\n".join([*lines, b"", node.message])
 
 

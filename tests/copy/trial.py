@@ -10,7 +10,7 @@ from tests.copy.account import account_of
 from tests.copy.building import Place, Upstream, build_copy, make_dirt, racy_paths
 from tests.copy.judge import is_named, problems_of
 from tests.copy.model import DirtKind, History
-from tests.copy.state import read_files, read_state, status
+from tests.copy.state import State, read_files, read_state, status
 from tests.copy.verdicts import (
     CONFLICT,
     LOCAL_CHANGES,
@@ -81,20 +81,42 @@ class Trials:
         status_before = status(place.copy) if history.dirt else []
         excused = racy_paths(place.copy, before.files) | {path for dirt in history.dirt for path in dirt.paths}
         expected = ask_git(history, before, clean, work / "git", clean_copy)
+        events = {f"made {made_by}"} | history.events
+        same: dict[str, str] = {}
+        events |= self._pull(history, place, before, status_before, expected, excused, same)
+        if history.again is not None and "succeeded" in events:
+            # Each goes on from what it made itself, its refs' logs too.
+            upstream.point(history.again)
+            before = read_state(place.copy)
+            expected = ask_git(history, read_state(work / "git"), before.files, work / "git", None)
+            excused = racy_paths(place.copy, before.files)
+            events |= {f"again: {event}" for event in self._pull(history, place, before, [], expected, excused, same)}
+        return events - {""}
+
+    def _pull(
+        self,
+        history: History,
+        place: Place,
+        before: State,
+        status_before: list[bytes],
+        expected: Expected,
+        excused: set[bytes],
+        same: dict[str, str],
+    ) -> set[str]:
+        """Let the contender pull, and compare; return the classes."""
         pulled = self.contender.pull(place)
-        expected = self._excused(expected, pulled, place, work)
-        problems = list(problems_of(place, before, status_before, pulled, expected, excused))
+        expected = self._excused(expected, pulled, place)
+        problems = list(problems_of(place, before, status_before, pulled, expected, excused, same))
         if not pulled.ok and expected.in_the_way and not is_named(pulled.detail, expected.in_the_way):
             problems.append(f"none of {expected.in_the_way} is named in {pulled.detail!r}")
         if problems:
             lines = "\n".join(f"  {problem}" for problem in problems)
-            raise Disagreement(f"{lines}\nmade {made_by}; git: {expected.how}\n{account_of(history)}")
-        refused = f"refused: {pulled.reason}" if not pulled.ok else "succeeded"
-        return ({expected.how, f"made {made_by}", refused, expected.named} | history.events) - {""}
+            raise Disagreement(f"{lines}\ngit: {expected.how}; the copy made {history.origin}\n{account_of(history)}")
+        return {expected.how, "succeeded" if pulled.ok else f"refused: {pulled.reason}", expected.named}
 
-    def _excused(self, expected: Expected, pulled: Pulled, place: Place, work: Path) -> Expected:
+    def _excused(self, expected: Expected, pulled: Pulled, place: Place) -> Expected:
         """Return what is expected of one that follows no renames, where that is what it stumbled over."""
         stumbled = pulled.reason == CONFLICT and expected.reason in (None, LOCAL_CHANGES)
-        if stumbled and conflicts_without_renames(place, work / "without renames"):
+        if stumbled and conflicts_without_renames(place, expected.copy.with_name("without renames")):
             return Expected(CONFLICT, expected.copy, expected.how, named=RENAME)
         return expected
