@@ -51,7 +51,8 @@ def _keeping(condition: Condition) -> Iterator[str]:
     if condition.index_version != 2:
         yield f"git -C copy update-index --index-version {condition.index_version}"
     if not condition.is_racy:
-        yield "sleep 2; git -C copy read-tree HEAD; git -C copy update-index -q --refresh"
+        dated = "git ls-files -z | xargs -0r touch -h -d '1 minute ago'"
+        yield f"(cd copy && {dated} && git update-index -q --refresh)"
 
 
 def _importing(history: History, repository: str, numbers: list[int], done: set[int], tip: int) -> Iterator[str]:

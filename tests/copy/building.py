@@ -145,10 +145,11 @@ def _date_back(copy: Path) -> None:
     path.write_bytes(index + sha1(index).digest())
 
 
-def racy_paths(copy: Path, paths: Iterable[bytes]) -> set[bytes]:
-    """Return those of the paths whose files are as young as the index."""
-    written = int(os.stat(copy / ".git/index").st_mtime)
-    return {path for path in paths if int(os.lstat(os.path.join(os.fsencode(copy), path)).st_mtime) >= written}
+def racy_paths(copy: Path) -> set[bytes]:
+    """Return the paths of the files that are as young as the index."""
+    written, root = int(os.stat(copy / ".git/index").st_mtime), os.fsencode(copy)
+    files = (os.path.join(here, name) for here, below, names in os.walk(root) for name in (*names, *below))
+    return {path[len(root) + 1 :] for path in files if int(os.lstat(path).st_mtime) >= written}
 
 
 def _lay_out(history: History, place: Place) -> None:

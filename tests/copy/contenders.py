@@ -8,24 +8,22 @@ from typing import Any
 
 from tests.copy.building import NO_ID, Place, git, try_git
 from tests.copy.model import collisions
-from tests.copy.state import status
+from tests.copy.state import path_of, status
 from tests.copy.verdicts import CONFLICT, LOCAL_CHANGES, Pulled, Verdict, git_pull
 from tests.support.deliveries import push_payload, webhook_request
 from tests.support.service import Service
 
-PARAMETER: Mapping[str, Any] = {
-    "publish": [{"ref": "refs/heads/main", "mode": "working-copy"}],
-    "allow_external_links": True,
-}
 Damage = Callable[[Path], None]
 
 
 class Ours:
     """The product: a signed webhook for each pull, one service for all of them."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, *, autostash: bool = False) -> None:
         """The service is started; each repository gets a parameter of its own."""
         self._service = service
+        rule = {"ref": "refs/heads/main", "mode": "working-copy", "autostash": autostash}
+        self._parameter: Mapping[str, Any] = {"publish": [rule], "allow_external_links": True}
         self._pushed: dict[str, str] = {}
 
     def place(self, name: str) -> Path:
@@ -35,7 +33,7 @@ class Ours:
     def make(self, place: Place, depth: int | None) -> bool:
         """Let the product make the copy."""
         # As deep as any history of these tests, where it is to be whole.
-        self._service.put_repository(place.name, **PARAMETER, depth=1000 if depth is None else depth)
+        self._service.put_repository(place.name, **self._parameter, depth=1000 if depth is None else depth)
         made = self._deliver(place)
         assert made.ok, f"the working copy was not made: {made}"
         return True
@@ -43,7 +41,7 @@ class Ours:
     def pull(self, place: Place) -> Pulled:
         """Deliver a push; return how it ended."""
         if place.name not in self._pushed:
-            self._service.put_repository(place.name, **PARAMETER)
+            self._service.put_repository(place.name, **self._parameter)
         return self._deliver(place)
 
     def _deliver(self, place: Place) -> Pulled:
@@ -105,7 +103,7 @@ class GitPulls:
         shutil.copytree(scratch / ".git/objects", copy / ".git/objects", dirs_exist_ok=True)
         differing = git(copy, "diff-tree", "-r", "--name-only", "--no-renames", "-z", old, new).split(b"\0")[:-1]
         uncommitted = [
-            _path(record) for record in status(copy) if self.minds_untracked or record[:1] not in (b"?", b"!")
+            path_of(record) for record in status(copy) if self.minds_untracked or record[:1] not in (b"?", b"!")
         ]
         if blocking := list(collisions(uncommitted, differing)) if self.minds_dirt else []:
             return Pulled(False, LOCAL_CHANGES, repr(blocking))
@@ -119,8 +117,3 @@ class GitPulls:
         if self.damage:
             self.damage(copy)
         return Pulled(True)
-
-
-def _path(record: bytes) -> bytes:
-    """Return the path that a record of `git status --porcelain=v2` is about."""
-    return record.split(b" ", 1 if record[:1] in b"?!" else 8)[-1].rstrip(b"/")

@@ -222,7 +222,8 @@ def _touched(choice: Choice) -> Made:
     return (path and (DirtKind.NOTHING, (path,), [b"touch -d 2001-02-03T04:05:06Z %b" % quoted(path)])) or None
 
 
-_KINDS: Sequence[tuple[str, Callable[[Choice], Made]]] = (
+Kind = tuple[str, Callable[[Choice], Made]]
+_KINDS: Sequence[Kind] = (
     *[("tracked file edited", _edited)] * 3,
     ("mode changed", _mode_changed),
     ("tracked file deleted", _deleted),
@@ -242,11 +243,15 @@ _KINDS: Sequence[tuple[str, Callable[[Choice], Made]]] = (
 )
 
 
-def some_dirt(choice: Choice, count: int) -> list[Dirt]:
+OF_FILES = tuple(kind for kind in _KINDS if kind[1] in (_edited, _mode_changed, _deleted, _staged, _staged_deletion))
+"""The changes of files that HEAD has, by other files or none."""
+
+
+def some_dirt(choice: Choice, count: int, kinds: Sequence[Kind] = _KINDS) -> list[Dirt]:
     """Return up to `count` uncommitted things, none in the way of another."""
     found = []
     for _ in range(count):
-        label, make = _KINDS[choice.draw(st.integers(0, len(_KINDS) - 1))]
+        label, make = kinds[choice.draw(st.integers(0, len(kinds) - 1))]
         if made := make(choice):
             kind, paths, shell = made
             found.append(Dirt(label, kind, paths, tuple(shell)))

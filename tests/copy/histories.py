@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from tests.copy.dirt import Choice, some_dirt
+from tests.copy.dirt import OF_FILES, Choice, some_dirt
 from tests.copy.edits import IGNORING, TEMPLATE, Draw, change, same_change
 from tests.copy.model import Condition, Entry, Files, History, Node, Origin, Person, changed
 
@@ -114,8 +114,11 @@ class _Writing:
 
 
 @st.composite
-def histories(draw: Draw[int]) -> History:
-    """Return a history: the copy's base, local commits, upstream's way since, and what is uncommitted."""
+def histories(draw: Draw[int], *, of_files: bool = False) -> History:
+    """Return a history: the copy's base, local commits, upstream's way since, and what is uncommitted.
+
+    `of_files`: something is, and mostly of files that HEAD has.
+    """
     writing = _Writing(draw)
     files: dict[bytes, Entry] = dict(TEMPLATE)
     if writing.chance(75):
@@ -150,7 +153,10 @@ def histories(draw: Draw[int]) -> History:
     incoming = changed(nodes[base].files, nodes[tip].files)
     choice = Choice(draw, nodes[local].files, nodes[tip].files, sorted(incoming))
     choice.trusts_filemode = condition.trusts_filemode
-    dirt = some_dirt(choice, writing.count(5, 4, 2))
+    if of_files:
+        dirt = some_dirt(choice, writing.count(0, 4, 3, 1), OF_FILES) + some_dirt(choice, writing.count(4, 1))
+    else:
+        dirt = some_dirt(choice, writing.count(5, 4, 2))
     writing.events |= {dirt.label for dirt in dirt}
     again = None
     if not dirt and writing.chance(40):

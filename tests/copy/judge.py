@@ -1,31 +1,26 @@
 """Whether a pull came to what it has to, according to git."""
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 
 from tests.copy.building import Place, try_git
-from tests.copy.state import Commits, LogLine, State, read_state, status, tracked, unsure, without_names
+from tests.copy.model import EXECUTABLE, FILE, LINK, hash_object
+from tests.copy.state import Before, Commits, LogLine, State, read_state, status, tracked, unsure, without_names
 from tests.copy.verdicts import Expected, Pulled, overlaid
 
 _MAY_APPEAR = frozenset({"FETCH_HEAD", "ORIG_HEAD", "git2efs", "index", "logs", "shallow"})
+STASH = "refs/stash"
 _TRACKING = "refs/remotes/origin/main"
 
 
 def problems_of(
-    place: Place,
-    before: State,
-    status_before: list[bytes],
-    pulled: Pulled,
-    expected: Expected,
-    excused: Collection[bytes],
-    same: dict[str, str],
+    place: Place, before: Before, pulled: Pulled, expected: Expected, same: dict[str, str]
 ) -> Iterator[str]:
     """Yield everything that is not as it has to be, in words for a person.
 
-    `excused` are paths whose index entries need not match what is on disk. `same` is added to: the commits that ours
-    made, and which of git's each of them is.
+    `same` is added to: the commits that ours made, and which of git's each of them is.
     """
     after = read_state(place.copy)
     checked = try_git(place.copy, "fsck", "--full", "--no-dangling", "--no-progress")
@@ -33,13 +28,13 @@ def problems_of(
         yield f"git fsck: {checked.stdout!r} {checked.stderr!r}"
     if after.locks:
         yield f"locks are left: {after.locks}"
-    if new := {name for name in after.extra - before.extra - _MAY_APPEAR if not name.startswith("git2efs")}:
+    if new := {name for name in after.extra - before.state.extra - _MAY_APPEAR if not name.startswith("git2efs")}:
         yield f".git holds {sorted(new)}"
-    if after.config != before.config:
+    if after.config != before.state.config:
         yield "the configuration changed"
     if expected.reason is None:
         if pulled.ok:
-            yield from _differences(place, before, status_before, after, expected, excused, same)
+            yield from _differences(place, before, after, expected, same)
         else:
             yield f"refused ({pulled.reason}: {pulled.detail}), git does not"
     elif pulled.ok:
@@ -48,7 +43,7 @@ def problems_of(
         if pulled.reason != expected.reason:
             yield f"refused for {pulled.reason}: {pulled.detail}; the reason is {expected.reason}"
     if not pulled.ok:
-        yield from _changes(place.copy, before, status_before, after)
+        yield from _changes(place.copy, before.state, before.records, after)
 
 
 def _changes(copy: Path, before: State, status_before: list[bytes], after: State) -> Iterator[str]:
@@ -64,25 +59,21 @@ def _changes(copy: Path, before: State, status_before: list[bytes], after: State
         yield "refused, and the index says something else"
 
 
-def _differences(
-    place: Place,
-    before: State,
-    status_before: list[bytes],
-    after: State,
-    expected: Expected,
-    excused: Collection[bytes],
-    same: dict[str, str],
-) -> Iterator[str]:
+def _differences(place: Place, before: Before, after: State, expected: Expected, same: dict[str, str]) -> Iterator[str]:
     """Yield where a pull that succeeded came to something else than git's."""
     wanted = read_state(expected.copy)
     yield from _different_files(overlaid(wanted.files, expected.dirt or {}), after.files)
     with Commits(place.copy) as ours, Commits(expected.copy) as theirs:
         yield from _different_commits(ours, theirs, after.head, wanted.head, same)
-    yield from _different_refs(after.head != before.head, after, wanted, lambda commit: same.get(commit, commit))
+    yield from _different_refs(after.head != before.state.head, after, wanted, lambda commit: same.get(commit, commit))
     if after.shallow != wanted.shallow:
         yield f"history ends at {sorted(after.shallow)}, git's at {sorted(wanted.shallow)}"
-    yield from _different_status(place.copy, status_before, expected)
-    if stale := {path for path in unsure(place.copy) if not any(_below(path, other) for other in excused)}:
+    yield from _different_status(place.copy, before.records, expected)
+    if (STASH in after.refs) != expected.is_stashed:
+        yield "there is no stash" if expected.is_stashed else "there is a stash"
+    elif expected.is_stashed:
+        yield from _different_stash(place.copy, after.refs[STASH], before.state, expected)
+    if stale := {path for path in unsure(place.copy) if not any(_below(path, other) for other in before.excused)}:
         yield f"the index does not know what is on disk at {sorted(stale)}"
 
 
@@ -118,7 +109,7 @@ def _different_commits(ours: Commits, theirs: Commits, one: str, other: str, sam
 
 
 def _different_refs(is_moved: bool, after: State, wanted: State, named: Callable[[str], str]) -> Iterator[str]:
-    for name in sorted(wanted.refs.keys() | after.refs.keys()):
+    for name in sorted((wanted.refs.keys() | after.refs.keys()) - {STASH}):
         if name == "ORIG_HEAD" and not is_moved:
             continue
         if named(after.refs.get(name, "")) != wanted.refs.get(name, ""):
@@ -130,10 +121,26 @@ def _different_refs(is_moved: bool, after: State, wanted: State, named: Callable
                 yield f"the log of {name} says {one} instead of {other}"
 
 
+def _different_stash(copy: Path, stash: str, before: State, expected: Expected) -> Iterator[str]:
+    """Yield what was in the way and is not in the stash as it stood."""
+    with Commits(copy) as commits:
+        tree = commits.tree(stash)
+    for path in expected.in_the_way:
+        stood = before.files.get(path)
+        mode = None if stood is None else EXECUTABLE if stood[0] & 0o100 else FILE
+        wanted = stood and (LINK if stood[0] == LINK else mode, hash_object("blob", stood[1]))
+        if tree.get(path) != wanted:
+            yield f"the stash holds {tree.get(path)} at {path!r} instead of {wanted}"
+    if (listed := try_git(copy, "stash", "list").stdout.count(b"\n")) != 1:
+        yield f"git lists {listed} stashes"
+
+
 def _different_status(copy: Path, before: list[bytes], expected: Expected) -> Iterator[str]:
     """Compare what git says of both copies; with dirt on top, what it said of it before the pull."""
     found = status(copy)
-    if expected.dirt is None:
+    if expected.records is not None:
+        wanted, found = sorted(expected.records), tracked(found)
+    elif expected.dirt is None:
         wanted = status(expected.copy)
     else:
         # Whether something is untracked or ignored may have changed with a .gitignore: the files were compared.

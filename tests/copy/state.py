@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK
@@ -182,3 +182,25 @@ def unsure(copy: Path) -> set[bytes]:
     done = try_git(copy, "diff-files", "--name-only", "-z")
     assert done.returncode == 0, f"git diff-files: {done.stderr!r}"
     return set(done.stdout.split(b"\0")[:-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """A copy as a pull finds it: its state, its files without what is uncommitted, the records of its `git status`.
+
+    `excused` are paths whose index entries need not match what is on disk, then and afterwards.
+    """
+
+    state: State
+    clean: Tree
+    records: list[bytes]
+    excused: frozenset[bytes]
+
+    def records_about(self, paths: Collection[bytes], *, is_about: bool) -> list[bytes]:
+        """Return the records about files that git knows, those at the paths or all others."""
+        return [record for record in tracked(self.records) if (path_of(record) in paths) == is_about]
+
+
+def path_of(record: bytes) -> bytes:
+    """Return the path that a record of a status is about."""
+    return record.split(b" ", 1 if record[:1] in b"?!" else 8)[-1].rstrip(b"/")

@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, Phase, event, given, settings
 
 from tests.copy.contenders import Ours
 from tests.copy.histories import histories
 from tests.copy.model import History
-from tests.copy.trial import Trials
+from tests.copy.trial import Disagreement, Trials
 from tests.support.origin import GitOrigin, has_http_backend
 from tests.support.parameters import ParameterStore
 from tests.support.service import Service
@@ -44,14 +44,28 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def trials(tmp_path_factory: pytest.TempPathFactory, parameter_store: ParameterStore) -> Iterator[Trials]:
-    """Return what tries the product: one service and one origin for all histories."""
+def stage(tmp_path_factory: pytest.TempPathFactory, parameter_store: ParameterStore) -> Iterator[Service]:
+    """Return one service, with one origin, for all histories."""
     directory = tmp_path_factory.mktemp("copy")
     (directory / "origin").mkdir()
     with GitOrigin(directory / "origin") as origin:
         service = Service(directory / "mount", parameter_store, origin).start()
-        yield Trials(Ours(service), origin, directory / "work")
+        yield service
         service.stop()
+
+
+@pytest.fixture(scope="module")
+def trials(stage: Service) -> Trials:
+    """Return what tries the product."""
+    assert stage.origin
+    return Trials(Ours(stage), stage.origin, stage.mount.with_name("work"))
+
+
+@pytest.fixture(scope="module")
+def stashing(stage: Service) -> Trials:
+    """Return what tries the product with autostash."""
+    assert stage.origin
+    return Trials(Ours(stage, autostash=True), stage.origin, stage.mount.with_name("stashing"), autostash=True)
 
 
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), report_multiple_bugs=False)
@@ -69,3 +83,25 @@ def test_every_kind_of_history_was_among_them(trials: Trials) -> None:
     for name, count in trials.counts.most_common():
         print(f"{100 * count / total:5.1f} % {name}")
     assert [name for name in REPRESENTED if trials.counts[name] < 0.03 * total] == []
+
+
+@settings(max_examples=EXAMPLES // 3, suppress_health_check=list(HealthCheck), report_multiple_bugs=False)
+@given(history=histories(of_files=True))
+def test_with_autostash_ours_carries_over_what_git_does(history: History, stashing: Trials) -> None:
+    """The same files with the same changes uncommitted, or all that does not fit in a stash."""
+    for name in sorted(stashing.run(history)):
+        event(name)
+
+
+def test_the_product_without_autostash_is_caught(stage: Service, trials: Trials) -> None:
+    """Where git carries a change over, a refusal is found out."""
+    assert stage.origin
+    wrong = Trials(trials.contender, stage.origin, stage.mount.with_name("wrong"), autostash=True)
+
+    @settings(max_examples=200, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck))
+    @given(history=histories(of_files=True))
+    def search(history: History) -> None:
+        wrong.run(history)
+
+    with pytest.raises(Disagreement, match=r"refused .local_changes: .*, git does not"):
+        search()

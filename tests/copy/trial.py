@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.copy.account import account_of
+from tests.copy.autostash import with_autostash, with_stash_excused
 from tests.copy.building import Place, Upstream, build_copy, make_dirt, racy_paths
 from tests.copy.judge import is_named, problems_of
 from tests.copy.model import DirtKind, History
-from tests.copy.state import State, read_files, read_state, status
+from tests.copy.state import Before, read_files, read_state, status
 from tests.copy.verdicts import (
     CONFLICT,
     LOCAL_CHANGES,
@@ -46,8 +47,9 @@ class Disagreement(AssertionError):
 class Trials:
     """Many examples with one contender and one origin; `counts` says how many of each class there were."""
 
-    def __init__(self, contender: Contender, origin: GitOrigin, directory: Path) -> None:
-        """`directory` is for git's copies; every example removes what it made."""
+    def __init__(self, contender: Contender, origin: GitOrigin, directory: Path, *, autostash: bool = False) -> None:
+        """`directory` is for git's copies; every example removes what it made. `autostash` is a setting of both."""
+        self.autostash = autostash
         self.contender, self.origin, self.directory = contender, origin, directory
         self.counts: Counter[str] = Counter()
         self._numbers = itertools.count(1)
@@ -75,38 +77,38 @@ class Trials:
         if history.dirt:
             clean_copy = work / "clean"
             shutil.copytree(place.copy, clean_copy, symlinks=True)
+            if self.autostash:
+                shutil.copytree(place.copy, work / "carrying", symlinks=True)
             make_dirt(history.dirt, place.copy, *DirtKind)
         shutil.copytree(place.copy, work / "git", symlinks=True)
-        before = read_state(place.copy)
-        status_before = status(place.copy) if history.dirt else []
-        excused = racy_paths(place.copy, before.files) | {path for dirt in history.dirt for path in dirt.paths}
-        expected = ask_git(history, before, clean, work / "git", clean_copy)
-        events = {f"made {made_by}"} | history.events
+        before = Before(
+            read_state(place.copy),
+            clean,
+            status(place.copy) if history.dirt else [],
+            frozenset(racy_paths(place.copy) | {path for dirt in history.dirt for path in dirt.paths}),
+        )
+        expected = ask_git(history, before.state, clean, work / "git", clean_copy)
+        if self.autostash:
+            expected = with_autostash(history, before, work / "carrying", expected)
         same: dict[str, str] = {}
-        events |= self._pull(history, place, before, status_before, expected, excused, same)
+        events = {f"made {made_by}"} | history.events
+        events |= self._pull(history, place, before, expected, same)
         if history.again is not None and "succeeded" in events:
             # Each goes on from what it made itself, its refs' logs too.
             upstream.point(history.again)
-            before = read_state(place.copy)
-            expected = ask_git(history, read_state(work / "git"), before.files, work / "git", None)
-            excused = racy_paths(place.copy, before.files)
-            events |= {f"again: {event}" for event in self._pull(history, place, before, [], expected, excused, same)}
-        return events - {""}
+            state = read_state(place.copy)
+            before = Before(state, state.files, [], frozenset(racy_paths(place.copy)))
+            expected = ask_git(history, read_state(work / "git"), state.files, work / "git", None)
+            events |= {f"again: {event}" for event in self._pull(history, place, before, expected, same)}
+        return events - {"", "again: "}
 
     def _pull(
-        self,
-        history: History,
-        place: Place,
-        before: State,
-        status_before: list[bytes],
-        expected: Expected,
-        excused: set[bytes],
-        same: dict[str, str],
+        self, history: History, place: Place, before: Before, expected: Expected, same: dict[str, str]
     ) -> set[str]:
         """Let the contender pull, and compare; return the classes."""
         pulled = self.contender.pull(place)
-        expected = self._excused(expected, pulled, place)
-        problems = list(problems_of(place, before, status_before, pulled, expected, excused, same))
+        expected = self._excused(expected, pulled, place, before)
+        problems = list(problems_of(place, before, pulled, expected, same))
         if not pulled.ok and expected.in_the_way and not is_named(pulled.detail, expected.in_the_way):
             problems.append(f"none of {expected.in_the_way} is named in {pulled.detail!r}")
         if problems:
@@ -114,8 +116,10 @@ class Trials:
             raise Disagreement(f"{lines}\ngit: {expected.how}; the copy made {history.origin}\n{account_of(history)}")
         return {expected.how, "succeeded" if pulled.ok else f"refused: {pulled.reason}", expected.named}
 
-    def _excused(self, expected: Expected, pulled: Pulled, place: Place) -> Expected:
+    def _excused(self, expected: Expected, pulled: Pulled, place: Place, before: Before) -> Expected:
         """Return what is expected of one that follows no renames, where that is what it stumbled over."""
+        if self.autostash:
+            expected = with_stash_excused(place.copy, before, expected)
         stumbled = pulled.reason == CONFLICT and expected.reason in (None, LOCAL_CHANGES)
         if stumbled and conflicts_without_renames(place, expected.copy.with_name("without renames")):
             return Expected(CONFLICT, expected.copy, expected.how, named=RENAME)

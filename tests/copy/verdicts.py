@@ -8,6 +8,12 @@ STEP_IN_THE_WAY  something untracked is in the way of a step of git's rebase, an
 IGNORED          an ignored file is in the way: git overwrites it without a word, ours refuses
 LOOKS_ALIKE      something untracked is in the way that git takes for its own, as it looks like what comes; ours refuses
 RENAME           git follows a rename; ours finds a conflict, as git does when it is told not to look for renames
+
+And with `autostash`:
+
+STAGED_TWICE     a file is staged as one thing and stands as another: git merges the latter and forgets the former, ours
+                 keeps both in a stash
+STASH_RENAME     git carries a change over to where its file was renamed; ours keeps it in a stash
 """
 
 import shutil
@@ -27,6 +33,9 @@ STEP_IN_THE_WAY = "ours alone succeeds: untracked, in the way of a step alone"
 IGNORED = "git alone succeeds: ignored in the way"
 LOOKS_ALIKE = "git alone succeeds: untracked in the way, alike"
 RENAME = "git alone succeeds: a rename"
+
+STAGED_TWICE = "ours alone keeps a stash: staged and changed again"
+STASH_RENAME = "ours alone keeps a stash: a rename"
 
 CONFLICT, LOCAL_CHANGES = "replay_conflict", "local_changes"
 """The reasons with which a pull may be refused."""
@@ -57,12 +66,13 @@ class Verdict(StrEnum):
 
 def git_pull(copy: Path, *options: str) -> Verdict:
     """Pull with real git; where it stopped half way, abort. Raises AssertionError for an end that no one knows."""
-    done = try_git(copy, *options, "pull", "--rebase")
+    done = try_git(copy, "pull", "--rebase", *options)
     if done.returncode == 0:
         return Verdict.PULLED
     said = done.stdout + done.stderr
     is_half_way = (copy / ".git/rebase-merge").exists()
-    if is_half_way:
+    # Without a name in it, the rebase broke off before it began.
+    if (copy / ".git/rebase-merge/head-name").exists():
         aborted = try_git(copy, "rebase", "--abort")
         assert aborted.returncode == 0, f"git rebase --abort: {aborted.stderr!r}, after {said!r}"
     if b"annot pull with rebase" in said:
@@ -79,6 +89,8 @@ class Expected:
 
     `dirt` is on top of that, if it is not None: what the uncommitted changed on disk, None where it removed something.
     `in_the_way` are the uncommitted paths that a refusal should name. `how` is what the pull is, for the statistics.
+    `records` are those of `git status` about what git knows, where they are neither what they were nor git's.
+    `is_stashed`: what is in the way is kept as a stash.
     """
 
     reason: str | None
@@ -87,6 +99,8 @@ class Expected:
     dirt: dict[bytes, tuple[int, bytes] | None] | None = None
     in_the_way: tuple[bytes, ...] = ()
     named: str = ""
+    records: tuple[bytes, ...] | None = None
+    is_stashed: bool = False
 
 
 def ask_git(history: History, before: State, clean: Tree, dirty_copy: Path, clean_copy: Path | None) -> Expected:
@@ -98,8 +112,9 @@ def ask_git(history: History, before: State, clean: Tree, dirty_copy: Path, clea
     verdict = git_pull(dirty_copy)
     after = read_state(dirty_copy)
     if verdict is not Verdict.PULLED:
-        # Empty directories go on the way, as git does not know them.
-        lost = {path for path, (mode, _) in before.files.items() ^ after.files.items() if mode != DIRECTORY}
+        # Git knows nothing of empty directories, and overwrites what is ignored on the way to a conflict too.
+        spared = {path for dirt in history.dirt if dirt.kind is DirtKind.IGNORED for path in dirt.paths}
+        lost = {path for path, (mode, _) in before.files.items() ^ after.files.items() if mode != DIRECTORY} - spared
         assert (lost, after.head) == (set(), before.head), f"git ({verdict}) itself lost {lost}:\n{account_of(history)}"
     assert (verdict is Verdict.DIRTY) == history.has_tracked_dirt, f"git says {verdict}:\n{account_of(history)}"
     copy = dirty_copy
@@ -121,8 +136,7 @@ def ask_git(history: History, before: State, clean: Tree, dirty_copy: Path, clea
         )
     if in_the_way:
         return Expected(LOCAL_CHANGES, copy, how, None, in_the_way)
-    paths = before.files.keys() | clean.keys()
-    dirt = {path: before.files.get(path) for path in paths if before.files.get(path) != clean.get(path)}
+    dirt = difference(clean, before.files)
     return Expected(None, copy, how, dirt, (), DIRT_ELSEWHERE if first is Verdict.DIRTY else STEP_IN_THE_WAY)
 
 
@@ -134,7 +148,8 @@ def conflicts_without_renames(place: Place, copy: Path) -> bool:
     shutil.copytree(place.copy, copy, symlinks=True)
     for arguments in (("read-tree", "--reset", "-u", "HEAD"), ("clean", "-xfdq")):
         assert try_git(copy, *arguments).returncode == 0
-    return git_pull(copy, "-c", "merge.renames=false", "-c", "merge.directoryRenames=false") is Verdict.CONFLICT
+    # The newer strategy of git 2.39 looks for renames whatever one says.
+    return git_pull(copy, "--strategy=recursive", "--strategy-option=no-renames") is Verdict.CONFLICT
 
 
 def _in_the_way(history: History, copy: Path, old: str, new: str) -> tuple[bytes, ...]:
@@ -155,6 +170,11 @@ def _describe(before: State, after: State) -> str:
         return "fast-forward"
     picked = sum(b"(pick)" in line.message for line in lines)
     return f"replay of {picked if picked < 3 else '3 or more'}"
+
+
+def difference(old: Tree, new: Tree) -> dict[bytes, tuple[int, bytes] | None]:
+    """Return what has to be laid over one tree to make it the other."""
+    return {path: new.get(path) for path in old.keys() | new.keys() if old.get(path) != new.get(path)}
 
 
 def overlaid(files: Tree, dirt: dict[bytes, tuple[int, bytes] | None]) -> Tree:
