@@ -29,7 +29,7 @@ _CANNOT_BE_OPENED = (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM)
 """A link, a socket, a file that nobody may read."""
 _FEW = 64
 """So few paths are worked on one after the other, unless the mount is known to be slow."""
-_SPREAD = 8
+_SPREAD = 4
 """Directories to stage many files in. More bring nothing: all renamings of a mount into other directories wait for each
 other, in Linux."""
 
@@ -111,11 +111,19 @@ class Worktree:
 
     # -- many paths --------------------------------------------------------------------------------------------------
 
-    def carry_out(self, phases: Sequence[Phase], crew: Crew, share: Callable[[], None] = lambda: None) -> None:
+    def carry_out(
+        self,
+        phases: Sequence[Phase],
+        crew: Crew,
+        *,
+        is_writing: bool = False,
+        share: Callable[[], None] = lambda: None,
+    ) -> None:
         """Do the phases, one after the other and level by level; within a level many paths at a time where it helps.
 
-        Work is done for some paths twice, and has to be the same again. `share()` is called before several threads
-        begin. Raises what the work raises, the first failure; then no further work is begun.
+        Work is done for some paths twice, and has to be the same again. `is_writing`: it puts files. `share()` is
+        called before several threads begin. Raises what the work raises, the first failure; then no further work is
+        begun.
         """
         sizes = [len(level) for _, levels in phases for level in levels]
         if max(sizes, default=0) <= 1 or (sum(sizes) <= _FEW and not crew.is_slow):
@@ -123,7 +131,10 @@ class Worktree:
                 for level in levels:
                     work(self, level)
             return
-        with self._staging_directories(_SPREAD if crew.is_slow and max(sizes) > _SPREAD else 0) as staging:
+        with ExitStack() as stack:
+            staging = [self._staging]
+            if is_writing and crew.is_slow and max(sizes) > _SPREAD:
+                staging = [self._staging_directory(stack, number) for number in range(_SPREAD)]
             turns = cycle(staging)
 
             def with_own(work: Work, directories: Directories, paths: Sequence[Item]) -> int:
@@ -140,30 +151,19 @@ class Worktree:
                 asks_server=self._asks_server,
             )
 
-    @contextmanager
-    def _staging_directories(self, count: int) -> Iterator[Sequence[int]]:
-        """Open so many directories to stage files in, until the block ends; none is the one that is there.
+    def _staging_directory(self, stack: ExitStack, number: int) -> int:
+        """Open one of several directories to stage files in, until the stack ends. They stay for the next time.
 
         A network file system's client makes the files of one directory one after the other.
         """
-        if not count:
-            yield [self._staging]
-            return
-        names = [os.fsencode(f"{_TEMPORARY}{number}") for number in range(count)]
-        with ExitStack() as stack:
-            descriptors = []
-            for name in names:
-                with suppress(FileExistsError):
-                    os.mkdir(name, dir_fd=self._staging)
-                stack.callback(self._remove_staging, name)
-                descriptors.append(os.open(name, _DIRECTORY, dir_fd=self._staging))
-                stack.callback(os.close, descriptors[-1])
-            yield descriptors
-
-    def _remove_staging(self, name: bytes) -> None:
-        """Remove a directory that files were staged in; where something is left in it, it is swept another time."""
-        with suppress(OSError):
-            os.rmdir(name, dir_fd=self._staging)
+        name = b"%b%d" % (os.fsencode(_TEMPORARY), number)
+        try:
+            descriptor = os.open(name, _DIRECTORY, dir_fd=self._staging)
+        except FileNotFoundError:
+            os.mkdir(name, dir_fd=self._staging)
+            descriptor = os.open(name, _DIRECTORY, dir_fd=self._staging)
+        stack.callback(os.close, descriptor)
+        return descriptor
 
     # -- looking -----------------------------------------------------------------------------------------------------
 

@@ -5,17 +5,19 @@ anew the next: what cannot be found is looked for once more before it is missing
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from threading import Lock
 from typing import BinaryIO
 
 from dulwich.pack import Pack
 
+from handler.beside import IN_TURN
 from handler.errors import MirrorDamaged
 from handler.files import read_whole
 from handler.git import consolidate
-from handler.git.ingest import IndexedPack
+from handler.git.ingest import IndexedPack, PackSpool
 from handler.git.lazy_packs import LazyPack, is_mapped
 from handler.git.locks import lock_held
 from handler.git.loose import alternates, loose_path, read_loose
@@ -46,11 +48,13 @@ class CopyStore(PackStore):
         """Nothing is read yet; `refresh` comes first."""
         super().__init__(path)
         self.scratch = Scratch.of(path)
+        self.beside = IN_TURN
         self._objects = os.path.join(path, "objects")
         self._others: list[str] = []
         self._names: frozenset[str] = frozenset()
         self._gone: list[Pack] = []
         self._looking = Lock()
+        self._writing_index: Callable[[], str] = str
 
     # -- reading -----------------------------------------------------------------------------------------
 
@@ -134,6 +138,7 @@ class CopyStore(PackStore):
     def rest(self) -> None:
         """End a run: keep what is known of the packs, and nothing that a repacking by others makes wrong."""
         super().rest()
+        self.beside = IN_TURN
         self._let_go()
         for key, pack in self.packs.items():
             if isinstance(pack, LazyPack):
@@ -213,6 +218,13 @@ class CopyStore(PackStore):
 
     def _make_spool_file(self) -> tuple[BinaryIO, str]:
         return self.scratch.made(super()._make_spool_file)
+
+    def _place_first(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
+        self._writing_index = self.beside.start(partial(self.scratch.written, indexed.index, "idx", self.pack_mode))
+        super()._place_first(path, spool, indexed)
+
+    def _place_second(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
+        self.scratch.place(self._writing_index(), path + ".idx")
 
     def _replace(self, path: str, content: bytes, kind: str, mode: int = 0o644) -> None:
         self.scratch.replace(path, content, kind, mode)

@@ -154,7 +154,6 @@ class Pulling:
                 carried = carry_over(pulled.objects, glance, in_the_way, head, copy.branch, copy.committer, at)
                 kept, stash = carried.kept, carried.stash
                 changes = changes.with_kept(kept)
-            tracking_it()
             work.begin(tip)
             copy.store.add(pulled.objects.added)
             committer = copy.committer.decode("utf-8", "surrogateescape")
@@ -176,6 +175,7 @@ class Pulling:
         notes = about.notes + pulled.notes + _notes_on_stash(kept, stash)
         ending = work.beside.start(hold.end)
         try:
+            tracking_it()
             return self._published(copy.store, settled, about, done, started, notes)
         finally:
             ending()
@@ -201,6 +201,7 @@ class Pulling:
             prepare_own(paths)
         # Not looked at afresh, though others may have packed it anew: it sees that by itself, where it matters.
         with self.stores.lent_as(CopyStore, paths.git, is_unchanged=True) as store:
+            store.beside = self.work.beside
             refs = Refs(paths.git, makes_logs=config.makes_logs)
             crew = Crew(self.work.settings.checkout_workers, self.work.is_slow)
             yield OpenCopy(paths, config, target.ref, store, refs, crew)
