@@ -229,7 +229,7 @@ def write_refs(refs: Refs, journal: Journal, beside: Beside = IN_TURN, *, is_fir
 
 
 def states_of(glance: Glance, changes: Changes) -> dict[bytes, tuple[State, Seen]]:
-    """Return how far each change has come, and what was seen at its path before its content was read. Raises OSError."""
+    """Return how far each change has come, and how its path looked before its content was read. Raises OSError."""
     known = {change.path for change in changes.changes}
     found = {}
     for change in changes.changes:

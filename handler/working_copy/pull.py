@@ -3,7 +3,6 @@
 recover → fetch → decide → look what is in the way → objects, journal → files → index → refs → record
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ from functools import partial
 from handler.efs.faults import failure_of
 from handler.efs.worktree import Crew
 from handler.errors import CopyUnusable, LocalChanges, MirrorDamaged, OutOfTime
+from handler.files import is_there
 from handler.git.adoption import examine
 from handler.git.copy_store import CopyStore
 from handler.git.objects import BLOB, TREE
@@ -60,7 +60,7 @@ class Pulling:
         try:
             if self.work.found.record is None:
                 self._refuse_place()
-            if not os.path.lexists(paths.git) and not (new := NewCopy.of(self.work)).prepare():
+            if not is_there(paths.git) and not (new := NewCopy.of(self.work)).prepare():
                 return self._create(new)
             return self._pull(paths)
         except MirrorDamaged as error:

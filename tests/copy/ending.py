@@ -74,10 +74,11 @@ def messages(root: Path, name: str) -> tuple[bytes, ...]:
     return tuple(line.partition(b"\t")[2].strip() for line in log_lines(root, name))
 
 
-def log_problems(root: Path, name: str, *, is_torn: bool = False) -> list[str]:
-    """Return what is wrong with a ref's log: each line goes on from the one before it, and so comes once.
+def log_problems(root: Path, name: str, *, is_torn: bool = False, is_straight: bool = True) -> list[str]:
+    """Return what is wrong with a ref's log: each line comes once, and the last one is where the ref is.
 
-    `is_torn`: half a line may be in it, which git passes over.
+    `is_straight`: and each goes on from the one before it, as none tells of what was not done in the end. `is_torn`:
+    half a line may be in it, which git passes over.
     """
     problems, last = [], None
     for line in log_lines(root, name):
@@ -87,7 +88,7 @@ def log_problems(root: Path, name: str, *, is_torn: bool = False) -> list[str]:
                 continue
             problems.append(f"the log of {name} has a line that is none: {line!r}")
             continue
-        if last is not None and match[1] != last:
+        if last is not None and match[1] != last and (is_straight or match[2] == last):
             problems.append(f"the log of {name} does not go on from {last.decode()}: {line!r}")
         last = match[2]
     named = read_ref(root, _BRANCH if name == "HEAD" else name)

@@ -19,14 +19,22 @@ _OURS = "git2efs"
 _PACKS = re.compile(r"pack-[0-9a-f]{40}\.(pack|idx|rev|bitmap)")
 
 
-def after_any_run(mount: Path, scene: CopyScene, run: Run, *, looks_deep: bool) -> list[str]:
-    """Return what is wrong after a run that was stopped anywhere. `looks_deep` asks git too, which takes a while."""
+def after_any_run(mount: Path, scene: CopyScene, run: Run, *, looks_deep: bool, is_lasting: bool = False) -> list[str]:
+    """Return what is wrong after a run that was stopped anywhere. `looks_deep` asks git too, which takes a while.
+
+    `is_lasting`: from where it was stopped on nothing could be done, not even to let go of a lock.
+    """
     person = Person(mount / PATH)
     if not os.path.lexists(person.root):
         return [] if scene.start is None else ["the copy is gone"]
     if not os.path.lexists(person.root / ".git"):
         return ["something is in the copy's place that is none"]
-    problems = [*_files(person, scene), *_branch(person, scene), *_lock(person, scene, run), *_mine(person, scene)]
+    problems = [
+        *_files(person, scene),
+        *_branch(person, scene),
+        *_lock(person, scene, None if is_lasting else run),
+        *_mine(person, scene),
+    ]
     if looks_deep:
         problems += _sound(person)
     return problems
@@ -39,11 +47,12 @@ def after_peace(
     ignored: Collection[str] = (),
     *,
     is_torn: bool = False,
+    is_straight: bool = True,
     reads_logs: bool = True,
 ) -> list[str]:
     """Return what is wrong after the run that nothing stopped.
 
-    `ignored` names what of the ending is not compared; `is_torn`: a write was, of a log perhaps.
+    `ignored` names what of the ending is not compared; for `is_torn` and `is_straight` see `log_problems`.
     """
     person, ending = Person(mount / PATH), scene.endings[wanted]
     if not os.path.lexists(person.root / ".git"):
@@ -56,7 +65,7 @@ def after_peace(
         if field.name not in ignored and not _is_same(field.name, found, ending)
     ]
     for log in () if not reads_logs else ("HEAD", "refs/heads/main", "refs/remotes/origin/main"):
-        problems += log_problems(person.root, log, is_torn=is_torn)
+        problems += log_problems(person.root, log, is_torn=is_torn, is_straight=is_straight)
     return [*problems, *_mine(person, scene), *_leftovers(mount, person, wanted), *_sound(person)]
 
 
@@ -112,7 +121,7 @@ def _is_old(scene: CopyScene, commit: str) -> bool:
     return commit == read_ref(scene.mount / PATH)
 
 
-def _lock(person: Person, scene: CopyScene, run: Run) -> Iterator[str]:
+def _lock(person: Person, scene: CopyScene, run: Run | None) -> Iterator[str]:
     """Git is kept out while anything is half done, and by nothing but our own lock; afterwards it is not."""
     lock, journal = person.root / ".git/index.lock", person.root / ".git/git2efs/journal"
     is_there = os.path.lexists(lock)
@@ -123,8 +132,10 @@ def _lock(person: Person, scene: CopyScene, run: Run) -> Iterator[str]:
     is_half = tree != (end if is_new else scene.start)
     if is_half and not (is_there and journal.exists()):
         yield "it is half done, and neither lock nor journal say so"
+    if run is None or run.answer is None:
+        return
     is_refused = run.stopped_at is not None and "index.lock" in run.stopped_at
-    if run.answer is not None and is_there and not journal.exists() and not is_refused:
+    if is_there and not journal.exists() and not is_refused:
         yield "git is kept out though nothing is half done"
 
 

@@ -34,6 +34,11 @@ class CopyScene(Scene):
     mine: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
+def _pull(person: Person, url: str, *options: str) -> None:
+    """Pull as git does it."""
+    person.git("-c", f"url.{url}.insteadOf={person.git('config', 'remote.origin.url')}", *options, "pull", "--rebase")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
     """How a scene comes to be: `before` are delivered one by one, or cloned by hand where `is_adopted`.
@@ -46,17 +51,12 @@ class Plot:
     push: _Files
     newer: _Files
     change: Callable[[Person], None] = lambda person: None
-    pull: Callable[[Person, str], None] = lambda person, url: _pull(person, url)
+    pull: Callable[[Person, str], None] = _pull
     parameter: Mapping[str, object] = field(default_factory=dict)
     patches: Mapping[str, object] = field(default_factory=dict)
     mine: Sequence[bytes] = ()
     is_adopted: bool = False
     is_forced: bool = False
-
-
-def _pull(person: Person, url: str, *options: str) -> None:
-    """Pull as git does it."""
-    person.git("-c", f"url.{url}.insteadOf={person.git('config', 'remote.origin.url')}", *options, "pull", "--rebase")
 
 
 def _pull_with_autostash(person: Person, url: str) -> None:
@@ -118,6 +118,8 @@ def _commit_and_pack(person: Person) -> None:
     person.git("pack-refs", "--all")
 
 
+_STEADY: Mapping[str, object] = {**STEADY, "handler.working_copy.create:_TRIES": 0}
+"""Does not wait for the next second either, which takes as many operations as it takes."""
 _AUTOSTASH: Mapping[str, object] = {"publish": [{"ref": "refs/heads/main", "mode": "working-copy", "autostash": True}]}
 
 PLOTS: Mapping[str, Plot] = MappingProxyType(
@@ -227,7 +229,7 @@ def set_scene(name: str, directory: Path, store: ParameterStore, origin: Replayi
         {},
         parameter,
         warm_up,
-        {**STEADY, **plot.patches},
+        {**_STEADY, **plot.patches},
         key=key,
         start=start,
         endings=_endings(plot, person, pushes, directory) if plot.before else _made(upstream, pushes),

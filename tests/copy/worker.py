@@ -15,9 +15,10 @@ DEEP_EVERY = 6
 
 
 class CopyWorker(Worker):
-    """One mount with a working copy. `is_torn`: a write of this trial is cut."""
+    """One mount with a working copy."""
 
-    is_torn = False
+    stop = Stop()
+    """The first of the trial."""
 
     @property
     def copy_scene(self) -> CopyScene:
@@ -46,17 +47,25 @@ class CopyWorker(Worker):
     def after_stop(self, before: Any, run: Run) -> list[str]:
         """Return what is wrong after a run that was stopped anywhere."""
         looks_deep = (len(run.modifying) + sum(map(ord, str(run.stopped_at)))) % DEEP_EVERY == 0
-        return after_any_run(self.mount, self.copy_scene, run, looks_deep=looks_deep)
+        scene, is_lasting = self.copy_scene, self.stop.is_lasting
+        return after_any_run(self.mount, scene, run, looks_deep=looks_deep, is_lasting=is_lasting)
 
     def after_peace(self, before: Any, last: Push) -> list[str]:
         """Return what is wrong after a run that nothing stopped."""
         # What was pulled in between, or undone and done again, is in the logs too.
-        ignored = ["messages", "origin"] if last is not self.copy_scene.push else []
-        return after_peace(self.mount, self.copy_scene, last.commit, ignored, is_torn=self.is_torn)
+        is_straight = last is self.copy_scene.push and self.stop.manner is not Manner.ERROR
+        return after_peace(
+            self.mount,
+            self.copy_scene,
+            last.commit,
+            [] if is_straight else ["messages", "origin"],
+            is_torn=self.stop.manner in (Manner.TORN, Manner.SHORT),
+            is_straight=is_straight,
+        )
 
     def attempt(self, trial: Trial) -> Report:
         """Carry out one trial; in a meddled one somebody does something between the kill and the next run."""
-        self.is_torn = any(stop.manner in (Manner.TORN, Manner.SHORT) for stop in trial.stops)
+        self.stop = trial.stops[0] if trial.stops else Stop()
         if not isinstance(trial, meddling.Meddled):
             return super().attempt(trial)
         self.begin()

@@ -66,10 +66,13 @@ def _both_ways(stops: Sequence[Stop], *, is_every: bool) -> list[Trial]:
     ]
 
 
-def read_errors(run: Run, seed: str, *, is_every: bool) -> list[Trial]:
-    """Return EIO and ESTALE at the operations that only look: a server that went away, a handle that is no more."""
+def read_errors(run: Run, seed: str, *, is_every: bool, may_miss: bool = False) -> list[Trial]:
+    """Return EIO and ESTALE at the operations that only look: a server that went away, a handle that is no more.
+
+    `may_miss`: how much is looked at depends on the clock.
+    """
     stops = [
-        Stop(Manner.ERROR, point, error, of_reads=True)
+        Stop(Manner.ERROR, point, error, of_reads=True, may_miss=may_miss)
         for point, error in itertools.product(_points(run.reading), (errno.EIO, errno.ESTALE))
     ]
     return _both_ways(sample(stops, SAMPLED_READ_ERRORS, seed, is_every=is_every), is_every=is_every)
