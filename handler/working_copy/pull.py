@@ -165,7 +165,7 @@ class Pulling:
                 entries, done = carrying.apply(worktree, changes, copy.store, work.check_time, copy.crew)
                 content = index.patch(entries, difference.new_trees)
                 carrying.write_index(copy.paths, copy.store.scratch, content)
-                carrying.write_refs(copy.refs, journal, work.beside, is_first=True)
+                carrying.write_refs(copy.refs, journal, work.beside, is_first=self.is_sure)
             except OutOfTime:
                 raise  # the next run finds the journal, and goes on
             except Exception:
