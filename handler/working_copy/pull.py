@@ -49,7 +49,7 @@ class Pulling:
     stores: OpenStores
     about: Outcome
     is_sure: bool = False
-    """Whether nobody else pulled here since this process did, and that went well: then nothing is left of a killed run."""
+    """Whether nobody else pulled here since this process did, and that went well: no killed run left anything then."""
 
     def pull(self) -> Outcome:
         """Bring the copy to what the remote says, with the local commits upon it. Raises Git2EfsError, OSError.

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from tests.copy.ending import Ending, ending_of
 from tests.copy.person import PATH, Person
 from tests.crash.replay import LIVE, ReplayingOrigin
-from tests.crash.scenarios import FROM_TURNED, SITE, STEADY, TO_TURNED
+from tests.crash.scenarios import FROM_TURNED, SITE, SLOW, STEADY, TO_TURNED
 from tests.crash.trials import Push, Scene
 from tests.support.deliveries import NO_COMMIT, http_api_event
 from tests.support.parameters import ParameterStore
@@ -134,6 +134,22 @@ PLOTS: Mapping[str, Plot] = MappingProxyType(
             before=[{**SITE, **_MODULE}, {**TO_TURNED, **_MODULES_CHANGED}],
             push={**FROM_TURNED, **_MODULES_BACK},
             newer={**TO_TURNED, **_MODULES_CHANGED},
+        ),
+        "forward, side by side": Plot(
+            before=[{**SITE, **_MODULE}],
+            push={**TO_TURNED, **_MODULES_CHANGED, b"README": b"changed\n"},
+            newer={**FROM_TURNED, **_MODULES_BACK},
+            patches=SLOW,
+        ),
+        "stash that clashes, side by side": Plot(
+            before=[_TEXT],
+            push=_TEXT_CHANGED,
+            newer=_TEXT_NEWER,
+            change=_clash,
+            pull=_pull_with_autostash,
+            parameter=_AUTOSTASH,
+            patches=SLOW,
+            mine=[b"text"],
         ),
         "replayed": Plot(before=[_TEXT], push=_TEXT_CHANGED, newer=_TEXT_NEWER, change=_commit_locally),
         "littered": Plot(
