@@ -7,7 +7,9 @@ that git, which does the same, neither reads half a ref nor loses one of two cha
 import errno
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 from handler.errors import CopyBusy, CopyUnusable
 from handler.files import read_whole
@@ -80,19 +82,20 @@ class Refs:
 
     # -- writing -----------------------------------------------------------------------------------------
 
-    def write(
-        self,
-        name: str,
-        commit: bytes,
-        expected: Collection[bytes | None] | None = None,
-        along: Callable[[], Callable[[], object]] | None = None,
-    ) -> None:
+    def write(self, name: str, commit: bytes, expected: Collection[bytes | None] | None = None) -> None:
         """Let a ref name a commit (40 hex digits). `expected`: only where it names one of these now, None for nothing.
 
-        `along()` starts what is to be written when it is clear that the ref can be, and before it is; what it returns
-        waits for the end of that. A lock of ours that is held already is let go of too. Raises CopyBusy where git is
-        changing the ref, or has; CopyUnusable where another ref is in the way; OSError.
+        A lock of ours that is held already is let go of too. Raises CopyBusy where git is changing the ref, or has;
+        CopyUnusable where another ref is in the way; OSError.
         """
+        change = self.begin(name, commit, expected)
+        try:
+            change.finish()
+        finally:
+            change.end()
+
+    def begin(self, name: str, commit: bytes, expected: Collection[bytes | None] | None = None) -> "RefChange":
+        """Do all of a `write` but for its last step. Whoever gets it has to `end` it. Raises what `write` raises."""
         path = self._file(name)
         self._take_lock(name, path)
         try:
@@ -100,10 +103,12 @@ class Refs:
                 raise CopyBusy(f"{name} was changed while it was pulled into")
             if name not in self._found:
                 self._refuse_beside(name)
-            self._replace(path, commit + b"\n", along)
-        finally:
+            temporary = self._scratch.written(commit + b"\n", "ref")
+        except BaseException:
             drop_lock(f"{path}.lock")
+            raise
         self._found.add(name)
+        return RefChange(path, temporary)
 
     def write_loose(self, name: str, content: bytes) -> None:
         """Write a file such as ORIG_HEAD or FETCH_HEAD. Raises CopyUnusable, OSError."""
@@ -203,18 +208,40 @@ class Refs:
         except (NotADirectoryError, FileExistsError):
             raise CopyUnusable(f"another ref is in the way of {name}") from None
 
-    def _replace(self, path: str, content: bytes, along: Callable[[], Callable[[], object]] | None = None) -> None:
-        wait = along() if along is not None else None
+    def _replace(self, path: str, content: bytes) -> None:
+        change = RefChange(path, self._scratch.written(content, "ref"))
         try:
-            temporary = self._scratch.written(content, "ref")
+            change.finish()
         finally:
-            if wait is not None:
-                wait()
+            change.forget()
+
+
+@dataclass(slots=True)
+class RefChange:
+    """A ref's file at `path`, which is locked, and its new content at `temporary`."""
+
+    path: str
+    temporary: str
+
+    def finish(self) -> None:
+        """Put the new content in its place. Raises CopyUnusable where another ref is in the way, OSError."""
         try:
-            self._scratch.place(temporary, path)
+            os.rename(self.temporary, self.path)
         except IsADirectoryError:
-            _remove_empty(path)
-            self._scratch.replace(path, content, "ref")
+            _remove_empty(self.path)
+            os.rename(self.temporary, self.path)
+        self.temporary = ""
+
+    def end(self) -> None:
+        """Let go of the ref, which is as it was unless this is finished. Raises OSError."""
+        self.forget()
+        drop_lock(f"{self.path}.lock")
+
+    def forget(self) -> None:
+        """Throw the new content away if it is not in its place."""
+        if self.temporary:
+            with suppress(OSError):
+                os.unlink(self.temporary)
 
 
 def _remove_empty(directory: str) -> None:

@@ -6,7 +6,7 @@ The objects are complete and the journal is written before this begins. Every st
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
@@ -19,7 +19,7 @@ from handler.git.index_file import IndexFile
 from handler.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.git.objects import BLOB, Objects
 from handler.git.ref_logs import LogEntry
-from handler.git.refs import Refs
+from handler.git.refs import RefChange, Refs
 from handler.git.scratch import Scratch
 from handler.working_copy.changes import Change, Changes, Glance
 from handler.working_copy.journal import Journal
@@ -203,26 +203,54 @@ def write_index(paths: CopyPaths, scratch: Scratch, content: bytes) -> None:
     scratch.replace(paths.index, content, "index")
 
 
-def write_refs(refs: Refs, journal: Journal, beside: Beside = IN_TURN, *, is_first: bool = False) -> None:
-    """Say where the branch is now, and in the logs how it came there. Raises CopyBusy, CopyUnusable, OSError.
+@contextmanager
+def branch_begun(refs: Refs, journal: Journal, beside: Beside = IN_TURN) -> Iterator[Callable[[], RefChange]]:
+    """Do what can be done for the refs already, beside what the block does; it waits for that with what it gets.
 
-    The logs first, as git does it, under the ref's lock: of a killed run they may say more than is so, and the next one
-    sees that it is written. The ref last: from then on all is done. `is_first`: none was killed here.
+    The branch is locked, and nobody moved it; ORIG_HEAD says where it was. At the block's end the branch is let go of.
+    Raises CopyBusy, CopyUnusable, OSError.
     """
-    steps: list[Callable[[], object]] = []
-    if journal.old is not None:
-        steps.append(partial(refs.write_loose, "ORIG_HEAD", f"{journal.old}\n".encode()))
+    beginning = beside.start(partial(_begin, refs, journal))
+    try:
+        yield beginning
+    finally:
+        begun = None
+        with suppress(Exception):  # raised already, if the block came to wait for it
+            begun = beginning()
+        if begun is not None:
+            begun.end()
+
+
+def _begin(refs: Refs, journal: Journal) -> RefChange:
+    before, after = None if journal.old is None else journal.old.encode(), journal.new.encode()
+    begun = refs.begin(journal.branch, after, {before, after})
+    if before is not None:
+        try:
+            refs.write_loose("ORIG_HEAD", before + b"\n")
+        except BaseException:
+            begun.end()
+            raise
+    return begun
+
+
+def write_refs(
+    refs: Refs, journal: Journal, branch: RefChange, beside: Beside = IN_TURN, *, is_first: bool = False
+) -> None:
+    """Say where the branch is now, and in the logs how it came there. Raises CopyUnusable, OSError.
+
+    The logs first, as git does it, under the branch's lock: of a killed run they may say more than is so, and the next
+    one sees that it is written. The branch last: from then on all is done. `is_first`: none was killed here.
+    """
     by_log: dict[str, list[LogEntry]] = {}
     for log, old, new, message in journal.lines:
         entry = LogEntry(old.encode(), new.encode(), message.encode("utf-8", "surrogateescape"))
         by_log.setdefault(log, []).append(entry)
     committer = journal.committer.encode("utf-8", "surrogateescape")
-    steps += [
+    beside.start_all(
         partial(refs.append_log, log, lines, committer, journal.at, is_again=not is_first)
         for log, lines in by_log.items()
-    ]
-    before, after = None if journal.old is None else journal.old.encode(), journal.new.encode()
-    refs.write(journal.branch, after, {before, after}, partial(beside.start_all, steps))
+    )()
+    branch.finish()
 
 
 # -- after a kill ----------------------------------------------------------------------------------------------------

@@ -161,11 +161,12 @@ class Pulling:
             journal = Journal(copy.branch, head, pulled.head, committer, at, pulled.lines, kept, held)
             journal.write(copy.paths, copy.store.scratch)
             try:
-                keep_stash(copy.refs, journal)
-                entries, done = carrying.apply(worktree, changes, copy.store, work.check_time, copy.crew)
-                content = index.patch(entries, difference.new_trees)
-                carrying.write_index(copy.paths, copy.store.scratch, content)
-                carrying.write_refs(copy.refs, journal, work.beside, is_first=self.is_sure)
+                with carrying.branch_begun(copy.refs, journal, work.beside) as branch:
+                    keep_stash(copy.refs, journal)
+                    entries, done = carrying.apply(worktree, changes, copy.store, work.check_time, copy.crew)
+                    content = index.patch(entries, difference.new_trees)
+                    carrying.write_index(copy.paths, copy.store.scratch, content)
+                    carrying.write_refs(copy.refs, journal, branch(), work.beside, is_first=self.is_sure)
             except OutOfTime:
                 raise  # the next run finds the journal, and goes on
             except Exception:

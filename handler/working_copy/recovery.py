@@ -75,7 +75,7 @@ def _bring(copy: OpenCopy, journal: Journal, *, is_wanted: bool = True) -> bool:
     index = copy.read_index()
     if is_wanted and carrying.has_all(index, changes):
         # All files were done; what differs from them since is of somebody who saw the new ones.
-        carrying.write_refs(copy.refs, journal)
+        _write_refs(copy, journal)
         return True
     with copy.worktree() as worktree:
         states = carrying.states_of(copy.glance(worktree, index, changes), changes)
@@ -93,5 +93,10 @@ def _bring(copy: OpenCopy, journal: Journal, *, is_wanted: bool = True) -> bool:
         copy.paths, copy.store.scratch, index.patch(entries, difference.new_trees if is_forward else None)
     )
     if is_forward:
-        carrying.write_refs(copy.refs, journal)
+        _write_refs(copy, journal)
     return is_forward
+
+
+def _write_refs(copy: OpenCopy, journal: Journal) -> None:
+    with carrying.branch_begun(copy.refs, journal) as branch:
+        carrying.write_refs(copy.refs, journal, branch())
