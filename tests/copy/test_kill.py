@@ -1,8 +1,8 @@
 """Killed before any of its file operations, a pull loses nothing of anybody's, and the next run brings it to its end.
 
 Every operation of every scene is a trial, of which a sample is made unless all are asked for. What holds after each
-stop, and in the end, is in `invariants`; what the scenes are, in `scenes`; what people do meanwhile, in `meddling`. What
-git makes of the same pull is what must come.
+stop, and in the end, is in `invariants`; what the scenes are, in `scenes`; what people do meanwhile, in `meddling`.
+What git makes of the same pull is what must come.
 """
 
 import errno
@@ -22,7 +22,15 @@ SAMPLED_KILLS = 16
 """Of the kills of a scene after something that others can see; the same again with every point asked for is all."""
 SAMPLED = 4
 """Of each other kind of trial, a scene."""
-MEDDLED = ("forward", "forward and back", "forward, side by side", "replayed", "stash that fits", "stash that clashes", "forced")
+MEDDLED = (
+    "forward",
+    "forward and back",
+    "forward, side by side",
+    "replayed",
+    "stash that fits",
+    "stash that clashes",
+    "forced",
+)
 
 
 @pytest.mark.parametrize("name", PLOTS)
