@@ -26,7 +26,7 @@ from handler.recording import Recording, milliseconds_since, push_to_visible, re
 from handler.routing import refuse_too_many
 from handler.work import Work
 from handler.working_copy import carrying
-from handler.working_copy.autostash import can_carry_over, carry_over, keep_stash
+from handler.working_copy.autostash import can_carry_over, carry_over, keep_stash, last_if_same
 from handler.working_copy.carrying import Done
 from handler.working_copy.changes import Changes, InTheWay, Kept, find_in_the_way
 from handler.working_copy.copy import OUR_NAME, Hold, OpenCopy
@@ -152,7 +152,8 @@ class Pulling:
                 if head is None or not work.target.autostash or not can_carry_over(in_the_way, glance):
                     raise LocalChanges(_named(in_the_way))
                 carried = carry_over(pulled.objects, glance, in_the_way, head, copy.branch, copy.committer, at)
-                kept, stash = carried.kept, carried.stash
+                kept = carried.kept
+                stash = carried.stash and last_if_same(pulled.objects, copy.refs, carried.stash)
                 changes = changes.with_kept(kept)
             work.begin(tip)
             copy.store.add(pulled.objects.added)

@@ -49,10 +49,12 @@ def after_peace(
     is_torn: bool = False,
     is_straight: bool = True,
     reads_logs: bool = True,
+    may_litter: bool = False,
 ) -> list[str]:
     """Return what is wrong after the run that nothing stopped.
 
     `ignored` names what of the ending is not compared; for `is_torn` and `is_straight` see `log_problems`.
+    `may_litter`: what could not be removed may be there until another process comes.
     """
     person, ending = Person(mount / PATH), scene.endings[wanted]
     if not os.path.lexists(person.root / ".git"):
@@ -66,7 +68,7 @@ def after_peace(
     ]
     for log in () if not reads_logs else ("HEAD", "refs/heads/main", "refs/remotes/origin/main"):
         problems += log_problems(person.root, log, is_torn=is_torn, is_straight=is_straight)
-    return [*problems, *_mine(person, scene), *_leftovers(mount, person, wanted), *_sound(person)]
+    return [*problems, *_mine(person, scene), *_leftovers(mount, person, wanted, may_litter), *_sound(person)]
 
 
 def _is_same(name: str, found: Ending, ending: Ending) -> bool:
@@ -162,10 +164,12 @@ def _is_journalled(person: Person, content: bytes) -> bool:
     return bool(journal["stash"]) and name in kept and person.git("cat-file", "-t", name, check=False) == "blob"
 
 
-def _leftovers(mount: Path, person: Person, wanted: str) -> Iterator[str]:
+def _leftovers(mount: Path, person: Person, wanted: str, may_litter: bool) -> Iterator[str]:
     git = person.root / ".git"
-    if others := set(os.listdir(git / "git2efs")) - {"published.json"}:
-        yield f"left in .git/git2efs: {others}"
+    # On a slow mount directories stay, to write in beside each other.
+    left = [str(each) for each in (git / "git2efs").rglob("*") if not each.is_dir() and each.name != "published.json"]
+    if left and not may_litter:
+        yield f"left in .git/git2efs: {left}"
     if locks := [str(each.relative_to(git)) for each in git.rglob("*.lock")]:
         yield f"locks are left: {locks}"
     names = os.listdir(git / "objects/pack")

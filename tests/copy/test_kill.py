@@ -1,8 +1,8 @@
 """Killed before any of its file operations, a pull loses nothing of anybody's, and the next run brings it to its end.
 
 Every operation of every scene is a trial, of which a sample is made unless all are asked for. What holds after each
-stop, and in the end, is in `invariants`; what the scenes are, in `scenes`; what people do meanwhile, in `meddling`. What
-git makes of the same pull is what must come.
+stop, and in the end, is in `invariants`; what the scenes are, in `scenes`; what people do meanwhile, in `meddling`.
+What git makes of the same pull is what must come.
 """
 
 import errno
@@ -18,11 +18,20 @@ from tests.crash.test_kill import IS_EVERY, assert_sound
 
 SceneOf = Callable[[str], CopyScene]
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.ESTALE)
-SAMPLED_KILLS = 16
+SAMPLED_KILLS = 10
 """Of the kills of a scene after something that others can see; the same again with every point asked for is all."""
-SAMPLED = 4
+SAMPLED = 2
 """Of each other kind of trial, a scene."""
-MEDDLED = ("forward", "forward and back", "forward, side by side", "replayed", "stash that fits", "stash that clashes", "forced")
+MEDDLED = (
+    "forward",
+    "forward and back",
+    "forward, side by side",
+    "replayed",
+    "stash that fits",
+    "stash that clashes",
+    "forced",
+)
+SOMETIMES_MEDDLED = ("forward and back", "replayed", "stash that clashes")
 
 
 @pytest.mark.parametrize("name", PLOTS)
@@ -66,7 +75,12 @@ def test_a_recovery_may_be_killed_too(crew: Crew, scene_of: SceneOf, name: str) 
 
 
 @pytest.mark.parametrize(
-    ("name", "deed"), [(name, deed) for name in MEDDLED for deed in (TO_FILES if "stash" in name else DEEDS)]
+    ("name", "deed"),
+    [
+        (name, deed)
+        for name in (MEDDLED if IS_EVERY else SOMETIMES_MEDDLED)
+        for deed in (TO_FILES if "stash" in name else DEEDS)
+    ],
 )
 def test_what_somebody_does_after_a_kill_is_not_lost(crew: Crew, scene_of: SceneOf, name: str, deed: str) -> None:
     """It is there after the next run, which goes on or names it; when it is out of the way the copy is the tip's."""

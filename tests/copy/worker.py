@@ -61,6 +61,7 @@ class CopyWorker(Worker):
             [] if is_straight else ["messages", "origin"],
             is_torn=self.stop.manner in (Manner.TORN, Manner.SHORT),
             is_straight=is_straight,
+            may_litter=self.stop.is_lasting,
         )
 
     def attempt(self, trial: Trial) -> Report:
