@@ -25,6 +25,8 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TEMPORARY = "tmp_file_"
+STAGING = "staging-"
+"""How the names of directories begin that are made in the staging directory, and stay for the next time."""
 _CANNOT_BE_OPENED = (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM)
 """A link, a socket, a file that nobody may read."""
 _FEW = 64
@@ -152,11 +154,11 @@ class Worktree:
             )
 
     def _staging_directory(self, stack: ExitStack, number: int) -> int:
-        """Open one of several directories to stage files in, until the stack ends. They stay for the next time.
+        """Open one of several directories to stage files in, until the stack ends.
 
         A network file system's client makes the files of one directory one after the other.
         """
-        name = b"%b%d" % (os.fsencode(_TEMPORARY), number)
+        name = f"{STAGING}{number}"
         try:
             descriptor = os.open(name, _DIRECTORY, dir_fd=self._staging)
         except FileNotFoundError:

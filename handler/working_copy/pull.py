@@ -20,6 +20,7 @@ from handler.git.open_stores import OpenStores
 from handler.git.overlay import Overlay
 from handler.git.plan import plan_change
 from handler.git.refs import Refs
+from handler.git.scratch import Scratch
 from handler.git.source import Known, Settled, Source
 from handler.model import Counts, Durations, Outcome, OutcomeKind
 from handler.recording import Recording, milliseconds_since, push_to_visible, reason_of
@@ -159,6 +160,7 @@ class Pulling:
             committer = copy.committer.decode("utf-8", "surrogateescape")
             held = None if stash is None else stash.decode()
             journal = Journal(copy.branch, head, pulled.head, committer, at, pulled.lines, kept, held)
+            copy.store.shown()
             journal.write(copy.paths, copy.store.scratch)
             try:
                 with carrying.branch_begun(copy.refs, journal, work.beside) as branch:
@@ -203,7 +205,9 @@ class Pulling:
         # Not looked at afresh, though others may have packed it anew: it sees that by itself, where it matters.
         with self.stores.lent_as(CopyStore, paths.git, is_unchanged=True) as store:
             store.beside = self.work.beside
-            refs = Refs(paths.git, makes_logs=config.makes_logs)
+            # Files of one directory are made one after the other, and refs change beside all else.
+            scratch = Scratch(paths.own_refs) if self.work.is_slow else None
+            refs = Refs(paths.git, makes_logs=config.makes_logs, scratch=scratch)
             crew = Crew(self.work.settings.checkout_workers, self.work.is_slow)
             yield OpenCopy(paths, config, target.ref, store, refs, crew)
 
