@@ -51,6 +51,18 @@ def read_whole(path: str | bytes, *, follows: bool = False, most_bytes: int = MO
         os.close(descriptor)
 
 
+def is_there(path: str) -> bool:
+    """Whether anything is at a path, a link that leads nowhere too. Raises OSError where the mount does not say.
+
+    `os.path.lexists` takes a mount that fails for one where nothing is.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def read_all(descriptor: int, most_bytes: int = sys.maxsize) -> bytes:
     """Return the content of an open file from here to its end, and not more than `most_bytes`. Raises OSError.
 

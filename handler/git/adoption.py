@@ -36,8 +36,8 @@ class CopyConfig:
 
     `remote` is the name of the one that it is pulled from, `tracking_ref` what keeps its branch's tip here, `committer`
     the copy's own (`Name <mail>`), None where it has none. `trusts_filemode` and `trusts_ctime` are what git believes
-    of a file's status; `makes_logs` whether refs get logs. `locks` are the names of the locks in `.git` itself, whosever
-    they are.
+    of a file's status; `makes_logs` whether refs get logs. `locks` are the names of the locks in `.git` itself, ours
+    and others'.
     """
 
     remote: str

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from handler.files import append, read_all
@@ -24,15 +25,17 @@ class LogEntry:
 
 
 def read_log(path: str) -> list[LogEntry]:
-    """Return the last entries of the log at `path`, the oldest first; none where there is no log. Raises OSError.
+    """Return the last entries of the log at `path`, the oldest first; none where there is no log. Raises OSError."""
+    return entries_of(read_end(path))
 
-    A line that cannot be read is left out: it may be half of one, or one that a person wrote.
-    """
+
+def read_end(path: str) -> bytes:
+    """Return the last lines of the log at `path`; empty where there is no log. Raises OSError."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            return []
+            return b""
         raise
     try:
         start = max(0, os.fstat(descriptor).st_size - _MOST_BYTES)
@@ -40,12 +43,28 @@ def read_log(path: str) -> list[LogEntry]:
             os.lseek(descriptor, start, os.SEEK_SET)
         content = read_all(descriptor, 2 * _MOST_BYTES)
     except IsADirectoryError:
-        return []
+        return b""
     finally:
         os.close(descriptor)
-    lines = content.split(b"\n")
-    found = (_ENTRY.fullmatch(line) for line in (lines[1:] if start else lines))
+    return content.partition(b"\n")[2] if start else content
+
+
+def entries_of(content: bytes) -> list[LogEntry]:
+    """Return the entries of a log's whole lines. One that cannot be read is left out: a person may have written it."""
+    found = (_ENTRY.fullmatch(line) for line in content.split(b"\n")[:-1])
     return [LogEntry(match[1], match[2], match[3] or b"") for match in found if match]
+
+
+def still_to_append(content: bytes, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:
+    """Return those of the entries that a log, of which `content` is the end, does not end with yet.
+
+    A killed run may have written all of them, or some.
+    """
+    logged = entries_of(content)
+    for count in range(len(entries), 0, -1):
+        if logged[-count:] == list(entries[:count]):
+            return entries[count:]
+    return entries
 
 
 def format_line(entry: LogEntry, committer: bytes, at: int) -> bytes:

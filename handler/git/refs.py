@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from handler.errors import CopyBusy, CopyUnusable
 from handler.files import read_whole
 from handler.git.locks import drop_lock, take_lock
-from handler.git.ref_logs import LogEntry, append_lines, format_line, read_log
+from handler.git.ref_logs import LogEntry, append_lines, format_line, read_end, read_log, still_to_append
 from handler.git.scratch import Scratch
 from handler.names import ref_problem
 
@@ -122,15 +122,21 @@ class Refs:
     ) -> None:
         """Append to a ref's log, all entries in one go; `committer` is `Name <mail>`, `at` seconds since the epoch.
 
-        `is_again`: not where they are its last ones already, as a killed run may have written them. Where there is no
-        log one is made for HEAD, branches and what is fetched, as git does it; for the stash in any
-        case, which is nothing but its log. Raises CopyUnusable where another ref's log is in the way, OSError.
+        `is_again`: those that a killed run wrote already are not written again. Where there is no log one is made for
+        HEAD, branches and what is fetched, as git does it; for the stash in any case, which is nothing but its log.
+        Raises CopyUnusable where another ref's log is in the way, OSError.
         """
-        if is_again and self.log(name)[-len(entries) :] == list(entries):
-            return
         is_made = name == _STASH or (self._makes_logs and (name == "HEAD" or name.startswith(_LOGGED)))
         path = self._log_path(name)
-        content = b"".join(format_line(entry, committer, at) for entry in entries)
+        end = read_end(path) if is_again else b""
+        if not (missing := still_to_append(end, entries)):
+            return
+        content = b"".join(format_line(entry, committer, at) for entry in missing)
+        torn = end.rpartition(b"\n")[2]
+        if content.startswith(torn):
+            content = content[len(torn) :]
+        elif torn:
+            content = b"\n" + content  # git passes over half a line, if nothing is joined to it
         try:
             try:
                 append_lines(path, content, is_made=is_made)

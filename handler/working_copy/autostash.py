@@ -6,9 +6,13 @@ for the rest of the copy nothing would change by it, and to find them all the wh
 
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from handler.errors import MirrorDamaged
+from handler.git.commits import parse_commit
 from handler.git.lines import merge_contents
+from handler.git.locks import drop_leftover
 from handler.git.modes import EXECUTABLE, FILE, LINK, Leaf
 from handler.git.objects import BLOB, COMMIT
 from handler.git.overlay import Overlay
@@ -61,6 +65,26 @@ def carry_over(
     return CarriedOver({path: (stands, after[path], staged) for path, (stands, _, staged) in kept.items()}, stash)
 
 
+def last_if_same(objects: Overlay, refs: Refs, stash: bytes) -> bytes:
+    """Return the last stash where it holds what `stash` does: a run left it that failed, and was undone.
+
+    Else a mount that keeps failing would be given one more at each try. Raises CopyUnusable, OSError.
+    """
+    last = refs.read(STASH)
+    if last is not None:
+        with suppress(MirrorDamaged, KeyError):  # somebody's, and broken: that is not for us to say
+            if _held(objects, last) == _held(objects, stash):
+                return last
+    return stash
+
+
+def _held(objects: Overlay, stash: bytes) -> tuple[bytes, ...]:
+    """Return the trees of a stash, and the commit that it stands upon."""
+    commit = parse_commit(objects.read(stash, COMMIT))
+    staged = (parse_commit(objects.read(each, COMMIT)).tree for each in commit.parents[1:])
+    return commit.tree, *commit.parents[:1], *staged
+
+
 def keep_stash(refs: Refs, journal: Journal) -> None:
     """Put the stash, if there is one, where `git stash` finds it. Raises CopyBusy, CopyUnusable, OSError.
 
@@ -68,11 +92,14 @@ def keep_stash(refs: Refs, journal: Journal) -> None:
     """
     if journal.stash is None:
         return
-    stash, before = journal.stash.encode(), refs.read(STASH)
+    drop_leftover(refs.lock_path(STASH))
+    stash, logged, before = journal.stash.encode(), refs.log(STASH), refs.read(STASH)
     short = journal.branch.removeprefix("refs/heads/")
     line = LogEntry(before or NOTHING, stash, f"On {short}: autostash".encode("utf-8", "surrogateescape"))
-    if line.new not in (each.new for each in refs.log(STASH)):
+    if stash not in (each.new for each in logged):
         refs.append_log(STASH, [line], journal.committer.encode("utf-8", "surrogateescape"), journal.at)
+    elif logged[-1].new != stash:
+        return  # killed after this, and somebody has stashed something upon it since
     if before != stash:
         refs.write(STASH, stash)
 

@@ -5,7 +5,7 @@ The objects are complete and the journal is written before this begins. Every st
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -13,7 +13,7 @@ from functools import partial
 
 from handler.beside import IN_TURN, Beside
 from handler.efs.flow import Flow
-from handler.efs.worktree import ALONE, Crew, Phase, Worktree
+from handler.efs.worktree import ALONE, Crew, Phase, Seen, Worktree
 from handler.git.index_entry import Entry, Stat
 from handler.git.index_file import IndexFile
 from handler.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
@@ -40,6 +40,8 @@ class State(Enum):
 
     BEFORE = auto()
     AFTER = auto()
+    BETWEEN = auto()
+    """What was there is gone, and what is to come is not there yet: so it is for a moment with submodules."""
     NEITHER = auto()
     """Somebody else was there meanwhile."""
 
@@ -50,13 +52,17 @@ def apply(
     objects: Objects,
     pulse: Callable[[], None] = lambda: None,
     crew: Crew = ALONE,
+    *,
+    leaves_blocked: bool = False,
 ) -> tuple[dict[bytes, Entry | None], Done]:
     """Bring the files from `before` to `after`; returns what the index is to have for each path. Raises OSError.
 
     What is new or changed comes first, what goes comes last, so that whoever reads meanwhile misses nothing; only what
     stands where a directory has to be, or in one that has to be a file, must go before. `pulse()` is called now and
-    then; what it raises ends it.
+    then; what it raises ends it. With `leaves_blocked` a file is left out where somebody has put one in the place of a
+    directory, or the other way round.
     """
+    blocked = (NotADirectoryError, IsADirectoryError) if leaves_blocked else ()
     flow = Flow(partial(objects.read, kind=BLOB))
     by_path = {change.path: change for change in changes.changes}
     entries: dict[bytes, Entry | None] = {}
@@ -72,14 +78,20 @@ def apply(
     def put(own: Worktree, paths: Sequence[bytes]) -> None:
         for path in paths:
             pulse()
-            entries[path] = _put(own, by_path[path], flow, written)
+            with suppress(*blocked):
+                entries[path] = _put(own, by_path[path], flow, written)
+
+    def make_directories(own: Worktree, paths: Sequence[bytes]) -> None:
+        for path in paths:
+            with suppress(*blocked):
+                _make_directory(own, path)
 
     blocking = _blocking(changes)
     gone = [change.path for change in changes.changes if change.after is None]
     phases: list[Phase] = [
         (remove, [[path for path in gone if path in blocking]]),
         (_remove_directories, _by_depth([each for each in changes.gone if each in blocking])[::-1]),
-        (_make_directories, _by_depth(changes.made)),
+        (make_directories, _by_depth(changes.made)),
         (put, [[change.path for change in changes.changes if change.after is not None]]),
         (remove, [[path for path in gone if path not in blocking]]),
         (_remove_directories, _by_depth([each for each in changes.gone if each not in blocking])[::-1]),
@@ -101,11 +113,6 @@ def _by_depth(directories: Iterable[bytes]) -> list[list[bytes]]:
 def _remove_directories(worktree: Worktree, directories: Sequence[bytes]) -> None:
     for directory in directories:
         worktree.remove_directory(directory)
-
-
-def _make_directories(worktree: Worktree, directories: Sequence[bytes]) -> None:
-    for directory in directories:
-        _make_directory(worktree, directory)
 
 
 def _blocking(changes: Changes) -> Collection[bytes]:
@@ -249,35 +256,47 @@ def write_refs(
 # -- after a kill ----------------------------------------------------------------------------------------------------
 
 
-def states_of(glance: Glance, changes: Changes) -> dict[bytes, State]:
-    """Return how far each change has come. Raises OSError."""
+def states_of(glance: Glance, changes: Changes) -> dict[bytes, tuple[State, Seen]]:
+    """Return how far each change has come, and how its path looked before its content was read. Raises OSError."""
     known = {change.path for change in changes.changes}
-    return {change.path: _state_of(glance, change, known) for change in changes.changes}
+    found = {}
+    for change in changes.changes:
+        seen = glance.worktree.look(change.path)
+        found[change.path] = _state_of(glance, change, known, seen), seen
+    return found
 
 
-def _state_of(glance: Glance, change: Change, known: Collection[bytes]) -> State:
-    path, seen = change.path, glance.worktree.look(change.path)
-    # A directory in the place of a file that goes is the new tree's, or somebody's, and stays either way.
-    is_gone = seen.status is None or (seen.is_directory and change.before is not None and change.before[0] != SUBMODULE)
-    if is_gone if change.after is None else glance.matches(path, change.after, seen):
+def _state_of(glance: Glance, change: Change, known: Collection[bytes], seen: Seen) -> State:
+    path, before, after = change.path, change.before, change.after
+    if after is None:
+        # A directory in the place of a file that goes is the new tree's, or somebody's, and stays either way.
+        is_gone = seen.status is None or (seen.is_directory and before is not None and before[0] != SUBMODULE)
+        if is_gone or before is None:
+            return State.AFTER
+        return State.BEFORE if glance.matches(path, before, seen) else State.NEITHER
+    if seen.blocker is not None and seen.blocker not in known:
+        return State.NEITHER
+    if glance.matches(path, after, seen):
         return State.AFTER
-    if change.before is not None:
-        # Between the two there is nothing for a moment; and nobody has to look into a submodule.
-        is_unseen = SUBMODULE in (change.before[0], *(change.after or ())[:1]) and seen.status is None
-        return State.BEFORE if is_unseen or glance.matches(path, change.before, seen) else State.NEITHER
-    if seen.is_directory:
+    if seen.status is None:
+        if before is None:
+            return State.BEFORE
+        return State.BETWEEN if SUBMODULE in (before[0], after[0]) else State.NEITHER
+    if seen.is_directory and (before is None or before[0] == SUBMODULE):
         # In the place of a file that is yet to come: it may only hold what goes.
         return State.BEFORE if all(each in known for each in glance.worktree.files_below(path)) else State.NEITHER
-    return State.BEFORE if seen.status is None else State.NEITHER
+    return State.BEFORE if before is not None and glance.matches(path, before, seen) else State.NEITHER
 
 
-def entries_of(worktree: Worktree, changes: Changes) -> dict[bytes, Entry | None]:
-    """Return what the index is to have for changes whose files are done already. Raises OSError."""
+def entries_of(changes: Changes, states: Mapping[bytes, tuple[State, Seen]]) -> dict[bytes, Entry | None]:
+    """Return what the index is to have for changes whose files are done already.
+
+    With the status from before the content was compared: of whoever changes it meanwhile git sees that.
+    """
     entries: dict[bytes, Entry | None] = {}
     for change in changes.changes:
-        seen = worktree.look(change.path)
         is_it = change.entry == change.after and change.entry is not None and change.entry[0] != SUBMODULE
-        entries[change.path] = _entry(change.entry, seen.status if is_it else None)
+        entries[change.path] = _entry(change.entry, states[change.path][1].status if is_it else None)
     return entries
 
 

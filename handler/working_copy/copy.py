@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from handler.efs.worktree import Crew, Worktree
 from handler.errors import CopyUnusable
+from handler.files import is_there
 from handler.git.adoption import CopyConfig
 from handler.git.copy_store import CopyStore
 from handler.git.differences import Differences, differences
@@ -85,7 +86,7 @@ class OpenCopy:
         try:
             yield hold
         finally:
-            if not hold.is_over and not os.path.lexists(self.paths.journal):
+            if not hold.is_over and not is_there(self.paths.journal):
                 drop_lock(self.paths.lock)
 
 

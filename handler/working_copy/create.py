@@ -15,7 +15,7 @@ from handler.efs.directories import Directories, remove_tree
 from handler.efs.layout import GIT, is_commit
 from handler.efs.steps import Item
 from handler.errors import TargetOccupied
-from handler.files import write_whole
+from handler.files import is_there, write_whole
 from handler.git.copy_store import CopyStore
 from handler.git.differences import differences
 from handler.git.index_entry import Entry, Stat
@@ -67,10 +67,10 @@ class NewCopy:
             pass
         for name in _names(self.stage):
             tree = os.path.join(self.stage, name)
-            if is_commit(name) and os.path.isdir(os.path.join(tree, GIT)):
+            if is_commit(name) and is_there(os.path.join(tree, GIT)):
                 self._place(tree)  # killed just before that
                 return True
-        if not os.path.exists(self.git):
+        if not is_there(self.git):
             make_skeleton(self.stage, self.work.repository.url, self.work.target.ref)
         drop_leftover(os.path.join(self.git, "shallow.lock"))
         return False
@@ -160,6 +160,8 @@ class NewCopy:
     def _write_refs(self, commit: str, committer: bytes) -> None:
         """Say where the branch is, as after `git clone`. HEAD names it since the copy was begun."""
         refs = Refs(self.git)
+        with suppress(FileNotFoundError):
+            remove_tree(os.path.join(self.git, "logs"))  # of the commit that an earlier run was broken off with
         work, new = self.work, commit.encode()
         branch = work.target.ref
         line = [LogEntry(NOTHING, new, b"clone: from " + work.repository.url.encode())]

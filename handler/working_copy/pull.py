@@ -3,7 +3,6 @@
 recover → fetch → decide → look what is in the way → objects, journal → files → index → refs → record
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ from functools import partial
 from handler.efs.faults import failure_of
 from handler.efs.worktree import Crew
 from handler.errors import CopyUnusable, LocalChanges, MirrorDamaged, OutOfTime
+from handler.files import is_there
 from handler.git.adoption import examine
 from handler.git.copy_store import CopyStore
 from handler.git.objects import BLOB, TREE
@@ -27,7 +27,7 @@ from handler.recording import Recording, milliseconds_since, push_to_visible, re
 from handler.routing import refuse_too_many
 from handler.work import Work
 from handler.working_copy import carrying
-from handler.working_copy.autostash import can_carry_over, carry_over, keep_stash
+from handler.working_copy.autostash import can_carry_over, carry_over, keep_stash, last_if_same
 from handler.working_copy.carrying import Done
 from handler.working_copy.changes import Changes, InTheWay, Kept, find_in_the_way
 from handler.working_copy.copy import OUR_NAME, Hold, OpenCopy
@@ -50,7 +50,7 @@ class Pulling:
     stores: OpenStores
     about: Outcome
     is_sure: bool = False
-    """Whether nobody else pulled here since this process did, and that went well: then nothing is left of a killed run."""
+    """Whether nobody else pulled here since this process did, and that went well: no killed run left anything then."""
 
     def pull(self) -> Outcome:
         """Bring the copy to what the remote says, with the local commits upon it. Raises Git2EfsError, OSError.
@@ -61,7 +61,7 @@ class Pulling:
         try:
             if self.work.found.record is None:
                 self._refuse_place()
-            if not os.path.lexists(paths.git) and not (new := NewCopy.of(self.work)).prepare():
+            if not is_there(paths.git) and not (new := NewCopy.of(self.work)).prepare():
                 return self._create(new)
             return self._pull(paths)
         except MirrorDamaged as error:
@@ -153,7 +153,8 @@ class Pulling:
                 if head is None or not work.target.autostash or not can_carry_over(in_the_way, glance):
                     raise LocalChanges(_named(in_the_way))
                 carried = carry_over(pulled.objects, glance, in_the_way, head, copy.branch, copy.committer, at)
-                kept, stash = carried.kept, carried.stash
+                kept = carried.kept
+                stash = carried.stash and last_if_same(pulled.objects, copy.refs, carried.stash)
                 changes = changes.with_kept(kept)
             work.begin(tip)
             copy.store.add(pulled.objects.added)
@@ -168,7 +169,7 @@ class Pulling:
                     entries, done = carrying.apply(worktree, changes, copy.store, work.check_time, copy.crew)
                     content = index.patch(entries, difference.new_trees)
                     carrying.write_index(copy.paths, copy.store.scratch, content)
-                    carrying.write_refs(copy.refs, journal, branch(), work.beside, is_first=True)
+                    carrying.write_refs(copy.refs, journal, branch(), work.beside, is_first=self.is_sure)
             except OutOfTime:
                 raise  # the next run finds the journal, and goes on
             except Exception:

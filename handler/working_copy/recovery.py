@@ -2,6 +2,7 @@
 
 import os
 
+from handler.errors import CopyUnusable
 from handler.git.locks import drop_leftover
 from handler.working_copy import carrying
 from handler.working_copy.autostash import keep_stash
@@ -35,6 +36,11 @@ def recover(copy: OpenCopy) -> tuple[str, ...]:
             remove_journal(copy.paths)
             return ("somebody took over what a killed run had begun: it is neither finished nor undone",)
     with copy.locked():
+        try:
+            copy.read_index()
+        except CopyUnusable:
+            remove_journal(copy.paths)  # somebody is at something else here, and must not be kept from ending it
+            raise
         is_finished = _bring(copy, journal)
         remove_journal(copy.paths)
     return (f"what a killed run had begun is {'finished' if is_finished else 'undone: somebody changed a file of it'}",)
@@ -73,16 +79,16 @@ def _bring(copy: OpenCopy, journal: Journal, *, is_wanted: bool = True) -> bool:
         return True
     with copy.worktree() as worktree:
         states = carrying.states_of(copy.glance(worktree, index, changes), changes)
-        done = changes.only({path for path, state in states.items() if state is State.AFTER})
-        is_forward = is_wanted and State.NEITHER not in states.values()
-        if is_forward:
-            todo = changes.only({path for path, state in states.items() if state is State.BEFORE})
-            entries = carrying.entries_of(worktree, done)
-        else:
-            todo, entries = done.reversed(), {}
+        by_state = {each: {path for path, (state, _) in states.items() if state is each} for each in State}
+        is_forward = is_wanted and not by_state[State.NEITHER]
         if is_forward:
             keep_stash(copy.refs, journal)
-        entries |= carrying.apply(worktree, todo, copy.store, crew=copy.crew)[0]
+            todo = changes.only(by_state[State.BEFORE] | by_state[State.BETWEEN])
+            entries = carrying.entries_of(changes.only(by_state[State.AFTER]), states)
+        else:
+            # What somebody put in the way of an old file stays: that file is then one that was removed.
+            todo, entries = changes.only(by_state[State.AFTER] | by_state[State.BETWEEN]).reversed(), {}
+        entries |= carrying.apply(worktree, todo, copy.store, crew=copy.crew, leaves_blocked=not is_forward)[0]
     carrying.write_index(
         copy.paths, copy.store.scratch, index.patch(entries, difference.new_trees if is_forward else None)
     )

@@ -85,9 +85,13 @@ def _stashed(before: Before, expected: Expected) -> Expected:
 
 
 def _elsewhere(before: Before, blocking: Collection[bytes]) -> dict[bytes, tuple[int, bytes] | None]:
-    """Return what is uncommitted on disk and not in the way."""
+    """Return what is uncommitted on disk and not in the way; a directory that was emptied goes with its file."""
     changed = difference(before.clean, before.state.files)
-    return {path: entry for path, entry in changed.items() if path not in blocking}
+    return {path: entry for path, entry in changed.items() if not any(_holds(path, other) for other in blocking)}
+
+
+def _holds(path: bytes, other: bytes) -> bool:
+    return path == other or other.startswith(path + b"/")
 
 
 def _is_twice(before: Before, blocking: Collection[bytes]) -> bool:

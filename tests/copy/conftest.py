@@ -30,7 +30,7 @@ def scene_of(
 
     def scene(name: str) -> CopyScene:
         if name not in scenes:
-            place = workplace / name.replace(" ", "-")
+            place = workplace / name.replace(" ", "-").replace(",", "")
             scenes[name] = set_scene(name, place, parameter_store, replaying_origin)
         return scenes[name]
 

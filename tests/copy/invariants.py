@@ -19,34 +19,56 @@ _OURS = "git2efs"
 _PACKS = re.compile(r"pack-[0-9a-f]{40}\.(pack|idx|rev|bitmap)")
 
 
-def after_any_run(mount: Path, scene: CopyScene, run: Run, *, looks_deep: bool) -> list[str]:
-    """Return what is wrong after a run that was stopped anywhere. `looks_deep` asks git too, which takes a while."""
+def after_any_run(mount: Path, scene: CopyScene, run: Run, *, looks_deep: bool, is_lasting: bool = False) -> list[str]:
+    """Return what is wrong after a run that was stopped anywhere. `looks_deep` asks git too, which takes a while.
+
+    `is_lasting`: from where it was stopped on nothing could be done, not even to let go of a lock.
+    """
     person = Person(mount / PATH)
     if not os.path.lexists(person.root):
         return [] if scene.start is None else ["the copy is gone"]
     if not os.path.lexists(person.root / ".git"):
         return ["something is in the copy's place that is none"]
-    problems = [*_files(person, scene), *_branch(person, scene), *_lock(person, scene, run), *_mine(person, scene)]
+    problems = [
+        *_files(person, scene),
+        *_branch(person, scene),
+        *_lock(person, scene, None if is_lasting else run),
+        *_mine(person, scene),
+    ]
     if looks_deep:
         problems += _sound(person)
     return problems
 
 
-def after_peace(mount: Path, scene: CopyScene, wanted: str, given_way: Collection[str] = ()) -> list[str]:
-    """Return what is wrong after the run that nothing stopped. `given_way` names what of the ending is not compared."""
+def after_peace(
+    mount: Path,
+    scene: CopyScene,
+    wanted: str,
+    ignored: Collection[str] = (),
+    *,
+    is_torn: bool = False,
+    is_straight: bool = True,
+    reads_logs: bool = True,
+    may_litter: bool = False,
+) -> list[str]:
+    """Return what is wrong after the run that nothing stopped.
+
+    `ignored` names what of the ending is not compared; for `is_torn` and `is_straight` see `log_problems`.
+    `may_litter`: what could not be removed may be there until another process comes.
+    """
     person, ending = Person(mount / PATH), scene.endings[wanted]
     if not os.path.lexists(person.root / ".git"):
         return ["there is no copy"]
     found = ending_of(person)
-    ignored = {*given_way, *(["messages", "origin"] if scene.start is None else [])}
+    ignored = {*ignored, *(["messages", "origin"] if scene.start is None else []), *(["messages"] if is_torn else [])}
     problems = [
         f"{field.name}: {_difference(getattr(found, field.name), getattr(ending, field.name))}"
         for field in fields(Ending)
         if field.name not in ignored and not _is_same(field.name, found, ending)
     ]
-    for log in ("HEAD", "refs/heads/main", "refs/remotes/origin/main"):
-        problems += log_problems(person.root, log)
-    return [*problems, *_mine(person, scene), *_leftovers(mount, person, wanted), *_sound(person)]
+    for log in () if not reads_logs else ("HEAD", "refs/heads/main", "refs/remotes/origin/main"):
+        problems += log_problems(person.root, log, is_torn=is_torn, is_straight=is_straight)
+    return [*problems, *_mine(person, scene), *_leftovers(mount, person, wanted, may_litter), *_sound(person)]
 
 
 def _is_same(name: str, found: Ending, ending: Ending) -> bool:
@@ -101,7 +123,7 @@ def _is_old(scene: CopyScene, commit: str) -> bool:
     return commit == read_ref(scene.mount / PATH)
 
 
-def _lock(person: Person, scene: CopyScene, run: Run) -> Iterator[str]:
+def _lock(person: Person, scene: CopyScene, run: Run | None) -> Iterator[str]:
     """Git is kept out while anything is half done, and by nothing but our own lock; afterwards it is not."""
     lock, journal = person.root / ".git/index.lock", person.root / ".git/git2efs/journal"
     is_there = os.path.lexists(lock)
@@ -112,8 +134,10 @@ def _lock(person: Person, scene: CopyScene, run: Run) -> Iterator[str]:
     is_half = tree != (end if is_new else scene.start)
     if is_half and not (is_there and journal.exists()):
         yield "it is half done, and neither lock nor journal say so"
+    if run is None or run.answer is None:
+        return
     is_refused = run.stopped_at is not None and "index.lock" in run.stopped_at
-    if run.answer is not None and is_there and not journal.exists() and not is_refused:
+    if is_there and not journal.exists() and not is_refused:
         yield "git is kept out though nothing is half done"
 
 
@@ -140,10 +164,12 @@ def _is_journalled(person: Person, content: bytes) -> bool:
     return bool(journal["stash"]) and name in kept and person.git("cat-file", "-t", name, check=False) == "blob"
 
 
-def _leftovers(mount: Path, person: Person, wanted: str) -> Iterator[str]:
+def _leftovers(mount: Path, person: Person, wanted: str, may_litter: bool) -> Iterator[str]:
     git = person.root / ".git"
-    if others := set(os.listdir(git / "git2efs")) - {"published.json"}:
-        yield f"left in .git/git2efs: {others}"
+    # On a slow mount directories stay, to write in beside each other.
+    left = [str(each) for each in (git / "git2efs").rglob("*") if not each.is_dir() and each.name != "published.json"]
+    if left and not may_litter:
+        yield f"left in .git/git2efs: {left}"
     if locks := [str(each.relative_to(git)) for each in git.rglob("*.lock")]:
         yield f"locks are left: {locks}"
     names = os.listdir(git / "objects/pack")

@@ -1,6 +1,6 @@
 """What somebody may do in a copy that a killed run left half done, and what must come of it: nothing of it is lost."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -28,20 +28,28 @@ class Meddled(Trial):
 
 @dataclass(slots=True)
 class Deed:
-    """What was done: `files` have that content since (None: gone), `is_committed` says whether they are in a commit."""
+    """What was done: `files` have that content since (None: gone), `is_committed` says whether they are in a commit.
+
+    `is_logged`: git wrote its own line in the logs, though a killed run had perhaps written its lines already.
+    """
 
     files: dict[str, str | None] = field(default_factory=dict)
     is_committed: bool = False
+    is_logged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Half:
-    """How far a killed run came: the files that are the old ones, and those that are the new ones already."""
+    """How far a killed run came: the files that are the old ones, and those that are the new ones already.
+
+    Those with uncommitted content, `mine`, are left out.
+    """
 
     person: Person
     start: Tree
     end: Tree
     found: Tree
+    mine: Collection[bytes]
 
     def undone(self) -> list[str]:
         return self._that_stand(self.start)
@@ -55,7 +63,7 @@ class _Half:
             path.decode()
             for path in differing
             if path in tree and tree.get(path) == self.found.get(path) and tree[path][0] in (0o100644, 0o100755)
-            if path.isascii()
+            if path.isascii() and path not in self.mine
         ]
 
 
@@ -92,6 +100,8 @@ def _deleted(half: _Half, paths: list[str]) -> Deed:
 def _put_new(half: _Half) -> Deed:
     for path in sorted(half.end.keys() - half.start.keys() - half.found.keys()):
         name = path.decode(errors="replace")
+        if half.end[path][0] == 0o40000:
+            continue
         try:
             half.person.write({name: _MINE})
         except (NotADirectoryError, IsADirectoryError, FileExistsError):
@@ -106,7 +116,7 @@ def _commit_own(half: _Half) -> Deed:
     half.person.write({"mine": _MINE})
     half.person.git("add", "mine")
     half.person.git("commit", "-q", "-m", MESSAGE, "--", "mine")
-    return Deed({"mine": _MINE}, is_committed=True)
+    return Deed({"mine": _MINE}, is_committed=True, is_logged=True)
 
 
 def _commit_all(half: _Half) -> Deed:
@@ -115,19 +125,23 @@ def _commit_all(half: _Half) -> Deed:
     half.person.write({"mine": _MINE})
     half.person.git("add", "-A")
     half.person.git("commit", "-q", "-m", MESSAGE)
-    return Deed({"mine": _MINE}, is_committed=True)
+    return Deed({"mine": _MINE}, is_committed=True, is_logged=True)
 
 
 def _reset(half: _Half) -> Deed:
     _unlock(half)
     half.person.git("reset", "-q", "--hard")
-    return Deed()
+    return Deed(is_logged=True)
 
 
 def _unlock(half: _Half) -> None:
-    (half.person.root / ".git/index.lock").unlink(missing_ok=True)
+    """Remove the locks, as git tells one to when nobody seems to be at work."""
+    for lock in (half.person.root / ".git").rglob("*.lock"):
+        lock.unlink()
 
 
+TO_FILES = ("edits what is not done", "edits what is done", "deletes what is not done", "deletes what is done")
+"""What is done to files; the other deeds would take uncommitted content with them."""
 DEEDS: Mapping[str, Callable[[_Half], Deed]] = MappingProxyType(
     {
         "edits what is not done": _edit_undone,
@@ -145,7 +159,7 @@ DEEDS: Mapping[str, Callable[[_Half], Deed]] = MappingProxyType(
 def do(name: str, person: Person, scene: CopyScene) -> Deed:
     """Do it."""
     assert scene.start is not None
-    return DEEDS[name](_Half(person, scene.start, scene.endings[scene.push.commit].tree, person.tree()))
+    return DEEDS[name](_Half(person, scene.start, scene.endings[scene.push.commit].tree, person.tree(), scene.mine))
 
 
 def after_next(deed: Deed, person: Person, run: Run, log: str) -> list[str]:
@@ -171,23 +185,37 @@ def _changed(deed: Deed, person: Person) -> list[tuple[str, str]]:
     for name, content in deed.files.items():
         file = person.root / name
         stands = file.read_text() if file.is_file() else None
-        if stands != content:
+        if stands != content and not _is_stashed(person, name, content):
             changed.append((name, repr(stands)))
     return changed
 
 
-def give_way(deed: Deed, person: Person) -> None:
+def _is_stashed(person: Person, name: str, content: str | None) -> bool:
+    """Whether it is kept as a stash, as it did not fit with what was pulled."""
+    if not person.git("stash", "list"):
+        return False
+    return person.git("show", f"refs/stash:{name}", check=False) == (content or "").rstrip("\n")
+
+
+def give_way(deed: Deed, person: Person, reason: str = "") -> None:
     """Take back what is in the way, as git tells one to."""
     if deed.is_committed:
-        # What of the push stands there uncommitted is nobody's.
-        person.git("reset", "-q", "--hard")
+        # What of the push stands there uncommitted is nobody's; and a commit of half of it does not go upon the rest.
+        is_conflict = reason == "replay_conflict"
+        person.git("reset", "-q", "--hard", *(["refs/remotes/origin/main"] if is_conflict else []))
         person.git("clean", "-q", "-fd")
+        if is_conflict:
+            person.commit({"mine": _MINE}, MESSAGE)
         return
     for name in deed.files:
         if person.git("ls-tree", "HEAD", "--", name):
             person.git("checkout", "-q", "HEAD", "--", name)
         else:
-            (person.root / name).unlink()
+            (person.root / name).unlink(missing_ok=True)
+    # What could not be put back as something stood in its place.
+    gone = [line[3:] for line in person.status().splitlines() if line.startswith(" D ") and line[3:] not in deed.files]
+    if gone:
+        person.git("checkout", "-q", "HEAD", "--", *gone)
 
 
 def in_the_end(deed: Deed, person: Person, run: Run, scene: CopyScene, mount: Path) -> list[str]:
@@ -195,7 +223,7 @@ def in_the_end(deed: Deed, person: Person, run: Run, scene: CopyScene, mount: Pa
     problems = []
     if run.trouble or run.answer is None or run.answer[0] != 200:
         problems.append(f"after giving way: {run.trouble or run.answer}")
-    ignored = {"messages", "origin", "stashes"}
+    ignored = {"messages", "origin", "stashes", *(["tree", "status"] if scene.mine else [])}
     if deed.is_committed:
         ignored |= {"tree", "commits"}
         problems += [f"in the end {name}: {why}" for name, why in _changed(deed, person)]
@@ -204,4 +232,5 @@ def in_the_end(deed: Deed, person: Person, run: Run, scene: CopyScene, mount: Pa
             problems.append(f"in the end, the tree is {tree}")
     else:
         give_way(deed, person)
-    return problems + [f"in the end: {problem}" for problem in after_peace(mount, scene, scene.push.commit, ignored)]
+    found = after_peace(mount, scene, scene.push.commit, ignored, reads_logs=not deed.is_logged)
+    return problems + [f"in the end: {problem}" for problem in found]

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from tests.copy.ending import Ending, ending_of
 from tests.copy.person import PATH, Person
 from tests.crash.replay import LIVE, ReplayingOrigin
-from tests.crash.scenarios import FROM_TURNED, SITE, STEADY, TO_TURNED
+from tests.crash.scenarios import FROM_TURNED, SITE, SLOW, STEADY, TO_TURNED
 from tests.crash.trials import Push, Scene
 from tests.support.deliveries import NO_COMMIT, http_api_event
 from tests.support.parameters import ParameterStore
@@ -34,6 +34,11 @@ class CopyScene(Scene):
     mine: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
+def _pull(person: Person, url: str, *options: str) -> None:
+    """Pull as git does it."""
+    person.git("-c", f"url.{url}.insteadOf={person.git('config', 'remote.origin.url')}", *options, "pull", "--rebase")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
     """How a scene comes to be: `before` are delivered one by one, or cloned by hand where `is_adopted`.
@@ -46,17 +51,12 @@ class Plot:
     push: _Files
     newer: _Files
     change: Callable[[Person], None] = lambda person: None
-    pull: Callable[[Person, str], None] = lambda person, url: _pull(person, url)
+    pull: Callable[[Person, str], None] = _pull
     parameter: Mapping[str, object] = field(default_factory=dict)
     patches: Mapping[str, object] = field(default_factory=dict)
     mine: Sequence[bytes] = ()
     is_adopted: bool = False
     is_forced: bool = False
-
-
-def _pull(person: Person, url: str, *options: str) -> None:
-    """Pull as git does it."""
-    person.git("-c", f"url.{url}.insteadOf={person.git('config', 'remote.origin.url')}", *options, "pull", "--rebase")
 
 
 def _pull_with_autostash(person: Person, url: str) -> None:
@@ -69,7 +69,10 @@ def _pull_with_autostash(person: Person, url: str) -> None:
 def _merge_forward(person: Person, url: str) -> None:
     """Go forward as `git pull` does without a rebase: git's own refuses a rebase with anything uncommitted."""
     person.git("fetch", "-q", url, "+refs/heads/main:refs/remotes/origin/main")
-    person.git("-c", "core.logAllRefUpdates=false", "merge", "-q", "--ff-only", "refs/remotes/origin/main")
+    person.git("merge", "-q", "--ff-only", "refs/remotes/origin/main")
+    for log in (person.root / ".git/logs").rglob("*"):
+        if log.is_file():
+            log.write_text(log.read_text().replace("\tmerge refs/remotes/origin/main:", "\tpull --rebase:"))
 
 
 def _lines(*changed: tuple[int, str]) -> str:
@@ -115,6 +118,8 @@ def _commit_and_pack(person: Person) -> None:
     person.git("pack-refs", "--all")
 
 
+_STEADY: Mapping[str, object] = {**STEADY, "handler.working_copy.create:_TRIES": 0}
+"""Does not wait for the next second either, which takes as many operations as it takes."""
 _AUTOSTASH: Mapping[str, object] = {"publish": [{"ref": "refs/heads/main", "mode": "working-copy", "autostash": True}]}
 
 PLOTS: Mapping[str, Plot] = MappingProxyType(
@@ -129,6 +134,22 @@ PLOTS: Mapping[str, Plot] = MappingProxyType(
             before=[{**SITE, **_MODULE}, {**TO_TURNED, **_MODULES_CHANGED}],
             push={**FROM_TURNED, **_MODULES_BACK},
             newer={**TO_TURNED, **_MODULES_CHANGED},
+        ),
+        "forward, side by side": Plot(
+            before=[{**SITE, **_MODULE}],
+            push={**TO_TURNED, **_MODULES_CHANGED, b"README": b"changed\n"},
+            newer={**FROM_TURNED, **_MODULES_BACK},
+            patches=SLOW,
+        ),
+        "stash that clashes, side by side": Plot(
+            before=[_TEXT],
+            push=_TEXT_CHANGED,
+            newer=_TEXT_NEWER,
+            change=_clash,
+            pull=_pull_with_autostash,
+            parameter=_AUTOSTASH,
+            patches=SLOW,
+            mine=[b"text"],
         ),
         "replayed": Plot(before=[_TEXT], push=_TEXT_CHANGED, newer=_TEXT_NEWER, change=_commit_locally),
         "littered": Plot(
@@ -224,7 +245,7 @@ def set_scene(name: str, directory: Path, store: ParameterStore, origin: Replayi
         {},
         parameter,
         warm_up,
-        {**STEADY, **plot.patches},
+        {**_STEADY, **plot.patches},
         key=key,
         start=start,
         endings=_endings(plot, person, pushes, directory) if plot.before else _made(upstream, pushes),

@@ -18,6 +18,13 @@ from tests.support.parameters import ParameterStore
 from tests.support.service import Service
 
 EXAMPLES = int(os.environ.get("GIT2EFS_TEST_EXAMPLES", "60"))
+# A history is made smaller by hand alone: that takes minutes, and its account can be read as it is.
+HOUSE = settings(
+    max_examples=EXAMPLES,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, *([] if os.environ.get("CI") else [Phase.shrink])],
+    suppress_health_check=list(HealthCheck),
+    report_multiple_bugs=False,
+)
 REPRESENTED = (
     "fast-forward",
     "replay of 1",
@@ -68,7 +75,7 @@ def stashing(stage: Service) -> Trials:
     return Trials(Ours(stage, autostash=True), stage.origin, stage.mount.with_name("stashing"), autostash=True)
 
 
-@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), report_multiple_bugs=False)
+@HOUSE
 @given(history=histories())
 def test_ours_comes_to_what_git_comes_to(history: History, trials: Trials) -> None:
     """Files, index, commits, refs and logs; and where git refuses, so does ours, and nothing changed."""
@@ -85,7 +92,7 @@ def test_every_kind_of_history_was_among_them(trials: Trials) -> None:
     assert [name for name in REPRESENTED if trials.counts[name] < 0.03 * total] == []
 
 
-@settings(max_examples=EXAMPLES // 3, suppress_health_check=list(HealthCheck), report_multiple_bugs=False)
+@settings(HOUSE, max_examples=EXAMPLES // 3)
 @given(history=histories(of_files=True))
 def test_with_autostash_ours_carries_over_what_git_does(history: History, stashing: Trials) -> None:
     """The same files with the same changes uncommitted, or all that does not fit in a stash."""

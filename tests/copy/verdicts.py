@@ -178,8 +178,8 @@ def difference(old: Tree, new: Tree) -> dict[bytes, tuple[int, bytes] | None]:
 
 
 def overlaid(files: Tree, dirt: dict[bytes, tuple[int, bytes] | None]) -> Tree:
-    """Return files with the uncommitted on top; a directory is listed only while it is empty."""
-    kept = {path: entry for path, entry in files.items() if path not in dirt}
-    kept |= {path: entry for path, entry in dirt.items() if entry is not None}
+    """Return files with the uncommitted on top; a directory is listed only where nothing is in it, or in its place."""
+    kept = {path: entry for path, entry in dirt.items() if entry is not None}
+    kept |= {path: entry for path, entry in files.items() if path not in dirt or kept.get(path, ())[:1] == (DIRECTORY,)}
     occupied = Counter(path[:at] for path in kept for at in range(len(path)) if path[at : at + 1] == b"/")
     return {path: entry for path, entry in kept.items() if path not in occupied}

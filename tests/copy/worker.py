@@ -17,6 +17,9 @@ DEEP_EVERY = 6
 class CopyWorker(Worker):
     """One mount with a working copy."""
 
+    stop = Stop()
+    """The first of the trial."""
+
     @property
     def copy_scene(self) -> CopyScene:
         """The scene that is loaded."""
@@ -44,22 +47,38 @@ class CopyWorker(Worker):
     def after_stop(self, before: Any, run: Run) -> list[str]:
         """Return what is wrong after a run that was stopped anywhere."""
         looks_deep = (len(run.modifying) + sum(map(ord, str(run.stopped_at)))) % DEEP_EVERY == 0
-        return after_any_run(self.mount, self.copy_scene, run, looks_deep=looks_deep)
+        scene, is_lasting = self.copy_scene, self.stop.is_lasting
+        return after_any_run(self.mount, scene, run, looks_deep=looks_deep, is_lasting=is_lasting)
 
     def after_peace(self, before: Any, last: Push) -> list[str]:
         """Return what is wrong after a run that nothing stopped."""
         # What was pulled in between, or undone and done again, is in the logs too.
-        is_in_between = last is not self.scene.push if self.scene else False
-        ignored = ["messages", "origin"] if is_in_between else []
-        return after_peace(self.mount, self.copy_scene, last.commit, ignored)
+        is_straight = last is self.copy_scene.push and self.stop.manner is not Manner.ERROR
+        return after_peace(
+            self.mount,
+            self.copy_scene,
+            last.commit,
+            [] if is_straight else ["messages", "origin"],
+            is_torn=self.stop.manner in (Manner.TORN, Manner.SHORT),
+            is_straight=is_straight,
+            may_litter=self.stop.is_lasting,
+        )
 
     def attempt(self, trial: Trial) -> Report:
         """Carry out one trial; in a meddled one somebody does something between the kill and the next run."""
+        self.stop = trial.stops[0] if trial.stops else Stop()
         if not isinstance(trial, meddling.Meddled):
             return super().attempt(trial)
-        scene, person = self.copy_scene, Person(self.mount / PATH)
         self.begin()
         report = Report(trial)
+        try:
+            self._meddle(trial, report)
+        except (RuntimeError, OSError) as error:
+            report.problems.append(f"somebody is kept from it: {error}")
+        return report
+
+    def _meddle(self, trial: meddling.Meddled, report: Report) -> None:
+        scene, person = self.copy_scene, Person(self.mount / PATH)
         for stop in trial.stops:
             report.runs.append(run := self.run(scene.push, stop))
             report.problems += run_problems(run, stop)
@@ -67,10 +86,9 @@ class CopyWorker(Worker):
         report.runs.append(run := self.run(scene.push, Stop(Manner.NOT)))
         report.problems += meddling.after_next(deed, person, run, self.log.read_text())
         if run.answer and run.answer[0] != 200:
-            meddling.give_way(deed, person)
+            meddling.give_way(deed, person, run.answer[2])
         report.runs.append(run := self.run(scene.push, Stop(Manner.NOT)))
         report.problems += meddling.in_the_end(deed, person, run, scene, self.mount)
-        return report
 
 
 if __name__ == "__main__":

@@ -80,6 +80,7 @@ class Crew:
     ) -> None:
         """Start them."""
         self.colleagues = [Colleague(number, directory, store, origin, module) for number in range(WORKERS)]
+        self._counted: dict[Path, Run] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -91,10 +92,12 @@ class Crew:
             colleague.stop()
 
     def count(self, scene: Scene) -> Run:
-        """Return the scene's run in peace, with all its operations; the trial must have no problems."""
-        report: Report = self.colleagues[0].ask(scene, "attempt", Trial())
-        assert not report.problems, report
-        return report.runs[0]
+        """Return the scene's run in peace, with all its operations; the trial must have no problems. Done once."""
+        if scene.mount not in self._counted:
+            report: Report = self.colleagues[0].ask(scene, "attempt", Trial())
+            assert not report.problems, report
+            self._counted[scene.mount] = report.runs[0]
+        return self._counted[scene.mount]
 
     def attempt(self, scene: Scene, trials: Iterable[Trial]) -> list[Report]:
         """Carry out trials, as many at a time as there are workers."""

@@ -32,19 +32,35 @@ def halved_writes(run: Run) -> list[Trial]:
     return [Trial((Stop(manner, point),)) for manner in (Manner.TORN, Manner.SHORT) for point in writes]
 
 
-def kills_in_recovery(run: Run, seed: str, *, is_every: bool) -> list[Trial]:
+def kills_that_tell(run: Run) -> list[Trial]:
+    """Return a kill after each operation that others can see: not after those at a temporary file, which leave litter.
+
+    One kill each is enough to find what is missing; `kills` has all of them.
+    """
+    told, is_temporary = [1], False
+    for point, text in enumerate(run.modifying[:-1], 2):
+        kind = text.partition(" ")[0]
+        is_temporary = is_temporary if kind in ("write", "close") else kind == "create" and "tmp_" in text
+        if not is_temporary and kind != "close":
+            told.append(point)
+    return [Trial((Stop(Manner.KILL, point),)) for point in told]
+
+
+def kills_in_recovery(run: Run, seed: str, *, is_every: bool, count: int = SAMPLED_RECOVERIES) -> list[Trial]:
     """Return two kills in a row: of the run, and of the one that finds what it left.
 
     The second run has about as much to do as the first one left undone, so the second point lies within that; where
     there was less, the run ends in peace, which the trial allows for.
     """
-    count = len(run.modifying)
-    pairs = [(first, then) for first in _points(run.modifying) for then in range(1, max(count - first, 4) + 1)]
-    chosen = sample(pairs, SAMPLED_RECOVERIES, seed, is_every=is_every)
+    length = len(run.modifying)
+    pairs = [(first, then) for first in _points(run.modifying) for then in range(1, max(length - first, 4) + 1)]
+    chosen = sample(pairs, count, seed, is_every=is_every)
     return [Trial((Stop(Manner.KILL, first), Stop(Manner.KILL, then, may_miss=True))) for first, then in chosen]
 
 
-def errors(run: Run, seed: str, *, is_every: bool, kinds: Sequence[int] = ERRORS) -> list[Trial]:
+def errors(
+    run: Run, seed: str, *, is_every: bool, kinds: Sequence[int] = ERRORS, count: int = SAMPLED_ERRORS
+) -> list[Trial]:
     """Return each error at each file-modifying operation, once and from then on.
 
     What comes next is the same delivery in a new process, or the next push in the process that met the error: a Lambda
@@ -54,7 +70,7 @@ def errors(run: Run, seed: str, *, is_every: bool, kinds: Sequence[int] = ERRORS
         Stop(Manner.ERROR, point, error, is_lasting=is_lasting)
         for point, error, is_lasting in itertools.product(_points(run.modifying), kinds, (False, True))
     ]
-    return _both_ways(sample(stops, SAMPLED_ERRORS, seed, is_every=is_every), is_every=is_every)
+    return _both_ways(sample(stops, count, seed, is_every=is_every), is_every=is_every)
 
 
 def _both_ways(stops: Sequence[Stop], *, is_every: bool) -> list[Trial]:
@@ -66,13 +82,18 @@ def _both_ways(stops: Sequence[Stop], *, is_every: bool) -> list[Trial]:
     ]
 
 
-def read_errors(run: Run, seed: str, *, is_every: bool) -> list[Trial]:
-    """Return EIO and ESTALE at the operations that only look: a server that went away, a handle that is no more."""
+def read_errors(
+    run: Run, seed: str, *, is_every: bool, may_miss: bool = False, count: int = SAMPLED_READ_ERRORS
+) -> list[Trial]:
+    """Return EIO and ESTALE at the operations that only look: a server that went away, a handle that is no more.
+
+    `may_miss`: how much is looked at depends on the clock.
+    """
     stops = [
-        Stop(Manner.ERROR, point, error, of_reads=True)
+        Stop(Manner.ERROR, point, error, of_reads=True, may_miss=may_miss)
         for point, error in itertools.product(_points(run.reading), (errno.EIO, errno.ESTALE))
     ]
-    return _both_ways(sample(stops, SAMPLED_READ_ERRORS, seed, is_every=is_every), is_every=is_every)
+    return _both_ways(sample(stops, count, seed, is_every=is_every), is_every=is_every)
 
 
 def _points(operations: Sequence[str]) -> range:

@@ -125,7 +125,7 @@ STEADY: Mapping[str, object] = {
     "handler.efs.flow:_WORTH_WAITING_SECONDS": 1e9,
 }
 """Never takes the mount for a slow one, however busy this machine is: so operations are the same in every run."""
-_SLOW: Mapping[str, object] = {"handler.efs.lock:SLOW_SECONDS": 0.0}
+SLOW: Mapping[str, object] = {"handler.efs.lock:SLOW_SECONDS": 0.0}
 """Takes the mount for a slow one: then several threads are at work, and their order differs from run to run."""
 
 PLOTS: Mapping[str, Plot] = MappingProxyType(
@@ -151,10 +151,10 @@ PLOTS: Mapping[str, Plot] = MappingProxyType(
         ),
         "a damaged mirror": Plot([SMALL, _change(1)], _change(2), _change(3), damage),
         "leftovers": Plot([SMALL, _change(1)], _change(2), _change(3), litter),
-        "first publish, side by side": Plot([], SMALL, _change(1), patches=_SLOW),
-        "one file, recycled side by side": Plot([SITE, _one(1)], _one(2), _one(3), age, patches=_SLOW),
+        "first publish, side by side": Plot([], SMALL, _change(1), patches=SLOW),
+        "one file, recycled side by side": Plot([SITE, _one(1)], _one(2), _one(3), age, patches=SLOW),
         "types change, recycled side by side": Plot(
-            [{**SMALL, **_TURNED}, _change(1)], FROM_TURNED, TO_TURNED, age, patches=_SLOW
+            [{**SMALL, **_TURNED}, _change(1)], FROM_TURNED, TO_TURNED, age, patches=SLOW
         ),
     }
 )
