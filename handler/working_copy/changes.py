@@ -7,7 +7,8 @@ its inode, is not read.
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from handler.efs.worktree import ALONE, Crew, Seen, Worktree
+from handler.efs.crew import ALONE, Crew
+from handler.efs.worktree import Seen, Worktree
 from handler.git.differences import Differences
 from handler.git.index_entry import Entry, Stat
 from handler.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
@@ -125,7 +126,7 @@ def find_in_the_way(
             change = by_path[path]
             found[path] = [*_staged(own, change, removed, below), *_standing(own, change, removed)]
 
-    glance.worktree.carry_out([(look, [list(by_path)])], crew)
+    crew.carry_out(glance.worktree, [(look, [list(by_path)])])
     return [each for path in by_path for each in found[path]]
 
 

@@ -4,8 +4,8 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 
+from handler.efs.crew import STAGING
 from handler.efs.layout import COPY, GIT, RECORD
-from handler.efs.worktree import STAGING
 
 JOURNAL = "journal"
 

@@ -9,12 +9,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
+from handler.efs.crew import Crew
 from handler.efs.faults import failure_of
-from handler.efs.worktree import Crew
+from handler.efs.worktree import Worktree
 from handler.errors import CopyUnusable, LocalChanges, MirrorDamaged, OutOfTime
 from handler.files import is_there
 from handler.git.adoption import examine
 from handler.git.copy_store import CopyStore
+from handler.git.index_entry import Entry
 from handler.git.objects import BLOB, TREE
 from handler.git.open_stores import OpenStores
 from handler.git.overlay import Overlay
@@ -28,6 +30,7 @@ from handler.routing import refuse_too_many
 from handler.work import Work
 from handler.working_copy import carrying
 from handler.working_copy.autostash import can_carry_over, carry_over, keep_stash, last_if_same
+from handler.working_copy.branch import branch_begun, write_refs
 from handler.working_copy.carrying import Done
 from handler.working_copy.changes import Changes, InTheWay, Kept, find_in_the_way
 from handler.working_copy.copy import OUR_NAME, Hold, OpenCopy
@@ -161,21 +164,8 @@ class Pulling:
             committer = copy.committer.decode("utf-8", "surrogateescape")
             held = None if stash is None else stash.decode()
             journal = Journal(copy.branch, head, pulled.head, committer, at, pulled.lines, kept, held)
-            copy.store.shown()
-            journal.write(copy.paths, copy.store.scratch)
-            try:
-                with carrying.branch_begun(copy.refs, journal, work.beside) as branch:
-                    keep_stash(copy.refs, journal)
-                    entries, done = carrying.apply(worktree, changes, copy.store, work.check_time, copy.crew)
-                    content = index.patch(entries, difference.new_trees)
-                    carrying.write_index(copy.paths, copy.store.scratch, content)
-                    carrying.write_refs(copy.refs, journal, branch(), work.beside, is_first=self.is_sure)
-            except OutOfTime:
-                raise  # the next run finds the journal, and goes on
-            except Exception:
-                with suppress(Exception):
-                    undo(copy, journal)
-                raise
+            patch = partial(index.patch, trees=difference.new_trees)
+            done = self._carry_out(copy, journal, worktree, changes, patch)
         notes = about.notes + pulled.notes + _notes_on_stash(kept, stash)
         ending = work.beside.start(hold.end)
         try:
@@ -183,6 +173,32 @@ class Pulling:
             return self._published(copy.store, settled, about, done, started, notes)
         finally:
             ending()
+
+    def _carry_out(
+        self,
+        copy: OpenCopy,
+        journal: Journal,
+        worktree: Worktree,
+        changes: Changes,
+        patch: Callable[[Mapping[bytes, Entry | None]], bytes],
+    ) -> Done:
+        """Do what the journal says, to the end or back; `patch` makes the new index of what changed in it."""
+        work = self.work
+        copy.store.shown()
+        journal.write(copy.paths, copy.store.scratch)
+        try:
+            with branch_begun(copy.refs, journal, work.beside) as branch:
+                keep_stash(copy.refs, journal)
+                entries, done = carrying.apply(worktree, changes, copy.store, work.check_time, copy.crew)
+                carrying.write_index(copy.paths, copy.store.scratch, patch(entries))
+                write_refs(copy.refs, journal, branch(), work.beside, is_first=self.is_sure)
+        except OutOfTime:
+            raise  # the next run finds the journal, and goes on
+        except Exception:
+            with suppress(Exception):
+                undo(copy, journal)
+            raise
+        return done
 
     def _check(self, objects: Overlay, old: str | None, new: str) -> None:
         """Refuse what must not be written, before anything is. Raises TreeUnsafe."""
