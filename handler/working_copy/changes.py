@@ -18,6 +18,10 @@ Kept = tuple[Leaf | None, Leaf | None, Leaf | None]
 """An uncommitted change that is carried over: what stands there, what is to stand there, and what the index had."""
 
 
+_MAX_NAMED = 20
+"""Paths that an error names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What stands at a path, what is to stand there, and what the index is to have; None is nothing.
@@ -128,6 +132,14 @@ def find_in_the_way(
 
     crew.carry_out(glance.worktree, [(look, [list(by_path)])])
     return [each for path in by_path for each in found[path]]
+
+
+def named(in_the_way: Sequence[InTheWay]) -> str:
+    """Name what is in the way, each path once."""
+    why = {found.path: found.why for found in in_the_way}
+    named = [f"{path!r}"[1:] + f" ({reason})" for path, reason in list(why.items())[:_MAX_NAMED]]
+    rest = len(why) - len(named)
+    return f"in the way: {', '.join(named)}" + (f", and {rest} more" if rest else "")
 
 
 def _staged(

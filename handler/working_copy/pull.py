@@ -4,7 +4,7 @@ recover → fetch → decide → look what is in the way → objects, journal �
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,10 +29,10 @@ from handler.recording import Recording, milliseconds_since, push_to_visible, re
 from handler.routing import refuse_too_many
 from handler.work import Work
 from handler.working_copy import carrying
-from handler.working_copy.autostash import can_carry_over, carry_over, keep_stash, last_if_same
+from handler.working_copy.autostash import can_carry_over, carry_over, keep_stash, last_if_same, notes_on_stash
 from handler.working_copy.branch import branch_begun, write_refs
 from handler.working_copy.carrying import Done
-from handler.working_copy.changes import Changes, InTheWay, Kept, find_in_the_way
+from handler.working_copy.changes import Changes, Kept, find_in_the_way, named
 from handler.working_copy.copy import OUR_NAME, Hold, OpenCopy
 from handler.working_copy.create import NewCopy
 from handler.working_copy.deciding import decide_pull
@@ -42,7 +42,7 @@ from handler.working_copy.recovery import recover, undo
 from handler.working_copy.tracking import Tracked
 
 _MAX_NAMED = 20
-"""Paths that an error names."""
+"""Paths that a note names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class Pulling:
             kept: Mapping[bytes, Kept] = {}
             if in_the_way := find_in_the_way(glance, changes, index.below, copy.crew):
                 if head is None or not work.target.autostash or not can_carry_over(in_the_way, glance):
-                    raise LocalChanges(_named(in_the_way))
+                    raise LocalChanges(named(in_the_way))
                 carried = carry_over(pulled.objects, glance, in_the_way, head, copy.branch, copy.committer, at)
                 kept = carried.kept
                 stash = carried.stash and last_if_same(pulled.objects, copy.refs, carried.stash)
@@ -166,7 +166,7 @@ class Pulling:
             journal = Journal(copy.branch, head, pulled.head, committer, at, pulled.lines, kept, held)
             patch = partial(index.patch, trees=difference.new_trees)
             done = self._carry_out(copy, journal, worktree, changes, patch)
-        notes = about.notes + pulled.notes + _notes_on_stash(kept, stash)
+        notes = about.notes + pulled.notes + notes_on_stash(kept, stash)
         ending = work.beside.start(hold.end)
         try:
             tracking_it()
@@ -283,17 +283,3 @@ class Pulling:
             push_to_visible_seconds=push_to_visible(work.request.push, settled, visible_at),
             notes=notes,
         )
-
-
-def _named(in_the_way: Sequence[InTheWay]) -> str:
-    """Name what is in the way, each path once."""
-    why = {found.path: found.why for found in in_the_way}
-    named = [f"{path!r}"[1:] + f" ({reason})" for path, reason in list(why.items())[:_MAX_NAMED]]
-    rest = len(why) - len(named)
-    return f"in the way: {', '.join(named)}" + (f", and {rest} more" if rest else "")
-
-
-def _notes_on_stash(kept: Mapping[bytes, Kept], stash: bytes | None) -> tuple[str, ...]:
-    if stash is not None:
-        return (f"uncommitted changes did not fit, and are kept as the stash {stash.decode()}",)
-    return (f"{len(kept)} files with uncommitted changes were carried over",) if kept else ()
