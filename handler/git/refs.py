@@ -30,14 +30,15 @@ _MOST_BYTES = 4096
 class Refs:
     """The refs of the git directory at `path`. Only the holder of the repository's lock writes by it; git may always.
 
-    `makes_logs` is `core.logAllRefUpdates`: without it only logs that are there are written on.
+    `makes_logs` is `core.logAllRefUpdates`: without it only logs that are there are written on. `scratch` is where new
+    content is written.
     """
 
-    def __init__(self, path: str, *, makes_logs: bool = True) -> None:
+    def __init__(self, path: str, *, makes_logs: bool = True, scratch: Scratch | None = None) -> None:
         """Nothing is read yet."""
         self._path = path
         self._makes_logs = makes_logs
-        self._scratch = Scratch.of(path)
+        self._scratch = scratch or Scratch.of(path)
         self._found: set[str] = set()
 
     # -- reading -----------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ for the rest of the copy nothing would change by it, and to find them all the wh
 """
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -159,3 +159,10 @@ def _stash(objects: Overlay, kept: dict[bytes, Kept], head: str, branch: str, co
     return commit(
         {path: each[0] for path, each in kept.items()}, [head.encode(), staged], b"On %s: autostash\n" % short
     )
+
+
+def notes_on_stash(kept: Mapping[bytes, Kept], stash: bytes | None) -> tuple[str, ...]:
+    """Say what became of the uncommitted changes."""
+    if stash is not None:
+        return (f"uncommitted changes did not fit, and are kept as the stash {stash.decode()}",)
+    return (f"{len(kept)} files with uncommitted changes were carried over",) if kept else ()

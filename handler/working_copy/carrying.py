@@ -6,23 +6,20 @@ The objects are complete and the journal is written before this begins. Every st
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 
-from handler.beside import IN_TURN, Beside
+from handler.efs.crew import ALONE, Crew, Phase
 from handler.efs.flow import Flow
-from handler.efs.worktree import ALONE, Crew, Phase, Seen, Worktree
+from handler.efs.worktree import Seen, Worktree
 from handler.git.index_entry import Entry, Stat
 from handler.git.index_file import IndexFile
 from handler.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.git.objects import BLOB, Objects
-from handler.git.ref_logs import LogEntry
-from handler.git.refs import RefChange, Refs
 from handler.git.scratch import Scratch
 from handler.working_copy.changes import Change, Changes, Glance
-from handler.working_copy.journal import Journal
 from handler.working_copy.places import CopyPaths
 
 
@@ -96,7 +93,7 @@ def apply(
         (remove, [[path for path in gone if path not in blocking]]),
         (_remove_directories, _by_depth([each for each in changes.gone if each not in blocking])[::-1]),
     ]
-    worktree.carry_out(phases, crew, is_writing=True, share=flow.share)
+    crew.carry_out(worktree, phases, is_writing=True, share=flow.share)
     # What was carried over may stand where the index has something else, or nothing.
     entries |= {path: _entry(change.entry, None) for path, change in by_path.items() if path not in entries}
     return entries, Done(len(written), len(removed), sum(written.values()))
@@ -201,56 +198,6 @@ def _entry(leaf: Leaf | None, status: os.stat_result | None) -> Entry | None:
 def write_index(paths: CopyPaths, scratch: Scratch, content: bytes) -> None:
     """Put a new index in the place of the old one. Raises OSError."""
     scratch.replace(paths.index, content, "index")
-
-
-@contextmanager
-def branch_begun(refs: Refs, journal: Journal, beside: Beside = IN_TURN) -> Iterator[Callable[[], RefChange]]:
-    """Do what can be done for the refs already, beside what the block does; it waits for that with what it gets.
-
-    The branch is locked, and nobody moved it; ORIG_HEAD says where it was. At the block's end the branch is let go of.
-    Raises CopyBusy, CopyUnusable, OSError.
-    """
-    beginning = beside.start(partial(_begin, refs, journal))
-    try:
-        yield beginning
-    finally:
-        begun = None
-        with suppress(Exception):  # raised already, if the block came to wait for it
-            begun = beginning()
-        if begun is not None:
-            begun.end()
-
-
-def _begin(refs: Refs, journal: Journal) -> RefChange:
-    before, after = None if journal.old is None else journal.old.encode(), journal.new.encode()
-    begun = refs.begin(journal.branch, after, {before, after})
-    if before is not None:
-        try:
-            refs.write_loose("ORIG_HEAD", before + b"\n")
-        except BaseException:
-            begun.end()
-            raise
-    return begun
-
-
-def write_refs(
-    refs: Refs, journal: Journal, branch: RefChange, beside: Beside = IN_TURN, *, is_first: bool = False
-) -> None:
-    """Say where the branch is now, and in the logs how it came there. Raises CopyUnusable, OSError.
-
-    The logs first, as git does it, under the branch's lock: of a killed run they may say more than is so, and the next
-    one sees that it is written. The branch last: from then on all is done. `is_first`: none was killed here.
-    """
-    by_log: dict[str, list[LogEntry]] = {}
-    for log, old, new, message in journal.lines:
-        entry = LogEntry(old.encode(), new.encode(), message.encode("utf-8", "surrogateescape"))
-        by_log.setdefault(log, []).append(entry)
-    committer = journal.committer.encode("utf-8", "surrogateescape")
-    beside.start_all(
-        partial(refs.append_log, log, lines, committer, journal.at, is_again=not is_first)
-        for log, lines in by_log.items()
-    )()
-    branch.finish()
 
 
 # -- after a kill ----------------------------------------------------------------------------------------------------

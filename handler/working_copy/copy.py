@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from handler.efs.worktree import Crew, Worktree
+from handler.efs.crew import Crew
+from handler.efs.worktree import Worktree
 from handler.errors import CopyUnusable
 from handler.files import is_there
 from handler.git.adoption import CopyConfig

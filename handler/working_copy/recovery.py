@@ -6,6 +6,7 @@ from handler.errors import CopyUnusable
 from handler.git.locks import drop_leftover
 from handler.working_copy import carrying
 from handler.working_copy.autostash import keep_stash
+from handler.working_copy.branch import branch_begun, write_refs
 from handler.working_copy.carrying import State
 from handler.working_copy.changes import Changes
 from handler.working_copy.copy import OpenCopy
@@ -98,5 +99,5 @@ def _bring(copy: OpenCopy, journal: Journal, *, is_wanted: bool = True) -> bool:
 
 
 def _write_refs(copy: OpenCopy, journal: Journal) -> None:
-    with carrying.branch_begun(copy.refs, journal) as branch:
-        carrying.write_refs(copy.refs, journal, branch())
+    with branch_begun(copy.refs, journal) as branch:
+        write_refs(copy.refs, journal, branch())

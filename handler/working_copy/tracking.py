@@ -44,6 +44,7 @@ class Tracked:
 
         Raises CopyBusy, CopyUnusable, OSError.
         """
+        copy.store.shown()
         if self.line is not None:
             copy.refs.append_log(copy.config.tracking_ref, [self.line], copy.committer, at, is_again=is_again)
             copy.refs.write(copy.config.tracking_ref, self.tip, {self.before, self.tip})
