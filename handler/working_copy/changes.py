@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from handler.efs.crew import ALONE, Crew
 from handler.efs.worktree import Seen, Worktree
 from handler.git.differences import Differences
-from handler.git.index_entry import Entry, Stat
+from handler.git.index.entry import Entry, Stat
 from handler.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.git.objects import BLOB, hash_object
 
