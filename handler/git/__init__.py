@@ -1,4 +1,4 @@
-"""Objects: fetching, packs, the mirror, what differs between two trees.
+"""Objects: what the remote has, the mirror's packs, the difference between two trees. No AWS, no published files.
 
     replaying    what a pull makes of local commits
     merging      what two changes of one version come to
