@@ -8,34 +8,23 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
-from itertools import cycle
 from typing import Self
 
-from handler.efs.checkout import carry_out, chunks
 from handler.efs.directories import Directories
 from handler.efs.mounts import is_shared
-from handler.efs.steps import Item
 from handler.files import write_all
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TEMPORARY = "tmp_file_"
+
+
 _CANNOT_BE_OPENED = (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM)
 """A link, a socket, a file that nobody may read."""
-_FEW = 64
-"""So few paths are worked on one after the other, unless the mount is known to be slow."""
-_SPREAD = 4
-"""Directories to stage many files in. More bring nothing: all renamings of a mount into other directories wait for each
-other, in Linux."""
-
-Work = Callable[["Worktree", Sequence[bytes]], None]
-Phase = tuple[Work, Sequence[Sequence[bytes]]]
-"""What to do for some paths, and the paths: level after level, those of one level in any order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +58,10 @@ class Seen:
         return self.status is not None and bool(self.status.st_mode & 0o100)
 
 
-@dataclass(frozen=True, slots=True)
-class Crew:
-    """So many `workers` for long work, where waiting for the mount is worth hiding. `is_slow`: it is, for short too."""
-
-    workers: int = 1
-    is_slow: bool = False
-
-
-ALONE = Crew()
-
-
 class Worktree:
     """The directory at `root`. `staging` is one beside it, on the same file system, where nobody else looks.
 
-    Paths are relative, in bytes as git has them. All methods raise OSError. Not safe for threads, but for `carry_out`,
-    which gives each of its own one to work with.
+    Paths are relative, in bytes as git has them. All methods raise OSError. Not safe for threads.
     """
 
     def __init__(self, root: str, directories: Directories, staging: int, *, asks_server: bool) -> None:
@@ -92,10 +69,10 @@ class Worktree:
 
         `asks_server`: the file system is one over the network, whose client may answer from what it remembers.
         """
-        self._root = root
-        self._asks_server = asks_server
+        self.root = root
+        self.asks_server = asks_server
         self._directories = directories
-        self._staging = staging
+        self.staging = staging
 
     @classmethod
     @contextmanager
@@ -109,61 +86,9 @@ class Worktree:
             finally:
                 os.close(descriptor)
 
-    # -- many paths --------------------------------------------------------------------------------------------------
-
-    def carry_out(
-        self,
-        phases: Sequence[Phase],
-        crew: Crew,
-        *,
-        is_writing: bool = False,
-        share: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Do the phases, one after the other and level by level; within a level many paths at a time where it helps.
-
-        Work is done for some paths twice, and has to be the same again. `is_writing`: it puts files. `share()` is
-        called before several threads begin. Raises what the work raises, the first failure; then no further work is
-        begun.
-        """
-        sizes = [len(level) for _, levels in phases for level in levels]
-        if max(sizes, default=0) <= 1 or (sum(sizes) <= _FEW and not crew.is_slow):
-            for work, levels in phases:
-                for level in levels:
-                    work(self, level)
-            return
-        with ExitStack() as stack:
-            staging = [self._staging]
-            if is_writing and crew.is_slow and max(sizes) > _SPREAD:
-                staging = [self._staging_directory(stack, number) for number in range(_SPREAD)]
-            turns = cycle(staging)
-
-            def with_own(work: Work, directories: Directories, paths: Sequence[Item]) -> int:
-                own = Worktree(self._root, directories, next(turns), asks_server=self._asks_server)
-                work(own, [path for path in paths if isinstance(path, bytes)])
-                return 0
-
-            carry_out(
-                self._root,
-                [(partial(with_own, work), [chunks(level) for level in levels], None) for work, levels in phases],
-                crew.workers,
-                is_slow=crew.is_slow,
-                share=share,
-                asks_server=self._asks_server,
-            )
-
-    def _staging_directory(self, stack: ExitStack, number: int) -> int:
-        """Open one of several directories to stage files in, until the stack ends. They stay for the next time.
-
-        A network file system's client makes the files of one directory one after the other.
-        """
-        name = b"%b%d" % (os.fsencode(_TEMPORARY), number)
-        try:
-            descriptor = os.open(name, _DIRECTORY, dir_fd=self._staging)
-        except FileNotFoundError:
-            os.mkdir(name, dir_fd=self._staging)
-            descriptor = os.open(name, _DIRECTORY, dir_fd=self._staging)
-        stack.callback(os.close, descriptor)
-        return descriptor
+    def beside(self, directories: Directories, staging: int) -> Self:
+        """Return another one of the same root, for another thread."""
+        return type(self)(self.root, directories, staging, asks_server=self.asks_server)
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
@@ -185,7 +110,7 @@ class Worktree:
 
         What an NFS client remembers of a file may be a minute old, and somebody's change would be written over.
         """
-        if self._asks_server:
+        if self.asks_server:
             try:
                 descriptor = os.open(name, _READ, dir_fd=directory)
             except OSError as error:
@@ -243,7 +168,7 @@ class Worktree:
         Never by writing into the old one: who reads it reads it to its end, and who is killed leaves no half file.
         """
         temporary = os.fsencode(_TEMPORARY + secrets.token_hex(8))
-        file = os.open(temporary, _CREATE, 0o755 if is_executable else 0o644, dir_fd=self._staging)
+        file = os.open(temporary, _CREATE, 0o755 if is_executable else 0o644, dir_fd=self.staging)
         try:
             write_all(file, content)
         finally:
@@ -253,12 +178,12 @@ class Worktree:
     def put_link(self, path: bytes, target: bytes) -> os.stat_result:
         """Put a symbolic link in its place; returns its status there."""
         temporary = os.fsencode(_TEMPORARY + secrets.token_hex(8))
-        os.symlink(target, temporary, dir_fd=self._staging)
+        os.symlink(target, temporary, dir_fd=self.staging)
         return self._place(temporary, path)
 
     def _place(self, temporary: bytes, path: bytes) -> os.stat_result:
         directory, name = self._directories.parent(path)
-        os.rename(temporary, name, src_dir_fd=self._staging, dst_dir_fd=directory)
+        os.rename(temporary, name, src_dir_fd=self.staging, dst_dir_fd=directory)
         # Not of the open file: the renaming changes its ctime.
         return os.stat(name, dir_fd=directory, follow_symlinks=False)
 

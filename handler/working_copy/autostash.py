@@ -5,19 +5,19 @@ for the rest of the copy nothing would change by it, and to find them all the wh
 """
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from handler.errors import MirrorDamaged
-from handler.git.commits import parse_commit
-from handler.git.lines import merge_contents
-from handler.git.locks import drop_leftover
+from handler.git.merging.lines import merge_contents
 from handler.git.modes import EXECUTABLE, FILE, LINK, Leaf
 from handler.git.objects import BLOB, COMMIT
 from handler.git.overlay import Overlay
-from handler.git.ref_logs import NOTHING, LogEntry
-from handler.git.refs import Refs
+from handler.git.replaying.commits import parse_commit
+from handler.git.repository.locks import drop_leftover
+from handler.git.repository.ref_logs import NOTHING, LogEntry
+from handler.git.repository.refs import Refs
 from handler.git.tree_building import tree_with
 from handler.working_copy.changes import Change, Glance, InTheWay, Kept
 from handler.working_copy.journal import Journal
@@ -159,3 +159,10 @@ def _stash(objects: Overlay, kept: dict[bytes, Kept], head: str, branch: str, co
     return commit(
         {path: each[0] for path, each in kept.items()}, [head.encode(), staged], b"On %s: autostash\n" % short
     )
+
+
+def notes_on_stash(kept: Mapping[bytes, Kept], stash: bytes | None) -> tuple[str, ...]:
+    """Say what became of the uncommitted changes."""
+    if stash is not None:
+        return (f"uncommitted changes did not fit, and are kept as the stash {stash.decode()}",)
+    return (f"{len(kept)} files with uncommitted changes were carried over",) if kept else ()

@@ -5,22 +5,21 @@ The objects are complete and the journal is written before this begins. Every st
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import partial
 
-from handler.beside import IN_TURN, Beside
+from handler.efs.crew import ALONE, Crew, Phase
 from handler.efs.flow import Flow
-from handler.efs.worktree import ALONE, Crew, Phase, Worktree
-from handler.git.index_entry import Entry, Stat
+from handler.efs.worktree import Seen, Worktree
+from handler.git.index.entry import Entry, Stat
+from handler.git.index.index_file import IndexFile
 from handler.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.git.objects import BLOB, Objects
-from handler.git.ref_logs import LogEntry
-from handler.git.refs import RefChange, Refs
-from handler.git.scratch import Scratch
-from handler.working_copy.changes import Change, Changes
-from handler.working_copy.journal import Journal
+from handler.git.repository.scratch import Scratch
+from handler.working_copy.changes import Change, Changes, Glance
 from handler.working_copy.places import CopyPaths
 
 
@@ -31,6 +30,17 @@ class Done:
     files_written: int = 0
     files_removed: int = 0
     bytes_written: int = 0
+
+
+class State(Enum):
+    """How far a change has come."""
+
+    BEFORE = auto()
+    AFTER = auto()
+    BETWEEN = auto()
+    """What was there is gone, and what is to come is not there yet: so it is for a moment with submodules."""
+    NEITHER = auto()
+    """Somebody else was there meanwhile."""
 
 
 def apply(
@@ -83,9 +93,9 @@ def apply(
         (remove, [[path for path in gone if path not in blocking]]),
         (_remove_directories, _by_depth([each for each in changes.gone if each not in blocking])[::-1]),
     ]
-    worktree.carry_out(phases, crew, is_writing=True, share=flow.share)
+    crew.carry_out(worktree, phases, is_writing=True, share=flow.share)
     # What was carried over may stand where the index has something else, or nothing.
-    entries |= {path: index_entry(change.entry, None) for path, change in by_path.items() if path not in entries}
+    entries |= {path: _entry(change.entry, None) for path, change in by_path.items() if path not in entries}
     return entries, Done(len(written), len(removed), sum(written.values()))
 
 
@@ -133,13 +143,13 @@ def _make_directory(worktree: Worktree, directory: bytes) -> None:
 def _put(worktree: Worktree, change: Change, flow: Flow, written: dict[bytes, int]) -> Entry | None:
     """Put what is to stand at a path; note in `written` how many bytes. Returns what the index is to have."""
     if change.after is None or change.after == change.before:
-        return index_entry(change.entry, None)  # an uncommitted change that stays as it is
+        return _entry(change.entry, None)  # an uncommitted change that stays as it is
     mode, blob = change.after
     if mode == SUBMODULE:
         if change.before is not None:
             worktree.remove(change.path)  # a file; a directory stays
         _make_directory(worktree, change.path)
-        return index_entry(change.entry, None)
+        return _entry(change.entry, None)
     if change.before is not None and change.before[0] == SUBMODULE:
         worktree.remove_directory(change.path)
     with flow.content(blob) as content:
@@ -155,7 +165,7 @@ def _put(worktree: Worktree, change: Change, flow: Flow, written: dict[bytes, in
             worktree.remove_hollow(change.path)
             status = _write(worktree, change.path, mode, content)
         written[change.path] = len(content)
-    return index_entry(change.entry, status if change.entry == change.after else None)
+    return _entry(change.entry, status if change.entry == change.after else None)
 
 
 def _write(worktree: Worktree, path: bytes, mode: int, content: bytes) -> os.stat_result:
@@ -175,7 +185,7 @@ def _remove(worktree: Worktree, change: Change) -> bool:
     return True
 
 
-def index_entry(leaf: Leaf | None, status: os.stat_result | None) -> Entry | None:
+def _entry(leaf: Leaf | None, status: os.stat_result | None) -> Entry | None:
     """Return the index's entry. Without a status git reads the file before it believes that it is unchanged."""
     if leaf is None:
         return None
@@ -190,51 +200,58 @@ def write_index(paths: CopyPaths, scratch: Scratch, content: bytes) -> None:
     scratch.replace(paths.index, content, "index")
 
 
-@contextmanager
-def branch_begun(refs: Refs, journal: Journal, beside: Beside = IN_TURN) -> Iterator[Callable[[], RefChange]]:
-    """Do what can be done for the refs already, beside what the block does; it waits for that with what it gets.
+# -- after a kill ----------------------------------------------------------------------------------------------------
 
-    The branch is locked, and nobody moved it; ORIG_HEAD says where it was. At the block's end the branch is let go of.
-    Raises CopyBusy, CopyUnusable, OSError.
+
+def states_of(glance: Glance, changes: Changes) -> dict[bytes, tuple[State, Seen]]:
+    """Return how far each change has come, and how its path looked before its content was read. Raises OSError."""
+    known = {change.path for change in changes.changes}
+    found = {}
+    for change in changes.changes:
+        seen = glance.worktree.look(change.path)
+        found[change.path] = _state_of(glance, change, known, seen), seen
+    return found
+
+
+def _state_of(glance: Glance, change: Change, known: Collection[bytes], seen: Seen) -> State:
+    path, before, after = change.path, change.before, change.after
+    if after is None:
+        # A directory in the place of a file that goes is the new tree's, or somebody's, and stays either way.
+        is_gone = seen.status is None or (seen.is_directory and before is not None and before[0] != SUBMODULE)
+        if is_gone or before is None:
+            return State.AFTER
+        return State.BEFORE if glance.matches(path, before, seen) else State.NEITHER
+    if seen.blocker is not None and seen.blocker not in known:
+        return State.NEITHER
+    if glance.matches(path, after, seen):
+        return State.AFTER
+    if seen.status is None:
+        if before is None:
+            return State.BEFORE
+        return State.BETWEEN if SUBMODULE in (before[0], after[0]) else State.NEITHER
+    if seen.is_directory and (before is None or before[0] == SUBMODULE):
+        # In the place of a file that is yet to come: it may only hold what goes.
+        return State.BEFORE if all(each in known for each in glance.worktree.files_below(path)) else State.NEITHER
+    return State.BEFORE if before is not None and glance.matches(path, before, seen) else State.NEITHER
+
+
+def entries_of(changes: Changes, states: Mapping[bytes, tuple[State, Seen]]) -> dict[bytes, Entry | None]:
+    """Return what the index is to have for changes whose files are done already.
+
+    With the status from before the content was compared: of whoever changes it meanwhile git sees that.
     """
-    beginning = beside.start(partial(_begin, refs, journal))
-    try:
-        yield beginning
-    finally:
-        begun = None
-        with suppress(Exception):  # raised already, if the block came to wait for it
-            begun = beginning()
-        if begun is not None:
-            begun.end()
+    entries: dict[bytes, Entry | None] = {}
+    for change in changes.changes:
+        is_it = change.entry == change.after and change.entry is not None and change.entry[0] != SUBMODULE
+        entries[change.path] = _entry(change.entry, states[change.path][1].status if is_it else None)
+    return entries
 
 
-def _begin(refs: Refs, journal: Journal) -> RefChange:
-    before, after = None if journal.old is None else journal.old.encode(), journal.new.encode()
-    begun = refs.begin(journal.branch, after, {before, after})
-    if before is not None:
-        try:
-            refs.write_loose("ORIG_HEAD", before + b"\n")
-        except BaseException:
-            begun.end()
-            raise
-    return begun
+def has_all(index: IndexFile, changes: Changes) -> bool:
+    """Whether the index is the one that a killed run wrote when its files were done."""
+    entries = index.find({change.path for change in changes.changes})
+    return all(_leaf(entries.get(change.path)) == change.entry for change in changes.changes)
 
 
-def write_refs(
-    refs: Refs, journal: Journal, branch: RefChange, beside: Beside = IN_TURN, *, is_first: bool = False
-) -> None:
-    """Say where the branch is now, and in the logs how it came there. Raises CopyUnusable, OSError.
-
-    The logs first, as git does it, under the branch's lock: of a killed run they may say more than is so, and the next
-    one sees that it is written. The branch last: from then on all is done. `is_first`: none was killed here.
-    """
-    by_log: dict[str, list[LogEntry]] = {}
-    for log, old, new, message in journal.lines:
-        entry = LogEntry(old.encode(), new.encode(), message.encode("utf-8", "surrogateescape"))
-        by_log.setdefault(log, []).append(entry)
-    committer = journal.committer.encode("utf-8", "surrogateescape")
-    beside.start_all(
-        partial(refs.append_log, log, lines, committer, journal.at, is_again=not is_first)
-        for log, lines in by_log.items()
-    )()
-    branch.finish()
+def _leaf(entry: Entry | None) -> Leaf | None:
+    return None if entry is None else (entry.mode, entry.id)

@@ -7,14 +7,19 @@ its inode, is not read.
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from handler.efs.worktree import ALONE, Crew, Seen, Worktree
+from handler.efs.crew import ALONE, Crew
+from handler.efs.worktree import Seen, Worktree
 from handler.git.differences import Differences
-from handler.git.index_entry import Entry, Stat
+from handler.git.index.entry import Entry, Stat
 from handler.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.git.objects import BLOB, hash_object
 
 Kept = tuple[Leaf | None, Leaf | None, Leaf | None]
 """An uncommitted change that is carried over: what stands there, what is to stand there, and what the index had."""
+
+
+_MAX_NAMED = 20
+"""Paths that an error names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +130,16 @@ def find_in_the_way(
             change = by_path[path]
             found[path] = [*_staged(own, change, removed, below), *_standing(own, change, removed)]
 
-    glance.worktree.carry_out([(look, [list(by_path)])], crew)
+    crew.carry_out(glance.worktree, [(look, [list(by_path)])])
     return [each for path in by_path for each in found[path]]
+
+
+def named(in_the_way: Sequence[InTheWay]) -> str:
+    """Name what is in the way, each path once."""
+    why = {found.path: found.why for found in in_the_way}
+    named = [f"{path!r}"[1:] + f" ({reason})" for path, reason in list(why.items())[:_MAX_NAMED]]
+    rest = len(why) - len(named)
+    return f"in the way: {', '.join(named)}" + (f", and {rest} more" if rest else "")
 
 
 def _staged(

@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 
-from handler.efs.directories import remove_tree
+from handler.efs.crew import STAGING
 from handler.efs.layout import COPY, GIT, RECORD
 
 JOURNAL = "journal"
@@ -27,6 +27,11 @@ class CopyPaths:
         return os.path.join(self.root, COPY)
 
     @property
+    def own_refs(self) -> str:
+        """Where refs are written, before they are renamed into their places, on a mount where that takes long."""
+        return os.path.join(self.root, COPY, f"{STAGING}refs")
+
+    @property
     def index(self) -> str:
         """Git's index."""
         return os.path.join(self.root, GIT, "index")
@@ -45,14 +50,15 @@ class CopyPaths:
 def prepare_own(paths: CopyPaths) -> None:
     """Make our own directory in a working copy, or sweep from it what killed runs left. Raises OSError.
 
-    Nothing is there that is not ours, so all that has no lasting name goes.
+    Nothing is there that is not ours, so all that has no lasting name goes; and directories that things are staged in
+    are emptied.
     """
     os.makedirs(paths.own, exist_ok=True)
     for name in os.listdir(paths.own):
-        if name not in (JOURNAL, RECORD):
-            path = os.path.join(paths.own, name)
+        path = os.path.join(paths.own, name)
+        if name.startswith(STAGING):
+            for each in os.listdir(path):
+                os.unlink(os.path.join(path, each))
+        elif name not in (JOURNAL, RECORD):
             with suppress(FileNotFoundError):
-                try:
-                    os.unlink(path)
-                except (IsADirectoryError, PermissionError):  # the latter is what macOS says
-                    remove_tree(path)
+                os.unlink(path)

@@ -4,31 +4,35 @@ recover → fetch → decide → look what is in the way → objects, journal �
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
+from handler.efs.crew import Crew
 from handler.efs.faults import failure_of
-from handler.efs.worktree import Crew
+from handler.efs.worktree import Worktree
 from handler.errors import CopyUnusable, LocalChanges, MirrorDamaged, OutOfTime
 from handler.files import is_there
-from handler.git.adoption import examine
-from handler.git.copy_store import CopyStore
+from handler.git.index.entry import Entry
 from handler.git.objects import BLOB, TREE
 from handler.git.open_stores import OpenStores
 from handler.git.overlay import Overlay
 from handler.git.plan import plan_change
-from handler.git.refs import Refs
+from handler.git.repository.adoption import examine
+from handler.git.repository.copy_store import CopyStore
+from handler.git.repository.refs import Refs
+from handler.git.repository.scratch import Scratch
 from handler.git.source import Known, Settled, Source
 from handler.model import Counts, Durations, Outcome, OutcomeKind
 from handler.recording import Recording, milliseconds_since, push_to_visible, reason_of
 from handler.routing import refuse_too_many
 from handler.work import Work
 from handler.working_copy import carrying
-from handler.working_copy.autostash import can_carry_over, carry_over, keep_stash, last_if_same
+from handler.working_copy.autostash import can_carry_over, carry_over, keep_stash, last_if_same, notes_on_stash
+from handler.working_copy.branch import branch_begun, write_refs
 from handler.working_copy.carrying import Done
-from handler.working_copy.changes import Changes, InTheWay, Kept, find_in_the_way
+from handler.working_copy.changes import Changes, Kept, find_in_the_way, named
 from handler.working_copy.copy import OUR_NAME, Hold, OpenCopy
 from handler.working_copy.create import NewCopy
 from handler.working_copy.deciding import decide_pull
@@ -38,7 +42,7 @@ from handler.working_copy.recovery import recover, undo
 from handler.working_copy.tracking import Tracked
 
 _MAX_NAMED = 20
-"""Paths that an error names."""
+"""Paths that a note names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,7 @@ class Pulling:
             kept: Mapping[bytes, Kept] = {}
             if in_the_way := find_in_the_way(glance, changes, index.below, copy.crew):
                 if head is None or not work.target.autostash or not can_carry_over(in_the_way, glance):
-                    raise LocalChanges(_named(in_the_way))
+                    raise LocalChanges(named(in_the_way))
                 carried = carry_over(pulled.objects, glance, in_the_way, head, copy.branch, copy.committer, at)
                 kept = carried.kept
                 stash = carried.stash and last_if_same(pulled.objects, copy.refs, carried.stash)
@@ -160,27 +164,41 @@ class Pulling:
             committer = copy.committer.decode("utf-8", "surrogateescape")
             held = None if stash is None else stash.decode()
             journal = Journal(copy.branch, head, pulled.head, committer, at, pulled.lines, kept, held)
-            journal.write(copy.paths, copy.store.scratch)
-            try:
-                with carrying.branch_begun(copy.refs, journal, work.beside) as branch:
-                    keep_stash(copy.refs, journal)
-                    entries, done = carrying.apply(worktree, changes, copy.store, work.check_time, copy.crew)
-                    content = index.patch(entries, difference.new_trees)
-                    carrying.write_index(copy.paths, copy.store.scratch, content)
-                    carrying.write_refs(copy.refs, journal, branch(), work.beside, is_first=self.is_sure)
-            except OutOfTime:
-                raise  # the next run finds the journal, and goes on
-            except Exception:
-                with suppress(Exception):
-                    undo(copy, journal)
-                raise
-        notes = about.notes + pulled.notes + _notes_on_stash(kept, stash)
+            patch = partial(index.patch, trees=difference.new_trees)
+            done = self._carry_out(copy, journal, worktree, changes, patch)
+        notes = about.notes + pulled.notes + notes_on_stash(kept, stash)
         ending = work.beside.start(hold.end)
         try:
             tracking_it()
             return self._published(copy.store, settled, about, done, started, notes)
         finally:
             ending()
+
+    def _carry_out(
+        self,
+        copy: OpenCopy,
+        journal: Journal,
+        worktree: Worktree,
+        changes: Changes,
+        patch: Callable[[Mapping[bytes, Entry | None]], bytes],
+    ) -> Done:
+        """Do what the journal says, to the end or back; `patch` makes the new index of what changed in it."""
+        work = self.work
+        copy.store.shown()
+        journal.write(copy.paths, copy.store.scratch)
+        try:
+            with branch_begun(copy.refs, journal, work.beside) as branch:
+                keep_stash(copy.refs, journal)
+                entries, done = carrying.apply(worktree, changes, copy.store, work.check_time, copy.crew)
+                carrying.write_index(copy.paths, copy.store.scratch, patch(entries))
+                write_refs(copy.refs, journal, branch(), work.beside, is_first=self.is_sure)
+        except OutOfTime:
+            raise  # the next run finds the journal, and goes on
+        except Exception:
+            with suppress(Exception):
+                undo(copy, journal)
+            raise
+        return done
 
     def _check(self, objects: Overlay, old: str | None, new: str) -> None:
         """Refuse what must not be written, before anything is. Raises TreeUnsafe."""
@@ -204,7 +222,9 @@ class Pulling:
         # Not looked at afresh, though others may have packed it anew: it sees that by itself, where it matters.
         with self.stores.lent_as(CopyStore, paths.git, is_unchanged=True) as store:
             store.beside = self.work.beside
-            refs = Refs(paths.git, makes_logs=config.makes_logs)
+            # Files of one directory are made one after the other, and refs change beside all else.
+            scratch = Scratch(paths.own_refs) if self.work.is_slow else None
+            refs = Refs(paths.git, makes_logs=config.makes_logs, scratch=scratch)
             crew = Crew(self.work.settings.checkout_workers, self.work.is_slow)
             yield OpenCopy(paths, config, target.ref, store, refs, crew)
 
@@ -263,17 +283,3 @@ class Pulling:
             push_to_visible_seconds=push_to_visible(work.request.push, settled, visible_at),
             notes=notes,
         )
-
-
-def _named(in_the_way: Sequence[InTheWay]) -> str:
-    """Name what is in the way, each path once."""
-    why = {found.path: found.why for found in in_the_way}
-    named = [f"{path!r}"[1:] + f" ({reason})" for path, reason in list(why.items())[:_MAX_NAMED]]
-    rest = len(why) - len(named)
-    return f"in the way: {', '.join(named)}" + (f", and {rest} more" if rest else "")
-
-
-def _notes_on_stash(kept: Mapping[bytes, Kept], stash: bytes | None) -> tuple[str, ...]:
-    if stash is not None:
-        return (f"uncommitted changes did not fit, and are kept as the stash {stash.decode()}",)
-    return (f"{len(kept)} files with uncommitted changes were carried over",) if kept else ()

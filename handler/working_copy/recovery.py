@@ -3,13 +3,14 @@
 import os
 
 from handler.errors import CopyUnusable
-from handler.git.locks import drop_leftover
+from handler.git.repository.locks import drop_leftover
 from handler.working_copy import carrying
 from handler.working_copy.autostash import keep_stash
+from handler.working_copy.branch import branch_begun, write_refs
+from handler.working_copy.carrying import State
 from handler.working_copy.changes import Changes
 from handler.working_copy.copy import OpenCopy
 from handler.working_copy.journal import Journal, read_journal, remove_journal
-from handler.working_copy.progress import State, entries_of, has_all, states_of
 
 
 def recover(copy: OpenCopy) -> tuple[str, ...]:
@@ -73,18 +74,18 @@ def _bring(copy: OpenCopy, journal: Journal, *, is_wanted: bool = True) -> bool:
     difference = copy.differences(copy.store, journal.old, journal.new)
     changes = Changes.of(difference).with_kept(journal.kept)
     index = copy.read_index()
-    if is_wanted and has_all(index, changes):
+    if is_wanted and carrying.has_all(index, changes):
         # All files were done; what differs from them since is of somebody who saw the new ones.
         _write_refs(copy, journal)
         return True
     with copy.worktree() as worktree:
-        states = states_of(copy.glance(worktree, index, changes), changes)
+        states = carrying.states_of(copy.glance(worktree, index, changes), changes)
         by_state = {each: {path for path, (state, _) in states.items() if state is each} for each in State}
         is_forward = is_wanted and not by_state[State.NEITHER]
         if is_forward:
             keep_stash(copy.refs, journal)
             todo = changes.only(by_state[State.BEFORE] | by_state[State.BETWEEN])
-            entries = entries_of(changes.only(by_state[State.AFTER]), states)
+            entries = carrying.entries_of(changes.only(by_state[State.AFTER]), states)
         else:
             # What somebody put in the way of an old file stays: that file is then one that was removed.
             todo, entries = changes.only(by_state[State.AFTER] | by_state[State.BETWEEN]).reversed(), {}
@@ -98,5 +99,5 @@ def _bring(copy: OpenCopy, journal: Journal, *, is_wanted: bool = True) -> bool:
 
 
 def _write_refs(copy: OpenCopy, journal: Journal) -> None:
-    with carrying.branch_begun(copy.refs, journal) as branch:
-        carrying.write_refs(copy.refs, journal, branch())
+    with branch_begun(copy.refs, journal) as branch:
+        write_refs(copy.refs, journal, branch())

@@ -83,7 +83,8 @@ class Person:
         assert not (self.root / ".git/index.lock").exists()
         assert not os.path.lexists(self.root / ".git/index.lock")
         assert not list((self.root / ".git").rglob("*.lock"))
-        left = {each.name for each in (self.root / ".git/git2efs").iterdir()}
+        # Empty directories are left where the mount seemed slow, which a busy machine's may.
+        left = {each.name for each in (self.root / ".git/git2efs").rglob("*") if not each.is_dir()}
         assert left <= {"published.json", "packs"}, left
 
 

@@ -3,8 +3,9 @@
 import pytest
 
 from handler.errors import Git2EfsError, MirrorDamaged, TreeUnsafe
-from handler.git import renames, tree_entries
-from handler.git.merge import Merged, merge_trees
+from handler.git import tree_entries
+from handler.git.merging import renames
+from handler.git.merging.merge import Merged, merge_trees
 from handler.git.objects import BLOB, TREE
 from handler.git.overlay import Overlay
 from tests.copy.examples import chance, examples

@@ -56,7 +56,8 @@ class Trials:
 
     def run(self, history: History) -> set[str]:
         """Try one history; return its classes. Raises Disagreement."""
-        name = f"octo/h{next(self._numbers)}"
+        # Not even another's name: what a repository's parameter says is remembered for a while.
+        name = f"octo/{self.directory.name}-{next(self._numbers)}"
         place = Place(name, self.origin.url(name), self.origin.root / f"{name}.git", self.contender.place(name))
         place.copy.parent.mkdir(parents=True, exist_ok=True)
         work = self.directory / name

@@ -6,10 +6,12 @@ import pytest
 
 from benchmarks import imports
 from benchmarks.calls import MILLISECONDS, count_calls, model_seconds
-from benchmarks.figures import GIT_PULL, OURS, Cell, Results, Timing, ratio, typical
+from benchmarks.figures import COPY, GIT_PULL, OURS, Cell, Results, Timing, ratio, typical
+from benchmarks.readme import short_table
 from benchmarks.report import report, with_section
 
 MOUNT = "/mnt/efs"
+_SECOND = Timing(1.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +100,30 @@ def test_the_report_says_which_bound_was_missed() -> None:
     assert "| push of 1 to 10,000 files ÷ git pull --rebase | 0.2 | 0.3 | **missed** |" in text
     assert "| 10,000 | 1 | 30.0 | 40.0 |" in text
     assert "50,000" not in text
+
+
+def test_a_working_copy_is_compared_with_the_pull_that_it_does() -> None:
+    """In a table of its own, with the pushes onto a local commit; its calls are held to a bound of their own."""
+    calls = Counter({"read": 60, "create": 61})
+    row = {OURS: Cell([Timing(0.03, 0.04)]), COPY: Cell([Timing(0.05, 0.05)], [calls]), GIT_PULL: Cell([_SECOND])}
+    replayed = {COPY: Cell([Timing(0.06, 0.06)]), GIT_PULL: Cell([_SECOND])}
+    results = Results(pushes={(10_000, 1): row}, replays={(10_000, 1): replayed})
+    text = report(results, ["here, now"], is_slow_mount=False)
+    assert "| 10,000 | 1 | 0 | 50.0 | 1,000 | 0.050 (0.050–0.050) | 1.67 (1.67–1.67) |" in text
+    assert "| 10,000 | 1 | 1 | 60.0 | 1,000 | 0.060 (0.060–0.060) | – |" in text
+    assert "| the same to a working copy ÷ git pull --rebase | 0.6 | 0.05 | reached |" in text
+    assert "| the same to a working copy, the largest of all sizes | 120 | 121 | **missed** |" in text
+    assert "| files | changed | git2efs | until answered | git pull --rebase | ÷ git pull --rebase |" in text
+
+
+def test_readme_has_a_working_copy_beside_releases() -> None:
+    """A column of its own, where the results know one; with its calls."""
+    row = {OURS: Cell([Timing(0.03, 0.04)]), COPY: Cell([Timing(0.05, 0.05)], [Counter(read=7)])}
+    section = report(Results(pushes={(10_000, 1): row}), ["here, now"], is_slow_mount=False)
+    document = with_section(with_section("", "On a local disk", section), "On a mount with the latency of EFS", section)
+    table = short_table(document).splitlines()
+    assert table[0] == "| files | on | git2efs | git2efs working copy |"
+    assert table[2:4] == ["| 10,000 | local disk | 30.0 ms | 50.0 ms |", "|  | file calls | – | 7 |"]
 
 
 def test_a_run_replaces_its_own_section_alone() -> None:

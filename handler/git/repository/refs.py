@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from handler.errors import CopyBusy, CopyUnusable
 from handler.files import read_whole
-from handler.git.locks import drop_lock, take_lock
-from handler.git.ref_logs import LogEntry, append_lines, format_line, read_end, read_log, still_to_append
-from handler.git.scratch import Scratch
+from handler.git.repository.locks import drop_lock, take_lock
+from handler.git.repository.ref_logs import LogEntry, append_lines, format_line, read_end, read_log, still_to_append
+from handler.git.repository.scratch import Scratch
 from handler.names import ref_problem
 
 _STASH = "refs/stash"
@@ -30,14 +30,15 @@ _MOST_BYTES = 4096
 class Refs:
     """The refs of the git directory at `path`. Only the holder of the repository's lock writes by it; git may always.
 
-    `makes_logs` is `core.logAllRefUpdates`: without it only logs that are there are written on.
+    `makes_logs` is `core.logAllRefUpdates`: without it only logs that are there are written on. `scratch` is where new
+    content is written.
     """
 
-    def __init__(self, path: str, *, makes_logs: bool = True) -> None:
+    def __init__(self, path: str, *, makes_logs: bool = True, scratch: Scratch | None = None) -> None:
         """Nothing is read yet."""
         self._path = path
         self._makes_logs = makes_logs
-        self._scratch = Scratch.of(path)
+        self._scratch = scratch or Scratch.of(path)
         self._found: set[str] = set()
 
     # -- reading -----------------------------------------------------------------------------------------

@@ -39,8 +39,7 @@ class Scratch:
         try:
             return make()
         except FileNotFoundError:
-            with suppress(FileExistsError):
-                os.mkdir(self.path)
+            os.makedirs(self.path, exist_ok=True)
             return make()
 
     def replace(self, path: str, content: bytes, kind: str, mode: int = 0o644) -> None:

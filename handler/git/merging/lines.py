@@ -8,8 +8,8 @@ are made.
 import re
 from typing import NamedTuple
 
-from handler.git.effort import Effort, TooMuch
-from handler.git.line_diff import Change, changes
+from handler.git.merging.effort import Effort, TooMuch
+from handler.git.merging.line_diff import Change, changes
 
 MAX_EFFORT = 20_000_000
 """Lines looked at in one merge, a few seconds' worth; see `merge_contents`."""

@@ -3,9 +3,9 @@
 import stat
 from dataclasses import dataclass, field
 
-from handler.git.attributes import Attributes
-from handler.git.effort import Effort
-from handler.git.lines import MAX_EFFORT, merge_contents
+from handler.git.merging.attributes import Attributes
+from handler.git.merging.effort import Effort
+from handler.git.merging.lines import MAX_EFFORT, merge_contents
 from handler.git.objects import BLOB
 from handler.git.overlay import Overlay
 from handler.git.tree_entries import Entry, Trees

@@ -18,11 +18,11 @@ from handler.errors import MirrorDamaged
 from handler.files import read_whole
 from handler.git import consolidate
 from handler.git.ingest import IndexedPack, PackSpool
-from handler.git.lazy_packs import LazyPack, is_mapped
-from handler.git.locks import lock_held
-from handler.git.loose import alternates, loose_path, read_loose
 from handler.git.packs import PackVanished, RawObject
-from handler.git.scratch import Scratch
+from handler.git.repository.lazy_packs import LazyPack, is_mapped
+from handler.git.repository.locks import lock_held
+from handler.git.repository.loose import alternates, loose_path, read_loose
+from handler.git.repository.scratch import Scratch
 from handler.git.store import PackStore, unlink_if_there
 
 _BRAND = b"g2ef".hex()
@@ -54,7 +54,7 @@ class CopyStore(PackStore):
         self._names: frozenset[str] = frozenset()
         self._gone: list[Pack] = []
         self._looking = Lock()
-        self._writing_index: Callable[[], str] = str
+        self._showing: Callable[[], None] = _nothing
 
     # -- reading -----------------------------------------------------------------------------------------
 
@@ -137,8 +137,9 @@ class CopyStore(PackStore):
 
     def rest(self) -> None:
         """End a run: keep what is known of the packs, and nothing that a repacking by others makes wrong."""
+        self.shown()
         super().rest()
-        self.beside = IN_TURN
+        self.beside, self._showing = IN_TURN, _nothing
         self._let_go()
         for key, pack in self.packs.items():
             if isinstance(pack, LazyPack):
@@ -219,12 +220,29 @@ class CopyStore(PackStore):
     def _make_spool_file(self) -> tuple[BinaryIO, str]:
         return self.scratch.made(super()._make_spool_file)
 
+    def shown(self) -> None:
+        """Wait until what was ingested is on the mount; nothing may refer to it before. Raises OSError."""
+        self._showing()
+
+    def _write_pack(self, write: Callable[[Callable[[bytes], object]], IndexedPack]) -> str:
+        name = super()._write_pack(write)
+        self.shown()
+        return name
+
     def _place_first(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
-        self._writing_index = self.beside.start(partial(self.scratch.written, indexed.index, "idx", self.pack_mode))
-        super()._place_first(path, spool, indexed)
+        if spool.name is not None:
+            super()._place_first(path, spool, indexed)
 
     def _place_second(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
-        self.scratch.place(self._writing_index(), path + ".idx")
+        """Put the index in place; and before it a pack that can be read without, as it is in memory."""
+        self.shown()
+        self._showing = self.beside.start(partial(self._place, path, spool, indexed))
+
+    def _place(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
+        writing = self.beside.start(partial(self.scratch.written, indexed.index, "idx", self.pack_mode))
+        if spool.name is None:
+            super()._place_first(path, spool, indexed)
+        self.scratch.place(writing(), path + ".idx")
 
     def _replace(self, path: str, content: bytes, kind: str, mode: int = 0o644) -> None:
         self.scratch.replace(path, content, kind, mode)
@@ -239,6 +257,10 @@ class CopyStore(PackStore):
         else:
             # Where the file is there, git takes the repository for a shallow one.
             unlink_if_there(os.path.join(self._path, "shallow"))
+
+
+def _nothing() -> None:
+    """Wait for nothing."""
 
 
 def _name_of(trailer: str) -> str:
