@@ -31,6 +31,8 @@ MEDDLED = (
     "stash that clashes",
     "forced",
 )
+IN_ORDER = [name for name in PLOTS if "side by side" not in name]
+"""Elsewhere the last write may come before the one that was it in another run."""
 SOMETIMES_MEDDLED = ("forward and back", "replayed", "stash that clashes")
 
 
@@ -57,7 +59,7 @@ def test_a_pull_killed_before_any_operation_is_healed_by_the_next_push(
     assert_sound(crew.attempt(scene, trials), list(trials))
 
 
-@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("name", IN_ORDER)
 def test_a_write_that_stops_half_way_is_never_taken_for_a_whole_one(crew: Crew, scene_of: SceneOf, name: str) -> None:
     """Killed within a write, or told by the system that only half was written."""
     scene = scene_of(name)
