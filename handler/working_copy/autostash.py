@@ -10,14 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from handler.errors import MirrorDamaged
-from handler.git.commits import parse_commit
-from handler.git.lines import merge_contents
-from handler.git.locks import drop_leftover
+from handler.git.merging.lines import merge_contents
 from handler.git.modes import EXECUTABLE, FILE, LINK, Leaf
 from handler.git.objects import BLOB, COMMIT
 from handler.git.overlay import Overlay
-from handler.git.ref_logs import NOTHING, LogEntry
-from handler.git.refs import Refs
+from handler.git.replaying.commits import parse_commit
+from handler.git.repository.locks import drop_leftover
+from handler.git.repository.ref_logs import NOTHING, LogEntry
+from handler.git.repository.refs import Refs
 from handler.git.tree_building import tree_with
 from handler.working_copy.changes import Change, Glance, InTheWay, Kept
 from handler.working_copy.journal import Journal

@@ -5,8 +5,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 from handler.beside import IN_TURN, Beside
-from handler.git.ref_logs import LogEntry
-from handler.git.refs import RefChange, Refs
+from handler.git.repository.ref_logs import LogEntry
+from handler.git.repository.refs import RefChange, Refs
 from handler.working_copy.journal import Journal
 
 

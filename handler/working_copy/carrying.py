@@ -14,11 +14,11 @@ from functools import partial
 from handler.efs.crew import ALONE, Crew, Phase
 from handler.efs.flow import Flow
 from handler.efs.worktree import Seen, Worktree
-from handler.git.index_entry import Entry, Stat
-from handler.git.index_file import IndexFile
+from handler.git.index.entry import Entry, Stat
+from handler.git.index.index_file import IndexFile
 from handler.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.git.objects import BLOB, Objects
-from handler.git.scratch import Scratch
+from handler.git.repository.scratch import Scratch
 from handler.working_copy.changes import Change, Changes, Glance
 from handler.working_copy.places import CopyPaths
 

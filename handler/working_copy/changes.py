@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from handler.efs.crew import ALONE, Crew
 from handler.efs.worktree import Seen, Worktree
 from handler.git.differences import Differences
-from handler.git.index_entry import Entry, Stat
+from handler.git.index.entry import Entry, Stat
 from handler.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.git.objects import BLOB, hash_object
 
@@ -163,12 +163,12 @@ def _standing(glance: Glance, change: Change, removed: Collection[bytes]) -> Ite
     seen = glance.worktree.look(change.path)
     if change.before is not None:
         is_clean = glance.matches(change.path, change.before, seen)
-        if change.before[0] == SUBMODULE and seen.status is None:
+        if change.before[0] == SUBMODULE and seen.status is None and seen.blocker is None:
             is_clean = True  # nobody has looked into it yet
         if not is_clean:
             why = "uncommitted" if seen.status is not None else "deleted, and not committed"
             yield InTheWay(change.path, change, True, why)
-        elif change.before[0] == SUBMODULE and change.after is not None and change.after[0] != SUBMODULE:
+        elif seen.is_directory and change.after is not None and change.after[0] != SUBMODULE:
             yield from _strangers(glance.worktree, change, removed)
         return
     if seen.blocker is not None and seen.blocker not in removed:

@@ -9,14 +9,14 @@ from handler.efs.crew import Crew
 from handler.efs.worktree import Worktree
 from handler.errors import CopyUnusable
 from handler.files import is_there, read_all
-from handler.git.adoption import CopyConfig
-from handler.git.copy_store import CopyStore
 from handler.git.differences import Differences, differences
-from handler.git.index_file import IndexFile
-from handler.git.locks import drop_lock, take_lock
+from handler.git.index.index_file import IndexFile
 from handler.git.objects import TREE, Objects
 from handler.git.overlay import Overlay
-from handler.git.refs import Refs
+from handler.git.repository.adoption import CopyConfig
+from handler.git.repository.copy_store import CopyStore
+from handler.git.repository.locks import drop_lock, take_lock
+from handler.git.repository.refs import Refs
 from handler.working_copy.changes import Changes, Glance, paths_to_find
 from handler.working_copy.journal import remove_journal
 from handler.working_copy.places import CopyPaths

@@ -16,16 +16,16 @@ from handler.efs.layout import GIT, is_commit
 from handler.efs.steps import Item
 from handler.errors import TargetOccupied
 from handler.files import is_there, write_whole
-from handler.git.copy_store import CopyStore
 from handler.git.differences import differences
-from handler.git.index_entry import Entry, Stat
-from handler.git.index_file import build
-from handler.git.locks import drop_leftover
+from handler.git.index.entry import Entry, Stat
+from handler.git.index.index_file import build
 from handler.git.objects import BLOB, TREE
 from handler.git.plan import plan_change
-from handler.git.ref_logs import NOTHING, LogEntry
-from handler.git.refs import Refs
-from handler.git.skeleton import make_skeleton
+from handler.git.repository.copy_store import CopyStore
+from handler.git.repository.locks import drop_leftover
+from handler.git.repository.ref_logs import NOTHING, LogEntry
+from handler.git.repository.refs import Refs
+from handler.git.repository.skeleton import make_skeleton
 from handler.model import TreePlan
 from handler.work import Work
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from handler.git.merge import merge_trees
+from handler.git.merging.merge import merge_trees
 from handler.git.overlay import Overlay
-from handler.git.reflog_lines import reflog_lines
-from handler.git.replay import DecisionKind, Replayed, decide, replay
+from handler.git.replaying.reflog_lines import reflog_lines
+from handler.git.replaying.replay import DecisionKind, Replayed, decide, replay
 from handler.model import NO_COMMIT
 from handler.working_copy.copy import OpenCopy
 from handler.working_copy.journal import Line

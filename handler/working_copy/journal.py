@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 
 from handler.files import read_whole
 from handler.git.modes import Leaf
-from handler.git.scratch import Scratch
+from handler.git.repository.scratch import Scratch
 from handler.working_copy.changes import Kept
 from handler.working_copy.places import CopyPaths
 

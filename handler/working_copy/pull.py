@@ -14,15 +14,15 @@ from handler.efs.faults import failure_of
 from handler.efs.worktree import Worktree
 from handler.errors import CopyUnusable, LocalChanges, MirrorDamaged, OutOfTime
 from handler.files import is_there
-from handler.git.adoption import examine
-from handler.git.copy_store import CopyStore
-from handler.git.index_entry import Entry
+from handler.git.index.entry import Entry
 from handler.git.objects import BLOB, TREE
 from handler.git.open_stores import OpenStores
 from handler.git.overlay import Overlay
 from handler.git.plan import plan_change
-from handler.git.refs import Refs
-from handler.git.scratch import Scratch
+from handler.git.repository.adoption import examine
+from handler.git.repository.copy_store import CopyStore
+from handler.git.repository.refs import Refs
+from handler.git.repository.scratch import Scratch
 from handler.git.source import Known, Settled, Source
 from handler.model import Counts, Durations, Outcome, OutcomeKind
 from handler.recording import Recording, milliseconds_since, push_to_visible, reason_of

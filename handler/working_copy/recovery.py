@@ -3,7 +3,7 @@
 import os
 
 from handler.errors import CopyUnusable
-from handler.git.locks import drop_leftover
+from handler.git.repository.locks import drop_leftover
 from handler.working_copy import carrying
 from handler.working_copy.autostash import keep_stash
 from handler.working_copy.branch import branch_begun, write_refs

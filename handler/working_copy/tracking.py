@@ -7,10 +7,10 @@ commits were built on when the remote's history was rewritten.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from handler.git.history import History
 from handler.git.overlay import Overlay
-from handler.git.ref_logs import NOTHING, LogEntry
-from handler.git.replay import history_of
+from handler.git.replaying.history import History
+from handler.git.replaying.replay import history_of
+from handler.git.repository.ref_logs import NOTHING, LogEntry
 from handler.working_copy.copy import OpenCopy
 
 

@@ -2,7 +2,7 @@
 
 from contextlib import closing
 
-from handler.git.copy_store import CopyStore
+from handler.git.repository.copy_store import CopyStore
 from handler.working_copy.journal import read_journal
 from handler.working_copy.places import CopyPaths, prepare_own
 

@@ -117,7 +117,7 @@ def _staged(choice: Choice) -> Made:
     path = choice.tracked(FILE, EXECUTABLE)
     if path is None:
         return None
-    shell = [_writing(path, choice.content(path)), b"git add -- %b" % quoted(path)]
+    shell = [_writing(path, choice.content(path)), b"git add -f -- %b" % quoted(path)]
     how = choice.draw(st.integers(0, 3))
     if how == 1:
         shell.append(_writing(path, choice.content(path) + b"unstaged\n"))

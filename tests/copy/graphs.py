@@ -10,10 +10,10 @@ from types import TracebackType
 
 from hypothesis import strategies as st
 
-from handler.git.history import History
 from handler.git.objects import Objects, hash_object
 from handler.git.overlay import Overlay
-from handler.git.replay import history_of
+from handler.git.replaying.history import History
+from handler.git.replaying.replay import history_of
 from tests.support.repositories import GENESIS, git_environment, run_git
 
 EXAMPLES = int(os.environ.get("GIT2EFS_TEST_EXAMPLES", "0"))

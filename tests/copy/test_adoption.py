@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from handler.errors import CopyUnusable
-from handler.git.adoption import CopyConfig, examine
-from handler.git.copy_config import Config, tracking_ref
-from handler.git.remote_urls import is_same_remote
-from handler.git.skeleton import make_skeleton
+from handler.git.repository.adoption import CopyConfig, examine
+from handler.git.repository.copy_config import Config, tracking_ref
+from handler.git.repository.remote_urls import is_same_remote
+from handler.git.repository.skeleton import make_skeleton
 from tests.copy.plain import commit, head, plain
 from tests.support.repositories import fsck, run_git
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from handler.git.attributes import Attributes
-from handler.git.merge import merge_trees
+from handler.git.merging.attributes import Attributes
+from handler.git.merging.merge import merge_trees
 from handler.git.overlay import Overlay
 from tests.copy.examples import chance, examples
 from tests.copy.oracle import Memory

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handler.git.config_file import parse_config
+from handler.git.repository.config_file import parse_config
 from tests.support.repositories import run_git
 
 EXAMPLES = int(os.environ.get("GIT2EFS_TEST_EXAMPLES", "60"))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from handler.git.copy_store import CopyStore
 from handler.git.remote import Remotes
-from handler.git.skeleton import make_skeleton
+from handler.git.repository.copy_store import CopyStore
+from handler.git.repository.skeleton import make_skeleton
 from handler.git.source import Known, Source
 from handler.settings import Settings
 from tests.support.origin import GitOrigin

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from handler.errors import CopyBusy, MirrorDamaged
-from handler.git import lazy_packs, packs
+from handler.git import packs
 from handler.git.consolidate import MAX_SMALL_PACKS
-from handler.git.copy_store import CopyStore
 from handler.git.objects import BLOB, COMMIT, TREE, hash_object
 from handler.git.protocol import ShallowChanges
+from handler.git.repository import lazy_packs
+from handler.git.repository.copy_store import CopyStore
 from tests.copy.plain import commit, head, objects_of, plain
 from tests.support.repositories import fsck, run_git
 

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from handler.errors import MirrorDamaged, TreeUnsafe
-from handler.git.commits import parse_commit
-from handler.git.history import History
-from handler.git.patches import already_there, changed_ranges, changed_text
+from handler.git.replaying.commits import parse_commit
+from handler.git.replaying.history import History
+from handler.git.replaying.patches import already_there, changed_ranges, changed_text
 from tests.copy.graphs import EXAMPLES, Graph, Plan, plans
 
 FEW = settings(max_examples=EXAMPLES or 8, deadline=None, suppress_health_check=list(HealthCheck))

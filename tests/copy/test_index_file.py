@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handler.errors import CopyUnusable, TreeUnsafe
-from handler.git.index_entry import EMPTY_BLOB, Entry, Stat
-from handler.git.index_file import IndexFile, build
+from handler.git.index.entry import EMPTY_BLOB, Entry, Stat
+from handler.git.index.index_file import IndexFile, build
 from handler.git.modes import EXECUTABLE, FILE, LINK, SUBMODULE
 from tests.support.repositories import run_git
 

@@ -18,9 +18,9 @@ from tests.crash.test_kill import IS_EVERY, assert_sound
 
 SceneOf = Callable[[str], CopyScene]
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.ESTALE)
-SAMPLED_KILLS = 10
+SAMPLED_KILLS = 16
 """Of the kills of a scene after something that others can see; the same again with every point asked for is all."""
-SAMPLED = 2
+SAMPLED = 3
 """Of each other kind of trial, a scene."""
 MEDDLED = (
     "forward",

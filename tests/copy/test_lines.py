@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from handler.git import lines
-from handler.git.lines import merge_contents
+from handler.git.merging import lines
+from handler.git.merging.lines import merge_contents
 from tests.copy.examples import chance, examples
 from tests.copy.oracle import Oracle
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.copy.person import PATH, Person
-from tests.support.repositories import Entry, Executable, Link, Upstream, archive, git_environment, run_git
+from tests.support.repositories import Entry, Executable, Link, Submodule, Upstream, archive, git_environment, run_git
 from tests.support.service import Service
 
 FILES = {f"d{number % 3}/f{number}": b"".join(b"%d %d\n" % (number, line) for line in range(12)) for number in range(9)}
@@ -191,6 +191,23 @@ def test_a_change_in_the_moment_the_index_was_written_is_not_hidden(
     upstream.commit({"d1/f1": b"another\n"})
     assert service.push(upstream).outcome == "published"
     assert copy.status() == " M d0/f0"
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_file_and_a_submodule_take_each_others_place(
+    service: Service, upstream: Upstream, copy: Person, *, is_there: bool
+) -> None:
+    """A submodule is an empty directory, which nobody need have kept."""
+    upstream.commit({"d0/f0": Submodule("1" * 40)})
+    assert service.push(upstream).outcome == "published", service.text
+    assert (copy.root / "d0/f0").is_dir()
+    assert copy.status() == ""
+    if not is_there:
+        (copy.root / "d0/f0").rmdir()
+    upstream.commit({"d0/f0": b"a file again\n"})
+    assert service.push(upstream).outcome == "published", service.text
+    assert (copy.root / "d0/f0").read_bytes() == b"a file again\n"
+    assert copy.status() == ""
 
 
 # -- local commits -----------------------------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from handler.errors import CopyBusy, CopyUnusable
-from handler.git.locks import drop_lock, is_ours, lock_held, take_lock
-from handler.git.ref_logs import NOTHING, LogEntry
-from handler.git.refs import Refs
+from handler.git.repository.locks import drop_lock, is_ours, lock_held, take_lock
+from handler.git.repository.ref_logs import NOTHING, LogEntry
+from handler.git.repository.refs import Refs
 from tests.copy.plain import commit, head, plain
 from tests.support.repositories import fsck, run_git
 

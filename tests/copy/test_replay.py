@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from handler.errors import CopyUnusable, MirrorDamaged, ReplayConflict
-from handler.git.commits import mended, parse_commit, serialize
 from handler.git.objects import hash_object
 from handler.git.overlay import Overlay
-from handler.git.reflog_lines import reflog_lines
-from handler.git.replay import DecisionKind, Replayed, decide, listed, replay
+from handler.git.replaying.commits import mended, parse_commit, serialize
+from handler.git.replaying.reflog_lines import reflog_lines
+from handler.git.replaying.replay import DecisionKind, Replayed, decide, listed, replay
 from tests.copy.graphs import EXAMPLES, Graph, Plan, plans
 from tests.support.repositories import GENESIS
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+# The handler does it when the first working copy is pulled: that would be in each fork.
+import handler.working_copy.pull  # noqa: F401
 from tests.copy import meddling
 from tests.copy.invariants import after_any_run, after_peace
 from tests.copy.person import PATH, Person

@@ -14,8 +14,8 @@ from dulwich.errors import ObjectFormatException
 from dulwich.objects import parse_tree
 
 from handler.errors import TreeUnsafe
-from handler.git.history import History
 from handler.git.modes import DIRECTORY, EXECUTABLE, FILE, LINK, SUBMODULE
+from handler.git.replaying.history import History
 
 EMPTY_TREE = b"4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 """The tree without entries, which every repository knows without having it."""

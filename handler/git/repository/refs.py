@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from handler.errors import CopyBusy, CopyUnusable
 from handler.files import read_whole
-from handler.git.locks import drop_lock, take_lock
-from handler.git.ref_logs import LogEntry, append_lines, format_line, read_end, read_log, still_to_append
-from handler.git.scratch import Scratch
+from handler.git.repository.locks import drop_lock, take_lock
+from handler.git.repository.ref_logs import LogEntry, append_lines, format_line, read_end, read_log, still_to_append
+from handler.git.repository.scratch import Scratch
 from handler.names import ref_problem
 
 _STASH = "refs/stash"

@@ -2,10 +2,10 @@
 
 import stat
 
-from handler.git.merge_entries import BASE, OURS, THEIRS, EntryMerger, Stages
+from handler.git.merging.merge_entries import BASE, OURS, THEIRS, EntryMerger, Stages
+from handler.git.merging.renames import Renames, Side, directories_renamed, find_renames
 from handler.git.objects import BLOB
 from handler.git.overlay import Overlay
-from handler.git.renames import Renames, Side, directories_renamed, find_renames
 from handler.git.tree_entries import Entry, Trees, tree_of
 
 

@@ -5,7 +5,7 @@ import shutil
 from contextlib import suppress
 
 from handler.files import write_whole
-from handler.git.scratch import NAME
+from handler.git.repository.scratch import NAME
 from handler.names import branch_of
 
 _DIRECTORIES = ("objects/pack", "objects/info", "refs/heads", "refs/remotes", "refs/tags", NAME)

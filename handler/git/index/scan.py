@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from handler.errors import CopyUnusable
-from handler.git.index_entry import (
+from handler.git.index.entry import (
     FIXED_BYTES,
     IS_EXTENDED,
     IS_INTENDED,

@@ -9,8 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from handler.git.effort import Effort, TooMuch
-from handler.git.similarity import ALL, Fingerprint
+from handler.git.merging.effort import Effort, TooMuch
+from handler.git.merging.similarity import ALL, Fingerprint
 from handler.git.tree_entries import Entry
 
 MAX_PAIRS = 40_000

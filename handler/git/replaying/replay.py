@@ -10,10 +10,10 @@ from enum import StrEnum
 from typing import Protocol
 
 from handler.errors import CopyUnusable, ReplayConflict
-from handler.git.commits import as_utf8, parse_commit, replayed, shown
-from handler.git.history import History
 from handler.git.overlay import Overlay
-from handler.git.patches import already_there, is_empty
+from handler.git.replaying.commits import as_utf8, parse_commit, replayed, shown
+from handler.git.replaying.history import History
+from handler.git.replaying.patches import already_there, is_empty
 
 _COMMIT = 1
 _MAX_PATHS = 20

@@ -7,7 +7,7 @@ they say nothing.
 
 from collections import Counter
 
-from handler.git.effort import Effort, TooMuch
+from handler.git.merging.effort import Effort, TooMuch
 
 _MOST_EDITS = 256
 """Where the middle of the script is not found within so many steps from either end, git begins to estimate."""

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from handler.errors import CopyUnusable
-from handler.git.config_file import Key, parse_config
+from handler.git.repository.config_file import Key, parse_config
 
 _TRUE, _FALSE = (b"true", b"yes", b"on"), (b"false", b"no", b"off", b"")
 _NUMBER = re.compile(rb"[+-]?[0-9]{1,12}[kKmMgG]?")

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from handler.errors import CopyUnusable
-from handler.git.cache_tree import Listing, directories_above, renewed, root_tree
-from handler.git.index_entry import SIZE_AT, Entry, pack, unpack
-from handler.git.index_scan import CACHE_TREE, HEADER, Scan, cache_tree_of, checked_header, scan
-from handler.git.index_version_4 import spelled_out
+from handler.git.index.cache_tree import Listing, directories_above, renewed, root_tree
+from handler.git.index.entry import SIZE_AT, Entry, pack, unpack
+from handler.git.index.scan import CACHE_TREE, HEADER, Scan, cache_tree_of, checked_header, scan
+from handler.git.index.version_4 import spelled_out
 
 
 @dataclass(frozen=True, slots=True)

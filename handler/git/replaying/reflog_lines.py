@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from handler.git.replay import Decision, DecisionKind, Replayed
+from handler.git.replaying.replay import Decision, DecisionKind, Replayed
 
 _ACTION = b"pull --rebase"
 _SPACE = re.compile(rb"[ \t\n\r]+")

@@ -7,8 +7,8 @@ followed (a submodule that it would look into, a merge driver, more renames than
 
 from dataclasses import dataclass
 
-from handler.git.merge_entries import BASE, OURS, THEIRS, EntryMerger, Stages
-from handler.git.moves import Moves
+from handler.git.merging.merge_entries import BASE, OURS, THEIRS, EntryMerger, Stages
+from handler.git.merging.moves import Moves
 from handler.git.objects import TREE
 from handler.git.overlay import Overlay
 from handler.git.tree_building import TreeDraft

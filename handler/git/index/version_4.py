@@ -1,7 +1,7 @@
 """An index of version 4, whose paths leave out what the path before begins with: spelled out as version 3. Pure."""
 
-from handler.git.index_entry import FIXED_BYTES, IS_EXTENDED
-from handler.git.index_scan import CHECKSUM_BYTES, HEADER, damaged
+from handler.git.index.entry import FIXED_BYTES, IS_EXTENDED
+from handler.git.index.scan import CHECKSUM_BYTES, HEADER, damaged
 
 
 def spelled_out(content: bytes, count: int) -> bytes:

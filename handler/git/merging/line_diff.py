@@ -7,8 +7,8 @@ counts as better, are git's.
 
 from typing import NamedTuple
 
-from handler.git.effort import Effort
-from handler.git.shortest_edits import mark_shortest_edits
+from handler.git.merging.effort import Effort
+from handler.git.merging.shortest_edits import mark_shortest_edits
 
 _TOO_OFTEN = 64
 """Lines that occur more often than this say nothing about what belongs together."""

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from handler.errors import Git2EfsError
-from handler.git.commits import Commit
+from handler.git.replaying.commits import Commit
 
 _NO_COMMIT = b"0" * 40
 _LEFT, _RIGHT, _BELOW = 1, 2, 4

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from handler.errors import CopyUnusable
 from handler.files import read_whole
-from handler.git.copy_config import Config, tracking_ref
-from handler.git.refs import Refs
-from handler.git.remote_urls import is_same_remote
+from handler.git.repository.copy_config import Config, tracking_ref
+from handler.git.repository.refs import Refs
+from handler.git.repository.remote_urls import is_same_remote
 from handler.names import branch_of, ref_problem
 
 _NEEDED = ("HEAD", "config", "objects", "refs")

@@ -18,11 +18,11 @@ from handler.errors import MirrorDamaged
 from handler.files import read_whole
 from handler.git import consolidate
 from handler.git.ingest import IndexedPack, PackSpool
-from handler.git.lazy_packs import LazyPack, is_mapped
-from handler.git.locks import lock_held
-from handler.git.loose import alternates, loose_path, read_loose
 from handler.git.packs import PackVanished, RawObject
-from handler.git.scratch import Scratch
+from handler.git.repository.lazy_packs import LazyPack, is_mapped
+from handler.git.repository.locks import lock_held
+from handler.git.repository.loose import alternates, loose_path, read_loose
+from handler.git.repository.scratch import Scratch
 from handler.git.store import PackStore, unlink_if_there
 
 _BRAND = b"g2ef".hex()
