@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from handler.efs.crew import Crew
 from handler.efs.worktree import Worktree
 from handler.errors import CopyUnusable
-from handler.files import is_there
+from handler.files import is_there, read_all
 from handler.git.differences import Differences, differences
 from handler.git.index.index_file import IndexFile
 from handler.git.objects import TREE, Objects
@@ -57,9 +57,11 @@ class OpenCopy:
             descriptor = os.open(self.paths.index, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
             return IndexFile.empty()
-        with open(descriptor, "rb", buffering=0) as file:
+        try:
             written_at = int(os.fstat(descriptor).st_mtime)
-            content = file.readall()
+            content = read_all(descriptor)
+        finally:
+            os.close(descriptor)
         index = IndexFile.read(content, written_at)
         if index.unmerged:
             paths = ", ".join(repr(path)[1:] for path in index.unmerged[:5])

@@ -101,6 +101,8 @@ CONFLICTS: dict[str, tuple[Files, Files, Files]] = {
     "a file and a directory": (KEPT, {**KEPT, b"a": TEXT}, {**KEPT, b"a/b": TEXT}),
     "an edited file and a directory": ({b"a": TEXT}, {b"a": TOP}, {b"a/b": OTHER}),
     "binary": ({b"a": b"\0" + TEXT}, {b"a": b"\0" + TOP}, {b"a": b"\0" + BOTTOM}),
+    "both add, one of them empty and one binary": (KEPT, {**KEPT, b"a": b""}, {**KEPT, b"a": b"\0binary"}),
+    "both add, one of them binary and one empty": (KEPT, {**KEPT, b"a": b"\0binary"}, {**KEPT, b"a": b""}),
     "renamed here, removed there": ({b"a": TEXT, **KEPT}, {b"b": TEXT, **KEPT}, KEPT),
     "renamed to two places": ({b"a": TEXT}, {b"b": TEXT}, {b"c": TEXT}),
     "two renamed to one place": (

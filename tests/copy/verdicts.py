@@ -25,7 +25,7 @@ from pathlib import Path
 
 from tests.copy.account import account_of
 from tests.copy.building import Place, try_git
-from tests.copy.model import DIRECTORY, DirtKind, History, collisions
+from tests.copy.model import DIRECTORY, GITLINK, DirtKind, History, collisions
 from tests.copy.state import Commits, State, Tree, read_state
 
 DIRT_ELSEWHERE = "ours alone succeeds: uncommitted things, not in the way"
@@ -157,8 +157,11 @@ def _in_the_way(history: History, copy: Path, old: str, new: str) -> tuple[bytes
     with Commits(copy) as commits:
         trees = commits.tree(old), commits.tree(new)
     differing = {path for path in trees[0].keys() | trees[1].keys() if trees[0].get(path) != trees[1].get(path)}
+    # What is in a submodule's directory is its own.
+    modules = {path for path in differing if trees[1].get(path, (0, ""))[0] == GITLINK and path not in trees[0]}
     paths = [path for dirt in history.dirt if dirt.kind is not DirtKind.NOTHING for path in dirt.paths]
-    return tuple(collisions(paths, differing))
+    inside = {path for path in paths for module in modules if path.startswith(module + b"/")}
+    return tuple(collisions((path for path in paths if path not in inside), differing))
 
 
 def _describe(before: State, after: State) -> str:

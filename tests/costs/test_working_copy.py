@@ -125,7 +125,15 @@ def test_a_push_of_one_file_makes_only_what_it_has_to(logs: dict[int, list[Log]]
     assert kinds.count("remove") <= 4, _show(log)
 
 
-WORKING_COPIES = ("working_copy", "git.copy_store", "git.merge", "git.replay", "git.index_file", "git.adoption")
+WORKING_COPIES = (
+    "working_copy",
+    "git.repository",
+    "git.index",
+    "git.merging",
+    "git.replaying",
+    "efs.worktree",
+    "efs.crew",
+)
 
 
 def test_who_publishes_releases_loads_nothing_of_working_copies() -> None:

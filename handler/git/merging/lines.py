@@ -41,7 +41,7 @@ def merge_contents(base: bytes, ours: bytes, theirs: bytes, effort: Effort | Non
         return ours
     if base == ours:
         return theirs
-    if any(b"\0" in content[:_BINARY_BYTES] for content in (base, ours, theirs)):
+    if is_binary(base, ours, theirs):
         return None
     numbers: dict[bytes, int] = {}
     lines = [_LINE.findall(content) for content in (base, ours, theirs)]
@@ -61,6 +61,11 @@ def merge_contents(base: bytes, ours: bytes, theirs: bytes, effort: Effort | Non
             merged += lines[2][piece.theirs : piece.theirs_end]
             at = piece.ours_end
     return b"".join(merged + lines[1][at:])
+
+
+def is_binary(*contents: bytes) -> bool:
+    """Whether git takes one of the contents for binary: a NUL in its first 8,000 bytes."""
+    return any(b"\0" in content[:_BINARY_BYTES] for content in contents)
 
 
 def _is_same(piece: _Piece, ours: list[int], theirs: list[int]) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from handler.git.merging.attributes import Attributes
 from handler.git.merging.effort import Effort
-from handler.git.merging.lines import MAX_EFFORT, merge_contents
+from handler.git.merging.lines import MAX_EFFORT, is_binary, merge_contents
 from handler.git.objects import BLOB
 from handler.git.overlay import Overlay
 from handler.git.tree_entries import Entry, Trees
@@ -61,6 +61,8 @@ class EntryMerger:
         # Without a common ancestor, or one of another kind, git compares with an empty file.
         before = self._objects.read(base.id, BLOB) if base and base.is_file else b""
         one, two = self._objects.read(ours.id, BLOB), self._objects.read(theirs.id, BLOB)
+        if not (base and base.is_file) and is_binary(one, two):
+            return None  # an empty file that has no ancestor was not "left alone"
         merged = merge_contents(before, one, two, self._effort)
         if merged is None:
             return None
