@@ -70,8 +70,8 @@ def last_if_same(objects: Overlay, refs: Refs, stash: bytes) -> bytes:
 
     Else a mount that keeps failing would be given one more at each try. Raises CopyUnusable, OSError.
     """
-    last = refs.read(STASH)
-    if last is not None:
+    if logged := refs.log(STASH):  # the log, as the ref may be what failed
+        last = logged[-1].new
         with suppress(MirrorDamaged, KeyError):  # somebody's, and broken: that is not for us to say
             if _held(objects, last) == _held(objects, stash):
                 return last
