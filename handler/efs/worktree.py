@@ -15,7 +15,7 @@ from typing import Self
 
 from handler.efs.directories import Directories
 from handler.efs.mounts import is_shared
-from handler.files import write_all
+from handler.files import read_all, write_all
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -139,8 +139,10 @@ class Worktree:
         if seen.is_link:
             return os.readlink(name, dir_fd=directory)
         descriptor = os.open(name, _READ, dir_fd=directory)
-        with open(descriptor, "rb") as file:
-            return file.read()
+        try:
+            return read_all(descriptor)
+        finally:
+            os.close(descriptor)
 
     def files_below(self, path: bytes) -> Iterator[bytes]:
         """Yield all that is no directory below the directory `path`."""
