@@ -6,7 +6,6 @@ DIRT_ELSEWHERE   git refuses to begin with anything uncommitted, ours only where
                  ours has to come to is git's pull of the same copy without it, and the uncommitted on top
 STEP_IN_THE_WAY  something untracked is in the way of a step of git's rebase, and not of its result
 IGNORED          an ignored file is in the way: git overwrites it without a word, ours refuses
-LOOKS_ALIKE      something untracked is in the way that git takes for its own, as it looks like what comes; ours refuses
 RENAME           git follows a rename; ours finds a conflict, as git does when it is told not to look for renames
 
 And with `autostash`:
@@ -16,6 +15,7 @@ STAGED_TWICE     a file is staged as one thing and stands as another: git merges
 STASH_RENAME     git carries a change over to where its file was renamed; ours keeps it in a stash
 """
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -31,7 +31,6 @@ from tests.copy.state import Commits, State, Tree, read_state
 DIRT_ELSEWHERE = "ours alone succeeds: uncommitted things, not in the way"
 STEP_IN_THE_WAY = "ours alone succeeds: untracked, in the way of a step alone"
 IGNORED = "git alone succeeds: ignored in the way"
-LOOKS_ALIKE = "git alone succeeds: untracked in the way, alike"
 RENAME = "git alone succeeds: a rename"
 
 STAGED_TWICE = "ours alone keeps a stash: staged and changed again"
@@ -131,9 +130,10 @@ def ask_git(history: History, before: State, clean: Tree, dirty_copy: Path, clea
         if not in_the_way:
             return Expected(None, copy, how)
         ignored = {path for dirt in history.dirt if dirt.kind is DirtKind.IGNORED for path in dirt.paths}
-        return Expected(
-            LOCAL_CHANGES, copy, how, None, in_the_way, IGNORED if set(in_the_way) <= ignored else LOOKS_ALIKE
-        )
+        # A .gitignore that is pulled may name it too, before a later step overwrites it.
+        overwritten = [path for path in in_the_way if path not in ignored and not _is_ignored(copy, path)]
+        assert not overwritten, f"git overwrote {overwritten}:\n{account_of(history)}"
+        return Expected(LOCAL_CHANGES, copy, how, None, in_the_way, IGNORED)
     if in_the_way:
         return Expected(LOCAL_CHANGES, copy, how, None, in_the_way)
     dirt = difference(clean, before.files)
@@ -162,6 +162,10 @@ def _in_the_way(history: History, copy: Path, old: str, new: str) -> tuple[bytes
     paths = [path for dirt in history.dirt if dirt.kind is not DirtKind.NOTHING for path in dirt.paths]
     inside = {path for path in paths for module in modules if path.startswith(module + b"/")}
     return tuple(collisions((path for path in paths if path not in inside), differing))
+
+
+def _is_ignored(copy: Path, path: bytes) -> bool:
+    return try_git(copy, "check-ignore", "--quiet", "--no-index", "--", os.fsdecode(path)).returncode == 0
 
 
 def _describe(before: State, after: State) -> str:
