@@ -5,6 +5,7 @@ payload's field, a parameter's field and an answer can put their own beginning b
 """
 
 import re
+from collections.abc import Iterator
 
 MIRROR = "mirror.git"
 """What a repository's directory holds beside its targets; no part of a target's path may be called so.
@@ -90,6 +91,14 @@ def default_path(full_name: str, ref: str) -> str:
 def branch_of(ref: str) -> str:
     """The short name of a ref: without `refs/heads/`; of what is no branch, without `refs/`."""
     return ref.removeprefix("refs/heads/") if ref.startswith("refs/heads/") else ref.removeprefix("refs/")
+
+
+def ancestors_of(path: bytes) -> Iterator[bytes]:
+    """Yield the directories above a path in a tree, the topmost first, without the root."""
+    at = path.find(b"/")
+    while at >= 0:
+        yield path[:at]
+        at = path.find(b"/", at + 1)
 
 
 def _utf8_size(text: str) -> int | None:

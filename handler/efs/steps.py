@@ -12,6 +12,7 @@ from handler.efs.directories import Directories, remove_directory
 from handler.efs.flow import Flow
 from handler.files import write_whole
 from handler.model import FileWrite, LinkWrite, TreePlan
+from handler.names import ancestors_of
 
 Item = bytes | FileWrite | LinkWrite
 """A directory's or file's path, or what to write."""
@@ -95,7 +96,7 @@ def ancestors_of_changes(plan: TreePlan) -> set[bytes]:
     that looks in between must not find the parent already new and the child still old.
     """
     changed = {path.rpartition(b"/")[0] for path in _changed_paths(plan)}
-    return {directory[:at] for directory in changed for at in _ends(directory)}
+    return {above for directory in changed for above in ancestors_of(directory)}
 
 
 def _changed_paths(plan: TreePlan) -> Iterator[bytes]:
@@ -104,11 +105,3 @@ def _changed_paths(plan: TreePlan) -> Iterator[bytes]:
     yield from plan.made_directories
     yield from (write.path for write in plan.files)
     yield from (write.path for write in plan.links)
-
-
-def _ends(path: bytes) -> Iterator[int]:
-    """Yield the lengths of the path's proper ancestors, without the root."""
-    at = path.find(b"/")
-    while at >= 0:
-        yield at
-        at = path.find(b"/", at + 1)

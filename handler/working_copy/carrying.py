@@ -5,7 +5,7 @@ The objects are complete and the journal is written before this begins. Every st
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -19,6 +19,7 @@ from handler.git.index.index_file import IndexFile
 from handler.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.git.objects import BLOB, Objects
 from handler.git.repository.scratch import Scratch
+from handler.names import ancestors_of
 from handler.working_copy.changes import Change, Changes, Glance
 from handler.working_copy.places import CopyPaths
 
@@ -118,16 +119,9 @@ def _blocking(changes: Changes) -> Collection[bytes]:
     blocking = set()
     made = set(changes.made)
     for path in (*(change.path for change in changes.changes if change.after is None), *changes.gone):
-        if path in made or path in written or any(above in written for above in _above(path)):
+        if path in made or path in written or any(above in written for above in ancestors_of(path)):
             blocking.add(path)
     return blocking
-
-
-def _above(path: bytes) -> Iterator[bytes]:
-    at = path.find(b"/")
-    while at >= 0:
-        yield path[:at]
-        at = path.find(b"/", at + 1)
 
 
 def _make_directory(worktree: Worktree, directory: bytes) -> None:
@@ -135,7 +129,7 @@ def _make_directory(worktree: Worktree, directory: bytes) -> None:
         worktree.make_directory(directory)
     except FileNotFoundError:
         # Somebody removed one above it, with files that the pull does not touch.
-        for above in _above(directory):
+        for above in ancestors_of(directory):
             worktree.make_directory(above)
         worktree.make_directory(directory)
 
@@ -157,7 +151,7 @@ def _put(worktree: Worktree, change: Change, flow: Flow, written: dict[bytes, in
             status = _write(worktree, change.path, mode, content)
         except FileNotFoundError:
             # Somebody removed the directory, with files that the pull does not touch.
-            for above in _above(change.path):
+            for above in ancestors_of(change.path):
                 worktree.make_directory(above)
             status = _write(worktree, change.path, mode, content)
         except IsADirectoryError:

@@ -13,6 +13,7 @@ from handler.git.differences import Differences
 from handler.git.index.entry import Entry, Stat
 from handler.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.git.objects import BLOB, hash_object
+from handler.names import ancestors_of
 
 Kept = tuple[Leaf | None, Leaf | None, Leaf | None]
 """An uncommitted change that is carried over: what stands there, what is to stand there, and what the index had."""
@@ -152,7 +153,7 @@ def _staged(
         yield InTheWay(change.path, change, change.before is not None, "staged")
     elif change.before is None:
         # A file in the index where the commit brings a directory, or the other way round.
-        around = {*_above(change.path), *below(change.path)}
+        around = {*ancestors_of(change.path), *below(change.path)}
         for path in around & glance.entries.keys() | set(below(change.path)):
             if path not in removed:
                 yield InTheWay(path, change, False, "staged")
@@ -186,14 +187,7 @@ def _strangers(worktree: Worktree, change: Change, removed: Collection[bytes]) -
             yield InTheWay(path, change, False, "untracked")
 
 
-def _above(path: bytes) -> Iterator[bytes]:
-    at = path.find(b"/")
-    while at >= 0:
-        yield path[:at]
-        at = path.find(b"/", at + 1)
-
-
 def paths_to_find(changes: Changes) -> set[bytes]:
     """Return the paths that the index is asked for: those that change, and what could be a file above a new one."""
     added = (change.path for change in changes.changes if change.before is None)
-    return {change.path for change in changes.changes} | {above for path in added for above in _above(path)}
+    return {change.path for change in changes.changes} | {above for path in added for above in ancestors_of(path)}
