@@ -73,7 +73,7 @@ e2e: build  ## run the artefact in Lambda's runtime, deploy it into an AWS emula
 	@$(MAKE) --no-print-directory e2e-built
 
 e2e-built: venv  ## the same, with what `make build` has built already
-	@GIT2EFS_TEST_E2E=$(E2E) $(RUN) -m pytest -n 2 tests/artefact tests/stack $(ARGS)
+	@GIT2EFS_TEST_E2E=$(E2E) $(RUN) -m pytest -n 2 tests/artifact tests/deployed $(ARGS)
 
 # What the benchmarks compare with is only installed for them.
 $(VENV)/.bench: $(VENV)/.complete requirements-bench.txt

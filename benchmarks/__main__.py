@@ -17,8 +17,8 @@ from benchmarks.places import Place, make_place
 from benchmarks.report import report, with_section
 from benchmarks.rounds import Field, fields_of, first_publishes, large_fetch, play_pushes
 from benchmarks.tracing import has_strace
-from tests.support.origin import has_http_backend
-from tests.support.repositories import archive, snapshot
+from testing.origin import has_http_backend
+from testing.repositories import archive, snapshot
 
 RESULTS = Path(__file__).parent / "results.md"
 _REPLAYED_FILES = 10_000

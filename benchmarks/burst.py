@@ -22,8 +22,8 @@ from pathlib import Path
 
 from local import github
 from local.service import Service
-from tests.support.origin import GitOrigin
-from tests.support.repositories import COMMIT_INTERVAL_SECONDS, GENESIS, Upstream
+from testing.origin import GitOrigin
+from testing.repositories import COMMIT_INTERVAL_SECONDS, GENESIS, Upstream
 
 SECRET = "burst"
 REF = "refs/heads/main"

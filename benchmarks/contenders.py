@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from benchmarks.figures import Timing
 from benchmarks.tracing import read_trace, traced_command, tracing
-from tests.support.deliveries import http_api_event, ping_payload, webhook_request
-from tests.support.process import PROJECT
-from tests.support.repositories import Upstream, git_environment
-from tests.support.service import Service
+from testing.deliveries import http_api_event, ping_payload, webhook_request
+from testing.process import PROJECT
+from testing.repositories import Upstream, git_environment
+from testing.service import Service
 
 _QUIET = ("-c", "gc.auto=0", "-c", "maintenance.auto=false")
 """Each repository's own configuration: without git's housekeeping, which goes on in the background and would fall on

@@ -16,7 +16,7 @@ from typing import Any
 
 from local.aws import embedded_aws
 from local.gateway import LambdaContext
-from tests.support.deliveries import http_api_event, push_payload, webhook_request
+from testing.deliveries import http_api_event, push_payload, webhook_request
 
 MOST_P99_MS = 50.0
 PREFIX = "/git2efs/benchmark"

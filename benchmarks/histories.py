@@ -4,7 +4,7 @@ import random
 import string
 from pathlib import Path
 
-from tests.support.repositories import Entry, Upstream, run_git
+from testing.repositories import Entry, Upstream, run_git
 
 
 class History:

@@ -25,11 +25,11 @@ MOST = 0.55
 SETS: Mapping[str, str] = MappingProxyType(
     {
         "webhook, queued": "import handler.webhook",
-        "webhook, direct": "import handler.webhook, handler.deliver",
+        "webhook, direct": "import handler.webhook, handler.network.deliver",
         "webhook, direct, with its client": "\n".join(
             [
-                "import handler.webhook, handler.deliver",
-                "from handler.aws.ssm import make_ssm_client",
+                "import handler.webhook, handler.network.deliver",
+                "from handler.network.aws.ssm import make_ssm_client",
                 "make_ssm_client()",
             ]
         ),
@@ -37,7 +37,7 @@ SETS: Mapping[str, str] = MappingProxyType(
         "schedule": "import handler.schedule",
         "everything": "\n".join(
             [
-                "import handler.webhook, handler.deliver",
+                "import handler.webhook, handler.network.deliver",
                 "from aws_lambda_powertools import Tracer",
                 "Tracer(service='git2efs')",
                 "from aws_lambda_powertools.event_handler import APIGatewayHttpResolver",

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
-from tests.support.guards import isolated_environment, replace_environment
-from tests.support.origin import GitOrigin
-from tests.support.parameters import ParameterStore
-from tests.support.service import Service
+from testing.guards import isolated_environment, replace_environment
+from testing.origin import GitOrigin
+from testing.parameters import ParameterStore
+from testing.service import Service
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def main() -> None:
 
 def _ours() -> Publish:
     from handler import webhook
-    from handler.efs.releases import TargetDirectory
+    from handler.mount.target.directory import TargetDirectory
 
     atexit.register(webhook.reset)
     flipped: list[float] = []

@@ -12,14 +12,14 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from handler.aws.asking import NotAllowed, invoke
-from handler.aws.telemetry import Telemetry
 from handler.errors import ConfigurationInvalid
-from handler.operations.command import SUBJECTS, Command, read_command
-from handler.operations.operator import ATTENTION, FAILED, Content, Operator, content_of_failure
-from handler.operations.shown import plain, show
-from handler.process import Process
-from handler.request import deadline_of
+from handler.exchange.trigger import deadline_of
+from handler.network.aws.telemetry import Telemetry
+from handler.network.operations.aws import NotAllowed, invoke
+from handler.network.operations.command import SUBJECTS, Command, read_command
+from handler.network.operations.operator import ATTENTION, FAILED, Content, Operator, content_of_failure
+from handler.network.operations.render import plain, show
+from handler.runtime import Process
 from handler.settings import Settings, read_settings
 
 _HELP = {

@@ -10,24 +10,24 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
-from handler.aws.parameters import Parameters
-from handler.aws.queue import Queue
-from handler.aws.telemetry import Telemetry
-from handler.chores import Caretaker
-from handler.deliver import Deliverer
-from handler.efs.diary import Diary, lock_path, read_diary, write_diary
-from handler.efs.faults import failure_of
-from handler.efs.lock import locked
 from handler.errors import LockTimeout, Malformed, MirrorDamaged
-from handler.git.open_stores import OpenStores
-from handler.message import Cause, Message
+from handler.exchange.trigger import Request, deadline_of
 from handler.model import Outcome, OutcomeKind, Repository
+from handler.mount.fs.errno_map import failure_of
+from handler.mount.fs.lock import locked
+from handler.mount.git.store_pool import OpenStores
+from handler.mount.maintenance.drift import Surveyor
+from handler.mount.maintenance.maintenance import Caretaker
+from handler.mount.maintenance.state import Diary, lock_path, read_diary, write_diary
+from handler.network.aws.parameters import Parameters
+from handler.network.aws.telemetry import Telemetry
+from handler.network.deliver import Deliverer
+from handler.network.queue.message import Cause, Message
+from handler.network.queue.sqs import Queue
+from handler.network.resync import Rounds
 from handler.outcome import outcome_of
-from handler.process import Process
-from handler.request import Request, deadline_of
-from handler.rounds import Rounds
+from handler.runtime import Process
 from handler.settings import Settings
-from handler.survey import Surveyor
 
 RECONCILE, CHORES = "reconcile", "chores"
 _BUSY = 4

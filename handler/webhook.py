@@ -13,24 +13,24 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from handler.aws.gateway import answer, read_request, url_repository
-from handler.aws.parameters import Parameters
-from handler.aws.queue import Queue
-from handler.aws.telemetry import Telemetry
+from handler.config.targets import refuse_common_secret, refuse_other_repository, targets_of
 from handler.errors import Git2EfsError, Rejected
-from handler.github.delivery import read_delivery
-from handler.github.push import read_full_name, read_payload, read_push
-from handler.github.signature import SignatureMismatch, verify_signature
-from handler.message import Cause, Message
+from handler.exchange.trigger import Request, deadline_of
 from handler.model import Delivery, Outcome, OutcomeKind, PushEvent, Repository
+from handler.network.aws.api_gateway import answer, read_request, url_repository
+from handler.network.aws.parameters import Parameters
+from handler.network.aws.telemetry import Telemetry
+from handler.network.forges.delivery import read_delivery
+from handler.network.forges.push import read_full_name, read_payload, read_push
+from handler.network.forges.signature import SignatureMismatch, verify_signature
+from handler.network.queue.message import Cause, Message
+from handler.network.queue.sqs import Queue
 from handler.outcome import answer_of, ignored, outcome_of, unexpected
-from handler.process import Process
-from handler.request import Request, deadline_of
-from handler.routing import refuse_common_secret, refuse_other_repository, targets_of
+from handler.runtime import Process
 from handler.settings import Settings
 
 if TYPE_CHECKING:
-    from handler.deliver import Deliverer
+    from handler.network.deliver import Deliverer
 
 _UNREAD = Delivery(id="", event="", media_type="", body=b"")
 
@@ -120,7 +120,9 @@ class Door:
 
 
 def _make_deliverer(settings: Settings, telemetry: Telemetry) -> "Deliverer":
-    from handler.deliver import Deliverer  # half of a cold start's imports, which a queue's front door is spared
+    from handler.network.deliver import (
+        Deliverer,  # half of a cold start's imports, which a queue's front door is spared
+    )
 
     return Deliverer(settings, telemetry.progress, telemetry.warn)
 

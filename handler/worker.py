@@ -10,17 +10,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from handler.aws.custody import Custody
-from handler.aws.parameters import Parameters
-from handler.aws.queue import Queue
-from handler.aws.telemetry import Queued, Telemetry
-from handler.batch import Record, Work, back_off_seconds, plan_batch, read_batch
-from handler.deliver import Deliverer
 from handler.errors import ConfigurationInvalid, Git2EfsError, Malformed, OutOfTime
+from handler.exchange.trigger import Request, deadline_of
 from handler.model import Outcome, OutcomeKind
+from handler.network.aws.parameters import Parameters
+from handler.network.aws.telemetry import Queued, Telemetry
+from handler.network.deliver import Deliverer
+from handler.network.queue.batch import Record, Work, back_off_seconds, plan_batch, read_batch
+from handler.network.queue.heartbeat import Custody
+from handler.network.queue.sqs import Queue
 from handler.outcome import is_transient, outcome_of, unexpected
-from handler.process import Process
-from handler.request import Request, deadline_of
+from handler.runtime import Process
 from handler.settings import Settings
 
 LEAST_SECONDS = 5.0

@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
-from handler import configuration, settings
-from handler.configuration import parse_repository
+from handler import settings
+from handler.config import repository
+from handler.config.repository import parse_repository
 from handler.settings import ENVIRONMENT_PREFIX, Settings
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -59,10 +60,10 @@ def repository_table() -> str:
     """Return the fields of a repository's parameter. Raises KeyError for one that is not described here."""
     defaults = parse_repository("OWNER/NAME", "{}")
     rows = []
-    for name in sorted(configuration._FIELDS, key=list(REPOSITORY).index):
+    for name in sorted(repository._FIELDS, key=list(REPOSITORY).index):
         default = getattr(defaults, name)
         shown = {"url": "`https://github.com/<owner>/<name>.git`", "publish": "the default branch"}.get(name)
-        bounds = configuration._BOUNDS.get(name)
+        bounds = repository._BOUNDS.get(name)
         rows.append([f"`{name}`", shown or _value(default), _range(*bounds) if bounds else "", f"{REPOSITORY[name]}."])
     return _table(["field", "default", "from–to", ""], rows)
 

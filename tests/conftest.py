@@ -1,4 +1,4 @@
-"""Fixtures and guards for all tests. See tests/support for what they return."""
+"""Fixtures and guards for all tests. See testing for what they return."""
 
 import os
 import sys
@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.guards import forbid_network, isolated_environment, replace_environment
-from tests.support.origin import GitOrigin, has_http_backend
-from tests.support.parameters import ParameterStore
-from tests.support.queue import MessageQueue
-from tests.support.repositories import Upstream
-from tests.support.service import Service
+from testing.guards import forbid_network, isolated_environment, replace_environment
+from testing.origin import GitOrigin, has_http_backend
+from testing.parameters import ParameterStore
+from testing.queue import MessageQueue
+from testing.repositories import Upstream
+from testing.service import Service
 
 # The same examples in every CI run: a red build has to be the change's own doing.
 settings.register_profile(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from benchmarks.dashboard.draw import draw
 from benchmarks.dashboard.run import run
-from tests.template.stack import MODES, read_stack
-from tests.template.watching import dashboard_of
+from tests.infrastructure.stack import MODES, read_stack
+from tests.infrastructure.watching import dashboard_of
 
 PICTURE = Path(__file__).parents[2] / "docs" / "dashboard.svg"
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.dashboard.samples import Sample, samples_of
-from tests.support.guards import isolated_environment
-from tests.support.hostile import UNSAFE
-from tests.support.origin import GitOrigin
-from tests.support.parameters import ParameterStore
-from tests.support.queue import MessageQueue
-from tests.support.repositories import Upstream
-from tests.support.service import Service
+from testing.guards import isolated_environment
+from testing.hostile import UNSAFE
+from testing.origin import GitOrigin
+from testing.parameters import ParameterStore
+from testing.queue import MessageQueue
+from testing.repositories import Upstream
+from testing.service import Service
 
 REPOSITORIES = {"octo/site": 400, "octo/dags": 1_500, "octo/themes": 4_000, "octo/notes": 60}
 """And how many files each has."""

@@ -21,8 +21,8 @@ from benchmarks.scale.simulate import Simulation
 from benchmarks.scale.trace import Push
 from local import github
 from local.service import Service
-from tests.support.origin import GitOrigin
-from tests.support.repositories import Upstream
+from testing.origin import GitOrigin
+from testing.repositories import Upstream
 
 _REF = "refs/heads/main"
 _SECRET = "check"

@@ -48,7 +48,7 @@ class Times:
     send: float = _is(0.015, "SQS takes a message", ASSUMED, "10 to 20 ms in a region")
     poll: float = _is(0.05, "Lambda's poller hands a message over", ASSUMED, "long polling")
     parameter: float = _is(0.015, "one read from Parameter Store", ASSUMED, "10 to 20 ms in a region")
-    parameter_pause: float = _is(0.5, "until a throttled read is tried again, once", ASSUMED, "handler/aws/ssm.py")
+    parameter_pause: float = _is(0.5, "until a throttled read is tried again, once", ASSUMED, "network/aws/ssm.py")
     cold: float = _is(1.6, "cold start: 0.9 environment, VPC, mount; 0.35 imports and clients ×2", ASSUMED, _HERE)
     cold_door: float = _is(0.5, "cold start of the queued webhook: SnapStart, no VPC", ASSUMED, "restore and clients")
     connect: float = _is(0.1, "TCP and TLS to github.com in a new process", ASSUMED, "three round trips")
@@ -90,7 +90,7 @@ class Sizes:
     )
     access_kib: float = _is(0.5, "KiB of the API's access log a request", ASSUMED, "template.yaml")
     parameter_kib: float = _is(5, "KiB through the NAT a read from Parameter Store", ASSUMED, "headers, TLS")
-    metrics: float = _is(25, "metrics in use", ASSUMED, "handler/aws/telemetry.py, ten reasons")
+    metrics: float = _is(25, "metrics in use", ASSUMED, "handler/network/aws/telemetry.py, ten reasons")
     alarms: float = _is(12, "alarms", ASSUMED, "template.yaml")
     pollers: float = _is(5, "Lambda's pollers at an idle queue, a call each 20 s", PUBLISHED, "Lambda: SQS scaling")
 
@@ -173,7 +173,7 @@ class Stack:
     listing_cache_seconds: float = 60.0  # GIT2EFS_LISTING_CACHE_SECONDS
     burst_files: int = 1_000_000  # GIT2EFS_BURST_FILES
     ssm_rate: float = 40.0  # Parameter Store's throughput, of the account
-    listing_rate: float = 20.0  # pages a second; handler/aws/listing.py
+    listing_rate: float = 20.0  # pages a second; handler/network/aws/listing.py
     in_flight: int = 32  # the schedule's requests at a time
     grace_seconds: float = 300.0  # a repository's grace_seconds
     keep_releases: int = 3  # a repository's keep_releases

@@ -1,4 +1,4 @@
-"""Looking at a repository, as handler/reconcile.py does it: lock, ask the remote, publish what is new. Pure.
+"""Looking at a repository, as handler/mount/reconcile.py does it: lock, ask the remote, publish what is new. Pure.
 
 A look publishes what the ref names when it asks, and so every push up to then at once.
 """

@@ -1,4 +1,4 @@
-"""Reading parameters, with the caches of handler/aws: per environment, and Parameter Store's limit for all. Pure."""
+"""Reading parameters: the caches of handler/network/aws for each environment, Parameter Store's limit for all. Pure."""
 
 from collections.abc import Callable, Sequence
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from testing.parameters import ParameterStore
+from testing.repositories import has_git
 from tests.crash.crew import Crew
 from tests.crash.replay import ReplayingOrigin
 from tests.crash.scenarios import set_scene, set_series
 from tests.crash.trials import Scene
-from tests.support.parameters import ParameterStore
-from tests.support.repositories import has_git
 
 MEMORY = "/dev/shm"
 

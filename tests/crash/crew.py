@@ -11,11 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from testing.parameters import ParameterStore
+from testing.process import PROJECT
+from testing.service import Service
 from tests.crash.replay import ReplayingOrigin
 from tests.crash.trials import Report, Run, Scene, Trial
-from tests.support.parameters import ParameterStore
-from tests.support.process import PROJECT
-from tests.support.service import Service
 
 WORKERS = 2
 

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, NoReturn
 
+from testing.process import PROJECT
+from testing.service import Service
 from tests.crash.operations import Manner, Operations, Stop
-from tests.support.process import PROJECT
-from tests.support.service import Service
 
 Work = Callable[[Any], dict[str, object]]
 """Does what an event asks for, in a fork; returns what to tell of it."""

@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from testing.repositories import run_git, snapshot
 from tests.crash.trials import TARGET, Scene
-from tests.e2e.mounts import Footprint, footprint
-from tests.support.repositories import run_git, snapshot
+from tests.functional.mounts import Footprint, footprint
 
 _REPOSITORY_NAMES = {".lock", ".targets", "main", "mirror.git"}
 _TARGET_NAMES = {"current", "releases", "staging", "published.json"}

@@ -2,9 +2,9 @@
 
 import os
 
-from handler.chores import Caretaker
-from handler.git.open_stores import OpenStores
 from handler.model import Repository
+from handler.mount.git.store_pool import OpenStores
+from handler.mount.maintenance.maintenance import Caretaker
 from handler.settings import read_settings
 from tests.crash.forks import answer
 

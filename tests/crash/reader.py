@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tests.support.repositories import Tree, snapshot
+from testing.repositories import Tree, snapshot
 
 FILE, EXECUTABLE, LINK = 0o100644, 0o100755, 0o120000
 

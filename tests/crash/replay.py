@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.support.loopback import LoopbackServer
-from tests.support.repositories import git_environment
+from testing.loopback import LoopbackServer
+from testing.repositories import git_environment
 
 LIVE = "live"
 """Keys that begin so are answered by git each time: their repositories are being committed to."""

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from testing.deliveries import NO_COMMIT, http_api_event
+from testing.parameters import ParameterStore
+from testing.repositories import Entry, Executable, Link, Upstream, archive
+from testing.service import Service
 from tests.crash.reader import EXECUTABLE, LINK, tree_of
 from tests.crash.replay import LIVE, ReplayingOrigin
 from tests.crash.trials import TARGET, Push, Scene
-from tests.support.deliveries import NO_COMMIT, http_api_event
-from tests.support.parameters import ParameterStore
-from tests.support.repositories import Entry, Executable, Link, Upstream, archive
-from tests.support.service import Service
 
 GRACE_SECONDS = 300
 _MAIN = [{"ref": "refs/heads/main"}]
@@ -121,11 +121,11 @@ def _change(number: int) -> _Files:
 
 
 STEADY: Mapping[str, object] = {
-    "handler.efs.lock:SLOW_SECONDS": 1e9,
-    "handler.efs.flow:_WORTH_WAITING_SECONDS": 1e9,
+    "handler.mount.fs.lock:SLOW_SECONDS": 1e9,
+    "handler.mount.fs.byte_budget:_WORTH_WAITING_SECONDS": 1e9,
 }
 """Never takes the mount for a slow one, however busy this machine is: so operations are the same in every run."""
-SLOW: Mapping[str, object] = {"handler.efs.lock:SLOW_SECONDS": 0.0}
+SLOW: Mapping[str, object] = {"handler.mount.fs.lock:SLOW_SECONDS": 0.0}
 """Takes the mount for a slow one: then several threads are at work, and their order differs from run to run."""
 
 PLOTS: Mapping[str, Plot] = MappingProxyType(
@@ -138,7 +138,7 @@ PLOTS: Mapping[str, Plot] = MappingProxyType(
         "pruning": Plot([SMALL, _change(1), _change(2), _change(3)], _change(4), _change(5), age, {"keep_releases": 2}),
         "back to a release that stands": Plot([SMALL, _change(1), _change(2)], 1, _change(3)),
         "a large pack": Plot(
-            [SMALL, _change(1)], _change(2), _change(3), age, patches={"handler.git.packs:IN_MEMORY_BYTES": 64}
+            [SMALL, _change(1)], _change(2), _change(3), age, patches={"handler.mount.git.packs:IN_MEMORY_BYTES": 64}
         ),
         "packs are merged": Plot([SMALL, *map(_change, range(1, 6))], _change(6), _change(7)),
         "packs are rewritten": Plot(
@@ -147,7 +147,7 @@ PLOTS: Mapping[str, Plot] = MappingProxyType(
             _change(7),
             age,
             {"keep_releases": 4},
-            {"handler.git.consolidate:MIN_SPARE_BYTES": 0, "handler.git.consolidate:LARGE_BYTES": 0},
+            {"handler.mount.git.repack:MIN_SPARE_BYTES": 0, "handler.mount.git.repack:LARGE_BYTES": 0},
         ),
         "a damaged mirror": Plot([SMALL, _change(1)], _change(2), _change(3), damage),
         "leftovers": Plot([SMALL, _change(1)], _change(2), _change(3), litter),

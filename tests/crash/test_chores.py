@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from testing.repositories import Tree, Upstream, archive, fsck, snapshot
+from testing.service import Service
+from testing.tampering import SITE, TAMPERINGS, write
 from tests.crash.forks import Forks
 from tests.crash.operations import Manner, Stop
 from tests.crash.test_kill import IS_EVERY
-from tests.e2e.mounts import footprint
-from tests.support.repositories import Tree, Upstream, archive, fsck, snapshot
-from tests.support.service import Service
-from tests.support.tampering import SITE, TAMPERINGS, write
+from tests.functional.mounts import footprint
 
 TARGET = "octo/site/main"
 DONE_AT_ONCE = (

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from testing.process import PROJECT
 from tests.crash.operations import Manner, Stop
-from tests.support.process import PROJECT
 
 NO_STOP = Stop()
 

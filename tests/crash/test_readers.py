@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from local.origin import FileContent, SampleOrigin
+from testing.deliveries import NO_COMMIT, push_payload, webhook_request
+from testing.parameters import ParameterStore
+from testing.process import PROJECT
+from testing.repositories import Tree, snapshot
+from testing.service import Service
 from tests.crash.crew import Crew
 from tests.crash.invariants import after_peace, shelter
 from tests.crash.operations import Manner, Stop
 from tests.crash.reader import Sightings, read_once, tree_of
 from tests.crash.trials import TARGET, Scene
-from tests.support.deliveries import NO_COMMIT, push_payload, webhook_request
-from tests.support.parameters import ParameterStore
-from tests.support.process import PROJECT
-from tests.support.repositories import Tree, snapshot
-from tests.support.service import Service
 
 PUBLISHES = int(os.environ.get("GIT2EFS_TEST_PUBLISHES", "150"))
 """How many publishes a looping reader goes through; 10,000 take some minutes."""

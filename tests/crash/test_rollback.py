@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from testing.repositories import Tree, Upstream, archive
+from testing.service import Service
 from tests.crash.forks import Forks
 from tests.crash.operations import Manner, Stop
-from tests.support.repositories import Tree, Upstream, archive
-from tests.support.service import Service
 
 TARGET = "octo/site/main"
 ROLLBACK = {"action": "rollback", "path": TARGET, "by": "mona", "why": "a test"}

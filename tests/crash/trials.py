@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from testing.repositories import Tree
 from tests.crash.operations import Stop
-from tests.support.repositories import Tree
 
 TARGET = "octo/site/main"
 
@@ -29,7 +29,7 @@ class Scene:
     """A start state, the push to be published from there, and one that comes after it.
 
     `trees` are those of all commits that may be on the mount; `patches` are values of the handler's modules
-    (`handler.git.packs:IN_MEMORY_BYTES`) that bring a case about with little data.
+    (`handler.mount.git.packs:IN_MEMORY_BYTES`) that bring a case about with little data.
     """
 
     name: str

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from handler import webhook
+from testing.deliveries import LambdaContext
+from testing.guards import forbid_network
 from tests.crash.forks import tell
 from tests.crash.invariants import after_any_run, after_peace, shelter
 from tests.crash.operations import Manner, Operations, Stop
 from tests.crash.trials import Push, Report, Run, Scene, Trial
-from tests.support.deliveries import LambdaContext
-from tests.support.guards import forbid_network
 
 HANG_SECONDS = 20.0
 ERROR_REASONS = {

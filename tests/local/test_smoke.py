@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from handler import webhook
 from local import github
 from local.gateway import Handler
-from tests.support.parameters import ParameterStore
+from testing.parameters import ParameterStore
 from tools import smoke
 from tools.smoke import AnsweredOtherwise, CannotAsk, find_url, main
 

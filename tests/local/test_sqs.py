@@ -9,8 +9,8 @@ import pytest
 from local.aws import MAX_CALL_BYTES, MAX_RECEIVES, QUEUES, Services
 from local.server import LoopbackServer
 from local.sqs import FifoQueue
-from tests.support.parameters import REGION
-from tests.support.queue import MessageQueue
+from testing.parameters import REGION
+from testing.queue import MessageQueue
 
 
 class Asked:

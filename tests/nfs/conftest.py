@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from local.origin import SampleOrigin
+from testing.parameters import ParameterStore
+from testing.service import Service
 from tests.nfs.pushes import REPOSITORY, Pushes
 from tests.nfs.reader import Reader
-from tests.support.parameters import ParameterStore
-from tests.support.service import Service
 
 FIRST, SECOND = "GIT2EFS_TEST_NFS", "GIT2EFS_TEST_NFS2"
 

@@ -5,10 +5,10 @@ import time
 from collections.abc import Mapping
 
 from local.origin import EXECUTABLE, LINK, FileContent, SampleOrigin
-from tests.support.answers import Answer
-from tests.support.deliveries import NO_COMMIT, WebhookRequest, push_payload, webhook_request
-from tests.support.repositories import Tree
-from tests.support.service import Service
+from testing.answers import Answer
+from testing.deliveries import NO_COMMIT, WebhookRequest, push_payload, webhook_request
+from testing.repositories import Tree
+from testing.service import Service
 
 REPOSITORY, REF = "octo/site", "refs/heads/main"
 Changes = Mapping[str, FileContent | bytes | None]

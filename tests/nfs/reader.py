@@ -5,7 +5,7 @@ import os
 from collections import deque
 from pathlib import Path
 
-from tests.support.repositories import Tree, snapshot
+from testing.repositories import Tree, snapshot
 
 _LINK, _DIRECTORY = 0o120000, 0o40000
 _HELD = 24

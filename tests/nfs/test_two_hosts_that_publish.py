@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from handler.efs.lock import locked
 from handler.errors import LockTimeout
+from handler.mount.fs.lock import locked
+from testing.service import Service
 from tests.nfs.conftest import Mounts
 from tests.nfs.pushes import Pushes
 from tests.nfs.reader import Reader
-from tests.support.service import Service
 
 HOLD_THE_LOCK = """
 import sys, time
-from handler.efs.lock import locked
+from handler.mount.fs.lock import locked
 with locked(sys.argv[1], 5.0):
     print("held", flush=True)
     time.sleep(60)

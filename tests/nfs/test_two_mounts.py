@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from handler.efs import checkout
+from handler.mount.fs import checkout
+from testing.repositories import snapshot
 from tests.nfs.pushes import Changes, Pushes, executable, first_files, link
 from tests.nfs.reader import Reader
-from tests.support.repositories import snapshot
 
 
 def check(reader: Reader, pushes: Pushes, commit: str, *, by_name_first: bool = True) -> None:

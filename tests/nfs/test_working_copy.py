@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from tests.copy.person import PATH, Person
+from testing.service import Service
 from tests.nfs.conftest import Mounts
 from tests.nfs.pushes import Pushes
-from tests.support.service import Service
+from tests.working_copy.person import PATH, Person
 
 FILES = {f"d/e/f{number}": b"%d\n" % number * 50 for number in range(6)}
 

@@ -6,7 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.announcement import (
+from handler.errors import LockTimeout, MountFull
+from handler.exchange.events import (
     MAX_DETAIL_BYTES,
     MAX_PATHS,
     Announcement,
@@ -16,7 +17,6 @@ from handler.announcement import (
     failed,
     retired,
 )
-from handler.errors import LockTimeout, MountFull
 from handler.model import Outcome, Target
 from handler.outcome import outcome_of
 

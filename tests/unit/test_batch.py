@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.batch import UNKNOWN_GROUP, Record, back_off_seconds, plan_batch, read_batch
-from handler.message import Cause, Message, encode_message
 from handler.model import PushEvent
+from handler.network.queue.batch import UNKNOWN_GROUP, Record, back_off_seconds, plan_batch, read_batch
+from handler.network.queue.message import Cause, Message, encode_message
 
 
 def record(number: int, message: Message | str, receives: int = 1) -> Record:

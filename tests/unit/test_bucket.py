@@ -2,7 +2,7 @@
 
 import threading
 
-from handler.aws.bucket import TokenBucket
+from handler.network.aws.rate_limit import TokenBucket
 
 
 class Clock:

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from handler.aws.cache import Cache, Lifetimes
 from handler.errors import ParametersUnavailable, RepositoryUnknown
+from handler.network.aws.cache import Cache, Lifetimes
 
 THREADS = 16
 

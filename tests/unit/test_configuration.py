@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.configuration import parse_repository
+from handler.config.names import path_problem, ref_problem
+from handler.config.repository import parse_repository
 from handler.errors import ConfigurationInvalid
 from handler.model import PublishRule, Repository
-from handler.names import path_problem, ref_problem
 
 
 def parse(fields: object, full_name: str = "octo/site") -> Repository:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from handler.git.consolidate import (
+from handler.mount.git.mirror import Mirror
+from handler.mount.git.objects import Objects
+from handler.mount.git.repack import (
     LARGE_BYTES,
     MAX_LARGE_PACKS,
     MAX_SMALL_PACKS,
@@ -17,11 +19,9 @@ from handler.git.consolidate import (
     needed_objects,
     write_pack,
 )
-from handler.git.mirror import Mirror
-from handler.git.objects import Objects
-from tests.support.origin import GitOrigin
-from tests.support.repositories import Upstream, run_git
-from tests.support.service import Service
+from testing.origin import GitOrigin
+from testing.repositories import Upstream, run_git
+from testing.service import Service
 
 KIB, MIB = 1024, 1024 * 1024
 

@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks.dashboard.draw import draw
 from benchmarks.dashboard.samples import Sample, samples_of, series, statistic
-from tests.support.process import PROJECT
-from tests.template.stack import MODES, read_stack
-from tests.template.watching import dashboard_of
+from testing.process import PROJECT
+from tests.infrastructure.stack import MODES, read_stack
+from tests.infrastructure.watching import dashboard_of
 
 BODY = dashboard_of(read_stack().under(MODES["queued"]))
 TITLES = [widget["properties"]["title"] for widget in BODY["widgets"]]

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from handler.announcement import Announcement, retired
-from handler.aws.events import PAUSE_SECONDS, EventBus, EventsClient
+from handler.exchange.events import Announcement, retired
 from handler.model import Target
+from handler.network.aws.eventbridge import PAUSE_SECONDS, EventBus, EventsClient
 
 ABOUT: Announcement = retired("octo/site", Target("refs/heads/x", "octo/site/x"), None, "1", 0.0)
 

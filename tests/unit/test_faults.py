@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from handler.efs.faults import failure_of
 from handler.errors import LockTimeout, MountFull, MountUnavailable, TargetOccupied, Unexpected
+from handler.mount.fs.errno_map import failure_of
 
 
 def test_a_failure_of_ours_is_told_as_it_is() -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.aws.gateway import answer, read_request, url_repository
 from handler.errors import BodyTooLarge, Git2EfsError, Malformed
-from tests.support.deliveries import EVENT_SHAPES, Event, WebhookRequest
+from handler.network.aws.api_gateway import answer, read_request, url_repository
+from testing.deliveries import EVENT_SHAPES, Event, WebhookRequest
 
 BOUND = 1024
 Shape = Callable[..., Event]

@@ -13,13 +13,13 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from handler.aws.listing import PAGES_PER_SECOND, Pace
-from handler.aws.parameters import STALE_SECONDS, Parameters
-from handler.aws.ssm import make_listing_client
 from handler.errors import ConfigurationInvalid, ParametersUnavailable, RepositoryUnknown
 from handler.model import Repository
+from handler.network.aws.listing import PAGES_PER_SECOND, Pace
+from handler.network.aws.parameters import STALE_SECONDS, Parameters
+from handler.network.aws.ssm import make_listing_client
 from handler.settings import Settings
-from tests.support.parameters import ParameterStore
+from testing.parameters import ParameterStore
 
 LISTING = 240
 SINGLE = 30

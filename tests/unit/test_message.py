@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.errors import Malformed
-from handler.message import Cause, Message, decode_message, encode_message, group_of
 from handler.model import PushEvent
+from handler.network.queue.message import Cause, Message, decode_message, encode_message, group_of
 
 PUSH = PushEvent("octo/site", "refs/heads/main", "a" * 40, "b" * 40, False, 1_750_000_000, 1_750_000_000.5, True)
 MESSAGE = Message(Cause.PUSH, "octo/site", "refs/heads/main", "11111111-2222", 1_750_000_001.25, PUSH)

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from handler.efs import mounts
+from handler.mount.fs import mounts
 
 
 def test_what_is_not_known_to_be_local_is_taken_for_shared(tmp_path: Path) -> None:

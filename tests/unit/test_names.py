@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from handler.names import branch_of, default_path, path_problem, ref_problem
+from handler.config.names import branch_of, default_path, path_problem, ref_problem
 
 TRICKY = ["a", "b.", ".", "..", "/", "//", ".lock", "@", "@{", "{", "~", "^", ":", "?", "*", "[", "]", "\\", " "]
 TRICKY += ["\x7f", "\x01", "\t", "é", "日", "-", "heads", "refs", "HEAD", "\u2028", "\xa0"]

@@ -17,7 +17,14 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from handler.aws.parameters import (
+from handler.errors import (
+    ConfigurationInvalid,
+    ParametersUnavailable,
+    RepositoryUnknown,
+    SecretUnusable,
+)
+from handler.model import Repository
+from handler.network.aws.parameters import (
     MAX_REPOSITORIES,
     RETRY_SECONDS,
     SECRET_FAILURE_SECONDS,
@@ -26,15 +33,8 @@ from handler.aws.parameters import (
     SSMClient,
     make_ssm_client,
 )
-from handler.errors import (
-    ConfigurationInvalid,
-    ParametersUnavailable,
-    RepositoryUnknown,
-    SecretUnusable,
-)
-from handler.model import Repository
 from handler.settings import Settings
-from tests.support.parameters import ParameterStore
+from testing.parameters import ParameterStore
 
 OVERLAP = 86_400
 CACHE = 300

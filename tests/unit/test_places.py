@@ -3,8 +3,8 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from handler.config.overlaps import default_branch_meeting, do_meet, meetings, meetings_between, place_of
 from handler.model import PublishRule, Repository
-from handler.places import default_branch_meeting, do_meet, meetings, meetings_between, place_of
 
 parts = st.text(alphabet="ab", min_size=1, max_size=2)
 good = st.lists(parts, min_size=1, max_size=2).map("/".join)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.errors import TreeUnsafe
-from handler.git import plan as plan_module
-from handler.git.plan import plan_change, stays_inside
 from handler.model import FileWrite, LinkWrite, TreePlan
+from handler.mount.git import plan as plan_module
+from handler.mount.git.plan import plan_change, stays_inside
 
 FILE, EXECUTABLE, LINK, DIRECTORY, SUBMODULE = 0o100644, 0o100755, 0o120000, 0o40000, 0o160000
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.errors import Git2EfsError, Malformed, MediaTypeUnsupported
-from handler.github.push import read_payload, read_push
 from handler.model import NO_COMMIT, Delivery, PushEvent
-from tests.support.deliveries import FORM, JSON, encode_payload, push_payload
+from handler.network.forges.push import read_payload, read_push
+from testing.deliveries import FORM, JSON, encode_payload, push_payload
 
 BEFORE, AFTER = "a" * 40, "b" * 40
 

@@ -2,9 +2,7 @@
 
 import pytest
 
-from handler.errors import ConfigurationInvalid, RepositoryUnknown, SignatureInvalid, TooManyTargets
-from handler.model import PublishRule, Repository, Target
-from handler.routing import (
+from handler.config.targets import (
     needs_default_branch,
     ref_prefixes,
     refuse_common_secret,
@@ -13,6 +11,8 @@ from handler.routing import (
     targets_in,
     targets_of,
 )
+from handler.errors import ConfigurationInvalid, RepositoryUnknown, SignatureInvalid, TooManyTargets
+from handler.model import PublishRule, Repository, Target
 
 MAIN = "refs/heads/main"
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from handler.operations.shown import plain, show
+from handler.network.operations.render import plain, show
 
 NOW = 1_800_000_000.0
 HOSTILE = "\x1b[2J\x07evil\u202e\n"

@@ -6,8 +6,15 @@ from collections.abc import Mapping
 import pytest
 
 from handler.errors import LockTimeout
-from handler.github.statuses import MAX_CONTEXT, MAX_DESCRIPTION, DeliveryStatuses, Statuses, api_url, context_of
 from handler.model import NO_COMMIT, Outcome, OutcomeKind, PushEvent, Repository
+from handler.network.forges.statuses import (
+    MAX_CONTEXT,
+    MAX_DESCRIPTION,
+    DeliveryStatuses,
+    Statuses,
+    api_url,
+    context_of,
+)
 from handler.outcome import outcome_of
 
 COMMIT = "a" * 40

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from handler.efs.record import Held, Record, read_record
-from handler.efs.turns import Release
-from handler.efs.usage import Usage, usage_of
 from handler.errors import OutOfTime, ReleaseUnusable
-from handler.operations.turning import choose_release
+from handler.mount.fs.usage import Usage, usage_of
+from handler.mount.operations.rollback import choose_release
+from handler.mount.releases.strategy import Release
+from handler.mount.target.record import Held, Record, read_record
 
 A, B, C, D = (letter * 40 for letter in "abcd")
 RELEASES = (Release(A, 100.0), Release(B, 200.0), Release(C, 300.0), Release(D, 50.0))

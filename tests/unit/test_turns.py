@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.efs.turns import (
+from handler.mount.releases.strategy import (
     MIN_RELEASES,
     Release,
     Turn,

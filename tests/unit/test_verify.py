@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.efs import verify
-from handler.efs.verify import SILLY_SECONDS, Drift, compare, parts_of
 from handler.model import FileWrite, LinkWrite, TreePlan
+from handler.mount.releases import verify
+from handler.mount.releases.verify import SILLY_SECONDS, Drift, compare, parts_of
 
 NAMES = st.sampled_from([b"a", b"b", b"c"])
 FILES = st.sets(st.lists(NAMES, min_size=1, max_size=4).map(b"/".join), max_size=40)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.versions import Version, newest, read_version, version_of
+from handler.config.versions import Version, newest, read_version, version_of
 
 V = "refs/tags/v*"
 

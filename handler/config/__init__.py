@@ -1,0 +1,1 @@
+"""What is published where. Pure: no I/O, no clock."""

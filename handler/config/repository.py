@@ -1,0 +1,265 @@
+"""A repository's parameter, from JSON text to one frozen value. Pure: no I/O, no clock.
+
+All fields have defaults, so `{}` is complete: the remote's default branch, published at
+`<owner>/<name>/<branch>`.
+
+    url                   https://github.com/<owner>/<name>.git
+    publish               list of {"ref", "path", "mode", "autostash", "latest", "prereleases"}; see `_read_rule`
+    keep_releases         1 to 50
+    grace_seconds         0 to 604,800: how long a replaced release stays
+    depth                 commits of history in the mirror; 0 is all of it
+    credentials           the name of the SecureString parameter that holds the token
+    allow_external_links  publish links that lead out of the tree
+    commit_status         tell outcomes on the commit; needs credentials
+    own_secret            only the repository's own webhook URL and secret speak for it
+
+Every problem is reported at once. A message names fields, refs and paths, and never the url, which may hold a
+token that somebody put there against the rules.
+"""
+
+import re
+from ipaddress import ip_address
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from handler.config.fields import parse_object
+from handler.config.names import is_full_name, is_pattern, path_problem, ref_problem
+from handler.config.overlaps import meetings, path_of, takes_repository
+from handler.errors import ConfigurationInvalid
+from handler.model import PublishRule, Repository
+
+MAX_RULES = 100
+MAX_URL_LENGTH = 2048
+MAX_PARAMETER_NAME_LENGTH = 1011
+
+_DEFAULTS = Repository(full_name="", url="")
+_BOUNDS = MappingProxyType({"keep_releases": (1, 50), "grace_seconds": (0, 604_800), "depth": (0, 2**31 - 1)})
+_FLAGS = frozenset({"allow_external_links", "commit_status", "own_secret"})
+_FIELDS = frozenset({"url", "publish", "credentials", *_FLAGS, *_BOUNDS})
+_RULE_FIELDS = frozenset({"ref", "path", "mode", "autostash", "latest", "prereleases"})
+_RELEASES, _WORKING_COPY = "releases", "working-copy"
+_PARAMETER_NAME = re.compile(r"(/[A-Za-z0-9_.-]+)+")
+_URL_CHARACTERS = re.compile(r"[\x21-\x7e]+")
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
+
+
+def parse_repository(full_name: str, text: str) -> Repository:
+    """Return the repository that the parameter's `text` describes.
+
+    Raises ConfigurationInvalid, naming the repository and every problem, each with its field.
+    """
+    if not is_full_name(full_name):
+        raise ConfigurationInvalid(f"{full_name[:200]!r} is not <owner>/<name>")
+    try:
+        fields = parse_object(text)
+    except ValueError as error:
+        raise ConfigurationInvalid(f"{full_name}: the parameter {error}") from None
+    problems = _unknown(fields, _FIELDS, "")
+    repository = Repository(
+        full_name=full_name,
+        url=_read_url(fields, f"https://github.com/{full_name}.git", problems),
+        publish=_read_publish(fields, full_name, problems),
+        keep_releases=_read_count(fields, "keep_releases", _DEFAULTS.keep_releases, problems),
+        grace_seconds=_read_count(fields, "grace_seconds", _DEFAULTS.grace_seconds, problems),
+        depth=_read_count(fields, "depth", _DEFAULTS.depth, problems),
+        credentials=_read_credentials(fields, problems),
+        allow_external_links=_read_flag(fields, "allow_external_links", "", problems),
+        commit_status=_read_flag(fields, "commit_status", "", problems),
+        own_secret=_read_flag(fields, "own_secret", "", problems),
+    )
+    if repository.commit_status and "credentials" not in fields:
+        problems.append("commit_status needs credentials: GitHub lets nobody else write a status")
+    if problems:
+        raise ConfigurationInvalid(f"{full_name}: " + "; ".join(problems))
+    return repository
+
+
+def _unknown(fields: dict[str, object], known: frozenset[str], where: str) -> list[str]:
+    # !a and the cut: a key can be anything, and goes into a log line.
+    return [f"{where}{name[:40]!a} is not a known field" for name in fields if name not in known]
+
+
+def _read_count(fields: dict[str, object], name: str, default: int, problems: list[str]) -> int:
+    value = fields.get(name, default)
+    low, high = _BOUNDS[name]
+    # bool is an int in Python; `"depth": true` is a mistake in JSON.
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        problems.append(f"{name} is not a whole number from {low} to {high}")
+        return default
+    return value
+
+
+def _read_flag(fields: dict[str, object], name: str, where: str, problems: list[str]) -> bool:
+    value = fields.get(name, False)
+    if not isinstance(value, bool):
+        problems.append(f"{where}{name} is neither true nor false")
+    return value is True
+
+
+def _read_credentials(fields: dict[str, object], problems: list[str]) -> str | None:
+    if "credentials" not in fields:
+        return None
+    value = fields["credentials"]
+    if isinstance(value, str) and len(value) <= MAX_PARAMETER_NAME_LENGTH and _PARAMETER_NAME.fullmatch(value):
+        return value
+    # The value is not shown: the likely mistake is to write the token itself here.
+    problems.append("credentials is not a parameter's name that starts with a slash")
+    return None
+
+
+def _read_url(fields: dict[str, object], default: str, problems: list[str]) -> str:
+    value = fields.get("url", default)
+    if not isinstance(value, str):
+        problems.append("url is not text")
+        return default
+    if problem := _url_problem(value):
+        problems.append(f"url {problem}")
+    return value
+
+
+def _url_problem(url: str) -> str | None:
+    """What is wrong with `url`; a good one is https (http on loopback), host, perhaps a port, and a path."""
+    # First, because urlsplit drops tabs and newlines silently.
+    if len(url) > MAX_URL_LENGTH or not _URL_CHARACTERS.fullmatch(url) or "\\" in url:
+        return f"is not at most {MAX_URL_LENGTH} printable ASCII characters without spaces and backslashes"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "has a host or a port that cannot be read"
+    if parts.scheme not in ("https", "http"):
+        return "is not https"
+    if "@" in parts.netloc:
+        return "holds a user or a password; a token belongs into the parameter that credentials names"
+    if "?" in url or "#" in url:
+        return "has a query or a fragment"
+    if not _is_host(host) or port == 0 or parts.netloc.endswith(":"):
+        return "has a host or a port that cannot be read"
+    if parts.scheme == "http" and not _is_loopback(host):
+        return "is plain http, which is for this machine's own loopback alone"
+    return None if parts.path.strip("/") else "has no path"
+
+
+def _is_host(host: str) -> bool:
+    return bool(_HOST.fullmatch(host)) or _is_address(host)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    # Names below localhost are this machine's by RFC 6761: no DNS has them. A container calls its host by one.
+    is_name = host == "localhost" or host.endswith(".localhost")
+    return is_name or (_is_address(host) and ip_address(host).is_loopback)
+
+
+def _read_publish(fields: dict[str, object], full_name: str, problems: list[str]) -> tuple[PublishRule, ...]:
+    if "publish" not in fields:
+        return (PublishRule(),)
+    entries = fields["publish"]
+    if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_RULES:
+        problems.append(f"publish is not a list of 1 to {MAX_RULES} objects")
+        return ()
+    rules: list[PublishRule] = []
+    before = len(problems)
+    for position, entry in enumerate(entries):
+        rules.append(_read_rule(entry, f"publish[{position}]", problems))
+    if len(problems) == before:
+        problems.extend(_place_problems(rules, full_name))
+    return tuple(rules)
+
+
+def _read_rule(entry: object, where: str, problems: list[str]) -> PublishRule:
+    """Return one rule.
+
+    `ref` is a full name under refs/heads/ or refs/tags/, or a pattern: such a name with `*` as its last character,
+    which stands for the rest of a ref, slashes too, as in git's refspecs. Absent, it is the remote's default branch.
+    `path` is where it goes, relative to the mount; a pattern's must end with `*` too, which stands for the same.
+    `latest` publishes, of the tags that a pattern matches, the newest version, to a path without `*`.
+    `mode` is "releases", or "working-copy" for a branch that is kept as a git working copy; `autostash` then carries
+    uncommitted changes over to what is pulled.
+    """
+    if not isinstance(entry, dict):
+        problems.append(f"{where} is not an object")
+        return PublishRule()
+    problems.extend(_unknown(entry, _RULE_FIELDS, f"{where}."))
+    mode = entry.get("mode", _RELEASES)
+    if mode not in (_RELEASES, _WORKING_COPY):
+        problems.append(f'{where}.mode is neither "{_RELEASES}" nor "{_WORKING_COPY}"')
+    rule = PublishRule(
+        ref=_read_text(entry, "ref", where, problems),
+        path=_read_text(entry, "path", where, problems),
+        is_latest=_read_flag(entry, "latest", f"{where}.", problems),
+        prereleases=_read_flag(entry, "prereleases", f"{where}.", problems),
+        is_copy=mode == _WORKING_COPY,
+        autostash=_read_flag(entry, "autostash", f"{where}.", problems),
+    )
+    if rule.ref is not None and (problem := _rule_ref_problem(rule.ref)):
+        problems.append(f"{where}.ref {problem}")
+    if rule.path is not None and (problem := _rule_path_problem(rule.path, rule)):
+        problems.append(f"{where}.path {problem}")
+    if rule.is_latest and not (is_pattern(rule.ref or "") and (rule.ref or "").startswith("refs/tags/")):
+        problems.append(f"{where}.latest needs a ref that is a pattern of tags, as refs/tags/v*")
+    if rule.prereleases and not rule.is_latest:
+        problems.append(f"{where}.prereleases means nothing without latest: a pattern publishes every tag")
+    if rule.is_copy and (rule.ref or "").startswith("refs/tags/"):
+        problems.append(f"{where}.mode is for branches: nobody commits on a tag, or pulls one")
+    if rule.autostash and not rule.is_copy:
+        problems.append(f'{where}.autostash means nothing without the mode "{_WORKING_COPY}"')
+    return rule
+
+
+def _read_text(entry: dict[str, object], name: str, where: str, problems: list[str]) -> str | None:
+    value = entry.get(name)
+    if name in entry and not isinstance(value, str):
+        problems.append(f"{where}.{name} is not text")
+    return value if isinstance(value, str) else None
+
+
+def _rule_ref_problem(ref: str) -> str | None:
+    if not ref.startswith(("refs/heads/", "refs/tags/")):
+        return "is not a full name: refs/heads/<branch> or refs/tags/<tag>"
+    if "*" in ref[:-1]:
+        return "has a * that is not its last character"
+    return ref_problem(_sample(ref))
+
+
+def _rule_path_problem(path: str, rule: PublishRule) -> str | None:
+    if not is_pattern(rule.ref or "") or rule.is_latest:
+        return "has a * that does not stand for a pattern's" if "*" in path else path_problem(path)
+    if not is_pattern(path):
+        return "does not end with * as its ref does: all that the pattern matches would go to one place"
+    if path == "*":
+        return "has nothing before its *: it would take all of the mount"
+    return "has a * that is not its last character" if "*" in path[:-1] else path_problem(_sample(path))
+
+
+def _sample(pattern: str) -> str:
+    """A name that the pattern matches, to hold its fixed part to the rules."""
+    return f"{pattern[:-1]}x" if is_pattern(pattern) else pattern
+
+
+def _place_problems(rules: list[PublishRule], full_name: str) -> list[str]:
+    """Name the rules that publish to an earlier one's path, above it, or inside it, or where the mirror is.
+
+    What can only be seen later (the default branch's name, other repositories) is refused then.
+    """
+    problems = [
+        f"publish[{number}].path takes the repository's own directory {full_name}, where its mirror is"
+        for number, rule in enumerate(rules)
+        if takes_repository(full_name, rule)
+    ]
+    problems += [
+        f"publish[{number}] would go to {path_of(full_name, rule)}, which {problem}; give it a path"
+        for number, rule in enumerate(rules)
+        if rule.is_latest and rule.path is None and (problem := path_problem(path_of(full_name, rule)))
+    ]
+    # One line a rule, so that a hundred rules with one path do not make thousands of lines.
+    for earlier, later in meetings(full_name, rules):
+        problems.append(f"publish[{later}] goes to the path of publish[{earlier}], or one lies in the other")
+    return problems

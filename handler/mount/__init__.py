@@ -1,0 +1,1 @@
+"""The mount side: the EFS mount. No network, no secret."""

@@ -1,0 +1,189 @@
+"""What a ref is to be published as, with its objects in the store: the remote's word, and the payload's hint.
+
+The payload is a hint, the remote's ref is the truth. One case is different: GitHub's replicas can lag behind GitHub's
+own webhook, and then the ref still names the old commit, though the push is newer than every one confirmed so far.
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from handler.errors import CommitNotThere, PackInvalid
+from handler.model import NO_COMMIT, PushEvent, Tip
+from handler.mount.git.ingest import EMPTY_PACK_BYTES
+from handler.mount.git.pack_store import PackStore, Received
+from handler.network.remote.client import Remote
+from handler.network.remote.protocol import FetchQuery
+
+_LAG_PAUSE_SECONDS = 0.5
+_TRIES_BY_ID = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is published of the ref, and the latest `pushed_at` of all deliveries that were confirmed."""
+
+    commit: str | None
+    pushed_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The commit to publish (None: the remote has no such ref), when the remote was asked, and what came.
+
+    `object_id` is what the ref names itself: an annotated tag, else the commit. `is_confirmed` is False where a signed
+    payload was trusted over a ref that lags.
+    """
+
+    commit: str | None
+    asked_at: float
+    bytes_fetched: int
+    is_confirmed: bool = True
+    object_id: str | None = None
+
+
+@dataclass(slots=True)
+class Source:
+    """A remote, and the store that its objects go to, a mirror's or a working copy's.
+
+    `check_time` raises where the run has to have stopped.
+    """
+
+    remote: Remote
+    store: PackStore
+    depth: int
+    max_pack_bytes: int
+    lag_seconds: float
+    check_time: Callable[[], None]
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+    bytes_fetched: int = 0
+
+    def settle(self, ref: str, push: PushEvent | None, known: Known, *, is_side_by_side: bool = True) -> Settled:
+        """Return what `ref` is to be published as; its commit's objects are in the store.
+
+        `is_side_by_side` asks for the pushed commit while the ref is asked for: right for a push that is most likely
+        the tip. Raises CommitNotThere, RemoteUnavailable, RemoteRefused, RemoteUnsupported, PackInvalid, PackTooLarge,
+        MirrorDamaged, TreeUnsafe (the ref names no commit), OSError.
+        """
+        asked_at = self.clock()
+        expected = None
+        # A push that does not go on from what is published has been overtaken, or has overtaken others: the ref most
+        # likely names something else than its commit, which would be fetched in vain.
+        is_likely_tip = push is not None and known.commit in (None, push.before)
+        if push is not None and is_side_by_side and is_likely_tip and push.after not in self.store:
+            expected = push.after
+        is_next = push is not None and push.is_single and push.before == known.commit
+        tip, received = self._ask(ref, expected, known.commit, is_next=is_next)
+        try:
+            wanted, is_confirmed = self._decide(ref, tip, push, known, asked_at + self.lag_seconds)
+        except BaseException:
+            self._drop(received)
+            raise
+        if wanted is not None and wanted == expected and received is not None:
+            self.store.ingest(received)
+        else:
+            self._drop(received)
+            if wanted is None:
+                return Settled(None, asked_at, self.bytes_fetched)
+            self._fetch(wanted, known.commit)
+        return Settled(self._peel(wanted), asked_at, self.bytes_fetched, is_confirmed, wanted)
+
+    def _decide(
+        self, ref: str, tip: Tip | None, push: PushEvent | None, known: Known, deadline: float
+    ) -> tuple[str | None, bool]:
+        """Return the object to publish (None: the ref is gone), and whether the remote's ref confirms it."""
+        while push is not None and _may_lag(tip, push, known) and not self._is_ahead(tip, push):
+            if self.clock() >= deadline:
+                return push.after, False
+            self.sleep(_LAG_PAUSE_SECONDS)
+            tip = self.remote.refs([ref]).tips.get(ref)
+        return (tip.object_id if tip is not None else None), True
+
+    def _is_ahead(self, tip: Tip | None, push: PushEvent) -> bool:
+        """Whether the ref has moved on beyond the push, rather than lagging behind it.
+
+        In a burst a delivery may come after what the ref moved on to was published for an earlier one. Where the ref's
+        commit is here, and dated after the pushed one, that is taken to be so: anybody can write any date into a
+        commit, but whoever does loses only this, that a lagging ref is believed and looked at again later. Else the
+        remote is asked: whoever claims to have the ref's commit and all before it, and wants the pushed one, gets an
+        empty pack if that is among them.
+        """
+        if tip is None:
+            return False
+        is_dated = push.committed_at is not None and tip.commit in self.store
+        if is_dated and self.store.committed_at(tip.commit) > (push.committed_at or 0):
+            return True
+        query = FetchQuery(push.after, tip.commit, 0)
+        try:
+            received = self.store.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))
+        except CommitNotThere:
+            return False
+        try:
+            return received.spool.size <= EMPTY_PACK_BYTES
+        finally:
+            self._drop(received)
+
+    def _peel(self, object_id: str) -> str:
+        try:
+            return self.store.peel(object_id)
+        except KeyError:
+            raise PackInvalid("the remote sent a sound pack without the object that was asked for") from None
+
+    def _ask(
+        self, ref: str, expected: str | None, have: str | None, *, is_next: bool
+    ) -> tuple[Tip | None, Received | None]:
+        """Ask for the ref and, side by side, for the expected commit by its id: two requests, one round trip."""
+        if expected is None:
+            return self.remote.refs([ref]).tips.get(ref), None
+        with ThreadPoolExecutor(1, thread_name_prefix="ls-refs") as pool:
+            asked = pool.submit(self.remote.refs, [ref])
+            try:
+                received = self._download(expected, have, is_next=is_next)
+            except CommitNotThere:
+                received = None
+            try:
+                return asked.result().tips.get(ref), received
+            except BaseException:
+                self._drop(received)
+                raise
+
+    def _drop(self, received: Received | None) -> None:
+        if received is not None:
+            self.store.drop(received)
+
+    def _fetch(self, wanted: str, have: str | None) -> None:
+        """Bring `wanted` into the store. Raises CommitNotThere after a few tries: a replica may lag here too."""
+        for number in range(1, _TRIES_BY_ID + 1):
+            if wanted in self.store:
+                break
+            try:
+                self.store.ingest(self._download(wanted, have))
+                break
+            except CommitNotThere:
+                if number == _TRIES_BY_ID:
+                    raise
+            self.sleep(_LAG_PAUSE_SECONDS)
+
+    def _download(self, wanted: str, have: str | None, *, is_next: bool = False) -> Received:
+        # A commit that the store lost must not be claimed: the remote would leave out what builds on it.
+        claimed = have if have is not None and self.store.holds(have) else None
+        history = self.store.history(claimed, self.depth, is_next=is_next and claimed is not None)
+        query = FetchQuery(wanted, claimed, *history)
+        received = self.store.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))
+        self.bytes_fetched += received.spool.size
+        return received
+
+
+def _may_lag(tip: Tip | None, push: PushEvent, known: Known) -> bool:
+    """Whether the ref may be older than the push: it names what was there before, and the push is the newest known.
+
+    The same payload redelivered after a forced push back is not newer by `pushed_at`, and so changes nothing.
+    """
+    named = tip.object_id if tip is not None else NO_COMMIT
+    if named == push.after or push.pushed_at is None:
+        return False
+    names_the_past = named in (known.commit, push.before) or (tip is not None and tip.commit == known.commit)
+    return names_the_past and (known.pushed_at is None or push.pushed_at > known.pushed_at)

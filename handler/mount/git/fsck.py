@@ -1,0 +1,100 @@
+"""Mend what a push does not read and git does: indices of small packs, HEAD, the config, where history ends.
+
+A push gets by without them (see `open_pack`), so that it would never notice; whoever looks into the mirror with git, to
+find out what is wrong or to bring it elsewhere, must find a sound repository.
+"""
+
+import errno
+import io
+import os
+import re
+import secrets
+from collections.abc import Iterable, Iterator
+
+from dulwich.pack import Pack, write_pack_index_v2
+
+from handler.errors import MirrorDamaged
+from handler.mount.fs.files import write_whole
+from handler.mount.git.mirror import CONFIG, HEAD, Mirror
+from handler.mount.git.objects import COMMIT
+from handler.mount.git.packs import NOT_A_PACK, SMALL_BYTES
+from handler.mount.git.repack import all_objects
+
+_SHALLOW = re.compile(rb"(?:[0-9a-f]{40}\n)*")
+
+
+def mend(path: str, mirror: Mirror, commits: Iterable[str]) -> tuple[str, ...]:
+    """Mend the mirror at `path`, lent as `mirror` to the lock's holder; returns what was mended, a phrase each.
+
+    `commits` are those of the releases. Raises MirrorDamaged where the index of a large pack is not its own, which only
+    fetching afresh mends, and OSError.
+    """
+    return (*_mend_files(path), *_mend_indices(path, mirror), *_mend_shallow(path, mirror, commits))
+
+
+def _mend_files(path: str) -> Iterator[str]:
+    os.makedirs(os.path.join(path, "refs", "heads"), exist_ok=True)
+    for name, content in (("HEAD", HEAD), ("config", CONFIG)):
+        if _read(os.path.join(path, name)) != content:
+            _replace(path, name, content)
+            yield f"mirror.git/{name} was not as it should be"
+
+
+def _mend_indices(path: str, mirror: Mirror) -> Iterator[str]:
+    for name, pack in list(mirror.packs.items()):
+        stem = os.path.join("objects", "pack", name)
+        if os.stat(os.path.join(path, stem + ".pack")).st_size > SMALL_BYTES:
+            _check_index(name, pack)
+            continue
+        # The open pack's index was made from the pack itself.
+        index = io.BytesIO()
+        write_pack_index_v2(index, sorted(pack.index.iterentries()), pack.data.get_stored_checksum())
+        if _read(os.path.join(path, stem + ".idx")) != index.getvalue():
+            _replace(path, stem + ".idx", index.getvalue())
+            yield f"the index of {name} was not its own"
+
+
+def _check_index(name: str, pack: Pack) -> None:
+    try:
+        pack.index.check()
+        is_own = pack.index.get_pack_checksum() == pack.data.get_stored_checksum()
+    except NOT_A_PACK as error:
+        raise MirrorDamaged(f"the index of {name} cannot be read ({type(error).__name__})") from None
+    if not is_own:
+        raise MirrorDamaged(f"the index of {name} is not its own")
+
+
+def _mend_shallow(path: str, mirror: Mirror, commits: Iterable[str]) -> Iterator[str]:
+    content = _read(os.path.join(path, "shallow"))
+    ends = {each.encode() for each in commits if each in mirror and not mirror.has_parents(each.encode())}
+    if _SHALLOW.fullmatch(content or b"") and ends <= set((content or b"").split()):
+        return
+    # Read from the objects themselves, all of them: nothing else says which commits are here.
+    ends = {object_id.hex().encode() for object_id in all_objects(mirror.packs.values()) if _is_end(mirror, object_id)}
+    _replace(path, "shallow", b"".join(commit + b"\n" for commit in sorted(ends)))
+    mirror.refresh()  # it remembers what the file held
+    yield "mirror.git/shallow did not say where history ends"
+
+
+def _is_end(mirror: Mirror, object_id: bytes) -> bool:
+    kind, _ = mirror.read_raw(object_id)
+    return kind == COMMIT and not mirror.has_parents(object_id.hex().encode())
+
+
+def _read(path: str) -> bytes | None:
+    """Return a file's content, None where there is none to read: then it is made anew."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
+            raise
+        return None
+    with open(descriptor, "rb") as file:
+        return file.read()
+
+
+def _replace(path: str, name: str, content: bytes) -> None:
+    # Killed before the renaming, it is swept with all else that begins so.
+    temporary = os.path.join(path, "objects", "pack", f"tmp_mend_{secrets.token_hex(8)}")
+    write_whole(temporary, content)
+    os.rename(temporary, os.path.join(path, name))

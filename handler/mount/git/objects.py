@@ -1,0 +1,145 @@
+"""Reading objects: from whichever of the open packs has them, checked against their ids."""
+
+import hashlib
+from collections.abc import Container
+
+from dulwich.objects import RawObjectID
+from dulwich.pack import Pack
+
+from handler.errors import Git2EfsError, MirrorDamaged, TreeUnsafe
+from handler.mount.git.packs import NOT_A_PACK, RawObject, as_binary, forget_pages, unreadable
+
+COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
+_TYPE_NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
+_MAX_TAG_DEPTH = 10
+_PAGES_BYTES = 32 * 1024 * 1024
+"""After so much was read from them, mapped packs are let go of (see `forget_pages`)."""
+
+
+Fresh = dict[bytes, RawObject]
+"""Objects by their hex ids that were inflated and hashed just now: a fetch's, of which most are read next."""
+
+
+class Objects:
+    """The objects of some packs. `read` and `read_raw` are safe for threads as long as no pack comes or goes."""
+
+    def __init__(self) -> None:
+        """No packs yet."""
+        self.packs: dict[str, Pack] = {}
+        self.fresh: Fresh = {}
+        self._bytes_read = 0
+
+    def __contains__(self, object_id: str) -> bool:
+        """Whether the object is in a pack."""
+        binary = as_binary(object_id.encode())
+        return any(_offset(pack, binary) is not None for pack in self.packs.values())
+
+    def holds(self, object_id: str) -> bool:
+        """Whether the object is here for certain: what is built upon it must not be wrong."""
+        return object_id in self
+
+    def read_raw(self, object_id: bytes, /) -> RawObject:
+        """Return type and content of an object; raises KeyError where it is missing, MirrorDamaged if unreadable."""
+        binary = as_binary(object_id)
+        # Newest first: what a push needs was mostly brought by the pushes just before it.
+        for pack in reversed(list(self.packs.values())):
+            offset = _offset(pack, binary)
+            if offset is not None:
+                try:
+                    # As `Pack.get_raw` does, which would look for the offset once more.
+                    kind, chunks = pack.resolve_object(offset, *pack.data.get_object_at(offset))
+                    content = chunks if isinstance(chunks, bytes) else b"".join(chunks)  # type: ignore[arg-type]
+                    self._bytes_read += len(content)
+                    if self._bytes_read > _PAGES_BYTES:
+                        self._bytes_read = 0
+                        forget_pages(pack.data)
+                    return kind, content
+                except NOT_A_PACK as error:
+                    raise unreadable(error, "an object") from None
+        raise KeyError(object_id)
+
+    def read(self, object_id: bytes, kind: int) -> bytes:
+        """Return the content of the object `object_id` (40 hex digits) of this kind, checked against its id.
+
+        Safe for threads. Raises MirrorDamaged where it is missing, unreadable or not what its id says.
+        """
+        if fresh := self.fresh.get(object_id):
+            return self._of_kind(object_id, *fresh, kind)
+        try:
+            found, content = self.read_raw(object_id)
+        except KeyError:
+            raise MirrorDamaged(f"object {object_id.decode()} is missing") from None
+        if hash_object(found, content) != object_id:
+            raise MirrorDamaged(f"object {object_id.decode()} is not what its id says")
+        return self._of_kind(object_id, found, content, kind)
+
+    @staticmethod
+    def _of_kind(object_id: bytes, found: int, content: bytes, kind: int) -> bytes:
+        if found != kind:
+            raise TreeUnsafe(f"object {object_id.decode()} is not a {_TYPE_NAMES[kind].decode()}")
+        return content
+
+    def tree_of(self, commit: str) -> bytes:
+        """Return the id (hex) of a commit's tree."""
+        return tree_in(self.read(commit.encode(), COMMIT))
+
+    def committed_at(self, commit: str) -> int:
+        """Return when a commit says that it was made, in seconds since the epoch; 0 where it says nothing readable."""
+        for line in self.read(commit.encode(), COMMIT).partition(b"\n\n")[0].split(b"\n"):
+            if line.startswith(b"committer "):
+                seconds = line.rpartition(b"> ")[2].partition(b" ")[0]
+                return int(seconds) if seconds.isdigit() and len(seconds) < 16 else 0
+        return 0
+
+    def peel(self, object_id: str) -> str:
+        """Return the commit that an object (commit or annotated tag, however deep) names.
+
+        Raises KeyError where the object is missing, and TreeUnsafe for a tag of something else.
+        """
+        current = object_id.encode()
+        for _ in range(_MAX_TAG_DEPTH):
+            kind, content = self.read_raw(current)
+            if kind == COMMIT:
+                return current.decode()
+            if kind != TAG:
+                break
+            current = _header_id(content.partition(b"\n")[0], b"object ")
+        raise TreeUnsafe(f"{object_id} does not name a commit")
+
+    def has_parents(self, commit: bytes, among: Container[bytes] | None = None) -> bool:
+        """Whether all parents of a commit are here, or `among` these binary ids."""
+        try:
+            content = self.read(commit, COMMIT)
+        except Git2EfsError:
+            return False
+        lines = content.partition(b"\n\n")[0].split(b"\n")
+        parents = [line[7:47] for line in lines if line.startswith(b"parent ")]
+        if among is not None:
+            return all(as_binary(parent) in among for parent in parents)
+        return all(self.holds(parent.decode()) for parent in parents)
+
+
+def hash_object(kind: int, content: bytes) -> bytes:
+    """Return the id (40 hex digits) that an object of this type and content has."""
+    header = b"%s %d\0" % (_TYPE_NAMES.get(kind, b"?"), len(content))
+    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest().encode()
+
+
+def tree_in(commit: bytes) -> bytes:
+    """Return the id (hex) of the tree that a commit's content names. Raises TreeUnsafe."""
+    return _header_id(commit.partition(b"\n")[0], b"tree ")
+
+
+def _offset(pack: Pack, binary: RawObjectID) -> int | None:
+    try:
+        return pack.index.object_offset(binary)
+    except KeyError:
+        return None
+    except (TypeError, *NOT_A_PACK) as error:  # TypeError where the index leads beyond its own names
+        raise unreadable(error, "a pack's index") from None
+
+
+def _header_id(line: bytes, field: bytes) -> bytes:
+    if not line.startswith(field) or len(line) != len(field) + 40:
+        raise TreeUnsafe("an object's header is malformed")
+    return line[len(field) :]

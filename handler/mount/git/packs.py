@@ -1,0 +1,133 @@
+"""Packs as they lie in the mirror: opening one, and what dulwich raises where it is not sound."""
+
+import hashlib
+import io
+import mmap
+import os
+import struct
+import zlib
+from typing import BinaryIO, Protocol
+
+from dulwich.errors import ApplyDeltaError, ChecksumMismatch
+from dulwich.object_format import SHA1
+from dulwich.objects import RawObjectID
+from dulwich.pack import (
+    Pack,
+    PackData,
+    PackFileDisappeared,
+    PackIndex,
+    UnresolvedDeltas,
+    load_pack_index_file,
+    write_pack_index_v2,
+)
+
+from handler.errors import MirrorDamaged
+from handler.mount.fs.files import read_all
+
+IN_MEMORY_BYTES = 8 * 1024 * 1024
+"""A larger pack is received into a file on the mount."""
+SMALL_BYTES = 256 * 1024
+"""Such a pack is read whole, in one or two round trips, and its index made from it; of a larger one the index is read,
+and it is mapped: a push needs a few of its objects, and reading megabytes for them takes dozens of round trips."""
+DELTA_CACHE_BYTES = 16 * 1024 * 1024
+NOT_A_PACK = (
+    ApplyDeltaError,
+    AssertionError,
+    ChecksumMismatch,
+    EOFError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    ValueError,
+    PackFileDisappeared,
+    UnresolvedDeltas,
+    struct.error,
+    zlib.error,
+)
+"""What dulwich raises for bytes that are no pack, or one whose objects do not inflate."""
+
+RawObject = tuple[int, bytes]
+"""An object's type number (1 commit, 2 tree, 3 blob, 4 tag) and content."""
+
+
+class PackVanished(MirrorDamaged):
+    """A pack that was there has gone: somebody packed anew."""
+
+
+def unreadable(error: Exception, what: str) -> MirrorDamaged:
+    """Return what an error of `NOT_A_PACK` is here; `what` names the thing that cannot be read."""
+    kind = PackVanished if isinstance(error, PackFileDisappeared) else MirrorDamaged
+    return kind(f"{what} cannot be read ({type(error).__name__})")
+
+
+class ReadRaw(Protocol):
+    """Read an object by its id in hex or binary; raises KeyError where it is not there."""
+
+    def __call__(self, object_id: bytes, /) -> RawObject:
+        """Return the object."""
+        ...
+
+
+def open_pack(path: str) -> Pack | None:
+    """Open the pack at `<path>.pack` and `<path>.idx`; None for a small one that is not whole.
+
+    Raises OSError, and MirrorDamaged for no pack or no index.
+    """
+    descriptor = os.open(path + ".pack", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        is_small = os.fstat(descriptor).st_size <= SMALL_BYTES
+        content = read_all(descriptor) if is_small else b""
+    finally:
+        os.close(descriptor)
+    try:
+        if not is_small:
+            return Pack.from_lazy_objects(lambda: _map(path + ".pack"), lambda: _read_index(path + ".idx"))
+        if hashlib.sha1(content[:-20], usedforsecurity=False).digest() != content[-20:]:
+            return None
+        data = PackData(path + ".pack", SHA1, file=io.BytesIO(content))
+        index = io.BytesIO()
+        write_pack_index_v2(index, sorted(data.iterentries()), content[-20:])
+        return pack_of(io.BytesIO(content), index.getvalue(), path)
+    except NOT_A_PACK as error:
+        raise MirrorDamaged(f"a pack cannot be read ({type(error).__name__})") from None
+
+
+def _read_index(path: str) -> PackIndex:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        content = read_all(descriptor)
+    finally:
+        os.close(descriptor)
+    try:
+        return load_pack_index_file(path, io.BytesIO(content), SHA1)
+    except NOT_A_PACK as error:
+        raise MirrorDamaged(f"a pack's index cannot be read ({type(error).__name__})") from None
+
+
+def pack_of(content: BinaryIO | None, index: bytes, path: str) -> Pack:
+    """Return the pack at `path` whose index's bytes are here already, and its own too unless `content` is None."""
+    if content is None:
+        data = _map(path + ".pack")
+    else:
+        content.seek(0)
+        data = PackData(path + ".pack", SHA1, file=content)
+    return Pack.from_objects(data, load_pack_index_file(path + ".idx", io.BytesIO(index), SHA1))
+
+
+def forget_pages(data: PackData) -> None:
+    """Let go of what a mapped pack holds in memory; it is read again where it is needed.
+
+    A mapping that is read from one end to the other would else count wholly as this process's memory.
+    """
+    contents = data._buffer()
+    if isinstance(contents, mmap.mmap):
+        contents.madvise(mmap.MADV_DONTNEED)
+
+
+def _map(path: str) -> PackData:
+    return PackData(path, SHA1, delta_base_cache_limit=DELTA_CACHE_BYTES)
+
+
+def as_binary(object_id: bytes) -> RawObjectID:
+    """Return a hex or binary id in binary."""
+    return RawObjectID(bytes.fromhex(object_id.decode()) if len(object_id) == 40 else object_id)

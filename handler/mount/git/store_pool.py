@@ -1,0 +1,80 @@
+"""The repositories that stay open between deliveries, so that a warm process reads no pack twice."""
+
+import os
+import shutil
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from threading import Lock
+from typing import TypeVar, cast
+
+from handler.mount.git.mirror import Mirror
+from handler.mount.git.pack_store import PackStore
+
+S = TypeVar("S", bound=PackStore)
+
+_MAX_OPEN = 16
+"""Each may hold its small packs in memory; a Lambda serves few repositories within the life of its process."""
+
+
+class OpenStores:
+    """Lends each repository to one run at a time. Safe for threads."""
+
+    def __init__(self) -> None:
+        """Nothing is opened yet."""
+        self._idle: OrderedDict[str, PackStore] = OrderedDict()
+        self._lock = Lock()
+
+    def lent(self, path: str, *, is_unchanged: bool = False) -> AbstractContextManager[Mirror]:
+        """Lend the mirror at `path`; see `lent_as`."""
+        return self.lent_as(Mirror, path, is_unchanged=is_unchanged)
+
+    @contextmanager
+    def lent_as(self, make: Callable[[str], S], path: str, *, is_unchanged: bool = False) -> Iterator[S]:
+        """Lend the repository at `path`, as `make` opens it, to the holder of the repository's lock.
+
+        It is looked at afresh, unless `is_unchanged` says that nobody else worked on it since it was lent. After an
+        exception it is closed and opened anew the next time: what is kept must be known to be sound. Raises OSError,
+        MirrorDamaged.
+        """
+        with self._lock:
+            kept = self._idle.pop(path, None)
+        # What is kept at a path was made by the same `make`: a mirror's is never that of a working copy.
+        store = cast(S, kept) if kept is not None else make(path)
+        try:
+            if kept is None or not is_unchanged:
+                store.refresh()
+            yield store
+        except BaseException:
+            store.close()
+            raise
+        store.rest()
+        with self._lock:
+            self._idle[path] = store
+            evicted = self._idle.popitem(last=False)[1] if len(self._idle) > _MAX_OPEN else None
+        if evicted is not None:
+            evicted.close()
+
+    def close(self) -> None:
+        """Close what is idle."""
+        with self._lock:
+            while self._idle:
+                self._idle.popitem()[1].close()
+
+
+def discard_mirror(path: str) -> None:
+    """Empty a damaged mirror; the next fetch fills it anew. Raises OSError.
+
+    The indexes go first, and with them what they show: killed in between, this leaves fewer packs, or packs without an
+    index, which `refresh` sweeps. What tells where history ends goes after the commits that it is about. Renaming the
+    whole aside would leave a directory that nobody looks for.
+    """
+    packs = os.path.join(path, "objects", "pack")
+    try:
+        names = os.listdir(packs)
+    except FileNotFoundError:
+        return
+    for name in (*(name for name in names if name.endswith(".idx")), os.path.join("..", "..", "shallow")):
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(packs, name))
+    shutil.rmtree(packs)

@@ -1,0 +1,1 @@
+"""Daily maintenance and drift detection of a repository on the mount."""

@@ -1,0 +1,72 @@
+"""What the schedule remembers from run to run: when each repository was last confirmed, and where it stopped.
+
+One small file on the mount, written once a run: a file a repository would be thousands of operations every few minutes.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+
+from handler.mount.fs.files import write_whole
+
+_DIRECTORY = ".git2efs"
+_MOST_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Entry:
+    """A repository. `confirmed_at` is when all its targets were last seen to be what the remote says, or the first time
+    that it was looked at; `not_before` when to look again after `failures` in a row. Seconds since the epoch."""
+
+    confirmed_at: float
+    failures: int = 0
+    not_before: float = 0.0
+
+
+@dataclass(slots=True)
+class Diary:
+    """A task's diary. `stopped_at` names the repository that a run which ended early did not come to any more, None if
+    it came to all; `go_on_at` says where within a repository the chores stopped."""
+
+    repositories: dict[str, Entry] = field(default_factory=dict)
+    stopped_at: str | None = None
+    go_on_at: dict[str, str] = field(default_factory=dict)
+
+
+def lock_path(mount: str, task: str) -> str:
+    """Return the lock of one of the schedule's tasks: two runs of it at once would do everything twice."""
+    return os.path.join(mount, _DIRECTORY, f"{task}.lock")
+
+
+def read_diary(mount: str, task: str) -> Diary:
+    """Return the task's diary; an empty one where there is none, or none that can be read. Raises OSError."""
+    try:
+        descriptor = os.open(_path(mount, task), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return Diary()
+    with os.fdopen(descriptor, "rb") as file:
+        content = file.read(_MOST_BYTES)
+    try:
+        fields = json.loads(content)
+        repositories = {str(name): _entry(**each) for name, each in fields["repositories"].items()}
+        stopped_at = fields["stopped_at"]
+        go_on_at = {str(name): str(where) for name, where in fields["go_on_at"].items()}
+        return Diary(repositories, None if stopped_at is None else str(stopped_at), go_on_at)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return Diary()
+
+
+def write_diary(mount: str, task: str, diary: Diary) -> None:
+    """Replace the task's diary; the holder of its lock alone may. Raises OSError."""
+    path = _path(mount, task)
+    temporary = f"{path}.new"
+    write_whole(temporary, json.dumps(asdict(diary)).encode())
+    os.rename(temporary, path)
+
+
+def _path(mount: str, task: str) -> str:
+    return os.path.join(mount, _DIRECTORY, f"{task}.json")
+
+
+def _entry(confirmed_at: float, failures: int, not_before: float) -> Entry:
+    return Entry(float(confirmed_at), int(failures), float(not_before))

@@ -1,0 +1,1 @@
+"""The operator's commands that need the mount."""

@@ -1,0 +1,69 @@
+"""Compare targets with their commits, every file of every release; mend what readers read where that is asked for."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from handler.errors import OutOfTime
+from handler.model import Outcome, OutcomeKind
+from handler.mount.fs.errno_map import failure_of
+from handler.mount.git.store_pool import OpenStores
+from handler.mount.maintenance.audit import Findings, Inspection, Premises
+from handler.mount.operations.targets import Standing
+from handler.outcome import outcome_of
+from handler.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """Compares targets on one mount. `say` hears what is being compared."""
+
+    settings: Settings
+    mirrors: OpenStores
+    clock: Callable[[], float]
+    say: Callable[[str], None]
+
+    def verify(self, standing: Standing, *, is_repairing: bool, deadline: float | None = None) -> Outcome:
+        """Compare what is published and what is kept; never raises an Exception.
+
+        `unchanged` with `verified`, or with `drifted` where something differs and was left so; when repairing, as the
+        daily chores: `published` with `repaired`, `unchanged` with `set_aside`. `failed` with `out_of_time` where the
+        comparison did not come to its end.
+        """
+        findings = Findings()
+        about = Outcome(OutcomeKind.UNCHANGED, "verified", repository=standing.repository, path=standing.path)
+        try:
+            about = self._verify(standing, about, findings, is_repairing=is_repairing, deadline=deadline)
+        except Exception as error:
+            failed = outcome_of(failure_of(error))
+            about = replace(failed, repository=about.repository, ref=about.ref, path=about.path)
+        return replace(about, counts=findings.counts, notes=tuple(findings.notes))
+
+    def _verify(
+        self, standing: Standing, about: Outcome, findings: Findings, *, is_repairing: bool, deadline: float | None
+    ) -> Outcome:
+        if standing.directory.paths.is_copy:
+            # People may change it, and git tells them what they did.
+            return replace(about, kind=OutcomeKind.IGNORED, reason="working_copy")
+        premises = Premises(standing.paths, self.settings, self.mirrors, self.clock, deadline)
+        found = standing.directory.find()
+        if found.commit is not None:
+            ref = found.record.ref if found.record is not None else None
+            about = replace(about, ref=ref, commit=found.commit, previous_commit=found.commit)
+        for commit in self._commits(standing, found.commit):
+            self.say(f"comparing {standing.path} at {commit}")
+            inspection = Inspection(premises, standing.directory, commit, findings, is_mending=is_repairing)
+            try:
+                inspection.run()
+            except OutOfTime:
+                raise OutOfTime(f"{standing.path} at {commit} and what comes after it was not compared") from None
+        if findings.is_mended:
+            return replace(about, kind=OutcomeKind.PUBLISHED, reason="repaired")
+        if findings.is_any_set_aside or findings.is_any_wrong:
+            return replace(about, reason="set_aside" if findings.is_any_set_aside else "drifted")
+        return about
+
+    def _commits(self, standing: Standing, current: str | None) -> Iterator[str]:
+        if current is not None:
+            yield current
+        retired = [each for each in standing.directory.look(None).releases if each.commit != current]
+        yield from (each.commit for each in sorted(retired, key=lambda each: -each.retired_at))

@@ -1,0 +1,1 @@
+"""One target on the mount: what both modes share."""

@@ -1,0 +1,107 @@
+"""What lies in an objects directory besides packs: loose objects, and the names of other objects directories."""
+
+import errno
+import os
+import re
+import stat
+import zlib
+
+from handler.errors import MirrorDamaged
+from handler.mount.fs.files import read_whole
+from handler.mount.git.objects import BLOB, COMMIT, TAG, TREE, hash_object
+from handler.mount.git.packs import RawObject
+
+MAX_DEPTH = 5
+"""How far alternates of alternates are followed, as by git."""
+_NO_PATH = frozenset(
+    [errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EINVAL]
+)
+_KINDS = {b"commit": COMMIT, b"tree": TREE, b"blob": BLOB, b"tag": TAG}
+_HEADER = re.compile(rb"(commit|tree|blob|tag) (0|[1-9][0-9]{0,18})\0")
+_MOST_HEADER_BYTES = 32
+_ESCAPE = re.compile(rb'\\(?:([0-3][0-7]{2})|([abtnvfr"\\]))')
+_ESCAPED = {b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
+
+
+def loose_path(objects_directory: str, object_id: bytes) -> str:
+    """Return where an object (40 hex digits) lies if it is loose."""
+    name = object_id.decode()
+    return os.path.join(objects_directory, name[:2], name[2:])
+
+
+def read_loose(objects_directory: str, object_id: bytes, most_bytes: int = 2**31) -> RawObject | None:
+    """Return type and content of a loose object, checked against its id (40 hex digits); None where it is not there.
+
+    Raises MirrorDamaged for a file that is not the object, and OSError.
+    """
+    try:
+        compressed = read_whole(loose_path(objects_directory, object_id), follows=True, most_bytes=most_bytes)
+    except (NotADirectoryError, IsADirectoryError):
+        compressed = b""
+    if compressed is None:
+        return None
+    found = _inflated(compressed)
+    if found is None or hash_object(*found) != object_id:
+        raise MirrorDamaged(f"the loose object {object_id.decode()} cannot be read, or is not what its id says")
+    return found
+
+
+def _inflated(compressed: bytes) -> RawObject | None:
+    """Return the object; not more is inflated than its header says that it has."""
+    inflater = zlib.decompressobj()
+    try:
+        head = inflater.decompress(compressed, _MOST_HEADER_BYTES)
+        header = _HEADER.match(head)
+        if header is None:
+            return None
+        size = int(header[2])
+        content = head[header.end() :]
+        if size >= len(content):
+            # One byte more than there should be: it shows a size that lies, and lets the end of the stream be seen.
+            content += inflater.decompress(inflater.unconsumed_tail, size - len(content) + 1)
+    except (zlib.error, OverflowError):
+        return None
+    is_whole = len(content) == size and inflater.eof and not inflater.unused_data
+    return (_KINDS[header[1]], content) if is_whole else None
+
+
+def alternates(objects_directory: str) -> list[str]:
+    """Return the other objects directories whose objects are here too, each once, however they are nested.
+
+    What is not there, or is no path at all, is ignored, as by git, which complains. Raises OSError.
+    """
+    found: dict[str, None] = {}
+    pending = [(objects_directory, 0)]
+    while pending:
+        directory, depth = pending.pop(0)
+        for each in _named_by(directory) if depth < MAX_DEPTH else ():
+            if each not in found and each != os.path.normpath(objects_directory) and _is_there(each):
+                found[each] = None
+                pending.append((each, depth + 1))
+    return list(found)
+
+
+def _named_by(objects_directory: str) -> list[str]:
+    try:
+        content = read_whole(os.path.join(objects_directory, "info", "alternates"), follows=True)
+    except (NotADirectoryError, IsADirectoryError):
+        content = None
+    lines = [line for line in (content or b"").split(b"\n") if line and not line.startswith(b"#")]
+    paths = [_unquoted(line) for line in lines if b"\0" not in line]
+    return [os.path.normpath(os.path.join(objects_directory, os.fsdecode(path))) for path in paths]
+
+
+def _is_there(directory: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(directory).st_mode)
+    except OSError as error:
+        if error.errno in _NO_PATH:
+            return False
+        raise
+
+
+def _unquoted(line: bytes) -> bytes:
+    """Return the path of a line, which git writes in quotes if there is something in it that needs them."""
+    if len(line) < 2 or not (line.startswith(b'"') and line.endswith(b'"')):
+        return line
+    return _ESCAPE.sub(lambda m: bytes([int(m[1], 8)]) if m[1] else _ESCAPED.get(m[2], m[2]), line[1:-1])

@@ -1,0 +1,87 @@
+"""The logs of refs (`.git/logs/...`): what a ref named before, a line a change, the newest last."""
+
+import errno
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from handler.mount.fs.files import append, read_all
+
+_MOST_BYTES = 64 * 1024
+"""So much of a log's end is read: some hundred changes."""
+_ENTRY = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}) [^\t]*> [0-9]+ [+-][0-9]{4}(?:\t(.*))?")
+NOTHING = b"0" * 40
+"""What a log says that a ref named before it was there."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """A change of a ref: the commits before and after (40 hex digits, NOTHING for none), and why."""
+
+    old: bytes
+    new: bytes
+    message: bytes
+
+
+def read_log(path: str) -> list[LogEntry]:
+    """Return the last entries of the log at `path`, the oldest first; none where there is no log. Raises OSError."""
+    return entries_of(read_end(path))
+
+
+def read_end(path: str) -> bytes:
+    """Return the last lines of the log at `path`; empty where there is no log. Raises OSError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return b""
+        raise
+    try:
+        start = max(0, os.fstat(descriptor).st_size - _MOST_BYTES)
+        if start:
+            os.lseek(descriptor, start, os.SEEK_SET)
+        content = read_all(descriptor, 2 * _MOST_BYTES)
+    except IsADirectoryError:
+        return b""
+    finally:
+        os.close(descriptor)
+    return content.partition(b"\n")[2] if start else content
+
+
+def entries_of(content: bytes) -> list[LogEntry]:
+    """Return the entries of a log's whole lines. One that cannot be read is left out: a person may have written it."""
+    found = (_ENTRY.fullmatch(line) for line in content.split(b"\n")[:-1])
+    return [LogEntry(match[1], match[2], match[3] or b"") for match in found if match]
+
+
+def still_to_append(content: bytes, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:
+    """Return those of the entries that a log, of which `content` is the end, does not end with yet.
+
+    A killed run may have written all of them, or some.
+    """
+    logged = entries_of(content)
+    for count in range(len(entries), 0, -1):
+        if logged[-count:] == list(entries[:count]):
+            return entries[count:]
+    return entries
+
+
+def format_line(entry: LogEntry, committer: bytes, at: int) -> bytes:
+    """Return the entry's line; its message in one line, as git folds it."""
+    message = b" ".join(entry.message.split())
+    return b"%s %s %s %d +0000%s\n" % (entry.old, entry.new, committer, at, b"\t" + message if message else b"")
+
+
+def append_lines(path: str, content: bytes, *, is_made: bool) -> None:
+    """Append to the log at `path`; where it is missing it is made if `is_made` says so.
+
+    Raises NotADirectoryError, FileExistsError or IsADirectoryError where another log is in the way; OSError.
+    """
+    if not is_made and not os.path.lexists(path):
+        return
+    try:
+        append(path, content)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        append(path, content)

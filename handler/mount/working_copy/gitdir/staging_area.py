@@ -1,0 +1,73 @@
+"""`.git/git2efs/`: where what is ours lies in a repository that others write to, until it is renamed into its place.
+
+Nothing of git's looks there, and nothing that is not ours is there: so whatever a killed run left can be swept, which
+among git's own temporary files cannot be told from what git is receiving right now.
+"""
+
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+from handler.mount.fs.files import write_whole
+
+NAME = "git2efs"
+_TEMPORARY = "tmp_"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """The directory at `path`, made when it is first needed. Only the holder of the repository's lock uses it."""
+
+    path: str
+
+    @staticmethod
+    def of(git_directory: str) -> "Scratch":
+        """Return that of a git directory."""
+        return Scratch(os.path.join(git_directory, NAME))
+
+    def name(self, kind: str) -> str:
+        """Return the path of a new temporary file, which `sweep` removes if a killed run leaves it."""
+        return os.path.join(self.path, f"{_TEMPORARY}{kind}_{secrets.token_hex(8)}")
+
+    def made(self, make: Callable[[], T]) -> T:
+        """Return what `make()` does, which needs the directory. Raises OSError."""
+        try:
+            return make()
+        except FileNotFoundError:
+            os.makedirs(self.path, exist_ok=True)
+            return make()
+
+    def replace(self, path: str, content: bytes, kind: str, mode: int = 0o644) -> None:
+        """Write a file aside, and rename it to `path`. Raises OSError."""
+        self.place(self.written(content, kind, mode), path)
+
+    def written(self, content: bytes, kind: str, mode: int = 0o644) -> str:
+        """Write a file aside; returns its path. Raises OSError."""
+        temporary = self.name(kind)
+        self.made(lambda: write_whole(temporary, content, mode))
+        return temporary
+
+    def place(self, temporary: str, path: str) -> None:
+        """Rename what was written aside to `path`; where that fails it is gone. Raises OSError."""
+        try:
+            os.rename(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+    def sweep(self) -> None:
+        """Remove the temporary files that a killed run left; other names stay. Raises OSError."""
+        try:
+            names = os.listdir(self.path)
+        except FileNotFoundError:
+            return
+        for name in names:
+            if name.startswith(_TEMPORARY):
+                with suppress(FileNotFoundError):
+                    os.unlink(os.path.join(self.path, name))

@@ -1,0 +1,158 @@
+"""Whether the repository at a path is one that can be pulled into: a plain clone of the same remote, on its branch.
+
+It may be anybody's, so that whatever is not understood is refused, in a sentence for the person who put it there. All
+of it is looked at with three files opened, as this is done at every push.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from handler.config.names import branch_of, ref_problem
+from handler.errors import CopyUnusable
+from handler.mount.fs.files import read_whole
+from handler.mount.working_copy.gitdir.copy_config import Config, tracking_ref
+from handler.mount.working_copy.gitdir.refs import Refs
+from handler.mount.working_copy.gitdir.remote_urls import is_same_remote
+
+_NEEDED = ("HEAD", "config", "objects", "refs")
+_OURS_TO_WRITE = ("objects", "refs", "logs", "git2efs")
+_MOST_CONFIG_BYTES = 1024 * 1024
+_HALF_DONE = {
+    "MERGE_HEAD": "a merge",
+    "rebase-merge": "a rebase",
+    "rebase-apply": "a rebase, or `git am`,",
+    "CHERRY_PICK_HEAD": "a cherry-pick",
+    "REVERT_HEAD": "a revert",
+    "sequencer": "a cherry-pick or revert",
+    "BISECT_LOG": "a bisect",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CopyConfig:
+    """What a copy's own config says about pulling into it.
+
+    `remote` is the name of the one that it is pulled from, `tracking_ref` what keeps its branch's tip here, `committer`
+    the copy's own (`Name <mail>`), None where it has none. `trusts_filemode` and `trusts_ctime` are what git believes
+    of a file's status; `makes_logs` whether refs get logs. `locks` are the names of the locks in `.git` itself, ours
+    and others'.
+    """
+
+    remote: str
+    tracking_ref: str
+    committer: bytes | None
+    trusts_filemode: bool
+    trusts_ctime: bool
+    makes_logs: bool = True
+    locks: tuple[str, ...] = ()
+
+
+def examine(copy_path: str, url: str, branch_ref: str) -> CopyConfig:
+    """Return what the copy at a path says of itself, if the branch can be pulled into it from the remote at `url`.
+
+    Raises CopyUnusable, saying why not, and OSError.
+    """
+    git_directory = os.path.join(copy_path, ".git")
+    names = _names(git_directory)
+    if missing := next((name for name in _NEEDED if name not in names), None):
+        raise CopyUnusable(f".git has no {missing}: it is no repository, or was not made to its end")
+    if "commondir" in names:
+        raise CopyUnusable("it is a linked working tree of another repository")
+    config = _config(git_directory)
+    for problem in _problems(config, names):
+        raise CopyUnusable(problem)
+    remote = _remote(config, url, branch_of(branch_ref))
+    head = Refs(git_directory).head()
+    if head is None:
+        raise CopyUnusable(f"its HEAD is detached: check out {branch_of(branch_ref)}")
+    if head != branch_ref:
+        raise CopyUnusable(f"it is on the branch {branch_of(head)}, and {branch_of(branch_ref)} is pulled into it")
+    return CopyConfig(
+        remote,
+        _tracking_ref(config, remote, branch_ref),
+        config.committer(),
+        config.flag("core", "filemode", default=True),
+        config.flag("core", "trustctime", default=True),
+        config.one("core", "logallrefupdates") == b"always" or config.flag("core", "logallrefupdates", default=True),
+        tuple(sorted(name for name in names if name.endswith(".lock"))),
+    )
+
+
+def _names(git_directory: str) -> frozenset[str]:
+    """Return what the git directory holds; raises CopyUnusable where it is none, or leads elsewhere."""
+    try:
+        descriptor = os.open(git_directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise CopyUnusable("something else is at the path: there is no .git in it") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        raise CopyUnusable(
+            ".git is no directory: a linked working tree and a submodule cannot be pulled into"
+        ) from None
+    try:
+        with os.scandir(descriptor) as entries:
+            is_link = {entry.name: entry.is_symlink() for entry in entries}
+    finally:
+        os.close(descriptor)
+    if link := next((name for name in _OURS_TO_WRITE if is_link.get(name)), None):
+        raise CopyUnusable(f".git/{link} is a symbolic link: what is written there would be written elsewhere")
+    return frozenset(is_link)
+
+
+def _config(git_directory: str) -> Config:
+    try:
+        content = read_whole(os.path.join(git_directory, "config"), follows=True, most_bytes=_MOST_CONFIG_BYTES)
+    except IsADirectoryError:
+        content = None
+    if content is None:
+        raise CopyUnusable(".git/config is not there")
+    if len(content) == _MOST_CONFIG_BYTES:
+        raise CopyUnusable(".git/config is too long")
+    return Config.parse(content)
+
+
+def _problems(config: Config, names: frozenset[str]) -> Iterator[str]:
+    """Yield what keeps the copy from being pulled into."""
+    if config.flag("core", "bare", default=False):
+        yield "it is a bare repository"
+    if config.one("core", "worktree") is not None:
+        yield "its files are elsewhere (core.worktree)"
+    if config.number("core", "repositoryformatversion", default=0) not in (0, 1):
+        yield "its format is newer than git2efs knows (core.repositoryformatversion)"
+    if config.is_partial():
+        yield "it is a partial clone: objects that a pull needs may not be there"
+    if extension := config.unknown_extension():
+        yield f"it has an extension that git2efs does not know ({extension})"
+    if config.flag("core", "sparsecheckout", default=False):
+        yield "it is a sparse check-out (core.sparseCheckout)"
+    if config.flag("core", "splitindex", default=False):
+        yield "its index is split (core.splitIndex)"
+    if config.one("core", "autocrlf") not in (None, b"input") and config.flag("core", "autocrlf", default=False):
+        yield "the ends of its lines are converted (core.autocrlf)"
+    if not config.flag("core", "symlinks", default=True):
+        yield "it has files for symbolic links (core.symlinks)"
+    for name, what in _HALF_DONE.items():
+        if name in names:
+            yield f"{what} is half done in it (.git/{name}): finish or abort it"
+
+
+def _remote(config: Config, url: str, branch: str) -> str:
+    """Return the name of the remote that `url` is the address of. An address is never shown: it may hold a token."""
+    matching = [name for name in config.remotes() if is_same_remote(config.url_of(name), url)]
+    if not matching:
+        raise CopyUnusable("it is no clone of the repository: none of its remotes has the url that is configured")
+    preferred = (config.text("branch", branch, "remote"), "origin")
+    return next((name for name in preferred if name in matching), matching[0])
+
+
+def _tracking_ref(config: Config, remote: str, branch_ref: str) -> str:
+    name = tracking_ref(config.values("remote", remote, "fetch"), branch_ref)
+    found = name or f"refs/remotes/{remote}/{branch_of(branch_ref)}"
+    if problem := ref_problem(found):
+        raise CopyUnusable(f"the ref that it keeps the remote's branch in {problem}")
+    if found.startswith("refs/heads/"):
+        raise CopyUnusable("its remote's branches are fetched over its own (remote.<name>.fetch)")
+    return found

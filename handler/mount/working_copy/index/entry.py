@@ -1,0 +1,155 @@
+"""One entry of git's index: what a path holds, and how its file looked when that was last known. Pure.
+
+See git's documentation `gitformat-index`. Numbers are big-endian; an entry of version 2 or 3 is 62 bytes (64 with
+extended flags), the path, and one to eight NULs up to the next multiple of eight.
+"""
+
+import struct
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, Self
+
+from handler.errors import CopyUnusable, TreeUnsafe
+from handler.mount.git.modes import EXECUTABLE, FILE, LINK, SUBMODULE
+
+MODES: Final = frozenset((FILE, EXECUTABLE, LINK, SUBMODULE))
+
+EMPTY_BLOB: Final = b"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+NAME_MASK: Final = 0x0FFF
+"""The path's length in the flags; a longer one is written as this."""
+STAGE_MASK: Final = 0x3000
+IS_EXTENDED: Final = 0x4000
+IS_ASSUMED_UNCHANGED: Final = 0x8000
+IS_INTENDED: Final = 0x2000
+IS_SKIPPED: Final = 0x4000
+"""The last two in the two bytes of extended flags. Any other bit there means what git does not know either."""
+
+FIXED_BYTES: Final = 62
+SIZE_AT: Final = 36
+"""Where, from an entry's start, the four bytes of the file's size stand."""
+ALL_32_BITS: Final = 0xFFFFFFFF
+_FIXED: Final = struct.Struct(">10I20sH")
+_SHORT: Final = struct.Struct(">H")
+
+
+class StatResult(Protocol):
+    """What of `os.stat_result` is looked at."""
+
+    @property
+    def st_ctime_ns(self) -> int: ...
+    @property
+    def st_mtime_ns(self) -> int: ...
+    @property
+    def st_dev(self) -> int: ...
+    @property
+    def st_ino(self) -> int: ...
+    @property
+    def st_uid(self) -> int: ...
+    @property
+    def st_gid(self) -> int: ...
+    @property
+    def st_size(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """How a file looked, as git keeps it: seconds and nanoseconds apart, every number cut to its low 32 bits."""
+
+    ctime_s: int = 0
+    ctime_ns: int = 0
+    mtime_s: int = 0
+    mtime_ns: int = 0
+    dev: int = 0
+    ino: int = 0
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+
+    @classmethod
+    def of(cls, found: StatResult) -> Self:
+        """Return what git would keep of an `lstat`."""
+        times = (*divmod(found.st_ctime_ns, 10**9), *divmod(found.st_mtime_ns, 10**9))
+        rest = (found.st_dev, found.st_ino, found.st_uid, found.st_gid, found.st_size)
+        return cls(*(number & ALL_32_BITS for number in (*times, *rest)))
+
+    def matches(self, other: Self, *, trusts_ctime: bool = True) -> bool:
+        """Whether both are the same by all that git compares: not the device, which changes with every mount.
+
+        Stricter than a git built without nanoseconds: those are compared, so that True means more, and False only
+        that the content has to be looked at.
+        """
+        return (
+            (self.mtime_s, self.mtime_ns, self.ino) == (other.mtime_s, other.mtime_ns, other.ino)
+            and (self.uid, self.gid, self.size) == (other.uid, other.gid, other.size)
+            and (not trusts_ctime or (self.ctime_s, self.ctime_ns) == (other.ctime_s, other.ctime_ns))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the index says of a path. `id` is 40 hex digits; `stage` is 0 but for the sides of a merge half done.
+
+    `is_racy` is not stored: the file was last changed in the second in which the index was written, or later, so
+    that a change after the look at it would not show.
+    """
+
+    mode: int
+    id: bytes
+    stat: Stat = Stat()
+    is_assumed_unchanged: bool = False
+    is_skipped: bool = False
+    """Skip-worktree: a sparse checkout's, not on disk on purpose."""
+    is_intended: bool = False
+    """Intent-to-add: the path alone is known; no tree would hold it."""
+    stage: int = 0
+    is_racy: bool = False
+
+    def seems_unchanged(self, found: Stat, *, trusts_ctime: bool = True) -> bool:
+        """Whether `found` proves that the file still is what `id` says; if not, its content has to be compared.
+
+        The kind of file and its executable bit are the caller's to compare.
+        """
+        if self.is_racy or self.is_intended or self.stage:
+            return False
+        if self.stat.size == 0 and self.id != EMPTY_BLOB:
+            # Git's mark for "look at the content": set on racy entries when the index is written anew.
+            return False
+        return self.stat.matches(found, trusts_ctime=trusts_ctime)
+
+    @property
+    def is_extended(self) -> bool:
+        """Whether the entry needs an index of version 3."""
+        return self.is_skipped or self.is_intended
+
+
+def pack(path: bytes, entry: Entry) -> bytes:
+    """Return the bytes of an entry of version 2 or 3, padding included. Raises TreeUnsafe for what none can hold."""
+    if not path or b"\0" in path or entry.mode not in MODES:
+        raise TreeUnsafe(f"{path!r} cannot stand in an index (mode {entry.mode:o})")
+    stat = entry.stat
+    flags = min(len(path), NAME_MASK) | entry.stage << 12
+    flags |= IS_ASSUMED_UNCHANGED * entry.is_assumed_unchanged | IS_EXTENDED * entry.is_extended
+    before = (stat.ctime_s, stat.ctime_ns, stat.mtime_s, stat.mtime_ns, stat.dev, stat.ino)
+    after = (stat.uid, stat.gid, stat.size)
+    packed = _FIXED.pack(*before, entry.mode, *after, bytes.fromhex(entry.id.decode()), flags)
+    if entry.is_extended:
+        packed += _SHORT.pack(IS_SKIPPED * entry.is_skipped | IS_INTENDED * entry.is_intended)
+    return b"%b%b%b" % (packed, path, bytes(8 - (len(packed) + len(path)) % 8))
+
+
+def unpack(content: bytes | bytearray, at: int) -> Entry:
+    """Return the entry that starts at an offset. Raises CopyUnusable where its mode is none of a file's."""
+    numbers = _FIXED.unpack_from(content, at)
+    mode, raw_id, flags = numbers[6], numbers[10], numbers[11]
+    if mode not in MODES:
+        raise CopyUnusable(f"the index holds an entry of an unknown kind (mode {mode:o})")
+    entry = Entry(
+        mode,
+        raw_id.hex().encode(),
+        Stat(*numbers[:6], *numbers[7:10]),
+        is_assumed_unchanged=bool(flags & IS_ASSUMED_UNCHANGED),
+        stage=(flags & STAGE_MASK) >> 12,
+    )
+    if not flags & IS_EXTENDED:
+        return entry
+    (extended,) = _SHORT.unpack_from(content, at + FIXED_BYTES)
+    return replace(entry, is_skipped=bool(extended & IS_SKIPPED), is_intended=bool(extended & IS_INTENDED))

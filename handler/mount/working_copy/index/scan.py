@@ -1,0 +1,156 @@
+"""What an index file holds, found with one pass over its bytes. Pure.
+
+This is the one work of a pull that grows with the tree, so that no entry becomes an object: where it starts and its
+path are all that is kept. See git's `gitformat-index`.
+"""
+
+import hashlib
+import struct
+from dataclasses import dataclass, field
+from typing import Final
+
+from handler.errors import CopyUnusable
+from handler.mount.working_copy.index.entry import (
+    FIXED_BYTES,
+    IS_EXTENDED,
+    IS_INTENDED,
+    IS_SKIPPED,
+    NAME_MASK,
+    STAGE_MASK,
+)
+
+HEADER: Final = struct.Struct(">4sII")
+CHECKSUM_BYTES: Final = 20
+CACHE_TREE: Final = b"TREE"
+_EXTENSION: Final = struct.Struct(">4sI")
+_MTIME_AND_FLAGS: Final = struct.Struct(">8xI48xH")
+_SHORT: Final = struct.Struct(">H")
+_NEEDED: Final = {b"link": "is split (core.splitIndex)", b"sdir": "is sparse (index.sparse)"}
+
+
+def damaged(what: str) -> CopyUnusable:
+    """Return the failure to raise."""
+    return CopyUnusable(f"the working copy's index is damaged: {what}")
+
+
+def checked_header(content: bytes) -> tuple[int, int]:
+    """Return version and number of entries. Raises CopyUnusable for what is no index, and for a wrong checksum."""
+    if len(content) < HEADER.size + CHECKSUM_BYTES:
+        raise damaged("it is too short")
+    signature, version, count = HEADER.unpack_from(content)
+    if signature != b"DIRC" or version not in (2, 3, 4):
+        raise CopyUnusable("the working copy's index is none that git2efs can read")
+    checksum = content[-CHECKSUM_BYTES:]
+    # All zeros: `index.skipHash`. A copy with sha256 ids fails here, as its checksum is 32 bytes long.
+    if any(checksum):
+        digest = hashlib.sha1(memoryview(content)[:-CHECKSUM_BYTES], usedforsecurity=False).digest()
+        if digest != checksum:
+            raise damaged("its checksum is wrong")
+    return version, count
+
+
+def cache_tree_of(content: bytes, at: int) -> bytes:
+    """Return the cache tree among the extensions, which start at an offset; empty where there is none.
+
+    Raises CopyUnusable for an extension without which the index cannot be understood.
+    """
+    end = len(content) - CHECKSUM_BYTES
+    cache_tree = b""
+    while at < end:
+        if end - at < _EXTENSION.size:
+            raise damaged("it ends amid an extension")
+        name, size = _EXTENSION.unpack_from(content, at)
+        at += _EXTENSION.size + size
+        if at > end:
+            raise damaged("an extension runs over its end")
+        if name in _NEEDED:
+            raise CopyUnusable(f"the working copy's index {_NEEDED[name]}")
+        if not b"A" <= name[:1] <= b"Z":
+            raise CopyUnusable(f"the working copy's index has an extension that git2efs does not know ({name!r})")
+        if name == CACHE_TREE:
+            cache_tree = content[at - size : at]
+    return cache_tree
+
+
+@dataclass(slots=True)
+class Scan:
+    """The entries of an index of version 2 or 3, in its order.
+
+    The path `paths[n]` has the entry from `offsets[n]` to `offsets[n + 1]`. `racy` are the offsets of entries whose
+    file was last changed in the second in which the index was written, or later. `unmerged` and `intended` are the
+    paths that have several stages, and those that are to be added without content.
+    """
+
+    paths: list[bytes] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    racy: list[int] = field(default_factory=list)
+    unmerged: set[bytes] = field(default_factory=set)
+    intended: set[bytes] = field(default_factory=set)
+    is_extended: bool = False
+
+
+def scan(content: bytes, count: int, written_at: int) -> Scan:
+    """Return where the `count` entries are. `written_at`: the index file's mtime in whole seconds.
+
+    Raises CopyUnusable where they run over the end or are out of order.
+    """
+    found = Scan()
+    try:
+        at = _scan(found, content, count, written_at)
+    except struct.error:
+        at = len(content)
+    if at > len(content) - CHECKSUM_BYTES:
+        raise damaged("its entries run over its end")
+    return found
+
+
+def _scan(found: Scan, content: bytes, count: int, written_at: int) -> int:
+    """Fill `found`; return where the entries end. Raises CopyUnusable, and struct.error at the end of `content`."""
+    # The loop costs a quarter of a microsecond an entry. All that it calls is C, and what is rare is elsewhere.
+    fixed, unpack_from, find_in = FIXED_BYTES, _MTIME_AND_FLAGS.unpack_from, content.find
+    add_path, add_offset, add_racy = found.paths.append, found.offsets.append, found.racy.append
+    at = HEADER.size
+    previous = b""
+    for _ in range(count):
+        mtime, flags = unpack_from(content, at)
+        start = at + fixed
+        end = find_in(b"\0", start)
+        if flags != end - start:
+            # Not merely a length.
+            start, end = _unusual(found, content, at, flags, end)
+        path = content[start:end]
+        if path <= previous:
+            _check_stages(found, content, at, path)
+        if mtime >= written_at:
+            add_racy(at)
+        add_path(path)
+        add_offset(at)
+        previous = path
+        at += (end - at + 8) & -8
+    add_offset(at)
+    return at
+
+
+def _unusual(found: Scan, content: bytes, at: int, flags: int, end: int) -> tuple[int, int]:
+    """Return where the path of an entry with flags, or with a very long path, starts and ends; note what it is."""
+    start = at + FIXED_BYTES
+    extended = 0
+    if flags & IS_EXTENDED:
+        (extended,) = _SHORT.unpack_from(content, start)
+        start += _SHORT.size
+        end = content.find(b"\0", start)
+        found.is_extended = True
+    if end < 0 or min(end - start, NAME_MASK) != flags & NAME_MASK or extended & ~(IS_INTENDED | IS_SKIPPED):
+        raise damaged("an entry is not what git writes")
+    if flags & STAGE_MASK:
+        found.unmerged.add(content[start:end])
+    if extended & IS_INTENDED:
+        found.intended.add(content[start:end])
+    return start, end
+
+
+def _check_stages(found: Scan, content: bytes, at: int, path: bytes) -> None:
+    """Let a path follow itself with a higher stage, and raise CopyUnusable for all else that does not come later."""
+    before = content[found.offsets[-1] + FIXED_BYTES - 2] & (STAGE_MASK >> 8) if found.offsets else 0
+    if not path or path != found.paths[-1] or not 0 < before < content[at + FIXED_BYTES - 2] & (STAGE_MASK >> 8):
+        raise damaged("its entries are out of order")

@@ -1,0 +1,137 @@
+"""Renames brought into a merge: what the other side did to a file goes where the file went."""
+
+import stat
+
+from handler.mount.git.objects import BLOB
+from handler.mount.git.tree import Entry, Trees, tree_of
+from handler.mount.working_copy.merge.merge_entries import BASE, OURS, THEIRS, EntryMerger, Stages
+from handler.mount.working_copy.merge.renames import Renames, Side, directories_renamed, find_renames
+from handler.mount.working_copy.overlay import Overlay
+
+
+class Moves:
+    """The renames of both sides of a merge."""
+
+    def __init__(
+        self,
+        objects: Overlay,
+        trees: Trees,
+        merger: EntryMerger,
+        roots: tuple[bytes | None, bytes | None, bytes | None],
+        paths: dict[bytes, Stages],
+        emptied: tuple[set[bytes], set[bytes]],
+    ) -> None:
+        """Take a merge's trees, its `paths`, which `apply` changes, and its emptied directories (see merge.py)."""
+        self._objects = objects
+        self._trees = trees
+        self._merger = merger
+        self._roots = roots
+        self._paths = paths
+        self._emptied = emptied
+
+    def apply(self) -> set[bytes]:
+        """Move entries from old paths to new ones; return the paths that need a person."""
+        found = {side: self._renames(side) for side in (OURS, THEIRS)}
+        conflicts = {path for renames in found.values() for path in renames.unknown}
+        for side, renames in found.items():
+            conflicts |= self._left_behind(side, renames)
+        old_paths = sorted({path for renames in found.values() for path in renames.new_paths} & self._paths.keys())
+        for old in old_paths:
+            ours, theirs = found[OURS].new_paths.get(old), found[THEIRS].new_paths.get(old)
+            if ours is not None and theirs is not None:
+                self._both(old, ours, theirs)
+            elif ours is not None:
+                self._one(old, ours, OURS)
+            elif theirs is not None:
+                self._one(old, theirs, THEIRS)
+        return conflicts
+
+    # -- finding them ------------------------------------------------------------------------------------
+
+    def _renames(self, number: int) -> Renames:
+        """Return a side's renames; nothing more is read where none could matter."""
+        side = Side()
+        for path, stages in self._paths.items():
+            base, there = stages.entries[BASE], stages.entries[number]
+            if base is not None and there is None and stages.entries[THEIRS + OURS - number] != base:
+                side.relevant.add(path)
+        emptied = tuple(directory + b"/" for directory in self._emptied[number - 1])
+        if not side.relevant and not emptied:
+            return Renames({})
+        changes = self._trees.changes(self._roots[BASE], self._roots[number])
+        # Git reads directories that the other side left alone last; of equal targets it takes the one it read first.
+        for path, old, new in sorted(changes, key=lambda change: change[0] not in self._paths):
+            if tree_of(old):
+                side.removed_directories.add(path)
+            elif old is not None and new is None:
+                side.removed.append((path, old))
+                if path.startswith(emptied):
+                    side.relevant.add(path)
+            elif old is None and new is not None:
+                side.added.append((path, new))
+        return find_renames(side, lambda blob: self._objects.read(blob, BLOB))
+
+    def _left_behind(self, number: int, renames: Renames) -> set[bytes]:
+        """Return the files that the other side put where this one moved the whole directory away.
+
+        Git asks whether they should go along (`merge.directoryRenames` is `conflict` by default).
+        """
+        gone = self._emptied[number - 1]
+        if not gone:
+            return set()
+        moved = directories_renamed(renames.new_paths.items(), gone)
+        if any(path.startswith(tuple(directory + b"/" for directory in gone)) for path in renames.unknown):
+            moved = gone
+        other = THEIRS + OURS - number
+        below = tuple(directory + b"/" for directory in moved)
+        return {
+            path
+            for path, stages in self._paths.items()
+            if path.startswith(below) and stages.entries[BASE] is None and stages.entries[other] is not None
+        }
+
+    # -- applying them -----------------------------------------------------------------------------------
+
+    def _at(self, path: bytes) -> Stages:
+        """Return a path's stages, also where its directory did not need to be looked at before."""
+        stages = self._paths.get(path)
+        if stages is None:
+            found = [self._trees.find(root, path) for root in self._roots]
+            stages = self._paths[path] = Stages([None if tree_of(entry) else entry for entry in found])
+        return stages
+
+    def _both(self, old: bytes, ours: bytes, theirs: bytes) -> None:
+        """A file that both sides renamed: clean where to the same place."""
+        source = self._paths[old]
+        if ours == theirs:
+            self._at(ours).entries[BASE] = source.entries[BASE]
+        else:
+            for path in (ours, theirs):
+                self._at(path).is_conflict = True
+        source.entries = [None, None, None]
+
+    def _one(self, old: bytes, new: bytes, number: int) -> None:
+        """A file that one side (`number`) renamed and the other left at its old path, or removed."""
+        other = THEIRS + OURS - number
+        source, target = self._paths[old], self._at(new)
+        base, left, moved = source.entries[BASE], source.entries[other], target.entries[number]
+        is_taken = target.entries[other] is not None
+        if left is None:
+            # Renamed here, removed there.
+            target.is_conflict = True
+            source.entries = [None, None, None]
+        elif moved is None or stat.S_IFMT(left.mode) != stat.S_IFMT(moved.mode):
+            # The other side made something else of the file, at its old place: that stays there, as if it was new.
+            target.is_conflict |= not is_taken
+            target.entries[BASE] = base
+            source.entries[BASE] = None
+        elif is_taken:
+            # Onto what the other side added: merged with what that left at the old path first, then with the added.
+            three: list[Entry | None] = [base, left, left]
+            three[number] = moved
+            is_clean, target.entries[number] = self._merger.merge(new, *three)
+            target.is_conflict |= not is_clean
+            source.entries = [None, None, None]
+        else:
+            target.entries[BASE], target.entries[other] = base, left
+            source.entries = [None, None, None]

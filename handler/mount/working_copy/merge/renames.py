@@ -1,0 +1,191 @@
+"""Which files a side renamed, as git's `ort` strategy pairs what is gone with what is new.
+
+Equal contents first; then files that kept their name and are similar by three quarters; then whatever is similar by
+half, the most similar first. Of the files that are gone only those matter that the other side touched too, or that
+tell where a directory went to which the other side added files.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from handler.mount.git.tree import Entry
+from handler.mount.working_copy.merge.similarity import ALL, Fingerprint
+from handler.mount.working_copy.merge.work_budget import Effort, TooMuch
+
+MAX_PAIRS = 40_000
+"""So many pairs of files are compared by content; git stops at 49 million."""
+MAX_EFFORT = 10_000_000
+"""Lines looked at while comparing; some seconds' worth."""
+_SIMILAR = ALL // 2
+_SIMILAR_OF_ONE_NAME = ALL * 3 // 4
+_CANDIDATES = 4
+_EMPTY = b"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+
+File = tuple[bytes, Entry]
+"""A path with what stands there, never a directory."""
+
+
+@dataclass(slots=True)
+class Side:
+    """What one side did to the base: files it removed and files it added, in git's order, and directories it removed.
+
+    `relevant` are those of the removed whose new place has to be known.
+    """
+
+    removed: list[File] = field(default_factory=list)
+    added: list[File] = field(default_factory=list)
+    removed_directories: set[bytes] = field(default_factory=set)
+    relevant: set[bytes] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Renames:
+    """The new path of each renamed file by its old one; `unknown` are relevant files that were too many to look for."""
+
+    new_paths: dict[bytes, bytes]
+    unknown: frozenset[bytes] = frozenset()
+
+
+def find_renames(side: Side, read: Callable[[bytes], bytes]) -> Renames:
+    """Return what a side renamed; `read(blob id)` gives a file's content. Raises what that raises."""
+    search = _Search(side, read)
+    search.match_equal()
+    unknown: Collection[bytes] = ()
+    try:
+        search.match_names()
+        search.match_similar()
+    except TooMuch:
+        unknown = side.relevant.difference(search.found.values())
+    return Renames({old: new for new, old in search.found.items()}, frozenset(unknown))
+
+
+def directories_renamed(new_paths: Iterable[tuple[bytes, bytes]], wanted: Collection[bytes]) -> set[bytes]:
+    """Return which of the `wanted` directories were renamed, going by the (old, new) paths of files.
+
+    `a/b/c/file` that became `x/b/c/file` says so of `a/b/c`, `a/b` and `a`.
+    """
+    found: set[bytes] = set()
+    for old, new in new_paths:
+        old_parts, new_parts = old.split(b"/")[:-1], new.split(b"/")[:-1]
+        while old_parts:
+            found.add(b"/".join(old_parts))
+            if not new_parts or old_parts.pop() != new_parts.pop():
+                break
+    return found & set(wanted)
+
+
+class _Search:
+    def __init__(self, side: Side, read: Callable[[bytes], bytes]) -> None:
+        # Empty files are all alike, which says nothing.
+        self.sources = [file for file in side.removed if file[1].id != _EMPTY]
+        self.targets = [file for file in side.added if file[1].id != _EMPTY]
+        self.relevant = side.relevant
+        self.removed_directories = side.removed_directories
+        self.found: dict[bytes, bytes] = {}
+        """Old paths by new ones."""
+        self._read = read
+        self._effort = Effort(MAX_EFFORT)
+        self._fingerprints: dict[bytes, Fingerprint] = {}
+
+    def match_equal(self) -> None:
+        """Pair files of the same content; with several, one that kept its name, else the first that is left."""
+        by_id: defaultdict[bytes, list[File]] = defaultdict(list)
+        for source in self.sources:
+            by_id[source[1].id].append(source)
+        for path, entry in self.targets:
+            fitting = [
+                file
+                for file in by_id.get(entry.id, ())
+                if file[1].mode == entry.mode or (file[1].is_file and entry.is_file)
+            ]
+            if fitting:
+                chosen = next((file for file in fitting if _name(file[0]) == _name(path)), fitting[0])
+                by_id[entry.id].remove(chosen)
+                self.found[path] = chosen[0]
+
+    def match_names(self) -> None:
+        """Pair files whose names are unique among what is left, or which went where their directory's others did."""
+        sources, targets = self._left()
+        source_names = Counter(_name(path) for path, _ in sources)
+        target_names = Counter(_name(path) for path, _ in targets)
+        by_name = {_name(path): (path, entry) for path, entry in targets}
+        by_path = dict(targets)
+        guesses = self._guesses()
+        for path, entry in sources:
+            name = _name(path)
+            if path not in self.relevant or name not in by_name:
+                continue
+            if source_names[name] == target_names[name] == 1:
+                target, other = by_name[name]
+            else:
+                directory = guesses.get(_directory(path))
+                if directory is None:
+                    continue
+                target = directory + b"/" + name if directory else name
+                if target not in by_path:
+                    continue
+                other = by_path[target]
+            if target not in self.found and self._score(entry, other, _SIMILAR) >= _SIMILAR_OF_ONE_NAME:
+                self.found[target] = path
+
+    def _guesses(self) -> dict[bytes, bytes]:
+        """Return where removed directories seem to have gone, by the pairs so far."""
+        asked = {_directory(path) for path in self.relevant} & self.removed_directories
+        votes: defaultdict[bytes, Counter[bytes]] = defaultdict(Counter)
+        for new, old in self.found.items():
+            if _directory(old) in asked:
+                votes[_directory(old)][_directory(new)] += 1
+        return {directory: counted.most_common(1)[0][0] for directory, counted in votes.items()}
+
+    def match_similar(self) -> None:
+        """Pair the most similar of what is left. Raises TooMuch, as does all that compares contents."""
+        sources, targets = self._left()
+        sources = [file for file in sources if file[0] in self.relevant]
+        if len(sources) * len(targets) > MAX_PAIRS:
+            raise TooMuch
+        candidates: list[tuple[int, bool, bytes, bytes]] = []
+        for target, entry in targets:
+            candidates += self._best_for(target, entry, sources)
+        used: set[bytes] = set()
+        # Stable, as git's: of equals the first target's.
+        for _, _, target, source in sorted(candidates, key=lambda found: found[:2], reverse=True):
+            if target not in self.found and source not in used:
+                self.found[target] = source
+                used.add(source)
+
+    def _best_for(self, target: bytes, entry: Entry, sources: Sequence[File]) -> list[tuple[int, bool, bytes, bytes]]:
+        scored = [
+            (score, _name(path) == _name(target), target, path)
+            for path, source in sources
+            if (score := self._score(source, entry, _SIMILAR)) >= _SIMILAR
+        ]
+        return sorted(scored, key=lambda found: found[:2], reverse=True)[:_CANDIDATES]
+
+    def _left(self) -> tuple[list[File], list[File]]:
+        used = set(self.found.values())
+        sources = [file for file in self.sources if file[0] not in used]
+        return sources, [file for file in self.targets if file[0] not in self.found]
+
+    def _score(self, source: Entry, target: Entry, at_least: int) -> int:
+        if not (source.is_file and target.is_file):
+            return 0  # links and submodules are renamed as they are or not at all
+        one, two = self._fingerprint(source.id), self._fingerprint(target.id)
+        self._effort.spend(min(len(one), len(two)))
+        return one.score(two, at_least)
+
+    def _fingerprint(self, blob: bytes) -> Fingerprint:
+        found = self._fingerprints.get(blob)
+        if found is None:
+            content = self._read(blob)
+            self._effort.spend(len(content) // 32)
+            found = self._fingerprints[blob] = Fingerprint(content)
+        return found
+
+
+def _name(path: bytes) -> bytes:
+    return path.rpartition(b"/")[2]
+
+
+def _directory(path: bytes) -> bytes:
+    return path.rpartition(b"/")[0]

@@ -1,0 +1,74 @@
+"""A tree that is being put together from trees that are taken as they are and single entries."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from handler.mount.git.modes import DIRECTORY, Leaf
+from handler.mount.git.objects import TREE
+from handler.mount.git.tree import Entries, Entry, Trees
+from handler.mount.working_copy.overlay import Overlay
+
+
+@dataclass(slots=True)
+class TreeDraft:
+    """A directory to be: a name can stand for a file and a directory, of which one has to go before it is written.
+
+    A directory below is another draft, or the id of a tree that is taken as it is.
+    """
+
+    files: Entries = field(default_factory=dict)
+    directories: dict[bytes, "bytes | TreeDraft"] = field(default_factory=dict)
+
+    def put(self, trees: Trees, path: bytes, entry: Entry | None) -> None:
+        """Set the file at a path; None removes it."""
+        draft = self
+        *parents, name = path.split(b"/")
+        for parent in parents:
+            below = draft.directories.get(parent)
+            if not isinstance(below, TreeDraft):
+                below = draft.directories[parent] = _opened(trees, below)
+            draft = below
+        if entry is None:
+            draft.files.pop(name, None)
+        else:
+            draft.files[name] = entry
+
+    def write(self, trees: Trees, prefix: bytes = b"") -> tuple[bytes | None, list[bytes]]:
+        """Return the id of the tree, None without entries, and the paths at which a file and a directory stand."""
+        entries = dict(self.files)
+        clashes: list[bytes] = []
+        for name, below in self.directories.items():
+            if isinstance(below, TreeDraft):
+                tree, clashing = below.write(trees, prefix + name + b"/")
+                clashes += clashing
+            else:
+                tree = below
+            if tree is None:
+                continue
+            if name in entries:
+                clashes.append(prefix + name)
+            entries[name] = Entry(DIRECTORY, tree)
+        return (trees.write(entries) if entries else None), clashes
+
+
+def _opened(trees: Trees, tree: bytes | None) -> TreeDraft:
+    draft = TreeDraft()
+    for name, entry in trees.entries(tree).items():
+        if entry.mode == DIRECTORY:
+            draft.directories[name] = entry.id
+        else:
+            draft.files[name] = entry
+    return draft
+
+
+def tree_with(objects: Overlay, tree: bytes | None, leaves: Mapping[bytes, Leaf | None]) -> bytes:
+    """Return the tree (hex id) that has these files and links at these paths, None: nothing; new trees are added.
+
+    Directories that become empty vanish. Raises MirrorDamaged, TreeUnsafe.
+    """
+    trees = Trees(objects)
+    draft = _opened(trees, tree)
+    for path, leaf in leaves.items():
+        draft.put(trees, path, None if leaf is None else Entry(*leaf))
+    written, _ = draft.write(trees)
+    return written or objects.add(TREE, b"")

@@ -1,0 +1,235 @@
+"""Whether two commits make the same change: what is upstream already, under another id, is not replayed. Pure.
+
+Two commits are the same patch where they change the same paths, and the lines that they take out, put in and have
+around them are the same but for white space. Where in the file these lines stand does not count, nor does a mode,
+but for a file that is new or gone.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Protocol
+
+from dulwich.errors import ObjectFormatException
+from dulwich.objects import parse_tree
+
+from handler.errors import TreeUnsafe
+from handler.mount.git.modes import DIRECTORY, EXECUTABLE, FILE, LINK, SUBMODULE
+from handler.mount.working_copy.rebase.commit_graph import History
+
+EMPTY_TREE = b"4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+"""The tree without entries, which every repository knows without having it."""
+
+_TREE, _BLOB = 2, 3
+_MAX_DEPTH = 200
+_MAX_CHANGES = 500_000
+_CONTEXT_LINES = 3
+_BINARY_BYTES = 8000
+_MAX_COMPARED = 4_000_000
+"""Lines of one side times lines of the other; beyond it a change counts as one block, from its first line to its last.
+Comparing may take that many steps, and whoever wrote the files would like it to take more."""
+_SPACE = b" \t\n\r"
+_ABSENT = b"0" * 40
+
+
+class Reader(Protocol):
+    """Reads objects; raises MirrorDamaged for one that is missing."""
+
+    def read(self, object_id: bytes, kind: int) -> bytes:
+        """Return the content of an object of this kind."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    mode: int
+    id: bytes
+
+
+_Change = tuple[_Entry | None, _Entry | None]
+_Changes = dict[bytes, _Change]
+_Header = tuple[tuple[bytes, bytes], ...]
+_Listing = dict[bytes, _Entry]
+
+
+def is_empty(history: History, commit: bytes) -> bool:
+    """Whether a commit has its first parent's tree (or, without parents, the empty tree)."""
+    parents = history.parents(commit)
+    tree = history.commit(commit).tree
+    return tree == (history.commit(parents[0]).tree if parents else EMPTY_TREE)
+
+
+def already_there(
+    objects: Reader, history: History, theirs: Collection[bytes], ours: Sequence[bytes]
+) -> frozenset[bytes]:
+    """Return those commits of `ours` whose change one of `theirs` makes too.
+
+    Merges make no patch. Contents are read only where the paths agree, and trees of `theirs` only below the names
+    that some commit of `ours` changes. Raises TreeUnsafe for a tree that is none; and what `objects` raises.
+    """
+    wanted = [_Patch(objects, history, commit) for commit in ours if len(history.parents(commit)) < 2]
+    tops = {patch.top() for patch in wanted}
+    by_header: dict[_Header, list[_Patch]] = {}
+    if wanted:
+        others = (_Patch(objects, history, commit) for commit in theirs if len(history.parents(commit)) < 2)
+        for patch in others:
+            if patch.top() in tops:
+                by_header.setdefault(patch.header(), []).append(patch)
+    return frozenset(
+        patch.commit for patch in wanted if any(patch.is_same_as(other) for other in by_header.get(patch.header(), ()))
+    )
+
+
+class _Patch:
+    """What a commit changes from its first parent; read as far as it is asked for."""
+
+    def __init__(self, objects: Reader, history: History, commit: bytes) -> None:
+        parents = history.parents(commit)
+        self.commit = commit
+        self._read = objects.read
+        self._old = history.commit(parents[0]).tree if parents else None
+        self._new = history.commit(commit).tree
+        self._changes: _Changes | None = None
+        self._text: list[tuple[bytes, ...]] | None = None
+
+    def top(self) -> frozenset[bytes]:
+        """Return the names in the root that differ, as `header` has paths."""
+        old, new = (self._listing(tree, 0) for tree in (self._old, self._new))
+        return frozenset(_bare(name) for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+
+    def header(self) -> _Header:
+        """Return the paths that differ, and which of them are new or gone."""
+        return tuple(sorted((_bare(path), _fate(*change)) for path, change in self.changes().items()))
+
+    def changes(self) -> _Changes:
+        """Return what differs, by path; directories are looked into."""
+        if self._changes is None:
+            self._changes = {}
+            for path, change in self._differences(b"", self._old, self._new, 0):
+                self._changes[path] = change
+                if len(self._changes) > _MAX_CHANGES:
+                    raise TreeUnsafe(f"a commit changes more than {_MAX_CHANGES} paths")
+        return self._changes
+
+    def is_same_as(self, other: "_Patch") -> bool:
+        """Whether another patch of the same header changes the same lines."""
+        return self.changes() == other.changes() or self.text() == other.text()
+
+    def text(self) -> list[tuple[bytes, ...]]:
+        """Return the changed lines of every path."""
+        if self._text is None:
+            self._text = sorted(
+                (_bare(path), _fate(*change), *self._body(*change)) for path, change in self.changes().items()
+            )
+        return self._text
+
+    def _body(self, old: _Entry | None, new: _Entry | None) -> tuple[bytes, ...]:
+        before, after = self._content(old), self._content(new)
+        if b"\0" in before[:_BINARY_BYTES] or b"\0" in after[:_BINARY_BYTES]:
+            return (old.id if old else _ABSENT), (new.id if new else _ABSENT)
+        return (changed_text(before, after),)
+
+    def _content(self, entry: _Entry | None) -> bytes:
+        if entry is None:
+            return b""
+        if entry.mode == SUBMODULE:
+            return b"Subproject commit %b\n" % entry.id
+        return self._read(entry.id, _BLOB)
+
+    def _differences(
+        self, prefix: bytes, old: bytes | None, new: bytes | None, depth: int
+    ) -> Iterator[tuple[bytes, _Change]]:
+        if old == new:
+            return
+        before, after = self._listing(old, depth), self._listing(new, depth)
+        for name in before.keys() | after.keys():
+            if before.get(name) == after.get(name):
+                continue
+            old_tree, old_file = _split(before.get(name))
+            new_tree, new_file = _split(after.get(name))
+            if old_file or new_file:
+                yield prefix + name, (old_file, new_file)
+            yield from self._differences(prefix + name + b"/", old_tree, new_tree, depth + 1)
+
+    def _listing(self, tree: bytes | None, depth: int) -> _Listing:
+        if tree is None or tree == EMPTY_TREE:
+            return {}
+        if depth > _MAX_DEPTH:
+            raise TreeUnsafe(f"a tree is more than {_MAX_DEPTH} directories deep")
+        try:
+            parsed = list(parse_tree(self._read(tree, _TREE), 20))
+        except (ValueError, OverflowError, AssertionError, ObjectFormatException) as error:
+            raise TreeUnsafe(f"the tree {tree.decode()} is malformed ({type(error).__name__})") from None
+        return {name: _Entry(_mode(mode), object_id) for name, mode, object_id in parsed}
+
+
+def changed_text(old: bytes, new: bytes) -> bytes:
+    """Return the lines that differ between two texts, with three around them, all without white space.
+
+    Lines that are taken out have `-` before them, those put in `+`.
+    """
+    before, after = _lines(old), _lines(new)
+    return _bare(b"".join(_shown(before, after, changed_ranges(before, after))))
+
+
+def _lines(text: bytes) -> list[bytes]:
+    """Split at line feeds alone: `splitlines` knows more ends of a line than a diff does."""
+    lines = text.split(b"\n")
+    return [line + b"\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
+
+
+def changed_ranges(before: Sequence[bytes], after: Sequence[bytes]) -> list[tuple[int, int, int, int]]:
+    """Return (from, to, from, to) of every range of lines that differs: `before[from:to]` became `after[from:to]`."""
+    start = 0
+    end = min(len(before), len(after))
+    while start < end and before[start] == after[start]:
+        start += 1
+    tail = 0
+    while tail < end - start and before[-1 - tail] == after[-1 - tail]:
+        tail += 1
+    old, new = before[start : len(before) - tail], after[start : len(after) - tail]
+    if not old and not new:
+        return []
+    if not old or not new or len(old) * len(new) > _MAX_COMPARED:
+        return [(start, len(before) - tail, start, len(after) - tail)]
+    codes = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    return [(start + i, start + j, start + k, start + m) for tag, i, j, k, m in codes if tag != "equal"]
+
+
+def _shown(
+    before: Sequence[bytes], after: Sequence[bytes], ranges: Iterable[tuple[int, int, int, int]]
+) -> Iterator[bytes]:
+    done = 0
+    ranges = list(ranges)
+    for number, (i, j, k, m) in enumerate(ranges):
+        yield from before[max(done, i - _CONTEXT_LINES) : i]
+        yield from (b"-" + line for line in before[i:j])
+        yield from (b"+" + line for line in after[k:m])
+        following = ranges[number + 1][0] if number + 1 < len(ranges) else len(before)
+        done = min(j + _CONTEXT_LINES, following)
+        yield from before[j:done]
+
+
+def _split(entry: _Entry | None) -> tuple[bytes | None, _Entry | None]:
+    """Return an entry as (the tree that it names, None) or (None, what a patch shows of it)."""
+    if entry is not None and entry.mode == DIRECTORY:
+        return entry.id, None
+    return None, entry
+
+
+def _bare(text: bytes) -> bytes:
+    return text.translate(None, _SPACE)
+
+
+def _fate(old: _Entry | None, new: _Entry | None) -> bytes:
+    if old is None:
+        return b"new %o" % (new.mode if new else 0)
+    return b"gone %o" % old.mode if new is None else b""
+
+
+def _mode(mode: int) -> int:
+    """Return a mode as git takes it: two kinds of files, links, directories; everything else names a commit."""
+    kind = mode & 0o170000
+    if kind == 0o100000:
+        return EXECUTABLE if mode & 0o100 else FILE
+    return kind if kind in (DIRECTORY, LINK) else SUBMODULE

@@ -1,0 +1,199 @@
+"""What a pull does to the branch: nothing, go forward, or put the local commits onto the new tip. Pure.
+
+As `git pull --rebase` decides and does it, with its merge backend. Nothing is written: the commits that a replay
+makes are added to an overlay, and a conflict is an error that leaves nothing behind.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from handler.errors import CopyUnusable, ReplayConflict
+from handler.mount.working_copy.overlay import Overlay
+from handler.mount.working_copy.rebase.commit_graph import History
+from handler.mount.working_copy.rebase.commits import as_utf8, parse_commit, replayed, shown
+from handler.mount.working_copy.rebase.patches import already_there, is_empty
+
+_COMMIT = 1
+_MAX_PATHS = 20
+_MAX_PATH_BYTES = 200
+
+
+class Merged(Protocol):
+    """What a three-way merge of trees came to; with conflicts (their paths) the tree means nothing."""
+
+    @property
+    def tree(self) -> bytes:
+        """The merged tree's id."""
+        ...
+
+    @property
+    def conflicts(self) -> tuple[bytes, ...]:
+        """The paths that cannot be merged."""
+        ...
+
+
+MergeTrees = Callable[[Overlay, bytes | None, bytes, bytes], Merged]
+"""Merges (objects, base, ours, theirs): trees by their ids, the base None where there is none."""
+
+
+class DecisionKind(StrEnum):
+    """What is to be done with the branch."""
+
+    UP_TO_DATE = "up_to_date"
+    FAST_FORWARD = "fast_forward"
+    REPLAY = "replay"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`head` is where the branch is, `tip` where upstream is now; local is what `head` has over `upstream`.
+
+    `upstream` is the tip, or what the tip once was where it was moved away from that by force.
+    """
+
+    kind: DecisionKind
+    head: bytes
+    tip: bytes
+    upstream: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One value that HEAD took during the replay, and how: `is_new` for a commit that was made."""
+
+    commit: bytes
+    subject: bytes
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What became of the local commits.
+
+    `head` is the branch's new value. `picked` are (old, new) in order, the same id twice where a commit need not
+    move; `dropped` are those that upstream has already. `start` is the first commit that had to be checked out (the
+    tip, or the last of those that stand on it as they are), `steps` what came after.
+    """
+
+    head: bytes
+    picked: tuple[tuple[bytes, bytes], ...]
+    dropped: tuple[bytes, ...]
+    start: bytes
+    steps: tuple[Step, ...]
+
+
+def history_of(objects: Overlay, shallow: Collection[bytes] = ()) -> History:
+    """Return the history of the commits in `objects`; those in `shallow` count as having no parents."""
+    return History(lambda commit: parse_commit(objects.read(commit, _COMMIT)), shallow)
+
+
+def decide(history: History, head: bytes, tip: bytes, logged: Collection[bytes] = ()) -> Decision:
+    """Decide how `head` gets to `tip`, which is fetched already.
+
+    `logged` are the values that the remote-tracking ref had before (see `History.fork_point`). They matter only
+    where one of them is in `head` and no longer in `tip`: else none of them is looked at.
+    """
+    if head == tip:
+        return Decision(DecisionKind.UP_TO_DATE, head, tip, tip)
+    if history.is_ancestor(head, tip):
+        return Decision(DecisionKind.FAST_FORWARD, head, tip, tip)
+    local = history.only_in(head, tip)
+    if not local.isdisjoint(logged):
+        fork_point = history.fork_point(head, tuple(logged))
+        if fork_point in local:
+            return Decision(DecisionKind.REPLAY, head, tip, fork_point)
+    kind = DecisionKind.UP_TO_DATE if history.is_line(head, local, tip) else DecisionKind.REPLAY
+    return Decision(kind, head, tip, tip)
+
+
+def replay(
+    objects: Overlay, history: History, decision: Decision, committer: bytes, at: int, merge: MergeTrees
+) -> Replayed:
+    """Put the local commits onto the tip, one by one; the new ones are added to `objects`.
+
+    `committer` is `Name <mail>`, `at` in seconds since the epoch; the zone is UTC. A commit that changes nothing any
+    more is dropped, one that never did is kept. Raises ReplayConflict at the first commit that does not go on,
+    CopyUnusable for one that names no author, and what `objects` and `merge` raise.
+    """
+    theirs, ours = history.sides(decision.upstream, decision.head)
+    order = history.in_order(decision.head, ours)
+    with_changes = [commit for commit in order if not is_empty(history, commit)]
+    known = already_there(objects, history, theirs, with_changes)
+    work = _Replay(objects, history, merge, decision, b"%b %d +0000" % (committer, at))
+    work.dropped = [commit for commit in order if commit in known]
+    work.run([commit for commit in order if commit not in known])
+    return Replayed(work.head, tuple(work.picked), tuple(work.dropped), work.start, tuple(work.steps))
+
+
+class _Replay:
+    """A replay under way: `head` and its tree, and what happened so far."""
+
+    def __init__(
+        self, objects: Overlay, history: History, merge: MergeTrees, decision: Decision, committer: bytes
+    ) -> None:
+        self._objects = objects
+        self._history = history
+        self._merge = merge
+        self._committer = committer
+        self._tip = decision.tip
+        self.start = self.head = decision.tip
+        self.picked: list[tuple[bytes, bytes]] = []
+        self.dropped: list[bytes] = []
+        self.steps: list[Step] = []
+        self._tree = history.commit(decision.tip).tree
+
+    def run(self, commits: Iterable[bytes]) -> None:
+        """Bring every commit to its place."""
+        has_started = False
+        for commit in commits:
+            if self.head in self._history.parents(commit)[:1]:
+                self._stay(commit, has_started)
+            else:
+                has_started = True
+                self._pick(commit)
+
+    def _stay(self, commit: bytes, has_started: bool) -> None:
+        """Go forward to a commit that stands where it should."""
+        self.head = commit
+        self._tree = self._history.commit(commit).tree
+        self.picked.append((commit, commit))
+        if has_started:
+            self.steps.append(Step(commit, self._history.commit(commit).subject, is_new=False))
+        else:
+            self.start = commit
+
+    def _pick(self, commit: bytes) -> None:
+        """Make the change of a commit again, on what is the head now."""
+        original = self._history.commit(commit)
+        if not original.author:
+            raise CopyUnusable(f"the local commit {shown(commit, original)} names no author")
+        parents = self._history.parents(commit)
+        base = self._history.commit(parents[0]).tree if parents else None
+        merged = self._merge(self._objects, base, self._tree, original.tree)
+        if merged.conflicts:
+            raise ReplayConflict(
+                f"the local commit {shown(commit, original)} does not go onto {self._tip[:12].decode()}: "
+                f"conflicts in {listed(merged.conflicts)}"
+            )
+        if merged.tree == self._tree and not is_empty(self._history, commit):
+            self.dropped.append(commit)
+            return
+        content = replayed(original, merged.tree, self.head, self._committer)
+        self.head = self._objects.add(_COMMIT, content)
+        self._tree = merged.tree
+        self.picked.append((commit, self.head))
+        self.steps.append(Step(self.head, as_utf8(original)[1].partition(b"\n")[0], is_new=True))
+
+
+def listed(paths: Collection[bytes]) -> str:
+    """Name paths in a message, quoted and bounded: they come from a repository and may hold anything."""
+    named = [_quoted(path) for path in sorted(paths)[:_MAX_PATHS]]
+    more = len(paths) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")
+
+
+def _quoted(path: bytes) -> str:
+    text = ascii(path[:_MAX_PATH_BYTES].decode(errors="replace"))
+    return text if len(path) <= _MAX_PATH_BYTES else text + "..."

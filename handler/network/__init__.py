@@ -1,0 +1,1 @@
+"""The network side: internet, AWS APIs, secrets. No mount."""

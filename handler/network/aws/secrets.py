@@ -1,0 +1,199 @@
+"""Webhook secrets: the common one, and those that repositories have of their own. Cached, rotated without downtime.
+
+The parameter's history says when a value was replaced, and for `secret_overlap_seconds` from then on the old one
+still verifies. Deleting the parameter ends that, as its history goes with it.
+
+A request's URL names the repository whose secret is to be read, and is read before anything is verified: what
+strangers can make us ask for is bounded by a token bucket, and what is not there is remembered. Tokens come back
+where the signature fits, so that only strangers run out of them; a secret that is known goes on meanwhile.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import TypeVar
+
+from handler.config.names import is_full_name
+from handler.errors import ConfigurationInvalid, ParametersUnavailable, SecretUnusable, SignatureInvalid
+from handler.network.aws.cache import Cache, Lifetimes
+from handler.network.aws.rate_limit import TokenBucket
+from handler.network.aws.ssm import ParameterNotThere, SSMClient, StoredVersion, read_history, read_version
+from handler.settings import Settings
+
+STALE_SECONDS = 3600
+RETRY_SECONDS = 15
+SECRET_FAILURE_SECONDS = 5
+"""How long a missing or closed secret is believed missing: short, since somebody is just putting it there."""
+NO_SECRET_SECONDS = 30
+"""The same for a repository's own, which strangers may ask for by any name."""
+
+STRANGERS_PER_SECOND = 5.0
+STRANGERS_AT_ONCE = 20
+MAX_OWN_SECRETS = 10_000
+MAX_REMEMBERED = 1000
+
+Value = TypeVar("Value")
+
+Note = Callable[[str, Sequence[str]], None]
+"""Told what looks wrong with a parameter, by its name."""
+
+
+class WebhookSecrets:
+    """Reads and keeps them. Safe between threads. `clock` is comparable with Parameter Store's own dates."""
+
+    def __init__(
+        self, settings: Settings, ssm: Callable[[], SSMClient], clock: Callable[[], float], note: Note
+    ) -> None:
+        """Nothing is read yet."""
+        self._settings = settings
+        self._ssm = ssm
+        self._clock = clock
+        self._note = note
+        self._lock = threading.Lock()
+        self._refreshed_at: OrderedDict[str, float] = OrderedDict()
+        self._histories: OrderedDict[str, tuple[StoredVersion, ...]] = OrderedDict()
+        self._charged: OrderedDict[str, int] = OrderedDict()
+        self._bucket = TokenBucket(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE, clock)
+        fresh, stale = settings.secret_cache_seconds, STALE_SECONDS
+        self._common: Cache[tuple[StoredVersion, ...]] = Cache(
+            Lifetimes(fresh, SECRET_FAILURE_SECONDS, stale, RETRY_SECONDS), max_entries=1, clock=clock
+        )
+        self._own: Cache[tuple[StoredVersion, ...]] = Cache(
+            Lifetimes(fresh, NO_SECRET_SECONDS, stale, RETRY_SECONDS), max_entries=MAX_OWN_SECRETS, clock=clock
+        )
+
+    def get(self, full_name: str | None) -> tuple[bytes, ...]:
+        """Return the values that verify now: the current one, then those replaced lately, newest first.
+
+        Of the repository `full_name`, a name that nobody vouches for; None is the common secret. Raises
+        SecretUnusable (missing, blank), ParametersUnavailable, ConfigurationInvalid; and for a repository that has no
+        secret of its own SignatureInvalid: whoever asks learns no more than with a wrong signature.
+        """
+        if full_name is None:
+            return self._usable(self._common.get("", self._read_common))
+        if not is_full_name(full_name):
+            raise SignatureInvalid("the URL does not name a repository")
+        return self._usable(self._own.get(full_name, lambda: self._read_own(full_name)))
+
+    def refresh(self, full_name: str | None) -> tuple[bytes, ...] | None:
+        """Read it afresh, since a signature did not match; return as `get`.
+
+        None when the last such read is less than `secret_refresh_seconds` ago, or Parameter Store does not
+        answer, or strangers ask for too much: there is nothing newer to try, and forged signatures shall neither wear
+        out its quota nor turn their 401 into a 503. Raises as `get`.
+        """
+        now, name = self._clock(), full_name or ""
+        with self._lock:
+            last = self._refreshed_at.get(name)
+            if last is not None and now - last < self._settings.secret_refresh_seconds:
+                return None
+            _remember(self._refreshed_at, name, now)
+        try:
+            if full_name is None:
+                return self._usable(self._common.read(name, self._read_common))
+            return self._usable(self._own.read(name, lambda: self._read_own(full_name)))
+        except ParametersUnavailable:
+            return None
+
+    def verified(self, full_name: str | None) -> None:
+        """Take note that a signature was made with the secret: what was read for it, no stranger asked for."""
+        if full_name is not None:
+            with self._lock:
+                count = self._charged.pop(full_name, 0)
+            self._bucket.give_back(count)
+
+    def _usable(self, versions: Sequence[StoredVersion]) -> tuple[bytes, ...]:
+        # Anew at each call: an overlap that ends within the cache's time ends then, not with the cache.
+        values = usable_values(versions, self._clock(), self._settings.secret_overlap_seconds)
+        return tuple(value.encode() for value in values)
+
+    def _read_common(self) -> tuple[StoredVersion, ...]:
+        name = f"{self._settings.parameter_prefix}/webhook-secret"
+        try:
+            return self._read(name)
+        except ParameterNotThere:
+            raise SecretUnusable(f"parameter {name} is not there") from None
+
+    def _read_own(self, full_name: str) -> tuple[StoredVersion, ...]:
+        if not self._bucket.take():
+            raise ParametersUnavailable("unverified requests name more repositories than are looked up for them")
+        name = f"{self._settings.parameter_prefix}/webhook-secrets/{full_name}"
+        try:
+            found = self._read(name)
+        except ParameterNotThere:
+            raise SignatureInvalid(f"there is no parameter {name}") from None
+        with self._lock:
+            _remember(self._charged, full_name, self._charged.get(full_name, 0) + 1)
+        return found
+
+    def _read(self, name: str) -> tuple[StoredVersion, ...]:
+        """Return the versions, the current one first. Raises ParameterNotThere and what a secure read raises."""
+        current = read_secure(self._ssm(), name)
+        problems = problems_of(name, current)
+        older = self._read_history(name, current, problems)
+        self._note(name, problems)
+        return (current, *(version for version in older if version.number < current.number))
+
+    def _read_history(self, name: str, current: StoredVersion, problems: list[str]) -> tuple[StoredVersion, ...]:
+        replaced_at = current.modified_at
+        if current.number == 1 or self._clock() >= replaced_at + self._settings.secret_overlap_seconds:
+            return ()  # nothing was replaced, or so long ago that it does not verify: no second call
+        try:
+            history = read_history(self._ssm(), name)
+        except (ConfigurationInvalid, ParameterNotThere):
+            # Not worth refusing every delivery: only those signed with a replaced secret do not verify.
+            history = ()
+            problems.append(f"The history of {name} cannot be read: a replaced secret ends at once.")
+        except ParametersUnavailable:
+            with self._lock:
+                return self._histories.get(name, ())  # what was known of it is as good; versions do not change
+        with self._lock:
+            _remember(self._histories, name, history)
+        return history
+
+
+def read_secure(client: SSMClient, name: str) -> StoredVersion:
+    """Return the current version of a secret.
+
+    Raises ParameterNotThere, SecretUnusable (blank), ParametersUnavailable, ConfigurationInvalid.
+    """
+    stored = read_version(client, name)
+    if not stored.value.strip():
+        raise SecretUnusable(f"parameter {name} is blank")
+    return stored
+
+
+def usable_values(versions: Sequence[StoredVersion], now: float, overlap_seconds: float) -> tuple[str, ...]:
+    """Return the values that verify at `now`, the current one first, then the replaced ones, newest first.
+
+    A version is replaced when the next one is written. Pure.
+    """
+    newest_first = sorted(versions, key=lambda version: version.number, reverse=True)
+    values = [newest_first[0].value]
+    for newer, older in pairwise(newest_first):
+        if now < newer.modified_at + overlap_seconds and older.value.strip() and older.value not in values:
+            values.append(older.value)
+    return tuple(values)
+
+
+def problems_of(name: str, stored: StoredVersion) -> list[str]:
+    """Return what looks like a slip in storing the value, which is used as it stands all the same."""
+    value, problems = stored.value, []
+    if not stored.is_secure:
+        problems.append(f"{name} is not a SecureString: it can be read without its key.")
+    if value.endswith(("\n", "\r")):
+        problems.append(f"{name} ends with a newline.")
+    elif value != value.strip():
+        problems.append(f"{name} starts or ends with white space.")
+    trimmed = value.strip()
+    if len(trimmed) >= 2 and trimmed[0] == trimmed[-1] and trimmed[0] in "\"'":
+        problems.append(f"{name} has quotes around it.")
+    return problems
+
+
+def _remember(room: OrderedDict[str, Value], name: str, value: Value) -> None:
+    room[name] = value
+    room.move_to_end(name)
+    if len(room) > MAX_REMEMBERED:
+        room.popitem(last=False)

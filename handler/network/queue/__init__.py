@@ -1,0 +1,1 @@
+"""The SQS queue between the webhook and the worker."""

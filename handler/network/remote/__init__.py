@@ -1,0 +1,1 @@
+"""Git remotes over smart HTTP."""

@@ -1,0 +1,82 @@
+"""Git's wire protocol as it was before version 2, for the servers that still speak nothing else. Pure.
+
+The refs come as an advertisement of all of them, by GET; the fetch is one POST as in version 2, without sections.
+A commit that no ref names may be refused here. Source: git's Documentation/gitprotocol-pack.txt.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+
+from handler.errors import RemoteUnavailable, RemoteUnsupported
+from handler.model import Tip
+from handler.network.remote.protocol import (
+    FLUSH,
+    FetchQuery,
+    RemoteRefs,
+    ShallowChanges,
+    history_lines,
+    packet,
+    read_packets,
+    read_shallow_line,
+    read_sideband,
+)
+
+_CAPABILITIES = b"side-band-64k thin-pack ofs-delta no-progress"
+_ID = re.compile(rb"[0-9a-f]{40}")
+_PEELED = "^{}"
+
+
+def is_advertisement(head: bytes) -> bool:
+    """Whether an answer to `info/refs` starts as one of this version does; version 2 names itself instead."""
+    return head.startswith(b"001e# service=git-upload-pack\n0000") and b"version 2\n" not in head[:60]
+
+
+def read_advertisement(read: Callable[[int], bytes]) -> RemoteRefs:
+    """Return all refs, peeled, and HEAD's target. Raises RemoteUnavailable, RemoteUnsupported."""
+    for _ in read_packets(read):
+        pass  # the service's own line, up to its flush
+    ids: dict[str, str] = {}
+    head: str | None = None
+    for number, line in enumerate(read_packets(read)):
+        about, _, capabilities = line.partition(b"\0")
+        if number == 0:
+            head = _head(capabilities)
+        object_id, _, name = about.rstrip(b"\n").partition(b" ")
+        if not _ID.fullmatch(object_id):
+            raise RemoteUnsupported("the remote's refs are not sha1 ids")
+        ids[name.decode("utf-8", "surrogateescape")] = object_id.decode()
+    tips = {
+        name: Tip(name, object_id, ids.get(name + _PEELED, object_id))
+        for name, object_id in ids.items()
+        if name.startswith("refs/") and not name.endswith(_PEELED)
+    }
+    return RemoteRefs(tips, head)
+
+
+def _head(capabilities: bytes) -> str | None:
+    for capability in capabilities.split():
+        if capability.startswith(b"symref=HEAD:"):
+            return capability[len(b"symref=HEAD:") :].decode("utf-8", "surrogateescape")
+    return None
+
+
+def fetch_request(query: FetchQuery) -> bytes:
+    """Return the body that asks for it, as version 2's does."""
+    lines = [packet(b"want %s %s\n" % (query.want.encode(), _CAPABILITIES)), *history_lines(query), FLUSH]
+    if query.have is not None:
+        lines.append(packet(b"have %s\n" % query.have.encode()))
+    return b"".join(lines) + packet(b"done\n")
+
+
+def read_fetch(read: Callable[[int], bytes], write: Callable[[bytes], object], *, is_deepened: bool) -> ShallowChanges:
+    """Hand the pack's bytes to `write`; `is_deepened` says that the request named a depth."""
+    changes = ShallowChanges()
+    if is_deepened:
+        for line in read_packets(read):
+            read_shallow_line(line, changes)
+    packets: Iterator[bytes] = read_packets(read)
+    answer = next(packets, b"")
+    if not answer.startswith((b"NAK", b"ACK ")):
+        raise RemoteUnavailable("the remote's answer holds no pack")
+    read_sideband(packets, write)
+    return changes

@@ -1,0 +1,66 @@
+"""What one process keeps between its invocations, made at the first one: settings, telemetry, the part that works."""
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from handler.network.aws.telemetry import Telemetry
+from handler.settings import Settings, read_settings
+
+
+class Closable(Protocol):
+    """What a process keeps, as far as this module knows it."""
+
+    def close(self) -> None:
+        """Close what is kept open."""
+        ...
+
+
+Part = TypeVar("Part", bound=Closable)
+
+
+class Process(Generic[Part]):
+    """Makes the part at the first request, so that a wrong environment is an answer and not a failed start.
+
+    Safe for threads.
+    """
+
+    def __init__(self, make: Callable[[Settings, Telemetry], Part]) -> None:
+        """Nothing is made yet."""
+        self._make = make
+        self._lock = threading.Lock()
+        self._part: Part | None = None
+        self._telemetry: Telemetry | None = None
+        self._said: set[str] = set()
+
+    def telemetry(self) -> Telemetry:
+        """Return what tells CloudWatch."""
+        with self._lock:
+            self._telemetry = self._telemetry or Telemetry()
+            return self._telemetry
+
+    def part(self, environment: Mapping[str, str]) -> Part:
+        """Return the part, made once with the settings in `environment`. Raises ConfigurationInvalid."""
+        telemetry = self.telemetry()
+        with self._lock:
+            if self._part is None:
+                self._part = self._make(read_settings(environment), telemetry)
+                # Readers run as other users: modes are the tree's own, whatever this process inherited.
+                os.umask(0o022)
+            return self._part
+
+    def say_once(self, sentences: Sequence[str]) -> None:
+        """Say each sentence in a log line of its own, once in the life of the process."""
+        for sentence in sentences:
+            if sentence not in self._said:
+                self._said.add(sentence)
+                self.telemetry().warn(sentence)
+
+    def close(self) -> None:
+        """Close the part, and forget everything."""
+        with self._lock:
+            if self._part is not None:
+                self._part.close()
+            self._part = self._telemetry = None
+            self._said.clear()

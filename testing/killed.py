@@ -1,0 +1,40 @@
+"""The handler, killed right after a publish's flip or right before its record: an entry for a `ServiceProcess`.
+
+GIT2EFS_TEST_KILLED says which of the two: `after the flip`, or `before the record`.
+"""
+
+import os
+import signal
+from functools import cache
+
+from handler import webhook
+from handler.mount.target.directory import TargetDirectory
+from handler.mount.target.record import Record
+
+
+def handler(event: object, context: object) -> dict[str, object]:
+    """Answer as the handler does, until it is killed."""
+    _install()
+    return webhook.handler(event, context)
+
+
+@cache
+def _install() -> None:
+    flip = TargetDirectory.flip
+
+    def flip_and_die(self: TargetDirectory, link: str) -> float:
+        flip(self, link)
+        return _die()
+
+    def die_instead(self: TargetDirectory, record: Record) -> None:
+        _die()
+
+    if os.environ["GIT2EFS_TEST_KILLED"] == "after the flip":
+        TargetDirectory.flip = flip_and_die  # type: ignore[method-assign]
+    else:
+        TargetDirectory.write_record = die_instead  # type: ignore[method-assign]
+
+
+def _die() -> float:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0.0

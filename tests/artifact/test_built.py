@@ -1,0 +1,44 @@
+"""What `make build` made for both processors is what it has to be."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.infrastructure.stack import ROOT, parse
+from tools.artefact import check, functions_of, told
+from tools.contents import MACHINES
+
+BUILT = ROOT / ".aws-sam"
+FUNCTIONS = sorted(
+    name
+    for name, item in parse((ROOT / "template.yaml").read_text(encoding="utf-8"))["Resources"].items()
+    if item["Type"] == "AWS::Serverless::Function"
+)
+
+
+@pytest.mark.parametrize("architecture", MACHINES)
+def test_artefacts_are_as_they_have_to_be(architecture: str, say: Callable[[str], None]) -> None:
+    """Every rule of tools/contents.py, for each function; and the size is told."""
+    functions = functions_of(BUILT / architecture)
+    assert [function.name for function in functions] == FUNCTIONS
+    assert [check(function, architecture) for function in functions] == [[] for _ in functions]
+    say(told(BUILT / architecture))
+
+
+def test_architectures_are_not_taken_for_each_other() -> None:
+    """The rule about processors is really at work."""
+    (webhook,) = [function for function in functions_of(BUILT / "arm64") if function.name == "WebhookFunction"]
+    assert any("is not for x86_64" in problem for problem in check(webhook, "x86_64"))
+
+
+@pytest.mark.parametrize("architecture", MACHINES)
+def test_built_template_leads_to_the_artefacts(architecture: str) -> None:
+    """`sam deploy --template-file` uploads what was checked, and nothing else."""
+    template = parse((BUILT / architecture / "template.yaml").read_text(encoding="utf-8"))
+    functions = {
+        name: item["Properties"]["CodeUri"]
+        for name, item in template["Resources"].items()
+        if item["Type"] == "AWS::Serverless::Function"
+    }
+    assert functions == {name: name for name in FUNCTIONS}, json.dumps(functions)

@@ -1,0 +1,39 @@
+"""What a cold start loads before the first request is read."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from testing.process import PROJECT
+
+MOST_MODULES = 330
+"""Beside what the bare interpreter has loaded. A hundred modules are about 30 ms of a cold start."""
+
+FORBIDDEN = ("boto3", "dulwich.porcelain", "dulwich.client", "dulwich.repo", "pydantic", "requests")
+
+
+ENTRIES = ("handler.webhook, handler.network.deliver", "handler.worker")
+"""In direct mode the door loads what delivers when it is made, which is before the first request in Lambda."""
+
+
+@pytest.fixture(scope="module", params=ENTRIES)
+def loaded(request: pytest.FixtureRequest) -> list[str]:
+    """Return the modules that importing an entry point loads."""
+    code = f"import sys; bare = set(sys.modules); import {request.param}; "
+    code += "import json; print(json.dumps(sorted(set(sys.modules) - bare)))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    modules: list[str] = json.loads(result.stdout)
+    return modules
+
+
+def test_the_entry_point_loads_no_more_modules_than_now(loaded: list[str]) -> None:
+    """A new dependency of the door is a decision, not an accident."""
+    assert len(loaded) <= MOST_MODULES
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_what_the_door_does_not_need_is_not_loaded(loaded: list[str], name: str) -> None:
+    """The AWS client waits until a parameter is read; git's porcelain, and other HTTP clients, are for nobody here."""
+    assert [module for module in loaded if module == name or module.startswith(f"{name}.")] == []

@@ -1,0 +1,297 @@
+"""The schedule: what a webhook did not tell, it finds; what is to go, goes; who fails, is left in peace for a while."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from handler import schedule
+from handler.mount.maintenance.state import read_diary
+from testing.origin import GitOrigin
+from testing.queue import MessageQueue
+from testing.repositories import Upstream, archive
+from testing.service import Service
+from tests.functional.mounts import footprint, names
+
+PREVIEWS = [{"ref": "refs/heads/main"}, {"ref": "refs/heads/preview/*", "path": "octo/site/previews/*"}]
+
+
+def age_record(target: Path, seconds: float) -> None:
+    """Make it that much longer ago that the target's ref was found to be gone."""
+    record = json.loads((target / "published.json").read_text())
+    record["gone_since"] -= seconds
+    (target / "published.json").write_text(json.dumps(record))
+
+
+def test_a_lost_webhook_is_healed(service: Service, upstream: Upstream) -> None:
+    """Pushed, and never told of: published all the same, by the default branch's rule."""
+    service.put_repository()
+    first = upstream.commit({"a": b"1"})
+    done = service.run_schedule()
+    assert (done["outcome"], done["looked_at"], done["behind"]) == ("done", 1, 1)
+    assert service.current_commit() == first
+    second = upstream.commit({"a": b"2"})
+    service.run_schedule()
+    assert service.tree() == archive(upstream, second)
+    assert service.metric_values("RefsBehind")[-1] == 1
+
+
+def test_where_nothing_moved_it_costs_one_request_and_changes_nothing(
+    service: Service, upstream: Upstream, origin: GitOrigin
+) -> None:
+    """Every five minutes, for every repository: so no lock is taken, and nothing is fetched."""
+    service.put_repository(publish=PREVIEWS)
+    upstream.commit({"a": b"1"})
+    upstream.commit({"a": b"2"}, "preview/one")
+    service.run_schedule()
+    before = footprint(service.mount / "octo")
+    origin.forget()
+    done = service.run_schedule()
+    assert (done["looked_at"], done["behind"], done["failing"]) == (1, 0, 0)
+    assert [record.kind for record in origin.requests] == ["ls-refs"]
+    assert footprint(service.mount / "octo") == before
+
+
+def test_a_deleted_branch_goes_after_its_grace_and_not_before(service: Service, upstream: Upstream) -> None:
+    """Found gone twice, the grace apart; the others and the mirror stay."""
+    service.put_repository(publish=PREVIEWS, grace_seconds=300)
+    upstream.commit({"a": b"1"})
+    upstream.commit({"a": b"2"}, "preview/one")
+    upstream.commit({"a": b"3"}, "preview/team/two")
+    service.run_schedule()
+    upstream.delete("preview/one")
+    one = service.mount / "octo/site/previews/one"
+    assert service.push(upstream, "preview/one", after="0" * 40).reason == "retiring"
+    service.run_schedule()
+    assert (one / "current/a").read_bytes() == b"2"
+    age_record(one, 301)
+    service.run_schedule()
+    assert not one.exists()
+    assert [line["reason"] for line in service.log_lines if line.get("outcome") == "retired"] == ["ref_gone"]
+    assert (service.mount / "octo/site/previews/team/two/current/a").read_bytes() == b"3"
+    assert (service.mount / "octo/site/main/current/a").read_bytes() == b"1"
+    assert "previews/one" not in (service.mount / "octo/site/.targets").read_text()
+    upstream.delete("preview/team/two")
+    service.run_schedule()
+    age_record(service.mount / "octo/site/previews/team/two", 301)
+    service.run_schedule()
+    assert not (service.mount / "octo/site/previews").exists(), "directories that are left empty go too"
+    assert service.run_schedule()["behind"] == 0
+
+
+def test_a_branch_that_comes_back_within_the_grace_stays(service: Service, upstream: Upstream) -> None:
+    """At the same commit or another: what was written down is taken back."""
+    service.put_repository(publish=PREVIEWS)
+    one = upstream.commit({"a": b"2"}, "preview/one")
+    for tip in (one, upstream.commit({"a": b"3"}, "preview/other")):
+        upstream.point("preview/one", one)
+        service.run_schedule()
+        upstream.delete("preview/one")
+        service.run_schedule()
+        assert service.record("octo/site/previews/one")["gone_since"] is not None
+        upstream.point("preview/one", tip)
+        service.run_schedule()
+        assert service.record("octo/site/previews/one")["gone_since"] is None
+        assert service.current_commit("octo/site/previews/one") == tip
+
+
+@pytest.mark.parametrize("rule", [{"ref": "refs/heads/main"}, {}])
+def test_what_the_configuration_names_is_never_taken_away(
+    service: Service, upstream: Upstream, rule: dict[str, str]
+) -> None:
+    """More likely a mistake than a wish: readers keep what they have."""
+    fields: dict[str, object] = {"publish": [rule]} if rule else {}
+    service.put_repository("octo/site", grace_seconds=0, **fields)
+    upstream.commit({"a": b"1"})
+    upstream.commit({"a": b"1"}, "other")
+    service.run_schedule()
+    upstream.delete("main")
+    for _ in range(2):
+        service.run_schedule()
+    assert (service.mount / "octo/site/main/current/a").read_bytes() == b"1"
+
+
+def test_nothing_of_anothers_is_taken_away(service: Service, upstream: Upstream) -> None:
+    """The record says whose the tree is; a list that says otherwise does not count."""
+    service.put_repository(publish=PREVIEWS, grace_seconds=0)
+    upstream.commit({"a": b"2"}, "preview/one")
+    service.run_schedule()
+    target = service.mount / "octo/site/previews/one"
+    record = json.loads((target / "published.json").read_text())
+    (target / "published.json").write_text(json.dumps(record | {"repository": "octo/other"}))
+    upstream.delete("preview/one")
+    for _ in range(3):
+        service.run_schedule()
+    assert (target / "current/a").read_bytes() == b"2"
+
+
+def test_what_a_killed_retirement_left_is_finished(service: Service, upstream: Upstream) -> None:
+    """`current` is gone already, the trees half, and even the record."""
+    service.put_repository(publish=PREVIEWS, grace_seconds=0)
+    for stage in range(3):
+        upstream.commit({"a": b"2"}, "preview/one")
+        service.run_schedule()
+        target = service.mount / "octo/site/previews/one"
+        upstream.delete("preview/one")
+        service.run_schedule(remaining_ms=0)
+        (target / "current").unlink()
+        if stage > 0:
+            for release in list((target / "releases").iterdir()):
+                release.rename(target / "staging/trash-0123456789abcdef")
+        record = json.loads((target / "published.json").read_text()) | {"gone_since": time.time() - 9}
+        (target / "published.json").write_text(json.dumps(record))
+        service.run_schedule()
+        assert not target.exists(), stage
+        assert service.run_schedule()["behind"] == 0
+
+
+def test_tags_are_published_by_the_newest_version(service: Service, upstream: Upstream) -> None:
+    """Whatever order they are pushed in; a pre-release does not count, and a tag taken back gives way."""
+    service.put_repository(publish=[{"ref": "refs/tags/v*", "path": "octo/site/latest", "latest": True}])
+    for version in ("v1.9.0", "v1.10.0", "v1.2.0", "v2.0.0-rc1"):
+        commit = upstream.commit({"version": version.encode()}, "work")
+        upstream.point(f"refs/tags/{version}", commit)
+        service.push(upstream, f"refs/tags/{version}")
+    latest = service.mount / "octo/site/latest/current/version"
+    assert latest.read_bytes() == b"v1.10.0"
+    upstream.point("refs/tags/v1.11.0", upstream.commit({"version": b"v1.11.0"}, "work"))
+    service.run_schedule()
+    assert latest.read_bytes() == b"v1.11.0"
+    upstream.delete("refs/tags/v1.11.0")
+    assert service.push(upstream, "refs/tags/v1.11.0", after="0" * 40).outcome == "published"
+    assert latest.read_bytes() == b"v1.10.0"
+    assert service.run_schedule()["behind"] == 0
+
+
+def test_with_a_queue_it_sends_and_a_worker_publishes(
+    service: Service, upstream: Upstream, queue: MessageQueue
+) -> None:
+    """It fans out: one message a ref that is behind, and none where nothing is."""
+    service.use_queue(queue)
+    service.put_repository(publish=PREVIEWS)
+    commit = upstream.commit({"a": b"1"})
+    upstream.commit({"a": b"2"}, "preview/one")
+    assert service.run_schedule()["outcomes"] == {"accepted:queued": 2}
+    assert not (service.mount / "octo/site/main").exists()
+    assert queue.deliver_all(service.work) >= 1
+    assert service.current_commit() == commit
+    assert service.run_schedule()["behind"] == 0
+
+
+def test_one_wrong_repository_does_not_keep_the_others_from_their_turn(
+    service: Service, upstream: Upstream, origin: GitOrigin
+) -> None:
+    """A parameter that is no JSON, a remote that is not there: told, and looked at less often."""
+    service.put_repository()
+    service.put_repository_text("octo/broken", "{")
+    service.put_repository_text("octo/gone", json.dumps({"url": origin.url("octo/nowhere")}))
+    commit = upstream.commit({"a": b"1"})
+    done = service.run_schedule()
+    assert service.current_commit() == commit
+    assert (done["looked_at"], done["failing"]) == (3, 2)
+    again = service.run_schedule()
+    assert (again["looked_at"], again["resting"]) == (1, 2)
+    diary = read_diary(str(service.mount), "reconcile")
+    assert {name: entry.failures for name, entry in diary.repositories.items()} == {
+        "octo/broken": 1,
+        "octo/gone": 1,
+        "octo/site": 0,
+    }
+
+
+def test_a_run_that_is_short_of_time_goes_on_where_it_stopped(
+    service: Service, upstream: Upstream, origin: GitOrigin
+) -> None:
+    """Nothing is begun that cannot be ended; and the next run begins with what had no turn."""
+    service.put_repository()
+    upstream.commit({"a": b"1"})
+    done = service.run_schedule(remaining_ms=40_000)
+    assert (done["looked_at"], done["left"]) == (0, 1)
+    assert read_diary(str(service.mount), "reconcile").stopped_at == "octo/site"
+    assert service.run_schedule()["looked_at"] == 1
+    assert read_diary(str(service.mount), "reconcile").stopped_at is None
+
+
+def test_how_old_the_oldest_confirmation_is_becomes_a_metric(
+    service: Service, upstream: Upstream, origin: GitOrigin
+) -> None:
+    """A remote that does not answer lets it grow; a look that finds all in order sets it back."""
+    service.put_repository()
+    upstream.commit({"a": b"1"})
+    service.run_schedule()
+    assert service.run_schedule()["failing"] == 0
+    diary = json.loads((service.mount / ".git2efs/reconcile.json").read_text())
+    diary["repositories"]["octo/site"]["confirmed_at"] -= 5000
+    (service.mount / ".git2efs/reconcile.json").write_text(json.dumps(diary))
+    origin.fail_next(99)
+    service.run_schedule()
+    assert service.metric_values("LastSuccessAgeSeconds")[-1] >= 5000
+    origin.clear_faults()
+
+
+@pytest.mark.parametrize("event", [None, {}, [], {"task": "x" * 9999}, {"task": 7}, "reconcile"])
+def test_an_event_that_is_none_of_ours_is_told_and_raises_nothing(service: Service, event: object) -> None:
+    """By hand, or by another rule."""
+    with service.capturing():
+        assert schedule.handler(event, None)["outcome"] == "rejected"
+
+
+def test_a_damaged_diary_is_begun_anew(service: Service, upstream: Upstream) -> None:
+    """It only saves work."""
+    service.put_repository()
+    commit = upstream.commit({"a": b"1"})
+    service.run_schedule()
+    for damage in (b"", b"[]", b'{"repositories": {"octo/site": 7}}', b"\xff" * 99, b"[" * 99_999):
+        (service.mount / ".git2efs/reconcile.json").write_bytes(damage)
+        assert service.run_schedule()["outcome"] == "done"
+    assert service.current_commit() == commit
+    assert sorted(names(service.mount / ".git2efs")) == ["reconcile.json", "reconcile.lock"]
+
+
+# -- chores -----------------------------------------------------------------------------------------------------
+
+
+def test_the_daily_run_mends_what_somebody_changed_and_tells_it(service: Service, upstream: Upstream) -> None:
+    """Deep in the tree, where no push looks."""
+    service.put_repository(publish=PREVIEWS)
+    commit = upstream.commit({"a/b/c": b"1", "d": b"2"})
+    service.run_schedule()
+    (service.mount / "octo/site/main/current/a/b/c").write_bytes(b"!")
+    done = service.run_schedule("chores")
+    assert done["outcomes"] == {"published:repaired": 1}
+    assert service.tree() == archive(upstream, commit)
+    assert service.run_schedule("chores")["outcomes"] == {"unchanged:verified": 1}
+
+
+def test_the_daily_run_fetches_a_damaged_mirror_anew(service: Service, upstream: Upstream) -> None:
+    """Else nothing would look until the next push, and nothing could be compared."""
+    service.put_repository(publish=PREVIEWS)
+    upstream.commit({"a": b"1"})
+    service.run_schedule()
+    for pack in (service.mount / "octo/site/mirror.git/objects/pack").iterdir():
+        pack.unlink()
+    done = service.run_schedule("chores")
+    assert done["outcomes"] == {"failed:mirror_damaged": 1, "unchanged:already_published": 1}
+    diary = read_diary(str(service.mount), "chores")
+    assert diary.repositories["octo/site"].failures == 1
+    service.configure()
+    (service.mount / ".git2efs/chores.json").unlink()
+    assert service.run_schedule("chores")["outcomes"] == {"unchanged:verified": 1}
+
+
+def test_targets_are_bounded_and_those_that_are_there_go_on(service: Service, upstream: Upstream) -> None:
+    """A pattern and a bot that makes branches: the next one is refused by name, and room comes with a deletion."""
+    service.configure(max_targets=2)
+    service.put_repository(publish=PREVIEWS, grace_seconds=0)
+    for branch in ("main", "preview/one"):
+        upstream.commit({"a": b"1"}, branch)
+        assert service.push(upstream, branch).outcome == "published"
+    upstream.commit({"a": b"1"}, "preview/two")
+    answer = service.push(upstream, "preview/two")
+    assert (answer.status, answer.reason) == (500, "too_many_targets")
+    upstream.commit({"a": b"2"}, "preview/one")
+    assert service.push(upstream, "preview/one").outcome == "published"
+    upstream.delete("preview/one")
+    assert service.push(upstream, "preview/one", after="0" * 40).outcome == "retired"
+    assert service.push(upstream, "preview/two").outcome == "published"
