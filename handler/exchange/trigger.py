@@ -9,7 +9,7 @@ MARGIN_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class Trigger:
     """A request to reconcile what publishes `ref`.
 
     `push` is None for a timer or an operator. `delivery` is the id that correlates log lines. `received_at` is when it

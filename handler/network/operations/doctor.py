@@ -18,7 +18,7 @@ from handler.model import Repository
 from handler.mount.operations.checks import MOST_SKEW_SECONDS, mount_checks
 from handler.network.aws.parameters import Parameters
 from handler.network.operations.checks import bus_checks, queue_checks, secret_checks
-from handler.network.remote.client import Remote
+from handler.network.remote.client import HttpRemote
 from handler.settings import Settings
 
 _IN_FLIGHT = 16
@@ -31,7 +31,7 @@ class Doctor:
 
     settings: Settings
     parameters: Parameters
-    remote: Callable[[Repository], Remote]
+    remote: Callable[[Repository], HttpRemote]
     clock: Callable[[], float]
     say: Callable[[str], None]
     deadline: float | None = None

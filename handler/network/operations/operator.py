@@ -5,20 +5,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
 from handler.errors import OutOfTime, Rejected, TargetUnknown
-from handler.exchange.trigger import Request
+from handler.exchange.trigger import Trigger
 from handler.model import Outcome, OutcomeKind, Repository
-from handler.mount.git.store_pool import OpenStores
-from handler.mount.maintenance.drift import Seen, Surveyor
-from handler.mount.maintenance.state import read_diary
-from handler.mount.operations.rollback import Turning
+from handler.mount.git.store_pool import StorePool
+from handler.mount.maintenance.drift import DriftDetector, TargetDrift
+from handler.mount.maintenance.state import read_state
+from handler.mount.operations.rollback import Rollback
 from handler.mount.operations.status import Listed, RepositoryStatus, Status, on_mount, sentence_of
-from handler.mount.operations.targets import Standing, find_standing, targets_on_list
-from handler.mount.operations.verify import Looking
+from handler.mount.operations.targets import MountedTarget, find_target, targets_on_list
+from handler.mount.operations.verify import Verifier
 from handler.network.aws.parameters import Parameters
 from handler.network.deliver import Deliverer
 from handler.network.operations.command import Command
 from handler.network.operations.doctor import Doctor, is_well
-from handler.network.remote.client import Remote
+from handler.network.remote.client import HttpRemote
 from handler.settings import Settings
 
 WELL, ATTENTION, REFUSED, FAILED = 0, 1, 2, 3
@@ -48,9 +48,9 @@ class Operator:
         self._clock = clock
         self._parameters = Parameters(settings)
         self._deliverer = Deliverer(settings, progress, warn)
-        self._surveyor = Surveyor(settings, clock)
-        self._mirrors = OpenStores()
-        self._turning = Turning(settings, self._mirrors, self._deliverer.announce, clock)
+        self._surveyor = DriftDetector(settings, clock)
+        self._mirrors = StorePool()
+        self._turning = Rollback(settings, self._mirrors, self._deliverer.emit, clock)
         self.outcomes: list[Outcome] = []
         """What the last command did to targets, for the log."""
 
@@ -88,7 +88,7 @@ class Operator:
         survey = None if command.is_offline else self._survey
         status = Status(self._settings, self._clock, survey, _last_look(deadline))
         self._say("looking at the targets" + ("" if command.is_offline else ", and asking the remotes"))
-        found = status.look(listed, read_diary(self._settings.mount, "reconcile"))
+        found = status.look(listed, read_state(self._settings.mount, "reconcile"))
         left_out = _cut(found)
         if left_out:
             problems.append(f"{left_out} more targets are not shown: name a repository")
@@ -107,10 +107,10 @@ class Operator:
         listed: dict[str, Listed] = {name: (name, each) for name, each in self._parameters.repositories()}
         return [listed.get(name, (name, None)) for name in sorted({*listed, *on_mount(self._settings.mount)})]
 
-    def _survey(self, repository: Repository) -> Sequence[Seen]:
-        return self._surveyor.survey(repository, self._remote(repository)).seen
+    def _survey(self, repository: Repository) -> Sequence[TargetDrift]:
+        return self._surveyor.detect(repository, self._remote(repository)).targets
 
-    def _remote(self, repository: Repository) -> Remote:
+    def _remote(self, repository: Repository) -> HttpRemote:
         return self._deliverer.remote(repository, self._parameters.token_of(repository))
 
     def _counting(self, deadline: float | None) -> Callable[[int], None]:
@@ -128,9 +128,9 @@ class Operator:
         return pulse
 
     def _verify(self, command: Command, deadline: float | None) -> Content:
-        looking = Looking(self._settings, self._mirrors, self._clock, self._say)
+        looking = Verifier(self._settings, self._mirrors, self._clock, self._say)
         if command.subject is not None:
-            targets: Sequence[Standing] = find_standing(self._settings.mount, command.subject, self._clock)
+            targets: Sequence[MountedTarget] = find_target(self._settings.mount, command.subject, self._clock)
         else:
             targets = [each for name in on_mount(self._settings.mount) for each in self._targets_of(name)]
         done = [looking.verify(each, is_repairing=command.is_repairing, deadline=deadline) for each in targets]
@@ -138,7 +138,7 @@ class Operator:
             self.outcomes = done
         return self._told(done, shows_notes=True)
 
-    def _targets_of(self, full_name: str) -> tuple[Standing, ...]:
+    def _targets_of(self, full_name: str) -> tuple[MountedTarget, ...]:
         return targets_on_list(self._settings.mount, full_name, self._clock)
 
     def _doctor(self, command: Command, deadline: float | None) -> Content:
@@ -154,15 +154,15 @@ class Operator:
         if command.ref is not None:
             refs = [command.ref]
         else:
-            survey = self._surveyor.survey(repository, self._remote(repository))
-            refs = list(dict.fromkeys((*(each.ref for each in survey.seen if each.commit), *survey.behind)))
+            survey = self._surveyor.detect(repository, self._remote(repository))
+            refs = list(dict.fromkeys((*(each.ref for each in survey.targets if each.commit), *survey.behind)))
         return self._delivered(repository, refs, deadline)
 
     def _delivered(self, repository: Repository, refs: Sequence[str], deadline: float | None) -> Content:
         done: list[Outcome] = []
         for ref in refs:
             self._say(f"publishing {ref} of {repository.full_name}")
-            request = Request(ref, None, "", self._clock(), deadline=deadline)
+            request = Trigger(ref, None, "", self._clock(), deadline=deadline)
             done += self._deliverer.deliver(repository, self._parameters.token_of(repository), request)
         self.outcomes = done
         return self._told(done)
@@ -187,9 +187,9 @@ class Operator:
         refs = [self._turning.let_go(each, deadline) for each in targets]
         return self._delivered(repository, list(dict.fromkeys(refs)), deadline)
 
-    def _found(self, command: Command) -> tuple[Standing, ...]:
+    def _found(self, command: Command) -> tuple[MountedTarget, ...]:
         assert command.subject is not None
-        return find_standing(self._settings.mount, command.subject, self._clock)
+        return find_target(self._settings.mount, command.subject, self._clock)
 
     def _told(self, outcomes: Sequence[Outcome], *, shows_notes: bool = False) -> Content:
         return {
