@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from handler.deadline import Deadline
 from handler.errors import ConfigurationInvalid
-from handler.exchange.trigger import deadline_of
 from handler.network.aws.telemetry import Telemetry
 from handler.network.operations.aws import AccessDenied, invoke
 from handler.network.operations.command import SUBJECTS, Command, read_command
@@ -46,12 +46,12 @@ def handler(event: object, context: object) -> dict[str, object]:
 
     Returns its content, with `exit_code`; a failure with reason and detail.
     """
-    now, started = time.time(), time.perf_counter()
+    started = time.perf_counter()
     command: Command | None = None
     try:
         command = read_command(event)
         operator = _process.app(os.environ)
-        content = operator.run(command, deadline_of(context, now))
+        content = operator.run(command, Deadline.of_context(context))
     except Exception as error:  # whatever it is becomes the answer
         return _without_settings(command, error)
     duration_ms = (time.perf_counter() - started) * 1000

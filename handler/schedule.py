@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
+from handler.deadline import Deadline
 from handler.errors import LockTimeout, Malformed, MirrorDamaged
-from handler.exchange.trigger import Trigger, deadline_of
+from handler.exchange.trigger import Trigger
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.mount.fs.errno_map import as_failure
 from handler.mount.fs.lock import locked
@@ -62,7 +63,7 @@ class Schedule:
         """Return what looks wrong with the stored tokens, without showing them."""
         return self._parameters.secret_problems()
 
-    def run(self, task: str, deadline: float | None, request_id: str) -> dict[str, object]:
+    def run(self, task: str, deadline: Deadline, request_id: str) -> dict[str, object]:
         """Do a task; returns what came of it. Raises Git2EfsError, OSError.
 
         A run that finds another one at the same task leaves it alone.
@@ -73,9 +74,8 @@ class Schedule:
             with locked(lock_path(mount, task), 0.0):
                 diary = read_state(mount, task)
                 visit = self._looker(deadline) if task == RECONCILE else self._tender(diary, deadline)
-                begin_until = None if deadline is None else deadline - _LAST_LOOK_SECONDS
                 tell = self._teller(task, request_id)
-                rounds = Resync(self._parameters, visit, tell, diary, begin_until, self._clock)
+                rounds = Resync(self._parameters, visit, tell, diary, deadline.minus(_LAST_LOOK_SECONDS), self._clock)
                 done = rounds.run()
                 write_state(mount, task, diary)
         except LockTimeout:
@@ -86,7 +86,7 @@ class Schedule:
             self._telemetry.survey(summary, rounds.oldest_seconds(), request_id)
         return summary
 
-    def _looker(self, deadline: float | None) -> Callable[[Repository], tuple[int, Sequence[Outcome]]]:
+    def _looker(self, deadline: Deadline) -> Callable[[Repository], tuple[int, Sequence[Outcome]]]:
         def look(repository: Repository) -> tuple[int, Sequence[Outcome]]:
             token = self._parameters.token_of(repository)
             behind = self._surveyor.detect(repository, self._deliverer.remote(repository, token)).behind
@@ -94,7 +94,7 @@ class Schedule:
 
         return look
 
-    def _look_at(self, repository: Repository, refs: Sequence[str], deadline: float | None) -> list[Outcome]:
+    def _look_at(self, repository: Repository, refs: Sequence[str], deadline: Deadline) -> list[Outcome]:
         """Have the refs looked at: by a worker, if there is a queue."""
         now, outcomes = self._clock(), list[Outcome]()
         for ref in refs:
@@ -109,7 +109,7 @@ class Schedule:
         return outcomes
 
     def _tender(
-        self, diary: ScheduleState, deadline: float | None
+        self, diary: ScheduleState, deadline: Deadline
     ) -> Callable[[Repository], tuple[int, Sequence[Outcome]]]:
         def tend(repository: Repository) -> tuple[int, Sequence[Outcome]]:
             name = repository.full_name
@@ -143,7 +143,6 @@ def handler(event: object, context: object) -> dict[str, object]:
 
     Returns the task, its outcome and figures; a failure with its reason.
     """
-    now = time.time()
     request_id = str(getattr(context, "aws_request_id", ""))
     task = event.get("task") if isinstance(event, Mapping) else None
     try:
@@ -151,7 +150,7 @@ def handler(event: object, context: object) -> dict[str, object]:
             raise Malformed("the event names no task")
         schedule = _process.app(os.environ)
         try:
-            return schedule.run(task, deadline_of(context, now), request_id)
+            return schedule.run(task, Deadline.of_context(context), request_id)
         finally:
             _process.warn_once(schedule.secret_problems())
     except Exception as error:  # a defect too is told, as one

@@ -14,8 +14,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from handler.config.targets import refuse_common_secret, refuse_other_repository, targets_of
+from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import Git2EfsError, Rejected
-from handler.exchange.trigger import Trigger, deadline_of
+from handler.exchange.trigger import Trigger
 from handler.model import Delivery, Outcome, OutcomeKind, PushEvent, Repository
 from handler.network.aws.api_gateway import answer, read_request, url_repository
 from handler.network.aws.parameters import Parameters
@@ -74,10 +75,10 @@ class Webhook:
     def _verify(self, headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes]) -> None:
         verify_signature(body, headers, secrets, allow_sha1=self._settings.allow_sha1)
 
-    def deliver(self, delivery: Delivery, received_at: float, deadline: float | None = None) -> tuple[Outcome, ...]:
+    def deliver(self, delivery: Delivery, received_at: float, deadline: Deadline = NO_DEADLINE) -> tuple[Outcome, ...]:
         """Do what a verified delivery asks for; one outcome a target. Raises Rejected.
 
-        `received_at` and `deadline` (when the run has to have stopped; None: whenever) are seconds of our clock.
+        `received_at` is in seconds of our clock.
         """
         if delivery.event == "ping":
             if delivery.url_repository is not None:
@@ -163,7 +164,7 @@ def handler(event: object, context: object) -> dict[str, object]:
         door = _process.app(os.environ)
         try:
             delivery = door.verify(event)
-            outcomes = door.deliver(delivery, received_at, deadline_of(context, received_at))
+            outcomes = door.deliver(delivery, received_at, Deadline.of_context(context))
         finally:
             _process.warn_once(door.secret_problems())
     except Git2EfsError as error:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from handler.deadline import Deadline
 from handler.errors import ConfigurationInvalid, Git2EfsError, Malformed, OutOfTime
-from handler.exchange.trigger import Trigger, deadline_of
+from handler.exchange.trigger import Trigger
 from handler.model import Outcome, OutcomeKind
 from handler.network.aws.parameters import Parameters
 from handler.network.aws.telemetry import Queued, Telemetry
@@ -50,10 +51,10 @@ class Worker:
         """Return what looks wrong with the stored tokens, without showing them."""
         return self._parameters.secret_problems()
 
-    def work(self, records: tuple[SqsMessage, ...], deadline: float | None, request_id: str) -> tuple[str, ...]:
+    def work(self, records: tuple[SqsMessage, ...], deadline: Deadline, request_id: str) -> tuple[str, ...]:
         """Work through a batch; return the ids of the messages that are to be seen again.
 
-        `deadline` is when all has to have stopped (seconds, our clock); None: whenever.
+        All has stopped by `deadline`.
         """
         plan = plan_batch(records)
         with VisibilityHeartbeat(self._queue, (record.receipt for record in records)) as custody:
@@ -66,13 +67,12 @@ class Worker:
                     failed += each
         return tuple(failed)
 
-    def outcomes(self, work: CoalescedPush, deadline: float | None) -> tuple[Outcome, ...]:
+    def outcomes(self, work: CoalescedPush, deadline: Deadline) -> tuple[Outcome, ...]:
         """Look at the work's ref; one outcome a target. Never raises an Exception: every failure is an outcome."""
         message = work.message
         try:
             now = self._clock()
-            if deadline is not None and now > deadline - LEAST_SECONDS:
-                raise OutOfTime("no time was left to begin with it")
+            deadline.minus(LEAST_SECONDS).check("no time was left to begin with it")
             repository = self._parameters.repository(message.repository)
             token = self._parameters.token_of(repository)
             is_late = len(work.messages) > 1 or now - work.waiting_since > LATE_SECONDS
@@ -107,7 +107,7 @@ class Worker:
 class _Batch:
     """One batch, with its messages in custody."""
 
-    def __init__(self, worker: Worker, custody: VisibilityHeartbeat, deadline: float | None, request_id: str) -> None:
+    def __init__(self, worker: Worker, custody: VisibilityHeartbeat, deadline: Deadline, request_id: str) -> None:
         self._worker = worker
         self._custody = custody
         self._deadline = deadline
@@ -163,14 +163,13 @@ _process = Runtime(Worker)
 
 def handler(event: object, context: object) -> dict[str, object]:
     """Work through a batch of SQS's; answers which messages are to be seen again, and never raises."""
-    now = time.time()
     records = read_batch(event)
     request_id = str(getattr(context, "aws_request_id", ""))
     failed = tuple(record.id for record in records)
     try:
         worker = _process.app(os.environ)
         try:
-            failed = worker.work(records, deadline_of(context, now), request_id)
+            failed = worker.work(records, Deadline.of_context(context), request_id)
         finally:
             _process.warn_once(worker.secret_problems())
     except Git2EfsError as error:

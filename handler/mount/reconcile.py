@@ -55,7 +55,7 @@ class Reconciler:
         """
         paths = RepositoryPaths.of(self.settings.mount, repository.full_name)
         with (
-            locked(paths.lock, self._wait_seconds(request)) as hold,
+            locked(paths.lock, request.deadline.bound(self.settings.lock_seconds)) as hold,
             Executor(is_worth_it=hold.is_slow) as beside,
         ):
             # Whoever waited finds most often that another run has published what it came for: then the commit is not
@@ -93,10 +93,6 @@ class Reconciler:
             if known is not None:
                 self.cache.put(key, mark, known)
             return outcome
-
-    def _wait_seconds(self, request: Trigger) -> float:
-        remaining = self.settings.lock_seconds if request.deadline is None else request.deadline - self.clock()
-        return max(0.0, min(self.settings.lock_seconds, remaining))
 
     def directory(self, target: Target) -> TargetDirectory:
         """Return the target's directory on the mount."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+from handler.deadline import Deadline
 from handler.errors import ConfigurationInvalid
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.mount.fs.errno_map import as_failure
@@ -46,7 +47,7 @@ class Resync:
     visit: Visit
     report: Report
     state: ScheduleState
-    deadline: float | None
+    deadline: Deadline
     clock: Callable[[], float] = time.time
     in_flight: int = IN_FLIGHT
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -80,7 +81,7 @@ class Resync:
     def _one(self, name: str, found: Repository | ConfigurationInvalid) -> bool:
         """Look after one repository; returns whether it had its turn."""
         now = self.clock()
-        if self.deadline is not None and now >= self.deadline:
+        if self.deadline.is_past():
             return False
         entry = self.state.repositories.setdefault(name, RepositoryState(now))
         if now < entry.not_before:

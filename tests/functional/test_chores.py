@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from handler.deadline import Deadline
 from handler.errors import MountUnavailable
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.mount.git.store_pool import StorePool
@@ -425,7 +426,9 @@ def test_out_of_time_the_chores_tell_where_to_go_on_and_go_on_there(
     place, calls = None, 0
     while True:
         calls += 1
-        tended = keeper.maintain(Repository("octo/site", "https://unused.example"), deadline=now + 30, resume_at=place)
+        tended = keeper.maintain(
+            Repository("octo/site", "https://unused.example"), deadline=Deadline(now + 30, clock), resume_at=place
+        )
         outcomes += tended.outcomes
         assert tended.resume_at != place or place is None
         place = tended.resume_at
@@ -451,7 +454,7 @@ def test_a_place_that_is_none_any_more_means_to_begin(service: Service, publishe
 def test_with_no_time_at_all_nothing_is_begun(service: Service, published: str) -> None:
     """And the answer says that all is still to be done."""
     before = footprint(service.mount)
-    tended = caretaker(service).maintain(Repository("octo/site", "https://unused.example"), deadline=1.0)
+    tended = caretaker(service).maintain(Repository("octo/site", "https://unused.example"), deadline=Deadline(1.0))
     assert tended.outcomes == ()
     assert tended.resume_at
     assert footprint(service.mount) == before

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
-from handler.errors import MirrorDamaged, OutOfTime
+from handler.deadline import NO_DEADLINE, Deadline
+from handler.errors import MirrorDamaged
 from handler.model import NULL_OID, Counts, TreePlan
 from handler.mount.fs.checkout import check_out
 from handler.mount.fs.lock import HeldLock, locked
@@ -31,24 +32,22 @@ _MOST_NOTES = 60
 
 @dataclass(frozen=True, slots=True)
 class RepositoryContext:
-    """A repository's places, what it takes to work there, and until when (seconds, of `clock`)."""
+    """A repository's places, what it takes to work there, and until when."""
 
     paths: RepositoryPaths
     settings: Settings
     mirrors: StorePool
     clock: Callable[[], float]
-    deadline: float | None = None
+    deadline: Deadline = NO_DEADLINE
 
     def check_deadline(self) -> None:
         """Raise OutOfTime when the time has come. Safe for threads."""
-        if self.deadline is not None and self.clock() >= self.deadline:
-            raise OutOfTime("the chores go on another time")
+        self.deadline.check("the chores go on another time")
 
     @contextmanager
     def locked(self) -> Iterator[HeldLock]:
         """Hold the repository's lock, with a mark, so that warm processes look afresh. Raises LockTimeout, OSError."""
-        remaining = self.settings.lock_seconds if self.deadline is None else self.deadline - self.clock()
-        with locked(self.paths.lock, max(0.0, min(self.settings.lock_seconds, remaining))) as hold:
+        with locked(self.paths.lock, self.deadline.bound(self.settings.lock_seconds)) as hold:
             hold.stamp_generation()
             yield hold
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import MirrorDamaged, OutOfTime
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.mount.fs.errno_map import as_failure
@@ -64,11 +65,11 @@ class Maintenance:
     clock: Callable[[], float] = time.time
 
     def maintain(
-        self, repository: Repository, *, deadline: float | None = None, resume_at: str | None = None
+        self, repository: Repository, *, deadline: Deadline = NO_DEADLINE, resume_at: str | None = None
     ) -> MaintenanceResult:
         """Do the chores of all targets that the repository was ever published to.
 
-        Stops at `deadline` (seconds, of `clock`). The repository's lock is held for moments only, and for what is
+        Stops at `deadline`. The repository's lock is held for moments only, and for what is
         mended. Never raises an Exception: every failure is an outcome, and does not keep the other targets from theirs.
 
         Outcomes: `unchanged` with `verified`, or with `set_aside` where a kept release is not as its commit has it and

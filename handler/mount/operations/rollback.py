@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import ReleaseUnusable, TargetUnknown
 from handler.model import Outcome, OutcomeKind, TreePlan
 from handler.mount.fs.checkout import Written
@@ -42,7 +43,7 @@ class Rollback:
     clock: Callable[[], float] = time.time
 
     def roll_back(
-        self, standing: MountedTarget, to: str | None, by: str = "", why: str = "", deadline: float | None = None
+        self, standing: MountedTarget, to: str | None, by: str = "", why: str = "", deadline: Deadline = NO_DEADLINE
     ) -> Outcome:
         """Go back to the release `to` (a commit, or how it begins), None: the one before, and hold the target there.
 
@@ -92,7 +93,7 @@ class Rollback:
         sweep(standing.directory.paths, looked)
         return _outcome(standing, record, wanted, current, reason="rolled_back")
 
-    def hold(self, standing: MountedTarget, by: str = "", why: str = "", deadline: float | None = None) -> Outcome:
+    def hold(self, standing: MountedTarget, by: str = "", why: str = "", deadline: Deadline = NO_DEADLINE) -> Outcome:
         """Hold the target where it stands; one that is held already stays so, for the reason now given."""
 
         def keep(_: HeldLock) -> Outcome:
@@ -105,7 +106,7 @@ class Rollback:
 
         return self._locked(standing, deadline, keep)
 
-    def let_go(self, standing: MountedTarget, deadline: float | None = None) -> str:
+    def let_go(self, standing: MountedTarget, deadline: Deadline = NO_DEADLINE) -> str:
         """End a hold, if there is one; returns the ref that is to be published now."""
 
         def end(_: HeldLock) -> str:
@@ -118,10 +119,9 @@ class Rollback:
 
         return self._locked(standing, deadline, end)
 
-    def _locked(self, standing: MountedTarget, deadline: float | None, work: Callable[[HeldLock], T]) -> T:
+    def _locked(self, standing: MountedTarget, deadline: Deadline, work: Callable[[HeldLock], T]) -> T:
         """Work under the repository's lock, with a mark, so that warm processes look afresh."""
-        seconds = self.settings.lock_seconds
-        wait = seconds if deadline is None else max(0.0, min(seconds, deadline - self.clock()))
+        wait = deadline.bound(self.settings.lock_seconds)
         done: list[T] = []
         try:
             with locked(standing.paths.lock, wait) as hold:

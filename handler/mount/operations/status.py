@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
 from handler.config.names import is_full_name
-from handler.errors import ConfigurationInvalid, OutOfTime, TargetUnknown
+from handler.deadline import NO_DEADLINE, Deadline
+from handler.errors import ConfigurationInvalid, TargetUnknown
 from handler.model import Repository
 from handler.mount.fs.errno_map import as_failure
 from handler.mount.fs.usage import Usage, usage_of
@@ -110,8 +111,8 @@ class Status:
     settings: Settings
     clock: Callable[[], float]
     survey: Callable[[Repository], Sequence[TargetDrift]] | None
-    deadline: float | None = None
-    """From then on no further remote is asked (seconds, of `clock`)."""
+    deadline: Deadline = NO_DEADLINE
+    """From then on no further remote is asked."""
 
     def look(self, listed: Sequence[Listed], diary: ScheduleState) -> list[RepositoryStatus]:
         """Return the repositories as they stand, many looked at at a time. One's trouble is its own."""
@@ -132,8 +133,7 @@ class Status:
             if repository is None:
                 status.problems.append("has no parameter any more: nothing is published")
             elif self.survey is not None:
-                if self.deadline is not None and self.clock() >= self.deadline:
-                    raise OutOfTime("there was no time left to ask the remote: name the repository")
+                self.deadline.check("there was no time left to ask the remote: name the repository")
                 seen = self.survey(repository)
         except Exception as error:
             status.problems.append(sentence_of(error))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import OutOfTime
 from handler.model import Outcome, OutcomeKind
 from handler.mount.fs.errno_map import as_failure
@@ -22,7 +23,7 @@ class Verifier:
     clock: Callable[[], float]
     say: Callable[[str], None]
 
-    def verify(self, standing: MountedTarget, *, is_repairing: bool, deadline: float | None = None) -> Outcome:
+    def verify(self, standing: MountedTarget, *, is_repairing: bool, deadline: Deadline = NO_DEADLINE) -> Outcome:
         """Compare what is published and what is kept; never raises an Exception.
 
         `unchanged` with `verified`, or with `drifted` where something differs and was left so; when repairing, as the
@@ -45,7 +46,7 @@ class Verifier:
         findings: AuditFindings,
         *,
         is_repairing: bool,
-        deadline: float | None,
+        deadline: Deadline,
     ) -> Outcome:
         if standing.directory.paths.is_copy:
             # People may change it, and git tells them what they did.

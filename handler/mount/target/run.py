@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from handler.errors import OutOfTime
 from handler.exchange.trigger import Trigger
 from handler.model import Repository, Target
 from handler.mount.fs.executor import Executor
@@ -47,5 +46,4 @@ class Run:
 
     def check_time(self) -> None:
         """Raise OutOfTime where the run has to have stopped by now."""
-        if self.trigger.deadline is not None and self.clock() >= self.trigger.deadline:
-            raise OutOfTime(f"{self.target.path} is not ready, and will be gone on with")
+        self.trigger.deadline.check(f"{self.target.path} is not ready, and will be gone on with")

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
+from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import OutOfTime, Rejected, TargetUnknown
 from handler.exchange.trigger import Trigger
 from handler.model import Outcome, OutcomeKind, Repository
@@ -63,13 +64,13 @@ class Operator:
         """Return what looks wrong with the stored tokens, without showing them."""
         return self._parameters.secret_problems()
 
-    def run(self, command: Command, deadline: float | None = None) -> Content:
+    def run(self, command: Command, deadline: Deadline = NO_DEADLINE) -> Content:
         """Carry out a command; returns its content, `exit_code` in it.
 
-        Ends by `deadline` (seconds, our clock). Raises Git2EfsError and OSError.
+        Ends by `deadline`. Raises Git2EfsError and OSError.
         """
         self.outcomes = []
-        actions: Mapping[str, Callable[[Command, float | None], Content]] = {
+        actions: Mapping[str, Callable[[Command, Deadline], Content]] = {
             "status": self._status,
             "publish": self._publish,
             "rollback": self._roll_back,
@@ -82,11 +83,11 @@ class Operator:
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
-    def _status(self, command: Command, deadline: float | None) -> Content:
+    def _status(self, command: Command, deadline: Deadline) -> Content:
         problems: list[str] = []
         listed = self._listed(command.subject)
         survey = None if command.is_offline else self._survey
-        status = Status(self._settings, self._clock, survey, _last_look(deadline))
+        status = Status(self._settings, self._clock, survey, deadline.minus(_LAST_LOOK_SECONDS))
         self._say("looking at the targets" + ("" if command.is_offline else ", and asking the remotes"))
         found = status.look(listed, read_state(self._settings.mount, "reconcile"))
         left_out = _cut(found)
@@ -113,21 +114,20 @@ class Operator:
     def _remote(self, repository: Repository) -> HttpRemote:
         return self._deliverer.remote(repository, self._parameters.token_of(repository))
 
-    def _counting(self, deadline: float | None) -> Callable[[int], None]:
+    def _counting(self, deadline: Deadline) -> Callable[[int], None]:
         said_at = self._clock()
 
         def pulse(files: int) -> None:
             nonlocal said_at
             now = self._clock()
-            if deadline is not None and now >= deadline:
-                raise OutOfTime("the disk was not counted to its end: ask with no_disk, or name a repository")
+            deadline.check("the disk was not counted to its end: ask with no_disk, or name a repository")
             if now - said_at >= 2:
                 said_at = now
                 self._say(f"counted {files} files")
 
         return pulse
 
-    def _verify(self, command: Command, deadline: float | None) -> Content:
+    def _verify(self, command: Command, deadline: Deadline) -> Content:
         looking = Verifier(self._settings, self._mirrors, self._clock, self._say)
         if command.subject is not None:
             targets: Sequence[MountedTarget] = find_target(self._settings.mount, command.subject, self._clock)
@@ -141,14 +141,16 @@ class Operator:
     def _targets_of(self, full_name: str) -> tuple[MountedTarget, ...]:
         return targets_on_list(self._settings.mount, full_name, self._clock)
 
-    def _doctor(self, command: Command, deadline: float | None) -> Content:
-        doctor = Doctor(self._settings, self._parameters, self._remote, self._clock, self._say, _last_look(deadline))
+    def _doctor(self, command: Command, deadline: Deadline) -> Content:
+        doctor = Doctor(
+            self._settings, self._parameters, self._remote, self._clock, self._say, deadline.minus(_LAST_LOOK_SECONDS)
+        )
         checks = list(doctor.checks(command.subject))
         return {"exit_code": WELL if is_well(checks) else ATTENTION, "checks": [asdict(each) for each in checks]}
 
     # -- doing -------------------------------------------------------------------------------------------------------
 
-    def _publish(self, command: Command, deadline: float | None) -> Content:
+    def _publish(self, command: Command, deadline: Deadline) -> Content:
         assert command.subject is not None
         repository = self._parameters.repository(command.subject)
         if command.ref is not None:
@@ -158,7 +160,7 @@ class Operator:
             refs = list(dict.fromkeys((*(each.ref for each in survey.targets if each.commit), *survey.behind)))
         return self._delivered(repository, refs, deadline)
 
-    def _delivered(self, repository: Repository, refs: Sequence[str], deadline: float | None) -> Content:
+    def _delivered(self, repository: Repository, refs: Sequence[str], deadline: Deadline) -> Content:
         done: list[Outcome] = []
         for ref in refs:
             self._say(f"publishing {ref} of {repository.full_name}")
@@ -167,7 +169,7 @@ class Operator:
         self.outcomes = done
         return self._told(done)
 
-    def _roll_back(self, command: Command, deadline: float | None) -> Content:
+    def _roll_back(self, command: Command, deadline: Deadline) -> Content:
         targets = self._found(command)
         if len(targets) > 1:
             paths = ", ".join(each.path for each in targets)
@@ -175,12 +177,12 @@ class Operator:
         self.outcomes = [self._turning.roll_back(targets[0], command.to, command.by, command.why, deadline)]
         return self._told(self.outcomes)
 
-    def _hold(self, command: Command, deadline: float | None) -> Content:
+    def _hold(self, command: Command, deadline: Deadline) -> Content:
         targets = self._found(command)
         self.outcomes = [self._turning.hold(each, command.by, command.why, deadline) for each in targets]
         return self._told(self.outcomes)
 
-    def _resume(self, command: Command, deadline: float | None) -> Content:
+    def _resume(self, command: Command, deadline: Deadline) -> Content:
         targets = self._found(command)
         # First, so that a wrong parameter leaves the hold where it is.
         repository = self._parameters.repository(targets[0].repository)
@@ -196,10 +198,6 @@ class Operator:
             "exit_code": max((_exit_code(each) for each in outcomes), default=WELL),
             "targets": [_content(each, shows_notes=shows_notes) for each in outcomes],
         }
-
-
-def _last_look(deadline: float | None) -> float | None:
-    return None if deadline is None else deadline - _LAST_LOOK_SECONDS
 
 
 def _exit_code(outcome: Outcome) -> int:
