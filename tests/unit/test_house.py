@@ -148,6 +148,12 @@ def test_the_top_level_can_be_taken_in_at_a_glance() -> None:
     assert [name for name in names if name not in told] == []
 
 
+def test_threads_are_started_by_one_engine() -> None:
+    """On the mount side nothing but `fs.parallel` and `fs.executor` has a pool of threads."""
+    pools = {module for module in INNER if part_of(module) == "mount" and "ThreadPool" in MODULES[module].read_text()}
+    assert pools == {"handler.mount.fs.parallel", "handler.mount.fs.executor"}
+
+
 def test_nothing_imports_itself_in_a_circle() -> None:
     """Also not by a detour."""
     graph = {module: set(imports_of(path)) & set(MODULES) for module, path in MODULES.items()}

@@ -13,6 +13,7 @@ from handler.errors import MirrorDamaged
 from handler.model import NULL_OID, Counts, TreePlan
 from handler.mount.fs.checkout import check_out
 from handler.mount.fs.lock import HeldLock, locked
+from handler.mount.fs.parallel import SEQUENTIAL, Workers
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change
@@ -93,7 +94,7 @@ class ReleaseAudit:
     reached: int = 0
     is_mending: bool = True
     """Whether to mend and mark what is found; else it is noted alone."""
-    _is_slow: bool = False
+    _workers: Workers = SEQUENTIAL
     _inode: int = 0
     _sealed_ns: int = 0
     """The release's mtime as it was last seen, or set: another one says that somebody was there."""
@@ -122,7 +123,7 @@ class ReleaseAudit:
     def _begin(self) -> TreePlan | None:
         """Return the commit's tree, None where there is nothing to be compared."""
         with self.context.locked() as hold:
-            self._is_slow = hold.is_slow
+            self._workers = Workers(self.context.settings.checkout_workers, is_slow=hold.is_slow)
             is_current = self.directory.read_published().commit == self.commit
             with self.context.borrowed_mirror() as mirror:
                 if self.commit in mirror:
@@ -164,8 +165,7 @@ class ReleaseAudit:
         return compare(
             self._path,
             part,
-            workers=self.context.settings.checkout_workers,
-            is_slow=self._is_slow,
+            self._workers,
             now=self.context.clock(),
             pulse=self.context.check_deadline,
         )
@@ -214,7 +214,7 @@ class ReleaseAudit:
     def _mend(self, part: Part, drift: Drift) -> tuple[str, ...]:
         """Mend what readers read; returns the names in staging of what did not belong."""
         self._break_seal()  # first: killed from here on, a half-mended tree is nobody's base
-        settings, paths = self.context.settings, self.directory.paths
+        paths = self.directory.paths
         with self.context.borrowed_mirror() as mirror:
             done = repair(
                 paths,
@@ -222,8 +222,7 @@ class ReleaseAudit:
                 part,
                 drift,
                 read_blob=partial(mirror.read, kind=BLOB),
-                workers=settings.checkout_workers,
-                is_slow=self._is_slow,
+                workers=self._workers,
                 pulse=self.context.check_deadline,
             )
         self._break_seal()
@@ -248,9 +247,8 @@ class ReleaseAudit:
         written = check_out(
             staged,
             plan,
+            self._workers,
             read_blob=partial(mirror.read, kind=BLOB),
-            workers=self.context.settings.checkout_workers,
-            is_slow=self._is_slow,
             journal=paths.staged(journal_name(*step)),
             progress=lambda done, total: self.context.check_deadline(),
         )

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
 from handler.config.names import is_full_name
@@ -12,6 +11,7 @@ from handler.exchange.drift import TargetDrift
 from handler.exchange.schedule_state import RepositoryState, ScheduleState
 from handler.model import Repository
 from handler.mount.fs.errno_map import as_failure
+from handler.mount.fs.parallel import Workers
 from handler.mount.fs.usage import Usage, usage_of
 from handler.mount.operations.targets import refuse_links
 from handler.mount.releases.strategy import Release
@@ -116,9 +116,10 @@ class Status:
 
     def look(self, listed: Sequence[Listed], diary: ScheduleState) -> list[RepositoryStatus]:
         """Return the repositories as they stand, many looked at at a time. One's trouble is its own."""
-        with ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="status") as pool:
-            looks = [pool.submit(self._repository, *each, diary.repositories.get(each[0])) for each in listed]
-            return [each.result() for each in looks]
+        return Workers(_IN_FLIGHT).map(
+            lambda each: self._repository(*each, diary.repositories.get(each[0])),
+            listed,
+        )
 
     def _repository(
         self, name: str, repository: Repository | ConfigurationInvalid | None, entry: RepositoryState | None

@@ -10,6 +10,7 @@ from handler.model import Counts, Durations, Outcome, OutcomeKind, TreePlan
 from handler.mount.fs.checkout import check_out
 from handler.mount.fs.errno_map import as_failure
 from handler.mount.fs.generation_cache import Releases
+from handler.mount.fs.parallel import Workers
 from handler.mount.git.fetch import Fetched, Fetcher, Have
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
@@ -125,8 +126,7 @@ class Publishing:
         write = partial(
             check_out,
             read_blob=partial(self.mirror.read, kind=BLOB),
-            workers=work.settings.checkout_workers,
-            is_slow=work.is_slow,
+            workers=Workers(work.settings.checkout_workers, is_slow=work.is_slow),
             progress=partial(self._progress, f"{work.target.path} at {wanted}"),
         )
         return ReleaseBuilder(

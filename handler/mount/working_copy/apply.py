@@ -4,8 +4,7 @@ The objects are complete and the journal is written before this begins. Every st
 """
 
 import os
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -13,13 +12,14 @@ from functools import partial
 
 from handler.config.names import ancestors_of
 from handler.mount.fs.byte_budget import ByteBudget
+from handler.mount.fs.parallel import SEQUENTIAL, Workers, by_depth
 from handler.mount.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.mount.git.objects import BLOB, Objects
 from handler.mount.working_copy.gitdir.staging_area import StagingArea
 from handler.mount.working_copy.index.entry import IndexEntry, Stat
 from handler.mount.working_copy.index.index_file import IndexFile
 from handler.mount.working_copy.local_changes import ChangeSet, IndexComparison, PathChange
-from handler.mount.working_copy.parallel import ALONE, Crew, Phase
+from handler.mount.working_copy.parallel import Phase, run_phases
 from handler.mount.working_copy.paths import CopyPaths
 from handler.mount.working_copy.worktree import PathStatus, Worktree
 
@@ -49,7 +49,7 @@ def apply(
     changes: ChangeSet,
     objects: Objects,
     pulse: Callable[[], None] = lambda: None,
-    crew: Crew = ALONE,
+    workers: Workers = SEQUENTIAL,
     *,
     leaves_blocked: bool = False,
 ) -> tuple[dict[bytes, IndexEntry | None], ApplyResult]:
@@ -61,7 +61,7 @@ def apply(
     directory, or the other way round.
     """
     blocked = (NotADirectoryError, IsADirectoryError) if leaves_blocked else ()
-    flow = ByteBudget(partial(objects.read, kind=BLOB))
+    budget = ByteBudget(partial(objects.read, kind=BLOB))
     by_path = {change.path: change for change in changes.changes}
     entries: dict[bytes, IndexEntry | None] = {}
     written: dict[bytes, int] = {}
@@ -77,7 +77,7 @@ def apply(
         for path in paths:
             pulse()
             with suppress(*blocked):
-                entries[path] = _put(own, by_path[path], flow, written)
+                entries[path] = _put(own, by_path[path], budget, written)
 
     def make_directories(own: Worktree, paths: Sequence[bytes]) -> None:
         for path in paths:
@@ -88,24 +88,16 @@ def apply(
     gone = [change.path for change in changes.changes if change.after is None]
     phases: list[Phase] = [
         (remove, [[path for path in gone if path in blocking]]),
-        (_remove_directories, _by_depth([each for each in changes.gone if each in blocking])[::-1]),
-        (make_directories, _by_depth(changes.made)),
+        (_remove_directories, by_depth([each for each in changes.gone if each in blocking], deepest_first=True)),
+        (make_directories, by_depth(changes.made)),
         (put, [[change.path for change in changes.changes if change.after is not None]]),
         (remove, [[path for path in gone if path not in blocking]]),
-        (_remove_directories, _by_depth([each for each in changes.gone if each not in blocking])[::-1]),
+        (_remove_directories, by_depth([each for each in changes.gone if each not in blocking], deepest_first=True)),
     ]
-    crew.carry_out(worktree, phases, is_writing=True, share=flow.share)
+    run_phases(worktree, phases, workers, is_writing=True, before_threads=budget.enforce)
     # What was carried over may stand where the index has something else, or nothing.
     entries |= {path: _entry(change.entry, None) for path, change in by_path.items() if path not in entries}
     return entries, ApplyResult(len(written), len(removed), sum(written.values()))
-
-
-def _by_depth(directories: Iterable[bytes]) -> list[list[bytes]]:
-    """Part directories by their depth, parents first."""
-    depths: defaultdict[int, list[bytes]] = defaultdict(list)
-    for directory in directories:
-        depths[directory.count(b"/")].append(directory)
-    return [depths[depth] for depth in sorted(depths)]
 
 
 def _remove_directories(worktree: Worktree, directories: Sequence[bytes]) -> None:
@@ -134,7 +126,7 @@ def _make_directory(worktree: Worktree, directory: bytes) -> None:
         worktree.make_directory(directory)
 
 
-def _put(worktree: Worktree, change: PathChange, flow: ByteBudget, written: dict[bytes, int]) -> IndexEntry | None:
+def _put(worktree: Worktree, change: PathChange, budget: ByteBudget, written: dict[bytes, int]) -> IndexEntry | None:
     """Put what is to stand at a path; note in `written` how many bytes. Returns what the index is to have."""
     if change.after is None or change.after == change.before:
         return _entry(change.entry, None)  # an uncommitted change that stays as it is
@@ -146,7 +138,7 @@ def _put(worktree: Worktree, change: PathChange, flow: ByteBudget, written: dict
         return _entry(change.entry, None)
     if change.before is not None and change.before[0] == SUBMODULE:
         worktree.remove_directory(change.path)
-    with flow.content(blob) as content:
+    with budget.borrow(blob) as content:
         try:
             status = _write(worktree, change.path, mode, content)
         except FileNotFoundError:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from handler.config.names import ancestors_of
+from handler.mount.fs.parallel import SEQUENTIAL, Workers
 from handler.mount.git.diff import TreeDiff
 from handler.mount.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.mount.git.objects import BLOB, hash_object
 from handler.mount.working_copy.index.entry import IndexEntry, Stat
-from handler.mount.working_copy.parallel import ALONE, Crew
+from handler.mount.working_copy.parallel import run_phases
 from handler.mount.working_copy.worktree import PathStatus, Worktree
 
 LocalChange = tuple[Leaf | None, Leaf | None, Leaf | None]
@@ -115,7 +116,10 @@ class Obstruction:
 
 
 def find_obstructions(
-    glance: IndexComparison, changes: ChangeSet, below: Callable[[bytes], Collection[bytes]], crew: Crew = ALONE
+    glance: IndexComparison,
+    changes: ChangeSet,
+    below: Callable[[bytes], Collection[bytes]],
+    workers: Workers = SEQUENTIAL,
 ) -> list[Obstruction]:
     """Return what of the user's stands in the way of the changes: staged, uncommitted, untracked, ignored.
 
@@ -131,7 +135,7 @@ def find_obstructions(
             change = by_path[path]
             found[path] = [*_staged(own, change, removed, below), *_standing(own, change, removed)]
 
-    crew.carry_out(glance.worktree, [(look, [list(by_path)])])
+    run_phases(glance.worktree, [(look, [list(by_path)])], workers)
     return [each for path in by_path for each in found[path]]
 
 

@@ -15,6 +15,7 @@ from handler.errors import CopyUnusable, LocalChanges, MirrorDamaged, OutOfTime
 from handler.model import Counts, Durations, Outcome, OutcomeKind
 from handler.mount.fs.errno_map import as_failure
 from handler.mount.fs.files import is_there
+from handler.mount.fs.parallel import Workers
 from handler.mount.git.fetch import Fetched, Fetcher, Have
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change
@@ -35,7 +36,6 @@ from handler.mount.working_copy.journal import PullJournal
 from handler.mount.working_copy.local_changes import ChangeSet, LocalChange, find_obstructions, named
 from handler.mount.working_copy.open_copy import OUR_NAME, CopyLock, OpenCopy
 from handler.mount.working_copy.overlay import MemoryOverlay
-from handler.mount.working_copy.parallel import Crew
 from handler.mount.working_copy.paths import CopyPaths, prepare_own
 from handler.mount.working_copy.plan import plan_pull
 from handler.mount.working_copy.recovery import recover, undo
@@ -153,7 +153,7 @@ class Pulling:
         with copy.worktree() as worktree:
             glance = copy.compare_index(worktree, index, changes)
             kept: Mapping[bytes, LocalChange] = {}
-            if in_the_way := find_obstructions(glance, changes, index.below, copy.crew):
+            if in_the_way := find_obstructions(glance, changes, index.below, copy.workers):
                 if head is None or not work.target.autostash or not can_reapply(in_the_way, glance):
                     raise LocalChanges(named(in_the_way))
                 carried = reapply(pulled.objects, glance, in_the_way, head, copy.branch, copy.committer, at)
@@ -190,7 +190,7 @@ class Pulling:
         try:
             with branch_begun(copy.refs, journal, work.executor) as branch:
                 keep_stash(copy.refs, journal)
-                entries, done = apply.apply(worktree, changes, copy.store, work.check_time, copy.crew)
+                entries, done = apply.apply(worktree, changes, copy.store, work.check_time, copy.workers)
                 apply.write_index(copy.paths, copy.store.scratch, patch(entries))
                 write_refs(copy.refs, journal, branch.result(), work.executor, is_first=self.is_sure)
         except OutOfTime:
@@ -226,8 +226,8 @@ class Pulling:
             # Files of one directory are made one after the other, and refs change beside all else.
             scratch = StagingArea(paths.own_refs) if self.work.is_slow else None
             refs = Refs(paths.git, makes_logs=config.makes_logs, scratch=scratch)
-            crew = Crew(self.work.settings.checkout_workers, self.work.is_slow)
-            yield OpenCopy(paths, config, target.ref, store, refs, crew)
+            workers = Workers(self.work.settings.checkout_workers, is_slow=self.work.is_slow)
+            yield OpenCopy(paths, config, target.ref, store, refs, workers)
 
     def _settle(self, store: CopyStore, tracking: str | None) -> Fetched:
         work = self.work

@@ -89,7 +89,7 @@ def _bring(copy: OpenCopy, journal: PullJournal, *, is_wanted: bool = True) -> b
         else:
             # What somebody put in the way of an old file stays: that file is then one that was removed.
             todo, entries = changes.only(by_state[PathState.AFTER] | by_state[PathState.BETWEEN]).reversed(), {}
-        entries |= apply.apply(worktree, todo, copy.store, crew=copy.crew, leaves_blocked=not is_forward)[0]
+        entries |= apply.apply(worktree, todo, copy.store, workers=copy.workers, leaves_blocked=not is_forward)[0]
     apply.write_index(
         copy.paths, copy.store.scratch, index.patch(entries, difference.new_trees if is_forward else None)
     )
