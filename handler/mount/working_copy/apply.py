@@ -13,8 +13,8 @@ from functools import partial
 from handler.config.names import ancestors_of
 from handler.mount.fs.byte_budget import ByteBudget
 from handler.mount.fs.parallel import SEQUENTIAL, Workers, by_depth
-from handler.mount.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.mount.git.objects import BLOB, Objects
+from handler.mount.git.tree import EXECUTABLE, LINK, SUBMODULE, TreeEntry
 from handler.mount.working_copy.gitdir.staging_area import StagingArea
 from handler.mount.working_copy.index.entry import IndexEntry, Stat
 from handler.mount.working_copy.index.index_file import IndexFile
@@ -136,7 +136,7 @@ def _put(worktree: Worktree, change: PathChange, budget: ByteBudget, written: di
             worktree.remove(change.path)  # a file; a directory stays
         _make_directory(worktree, change.path)
         return _entry(change.entry, None)
-    if change.before is not None and change.before[0] == SUBMODULE:
+    if change.before is not None and change.before.mode == SUBMODULE:
         worktree.remove_directory(change.path)
     with budget.borrow(blob) as content:
         try:
@@ -164,18 +164,18 @@ def _remove(worktree: Worktree, change: PathChange) -> bool:
     """Take away what stands at a path; returns whether that was a file or link."""
     if change.before is None:
         return False
-    if change.before[0] == SUBMODULE:
+    if change.before.mode == SUBMODULE:
         worktree.remove_directory(change.path)  # where somebody has something in it, it stays
         return False
     worktree.remove(change.path)
     return True
 
 
-def _entry(leaf: Leaf | None, status: os.stat_result | None) -> IndexEntry | None:
+def _entry(entry: TreeEntry | None, status: os.stat_result | None) -> IndexEntry | None:
     """Return the index's entry. Without a status git reads the file before it believes that it is unchanged."""
-    if leaf is None:
+    if entry is None:
         return None
-    return IndexEntry(*leaf, Stat.of(status) if status is not None else Stat())
+    return IndexEntry(*entry, Stat.of(status) if status is not None else Stat())
 
 
 # -- index and refs --------------------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ def _state_of(glance: IndexComparison, change: PathChange, known: Collection[byt
     path, before, after = change.path, change.before, change.after
     if after is None:
         # A directory in the place of a file that goes is the new tree's, or somebody's, and stays either way.
-        is_gone = seen.status is None or (seen.is_directory and before is not None and before[0] != SUBMODULE)
+        is_gone = seen.status is None or (seen.is_directory and before is not None and before.mode != SUBMODULE)
         if is_gone or before is None:
             return PathState.AFTER
         return PathState.BEFORE if glance.matches(path, before, seen) else PathState.NEITHER
@@ -214,8 +214,8 @@ def _state_of(glance: IndexComparison, change: PathChange, known: Collection[byt
     if seen.status is None:
         if before is None:
             return PathState.BEFORE
-        return PathState.BETWEEN if SUBMODULE in (before[0], after[0]) else PathState.NEITHER
-    if seen.is_directory and (before is None or before[0] == SUBMODULE):
+        return PathState.BETWEEN if SUBMODULE in (before.mode, after.mode) else PathState.NEITHER
+    if seen.is_directory and (before is None or before.mode == SUBMODULE):
         # In the place of a file that is yet to come: it may only hold what goes.
         return (
             PathState.BEFORE if all(each in known for each in glance.worktree.files_below(path)) else PathState.NEITHER
@@ -232,7 +232,7 @@ def entries_of(
     """
     entries: dict[bytes, IndexEntry | None] = {}
     for change in changes.changes:
-        is_it = change.entry == change.after and change.entry is not None and change.entry[0] != SUBMODULE
+        is_it = change.entry == change.after and change.entry is not None and change.entry.mode != SUBMODULE
         entries[change.path] = _entry(change.entry, states[change.path][1].status if is_it else None)
     return entries
 
@@ -240,8 +240,8 @@ def entries_of(
 def has_all(index: IndexFile, changes: ChangeSet) -> bool:
     """Whether the index is the one that a killed run wrote when its files were done."""
     entries = index.find({change.path for change in changes.changes})
-    return all(_leaf(entries.get(change.path)) == change.entry for change in changes.changes)
+    return all(_tree_entry(entries.get(change.path)) == change.entry for change in changes.changes)
 
 
-def _leaf(entry: IndexEntry | None) -> Leaf | None:
-    return None if entry is None else (entry.mode, entry.id)
+def _tree_entry(entry: IndexEntry | None) -> TreeEntry | None:
+    return None if entry is None else TreeEntry(entry.mode, entry.id)

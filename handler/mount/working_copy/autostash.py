@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from handler.errors import MirrorDamaged
-from handler.mount.git.modes import EXECUTABLE, FILE, LINK, Leaf
 from handler.mount.git.objects import BLOB, COMMIT
+from handler.mount.git.tree import EXECUTABLE, FILE, LINK, TreeEntry
 from handler.mount.working_copy.gitdir.locks import drop_leftover
 from handler.mount.working_copy.gitdir.ref_logs import NULL_OID, LogEntry
 from handler.mount.working_copy.gitdir.refs import Refs
@@ -20,7 +20,7 @@ from handler.mount.working_copy.local_changes import IndexComparison, LocalChang
 from handler.mount.working_copy.merge.contents import merge_contents
 from handler.mount.working_copy.merge.tree_draft import tree_with
 from handler.mount.working_copy.overlay import MemoryOverlay
-from handler.mount.working_copy.rebase.commits import parse_commit
+from handler.mount.working_copy.rebase.commits import read_commit
 
 STASH = "refs/stash"
 
@@ -86,8 +86,8 @@ def last_if_same(objects: MemoryOverlay, refs: Refs, stash: bytes) -> bytes:
 
 def _held(objects: MemoryOverlay, stash: bytes) -> tuple[bytes, ...]:
     """Return the trees of a stash, and the commit that it stands upon."""
-    commit = parse_commit(objects.read(stash, COMMIT))
-    staged = (parse_commit(objects.read(each, COMMIT)).tree for each in commit.parents[1:])
+    commit = read_commit(objects, stash)
+    staged = (read_commit(objects, each).tree for each in commit.parents[1:])
     return commit.tree, *commit.parents[:1], *staged
 
 
@@ -117,37 +117,37 @@ class _Clash:
 _CLASH = _Clash()
 
 
-def _what_stands(objects: MemoryOverlay, glance: IndexComparison, change: PathChange) -> Leaf | None:
+def _what_stands(objects: MemoryOverlay, glance: IndexComparison, change: PathChange) -> TreeEntry | None:
     seen = glance.worktree.look(change.path)
     if seen.status is None or not (stat.S_ISREG(seen.status.st_mode) or seen.is_link):
         return None
     blob = objects.add(BLOB, glance.worktree.content(change.path, seen))
     if seen.is_link:
-        return LINK, blob
+        return TreeEntry(LINK, blob)
     if not glance.trusts_filemode and change.before is not None:
-        return change.before[0], blob
-    return EXECUTABLE if seen.is_executable else FILE, blob
+        return TreeEntry(change.before.mode, blob)
+    return TreeEntry(EXECUTABLE if seen.is_executable else FILE, blob)
 
 
-def _staged(glance: IndexComparison, change: PathChange) -> Leaf | None:
+def _staged(glance: IndexComparison, change: PathChange) -> TreeEntry | None:
     entry = glance.entries.get(change.path)
-    return None if entry is None else (entry.mode, entry.id)
+    return None if entry is None else TreeEntry(entry.mode, entry.id)
 
 
-def _merged(objects: MemoryOverlay, change: PathChange, stands: Leaf | None) -> Leaf | _Clash | None:
+def _merged(objects: MemoryOverlay, change: PathChange, stands: TreeEntry | None) -> TreeEntry | _Clash | None:
     before, after = change.before, change.after
     if stands in (before, after):
         return after
-    if before is None or after is None or stands is None or LINK in (before[0], after[0], stands[0]):
+    if before is None or after is None or stands is None or LINK in (before.mode, after.mode, stands.mode):
         return _CLASH
-    if not {before[0], after[0], stands[0]} <= {FILE, EXECUTABLE}:
+    if not {before.mode, after.mode, stands.mode} <= {FILE, EXECUTABLE}:
         return _CLASH
-    mode = after[0] if stands[0] == before[0] else stands[0]
-    if before[1] == after[1]:
-        return mode, stands[1]
-    base, ours, theirs = (objects.read(leaf[1], BLOB) for leaf in (before, after, stands))
+    mode = after.mode if stands.mode == before.mode else stands.mode
+    if before.id == after.id:
+        return TreeEntry(mode, stands.id)
+    base, ours, theirs = (objects.read(entry.id, BLOB) for entry in (before, after, stands))
     content = merge_contents(base, ours, theirs)
-    return _CLASH if content is None else (mode, objects.add(BLOB, content))
+    return _CLASH if content is None else TreeEntry(mode, objects.add(BLOB, content))
 
 
 def _stash(
@@ -158,8 +158,8 @@ def _stash(
     short = branch.removeprefix("refs/heads/").encode("utf-8", "surrogateescape")
     signature = b"%s %d +0000" % (committer, at)
 
-    def commit(leaves: dict[bytes, Leaf | None], parents: Sequence[bytes], message: bytes) -> bytes:
-        lines = [b"tree " + tree_with(objects, tree, leaves), *(b"parent " + each for each in parents)]
+    def commit(entries: dict[bytes, TreeEntry | None], parents: Sequence[bytes], message: bytes) -> bytes:
+        lines = [b"tree " + tree_with(objects, tree, entries), *(b"parent " + each for each in parents)]
         lines += [b"author " + signature, b"committer " + signature, b"", message]
         return objects.add(COMMIT, b"\n".join(lines))
 

@@ -123,10 +123,10 @@ class Clone:
         workers.run(partial(DirectoryHandles, tree), [Stage(self._look, [batches(paths)])])
         found = diff_trees(partial(store.read, kind=TREE), None, store.tree_of(commit))
         entries = []
-        for path, (_, leaf) in found.leaves.items():
-            assert leaf is not None
+        for path, (_, entry) in found.entries.items():
+            assert entry is not None
             status = self._statuses.get(path)
-            entries.append((path, IndexEntry(*leaf, Stat.of(status) if status else Stat())))
+            entries.append((path, IndexEntry(*entry, Stat.of(status) if status else Stat())))
         write_whole(os.path.join(self.git, "index"), build(entries, found.new_trees))
 
     def _outlast_files(self) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
 from handler.mount.fs.files import read_whole
-from handler.mount.git.modes import Leaf
+from handler.mount.git.tree import TreeEntry
 from handler.mount.working_copy.gitdir.staging_area import StagingArea
 from handler.mount.working_copy.local_changes import LocalChange
 from handler.mount.working_copy.paths import CopyPaths
@@ -42,7 +42,7 @@ class PullJournal:
         """Put it in its place, whole. Raises OSError."""
         fields = asdict(self) | {
             "version": _VERSION,
-            "kept": {path.hex(): [_to_json(leaf) for leaf in kept] for path, kept in self.kept.items()},
+            "kept": {path.hex(): [_to_json(entry) for entry in kept] for path, kept in self.kept.items()},
         }
         scratch.replace(paths.journal, json.dumps(fields).encode(), "journal")
 
@@ -61,7 +61,7 @@ def read_journal(paths: CopyPaths) -> PullJournal | None:
         if fields.pop("version") != _VERSION:
             return None
         kept = {
-            bytes.fromhex(path): (_leaf(kept[0]), _leaf(kept[1]), _leaf(kept[2]))
+            bytes.fromhex(path): (_tree_entry(kept[0]), _tree_entry(kept[1]), _tree_entry(kept[2]))
             for path, kept in fields.pop("kept").items()
         }
         lines = tuple((log, old, new, message) for log, old, new, message in fields.pop("lines"))
@@ -76,14 +76,14 @@ def remove_journal(paths: CopyPaths) -> None:
         os.unlink(paths.journal)
 
 
-def _to_json(leaf: Leaf | None) -> list[object] | None:
-    return None if leaf is None else [leaf[0], leaf[1].decode()]
+def _to_json(entry: TreeEntry | None) -> list[object] | None:
+    return None if entry is None else [entry.mode, entry.id.decode()]
 
 
-def _leaf(value: object) -> Leaf | None:
+def _tree_entry(value: object) -> TreeEntry | None:
     if value is None:
         return None
     if not isinstance(value, list):
         raise TypeError
     mode, object_id = value
-    return int(mode), str(object_id).encode()
+    return TreeEntry(int(mode), str(object_id).encode())

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from handler.config.names import ancestors_of
 from handler.mount.fs.parallel import SEQUENTIAL, Workers
 from handler.mount.git.diff import TreeDiff
-from handler.mount.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.mount.git.objects import BLOB, hash_object
+from handler.mount.git.tree import EXECUTABLE, LINK, SUBMODULE, TreeEntry
 from handler.mount.working_copy.index.entry import IndexEntry, Stat
 from handler.mount.working_copy.parallel import run_phases
 from handler.mount.working_copy.worktree import PathStatus, Worktree
 
-LocalChange = tuple[Leaf | None, Leaf | None, Leaf | None]
+LocalChange = tuple[TreeEntry | None, TreeEntry | None, TreeEntry | None]
 """An uncommitted change that is carried over: what stands there, what is to stand there, and what the index had."""
 
 
@@ -32,10 +32,10 @@ class PathChange:
     """
 
     path: bytes
-    before: Leaf | None
-    after: Leaf | None
-    entry: Leaf | None
-    was_entry: Leaf | None
+    before: TreeEntry | None
+    after: TreeEntry | None
+    entry: TreeEntry | None
+    was_entry: TreeEntry | None
 
     def reversed(self) -> "PathChange":
         """Return what undoes it."""
@@ -54,7 +54,7 @@ class ChangeSet:
     def of(cls, differences: TreeDiff) -> "ChangeSet":
         """Return what brings a copy without any local change from one tree to the other."""
         changes = tuple(
-            PathChange(path, before, after, after, before) for path, (before, after) in differences.leaves.items()
+            PathChange(path, before, after, after, before) for path, (before, after) in differences.entries.items()
         )
         return cls(changes, differences.made, differences.gone)
 
@@ -89,9 +89,9 @@ class IndexComparison:
     trusts_filemode: bool = True
     trusts_ctime: bool = True
 
-    def matches(self, path: bytes, leaf: Leaf, seen: PathStatus) -> bool:
+    def matches(self, path: bytes, expected: TreeEntry, seen: PathStatus) -> bool:
         """Whether what was seen at the path is this file, link or submodule. Raises OSError."""
-        mode, blob = leaf
+        mode, blob = expected
         if mode == SUBMODULE:
             return seen.is_directory  # what is in it is the submodule's own
         if seen.status is None or not (seen.is_link if mode == LINK else seen.is_file):
@@ -168,17 +168,17 @@ def _standing(glance: IndexComparison, change: PathChange, removed: Collection[b
     seen = glance.worktree.look(change.path)
     if change.before is not None:
         is_clean = glance.matches(change.path, change.before, seen)
-        if change.before[0] == SUBMODULE and seen.status is None and seen.blocker is None:
+        if change.before.mode == SUBMODULE and seen.status is None and seen.blocker is None:
             is_clean = True  # nobody has looked into it yet
         if not is_clean:
             why = "uncommitted" if seen.status is not None else "deleted, and not committed"
             yield Obstruction(change.path, change, True, why)
-        elif seen.is_directory and change.after is not None and change.after[0] != SUBMODULE:
+        elif seen.is_directory and change.after is not None and change.after.mode != SUBMODULE:
             yield from _strangers(glance.worktree, change, removed)
         return
     if seen.blocker is not None and seen.blocker not in removed:
         yield Obstruction(seen.blocker, change, False, "untracked")
-    elif seen.is_directory and change.after is not None and change.after[0] != SUBMODULE:
+    elif seen.is_directory and change.after is not None and change.after.mode != SUBMODULE:
         yield from _strangers(glance.worktree, change, removed)
     elif seen.status is not None and not seen.is_directory:
         yield Obstruction(change.path, change, False, "untracked")

@@ -1,6 +1,7 @@
 """Objects that were made and are not written yet, over those that are: what a replay works on."""
 
-from handler.mount.git.objects import COMMIT, Objects, hash_object, tree_in
+from handler.mount.git.commit import tree_in
+from handler.mount.git.objects import COMMIT, Objects, hash_object
 from handler.mount.git.packs import RawObject
 
 
