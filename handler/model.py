@@ -4,11 +4,24 @@ Commits are 40 lower-case hex digits as text; refs are full names (`refs/heads/m
 epoch, UTC.
 """
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 NULL_OID = "0" * 40
 """What GitHub writes for `before` of a created and `after` of a deleted ref."""
+
+OBJECT_ID = "[0-9a-f]{40}"
+"""The pattern of a sha1 object id, to build others from; `is_object_id` tests a whole one."""
+_OBJECT_ID = re.compile(OBJECT_ID)
+_OBJECT_ID_BYTES = re.compile(OBJECT_ID.encode())
+
+
+def is_object_id(value: str | bytes) -> bool:
+    """Whether `value` is a sha1 object id: 40 lower-case hex digits, as text or as git's protocol has it."""
+    if isinstance(value, str):
+        return _OBJECT_ID.fullmatch(value) is not None
+    return _OBJECT_ID_BYTES.fullmatch(value) is not None
 
 
 class OutcomeKind(StrEnum):
