@@ -14,7 +14,7 @@ from handler.errors import ConfigurationInvalid, RepositoryUnknown, SecretUnusab
 from handler.model import Repository
 from handler.network.aws.cache import Cache, Lifetimes
 from handler.network.aws.client import LazyClient
-from handler.network.aws.listing import RateLimiter, Text, list_texts
+from handler.network.aws.rate_limit import RateLimiter
 from handler.network.aws.secrets import (
     RETRY_SECONDS,
     SECRET_FAILURE_SECONDS,
@@ -24,7 +24,15 @@ from handler.network.aws.secrets import (
     read_secure,
     usable_values,
 )
-from handler.network.aws.ssm import ParameterNotFound, SSMClient, make_listing_client, make_ssm_client, read_version
+from handler.network.aws.ssm import (
+    ParameterNotFound,
+    SSMClient,
+    Text,
+    list_texts,
+    make_listing_client,
+    make_ssm_client,
+    read_version,
+)
 from handler.settings import Settings
 
 __all__ = [
@@ -116,7 +124,7 @@ class Parameters:
     def repositories(self) -> Iterator[tuple[str, Repository | ConfigurationInvalid]]:
         """Return every repository there is a parameter for, by its name: read, or what is wrong with it.
 
-        Read at a pace of `listing.PAGES_PER_SECOND`, ten a page, and remembered for `listing_cache_seconds`; what is
+        Read at a pace of `rate_limit.PAGES_PER_SECOND`, ten a page, and remembered for `listing_cache_seconds`; what is
         seen also serves `repository`. Raises, at the call, ParametersUnavailable and ConfigurationInvalid where there
         is no listing at all.
         """

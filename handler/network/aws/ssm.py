@@ -1,11 +1,12 @@
 """Parameter Store's calls, with its failures turned into ours."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from handler.errors import ConfigurationInvalid, ParametersUnavailable
 from handler.network.aws.client import AwsError, ClientOptions, call, make_client
+from handler.network.aws.rate_limit import RateLimiter
 
 OPTIONS = ClientOptions(attempts=2)
 """Few and short, because GitHub waits 10 s for the whole answer; meanwhile cached values are used."""
@@ -14,6 +15,10 @@ LISTING_OPTIONS = ClientOptions(attempts=6, retry_mode="adaptive")
 
 MAX_HISTORY_PAGES = 10
 """Parameter Store keeps 100 versions, 50 a page; the rest is room for pages that are not full."""
+
+
+Text = str | ConfigurationInvalid
+"""A parameter's text, or why it cannot be read."""
 
 
 class SSMClient(Protocol):
@@ -110,6 +115,35 @@ def read_page(client: SSMClient, path: str, token: str | None) -> tuple[list[Sto
         for entry in page["Parameters"]
     ]
     return found, page.get("NextToken") or None
+
+
+def list_texts(
+    client: SSMClient, path: str, pace: RateLimiter, read_at: Callable[[], float]
+) -> Iterator[tuple[str, Text, float]]:
+    """Yield every parameter below `path`: its name without that, its text, and when it was asked for.
+
+    A SecureString is read by itself: where its key is closed, its own text is the failure, and the rest is there. One
+    that is deleted meanwhile is left out. Raises ParametersUnavailable, and ConfigurationInvalid for the whole.
+    """
+    token: str | None = None
+    while True:
+        pace.wait()
+        asked_at = read_at()
+        page, token = read_page(client, path, token)
+        for found in page:
+            name = found.name.removeprefix(f"{path}/")
+            if not found.is_secure:
+                yield name, found.value, asked_at
+                continue
+            pace.wait()
+            try:
+                yield name, read_version(client, found.name).value, read_at()
+            except ParameterNotFound:
+                continue
+            except ConfigurationInvalid as error:
+                yield name, error, read_at()
+        if token is None:
+            return
 
 
 def _version(entry: Mapping[str, Any]) -> StoredVersion:
