@@ -7,7 +7,7 @@ epoch, UTC.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-NO_COMMIT = "0" * 40
+NULL_OID = "0" * 40
 """What GitHub writes for `before` of a created and `after` of a deleted ref."""
 
 

@@ -17,20 +17,20 @@ class Closable(Protocol):
         ...
 
 
-Part = TypeVar("Part", bound=Closable)
+App = TypeVar("App", bound=Closable)
 
 
-class Process(Generic[Part]):
+class Runtime(Generic[App]):
     """Makes the part at the first request, so that a wrong environment is an answer and not a failed start.
 
     Safe for threads.
     """
 
-    def __init__(self, make: Callable[[Settings, Telemetry], Part]) -> None:
+    def __init__(self, make: Callable[[Settings, Telemetry], App]) -> None:
         """Nothing is made yet."""
         self._make = make
         self._lock = threading.Lock()
-        self._part: Part | None = None
+        self._part: App | None = None
         self._telemetry: Telemetry | None = None
         self._said: set[str] = set()
 
@@ -40,7 +40,7 @@ class Process(Generic[Part]):
             self._telemetry = self._telemetry or Telemetry()
             return self._telemetry
 
-    def part(self, environment: Mapping[str, str]) -> Part:
+    def app(self, environment: Mapping[str, str]) -> App:
         """Return the part, made once with the settings in `environment`. Raises ConfigurationInvalid."""
         telemetry = self.telemetry()
         with self._lock:
@@ -50,7 +50,7 @@ class Process(Generic[Part]):
                 os.umask(0o022)
             return self._part
 
-    def say_once(self, sentences: Sequence[str]) -> None:
+    def warn_once(self, sentences: Sequence[str]) -> None:
         """Say each sentence in a log line of its own, once in the life of the process."""
         for sentence in sentences:
             if sentence not in self._said:

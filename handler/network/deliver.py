@@ -10,15 +10,15 @@ from handler.config.targets import needs_default_branch, targets_of
 from handler.config.versions import newest
 from handler.errors import Git2EfsError
 from handler.exchange.events import failed
-from handler.exchange.trigger import Request
+from handler.exchange.trigger import Trigger
 from handler.model import Outcome, OutcomeKind, Repository, Target
-from handler.mount.fs.errno_map import failure_of
-from handler.mount.fs.generation_cache import Memory
-from handler.mount.git.store_pool import OpenStores
+from handler.mount.fs.errno_map import as_failure
+from handler.mount.fs.generation_cache import GenerationCache
+from handler.mount.git.store_pool import StorePool
 from handler.mount.reconcile import Reconciler
-from handler.mount.target.notify import Announce
+from handler.mount.target.notify import Emit
 from handler.network.forges.statuses import DeliveryStatuses, Statuses
-from handler.network.remote.client import Remote, Remotes
+from handler.network.remote.client import HttpRemote, RemotePool
 from handler.outcome import ignored, outcome_of
 from handler.settings import Settings
 
@@ -42,10 +42,10 @@ class Deliverer:
         Nothing is opened yet.
         """
         self._clock = clock
-        self._remotes = Remotes(settings, sleep)
-        self._mirrors = OpenStores()
-        self.announce = _announcer(settings, warn)
-        self._reconciler = Reconciler(settings, self._mirrors, Memory(), clock, sleep, progress, self.announce)
+        self._remotes = RemotePool(settings, sleep)
+        self._mirrors = StorePool()
+        self.emit = _announcer(settings, warn)
+        self._reconciler = Reconciler(settings, self._mirrors, GenerationCache(), clock, sleep, progress, self.emit)
         self._statuses = Statuses(warn)
         self._default_branches: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
@@ -55,11 +55,11 @@ class Deliverer:
         self._mirrors.close()
         self._statuses.close()
 
-    def remote(self, repository: Repository, token: str | None) -> Remote:
+    def remote(self, repository: Repository, token: str | None) -> HttpRemote:
         """Return the repository's remote."""
         return self._remotes.at(repository.url, token)
 
-    def deliver(self, repository: Repository, token: str | None, request: Request) -> tuple[Outcome, ...]:
+    def deliver(self, repository: Repository, token: str | None, request: Trigger) -> tuple[Outcome, ...]:
         """Bring every target that publishes the request's ref to what the remote says; one outcome a target.
 
         A target's failure is its outcome. Raises only what keeps the targets from being found: RemoteUnavailable,
@@ -81,7 +81,7 @@ class Deliverer:
         finally:
             statuses.close()
 
-    def _default_branch(self, repository: Repository, remote: Remote, ref: str) -> str | None:
+    def _default_branch(self, repository: Repository, remote: HttpRemote, ref: str) -> str | None:
         """Return the remote's default branch; remembered for a while, but only to go on: to ignore, it is asked."""
         if not needs_default_branch(repository):
             return None
@@ -96,7 +96,7 @@ class Deliverer:
         return head
 
     def _reconcile(
-        self, repository: Repository, target: Target, remote: Remote, request: Request, statuses: DeliveryStatuses
+        self, repository: Repository, target: Target, remote: HttpRemote, request: Trigger, statuses: DeliveryStatuses
     ) -> Outcome:
         begin = partial(statuses.begin, target.path)
         try:
@@ -107,24 +107,24 @@ class Deliverer:
                 target, request = latest
             outcome = self._reconciler.reconcile(repository, target, remote, request, begin)
         except Exception as error:  # whatever it is: this target fails with it, the others do not
-            outcome = self._failed(repository, target, failure_of(error))
+            outcome = self._failed(repository, target, as_failure(error))
         statuses.conclude(target.path, outcome)
-        if self.announce is not None and outcome.kind is OutcomeKind.FAILED:
+        if self.emit is not None and outcome.kind is OutcomeKind.FAILED:
             pushed_commit = request.push.after if request.push is not None else None
-            self.announce(failed(outcome, target, request.delivery, self._clock(), pushed_commit))
+            self.emit(failed(outcome, target, request.delivery, self._clock(), pushed_commit))
         return outcome
 
     def _failed(self, repository: Repository, target: Target, error: Git2EfsError) -> Outcome:
         outcome = replace(outcome_of(error), repository=repository.full_name, ref=target.ref, path=target.path)
         try:
-            found = self._reconciler.directory(target).find()
+            found = self._reconciler.directory(target).read_published()
         except (Git2EfsError, OSError):
             return outcome  # the first failure is the one to tell
         age = max(0.0, self._clock() - found.record.asked_at) if found.record else None
         return replace(outcome, commit=found.commit, last_success_age_seconds=age)
 
 
-def _newest(target: Target, remote: Remote, request: Request) -> tuple[Target, Request] | None:
+def _newest(target: Target, remote: HttpRemote, request: Trigger) -> tuple[Target, Trigger] | None:
     """Return the target of the newest tag, and what is asked of it; None where no tag matches.
 
     The pushed tag counts even if the remote's answer lacks it: it may lag behind its webhook.
@@ -138,9 +138,9 @@ def _newest(target: Target, remote: Remote, request: Request) -> tuple[Target, R
     return replace(target, ref=ref, is_latest=False), request
 
 
-def _announcer(settings: Settings, warn: Callable[[str], None]) -> Announce | None:
+def _announcer(settings: Settings, warn: Callable[[str], None]) -> Emit | None:
     if not settings.event_bus:
         return None
     from handler.network.aws.eventbridge import EventBus  # who tells nobody does not pay for it
 
-    return EventBus(settings.event_bus, warn).announce
+    return EventBus(settings.event_bus, warn).emit

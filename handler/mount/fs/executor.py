@@ -9,7 +9,7 @@ T = TypeVar("T")
 _THREADS = 4
 
 
-class Beside:
+class Executor:
     """Starts steps beside the caller's own; a context manager that ends when every step has."""
 
     def __init__(self, *, is_worth_it: bool) -> None:
@@ -24,16 +24,16 @@ class Beside:
         if self._pool is not None:
             self._pool.shutdown(wait=True)
 
-    def start(self, step: Callable[[], T]) -> Callable[[], T]:
+    def submit(self, step: Callable[[], T]) -> Callable[[], T]:
         """Start the step; what is returned waits for its end, and returns or raises what it did."""
         if self._pool is not None:
             return self._pool.submit(step).result
         value = step()
         return lambda: value
 
-    def start_all(self, steps: Iterable[Callable[[], object]]) -> Callable[[], None]:
+    def submit_all(self, steps: Iterable[Callable[[], object]]) -> Callable[[], None]:
         """Start the steps; what is returned waits for the end of all of them, and raises the first failure."""
-        ends = [self.start(step) for step in steps]
+        ends = [self.submit(step) for step in steps]
 
         def wait() -> None:
             failures = []
@@ -48,5 +48,5 @@ class Beside:
         return wait
 
 
-IN_TURN = Beside(is_worth_it=False)
+IN_TURN = Executor(is_worth_it=False)
 """Takes every step in its turn."""

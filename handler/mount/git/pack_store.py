@@ -54,7 +54,7 @@ class PackStore(Objects, ABC):
         `depth` is what the repository's parameter says; `is_next`: most likely one commit is fetched, upon `have`.
         """
 
-    def rest(self) -> None:
+    def release(self) -> None:
         """End a run: forget what only it needed."""
         self.fresh.clear()
 

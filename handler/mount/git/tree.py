@@ -11,13 +11,13 @@ from handler.errors import TreeUnsafe
 from handler.mount.git.modes import DIRECTORY, canonical
 from handler.mount.git.objects import TREE, hash_object
 from handler.mount.git.plan import MAX_DEPTH, MAX_ENTRIES
-from handler.mount.working_copy.overlay import Overlay
+from handler.mount.working_copy.overlay import MemoryOverlay
 
 _MOST_VISITS = 4
 """A merge looks at an entry in three trees, and once more where renames are looked for."""
 
 
-class Entry(NamedTuple):
+class TreeEntry(NamedTuple):
     """What a name stands for: `mode` is one of 0o100644, 0o100755, 0o120000, 0o160000, 0o40000; `id` is in hex."""
 
     mode: int
@@ -29,13 +29,13 @@ class Entry(NamedTuple):
         return stat.S_ISREG(self.mode)
 
 
-Entries = dict[bytes, Entry]
+Entries = dict[bytes, TreeEntry]
 
 
-class Trees:
+class TreeReader:
     """The trees of an overlay: each is read once, and those that are written are not there yet."""
 
-    def __init__(self, objects: Overlay) -> None:
+    def __init__(self, objects: MemoryOverlay) -> None:
         """Nothing is read yet."""
         self.objects = objects
         self._read: dict[bytes, Entries] = {}
@@ -58,7 +58,7 @@ class Trees:
             raise TreeUnsafe(f"the trees have more than {MAX_ENTRIES} entries")
         return found
 
-    def find(self, tree: bytes | None, path: bytes) -> Entry | None:
+    def find(self, tree: bytes | None, path: bytes) -> TreeEntry | None:
         """Return what stands at a path; None for nothing. Raises as `entries`."""
         *parents, name = path.split(b"/")
         for parent in parents:
@@ -73,7 +73,7 @@ class Trees:
 
     def changes(
         self, old: bytes | None, new: bytes | None, prefix: bytes = b""
-    ) -> Iterator[tuple[bytes, Entry | None, Entry | None]]:
+    ) -> Iterator[tuple[bytes, TreeEntry | None, TreeEntry | None]]:
         """Yield each path at which two trees differ, in git's order, with both entries.
 
         A directory counts as no entry; it is yielded itself only where it is in `old` and not in `new`.
@@ -105,7 +105,7 @@ class Trees:
         return tree if tree in self._read else self.objects.add(TREE, content)
 
 
-def tree_of(entry: Entry | None) -> bytes | None:
+def tree_of(entry: TreeEntry | None) -> bytes | None:
     """Return the id of the tree that an entry is, None where it is none."""
     return entry.id if entry is not None and entry.mode == DIRECTORY else None
 
@@ -117,7 +117,7 @@ def parse_entries(content: bytes) -> Entries:
         for name, mode, object_id in parse_tree(content, 20):
             if name in entries or b"/" in name or name in (b"", b".", b".."):
                 raise TreeUnsafe(f"a tree has the name {name[:200]!r} twice, or it is none")
-            entries[name] = Entry(canonical(mode), object_id)
+            entries[name] = TreeEntry(canonical(mode), object_id)
     except (ValueError, OverflowError, AssertionError, ObjectFormatException) as error:
         raise TreeUnsafe(f"a tree is malformed ({type(error).__name__})") from None
     return entries

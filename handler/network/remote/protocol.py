@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from handler.errors import CommitNotThere, Git2EfsError, RemoteUnavailable, RemoteUnsupported
+from handler.errors import CommitNotFound, Git2EfsError, RemoteUnavailable, RemoteUnsupported
 from handler.model import Tip
 
 FLUSH, DELIMITER, RESPONSE_END = b"0000", b"0001", b"0002"
@@ -188,7 +188,7 @@ def read_sideband(packets: Iterator[bytes], write: Callable[[bytes], object]) ->
 def _remote_error(text: bytes) -> Git2EfsError:
     """Turn an `ERR` line into one of ours; git's wording for an unknown id is the only one that is told apart."""
     if b"not our ref" in text:
-        return CommitNotThere("the remote does not know the wanted commit")
+        return CommitNotFound("the remote does not know the wanted commit")
     if b"expected to get" in text or b"protocol error" in text:
         return NotVersion2("the remote does not speak git's protocol version 2")
     if b"object format" in text or b"object-format" in text:
