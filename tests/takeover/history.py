@@ -10,9 +10,12 @@ from local.origin import EXECUTABLE, LINK, FileContent, SampleOrigin
 
 NAME = "octo/site"
 MAIN = "refs/heads/main"
+WIDE = "refs/heads/wide"
+WIDE_FILES = 2050
+"""More than a check-out has to have before it keeps a checkpoint."""
 COMMITS = 10
 GENESIS = 1_750_000_000
-NEWEST = "31df7d06a7f1ee05b3eb85b71b2f0c4d0dd5d4f5"
+NEWEST = "864d1fe5ab42dfb765430eb64eff1f25de24c0de"
 """The id of the last commit. Another id means that the stored mounts belong to another history."""
 
 _LARGE = bytes(range(256)) * 16
@@ -73,3 +76,8 @@ class History:
         """Let a ref name commit `number`; return the commit."""
         self.origin.set_ref(ref, self.commits[number])
         return self.commits[number]
+
+    def push_wide(self) -> str:
+        """Let the branch `wide` name a commit of many small files; return the commit."""
+        files = {b"wide/%02d/%04d" % (number % 50, number): FileContent(b"small\n") for number in range(WIDE_FILES)}
+        return self.origin.commit(WIDE, files, "Many files", parents=(), committed_at=GENESIS)
