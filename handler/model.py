@@ -165,6 +165,18 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangedPaths:
+    """The paths, relative to the tree and in bytes as git has them, of files and links that differ between two trees.
+
+    What turned from a file into a link, or got another mode, is modified; a directory is told by what is in it.
+    """
+
+    added: tuple[bytes, ...] = ()
+    modified: tuple[bytes, ...] = ()
+    removed: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FileWrite:
     """A regular file to write. `path` is relative to the tree, in bytes as git has it; `blob` is a hex id."""
 

@@ -3,10 +3,14 @@
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from handler.network.aws.telemetry import Telemetry
 from handler.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from handler.network.deliver import Deliverer
+    from handler.publisher import LocalPublisher
 
 
 class Closable(Protocol):
@@ -64,3 +68,20 @@ class Runtime(Generic[App]):
                 self._part.close()
             self._part = self._telemetry = None
             self._said.clear()
+
+
+def make_sides(
+    settings: Settings, *, progress: Callable[[str, int, int], None], warn: Callable[[str], None]
+) -> "tuple[LocalPublisher, Deliverer]":
+    """Return the mount side, and the network side's deliverer that hands it what to publish. Connects to nothing yet.
+
+    `progress` is told about long check-outs (see `LocalPublisher`), `warn` what an operator should mend.
+    """
+    # Half of a cold start's imports: the webhook of a stack with a queue is spared them.
+    from handler.network.aws.eventbridge import make_emit
+    from handler.network.deliver import Deliverer
+    from handler.publisher import LocalPublisher
+
+    emit = make_emit(settings.event_bus, warn)
+    publisher = LocalPublisher(settings, emit=emit, progress=progress)
+    return publisher, Deliverer(settings, publisher, emit=emit, warn=warn)

@@ -12,22 +12,16 @@ from dataclasses import asdict
 
 from handler.deadline import Deadline
 from handler.errors import LockTimeout, Malformed, MirrorDamaged
+from handler.exchange.schedule_state import ScheduleState
 from handler.exchange.trigger import Trigger
 from handler.model import Outcome, OutcomeKind, Repository
-from handler.mount.fs.errno_map import as_failure
-from handler.mount.fs.lock import locked
-from handler.mount.git.store_pool import StorePool
-from handler.mount.maintenance.drift import DriftDetector
-from handler.mount.maintenance.maintenance import Maintenance
-from handler.mount.maintenance.state import ScheduleState, lock_path, read_state, write_state
 from handler.network.aws.parameters import Parameters
 from handler.network.aws.telemetry import Telemetry
-from handler.network.deliver import Deliverer
 from handler.network.queue.message import Cause, Message
 from handler.network.queue.sqs import Queue
 from handler.network.resync import Resync
-from handler.outcome import outcome_of
-from handler.runtime import Runtime
+from handler.outcome import as_failure, outcome_of
+from handler.runtime import Runtime, make_sides
 from handler.settings import Settings
 
 RECONCILE, CHORES = "reconcile", "chores"
@@ -47,37 +41,30 @@ class Schedule:
         self._telemetry = telemetry
         self._clock = clock
         self._parameters = Parameters(settings)
-        self._deliverer = Deliverer(settings, telemetry.progress, telemetry.warn)
-        self._surveyor = DriftDetector(settings, clock)
-        self._mirrors = StorePool()
-        self._caretaker = Maintenance(settings, self._mirrors, clock)
+        self._publisher, self._deliverer = make_sides(settings, progress=telemetry.progress, warn=telemetry.warn)
         self._queue = Queue(settings.queue_url) if settings.queue_url else None
         self._busy = threading.Semaphore(_BUSY)
 
     def close(self) -> None:
         """Close what is kept open."""
         self._deliverer.close()
-        self._mirrors.close()
 
     def secret_problems(self) -> tuple[str, ...]:
         """Return what looks wrong with the stored tokens, without showing them."""
         return self._parameters.secret_problems()
 
     def run(self, task: str, deadline: Deadline, request_id: str) -> dict[str, object]:
-        """Do a task; returns what came of it. Raises Git2EfsError, OSError.
+        """Do a task; returns what came of it. Raises Git2EfsError.
 
         A run that finds another one at the same task leaves it alone.
         """
-        mount = self._settings.mount
         started = time.perf_counter()
         try:
-            with locked(lock_path(mount, task), 0.0):
-                diary = read_state(mount, task)
+            with self._publisher.schedule_state(task) as diary:
                 visit = self._looker(deadline) if task == RECONCILE else self._tender(diary, deadline)
                 tell = self._teller(task, request_id)
                 rounds = Resync(self._parameters, visit, tell, diary, deadline.minus(_LAST_LOOK_SECONDS), self._clock)
                 done = rounds.run()
-                write_state(mount, task, diary)
         except LockTimeout:
             return {"task": task, "outcome": "ignored", "reason": "already_running"}
         seconds = round(time.perf_counter() - started, 1)
@@ -89,7 +76,7 @@ class Schedule:
     def _looker(self, deadline: Deadline) -> Callable[[Repository], tuple[int, Sequence[Outcome]]]:
         def look(repository: Repository) -> tuple[int, Sequence[Outcome]]:
             token = self._parameters.token_of(repository)
-            behind = self._surveyor.detect(repository, self._deliverer.remote(repository, token)).behind
+            behind = self._deliverer.drift(repository, token).behind
             return len(behind), self._look_at(repository, behind, deadline)
 
         return look
@@ -114,7 +101,7 @@ class Schedule:
         def tend(repository: Repository) -> tuple[int, Sequence[Outcome]]:
             name = repository.full_name
             with self._busy:
-                tended = self._caretaker.maintain(repository, deadline=deadline, resume_at=diary.resume_at.get(name))
+                tended = self._publisher.maintain(repository, deadline=deadline, resume_at=diary.resume_at.get(name))
             if tended.resume_at is None:
                 diary.resume_at.pop(name, None)
             else:
@@ -122,7 +109,7 @@ class Schedule:
             outcomes = list(tended.outcomes)
             if any(outcome.reason == MirrorDamaged.reason for outcome in outcomes):
                 # Nothing is behind, so no look would come of itself; and without objects nothing can be compared.
-                outcomes += self._look_at(repository, self._surveyor.standing(repository), deadline)
+                outcomes += self._look_at(repository, self._publisher.published_refs(repository), deadline)
             return 0, outcomes
 
         return tend

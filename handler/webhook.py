@@ -27,7 +27,7 @@ from handler.network.forges.signature import SignatureMismatch, verify_signature
 from handler.network.queue.message import Cause, Message
 from handler.network.queue.sqs import Queue
 from handler.outcome import answer_of, ignored, outcome_of, unexpected
-from handler.runtime import Runtime
+from handler.runtime import Runtime, make_sides
 from handler.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ class Webhook:
         self._settings = settings
         self._parameters = Parameters(settings)
         self._queue = Queue(settings.queue_url) if settings.queue_url else None
-        self._deliverer = _make_deliverer(settings, telemetry) if self._queue is None else None
+        self._deliverer: Deliverer | None = None
+        if self._queue is None:
+            _, self._deliverer = make_sides(settings, progress=telemetry.progress, warn=telemetry.warn)
 
     def close(self) -> None:
         """Close what is kept open."""
@@ -118,14 +120,6 @@ class Webhook:
     def secret_problems(self) -> tuple[str, ...]:
         """Return what looks wrong with the stored secrets, without showing them."""
         return self._parameters.secret_problems()
-
-
-def _make_deliverer(settings: Settings, telemetry: Telemetry) -> "Deliverer":
-    from handler.network.deliver import (
-        Deliverer,  # half of a cold start's imports, which a queue's front door is spared
-    )
-
-    return Deliverer(settings, telemetry.progress, telemetry.warn)
 
 
 def _start(environment: Mapping[str, str]) -> Runtime[Webhook]:

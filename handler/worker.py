@@ -16,12 +16,11 @@ from handler.exchange.trigger import Trigger
 from handler.model import Outcome, OutcomeKind
 from handler.network.aws.parameters import Parameters
 from handler.network.aws.telemetry import Queued, Telemetry
-from handler.network.deliver import Deliverer
 from handler.network.queue.batch import CoalescedPush, SqsMessage, back_off_seconds, plan_batch, read_batch
 from handler.network.queue.heartbeat import VisibilityHeartbeat
 from handler.network.queue.sqs import Queue
 from handler.outcome import is_transient, outcome_of, unexpected
-from handler.runtime import Runtime
+from handler.runtime import Runtime, make_sides
 from handler.settings import Settings
 
 LEAST_SECONDS = 5.0
@@ -40,7 +39,7 @@ class Worker:
         self._telemetry = telemetry
         self._clock = clock
         self._parameters = Parameters(settings)
-        self._deliverer = Deliverer(settings, telemetry.progress, telemetry.warn)
+        _, self._deliverer = make_sides(settings, progress=telemetry.progress, warn=telemetry.warn)
         self._queue = Queue(settings.queue_url, settings.dead_letter_url)
 
     def close(self) -> None:

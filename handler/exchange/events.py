@@ -4,12 +4,13 @@ docs/events.md describes the events to those who receive them.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from handler.errors import Transient
-from handler.model import Counts, Outcome, Target
+from handler.model import ChangedPaths, Counts, Outcome, Target
 
 MAX_PATHS = 500
 """So many changed paths one event tells, of all three lists together."""
@@ -23,18 +24,6 @@ class EventKind(StrEnum):
     PUBLISHED = "ReleasePublished"
     FAILED = "PublishFailed"
     RETIRED = "TargetRetired"
-
-
-@dataclass(frozen=True, slots=True)
-class ChangedPaths:
-    """The paths, relative to the tree and in bytes as git has them, of files and links that differ between two trees.
-
-    What turned from a file into a link, or got another mode, is modified; a directory is told by what is in it.
-    """
-
-    added: tuple[bytes, ...] = ()
-    modified: tuple[bytes, ...] = ()
-    removed: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +47,10 @@ class Event:
     reason: str | None = None
     is_transient: bool = False
     pushed_commit: str | None = None
+
+
+Emit = Callable[[Event], bool]
+"""Take an event; returns whether the bus took it."""
 
 
 def failed(outcome: Outcome, target: Target, delivery: str, at: float, pushed_commit: str | None) -> Event:

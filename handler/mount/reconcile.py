@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from handler.errors import MirrorDamaged, TargetOccupied
+from handler.exchange.events import Emit
+from handler.exchange.remote import Remote
 from handler.exchange.trigger import Trigger
 from handler.model import Outcome, OutcomeKind, Repository, Target
 from handler.mount.fs.executor import Executor
@@ -19,9 +21,8 @@ from handler.mount.releases.publish import Publishing
 from handler.mount.target.directory import Published, TargetDirectory
 from handler.mount.target.hold import Holding, is_held
 from handler.mount.target.layout import RepositoryPaths
-from handler.mount.target.notify import Emit, has_pending_event
+from handler.mount.target.notify import has_pending_event
 from handler.mount.target.run import Run
-from handler.network.remote.client import HttpRemote
 from handler.settings import Settings
 
 LATE_SECONDS = 0.02
@@ -45,7 +46,7 @@ class Reconciler:
         self,
         repository: Repository,
         target: Target,
-        remote: HttpRemote,
+        remote: Remote,
         request: Trigger,
         begin: Callable[[str], None] = lambda commit: None,
     ) -> Outcome:
@@ -56,7 +57,7 @@ class Reconciler:
         paths = RepositoryPaths.of(self.settings.mount, repository.full_name)
         with (
             locked(paths.lock, request.deadline.bound(self.settings.lock_seconds)) as hold,
-            Executor(is_worth_it=hold.is_slow) as beside,
+            Executor(is_slow=hold.is_slow) as beside,
         ):
             # Whoever waited finds most often that another run has published what it came for: then the commit is not
             # fetched before the ref is known.
@@ -66,7 +67,7 @@ class Reconciler:
             found_mark, mark = hold.stamp_generation()
             key = f"{paths.lock}#{target.path}" if target.is_copy else paths.lock
             known = self.cache.pop(key, found_mark)
-            found = finding()
+            found = finding.result()
             work = Run(
                 self.settings,
                 repository,

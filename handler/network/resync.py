@@ -11,11 +11,10 @@ from dataclasses import dataclass, field, replace
 
 from handler.deadline import Deadline
 from handler.errors import ConfigurationInvalid
+from handler.exchange.schedule_state import RepositoryState, ScheduleState
 from handler.model import Outcome, OutcomeKind, Repository
-from handler.mount.fs.errno_map import as_failure
-from handler.mount.maintenance.state import RepositoryState, ScheduleState
 from handler.network.aws.parameters import Parameters
-from handler.outcome import outcome_of
+from handler.outcome import as_failure, outcome_of
 
 IN_FLIGHT = 32
 """Repositories at a time: nearly all of it is waiting for the remote."""

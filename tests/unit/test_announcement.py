@@ -10,14 +10,13 @@ from handler.errors import LockTimeout, MountFull
 from handler.exchange.events import (
     MAX_DETAIL_BYTES,
     MAX_PATHS,
-    ChangedPaths,
     Event,
     EventKind,
     detail_of,
     failed,
     retired,
 )
-from handler.model import Outcome, Target
+from handler.model import ChangedPaths, Outcome, Target
 from handler.outcome import outcome_of
 
 TARGET = Target("refs/heads/preview/x", "previews/x", is_retirable=True)

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from handler.errors import CopyBusy, MirrorDamaged
+from handler.exchange.remote import ShallowChanges
 from handler.mount.git import packs
 from handler.mount.git.objects import BLOB, COMMIT, TREE, hash_object
 from handler.mount.git.repack import MAX_SMALL_PACKS
 from handler.mount.working_copy.gitdir import lazy_packs
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
-from handler.network.remote.protocol import ShallowChanges
 from testing.repositories import fsck, run_git
 from tests.working_copy.plain import commit, head, objects_of, plain
 

@@ -3,7 +3,7 @@
 from functools import partial
 
 from handler.errors import Git2EfsError
-from handler.exchange.events import ChangedPaths
+from handler.model import ChangedPaths
 from handler.mount.git.objects import TREE, Objects
 from handler.mount.git.plan import plan_change
 

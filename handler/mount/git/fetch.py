@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from handler.errors import CommitNotFound, PackInvalid
+from handler.exchange.remote import FetchQuery, Remote
 from handler.model import NULL_OID, PushEvent, Tip
 from handler.mount.git.ingest import EMPTY_PACK_BYTES
 from handler.mount.git.pack_store import PackStore, Received
-from handler.network.remote.client import HttpRemote
-from handler.network.remote.protocol import FetchQuery
 
 _LAG_PAUSE_SECONDS = 0.5
 _TRIES_BY_ID = 4
@@ -51,7 +50,7 @@ class Fetcher:
     `check_time` raises where the run has to have stopped.
     """
 
-    remote: HttpRemote
+    remote: Remote
     store: PackStore
     depth: int
     max_pack_bytes: int

@@ -7,12 +7,12 @@ five round trips a push to say it again. Git reads and checks it all the same.
 import os
 from collections.abc import Callable, Iterable
 
+from handler.exchange.remote import WHOLE_HISTORY
 from handler.mount.fs.files import write_whole
 from handler.mount.git import repack
 from handler.mount.git.ingest import IndexedPack, PackSpool
 from handler.mount.git.pack_store import PackStore, contents_of, unlink_if_there
 from handler.mount.git.packs import SMALL_BYTES, open_pack
-from handler.network.remote.protocol import WHOLE_HISTORY
 
 HEAD = b"ref: refs/heads/main\n"
 CONFIG = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n[gc]\n\tauto = 0\n"

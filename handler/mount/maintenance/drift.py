@@ -5,47 +5,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from handler.config.names import is_pattern
-from handler.config.targets import needs_default_branch, ref_prefixes, targets_in, targets_of
+from handler.config.targets import targets_in, targets_of
 from handler.config.versions import newest
+from handler.exchange.drift import RepositoryDrift, TargetDrift
+from handler.exchange.remote import RemoteRefs
 from handler.model import Repository, Target
 from handler.mount.target.directory import Published, TargetDirectory
 from handler.mount.target.registry import TargetRegistry
-from handler.network.remote.client import HttpRemote
-from handler.network.remote.protocol import RemoteRefs
 from handler.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class TargetDrift:
-    """A target of the configuration, the ref that it publishes now, and the commit that the ref names; None: no ref."""
-
-    path: str
-    ref: str
-    commit: str | None
-    is_behind: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RepositoryDrift:
-    """The refs that are to be looked at, and each target as it was seen."""
-
-    behind: tuple[str, ...]
-    targets: tuple[TargetDrift, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class DriftDetector:
-    """Surveys repositories on one mount, without a lock: whoever reconciles looks again. Safe for threads."""
+    """Detects drift on one mount, without a lock: whoever reconciles looks again. Safe for threads."""
 
     settings: Settings
     clock: Callable[[], float] = time.time
 
-    def detect(self, repository: Repository, remote: HttpRemote) -> RepositoryDrift:
-        """Return what is to be looked at, and what was seen.
+    def detect(self, repository: Repository, refs: RemoteRefs) -> RepositoryDrift:
+        """Compare every target with what the remote's refs name. Raises ConfigurationInvalid, TargetOccupied, OSError.
 
-        Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, ConfigurationInvalid, TargetOccupied, OSError.
+        `refs` answers for `targets.ref_prefixes`, with HEAD where the repository publishes its default branch.
         """
-        refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
         targets = targets_in(repository, refs.tips, refs.head)
         behind: dict[str, None] = {}
         seen: list[TargetDrift] = []
@@ -63,8 +44,8 @@ class DriftDetector:
         seen += _without_ref(repository, refs)
         return RepositoryDrift(tuple(behind), tuple(seen))
 
-    def standing(self, repository: Repository) -> tuple[str, ...]:
-        """Return the refs of all targets that stand on the mount. Raises OSError."""
+    def published_refs(self, repository: Repository) -> tuple[str, ...]:
+        """Return the refs of all targets that are published on the mount. Raises OSError."""
         mount = self.settings.mount
         paths = TargetRegistry.of(mount, repository.full_name).target_paths()
         records = [TargetDirectory.at(f"{mount}/{path}", self.clock).read_record() for path in paths]
@@ -86,9 +67,8 @@ class DriftDetector:
     def _gone(self, repository: Repository, path: str, head: str | None) -> list[str]:
         """Return the ref of a target that a pattern made and that the remote has no ref for any more."""
         directory = TargetDirectory.at(f"{self.settings.mount}/{path}", self.clock)
-        record = (
-            None if directory.paths.is_copy else directory.read_record()
-        )  # what is in a working copy is never removed
+        # A working copy is never removed: somebody's work may be in it.
+        record = None if directory.paths.is_copy else directory.read_record()
         if record is None or record.repository != repository.full_name or record.held is not None:
             return []
         made = targets_of(repository, record.ref, head)

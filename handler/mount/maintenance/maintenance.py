@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import MirrorDamaged, OutOfTime
+from handler.exchange.publisher import MaintenanceResult
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.mount.fs.errno_map import as_failure
 from handler.mount.git.fsck import repair
@@ -23,17 +24,6 @@ from handler.mount.target.registry import TargetRegistry
 from handler.mount.working_copy.maintain import maintain_copy
 from handler.outcome import outcome_of
 from handler.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class MaintenanceResult:
-    """What came of the chores: an outcome a target that was finished, in the order of the list of targets.
-
-    `go_on_at` is None when all is done; else the time was up, and it is what to hand to the next call.
-    """
-
-    outcomes: tuple[Outcome, ...]
-    resume_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,32 +5,13 @@ One small file on the mount, written once a run: a file a repository would be th
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
+from handler.exchange.schedule_state import RepositoryState, ScheduleState
 from handler.mount.fs.files import write_whole
 
 _DIRECTORY = ".git2efs"
 _MOST_BYTES = 64 * 1024 * 1024
-
-
-@dataclass(slots=True)
-class RepositoryState:
-    """A repository. `confirmed_at` is when all its targets were last seen to be what the remote says, or the first time
-    that it was looked at; `not_before` when to look again after `failures` in a row. Seconds since the epoch."""
-
-    confirmed_at: float
-    failures: int = 0
-    not_before: float = 0.0
-
-
-@dataclass(slots=True)
-class ScheduleState:
-    """A task's diary. `stopped_at` names the repository that a run which ended early did not come to any more, None if
-    it came to all; `go_on_at` says where within a repository the chores stopped."""
-
-    repositories: dict[str, RepositoryState] = field(default_factory=dict)
-    stopped_at: str | None = None
-    resume_at: dict[str, str] = field(default_factory=dict)
 
 
 def lock_path(mount: str, task: str) -> str:
@@ -60,7 +41,12 @@ def write_state(mount: str, task: str, diary: ScheduleState) -> None:
     """Replace the task's diary; the holder of its lock alone may. Raises OSError."""
     path = _path(mount, task)
     temporary = f"{path}.new"
-    write_whole(temporary, json.dumps(asdict(diary)).encode())
+    fields = {
+        "repositories": {name: asdict(each) for name, each in diary.repositories.items()},
+        "stopped_at": diary.stopped_at,
+        "go_on_at": diary.resume_at,
+    }
+    write_whole(temporary, json.dumps(fields).encode())
     os.rename(temporary, path)
 
 

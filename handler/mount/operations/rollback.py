@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import ReleaseUnusable, TargetUnknown
+from handler.exchange.events import Emit
 from handler.model import Outcome, OutcomeKind, TreePlan
 from handler.mount.fs.checkout import Written
 from handler.mount.fs.executor import Executor
@@ -23,7 +24,6 @@ from handler.mount.releases.prune import sweep
 from handler.mount.releases.strategy import Release
 from handler.mount.target.directory import Published
 from handler.mount.target.hold import Holding, record_of_flip
-from handler.mount.target.notify import Emit
 from handler.mount.target.record import Hold, PublishedRecord
 from handler.settings import Settings
 
@@ -55,7 +55,7 @@ class Rollback:
                 raise ReleaseUnusable(
                     f"{standing.path} is a working copy, which has no releases: go back with git in it"
                 )
-            with Executor(is_worth_it=hold.is_slow) as beside:
+            with Executor(is_slow=hold.is_slow) as beside:
                 return self._turn(standing, to, by, why, beside)
 
         return self._locked(standing, deadline, turn)

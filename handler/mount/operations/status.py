@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, field
 from handler.config.names import is_full_name
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import ConfigurationInvalid, TargetUnknown
+from handler.exchange.drift import TargetDrift
+from handler.exchange.schedule_state import RepositoryState, ScheduleState
 from handler.model import Repository
 from handler.mount.fs.errno_map import as_failure
 from handler.mount.fs.usage import Usage, usage_of
-from handler.mount.maintenance.drift import TargetDrift
-from handler.mount.maintenance.state import RepositoryState, ScheduleState
 from handler.mount.operations.targets import refuse_links
 from handler.mount.releases.strategy import Release
 from handler.mount.target.directory import TargetDirectory

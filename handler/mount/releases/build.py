@@ -155,8 +155,8 @@ class ReleaseBuilder:
                 seal(staged, self.clock())
                 os.rename(staged, self.paths.release(wanted))
         finally:
-            retiring()
-            link = linking()
+            retiring.result()
+            link = linking.result()
         return replace(made, link=link)
 
     def _retire(self, wanted: str) -> None:

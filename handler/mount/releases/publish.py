@@ -48,7 +48,7 @@ class Publishing:
         started = time.perf_counter()
         looking = work.executor.submit(partial(directory.list_releases, known))
         settled = self._settle()
-        looked = looking()
+        looked = looking.result()
         about = replace(
             self.about,
             counts=Counts(bytes_fetched=settled.bytes_fetched),

@@ -3,10 +3,11 @@
 from dataclasses import dataclass, replace
 
 from handler.errors import MirrorDamaged
+from handler.exchange.events import Emit
 from handler.mount.git.objects import Objects
 from handler.mount.git.store_pool import StorePool
 from handler.mount.target.directory import Published, TargetDirectory
-from handler.mount.target.notify import Emit, has_pending_event, notify
+from handler.mount.target.notify import has_pending_event, notify
 from handler.mount.target.record import Hold, PublishedRecord
 
 

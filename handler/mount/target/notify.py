@@ -4,18 +4,14 @@ Between flip and record: so the record says that the bus took the event, or owes
 finds the record of another commit, and tells the event again. At least once, then, and never instead of publishing.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
-from handler.exchange.events import Event, EventKind
+from handler.exchange.events import Emit, Event, EventKind
 from handler.model import Counts
 from handler.mount.git.changes import changed_paths
 from handler.mount.git.objects import Objects
 from handler.mount.target.directory import Published
 from handler.mount.target.record import PublishedRecord
-
-Emit = Callable[[Event], bool]
-"""Takes an event, and says whether the bus took it."""
 
 
 def notify(

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from handler.exchange.events import Emit
+from handler.exchange.remote import Remote
 from handler.exchange.trigger import Trigger
 from handler.model import Repository, Target
 from handler.mount.fs.executor import Executor
 from handler.mount.target.directory import Published, TargetDirectory
 from handler.mount.target.layout import RepositoryPaths
-from handler.mount.target.notify import Emit
 from handler.mount.target.registry import TargetRegistry
-from handler.network.remote.client import HttpRemote
 from handler.settings import Settings
 
 
@@ -26,7 +26,7 @@ class Run:
     settings: Settings
     repository: Repository
     target: Target
-    remote: HttpRemote
+    remote: Remote
     trigger: Trigger
     paths: RepositoryPaths
     directory: TargetDirectory

@@ -1,17 +1,18 @@
 """Say where the branch is: the last step of a pull, and what can be done for it before."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from handler.mount.fs.executor import IN_TURN, Executor
+from handler.mount.fs.executor import IN_TURN, Executor, wait_for
 from handler.mount.working_copy.gitdir.ref_logs import LogEntry
 from handler.mount.working_copy.gitdir.refs import RefChange, Refs
 from handler.mount.working_copy.journal import PullJournal
 
 
 @contextmanager
-def branch_begun(refs: Refs, journal: PullJournal, beside: Executor = IN_TURN) -> Iterator[Callable[[], RefChange]]:
+def branch_begun(refs: Refs, journal: PullJournal, beside: Executor = IN_TURN) -> Iterator["Future[RefChange]"]:
     """Do what can be done for the refs already, beside what the block does; it waits for that with what it gets.
 
     The branch is locked, and nobody moved it; ORIG_HEAD says where it was. At the block's end the branch is let go of.
@@ -23,7 +24,7 @@ def branch_begun(refs: Refs, journal: PullJournal, beside: Executor = IN_TURN) -
     finally:
         begun = None
         with suppress(Exception):  # raised already, if the block came to wait for it
-            begun = beginning()
+            begun = beginning.result()
         if begun is not None:
             begun.end()
 
@@ -53,8 +54,10 @@ def write_refs(
         entry = LogEntry(old.encode(), new.encode(), message.encode("utf-8", "surrogateescape"))
         by_log.setdefault(log, []).append(entry)
     committer = journal.committer.encode("utf-8", "surrogateescape")
-    beside.submit_all(
-        partial(refs.append_log, log, lines, committer, journal.at, is_again=not is_first)
-        for log, lines in by_log.items()
-    )()
+    wait_for(
+        beside.submit_all(
+            partial(refs.append_log, log, lines, committer, journal.at, is_again=not is_first)
+            for log, lines in by_log.items()
+        )
+    )
     branch.finish()

@@ -5,6 +5,7 @@ recover → fetch → decide → look what is in the way → objects, journal �
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -109,7 +110,7 @@ class Pulling:
                 Clone.of(self.work).sweep()
             notes = () if self.is_sure else recover(copy)
             heading = self.work.executor.submit(copy.head)
-            tracking, head = copy.refs.read(copy.config.tracking_ref), heading()
+            tracking, head = copy.refs.read(copy.config.tracking_ref), heading.result()
             started = time.perf_counter()
             # Without a tracking ref, what is here is still not fetched again, and its history not cut.
             settled = self._settle(copy.store, head if tracking is None else tracking.decode())
@@ -121,7 +122,7 @@ class Pulling:
                 partial(tracked.write, copy, int(self.work.clock()), is_again=not self.is_sure)
             )
             if head == settled.commit:
-                tracking_it()
+                tracking_it.result()
                 return self._unchanged(copy, settled, about)
             with copy.locked() as hold:
                 return self._bring(copy, hold, settled, tracked, tracking_it, about)
@@ -132,7 +133,7 @@ class Pulling:
         hold: CopyLock,
         settled: Fetched,
         tracked: TrackingUpdate,
-        tracking_it: Callable[[], None],
+        tracking_it: "Future[None]",
         about: Outcome,
     ) -> Outcome:
         """Bring the branch to the tip, under the copy's lock. `tracking_it` waits until the tracking ref is written."""
@@ -141,14 +142,14 @@ class Pulling:
         reading, heading = work.executor.submit(copy.read_index), work.executor.submit(copy.head)
         if copy.refs.head() != copy.branch:
             raise CopyUnusable("another branch was checked out while this one was fetched")
-        head = heading()
+        head = heading.result()
         pulled = plan_pull(copy, tracked, head, at)
         if pulled is None:
-            tracking_it()
+            tracking_it.result()
             return self._unchanged(copy, settled, about)
         difference = copy.differences(pulled.objects, head, pulled.head)
         self._check(pulled.objects, head, pulled.head)
-        changes, index, stash = ChangeSet.of(difference), reading(), None
+        changes, index, stash = ChangeSet.of(difference), reading.result(), None
         with copy.worktree() as worktree:
             glance = copy.compare_index(worktree, index, changes)
             kept: Mapping[bytes, LocalChange] = {}
@@ -169,10 +170,10 @@ class Pulling:
         notes = about.notes + pulled.notes + notes_on_stash(kept, stash)
         ending = work.executor.submit(hold.end)
         try:
-            tracking_it()
+            tracking_it.result()
             return self._published(copy.store, settled, about, done, started, notes)
         finally:
-            ending()
+            ending.result()
 
     def _carry_out(
         self,
@@ -191,7 +192,7 @@ class Pulling:
                 keep_stash(copy.refs, journal)
                 entries, done = apply.apply(worktree, changes, copy.store, work.check_time, copy.crew)
                 apply.write_index(copy.paths, copy.store.scratch, patch(entries))
-                write_refs(copy.refs, journal, branch(), work.executor, is_first=self.is_sure)
+                write_refs(copy.refs, journal, branch.result(), work.executor, is_first=self.is_sure)
         except OutOfTime:
             raise  # the next run finds the journal, and goes on
         except Exception:

@@ -100,4 +100,4 @@ def _bring(copy: OpenCopy, journal: PullJournal, *, is_wanted: bool = True) -> b
 
 def _write_refs(copy: OpenCopy, journal: PullJournal) -> None:
     with branch_begun(copy.refs, journal) as branch:
-        write_refs(copy.refs, journal, branch())
+        write_refs(copy.refs, journal, branch.result())

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
-from handler.exchange.events import Event, detail_of
+from handler.exchange.events import Emit, Event, detail_of
 
 SOURCE = "git2efs"
 
@@ -24,6 +24,11 @@ class EventsClient(Protocol):
     """What is used of boto3's EventBridge client; tests bring their own."""
 
     def put_events(self, *, Entries: list[dict[str, str]]) -> Mapping[str, Any]: ...
+
+
+def make_emit(bus: str, warn: Callable[[str], None]) -> Emit | None:
+    """Return what puts events on the bus of that name; None without a name. `warn` is told what was not taken."""
+    return EventBus(bus, warn).emit if bus else None
 
 
 class EventBus:

@@ -6,20 +6,21 @@ from dataclasses import asdict
 
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import OutOfTime, Rejected, TargetUnknown
+from handler.exchange.drift import RepositoryDrift, TargetDrift
 from handler.exchange.trigger import Trigger
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.mount.git.store_pool import StorePool
-from handler.mount.maintenance.drift import DriftDetector, TargetDrift
 from handler.mount.maintenance.state import read_state
 from handler.mount.operations.rollback import Rollback
 from handler.mount.operations.status import Listed, RepositoryStatus, Status, on_mount, sentence_of
 from handler.mount.operations.targets import MountedTarget, find_target, targets_on_list
 from handler.mount.operations.verify import Verifier
+from handler.network.aws.eventbridge import make_emit
 from handler.network.aws.parameters import Parameters
-from handler.network.deliver import Deliverer
 from handler.network.operations.command import Command
 from handler.network.operations.doctor import Doctor, is_well
 from handler.network.remote.client import HttpRemote
+from handler.runtime import make_sides
 from handler.settings import Settings
 
 WELL, ATTENTION, REFUSED, FAILED = 0, 1, 2, 3
@@ -48,10 +49,9 @@ class Operator:
         self._say = say
         self._clock = clock
         self._parameters = Parameters(settings)
-        self._deliverer = Deliverer(settings, progress, warn)
-        self._surveyor = DriftDetector(settings, clock)
+        _, self._deliverer = make_sides(settings, progress=progress, warn=warn)
         self._mirrors = StorePool()
-        self._turning = Rollback(settings, self._mirrors, self._deliverer.emit, clock)
+        self._turning = Rollback(settings, self._mirrors, make_emit(settings.event_bus, warn), clock)
         self.outcomes: list[Outcome] = []
         """What the last command did to targets, for the log."""
 
@@ -109,7 +109,10 @@ class Operator:
         return [listed.get(name, (name, None)) for name in sorted({*listed, *on_mount(self._settings.mount)})]
 
     def _survey(self, repository: Repository) -> Sequence[TargetDrift]:
-        return self._surveyor.detect(repository, self._remote(repository)).targets
+        return self._drift(repository).targets
+
+    def _drift(self, repository: Repository) -> RepositoryDrift:
+        return self._deliverer.drift(repository, self._parameters.token_of(repository))
 
     def _remote(self, repository: Repository) -> HttpRemote:
         return self._deliverer.remote(repository, self._parameters.token_of(repository))
@@ -156,7 +159,7 @@ class Operator:
         if command.ref is not None:
             refs = [command.ref]
         else:
-            survey = self._surveyor.detect(repository, self._remote(repository))
+            survey = self._drift(repository)
             refs = list(dict.fromkeys((*(each.ref for each in survey.targets if each.commit), *survey.behind)))
         return self._delivered(repository, refs, deadline)
 

@@ -16,8 +16,8 @@ from typing import TypeVar
 import urllib3
 
 from handler.errors import Git2EfsError, RemoteRefused, RemoteUnavailable, RemoteUnsupported
+from handler.exchange.remote import FetchQuery, RemoteRefs, ShallowChanges, Sink
 from handler.network.remote import protocol, protocol_v0
-from handler.network.remote.protocol import FetchQuery, RemoteRefs, ShallowChanges
 from handler.settings import Settings
 
 T = TypeVar("T")
@@ -84,7 +84,7 @@ class HttpRemote:
             self._advertised,
         )
 
-    def fetch(self, query: FetchQuery, sink: Callable[[], Callable[[bytes], object]]) -> ShallowChanges:
+    def fetch(self, query: FetchQuery, sink: Sink) -> ShallowChanges:
         """Fetch what the query asks for; the pack's bytes go to what `sink()` returns, anew a try.
 
         Raises CommitNotFound where the remote does not know it, else what `refs` raises and what the sink raises.

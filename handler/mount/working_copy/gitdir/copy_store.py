@@ -6,6 +6,7 @@ anew the next: what cannot be found is looked for once more before it is missing
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from threading import Lock
@@ -54,7 +55,7 @@ class CopyStore(PackStore):
         self._names: frozenset[str] = frozenset()
         self._gone: list[Pack] = []
         self._looking = Lock()
-        self._showing: Callable[[], None] = _nothing
+        self._showing: Future[None] | None = None
 
     # -- reading -----------------------------------------------------------------------------------------
 
@@ -139,7 +140,7 @@ class CopyStore(PackStore):
         """End a run: keep what is known of the packs, and nothing that a repacking by others makes wrong."""
         self.shown()
         super().release()
-        self.beside, self._showing = IN_TURN, _nothing
+        self.beside, self._showing = IN_TURN, None
         self._forget()
         for key, pack in self.packs.items():
             if isinstance(pack, LazyPack):
@@ -222,7 +223,8 @@ class CopyStore(PackStore):
 
     def shown(self) -> None:
         """Wait until what was ingested is on the mount; nothing may refer to it before. Raises OSError."""
-        self._showing()
+        if self._showing is not None:
+            self._showing.result()
 
     def _write_pack(self, write: Callable[[Callable[[bytes], object]], IndexedPack]) -> str:
         name = super()._write_pack(write)
@@ -242,7 +244,7 @@ class CopyStore(PackStore):
         writing = self.beside.submit(partial(self.scratch.written, indexed.index, "idx", self.pack_mode))
         if spool.name is None:
             super()._place_first(path, spool, indexed)
-        self.scratch.place(writing(), path + ".idx")
+        self.scratch.place(writing.result(), path + ".idx")
 
     def _replace(self, path: str, content: bytes, kind: str, mode: int = 0o644) -> None:
         self.scratch.replace(path, content, kind, mode)
@@ -257,10 +259,6 @@ class CopyStore(PackStore):
         else:
             # Where the file is there, git takes the repository for a shallow one.
             unlink_if_there(os.path.join(self._path, "shallow"))
-
-
-def _nothing() -> None:
-    """Wait for nothing."""
 
 
 def _name_of(trailer: str) -> str:

@@ -3,9 +3,10 @@
 import stat
 
 from handler.mount.git.objects import BLOB
-from handler.mount.git.tree import TreeEntry, TreeReader, tree_of
+from handler.mount.git.tree import TreeEntry, tree_of
 from handler.mount.working_copy.merge.merge_entries import BASE, OURS, THEIRS, EntryMerger, Stages
 from handler.mount.working_copy.merge.renames import Renames, Side, directories_renamed, find_renames
+from handler.mount.working_copy.merge.trees import TreeReader
 from handler.mount.working_copy.overlay import MemoryOverlay
 
 

@@ -4,9 +4,10 @@ import stat
 from dataclasses import dataclass, field
 
 from handler.mount.git.objects import BLOB
-from handler.mount.git.tree import TreeEntry, TreeReader
+from handler.mount.git.tree import TreeEntry
 from handler.mount.working_copy.merge.attributes import Attributes
 from handler.mount.working_copy.merge.contents import MAX_WORK, is_binary, merge_contents
+from handler.mount.working_copy.merge.trees import TreeReader
 from handler.mount.working_copy.merge.work_budget import WorkBudget
 from handler.mount.working_copy.overlay import MemoryOverlay
 

@@ -8,10 +8,11 @@ followed (a submodule that it would look into, a merge driver, more renames than
 from dataclasses import dataclass
 
 from handler.mount.git.objects import TREE
-from handler.mount.git.tree import TreeEntry, TreeReader, tree_of
+from handler.mount.git.tree import TreeEntry, tree_of
 from handler.mount.working_copy.merge.apply_renames import RenameApplier
 from handler.mount.working_copy.merge.merge_entries import BASE, OURS, THEIRS, EntryMerger, Stages
 from handler.mount.working_copy.merge.tree_draft import TreeDraft
+from handler.mount.working_copy.merge.trees import TreeReader
 from handler.mount.working_copy.overlay import MemoryOverlay
 
 Three = tuple[bytes | None, bytes | None, bytes | None]

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from handler.mount.git.modes import DIRECTORY, Leaf
 from handler.mount.git.objects import TREE
-from handler.mount.git.tree import Entries, TreeEntry, TreeReader
+from handler.mount.git.tree import Entries, TreeEntry
+from handler.mount.working_copy.merge.trees import TreeReader
 from handler.mount.working_copy.overlay import MemoryOverlay
 
 
