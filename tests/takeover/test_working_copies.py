@@ -1,13 +1,15 @@
-"""Working copies that an earlier version left, with what people did in them, whole or in the middle of a killed pull."""
+"""Working copies that an earlier version left, with what people did in them; some in the middle of a killed pull."""
 
 import json
 import os
 
 import pytest
-from dulwich.objects import Blob, Commit
+from dulwich.objects import Blob, Commit, Tree
+from dulwich.refs import Ref
 from dulwich.repo import Repo
 
-from testing.repositories import Tree, has_git
+from testing.repositories import Tree as Files
+from testing.repositories import has_git
 from tests.takeover.history import MAIN, lines
 from tests.takeover.stored import TARGET, Stored, Take, tree_at, tree_of
 from tests.working_copy.person import Person
@@ -37,7 +39,7 @@ def taken(take: Take, name: str) -> Stored:
     return take(name, publish=WITH_AUTOSTASH if name in WITH_STASH else COPY, depth=0)
 
 
-def with_local_work(name: str, number: int) -> Tree:
+def with_local_work(name: str, number: int) -> Files:
     """Return the tree of commit `number` with what somebody did in the copy upon it."""
     tree = tree_of(number)
     if name in WITH_CHANGES:
@@ -57,7 +59,7 @@ def check(stored: Stored, name: str, number: int) -> None:
     assert json.loads((root / ".git/git2efs/published.json").read_text())["commit"] == tip
     git = root / ".git"
     with Repo(os.fspath(root)) as repository:
-        assert repository.refs[b"refs/remotes/origin/main"].decode() == tip
+        assert repository.refs[Ref(b"refs/remotes/origin/main")].decode() == tip
         messages, commit = [], repository[repository.head()]
         while commit.id.decode() != tip:
             assert isinstance(commit, Commit)
@@ -65,9 +67,11 @@ def check(stored: Stored, name: str, number: int) -> None:
             commit = repository[commit.parents[0]]
         assert messages == ([b"second", b"first"] if name in WITH_COMMITS else [])
         if name in WITH_STASH:
-            stash = repository[repository.refs[b"refs/stash"]]
+            stash = repository[repository.refs[Ref(b"refs/stash")]]
             assert isinstance(stash, Commit)
-            held = repository[repository[stash.tree][b"text"][1]]
+            tree = repository[stash.tree]
+            assert isinstance(tree, Tree)
+            held = repository[tree[b"text"][1]]
             assert isinstance(held, Blob)
             assert held.data == MINE
     # Looked for by name: a lock is a link that leads nowhere.
