@@ -83,8 +83,6 @@ def check(stored: Stored, number: int, path: str = TARGET) -> None:
     assert {name[:-5] for name in packs if name.endswith(".pack")} == {
         name[:-4] for name in packs if name.endswith(".idx")
     }
-    if has_git():
-        check_mirror(stored.mount / "octo/site/mirror.git", commit)
 
 
 @pytest.mark.parametrize(("name", "current"), CURRENT.items())
@@ -98,6 +96,8 @@ def test_the_next_push_ends_with_the_tip(take: Take, name: str, current: int | N
     assert answer.content["previous_commit"] == before
     check(stored, NEXT)
     assert stored.service.record()["previous_commit"] == before
+    if has_git():
+        check_mirror(stored.mount / "octo/site/mirror.git", stored.commits[NEXT])
 
 
 @pytest.mark.parametrize(("name", "number"), KILLED_PUSH.items())

@@ -79,12 +79,6 @@ def check(stored: Stored, name: str, number: int) -> None:
     assert [path for path in left if path.endswith(".lock") or "tmp_" in path] == []
     assert {each.name for each in (git / "git2efs").iterdir() if not each.is_dir()} == {"published.json"}
     assert not (stored.mount / "octo/site/.copies").exists() or os.listdir(stored.mount / "octo/site/.copies") == []
-    if has_git():
-        person = Person(root)
-        assert person.status().splitlines() == (
-            [" M README", "A  added", "?? untracked"] if name in WITH_CHANGES else []
-        )
-        assert "missing" not in person.git("fsck", "--full")
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -96,6 +90,12 @@ def test_the_next_push_ends_with_the_tip_and_the_local_work(take: Take, name: st
     check(stored, name, 4)
     assert stored.push(5).outcome == "published", stored.service.text
     check(stored, name, 5)
+    if has_git():
+        person = Person(stored.mount / TARGET)
+        assert person.status().splitlines() == (
+            [" M README", "A  added", "?? untracked"] if name in WITH_CHANGES else []
+        )
+        assert "missing" not in person.git("fsck", "--full")
 
 
 @pytest.mark.parametrize(("name", "number"), KILLED_PUSH.items())
