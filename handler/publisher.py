@@ -49,7 +49,15 @@ class LocalPublisher:
         self._settings = settings
         self._clock = clock
         self._mirrors = StorePool()
-        self._reconciler = Reconciler(settings, self._mirrors, GenerationCache(), clock, sleep, progress, emit)
+        self._reconciler = Reconciler(
+            settings=settings,
+            mirrors=self._mirrors,
+            cache=GenerationCache(),
+            progress=progress,
+            emit=emit,
+            clock=clock,
+            sleep=sleep,
+        )
         self._drift = DriftDetector(settings, clock)
         self._maintenance = Maintenance(settings, self._mirrors, clock)
 
