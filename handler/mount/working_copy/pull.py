@@ -23,8 +23,15 @@ from handler.mount.target.recording import Recording, milliseconds_since, push_t
 from handler.mount.target.run import Run
 from handler.mount.working_copy import apply
 from handler.mount.working_copy.apply import ApplyResult
-from handler.mount.working_copy.autostash import can_reapply, keep_stash, last_if_same, notes_on_stash, reapply
-from handler.mount.working_copy.branch import branch_begun, write_refs
+from handler.mount.working_copy.autostash import (
+    StashBase,
+    autostash_notes,
+    can_reapply,
+    reapply,
+    reuse_last_stash,
+    store_stash,
+)
+from handler.mount.working_copy.branch import prepared_branch, update_refs
 from handler.mount.working_copy.clone import Clone
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
 from handler.mount.working_copy.gitdir.refs import Refs
@@ -32,11 +39,11 @@ from handler.mount.working_copy.gitdir.staging_area import StagingArea
 from handler.mount.working_copy.gitdir.validate import validate
 from handler.mount.working_copy.index.entry import IndexEntry
 from handler.mount.working_copy.journal import PullJournal
-from handler.mount.working_copy.local_changes import ChangeSet, LocalChange, find_obstructions, named
-from handler.mount.working_copy.open_copy import OUR_NAME, CopyLock, OpenCopy
+from handler.mount.working_copy.local_changes import ChangeSet, LocalChange, describe_obstructions, find_obstructions
+from handler.mount.working_copy.open_copy import DEFAULT_COMMITTER, CopyLock, OpenCopy
 from handler.mount.working_copy.overlay import MemoryOverlay
 from handler.mount.working_copy.parallel import Crew
-from handler.mount.working_copy.paths import CopyPaths, prepare_own
+from handler.mount.working_copy.paths import CopyPaths, prepare_state_directory
 from handler.mount.working_copy.plan import plan_pull
 from handler.mount.working_copy.recovery import recover, undo
 from handler.mount.working_copy.tracking import TrackingUpdate
@@ -93,7 +100,7 @@ class Pulling:
                 return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone")
             work.begin(settled.commit)
             started = time.perf_counter()
-            written, plan = new.finish(store, settled.commit, OUR_NAME)
+            written, plan = new.finish(store, settled.commit, DEFAULT_COMMITTER)
         finally:
             store.close()
         done = ApplyResult(written.files, 0, written.bytes)
@@ -119,7 +126,7 @@ class Pulling:
                 return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone")
             tracked = TrackingUpdate.of(copy, tracking, settled.commit.encode())
             tracking_it = self.work.executor.submit(
-                partial(tracked.write, copy, int(self.work.clock()), is_again=not self.is_sure)
+                partial(tracked.write, copy, int(self.work.clock()), is_retry=not self.is_sure)
             )
             if head == settled.commit:
                 tracking_it.result()
@@ -147,28 +154,36 @@ class Pulling:
         if pulled is None:
             tracking_it.result()
             return self._unchanged(copy, settled, about)
-        difference = copy.differences(pulled.objects, head, pulled.head)
+        difference = copy.diff(pulled.objects, head, pulled.head)
         self._check(pulled.objects, head, pulled.head)
         changes, index, stash = ChangeSet.of(difference), reading.result(), None
         with copy.worktree() as worktree:
-            glance = copy.compare_index(worktree, index, changes)
-            kept: Mapping[bytes, LocalChange] = {}
-            if in_the_way := find_obstructions(glance, changes, index.below, copy.crew):
-                if head is None or not work.target.autostash or not can_reapply(in_the_way, glance):
-                    raise LocalChanges(named(in_the_way))
-                carried = reapply(pulled.objects, glance, in_the_way, head, copy.branch, copy.committer, at)
-                kept = carried.kept
-                stash = carried.stash and last_if_same(pulled.objects, copy.refs, carried.stash)
-                changes = changes.with_kept(kept)
+            comparison = copy.compare_index(worktree, index, changes)
+            local_changes: Mapping[bytes, LocalChange] = {}
+            if obstructions := find_obstructions(comparison, changes, copy.crew):
+                if head is None or not work.target.autostash or not can_reapply(obstructions, comparison):
+                    raise LocalChanges(describe_obstructions(obstructions))
+                base = StashBase(head, copy.branch, copy.committer, at)
+                reapplied = reapply(pulled.objects, comparison, obstructions, base)
+                local_changes = reapplied.local_changes
+                stash = reapplied.stash and reuse_last_stash(pulled.objects, copy.refs, reapplied.stash)
+                changes = changes.with_local_changes(local_changes)
             work.begin(tip)
             copy.store.add(pulled.objects.added)
-            committer = copy.committer.decode("utf-8", "surrogateescape")
-            held = None if stash is None else stash.decode()
-            journal = PullJournal(copy.branch, head, pulled.head, committer, at, pulled.lines, kept, held)
+            journal = PullJournal(
+                branch=copy.branch,
+                old=head,
+                new=pulled.head,
+                committer=copy.committer,
+                timestamp=at,
+                lines=pulled.log_lines,
+                local_changes=local_changes,
+                stash=stash,
+            )
             patch = partial(index.patch, trees=difference.new_trees)
             done = self._carry_out(copy, journal, worktree, changes, patch)
-        notes = about.notes + pulled.notes + notes_on_stash(kept, stash)
-        ending = work.executor.submit(hold.end)
+        notes = about.notes + pulled.notes + autostash_notes(local_changes, stash)
+        ending = work.executor.submit(hold.release)
         try:
             tracking_it.result()
             return self._published(copy.store, settled, about, done, started, notes)
@@ -185,14 +200,14 @@ class Pulling:
     ) -> ApplyResult:
         """Do what the journal says, to the end or back; `patch` makes the new index of what changed in it."""
         work = self.work
-        copy.store.shown()
-        journal.write(copy.paths, copy.store.scratch)
+        copy.store.flush()
+        journal.write(copy.paths, copy.store.staging)
         try:
-            with branch_begun(copy.refs, journal, work.executor) as branch:
-                keep_stash(copy.refs, journal)
+            with prepared_branch(copy.refs, journal, work.executor) as branch:
+                store_stash(copy.refs, journal)
                 entries, done = apply.apply(worktree, changes, copy.store, work.check_time, copy.crew)
-                apply.write_index(copy.paths, copy.store.scratch, patch(entries))
-                write_refs(copy.refs, journal, branch.result(), work.executor, is_first=self.is_sure)
+                apply.write_index(copy.paths, copy.store.staging, patch(entries))
+                update_refs(copy.refs, journal, branch.result(), work.executor, is_retry=not self.is_sure)
         except OutOfTime:
             raise  # the next run finds the journal, and goes on
         except Exception:
@@ -219,15 +234,15 @@ class Pulling:
         target, repository = self.work.target, self.work.repository
         config = validate(paths.root, repository.url, target.ref)
         if not self.is_sure:
-            prepare_own(paths)
+            prepare_state_directory(paths)
         # Not looked at afresh, though others may have packed it anew: it sees that by itself, where it matters.
         with self.stores.borrow_as(CopyStore, paths.git, is_unchanged=True) as store:
-            store.beside = self.work.executor
+            store.executor = self.work.executor
             # Files of one directory are made one after the other, and refs change beside all else.
-            scratch = StagingArea(paths.own_refs) if self.work.is_slow else None
-            refs = Refs(paths.git, makes_logs=config.makes_logs, scratch=scratch)
+            staging = StagingArea(paths.ref_staging) if self.work.is_slow else None
+            refs = Refs(paths.git, makes_logs=config.makes_logs, staging=staging)
             crew = Crew(self.work.settings.checkout_workers, self.work.is_slow)
-            yield OpenCopy(paths, config, target.ref, store, refs, crew)
+            yield OpenCopy(paths=paths, config=config, branch=target.ref, store=store, refs=refs, crew=crew)
 
     def _settle(self, store: CopyStore, tracking: str | None) -> Fetched:
         work = self.work
