@@ -7,7 +7,7 @@ epoch, UTC.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-NO_COMMIT = "0" * 40
+NULL_OID = "0" * 40
 """What GitHub writes for `before` of a created and `after` of a deleted ref."""
 
 
@@ -162,6 +162,18 @@ class Outcome:
     last_success_age_seconds: float | None = None
     detail: str | None = None
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedPaths:
+    """The paths, relative to the tree and in bytes as git has them, of files and links that differ between two trees.
+
+    What turned from a file into a link, or got another mode, is modified; a directory is told by what is in it.
+    """
+
+    added: tuple[bytes, ...] = ()
+    modified: tuple[bytes, ...] = ()
+    removed: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

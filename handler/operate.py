@@ -12,14 +12,14 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from handler.deadline import Deadline
 from handler.errors import ConfigurationInvalid
-from handler.exchange.trigger import deadline_of
 from handler.network.aws.telemetry import Telemetry
-from handler.network.operations.aws import NotAllowed, invoke
+from handler.network.operations.aws import AccessDenied, invoke
 from handler.network.operations.command import SUBJECTS, Command, read_command
 from handler.network.operations.operator import ATTENTION, FAILED, Content, Operator, content_of_failure
-from handler.network.operations.render import plain, show
-from handler.runtime import Process
+from handler.network.operations.render import plain, render
+from handler.runtime import Runtime
 from handler.settings import Settings, read_settings
 
 _HELP = {
@@ -38,7 +38,7 @@ def _make(settings: Settings, telemetry: Telemetry) -> Operator:
     return Operator(settings, telemetry.progress, lambda sentence: None, telemetry.warn)
 
 
-_process = Process(_make)
+_process = Runtime(_make)
 
 
 def handler(event: object, context: object) -> dict[str, object]:
@@ -46,12 +46,12 @@ def handler(event: object, context: object) -> dict[str, object]:
 
     Returns its content, with `exit_code`; a failure with reason and detail.
     """
-    now, started = time.time(), time.perf_counter()
+    started = time.perf_counter()
     command: Command | None = None
     try:
         command = read_command(event)
-        operator = _process.part(os.environ)
-        content = operator.run(command, deadline_of(context, now))
+        operator = _process.app(os.environ)
+        content = operator.run(command, Deadline.of_context(context))
     except Exception as error:  # whatever it is becomes the answer
         return _without_settings(command, error)
     duration_ms = (time.perf_counter() - started) * 1000
@@ -63,7 +63,7 @@ def handler(event: object, context: object) -> dict[str, object]:
             request_id=str(getattr(context, "aws_request_id", "")),
             duration_ms=duration_ms,
         )
-    _process.say_once(operator.secret_problems())
+    _process.warn_once(operator.secret_problems())
     return content
 
 
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not parsed.json:
         # What a function of another version says may not fit a table: then it is shown as it is.
         with suppress(LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
-            text = show(content, now=time.time(), has_colours=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+            text = render(content, now=time.time(), has_colours=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -108,7 +108,7 @@ def _carried_out(parsed: argparse.Namespace) -> Content:
             return operator.run(command)
         finally:
             operator.close()
-    except NotAllowed as error:
+    except AccessDenied as error:
         return {"action": parsed.action, "exit_code": FAILED, "reason": "not_allowed", "detail": str(error)}
     except Exception as error:
         return _without_settings(command, error)

@@ -33,6 +33,11 @@ def unexpected(error: Exception) -> Unexpected:
     return Unexpected(f"{type(error).__name__} at {places}")
 
 
+def as_failure(error: Exception) -> Git2EfsError:
+    """Return the failure that an exception is: itself, or else a defect, told as `Unexpected`."""
+    return error if isinstance(error, Git2EfsError) else unexpected(error)
+
+
 def answer_of(outcomes: Sequence[Outcome], duration_ms: float) -> tuple[int, dict[str, object]]:
     """Return the HTTP status and the content that tell these outcomes.
 

@@ -10,23 +10,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
+from handler.deadline import Deadline
 from handler.errors import LockTimeout, Malformed, MirrorDamaged
-from handler.exchange.trigger import Request, deadline_of
+from handler.exchange.schedule_state import ScheduleState
+from handler.exchange.trigger import Trigger
 from handler.model import Outcome, OutcomeKind, Repository
-from handler.mount.fs.errno_map import failure_of
-from handler.mount.fs.lock import locked
-from handler.mount.git.store_pool import OpenStores
-from handler.mount.maintenance.drift import Surveyor
-from handler.mount.maintenance.maintenance import Caretaker
-from handler.mount.maintenance.state import Diary, lock_path, read_diary, write_diary
 from handler.network.aws.parameters import Parameters
 from handler.network.aws.telemetry import Telemetry
-from handler.network.deliver import Deliverer
 from handler.network.queue.message import Cause, Message
 from handler.network.queue.sqs import Queue
-from handler.network.resync import Rounds
-from handler.outcome import outcome_of
-from handler.runtime import Process
+from handler.network.resync import Resync
+from handler.outcome import as_failure, outcome_of
+from handler.runtime import Runtime, make_sides
 from handler.settings import Settings
 
 RECONCILE, CHORES = "reconcile", "chores"
@@ -46,38 +41,30 @@ class Schedule:
         self._telemetry = telemetry
         self._clock = clock
         self._parameters = Parameters(settings)
-        self._deliverer = Deliverer(settings, telemetry.progress, telemetry.warn)
-        self._surveyor = Surveyor(settings, clock)
-        self._mirrors = OpenStores()
-        self._caretaker = Caretaker(settings, self._mirrors, clock)
+        self._publisher, self._deliverer = make_sides(settings, progress=telemetry.progress, warn=telemetry.warn)
         self._queue = Queue(settings.queue_url) if settings.queue_url else None
         self._busy = threading.Semaphore(_BUSY)
 
     def close(self) -> None:
         """Close what is kept open."""
         self._deliverer.close()
-        self._mirrors.close()
 
     def secret_problems(self) -> tuple[str, ...]:
         """Return what looks wrong with the stored tokens, without showing them."""
         return self._parameters.secret_problems()
 
-    def run(self, task: str, deadline: float | None, request_id: str) -> dict[str, object]:
-        """Do a task; returns what came of it. Raises Git2EfsError, OSError.
+    def run(self, task: str, deadline: Deadline, request_id: str) -> dict[str, object]:
+        """Do a task; returns what came of it. Raises Git2EfsError.
 
         A run that finds another one at the same task leaves it alone.
         """
-        mount = self._settings.mount
         started = time.perf_counter()
         try:
-            with locked(lock_path(mount, task), 0.0):
-                diary = read_diary(mount, task)
+            with self._publisher.schedule_state(task) as diary:
                 visit = self._looker(deadline) if task == RECONCILE else self._tender(diary, deadline)
-                begin_until = None if deadline is None else deadline - _LAST_LOOK_SECONDS
                 tell = self._teller(task, request_id)
-                rounds = Rounds(self._parameters, visit, tell, diary, begin_until, self._clock)
-                done = rounds.make()
-                write_diary(mount, task, diary)
+                rounds = Resync(self._parameters, visit, tell, diary, deadline.minus(_LAST_LOOK_SECONDS), self._clock)
+                done = rounds.run()
         except LockTimeout:
             return {"task": task, "outcome": "ignored", "reason": "already_running"}
         seconds = round(time.perf_counter() - started, 1)
@@ -86,15 +73,15 @@ class Schedule:
             self._telemetry.survey(summary, rounds.oldest_seconds(), request_id)
         return summary
 
-    def _looker(self, deadline: float | None) -> Callable[[Repository], tuple[int, Sequence[Outcome]]]:
+    def _looker(self, deadline: Deadline) -> Callable[[Repository], tuple[int, Sequence[Outcome]]]:
         def look(repository: Repository) -> tuple[int, Sequence[Outcome]]:
             token = self._parameters.token_of(repository)
-            behind = self._surveyor.survey(repository, self._deliverer.remote(repository, token)).behind
+            behind = self._deliverer.drift(repository, token).behind
             return len(behind), self._look_at(repository, behind, deadline)
 
         return look
 
-    def _look_at(self, repository: Repository, refs: Sequence[str], deadline: float | None) -> list[Outcome]:
+    def _look_at(self, repository: Repository, refs: Sequence[str], deadline: Deadline) -> list[Outcome]:
         """Have the refs looked at: by a worker, if there is a queue."""
         now, outcomes = self._clock(), list[Outcome]()
         for ref in refs:
@@ -104,23 +91,25 @@ class Schedule:
                 outcomes.append(about)
             else:
                 with self._busy:
-                    request = Request(ref, None, "", now, deadline=deadline)
+                    request = Trigger(ref, None, "", now, deadline=deadline)
                     outcomes += self._deliverer.deliver(repository, self._parameters.token_of(repository), request)
         return outcomes
 
-    def _tender(self, diary: Diary, deadline: float | None) -> Callable[[Repository], tuple[int, Sequence[Outcome]]]:
+    def _tender(
+        self, diary: ScheduleState, deadline: Deadline
+    ) -> Callable[[Repository], tuple[int, Sequence[Outcome]]]:
         def tend(repository: Repository) -> tuple[int, Sequence[Outcome]]:
             name = repository.full_name
             with self._busy:
-                tended = self._caretaker.tend(repository, deadline=deadline, go_on_at=diary.go_on_at.get(name))
-            if tended.go_on_at is None:
-                diary.go_on_at.pop(name, None)
+                tended = self._publisher.maintain(repository, deadline=deadline, resume_at=diary.resume_at.get(name))
+            if tended.resume_at is None:
+                diary.resume_at.pop(name, None)
             else:
-                diary.go_on_at[name] = tended.go_on_at
+                diary.resume_at[name] = tended.resume_at
             outcomes = list(tended.outcomes)
             if any(outcome.reason == MirrorDamaged.reason for outcome in outcomes):
                 # Nothing is behind, so no look would come of itself; and without objects nothing can be compared.
-                outcomes += self._look_at(repository, self._surveyor.standing(repository), deadline)
+                outcomes += self._look_at(repository, self._publisher.published_refs(repository), deadline)
             return 0, outcomes
 
         return tend
@@ -133,7 +122,7 @@ class Schedule:
         return tell
 
 
-_process = Process(Schedule)
+_process = Runtime(Schedule)
 
 
 def handler(event: object, context: object) -> dict[str, object]:
@@ -141,19 +130,18 @@ def handler(event: object, context: object) -> dict[str, object]:
 
     Returns the task, its outcome and figures; a failure with its reason.
     """
-    now = time.time()
     request_id = str(getattr(context, "aws_request_id", ""))
     task = event.get("task") if isinstance(event, Mapping) else None
     try:
         if task not in (RECONCILE, CHORES):
             raise Malformed("the event names no task")
-        schedule = _process.part(os.environ)
+        schedule = _process.app(os.environ)
         try:
-            return schedule.run(task, deadline_of(context, now), request_id)
+            return schedule.run(task, Deadline.of_context(context), request_id)
         finally:
-            _process.say_once(schedule.secret_problems())
+            _process.warn_once(schedule.secret_problems())
     except Exception as error:  # a defect too is told, as one
-        outcome = outcome_of(failure_of(error))
+        outcome = outcome_of(as_failure(error))
     _process.telemetry().record(outcome, delivery="", event=str(task)[:20], request_id=request_id, duration_ms=0.0)
     return {"task": task if isinstance(task, str) else None, "outcome": str(outcome.kind), "reason": outcome.reason}
 

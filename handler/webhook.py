@@ -14,8 +14,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from handler.config.targets import refuse_common_secret, refuse_other_repository, targets_of
+from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import Git2EfsError, Rejected
-from handler.exchange.trigger import Request, deadline_of
+from handler.exchange.trigger import Trigger
 from handler.model import Delivery, Outcome, OutcomeKind, PushEvent, Repository
 from handler.network.aws.api_gateway import answer, read_request, url_repository
 from handler.network.aws.parameters import Parameters
@@ -26,7 +27,7 @@ from handler.network.forges.signature import SignatureMismatch, verify_signature
 from handler.network.queue.message import Cause, Message
 from handler.network.queue.sqs import Queue
 from handler.outcome import answer_of, ignored, outcome_of, unexpected
-from handler.runtime import Process
+from handler.runtime import Runtime, make_sides
 from handler.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 _UNREAD = Delivery(id="", event="", media_type="", body=b"")
 
 
-class Door:
+class Webhook:
     """What one process keeps between requests. Safe for threads."""
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
@@ -43,7 +44,9 @@ class Door:
         self._settings = settings
         self._parameters = Parameters(settings)
         self._queue = Queue(settings.queue_url) if settings.queue_url else None
-        self._deliverer = _make_deliverer(settings, telemetry) if self._queue is None else None
+        self._deliverer: Deliverer | None = None
+        if self._queue is None:
+            _, self._deliverer = make_sides(settings, progress=telemetry.progress, warn=telemetry.warn)
 
     def close(self) -> None:
         """Close what is kept open."""
@@ -74,10 +77,10 @@ class Door:
     def _verify(self, headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes]) -> None:
         verify_signature(body, headers, secrets, allow_sha1=self._settings.allow_sha1)
 
-    def deliver(self, delivery: Delivery, received_at: float, deadline: float | None = None) -> tuple[Outcome, ...]:
+    def deliver(self, delivery: Delivery, received_at: float, deadline: Deadline = NO_DEADLINE) -> tuple[Outcome, ...]:
         """Do what a verified delivery asks for; one outcome a target. Raises Rejected.
 
-        `received_at` and `deadline` (when the run has to have stopped; None: whenever) are seconds of our clock.
+        `received_at` is in seconds of our clock.
         """
         if delivery.event == "ping":
             if delivery.url_repository is not None:
@@ -88,14 +91,14 @@ class Door:
         push = read_push(read_payload(delivery))
         refuse_other_repository(delivery.url_repository, push.repository)
         try:
-            request = Request(push.ref, push, delivery.id, received_at, deadline=deadline)
+            request = Trigger(push.ref, push, delivery.id, received_at, deadline=deadline)
             return self._push(push, request, delivery.url_repository)
         except Rejected:
             raise
         except Git2EfsError as error:
             return (replace(outcome_of(error), repository=push.repository, ref=push.ref),)
 
-    def _push(self, push: PushEvent, request: Request, named: str | None) -> tuple[Outcome, ...]:
+    def _push(self, push: PushEvent, request: Trigger, named: str | None) -> tuple[Outcome, ...]:
         repository = self._parameters.repository(push.repository)
         refuse_common_secret(repository, named)
         if self._queue is not None:
@@ -104,7 +107,7 @@ class Door:
         assert self._deliverer is not None
         return self._deliverer.deliver(repository, token, request)
 
-    def _send(self, queue: Queue, repository: Repository, push: PushEvent, request: Request) -> Outcome:
+    def _send(self, queue: Queue, repository: Repository, push: PushEvent, request: Trigger) -> Outcome:
         """Queue the push, unless no target can publish its ref."""
         # The signed payload's word for the default branch is enough to ignore a push by, and spares this side the
         # remote; were it outdated, the schedule would find what is behind. Without its word, every branch may be it.
@@ -119,15 +122,7 @@ class Door:
         return self._parameters.secret_problems()
 
 
-def _make_deliverer(settings: Settings, telemetry: Telemetry) -> "Deliverer":
-    from handler.network.deliver import (
-        Deliverer,  # half of a cold start's imports, which a queue's front door is spared
-    )
-
-    return Deliverer(settings, telemetry.progress, telemetry.warn)
-
-
-def _start(environment: Mapping[str, str]) -> Process[Door]:
+def _start(environment: Mapping[str, str]) -> Runtime[Webhook]:
     """Return the process's keeper; in Lambda, with what the first request needs loaded and made already.
 
     Lambda initialises with a whole processor, whatever the memory; with SnapStart it takes a picture of the process
@@ -138,11 +133,11 @@ def _start(environment: Mapping[str, str]) -> Process[Door]:
 
     What fails here is left to the first request, which tells it in an answer.
     """
-    process = Process(Door)
+    process = Runtime(Webhook)
     kind = environment.get("AWS_LAMBDA_INITIALIZATION_TYPE")
     if kind is not None:
         with suppress(Exception):
-            door = process.part(environment)
+            door = process.app(environment)
             if kind == "snap-start":
                 door.prepare()
     return process
@@ -160,12 +155,12 @@ def handler(event: object, context: object) -> dict[str, object]:
     received_at, started = time.time(), time.perf_counter()
     delivery = _UNREAD
     try:
-        door = _process.part(os.environ)
+        door = _process.app(os.environ)
         try:
             delivery = door.verify(event)
-            outcomes = door.deliver(delivery, received_at, deadline_of(context, received_at))
+            outcomes = door.deliver(delivery, received_at, Deadline.of_context(context))
         finally:
-            _process.say_once(door.secret_problems())
+            _process.warn_once(door.secret_problems())
     except Git2EfsError as error:
         outcomes = (outcome_of(error),)
     except Exception as error:  # a defect is told as one; it must not become API Gateway's bare 502

@@ -9,7 +9,7 @@ from functools import cache
 
 from handler import webhook
 from handler.mount.target.directory import TargetDirectory
-from handler.mount.target.record import Record
+from handler.mount.target.record import PublishedRecord
 
 
 def handler(event: object, context: object) -> dict[str, object]:
@@ -26,7 +26,7 @@ def _install() -> None:
         flip(self, link)
         return _die()
 
-    def die_instead(self: TargetDirectory, record: Record) -> None:
+    def die_instead(self: TargetDirectory, record: PublishedRecord) -> None:
         _die()
 
     if os.environ["GIT2EFS_TEST_KILLED"] == "after the flip":

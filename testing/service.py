@@ -21,7 +21,7 @@ from testing.answers import Answer, read_answer
 from testing.deliveries import (
     EVENT_SHAPES,
     JSON,
-    NO_COMMIT,
+    NULL_OID,
     SECRET,
     Event,
     LambdaContext,
@@ -243,8 +243,8 @@ class Service(CapturedOutput):
         first 100 s ago, so that their order shows in `pushed_at` however fast the test is.
         """
         name = upstream.ref_name(ref)
-        after = after or upstream.tip(name) or NO_COMMIT
-        before = before or self._pushed.get((upstream.full_name, name), NO_COMMIT)
+        after = after or upstream.tip(name) or NULL_OID
+        before = before or self._pushed.get((upstream.full_name, name), NULL_OID)
         self._pushed[upstream.full_name, name] = after
         self._pushed_at += 1
         payload = push_payload(

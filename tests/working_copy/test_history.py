@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from handler.errors import MirrorDamaged, TreeUnsafe
-from handler.mount.working_copy.rebase.commit_graph import History
+from handler.mount.working_copy.rebase.commit_graph import CommitGraph
 from handler.mount.working_copy.rebase.commits import parse_commit
-from handler.mount.working_copy.rebase.patches import already_there, changed_ranges, changed_text
+from handler.mount.working_copy.rebase.patches import already_upstream, changed_ranges, changed_text
 from tests.working_copy.graphs import EXAMPLES, Graph, Plan, plans
 
 FEW = settings(max_examples=EXAMPLES or 8, deadline=None, suppress_health_check=list(HealthCheck))
@@ -72,7 +72,7 @@ def test_what_is_replayed_is_what_git_lists(history: list[Plan], data: st.DataOb
             )
             ours = graph.history()
             order = ours.to_replay(left, right)
-            known = already_there(graph.objects, ours, ours.only_in(left, right), order)
+            known = already_upstream(graph.objects, ours, ours.only_in(left, right), order)
             assert [(b"=" if each in known else b"+") + each for each in order] == listed
 
 
@@ -130,7 +130,7 @@ def test_shallow_commits_have_no_parents(graph: Graph) -> None:
         return kept[commit]
 
     with pytest.raises(MirrorDamaged):
-        History(read, ()).to_replay(ids[1], ids[5])  # type: ignore[arg-type]
+        CommitGraph(read, ()).to_replay(ids[1], ids[5])  # type: ignore[arg-type]
 
 
 def test_a_fork_point_needs_a_log(graph: Graph) -> None:
@@ -160,7 +160,7 @@ def entry(mode: bytes, name: bytes, digit: str) -> bytes:
     return mode + b" " + name + b"\0" + bytes.fromhex(digit * 40)
 
 
-def two_commits(left: str, right: str) -> History:
+def two_commits(left: str, right: str) -> CommitGraph:
     """Return the history of root `0`, and `1` and `2` on it, with the trees `a`, `left` and `right`."""
     commits = {
         name.encode() * 40: parse_commit(f"tree {tree * 40}\n{parent}\n\n".encode())
@@ -170,7 +170,7 @@ def two_commits(left: str, right: str) -> History:
             ("2", right, "parent " + "0" * 40),
         )
     }
-    return History(commits.__getitem__)
+    return CommitGraph(commits.__getitem__)
 
 
 ONE, TWO = b"1" * 40, b"2" * 40
@@ -186,9 +186,9 @@ def test_contents_are_read_only_where_the_paths_agree() -> None:
         b"8" * 40: entry(b"100644", b"g", "7"),
     }
     shelf = Shelf(trees)
-    assert already_there(shelf, two_commits("b", "c"), [ONE], [TWO]) == frozenset()
+    assert already_upstream(shelf, two_commits("b", "c"), [ONE], [TWO]) == frozenset()
     assert set(shelf.reads) <= {digit.encode() * 40 for digit in "abcd8"}
-    assert already_there(shelf, two_commits("c", "c"), [ONE], [TWO]) == {TWO}
+    assert already_upstream(shelf, two_commits("c", "c"), [ONE], [TWO]) == {TWO}
     assert set(shelf.reads) <= {digit.encode() * 40 for digit in "abcd8"}, "the same blobs need not be read"
 
 
@@ -199,7 +199,7 @@ def test_a_tree_that_is_none_is_refused(content: bytes) -> None:
     """Malformed, or one that seems to hold itself."""
     shelf = Shelf({b"a" * 40: b"", b"b" * 40: content})
     with pytest.raises(TreeUnsafe):
-        already_there(shelf, two_commits("b", "b"), [ONE], [TWO])
+        already_upstream(shelf, two_commits("b", "b"), [ONE], [TWO])
 
 
 @given(st.lists(st.sampled_from(b"abc"), max_size=12), st.lists(st.sampled_from(b"abc"), max_size=12))

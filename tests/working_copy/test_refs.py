@@ -10,7 +10,7 @@ import pytest
 
 from handler.errors import CopyBusy, CopyUnusable
 from handler.mount.working_copy.gitdir.locks import drop_lock, is_ours, lock_held, take_lock
-from handler.mount.working_copy.gitdir.ref_logs import NOTHING, LogEntry
+from handler.mount.working_copy.gitdir.ref_logs import NULL_OID, LogEntry
 from handler.mount.working_copy.gitdir.refs import Refs
 from testing.repositories import fsck, run_git
 from tests.working_copy.plain import commit, head, plain
@@ -192,7 +192,7 @@ def test_empty_directories_in_the_way_of_a_ref_are_removed(copy: Path, refs: Ref
     file_of(copy, "refs/heads/deep/er/still").mkdir(parents=True)
     file_of(copy, "logs/refs/heads/deep/er").mkdir(parents=True)
     refs.write("refs/heads/deep", head(copy).encode())
-    refs.append_log("refs/heads/deep", [LogEntry(NOTHING, head(copy).encode(), b"made")], COMMITTER, 5)
+    refs.append_log("refs/heads/deep", [LogEntry(NULL_OID, head(copy).encode(), b"made")], COMMITTER, 5)
     assert head(copy, "deep") == head(copy)
     assert b"made" in run_git("reflog", "deep", directory=copy)
 
@@ -232,7 +232,7 @@ def test_a_log_is_read_as_git_reads_it(copy: Path, refs: Refs) -> None:
     listed = run_git("reflog", "--format=%H %gs", "main", directory=copy).splitlines()
     entries = refs.log(MAIN)
     assert [entry.new + b" " + entry.message for entry in reversed(entries)] == listed
-    assert entries[0].old == NOTHING
+    assert entries[0].old == NULL_OID
     assert refs.log("refs/heads/none") == []
     assert refs.log("refs/heads") == []
 
@@ -256,7 +256,7 @@ def test_what_is_appended_is_what_git_reads(copy: Path, refs: Refs) -> None:
 def test_a_log_is_made_where_git_makes_one(copy: Path, makes_logs: bool) -> None:
     """For branches and what is fetched, unless the config says otherwise; for the stash always, for tags never."""
     refs = Refs(str(copy / ".git"), makes_logs=makes_logs)
-    entry = LogEntry(NOTHING, head(copy).encode(), b"made")
+    entry = LogEntry(NULL_OID, head(copy).encode(), b"made")
     for name in ("refs/remotes/origin/main", "refs/tags/v1", "refs/stash"):
         refs.append_log(name, [entry], COMMITTER, 5)
     assert bool(refs.log("refs/remotes/origin/main")) == makes_logs
@@ -280,10 +280,10 @@ def test_lines_that_cannot_be_read_are_left_out(copy: Path, refs: Refs) -> None:
 def test_a_log_in_the_way_of_another_is_said(copy: Path, refs: Refs) -> None:
     """As of a ref."""
     with pytest.raises(CopyUnusable, match="in the way"):
-        refs.append_log("refs/heads/main/below", [LogEntry(NOTHING, b"1" * 40, b"")], COMMITTER, 5)
+        refs.append_log("refs/heads/main/below", [LogEntry(NULL_OID, b"1" * 40, b"")], COMMITTER, 5)
     run_git("branch", "deep/er", directory=copy)
     with pytest.raises(CopyUnusable, match="in the way"):
-        refs.append_log("refs/heads/deep", [LogEntry(NOTHING, b"1" * 40, b"")], COMMITTER, 5)
+        refs.append_log("refs/heads/deep", [LogEntry(NULL_OID, b"1" * 40, b"")], COMMITTER, 5)
 
 
 def test_a_log_that_is_a_link_is_not_followed(copy: Path, refs: Refs, tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_a_log_that_is_a_link_is_not_followed(copy: Path, refs: Refs, tmp_path: 
     file_of(copy, "logs/HEAD").unlink()
     file_of(copy, "logs/HEAD").symlink_to(outside)
     with pytest.raises(CopyUnusable, match="link"):
-        refs.append_log("HEAD", [LogEntry(NOTHING, b"1" * 40, b"")], COMMITTER, 5)
+        refs.append_log("HEAD", [LogEntry(NULL_OID, b"1" * 40, b"")], COMMITTER, 5)
     assert outside.read_bytes() == b""
     assert refs.log("HEAD") == []
 

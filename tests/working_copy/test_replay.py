@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from handler.errors import CopyUnusable, MirrorDamaged, ReplayConflict
 from handler.mount.git.objects import hash_object
-from handler.mount.working_copy.overlay import Overlay
+from handler.mount.working_copy.overlay import MemoryOverlay
 from handler.mount.working_copy.rebase.commits import mended, parse_commit, serialize
 from handler.mount.working_copy.rebase.reflog_lines import reflog_lines
 from handler.mount.working_copy.rebase.replay import DecisionKind, Replayed, decide, listed, replay
@@ -66,7 +66,7 @@ class GitMerge:
 
     graph: Graph
 
-    def __call__(self, objects: Overlay, base: bytes | None, ours: bytes, theirs: bytes) -> Merged:
+    def __call__(self, objects: MemoryOverlay, base: bytes | None, ours: bytes, theirs: bytes) -> Merged:
         """Return the merged tree, or the paths in conflict."""
         below = self._commit(base or self.graph.put(2, b""))
         sides = [self._commit(tree, below).decode() for tree in (ours, theirs)]
@@ -311,7 +311,7 @@ def test_a_conflict_names_commit_and_paths(graph: Graph) -> None:
     ).ids
     objects, history = graph.overlay(), graph.history()
 
-    def conflicting(objects: Overlay, base: bytes | None, ours: bytes, theirs: bytes) -> Merged:
+    def conflicting(objects: MemoryOverlay, base: bytes | None, ours: bytes, theirs: bytes) -> Merged:
         return Merged(b"", (b"a\n", b"\xff", *(b"%03d" % number for number in range(30))))
 
     with pytest.raises(ReplayConflict) as caught:

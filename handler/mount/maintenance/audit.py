@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
-from handler.errors import MirrorDamaged, OutOfTime
-from handler.model import NO_COMMIT, Counts, TreePlan
+from handler.deadline import NO_DEADLINE, Deadline
+from handler.errors import MirrorDamaged
+from handler.model import NULL_OID, Counts, TreePlan
 from handler.mount.fs.checkout import check_out
-from handler.mount.fs.lock import Hold, locked
+from handler.mount.fs.lock import HeldLock, locked
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change
-from handler.mount.git.store_pool import OpenStores, discard_mirror
+from handler.mount.git.store_pool import StorePool, discard_mirror
 from handler.mount.releases.build import trash_name
 from handler.mount.releases.prune import discard
 from handler.mount.releases.repair import repair
@@ -30,33 +31,31 @@ _MOST_NOTES = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Premises:
-    """A repository's places, what it takes to work there, and until when (seconds, of `clock`)."""
+class RepositoryContext:
+    """A repository's places, what it takes to work there, and until when."""
 
     paths: RepositoryPaths
     settings: Settings
-    mirrors: OpenStores
+    mirrors: StorePool
     clock: Callable[[], float]
-    deadline: float | None = None
+    deadline: Deadline = NO_DEADLINE
 
-    def pulse(self) -> None:
+    def check_deadline(self) -> None:
         """Raise OutOfTime when the time has come. Safe for threads."""
-        if self.deadline is not None and self.clock() >= self.deadline:
-            raise OutOfTime("the chores go on another time")
+        self.deadline.check("the chores go on another time")
 
     @contextmanager
-    def held(self) -> Iterator[Hold]:
+    def locked(self) -> Iterator[HeldLock]:
         """Hold the repository's lock, with a mark, so that warm processes look afresh. Raises LockTimeout, OSError."""
-        remaining = self.settings.lock_seconds if self.deadline is None else self.deadline - self.clock()
-        with locked(self.paths.lock, max(0.0, min(self.settings.lock_seconds, remaining))) as hold:
-            hold.mark()
+        with locked(self.paths.lock, self.deadline.bound(self.settings.lock_seconds)) as hold:
+            hold.stamp_generation()
             yield hold
 
     @contextmanager
-    def lent(self) -> Iterator[Mirror]:
+    def borrowed_mirror(self) -> Iterator[Mirror]:
         """Lend the mirror to the lock's holder. A damaged one is emptied, as reconciling does it; raises it too."""
         try:
-            with self.mirrors.lent(self.paths.mirror) as mirror:
+            with self.mirrors.borrow(self.paths.mirror) as mirror:
                 yield mirror
         except MirrorDamaged:
             discard_mirror(self.paths.mirror)
@@ -64,7 +63,7 @@ class Premises:
 
 
 @dataclass(slots=True)
-class Findings:
+class AuditFindings:
     """What was found and done at one target. `is_mended` is about `current`, `is_any_set_aside` about the others."""
 
     counts: Counts = field(default_factory=Counts)
@@ -80,17 +79,17 @@ class Findings:
 
 
 @dataclass(slots=True)
-class Inspection:
+class ReleaseAudit:
     """Inspects one release. `reached` is the number of the part that is to be compared next.
 
     The lock is not held while the tree is read, which takes minutes that no push should wait for: only the plan is made
     under it, and what looks wrong is looked at again under it, since a push may just have recycled the release.
     """
 
-    premises: Premises
+    context: RepositoryContext
     directory: TargetDirectory
     commit: str
-    findings: Findings
+    findings: AuditFindings
     reached: int = 0
     is_mending: bool = True
     """Whether to mend and mark what is found; else it is noted alone."""
@@ -110,8 +109,8 @@ class Inspection:
             return
         parts = parts_of(plan)
         while self.reached < len(parts):
-            self.premises.pulse()
-            if not self._inspect(parts[self.reached]):
+            self.context.check_deadline()
+            if not self._audit_part(parts[self.reached]):
                 return
         if is_whole and self.is_mending:
             self._seal()
@@ -122,10 +121,10 @@ class Inspection:
 
     def _begin(self) -> TreePlan | None:
         """Return the commit's tree, None where there is nothing to be compared."""
-        with self.premises.held() as hold:
+        with self.context.locked() as hold:
             self._is_slow = hold.is_slow
-            is_current = self.directory.find().commit == self.commit
-            with self.premises.lent() as mirror:
+            is_current = self.directory.read_published().commit == self.commit
+            with self.context.borrowed_mirror() as mirror:
                 if self.commit in mirror:
                     plan = _plan(mirror, self.commit)
                     if is_current and not self._is_directory():
@@ -165,13 +164,13 @@ class Inspection:
         return compare(
             self._path,
             part,
-            workers=self.premises.settings.checkout_workers,
+            workers=self.context.settings.checkout_workers,
             is_slow=self._is_slow,
-            now=self.premises.clock(),
-            pulse=self.premises.pulse,
+            now=self.context.clock(),
+            pulse=self.context.check_deadline,
         )
 
-    def _inspect(self, part: Part) -> bool:
+    def _audit_part(self, part: Part) -> bool:
         """Compare a part, and mend it or mark the release; returns whether to go on."""
         try:
             drift = self._compare(part)
@@ -181,19 +180,19 @@ class Inspection:
             return False
         trash: tuple[str, ...] = ()
         if drift:
-            with self.premises.held():
+            with self.context.locked():
                 if not self._is_still_there():
                     return False
                 suspected = part.only(drift.directories())
                 drift = self._compare(suspected)
                 if drift and not self.is_mending:
                     self._note_wrong(drift.shown(_MOST_PATHS))
-                elif drift and self.directory.find().commit != self.commit:
+                elif drift and self.directory.read_published().commit != self.commit:
                     self._set_aside(drift)
                     return False
                 elif drift:
                     trash = self._mend(suspected, drift)
-        discard(self.directory.paths, trash, self.premises.pulse)
+        discard(self.directory.paths, trash, self.context.check_deadline)
         # Of very much that does not belong there only so much is told, and removed, at a time.
         self.reached += 0 if drift.is_cut and self.is_mending else 1
         return True
@@ -215,8 +214,8 @@ class Inspection:
     def _mend(self, part: Part, drift: Drift) -> tuple[str, ...]:
         """Mend what readers read; returns the names in staging of what did not belong."""
         self._break_seal()  # first: killed from here on, a half-mended tree is nobody's base
-        settings, paths = self.premises.settings, self.directory.paths
-        with self.premises.lent() as mirror:
+        settings, paths = self.context.settings, self.directory.paths
+        with self.context.borrowed_mirror() as mirror:
             done = repair(
                 paths,
                 self.commit,
@@ -225,7 +224,7 @@ class Inspection:
                 read_blob=partial(mirror.read, kind=BLOB),
                 workers=settings.checkout_workers,
                 is_slow=self._is_slow,
-                pulse=self.premises.pulse,
+                pulse=self.context.check_deadline,
             )
         self._break_seal()
         counts = self.findings.counts
@@ -242,7 +241,7 @@ class Inspection:
 
     def _restore(self, plan: TreePlan, mirror: Mirror) -> None:
         """Make a release that is gone, while `current` leads to nothing: beside, so that it is never half there."""
-        paths, step = self.directory.paths, (NO_COMMIT, self.commit)
+        paths, step = self.directory.paths, (NULL_OID, self.commit)
         staged = paths.staged(patch_name(*step))
         os.makedirs(paths.releases, exist_ok=True)
         os.makedirs(staged, exist_ok=True)
@@ -250,12 +249,12 @@ class Inspection:
             staged,
             plan,
             read_blob=partial(mirror.read, kind=BLOB),
-            workers=self.premises.settings.checkout_workers,
+            workers=self.context.settings.checkout_workers,
             is_slow=self._is_slow,
             journal=paths.staged(journal_name(*step)),
-            progress=lambda done, total: self.premises.pulse(),
+            progress=lambda done, total: self.context.check_deadline(),
         )
-        seal(staged, self.premises.clock())
+        seal(staged, self.context.clock())
         if os.path.lexists(self._path):
             os.rename(self._path, paths.staged(trash_name()))
         os.rename(staged, self._path)
@@ -271,7 +270,7 @@ class Inspection:
         """Seal a release that was found, or made, equal to its commit; unless somebody was there meanwhile."""
         if read_release(self._path, self.commit, is_sure=False).is_intact:
             return
-        with self.premises.held():
+        with self.context.locked():
             if self._is_still_there() and os.lstat(self._path).st_mtime_ns == self._sealed_ns:
                 seal(self._path, self._sealed_ns / 1e9)
 

@@ -5,32 +5,13 @@ One small file on the mount, written once a run: a file a repository would be th
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
+from handler.exchange.schedule_state import RepositoryState, ScheduleState
 from handler.mount.fs.files import write_whole
 
 _DIRECTORY = ".git2efs"
 _MOST_BYTES = 64 * 1024 * 1024
-
-
-@dataclass(slots=True)
-class Entry:
-    """A repository. `confirmed_at` is when all its targets were last seen to be what the remote says, or the first time
-    that it was looked at; `not_before` when to look again after `failures` in a row. Seconds since the epoch."""
-
-    confirmed_at: float
-    failures: int = 0
-    not_before: float = 0.0
-
-
-@dataclass(slots=True)
-class Diary:
-    """A task's diary. `stopped_at` names the repository that a run which ended early did not come to any more, None if
-    it came to all; `go_on_at` says where within a repository the chores stopped."""
-
-    repositories: dict[str, Entry] = field(default_factory=dict)
-    stopped_at: str | None = None
-    go_on_at: dict[str, str] = field(default_factory=dict)
 
 
 def lock_path(mount: str, task: str) -> str:
@@ -38,12 +19,12 @@ def lock_path(mount: str, task: str) -> str:
     return os.path.join(mount, _DIRECTORY, f"{task}.lock")
 
 
-def read_diary(mount: str, task: str) -> Diary:
+def read_state(mount: str, task: str) -> ScheduleState:
     """Return the task's diary; an empty one where there is none, or none that can be read. Raises OSError."""
     try:
         descriptor = os.open(_path(mount, task), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
-        return Diary()
+        return ScheduleState()
     with os.fdopen(descriptor, "rb") as file:
         content = file.read(_MOST_BYTES)
     try:
@@ -51,16 +32,21 @@ def read_diary(mount: str, task: str) -> Diary:
         repositories = {str(name): _entry(**each) for name, each in fields["repositories"].items()}
         stopped_at = fields["stopped_at"]
         go_on_at = {str(name): str(where) for name, where in fields["go_on_at"].items()}
-        return Diary(repositories, None if stopped_at is None else str(stopped_at), go_on_at)
+        return ScheduleState(repositories, None if stopped_at is None else str(stopped_at), go_on_at)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return Diary()
+        return ScheduleState()
 
 
-def write_diary(mount: str, task: str, diary: Diary) -> None:
+def write_state(mount: str, task: str, diary: ScheduleState) -> None:
     """Replace the task's diary; the holder of its lock alone may. Raises OSError."""
     path = _path(mount, task)
     temporary = f"{path}.new"
-    write_whole(temporary, json.dumps(asdict(diary)).encode())
+    fields = {
+        "repositories": {name: asdict(each) for name, each in diary.repositories.items()},
+        "stopped_at": diary.stopped_at,
+        "go_on_at": diary.resume_at,
+    }
+    write_whole(temporary, json.dumps(fields).encode())
     os.rename(temporary, path)
 
 
@@ -68,5 +54,5 @@ def _path(mount: str, task: str) -> str:
     return os.path.join(mount, _DIRECTORY, f"{task}.json")
 
 
-def _entry(confirmed_at: float, failures: int, not_before: float) -> Entry:
-    return Entry(float(confirmed_at), int(failures), float(not_before))
+def _entry(confirmed_at: float, failures: int, not_before: float) -> RepositoryState:
+    return RepositoryState(float(confirmed_at), int(failures), float(not_before))

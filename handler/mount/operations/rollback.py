@@ -10,72 +10,73 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import ReleaseUnusable, TargetUnknown
+from handler.exchange.events import Emit
 from handler.model import Outcome, OutcomeKind, TreePlan
 from handler.mount.fs.checkout import Written
-from handler.mount.fs.executor import Beside
-from handler.mount.fs.lock import Hold, locked
-from handler.mount.git.store_pool import OpenStores
-from handler.mount.operations.targets import Standing, refuse_stranger
-from handler.mount.releases.build import TreeMaker
+from handler.mount.fs.executor import Executor
+from handler.mount.fs.lock import HeldLock, locked
+from handler.mount.git.store_pool import StorePool
+from handler.mount.operations.targets import MountedTarget, refuse_stranger
+from handler.mount.releases.build import ReleaseBuilder
 from handler.mount.releases.prune import sweep
 from handler.mount.releases.strategy import Release
-from handler.mount.target.directory import Found
+from handler.mount.target.directory import Published
 from handler.mount.target.hold import Holding, record_of_flip
-from handler.mount.target.notify import Announce
-from handler.mount.target.record import Held, Record
+from handler.mount.target.record import Hold, PublishedRecord
 from handler.settings import Settings
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Turning:
+class Rollback:
     """Turns targets back and holds them, each under its repository's lock. Asks neither remote nor Parameter Store.
 
     Every method raises TargetUnknown, TargetOccupied, LockTimeout and OSError.
     """
 
     settings: Settings
-    mirrors: OpenStores
-    announce: Announce | None = None
+    mirrors: StorePool
+    emit: Emit | None = None
     clock: Callable[[], float] = time.time
 
     def roll_back(
-        self, standing: Standing, to: str | None, by: str = "", why: str = "", deadline: float | None = None
+        self, standing: MountedTarget, to: str | None, by: str = "", why: str = "", deadline: Deadline = NO_DEADLINE
     ) -> Outcome:
         """Go back to the release `to` (a commit, or how it begins), None: the one before, and hold the target there.
 
         Done twice it goes back twice, and never forth again to what was left. Raises ReleaseUnusable too.
         """
 
-        def turn(hold: Hold) -> Outcome:
+        def turn(hold: HeldLock) -> Outcome:
             if standing.directory.paths.is_copy:
                 raise ReleaseUnusable(
                     f"{standing.path} is a working copy, which has no releases: go back with git in it"
                 )
-            with Beside(is_worth_it=hold.is_slow) as beside:
+            with Executor(is_slow=hold.is_slow) as beside:
                 return self._turn(standing, to, by, why, beside)
 
         return self._locked(standing, deadline, turn)
 
-    def _turn(self, standing: Standing, to: str | None, by: str, why: str, beside: Beside) -> Outcome:
+    def _turn(self, standing: MountedTarget, to: str | None, by: str, why: str, beside: Executor) -> Outcome:
         found, record, current = self._find(standing)
-        looked = standing.directory.look(None)
+        looked = standing.directory.list_releases(None)
         held = record.held
         if held is not None and held.commit == current != record.commit and _fits(to, current):
-            self._holding(standing).settle(found)  # the flip of a killed rollback: it was this one
+            self._holding(standing).bring_up_to_date(found)  # the flip of a killed rollback: it was this one
             sweep(standing.directory.paths, looked)
             return _outcome(standing, record, current, record.commit, reason="rolled_back")
         wanted = choose_release(current, record.previous_commit, looked.releases, to, held.left if held else ())
         left = dict.fromkeys((*(held.left if held else ()), current))
         left.pop(wanted, None)
-        held = Held(self.clock(), by, why, wanted, tuple(left))
+        held = Hold(self.clock(), by, why, wanted, tuple(left))
         standing.directory.write_record(replace(record, held=held))
         if wanted == current:
-            self._holding(standing).settle(self._find(standing)[0])
+            self._holding(standing).bring_up_to_date(self._find(standing)[0])
             return _outcome(standing, record, current, current, reason="held")
-        made = TreeMaker(
+        made = ReleaseBuilder(
             standing.directory.paths,
             looked,
             current,
@@ -85,31 +86,31 @@ class Turning:
             _nothing_to_write,
             self.clock,
             beside,
-        ).make(wanted)
+        ).build(wanted)
         flipped_at = standing.directory.flip(made.link)
         fresh = record_of_flip(record, wanted, current, flipped_at, held)
-        self._holding(standing).write_told(fresh, found)
+        self._holding(standing).notify_and_write(fresh, found)
         sweep(standing.directory.paths, looked)
         return _outcome(standing, record, wanted, current, reason="rolled_back")
 
-    def hold(self, standing: Standing, by: str = "", why: str = "", deadline: float | None = None) -> Outcome:
+    def hold(self, standing: MountedTarget, by: str = "", why: str = "", deadline: Deadline = NO_DEADLINE) -> Outcome:
         """Hold the target where it stands; one that is held already stays so, for the reason now given."""
 
-        def keep(_: Hold) -> Outcome:
+        def keep(_: HeldLock) -> Outcome:
             found, record, current = self._find(standing)
             left = record.held.left if record.held is not None else ()
-            held = Held(self.clock(), by, why, current, left)
+            held = Hold(self.clock(), by, why, current, left)
             standing.directory.write_record(replace(record, held=held))
-            self._holding(standing).settle(replace(found, record=replace(record, held=held)))
+            self._holding(standing).bring_up_to_date(replace(found, record=replace(record, held=held)))
             return _outcome(standing, record, current, current, reason="held")
 
         return self._locked(standing, deadline, keep)
 
-    def let_go(self, standing: Standing, deadline: float | None = None) -> str:
+    def let_go(self, standing: MountedTarget, deadline: Deadline = NO_DEADLINE) -> str:
         """End a hold, if there is one; returns the ref that is to be published now."""
 
-        def end(_: Hold) -> str:
-            record = standing.directory.record()
+        def end(_: HeldLock) -> str:
+            record = standing.directory.read_record()
             if record is None or record.repository != standing.repository:
                 raise TargetUnknown(f"{standing.path} is not what it was")
             if record.held is not None:
@@ -118,14 +119,13 @@ class Turning:
 
         return self._locked(standing, deadline, end)
 
-    def _locked(self, standing: Standing, deadline: float | None, work: Callable[[Hold], T]) -> T:
+    def _locked(self, standing: MountedTarget, deadline: Deadline, work: Callable[[HeldLock], T]) -> T:
         """Work under the repository's lock, with a mark, so that warm processes look afresh."""
-        seconds = self.settings.lock_seconds
-        wait = seconds if deadline is None else max(0.0, min(seconds, deadline - self.clock()))
+        wait = deadline.bound(self.settings.lock_seconds)
         done: list[T] = []
         try:
             with locked(standing.paths.lock, wait) as hold:
-                hold.mark()
+                hold.stamp_generation()
                 done.append(work(hold))
         except OSError:
             # To close the lock's file may fail when all is done; told of a failure, one would go back a second time.
@@ -133,9 +133,9 @@ class Turning:
                 raise
         return done[0]
 
-    def _find(self, standing: Standing) -> tuple[Found, Record, str]:
+    def _find(self, standing: MountedTarget) -> tuple[Published, PublishedRecord, str]:
         """Look again under the lock: somebody may have been there since the target was found."""
-        found = standing.directory.find()
+        found = standing.directory.read_published()
         if found.commit is None or found.record is None:
             raise TargetUnknown(f"nothing is published at {standing.path}, or its record is gone: publish it first")
         if found.record.repository != standing.repository:
@@ -143,8 +143,8 @@ class Turning:
         refuse_stranger(self.settings.mount, standing.path, found.record)
         return found, found.record, found.commit
 
-    def _holding(self, standing: Standing) -> Holding:
-        return Holding(standing.directory, standing.path, self.announce, self.mirrors, standing.paths.mirror)
+    def _holding(self, standing: MountedTarget) -> Holding:
+        return Holding(standing.directory, standing.path, self.emit, self.mirrors, standing.paths.mirror)
 
 
 def choose_release(
@@ -183,7 +183,7 @@ def _fits(to: str | None, commit: str) -> bool:
     return to is None or commit.startswith(to)
 
 
-def _outcome(standing: Standing, record: Record, commit: str, previous: str, *, reason: str) -> Outcome:
+def _outcome(standing: MountedTarget, record: PublishedRecord, commit: str, previous: str, *, reason: str) -> Outcome:
     kind = OutcomeKind.PUBLISHED if commit != previous else OutcomeKind.UNCHANGED
     return Outcome(
         kind,

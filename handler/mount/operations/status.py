@@ -6,18 +6,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
 from handler.config.names import is_full_name
-from handler.errors import ConfigurationInvalid, OutOfTime, TargetUnknown
+from handler.deadline import NO_DEADLINE, Deadline
+from handler.errors import ConfigurationInvalid, TargetUnknown
+from handler.exchange.drift import TargetDrift
+from handler.exchange.schedule_state import RepositoryState, ScheduleState
 from handler.model import Repository
-from handler.mount.fs.errno_map import failure_of
+from handler.mount.fs.errno_map import as_failure
 from handler.mount.fs.usage import Usage, usage_of
-from handler.mount.maintenance.drift import Seen
-from handler.mount.maintenance.state import Diary, Entry
 from handler.mount.operations.targets import refuse_links
 from handler.mount.releases.strategy import Release
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.layout import RepositoryPaths
-from handler.mount.target.record import Held
-from handler.mount.target.registry import TargetList
+from handler.mount.target.record import Hold
+from handler.mount.target.registry import TargetRegistry
 from handler.settings import Settings
 
 _IN_FLIGHT = 16
@@ -41,7 +42,7 @@ class TargetStatus:
     previous_commit: str | None = None
     confirmed_at: float | None = None
     tip: str | None = None
-    held: Held | None = None
+    held: Hold | None = None
     releases: tuple[Release, ...] = ()
     usage: tuple[Usage, ...] = ()
     problems: list[str] = field(default_factory=list)
@@ -81,7 +82,7 @@ class RepositoryStatus:
 
     name: str
     targets: list[TargetStatus] = field(default_factory=list)
-    entry: Entry | None = None
+    entry: RepositoryState | None = None
     mirror: Usage | None = None
     problems: list[str] = field(default_factory=list)
 
@@ -109,31 +110,30 @@ class Status:
 
     settings: Settings
     clock: Callable[[], float]
-    survey: Callable[[Repository], Sequence[Seen]] | None
-    deadline: float | None = None
-    """From then on no further remote is asked (seconds, of `clock`)."""
+    survey: Callable[[Repository], Sequence[TargetDrift]] | None
+    deadline: Deadline = NO_DEADLINE
+    """From then on no further remote is asked."""
 
-    def look(self, listed: Sequence[Listed], diary: Diary) -> list[RepositoryStatus]:
+    def look(self, listed: Sequence[Listed], diary: ScheduleState) -> list[RepositoryStatus]:
         """Return the repositories as they stand, many looked at at a time. One's trouble is its own."""
         with ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="status") as pool:
             looks = [pool.submit(self._repository, *each, diary.repositories.get(each[0])) for each in listed]
             return [each.result() for each in looks]
 
     def _repository(
-        self, name: str, repository: Repository | ConfigurationInvalid | None, entry: Entry | None
+        self, name: str, repository: Repository | ConfigurationInvalid | None, entry: RepositoryState | None
     ) -> RepositoryStatus:
         status = RepositoryStatus(name, entry=entry)
         if entry is not None and entry.failures:
             status.problems.append(f"the schedule failed {entry.failures} times in a row")
-        seen: Sequence[Seen] | None = None
+        seen: Sequence[TargetDrift] | None = None
         try:
             if isinstance(repository, ConfigurationInvalid):
                 raise repository
             if repository is None:
                 status.problems.append("has no parameter any more: nothing is published")
             elif self.survey is not None:
-                if self.deadline is not None and self.clock() >= self.deadline:
-                    raise OutOfTime("there was no time left to ask the remote: name the repository")
+                self.deadline.check("there was no time left to ask the remote: name the repository")
                 seen = self.survey(repository)
         except Exception as error:
             status.problems.append(sentence_of(error))
@@ -143,9 +143,9 @@ class Status:
             status.problems.append(sentence_of(error))
         return status
 
-    def _targets(self, status: RepositoryStatus, seen: Sequence[Seen] | None) -> None:
+    def _targets(self, status: RepositoryStatus, seen: Sequence[TargetDrift] | None) -> None:
         by_path = {each.path: each for each in seen or ()}
-        listed = TargetList.of(self.settings.mount, status.name).target_paths() if is_full_name(status.name) else []
+        listed = TargetRegistry.of(self.settings.mount, status.name).target_paths() if is_full_name(status.name) else []
         for path in dict.fromkeys((*by_path, *listed)):
             target = TargetStatus(path)
             try:
@@ -155,20 +155,22 @@ class Status:
                 target.problems.append(sentence_of(error))
             status.targets.append(target)
 
-    def _target(self, status: RepositoryStatus, target: TargetStatus, seen: Seen | None, *, is_asked: bool) -> None:
+    def _target(
+        self, status: RepositoryStatus, target: TargetStatus, seen: TargetDrift | None, *, is_asked: bool
+    ) -> None:
         if seen is not None:
             target.ref, target.tip = seen.ref, seen.commit
         directory = TargetDirectory.at(f"{self.settings.mount}/{target.path}", self.clock)
         if os.path.lexists(directory.paths.directory):
             refuse_links(self.settings.mount, target.path)
-        found = directory.find()
-        record = found.record if found.commit is not None else directory.record()
+        found = directory.read_published()
+        record = found.record if found.commit is not None else directory.read_record()
         if record is not None and record.repository != status.name:
             raise TargetUnknown(f"{target.path} is published from {record.repository}")
         target.commit = found.commit
         if found.commit is not None:
             order = sorted(
-                directory.look(None).releases, key=lambda each: (each.commit != found.commit, -each.retired_at)
+                directory.list_releases(None).releases, key=lambda each: (each.commit != found.commit, -each.retired_at)
             )
             target.releases = tuple(order)
             target.problems += [
@@ -202,7 +204,7 @@ class Status:
             target.usage = (*target.usage, usage)
 
 
-def _state(target: TargetStatus, seen: Seen | None, *, is_asked: bool, is_gone: bool) -> str:
+def _state(target: TargetStatus, seen: TargetDrift | None, *, is_asked: bool, is_gone: bool) -> str:
     if target.held is not None:
         return "held"
     if target.commit is None:
@@ -234,5 +236,5 @@ def _directories(path: str) -> list[str]:
 
 def sentence_of(error: Exception) -> str:
     """Say what a failure is, for an operator: its reason, and its message where it is ours."""
-    failure = failure_of(error)
+    failure = as_failure(error)
     return f"{failure.reason}: {failure}"

@@ -13,12 +13,12 @@ from handler.config.names import is_full_name, path_problem
 from handler.errors import TargetUnknown
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.layout import COPY, CURRENT, RECORD, RELEASES, STAGING, RepositoryPaths
-from handler.mount.target.record import Record
-from handler.mount.target.registry import TargetList
+from handler.mount.target.record import PublishedRecord
+from handler.mount.target.registry import TargetRegistry
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class MountedTarget:
     """A target that stands on the mount, and whose it is."""
 
     repository: str
@@ -27,7 +27,7 @@ class Standing:
     directory: TargetDirectory
 
 
-def find_standing(mount: str, subject: str, clock: Callable[[], float]) -> tuple[Standing, ...]:
+def find_target(mount: str, subject: str, clock: Callable[[], float]) -> tuple[MountedTarget, ...]:
     """Return the target at the path `subject`, or all of the repository of that name.
 
     Raises TargetUnknown where there is none, or where a link would lead somewhere else, and OSError.
@@ -44,11 +44,11 @@ def find_standing(mount: str, subject: str, clock: Callable[[], float]) -> tuple
     return found
 
 
-def targets_on_list(mount: str, full_name: str, clock: Callable[[], float]) -> tuple[Standing, ...]:
+def targets_on_list(mount: str, full_name: str, clock: Callable[[], float]) -> tuple[MountedTarget, ...]:
     """Return the targets of a repository's list that stand and are its own. Raises OSError."""
     return tuple(
         standing
-        for path in TargetList.of(mount, full_name).target_paths()
+        for path in TargetRegistry.of(mount, full_name).target_paths()
         if (standing := _standing_or_none(mount, path, clock)) is not None and standing.repository == full_name
     )
 
@@ -69,28 +69,28 @@ def refuse_links(mount: str, path: str) -> None:
             raise TargetUnknown(f"{path} leads through what is no directory")
 
 
-def _standing(mount: str, path: str, clock: Callable[[], float]) -> Standing:
+def _standing(mount: str, path: str, clock: Callable[[], float]) -> MountedTarget:
     directory = TargetDirectory.at(f"{mount}/{path}", clock)
     for inner in (COPY,) if directory.paths.is_copy else (RELEASES, STAGING):
         if os.path.lexists(f"{mount}/{path}/{inner}"):
             refuse_links(mount, f"{path}/{inner}")
-    record = directory.record()
+    record = directory.read_record()
     if record is None:
         raise TargetUnknown(f"{path} has no record that says whose it is: publish it first")
     refuse_stranger(mount, path, record)
-    return Standing(record.repository, path, RepositoryPaths.of(mount, record.repository), directory)
+    return MountedTarget(record.repository, path, RepositoryPaths.of(mount, record.repository), directory)
 
 
-def refuse_stranger(mount: str, path: str, record: Record) -> None:
+def refuse_stranger(mount: str, path: str, record: PublishedRecord) -> None:
     """Raise TargetUnknown unless the record's repository has the target on its list. Raises OSError."""
     if not is_full_name(record.repository):
         raise TargetUnknown(f"{path} has a record that names no repository")
     refuse_links(mount, record.repository)
-    if path not in TargetList.of(mount, record.repository).target_paths():
+    if path not in TargetRegistry.of(mount, record.repository).target_paths():
         raise TargetUnknown(f"{path} is not on the list of {record.repository}, which its record names")
 
 
-def _standing_or_none(mount: str, path: str, clock: Callable[[], float]) -> Standing | None:
+def _standing_or_none(mount: str, path: str, clock: Callable[[], float]) -> MountedTarget | None:
     try:
         refuse_links(mount, path)
         return _standing(mount, path, clock)

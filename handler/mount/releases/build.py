@@ -10,12 +10,12 @@ from functools import partial
 from typing import Protocol
 
 from handler.errors import MirrorDamaged, ReleasesInGrace, TreeUnsafe
-from handler.model import NO_COMMIT, TreePlan
+from handler.model import NULL_OID, TreePlan
 from handler.mount.fs.checkout import Written
-from handler.mount.fs.executor import Beside
+from handler.mount.fs.executor import Executor
 from handler.mount.releases.seal import seal
-from handler.mount.releases.strategy import Turn, TurnKind, choose_turn, most_releases
-from handler.mount.target.directory import Looked, stage
+from handler.mount.releases.strategy import Strategy, StrategyKind, choose_strategy, max_releases
+from handler.mount.target.directory import Inventory, stage
 from handler.mount.target.layout import TargetPaths, journal_name, link_to, patch_name, read_patch_name
 
 PlanTree = Callable[[str | None, str], TreePlan]
@@ -34,14 +34,14 @@ class WriteTree(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class BuildResult:
     """The wanted tree, complete under its name, and what it took.
 
     `link` is the path of the temporary link that leads to it, ready for the flip; `leftovers` the names in staging that
     nobody needs any more.
     """
 
-    turn: Turn
+    strategy: Strategy
     written: Written
     removed: int = 0
     submodules: tuple[bytes, ...] = ()
@@ -50,38 +50,40 @@ class Made:
 
 
 @dataclass(slots=True)
-class TreeMaker:
+class ReleaseBuilder:
     """Makes one tree. `looked` is what lies there, `previous` the commit that `current` leads to.
 
     `burst_files` bounds what releases in their grace may hold together.
     """
 
     paths: TargetPaths
-    looked: Looked
+    inventory: Inventory
     previous: str | None
     grace_seconds: float
     burst_files: int
     plan: PlanTree
     write: WriteTree
     clock: Callable[[], float]
-    beside: Beside
+    executor: Executor
     _leftovers: list[str] = field(default_factory=list)
 
-    def make(self, wanted: str) -> Made:
+    def build(self, wanted: str) -> BuildResult:
         """Make `releases/<wanted>`, complete. Raises ReleasesInGrace, OSError and what `plan` and `write` raise."""
-        self._leftovers = list(self.looked.staged)
-        patches = [patch for patch in map(read_patch_name, self.looked.staged) if patch]
-        if any(each.commit == wanted and not each.is_intact for each in self.looked.releases):
+        self._leftovers = list(self.inventory.staged)
+        patches = [patch for patch in map(read_patch_name, self.inventory.staged) if patch]
+        if any(each.commit == wanted and not each.is_intact for each in self.inventory.releases):
             self._leftovers.append(trash_name())
             os.rename(self.paths.release(wanted), self.paths.staged(self._leftovers[-1]))
-        turn = choose_turn(wanted, self.previous, self.looked.releases, patches, self.clock(), self.grace_seconds)
+        turn = choose_strategy(
+            wanted, self.previous, self.inventory.releases, patches, self.clock(), self.grace_seconds
+        )
         made = self._take(turn, wanted)
         return replace(made, leftovers=tuple(name for name in self._leftovers if self.paths.staged(name) != made.link))
 
-    def _take(self, turn: Turn, wanted: str) -> Made:
-        if turn.kind is TurnKind.FLIP:
-            return self._finish(Made(turn, Written(0, 0)), None, wanted)
-        if turn.kind is not TurnKind.WHOLE:
+    def _take(self, turn: Strategy, wanted: str) -> BuildResult:
+        if turn.kind is StrategyKind.FLIP:
+            return self._finish(BuildResult(turn, Written(0, 0)), None, wanted)
+        if turn.kind is not StrategyKind.WHOLE:
             try:
                 return self._patch(turn, wanted)
             except (MirrorDamaged, TreeUnsafe):
@@ -93,18 +95,20 @@ class TreeMaker:
                     raise
         return self._write_whole(wanted)
 
-    def _patch(self, turn: Turn, wanted: str) -> Made:
+    def _patch(self, turn: Strategy, wanted: str) -> BuildResult:
         """Recycle a release, or go on with what stands half done in staging."""
         assert turn.base is not None
         steps = [(turn.base, wanted)]
         if turn.halfway is not None:
             steps = [(turn.base, turn.halfway)] + ([(turn.halfway, wanted)] if turn.halfway != wanted else [])
-        plans = [self.plan(None if base == NO_COMMIT else base, to) for base, to in steps]
+        plans = [self.plan(None if base == NULL_OID else base, to) for base, to in steps]
         if turn.halfway is None:
             os.rename(self.paths.release(turn.base), self._staged(steps[0]))
         return self._carry_out(turn, steps, plans, wanted)
 
-    def _carry_out(self, turn: Turn, steps: Sequence[tuple[str, str]], plans: Sequence[TreePlan], wanted: str) -> Made:
+    def _carry_out(
+        self, turn: Strategy, steps: Sequence[tuple[str, str]], plans: Sequence[TreePlan], wanted: str
+    ) -> BuildResult:
         """Bring what is staged for the first step to the last one's tree.
 
         Its name in staging says where it came from and where it goes, whenever this is killed.
@@ -118,47 +122,47 @@ class TreeMaker:
             written = Written(written.files + done.files, written.bytes + done.bytes)
             removed += len(change.removed_files)
             previous = step
-        return self._finish(Made(turn, written, removed, plans[-1].submodules), self._staged(previous), wanted)
+        return self._finish(BuildResult(turn, written, removed, plans[-1].submodules), self._staged(previous), wanted)
 
-    def _write_whole(self, wanted: str) -> Made:
+    def _write_whole(self, wanted: str) -> BuildResult:
         """Patch an empty directory: from the tree that has nothing."""
         change = self.plan(None, wanted)
-        releases = len(self.looked.releases)
-        if releases >= most_releases(len(change.files) + len(change.links), self.burst_files):
+        releases = len(self.inventory.releases)
+        if releases >= max_releases(len(change.files) + len(change.links), self.burst_files):
             # Neither may the disk grow without bound, nor a release go before its grace: the push has to wait.
             raise ReleasesInGrace(f"{releases} releases are still in their grace")
-        step = (NO_COMMIT, wanted)
+        step = (NULL_OID, wanted)
         for directory in (self.paths.releases, self.paths.staging):
             os.makedirs(directory, exist_ok=True)
-        if patch_name(*step) in self.looked.staged:
+        if patch_name(*step) in self.inventory.staged:
             # What stands there was found not to be as it was left.
             self._leftovers.append(trash_name())
             with suppress(FileNotFoundError):
                 os.rename(self._staged(step), self.paths.staged(self._leftovers[-1]))
         os.mkdir(self._staged(step), 0o755)
-        return self._carry_out(Turn(TurnKind.WHOLE), [step], [change], wanted)
+        return self._carry_out(Strategy(StrategyKind.WHOLE), [step], [change], wanted)
 
-    def _finish(self, made: Made, staged: str | None, wanted: str) -> Made:
+    def _finish(self, made: BuildResult, staged: str | None, wanted: str) -> BuildResult:
         """Give the tree its name, and make the flip ready: three things that do not wait for each other.
 
         The replaced release's clock is set before the flip: set after it, a kill between the two would leave the
         release looking as if its grace had long passed.
         """
-        retiring = self.beside.start(partial(self._retire, wanted))
-        linking = self.beside.start(partial(self._link, wanted))
+        retiring = self.executor.submit(partial(self._retire, wanted))
+        linking = self.executor.submit(partial(self._link, wanted))
         try:
             if staged is not None:
                 seal(staged, self.clock())
                 os.rename(staged, self.paths.release(wanted))
         finally:
-            retiring()
-            link = linking()
+            retiring.result()
+            link = linking.result()
         return replace(made, link=link)
 
     def _retire(self, wanted: str) -> None:
         if self.previous is None or self.previous == wanted:
             return
-        is_intact = all(each.is_intact for each in self.looked.releases if each.commit == self.previous)
+        is_intact = all(each.is_intact for each in self.inventory.releases if each.commit == self.previous)
         with suppress(FileNotFoundError):
             seal(self.paths.release(self.previous), self.clock(), is_intact=is_intact)
 

@@ -6,9 +6,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 from handler.mount.fs.directories import remove_tree
-from handler.mount.releases.build import Made, trash_name
-from handler.mount.releases.strategy import Release, TurnKind, choose_pruned
-from handler.mount.target.directory import Looked
+from handler.mount.releases.build import BuildResult, trash_name
+from handler.mount.releases.strategy import Release, StrategyKind, choose_pruned
+from handler.mount.target.directory import Inventory
 from handler.mount.target.layout import TargetPaths, is_passing, is_staged
 
 
@@ -16,8 +16,8 @@ def prune(
     paths: TargetPaths,
     current: str,
     previous: str | None,
-    looked: Looked,
-    made: Made,
+    looked: Inventory,
+    made: BuildResult,
     now: float,
     grace_seconds: float,
     keep_releases: int,
@@ -28,7 +28,7 @@ def prune(
     on this host that holds a file of a release open makes its NFS client leave a `.nfs...` behind: what stays is
     removed by a later run.
     """
-    recycled = made.turn.base if made.turn.kind is TurnKind.RECYCLE else None
+    recycled = made.strategy.base if made.strategy.kind is StrategyKind.RECYCLE else None
     standing = [each for each in looked.releases if each.commit != recycled]
     releases = [replace(each, retired_at=now) if each.commit == previous else each for each in standing]
     pruned = choose_pruned(current, releases, now, grace_seconds, keep_releases)
@@ -41,7 +41,7 @@ def prune(
 
 
 def prune_at_rest(
-    paths: TargetPaths, current: str, looked: Looked, now: float, grace_seconds: float, keep_releases: int
+    paths: TargetPaths, current: str, looked: Inventory, now: float, grace_seconds: float, keep_releases: int
 ) -> tuple[tuple[Release, ...], tuple[str, ...]]:
     """Take what is past out of the releases, where nothing was pushed that would do it. Raises OSError.
 
@@ -62,7 +62,7 @@ def discard(paths: TargetPaths, names: Iterable[str], pulse: Callable[[], object
         _remove(paths.staged(name))
 
 
-def sweep(paths: TargetPaths, looked: Looked) -> bool:
+def sweep(paths: TargetPaths, looked: Inventory) -> bool:
     """Remove what a run that was killed after its flip left in staging; returns whether staging is empty.
 
     A half-made tree stays, with its journal: the next push goes on from it, and to remove it costs as much as the tree.

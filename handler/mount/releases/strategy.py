@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from handler.model import NO_COMMIT
+from handler.model import NULL_OID
 
 MIN_RELEASES = 8
 """So many releases of a target are always allowed, however large its tree."""
@@ -26,7 +26,7 @@ class Release:
         return grace_seconds == 0 or now - self.retired_at >= grace_seconds + 1
 
 
-class TurnKind(Enum):
+class StrategyKind(Enum):
     """How the wanted tree comes to be."""
 
     FLIP = auto()
@@ -40,22 +40,22 @@ class TurnKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Strategy:
     """What to do. `base` is the commit to patch from; `halfway` the commit a killed run was patching it to."""
 
-    kind: TurnKind
+    kind: StrategyKind
     base: str | None = None
     halfway: str | None = None
 
 
-def choose_turn(
+def choose_strategy(
     wanted: str,
     current: str | None,
     releases: Sequence[Release],
     patches: Sequence[tuple[str, str]],
     now: float,
     grace_seconds: float,
-) -> Turn:
+) -> Strategy:
     """Return how `wanted` is published.
 
     Of the releases past their grace the one that was retired first is recycled: the younger ones are what somebody
@@ -63,23 +63,23 @@ def choose_turn(
     (base, wanted) that stand half done in staging.
     """
     if any(release.commit == wanted and release.is_intact for release in releases):
-        return Turn(TurnKind.FLIP)
+        return Strategy(StrategyKind.FLIP)
     if patches:
         # What is on its way to the wanted commit already, before what is not; a recycled release before one that was
         # begun from nothing.
-        base, halfway = min(patches, key=lambda patch: (patch[1] != wanted, patch[0] == NO_COMMIT, patch))
-        return Turn(TurnKind.RESUME, base, halfway)
+        base, halfway = min(patches, key=lambda patch: (patch[1] != wanted, patch[0] == NULL_OID, patch))
+        return Strategy(StrategyKind.RESUME, base, halfway)
     ready = [
         each
         for each in releases
         if each.commit not in (current, wanted) and each.is_intact and each.is_past(now, grace_seconds)
     ]
     if ready:
-        return Turn(TurnKind.RECYCLE, min(ready, key=lambda each: (each.retired_at, each.commit)).commit)
-    return Turn(TurnKind.WHOLE)
+        return Strategy(StrategyKind.RECYCLE, min(ready, key=lambda each: (each.retired_at, each.commit)).commit)
+    return Strategy(StrategyKind.WHOLE)
 
 
-def most_releases(files: int, burst_files: int) -> int:
+def max_releases(files: int, burst_files: int) -> int:
     """Return how many releases of a tree of so many files may stand at one time, in the worst burst of pushes."""
     return max(MIN_RELEASES, burst_files // max(files, 1))
 

@@ -17,19 +17,19 @@ from handler.mount.fs.files import write_whole
 from handler.mount.releases.seal import read_release
 from handler.mount.releases.strategy import Release
 from handler.mount.target.layout import COPY, CURRENT, GIT, TargetPaths, is_commit, release_of
-from handler.mount.target.record import Record, read_record
+from handler.mount.target.record import PublishedRecord, read_record
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Published:
     """What stands at a target: the commit that `current` leads to, and the record of it."""
 
     commit: str | None
-    record: Record | None
+    record: PublishedRecord | None
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class Inventory:
     """What lies beside `current`: the names in staging, and the releases."""
 
     staged: tuple[str, ...]
@@ -53,14 +53,14 @@ class TargetDirectory:
         """Return the directory of a target of which nobody says how it is kept: what stands there does."""
         return cls(path, clock, is_copy=os.path.lexists(os.path.join(path, COPY)))
 
-    def find(self) -> Found:
+    def read_published(self) -> Published:
         """Read what is published. Raises TargetOccupied where `current` is not a link of ours, and OSError.
 
         Of a working copy that is the commit of the remote that it was brought to last; local commits may be upon it.
         """
         if self.paths.is_copy:
-            record = self.record()
-            return Found(record.commit if record is not None else None, record)
+            record = self.read_record()
+            return Published(record.commit if record is not None else None, record)
         try:
             # Opened for reading and not just as a path: that makes an NFS client ask the server whether the directory
             # changed. What this host remembers of `current` may be a minute old, and another host have published since;
@@ -68,11 +68,11 @@ class TargetDirectory:
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(self.paths.directory, flags)
         except FileNotFoundError:
-            return Found(None, None)
+            return Published(None, None)
         try:
             link = os.readlink(CURRENT, dir_fd=descriptor)
         except FileNotFoundError:
-            return Found(None, None)
+            return Published(None, None)
         except OSError as error:
             if error.errno == errno.EINVAL:
                 raise TargetOccupied("what stands at the target's path was not made by git2efs") from None
@@ -82,13 +82,13 @@ class TargetDirectory:
         commit = release_of(link)
         if commit is None:
             raise TargetOccupied("`current` is a link that git2efs did not make")
-        return Found(commit, read_record(self.paths.record))
+        return Published(commit, read_record(self.paths.record))
 
-    def record(self) -> Record | None:
+    def read_record(self) -> PublishedRecord | None:
         """Read the record alone: it may be there without anything published. Raises OSError."""
         return read_record(self.paths.record)
 
-    def look(self, known: Collection[str] | None) -> Looked:
+    def list_releases(self, known: Collection[str] | None) -> Inventory:
         """See what lies beside `current`. Raises OSError.
 
         `known` names the releases where this process is sure of them, and that staging is empty: then no directory is
@@ -100,7 +100,7 @@ class TargetDirectory:
             if is_commit(name):
                 with suppress(FileNotFoundError):
                     releases.append(read_release(self.paths.release(name), name, is_sure=known is not None))
-        return Looked(tuple(_list(self.paths.staging)) if known is None else (), tuple(releases))
+        return Inventory(tuple(_list(self.paths.staging)) if known is None else (), tuple(releases))
 
     def refuse_nested(self, mount: str) -> None:
         """Raise TargetOccupied where a directory on the way to a new target is a target itself.
@@ -122,7 +122,7 @@ class TargetDirectory:
         os.rename(link, self.paths.current)
         return self.clock()
 
-    def write_record(self, record: Record) -> None:
+    def write_record(self, record: PublishedRecord) -> None:
         """Replace `published.json`."""
         staged = stage(self.paths, "record", lambda path: write_whole(path, record.to_json()))
         os.rename(staged, self.paths.record)

@@ -3,21 +3,24 @@
 from dataclasses import dataclass, replace
 
 from handler.errors import MirrorDamaged
+from handler.exchange.events import Emit
 from handler.mount.git.objects import Objects
-from handler.mount.git.store_pool import OpenStores
-from handler.mount.target.directory import Found, TargetDirectory
-from handler.mount.target.notify import Announce, owes_event, tell
-from handler.mount.target.record import Held, Record
+from handler.mount.git.store_pool import StorePool
+from handler.mount.target.directory import Published, TargetDirectory
+from handler.mount.target.notify import has_pending_event, notify
+from handler.mount.target.record import Hold, PublishedRecord
 
 
-def is_held(found: Found, directory: TargetDirectory) -> bool:
+def is_held(found: Published, directory: TargetDirectory) -> bool:
     """Whether an operator holds the target. Raises OSError."""
     # Where somebody removed `current` the record was not looked at, and a hold has to outlive that too.
-    record = found.record if found.commit is not None else directory.record()
+    record = found.record if found.commit is not None else directory.read_record()
     return record is not None and record.held is not None
 
 
-def record_of_flip(record: Record, commit: str, previous: str, at: float, held: Held | None) -> Record:
+def record_of_flip(
+    record: PublishedRecord, commit: str, previous: str, at: float, held: Hold | None
+) -> PublishedRecord:
     """Return the record after an operator's flip from `previous` to `commit`, which no delivery asked for.
 
     What is known of the remote stays: it was not asked.
@@ -47,11 +50,11 @@ class Holding:
 
     directory: TargetDirectory
     path: str
-    announce: Announce | None
-    mirrors: OpenStores
+    emit: Emit | None
+    mirrors: StorePool
     mirror: str
 
-    def settle(self, found: Found) -> None:
+    def bring_up_to_date(self, found: Published) -> None:
         """Bring the record up to what `current` says, and tell what is still to be told. Raises OSError.
 
         A rollback that was killed after its flip left a record of the release that it went back from.
@@ -61,16 +64,16 @@ class Holding:
             return
         if record.commit != commit:
             at = self.directory.clock()
-            self.write_told(record_of_flip(record, commit, record.commit, at, record.held), found)
-        elif owes_event(self.announce, record):
-            self.write_told(record, found)
+            self.notify_and_write(record_of_flip(record, commit, record.commit, at, record.held), found)
+        elif has_pending_event(self.emit, record):
+            self.notify_and_write(record, found)
 
-    def write_told(self, record: Record, found: Found) -> None:
+    def notify_and_write(self, record: PublishedRecord, found: Published) -> None:
         """Announce the release that `record` is of, and write the record. Raises OSError for the latter."""
-        if self.announce is not None:
+        if self.emit is not None:
             try:
-                with self.mirrors.lent(self.mirror) as objects:
-                    record = tell(self.announce, record, found, self.path, objects)
+                with self.mirrors.borrow(self.mirror) as objects:
+                    record = notify(self.emit, record, found, self.path, objects)
             except (MirrorDamaged, OSError):
-                record = tell(self.announce, record, found, self.path, Objects())
+                record = notify(self.emit, record, found, self.path, Objects())
         self.directory.write_record(record)

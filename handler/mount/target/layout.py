@@ -124,7 +124,7 @@ def patch_name(base: str, wanted: str) -> str:
 
 
 def journal_name(base: str, wanted: str) -> str:
-    """Name the journal of what `patch_name` names (see `Journal`)."""
+    """Name the journal of what `patch_name` names (see `PullJournal`)."""
     return patch_name(base, wanted) + _JOURNAL
 
 

@@ -4,31 +4,29 @@ Between flip and record: so the record says that the bus took the event, or owes
 finds the record of another commit, and tells the event again. At least once, then, and never instead of publishing.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
-from handler.exchange.events import Announcement, AnnouncementKind
+from handler.exchange.events import Emit, Event, EventKind
 from handler.model import Counts
-from handler.mount.git.changes import changes_between
+from handler.mount.git.changes import changed_paths
 from handler.mount.git.objects import Objects
-from handler.mount.target.directory import Found
-from handler.mount.target.record import Record
-
-Announce = Callable[[Announcement], bool]
-"""Takes an event, and says whether the bus took it."""
+from handler.mount.target.directory import Published
+from handler.mount.target.record import PublishedRecord
 
 
-def tell(announce: Announce | None, record: Record, found: Found, path: str, objects: Objects) -> Record:
+def notify(
+    emit: Emit | None, record: PublishedRecord, found: Published, path: str, objects: Objects
+) -> PublishedRecord:
     """Announce the release that `record` is of, and return the record to write.
 
     `found` is what stood at the target (`path`) when the run began. Without `announce` nothing is done.
     """
-    if announce is None:
+    if emit is None:
         return record
     is_certain = _is_previous_announced(found, record.commit)
-    is_taken = announce(
-        Announcement(
-            AnnouncementKind.PUBLISHED,
+    is_taken = emit(
+        Event(
+            EventKind.PUBLISHED,
             record.repository,
             record.ref,
             path,
@@ -37,18 +35,18 @@ def tell(announce: Announce | None, record: Record, found: Found, path: str, obj
             record.delivery,
             record.published_at,
             Counts(record.files_written, record.files_removed, bytes_fetched=record.bytes_fetched),
-            changes_between(objects, record.previous_commit, record.commit) if is_certain else None,
+            changed_paths(objects, record.previous_commit, record.commit) if is_certain else None,
         )
     )
     return replace(record, announced=is_taken, previous_announced=is_certain)
 
 
-def owes_event(announce: Announce | None, record: Record | None) -> bool:
+def has_pending_event(emit: Emit | None, record: PublishedRecord | None) -> bool:
     """Whether the bus did not take the event of what is published."""
-    return announce is not None and record is not None and not record.announced
+    return emit is not None and record is not None and not record.announced
 
 
-def _is_previous_announced(found: Found, commit: str) -> bool:
+def _is_previous_announced(found: Published, commit: str) -> bool:
     """Whether consumers were told, for certain, of what was published before `commit`.
 
     If not, an event was lost, or only seemed not to be taken; then nobody can say what changed since the last one

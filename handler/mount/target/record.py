@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Hold:
     """An operator holds the target at `commit` since then (seconds since the epoch): pushes and the schedule leave it.
 
     `left` are the commits that rollbacks left meanwhile, so that the next one goes further back, and not forth again.
@@ -22,7 +22,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class PublishedRecord:
     """The file's content. Times are seconds since the epoch; `since` says the flip's time for people.
 
     `pushed_at` is the latest of all deliveries that the remote confirmed so far, in GitHub's clock; `asked_at` is when
@@ -46,7 +46,7 @@ class Record:
     previous_announced: bool = True
     """Whether the event of `previous_commit` was taken for certain. Where it was not, consumers may have missed it, and
     what changed since `previous_commit` does not tell them all."""
-    held: Held | None = None
+    held: Hold | None = None
 
     def to_json(self) -> bytes:
         """Return the file's bytes."""
@@ -54,7 +54,7 @@ class Record:
         return json.dumps({"since": since.replace("+00:00", "Z"), **asdict(self)}, indent=2).encode() + b"\n"
 
 
-def read_record(path: str) -> Record | None:
+def read_record(path: str) -> PublishedRecord | None:
     """Return the record at `path`; None where there is none, or none that can be read: then it is made anew.
 
     Raises OSError for what the mount says, but for a missing file.
@@ -70,11 +70,11 @@ def read_record(path: str) -> Record | None:
     return _parse(content)
 
 
-def _parse(content: bytes) -> Record | None:
+def _parse(content: bytes) -> PublishedRecord | None:
     try:
         fields = json.loads(content)
         held = _held(fields.pop("held", None))
-        record = Record(**{name: value for name, value in fields.items() if name != "since"}, held=held)
+        record = PublishedRecord(**{name: value for name, value in fields.items() if name != "since"}, held=held)
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
     texts = (record.repository, record.ref, record.commit, record.delivery)
@@ -89,14 +89,14 @@ def _parse(content: bytes) -> Record | None:
     return record if is_sound else None
 
 
-def _held(value: object) -> Held | None:
+def _held(value: object) -> Hold | None:
     """Read a hold. What is there and cannot be understood is a hold all the same: to lose one undoes a rollback."""
     if value is None:
         return None
     if not isinstance(value, dict):
-        return Held(0.0)
+        return Hold(0.0)
     since, left = value.get("since"), value.get("left")
-    return Held(
+    return Hold(
         float(since) if isinstance(since, int | float) else 0.0,
         str(value.get("by", "")),
         str(value.get("why", "")),

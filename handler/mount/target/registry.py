@@ -9,14 +9,14 @@ from handler.mount.target.layout import RELEASES, RepositoryPaths, is_commit
 
 
 @dataclass(frozen=True, slots=True)
-class TargetList:
+class TargetRegistry:
     """The file at `path`: the targets' paths, relative to `mount`, one a line. Only the lock's holder writes it."""
 
     path: str
     mount: str
 
     @classmethod
-    def of(cls, mount: str, full_name: str) -> "TargetList":
+    def of(cls, mount: str, full_name: str) -> "TargetRegistry":
         """Return the list of a repository (`<owner>/<name>`, checked by whoever configured it)."""
         return cls(RepositoryPaths.of(mount, full_name).targets, mount)
 

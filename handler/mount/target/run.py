@@ -3,20 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from handler.errors import OutOfTime
-from handler.exchange.trigger import Request
+from handler.exchange.events import Emit
+from handler.exchange.remote import Remote
+from handler.exchange.trigger import Trigger
 from handler.model import Repository, Target
-from handler.mount.fs.executor import Beside
-from handler.mount.target.directory import Found, TargetDirectory
+from handler.mount.fs.executor import Executor
+from handler.mount.target.directory import Published, TargetDirectory
 from handler.mount.target.layout import RepositoryPaths
-from handler.mount.target.notify import Announce
-from handler.mount.target.registry import TargetList
-from handler.network.remote.client import Remote
+from handler.mount.target.registry import TargetRegistry
 from handler.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Run:
     """One target to bring up to date: what is asked, what stands there, and what it takes to do it.
 
     `is_slow` says that the mount makes every step wait; `progress` is told about a long check-out: what it is, and how
@@ -28,24 +27,23 @@ class Work:
     repository: Repository
     target: Target
     remote: Remote
-    request: Request
+    trigger: Trigger
     paths: RepositoryPaths
     directory: TargetDirectory
-    found: Found
-    beside: Beside
+    published: Published
+    executor: Executor
     is_slow: bool
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     progress: Callable[[str, int, int], None]
-    announce: Announce | None = None
+    emit: Emit | None = None
     begin: Callable[[str], None] = lambda commit: None
 
     @property
-    def targets(self) -> TargetList:
+    def registry(self) -> TargetRegistry:
         """Which targets the repository has on the mount."""
-        return TargetList.of(self.settings.mount, self.repository.full_name)
+        return TargetRegistry.of(self.settings.mount, self.repository.full_name)
 
     def check_time(self) -> None:
         """Raise OutOfTime where the run has to have stopped by now."""
-        if self.request.deadline is not None and self.clock() >= self.request.deadline:
-            raise OutOfTime(f"{self.target.path} is not ready, and will be gone on with")
+        self.trigger.deadline.check(f"{self.target.path} is not ready, and will be gone on with")

@@ -12,20 +12,20 @@ from enum import Enum, auto
 from functools import partial
 
 from handler.config.names import ancestors_of
-from handler.mount.fs.byte_budget import Flow
+from handler.mount.fs.byte_budget import ByteBudget
 from handler.mount.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.mount.git.objects import BLOB, Objects
-from handler.mount.working_copy.gitdir.staging_area import Scratch
-from handler.mount.working_copy.index.entry import Entry, Stat
+from handler.mount.working_copy.gitdir.staging_area import StagingArea
+from handler.mount.working_copy.index.entry import IndexEntry, Stat
 from handler.mount.working_copy.index.index_file import IndexFile
-from handler.mount.working_copy.local_changes import Change, Changes, Glance
+from handler.mount.working_copy.local_changes import ChangeSet, IndexComparison, PathChange
 from handler.mount.working_copy.parallel import ALONE, Crew, Phase
 from handler.mount.working_copy.paths import CopyPaths
-from handler.mount.working_copy.worktree import Seen, Worktree
+from handler.mount.working_copy.worktree import PathStatus, Worktree
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class ApplyResult:
     """What was written and taken away; files are regular files and links."""
 
     files_written: int = 0
@@ -33,7 +33,7 @@ class Done:
     bytes_written: int = 0
 
 
-class State(Enum):
+class PathState(Enum):
     """How far a change has come."""
 
     BEFORE = auto()
@@ -46,13 +46,13 @@ class State(Enum):
 
 def apply(
     worktree: Worktree,
-    changes: Changes,
+    changes: ChangeSet,
     objects: Objects,
     pulse: Callable[[], None] = lambda: None,
     crew: Crew = ALONE,
     *,
     leaves_blocked: bool = False,
-) -> tuple[dict[bytes, Entry | None], Done]:
+) -> tuple[dict[bytes, IndexEntry | None], ApplyResult]:
     """Bring the files from `before` to `after`; returns what the index is to have for each path. Raises OSError.
 
     What is new or changed comes first, what goes comes last, so that whoever reads meanwhile misses nothing; only what
@@ -61,9 +61,9 @@ def apply(
     directory, or the other way round.
     """
     blocked = (NotADirectoryError, IsADirectoryError) if leaves_blocked else ()
-    flow = Flow(partial(objects.read, kind=BLOB))
+    flow = ByteBudget(partial(objects.read, kind=BLOB))
     by_path = {change.path: change for change in changes.changes}
-    entries: dict[bytes, Entry | None] = {}
+    entries: dict[bytes, IndexEntry | None] = {}
     written: dict[bytes, int] = {}
     removed: set[bytes] = set()
 
@@ -97,7 +97,7 @@ def apply(
     crew.carry_out(worktree, phases, is_writing=True, share=flow.share)
     # What was carried over may stand where the index has something else, or nothing.
     entries |= {path: _entry(change.entry, None) for path, change in by_path.items() if path not in entries}
-    return entries, Done(len(written), len(removed), sum(written.values()))
+    return entries, ApplyResult(len(written), len(removed), sum(written.values()))
 
 
 def _by_depth(directories: Iterable[bytes]) -> list[list[bytes]]:
@@ -113,7 +113,7 @@ def _remove_directories(worktree: Worktree, directories: Sequence[bytes]) -> Non
         worktree.remove_directory(directory)
 
 
-def _blocking(changes: Changes) -> Collection[bytes]:
+def _blocking(changes: ChangeSet) -> Collection[bytes]:
     """Return the files that stand where directories will, and files and directories below what will be a file."""
     written = {change.path for change in changes.changes if change.after is not None}
     blocking = set()
@@ -134,7 +134,7 @@ def _make_directory(worktree: Worktree, directory: bytes) -> None:
         worktree.make_directory(directory)
 
 
-def _put(worktree: Worktree, change: Change, flow: Flow, written: dict[bytes, int]) -> Entry | None:
+def _put(worktree: Worktree, change: PathChange, flow: ByteBudget, written: dict[bytes, int]) -> IndexEntry | None:
     """Put what is to stand at a path; note in `written` how many bytes. Returns what the index is to have."""
     if change.after is None or change.after == change.before:
         return _entry(change.entry, None)  # an uncommitted change that stays as it is
@@ -168,7 +168,7 @@ def _write(worktree: Worktree, path: bytes, mode: int, content: bytes) -> os.sta
     return worktree.put_file(path, content, is_executable=mode == EXECUTABLE)
 
 
-def _remove(worktree: Worktree, change: Change) -> bool:
+def _remove(worktree: Worktree, change: PathChange) -> bool:
     """Take away what stands at a path; returns whether that was a file or link."""
     if change.before is None:
         return False
@@ -179,17 +179,17 @@ def _remove(worktree: Worktree, change: Change) -> bool:
     return True
 
 
-def _entry(leaf: Leaf | None, status: os.stat_result | None) -> Entry | None:
+def _entry(leaf: Leaf | None, status: os.stat_result | None) -> IndexEntry | None:
     """Return the index's entry. Without a status git reads the file before it believes that it is unchanged."""
     if leaf is None:
         return None
-    return Entry(*leaf, Stat.of(status) if status is not None else Stat())
+    return IndexEntry(*leaf, Stat.of(status) if status is not None else Stat())
 
 
 # -- index and refs --------------------------------------------------------------------------------------------------
 
 
-def write_index(paths: CopyPaths, scratch: Scratch, content: bytes) -> None:
+def write_index(paths: CopyPaths, scratch: StagingArea, content: bytes) -> None:
     """Put a new index in the place of the old one. Raises OSError."""
     scratch.replace(paths.index, content, "index")
 
@@ -197,7 +197,7 @@ def write_index(paths: CopyPaths, scratch: Scratch, content: bytes) -> None:
 # -- after a kill ----------------------------------------------------------------------------------------------------
 
 
-def states_of(glance: Glance, changes: Changes) -> dict[bytes, tuple[State, Seen]]:
+def states_of(glance: IndexComparison, changes: ChangeSet) -> dict[bytes, tuple[PathState, PathStatus]]:
     """Return how far each change has come, and how its path looked before its content was read. Raises OSError."""
     known = {change.path for change in changes.changes}
     found = {}
@@ -207,45 +207,49 @@ def states_of(glance: Glance, changes: Changes) -> dict[bytes, tuple[State, Seen
     return found
 
 
-def _state_of(glance: Glance, change: Change, known: Collection[bytes], seen: Seen) -> State:
+def _state_of(glance: IndexComparison, change: PathChange, known: Collection[bytes], seen: PathStatus) -> PathState:
     path, before, after = change.path, change.before, change.after
     if after is None:
         # A directory in the place of a file that goes is the new tree's, or somebody's, and stays either way.
         is_gone = seen.status is None or (seen.is_directory and before is not None and before[0] != SUBMODULE)
         if is_gone or before is None:
-            return State.AFTER
-        return State.BEFORE if glance.matches(path, before, seen) else State.NEITHER
+            return PathState.AFTER
+        return PathState.BEFORE if glance.matches(path, before, seen) else PathState.NEITHER
     if seen.blocker is not None and seen.blocker not in known:
-        return State.NEITHER
+        return PathState.NEITHER
     if glance.matches(path, after, seen):
-        return State.AFTER
+        return PathState.AFTER
     if seen.status is None:
         if before is None:
-            return State.BEFORE
-        return State.BETWEEN if SUBMODULE in (before[0], after[0]) else State.NEITHER
+            return PathState.BEFORE
+        return PathState.BETWEEN if SUBMODULE in (before[0], after[0]) else PathState.NEITHER
     if seen.is_directory and (before is None or before[0] == SUBMODULE):
         # In the place of a file that is yet to come: it may only hold what goes.
-        return State.BEFORE if all(each in known for each in glance.worktree.files_below(path)) else State.NEITHER
-    return State.BEFORE if before is not None and glance.matches(path, before, seen) else State.NEITHER
+        return (
+            PathState.BEFORE if all(each in known for each in glance.worktree.files_below(path)) else PathState.NEITHER
+        )
+    return PathState.BEFORE if before is not None and glance.matches(path, before, seen) else PathState.NEITHER
 
 
-def entries_of(changes: Changes, states: Mapping[bytes, tuple[State, Seen]]) -> dict[bytes, Entry | None]:
+def entries_of(
+    changes: ChangeSet, states: Mapping[bytes, tuple[PathState, PathStatus]]
+) -> dict[bytes, IndexEntry | None]:
     """Return what the index is to have for changes whose files are done already.
 
     With the status from before the content was compared: of whoever changes it meanwhile git sees that.
     """
-    entries: dict[bytes, Entry | None] = {}
+    entries: dict[bytes, IndexEntry | None] = {}
     for change in changes.changes:
         is_it = change.entry == change.after and change.entry is not None and change.entry[0] != SUBMODULE
         entries[change.path] = _entry(change.entry, states[change.path][1].status if is_it else None)
     return entries
 
 
-def has_all(index: IndexFile, changes: Changes) -> bool:
+def has_all(index: IndexFile, changes: ChangeSet) -> bool:
     """Whether the index is the one that a killed run wrote when its files were done."""
     entries = index.find({change.path for change in changes.changes})
     return all(_leaf(entries.get(change.path)) == change.entry for change in changes.changes)
 
 
-def _leaf(entry: Entry | None) -> Leaf | None:
+def _leaf(entry: IndexEntry | None) -> Leaf | None:
     return None if entry is None else (entry.mode, entry.id)

@@ -13,27 +13,27 @@ from handler.errors import MirrorDamaged
 from handler.mount.git.modes import EXECUTABLE, FILE, LINK, Leaf
 from handler.mount.git.objects import BLOB, COMMIT
 from handler.mount.working_copy.gitdir.locks import drop_leftover
-from handler.mount.working_copy.gitdir.ref_logs import NOTHING, LogEntry
+from handler.mount.working_copy.gitdir.ref_logs import NULL_OID, LogEntry
 from handler.mount.working_copy.gitdir.refs import Refs
-from handler.mount.working_copy.journal import Journal
-from handler.mount.working_copy.local_changes import Change, Glance, InTheWay, Kept
+from handler.mount.working_copy.journal import PullJournal
+from handler.mount.working_copy.local_changes import IndexComparison, LocalChange, Obstruction, PathChange
 from handler.mount.working_copy.merge.contents import merge_contents
 from handler.mount.working_copy.merge.tree_draft import tree_with
-from handler.mount.working_copy.overlay import Overlay
+from handler.mount.working_copy.overlay import MemoryOverlay
 from handler.mount.working_copy.rebase.commits import parse_commit
 
 STASH = "refs/stash"
 
 
 @dataclass(frozen=True, slots=True)
-class CarriedOver:
+class AutostashResult:
     """The uncommitted changes by path; `stash` is the commit that holds them where they do not fit (None: they do)."""
 
-    kept: dict[bytes, Kept]
+    kept: dict[bytes, LocalChange]
     stash: bytes | None = None
 
 
-def can_carry_over(in_the_way: Sequence[InTheWay], glance: Glance) -> bool:
+def can_reapply(in_the_way: Sequence[Obstruction], glance: IndexComparison) -> bool:
     """Whether all that is in the way is of files that git knows, and none is a directory now. Raises OSError."""
     for found in in_the_way:
         if not found.is_tracked or glance.worktree.look(found.path).is_directory:
@@ -44,14 +44,20 @@ def can_carry_over(in_the_way: Sequence[InTheWay], glance: Glance) -> bool:
     return True
 
 
-def carry_over(
-    objects: Overlay, glance: Glance, in_the_way: Sequence[InTheWay], head: str, branch: str, committer: bytes, at: int
-) -> CarriedOver:
+def reapply(
+    objects: MemoryOverlay,
+    glance: IndexComparison,
+    in_the_way: Sequence[Obstruction],
+    head: str,
+    branch: str,
+    committer: bytes,
+    at: int,
+) -> AutostashResult:
     """Merge each uncommitted change into what is pulled. Raises MirrorDamaged, TreeUnsafe, OSError.
 
     All of them are put into objects first, so that whatever happens then, each is somewhere.
     """
-    kept: dict[bytes, Kept] = {}
+    kept: dict[bytes, LocalChange] = {}
     clash = False
     for change in {found.path: found.change for found in in_the_way}.values():
         stands, staged = _what_stands(objects, glance, change), _staged(glance, change)
@@ -59,13 +65,13 @@ def carry_over(
         clash = clash or merged is _CLASH or staged not in (change.before, stands)
         kept[change.path] = (stands, None if isinstance(merged, _Clash) else merged, staged)
     if not clash:
-        return CarriedOver(kept)
+        return AutostashResult(kept)
     after = {found.path: found.change.after for found in in_the_way}
     stash = _stash(objects, kept, head, branch, committer, at)
-    return CarriedOver({path: (stands, after[path], staged) for path, (stands, _, staged) in kept.items()}, stash)
+    return AutostashResult({path: (stands, after[path], staged) for path, (stands, _, staged) in kept.items()}, stash)
 
 
-def last_if_same(objects: Overlay, refs: Refs, stash: bytes) -> bytes:
+def last_if_same(objects: MemoryOverlay, refs: Refs, stash: bytes) -> bytes:
     """Return the last stash where it holds what `stash` does: a run left it that failed, and was undone.
 
     Else a mount that keeps failing would be given one more at each try. Raises CopyUnusable, OSError.
@@ -78,14 +84,14 @@ def last_if_same(objects: Overlay, refs: Refs, stash: bytes) -> bytes:
     return stash
 
 
-def _held(objects: Overlay, stash: bytes) -> tuple[bytes, ...]:
+def _held(objects: MemoryOverlay, stash: bytes) -> tuple[bytes, ...]:
     """Return the trees of a stash, and the commit that it stands upon."""
     commit = parse_commit(objects.read(stash, COMMIT))
     staged = (parse_commit(objects.read(each, COMMIT)).tree for each in commit.parents[1:])
     return commit.tree, *commit.parents[:1], *staged
 
 
-def keep_stash(refs: Refs, journal: Journal) -> None:
+def keep_stash(refs: Refs, journal: PullJournal) -> None:
     """Put the stash, if there is one, where `git stash` finds it. Raises CopyBusy, CopyUnusable, OSError.
 
     Before any file changes: from here on the uncommitted changes are safe where a person looks for them.
@@ -95,7 +101,7 @@ def keep_stash(refs: Refs, journal: Journal) -> None:
     drop_leftover(refs.lock_path(STASH))
     stash, logged, before = journal.stash.encode(), refs.log(STASH), refs.read(STASH)
     short = journal.branch.removeprefix("refs/heads/")
-    line = LogEntry(before or NOTHING, stash, f"On {short}: autostash".encode("utf-8", "surrogateescape"))
+    line = LogEntry(before or NULL_OID, stash, f"On {short}: autostash".encode("utf-8", "surrogateescape"))
     if stash not in (each.new for each in logged):
         refs.append_log(STASH, [line], journal.committer.encode("utf-8", "surrogateescape"), journal.at)
     elif logged[-1].new != stash:
@@ -111,7 +117,7 @@ class _Clash:
 _CLASH = _Clash()
 
 
-def _what_stands(objects: Overlay, glance: Glance, change: Change) -> Leaf | None:
+def _what_stands(objects: MemoryOverlay, glance: IndexComparison, change: PathChange) -> Leaf | None:
     seen = glance.worktree.look(change.path)
     if seen.status is None or not (stat.S_ISREG(seen.status.st_mode) or seen.is_link):
         return None
@@ -123,12 +129,12 @@ def _what_stands(objects: Overlay, glance: Glance, change: Change) -> Leaf | Non
     return EXECUTABLE if seen.is_executable else FILE, blob
 
 
-def _staged(glance: Glance, change: Change) -> Leaf | None:
+def _staged(glance: IndexComparison, change: PathChange) -> Leaf | None:
     entry = glance.entries.get(change.path)
     return None if entry is None else (entry.mode, entry.id)
 
 
-def _merged(objects: Overlay, change: Change, stands: Leaf | None) -> Leaf | _Clash | None:
+def _merged(objects: MemoryOverlay, change: PathChange, stands: Leaf | None) -> Leaf | _Clash | None:
     before, after = change.before, change.after
     if stands in (before, after):
         return after
@@ -144,7 +150,9 @@ def _merged(objects: Overlay, change: Change, stands: Leaf | None) -> Leaf | _Cl
     return _CLASH if content is None else (mode, objects.add(BLOB, content))
 
 
-def _stash(objects: Overlay, kept: dict[bytes, Kept], head: str, branch: str, committer: bytes, at: int) -> bytes:
+def _stash(
+    objects: MemoryOverlay, kept: dict[bytes, LocalChange], head: str, branch: str, committer: bytes, at: int
+) -> bytes:
     """Make the two commits that a stash is: what stands, upon what was staged, upon the head."""
     tree = objects.tree_of(head)
     short = branch.removeprefix("refs/heads/").encode("utf-8", "surrogateescape")
@@ -161,7 +169,7 @@ def _stash(objects: Overlay, kept: dict[bytes, Kept], head: str, branch: str, co
     )
 
 
-def notes_on_stash(kept: Mapping[bytes, Kept], stash: bytes | None) -> tuple[str, ...]:
+def notes_on_stash(kept: Mapping[bytes, LocalChange], stash: bytes | None) -> tuple[str, ...]:
     """Say what became of the uncommitted changes."""
     if stash is not None:
         return (f"uncommitted changes did not fit, and are kept as the stash {stash.decode()}",)

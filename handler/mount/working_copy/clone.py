@@ -13,20 +13,20 @@ from functools import partial
 from handler.errors import TargetOccupied
 from handler.model import TreePlan
 from handler.mount.fs.checkout import Written, carry_out, check_out, chunks
-from handler.mount.fs.directories import Directories, remove_tree
+from handler.mount.fs.directories import DirectoryHandles, remove_tree
 from handler.mount.fs.files import is_there, write_whole
 from handler.mount.fs.steps import Item
-from handler.mount.git.diff import differences
+from handler.mount.git.diff import diff_trees
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change
 from handler.mount.target.layout import GIT, is_commit
-from handler.mount.target.run import Work
+from handler.mount.target.run import Run
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
-from handler.mount.working_copy.gitdir.init import make_skeleton
+from handler.mount.working_copy.gitdir.init import init_repository
 from handler.mount.working_copy.gitdir.locks import drop_leftover
-from handler.mount.working_copy.gitdir.ref_logs import NOTHING, LogEntry
+from handler.mount.working_copy.gitdir.ref_logs import NULL_OID, LogEntry
 from handler.mount.working_copy.gitdir.refs import Refs
-from handler.mount.working_copy.index.entry import Entry, Stat
+from handler.mount.working_copy.index.entry import IndexEntry, Stat
 from handler.mount.working_copy.index.index_file import build
 
 _JOURNAL = ".journal"
@@ -35,15 +35,15 @@ _MOST_SECONDS, _TRIES = 1.2, 12
 
 
 @dataclass(slots=True)
-class NewCopy:
+class Clone:
     """The copy of `work`'s target while it is made, in the directory `stage`."""
 
-    work: Work
+    work: Run
     stage: str
     _statuses: dict[bytes, os.stat_result] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, work: Work) -> "NewCopy":
+    def of(cls, work: Run) -> "Clone":
         """Return the one that was begun, or is to be."""
         return cls(work, work.paths.new_copy(work.target.path))
 
@@ -71,7 +71,7 @@ class NewCopy:
                 self._place(tree)  # killed just before that
                 return True
         if not is_there(self.git):
-            make_skeleton(self.stage, self.work.repository.url, self.work.target.ref)
+            init_repository(self.stage, self.work.repository.url, self.work.target.ref)
         drop_leftover(os.path.join(self.git, "shallow.lock"))
         return False
 
@@ -126,12 +126,12 @@ class NewCopy:
             self.work.settings.checkout_workers,
             is_slow=self.work.is_slow,
         )
-        found = differences(partial(store.read, kind=TREE), None, store.tree_of(commit))
+        found = diff_trees(partial(store.read, kind=TREE), None, store.tree_of(commit))
         entries = []
         for path, (_, leaf) in found.leaves.items():
             assert leaf is not None
             status = self._statuses.get(path)
-            entries.append((path, Entry(*leaf, Stat.of(status) if status else Stat())))
+            entries.append((path, IndexEntry(*leaf, Stat.of(status) if status else Stat())))
         write_whole(os.path.join(self.git, "index"), build(entries, found.new_trees))
 
     def _outlast_files(self) -> None:
@@ -150,7 +150,7 @@ class NewCopy:
             self.work.sleep(_MOST_SECONDS / _TRIES)
             os.utime(index)
 
-    def _look(self, directories: Directories, paths: Sequence[Item]) -> int:
+    def _look(self, directories: DirectoryHandles, paths: Sequence[Item]) -> int:
         for path in paths:
             assert isinstance(path, bytes)
             directory, name = directories.parent(path)
@@ -164,7 +164,7 @@ class NewCopy:
             remove_tree(os.path.join(self.git, "logs"))  # of the commit that an earlier run was broken off with
         work, new = self.work, commit.encode()
         branch = work.target.ref
-        line = [LogEntry(NOTHING, new, b"clone: from " + work.repository.url.encode())]
+        line = [LogEntry(NULL_OID, new, b"clone: from " + work.repository.url.encode())]
         for log in ("HEAD", branch):
             if not refs.log(log):
                 refs.append_log(log, line, committer, int(work.clock()))

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 
 from handler.mount.fs.files import read_whole
 from handler.mount.git.modes import Leaf
-from handler.mount.working_copy.gitdir.staging_area import Scratch
-from handler.mount.working_copy.local_changes import Kept
+from handler.mount.working_copy.gitdir.staging_area import StagingArea
+from handler.mount.working_copy.local_changes import LocalChange
 from handler.mount.working_copy.paths import CopyPaths
 
 _VERSION = 1
@@ -22,7 +22,7 @@ Line = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Journal:
+class PullJournal:
     """`branch` goes from the commit `old` (None: it has none yet) to `new`. Commits are 40 hex digits.
 
     `kept` is by path. `stash` is the commit that holds the uncommitted changes where they do not fit, None where they
@@ -35,10 +35,10 @@ class Journal:
     committer: str
     at: int
     lines: tuple[Line, ...] = ()
-    kept: Mapping[bytes, Kept] = field(default_factory=dict)
+    kept: Mapping[bytes, LocalChange] = field(default_factory=dict)
     stash: str | None = None
 
-    def write(self, paths: CopyPaths, scratch: Scratch) -> None:
+    def write(self, paths: CopyPaths, scratch: StagingArea) -> None:
         """Put it in its place, whole. Raises OSError."""
         fields = asdict(self) | {
             "version": _VERSION,
@@ -47,7 +47,7 @@ class Journal:
         scratch.replace(paths.journal, json.dumps(fields).encode(), "journal")
 
 
-def read_journal(paths: CopyPaths) -> Journal | None:
+def read_journal(paths: CopyPaths) -> PullJournal | None:
     """Return what a killed run was about to do; None where none was. Raises OSError.
 
     It is ours alone, and whole when it is there. One that cannot be read is of another version of this code: then
@@ -65,7 +65,7 @@ def read_journal(paths: CopyPaths) -> Journal | None:
             for path, kept in fields.pop("kept").items()
         }
         lines = tuple((log, old, new, message) for log, old, new, message in fields.pop("lines"))
-        return Journal(**fields, lines=lines, kept=kept)
+        return PullJournal(**fields, lines=lines, kept=kept)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError):
         return None
 

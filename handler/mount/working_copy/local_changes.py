@@ -8,14 +8,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from handler.config.names import ancestors_of
-from handler.mount.git.diff import Differences
+from handler.mount.git.diff import TreeDiff
 from handler.mount.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.mount.git.objects import BLOB, hash_object
-from handler.mount.working_copy.index.entry import Entry, Stat
+from handler.mount.working_copy.index.entry import IndexEntry, Stat
 from handler.mount.working_copy.parallel import ALONE, Crew
-from handler.mount.working_copy.worktree import Seen, Worktree
+from handler.mount.working_copy.worktree import PathStatus, Worktree
 
-Kept = tuple[Leaf | None, Leaf | None, Leaf | None]
+LocalChange = tuple[Leaf | None, Leaf | None, Leaf | None]
 """An uncommitted change that is carried over: what stands there, what is to stand there, and what the index had."""
 
 
@@ -24,7 +24,7 @@ _MAX_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PathChange:
     """What stands at a path, what is to stand there, and what the index is to have; None is nothing.
 
     `entry` is not `after` where an uncommitted change is carried over. `was_entry` is what the index has before.
@@ -36,36 +36,36 @@ class Change:
     entry: Leaf | None
     was_entry: Leaf | None
 
-    def reversed(self) -> "Change":
+    def reversed(self) -> "PathChange":
         """Return what undoes it."""
         return replace(self, before=self.after, after=self.before, entry=self.was_entry, was_entry=self.entry)
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class ChangeSet:
     """All that a pull does to files; `made` and `gone` are directories, in the order to do it."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[PathChange, ...]
     made: tuple[bytes, ...] = ()
     gone: tuple[bytes, ...] = ()
 
     @classmethod
-    def of(cls, differences: Differences) -> "Changes":
+    def of(cls, differences: TreeDiff) -> "ChangeSet":
         """Return what brings a copy without any local change from one tree to the other."""
         changes = tuple(
-            Change(path, before, after, after, before) for path, (before, after) in differences.leaves.items()
+            PathChange(path, before, after, after, before) for path, (before, after) in differences.leaves.items()
         )
         return cls(changes, differences.made, differences.gone)
 
-    def only(self, paths: Collection[bytes]) -> "Changes":
+    def only(self, paths: Collection[bytes]) -> "ChangeSet":
         """Return those at the paths."""
         return replace(self, changes=tuple(change for change in self.changes if change.path in paths))
 
-    def reversed(self) -> "Changes":
+    def reversed(self) -> "ChangeSet":
         """Return what undoes them."""
-        return Changes(tuple(change.reversed() for change in self.changes), self.gone[::-1], self.made[::-1])
+        return ChangeSet(tuple(change.reversed() for change in self.changes), self.gone[::-1], self.made[::-1])
 
-    def with_kept(self, kept: Mapping[bytes, Kept]) -> "Changes":
+    def with_kept(self, kept: Mapping[bytes, LocalChange]) -> "ChangeSet":
         """Return them with the uncommitted changes that are carried over."""
         if not kept:
             return self
@@ -80,15 +80,15 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class IndexComparison:
     """How paths are compared: what the index knew of them, and what of that can be trusted."""
 
     worktree: Worktree
-    entries: Mapping[bytes, Entry]
+    entries: Mapping[bytes, IndexEntry]
     trusts_filemode: bool = True
     trusts_ctime: bool = True
 
-    def matches(self, path: bytes, leaf: Leaf, seen: Seen) -> bool:
+    def matches(self, path: bytes, leaf: Leaf, seen: PathStatus) -> bool:
         """Whether what was seen at the path is this file, link or submodule. Raises OSError."""
         mode, blob = leaf
         if mode == SUBMODULE:
@@ -105,25 +105,25 @@ class Glance:
 
 
 @dataclass(frozen=True, slots=True)
-class InTheWay:
+class Obstruction:
     """What keeps a change from being made. `is_tracked`: git knows the path, and autostash could carry it over."""
 
     path: bytes
-    change: Change
+    change: PathChange
     is_tracked: bool
     why: str
 
 
-def find_in_the_way(
-    glance: Glance, changes: Changes, below: Callable[[bytes], Collection[bytes]], crew: Crew = ALONE
-) -> list[InTheWay]:
+def find_obstructions(
+    glance: IndexComparison, changes: ChangeSet, below: Callable[[bytes], Collection[bytes]], crew: Crew = ALONE
+) -> list[Obstruction]:
     """Return what of the user's stands in the way of the changes: staged, uncommitted, untracked, ignored.
 
     `below(directory)` gives the paths that the index has in there. Raises OSError.
     """
     by_path = {change.path: change for change in changes.changes}
     removed = {change.path for change in changes.changes if change.before is not None}
-    found: dict[bytes, list[InTheWay]] = {}
+    found: dict[bytes, list[Obstruction]] = {}
 
     def look(worktree: Worktree, paths: Sequence[bytes]) -> None:
         own = replace(glance, worktree=worktree)
@@ -135,7 +135,7 @@ def find_in_the_way(
     return [each for path in by_path for each in found[path]]
 
 
-def named(in_the_way: Sequence[InTheWay]) -> str:
+def named(in_the_way: Sequence[Obstruction]) -> str:
     """Name what is in the way, each path once."""
     why = {found.path: found.why for found in in_the_way}
     named = [f"{path!r}"[1:] + f" ({reason})" for path, reason in list(why.items())[:_MAX_NAMED]]
@@ -144,22 +144,22 @@ def named(in_the_way: Sequence[InTheWay]) -> str:
 
 
 def _staged(
-    glance: Glance, change: Change, removed: Collection[bytes], below: Callable[[bytes], Collection[bytes]]
-) -> Iterator[InTheWay]:
+    glance: IndexComparison, change: PathChange, removed: Collection[bytes], below: Callable[[bytes], Collection[bytes]]
+) -> Iterator[Obstruction]:
     """Yield what the index has at the path, and the commit has not."""
     entry = glance.entries.get(change.path)
     staged = (entry.mode, entry.id) if entry is not None and not (entry.is_intended or entry.is_skipped) else None
     if staged != change.before or (entry is not None and staged is None):
-        yield InTheWay(change.path, change, change.before is not None, "staged")
+        yield Obstruction(change.path, change, change.before is not None, "staged")
     elif change.before is None:
         # A file in the index where the commit brings a directory, or the other way round.
         around = {*ancestors_of(change.path), *below(change.path)}
         for path in around & glance.entries.keys() | set(below(change.path)):
             if path not in removed:
-                yield InTheWay(path, change, False, "staged")
+                yield Obstruction(path, change, False, "staged")
 
 
-def _standing(glance: Glance, change: Change, removed: Collection[bytes]) -> Iterator[InTheWay]:
+def _standing(glance: IndexComparison, change: PathChange, removed: Collection[bytes]) -> Iterator[Obstruction]:
     """Yield what stands at the path, and should not."""
     seen = glance.worktree.look(change.path)
     if change.before is not None:
@@ -168,26 +168,26 @@ def _standing(glance: Glance, change: Change, removed: Collection[bytes]) -> Ite
             is_clean = True  # nobody has looked into it yet
         if not is_clean:
             why = "uncommitted" if seen.status is not None else "deleted, and not committed"
-            yield InTheWay(change.path, change, True, why)
+            yield Obstruction(change.path, change, True, why)
         elif seen.is_directory and change.after is not None and change.after[0] != SUBMODULE:
             yield from _strangers(glance.worktree, change, removed)
         return
     if seen.blocker is not None and seen.blocker not in removed:
-        yield InTheWay(seen.blocker, change, False, "untracked")
+        yield Obstruction(seen.blocker, change, False, "untracked")
     elif seen.is_directory and change.after is not None and change.after[0] != SUBMODULE:
         yield from _strangers(glance.worktree, change, removed)
     elif seen.status is not None and not seen.is_directory:
-        yield InTheWay(change.path, change, False, "untracked")
+        yield Obstruction(change.path, change, False, "untracked")
 
 
-def _strangers(worktree: Worktree, change: Change, removed: Collection[bytes]) -> Iterator[InTheWay]:
+def _strangers(worktree: Worktree, change: PathChange, removed: Collection[bytes]) -> Iterator[Obstruction]:
     """Yield what lies in a directory that is to become a file, and does not go with it."""
     for path in worktree.files_below(change.path):
         if path not in removed:
-            yield InTheWay(path, change, False, "untracked")
+            yield Obstruction(path, change, False, "untracked")
 
 
-def paths_to_find(changes: Changes) -> set[bytes]:
+def paths_to_find(changes: ChangeSet) -> set[bytes]:
     """Return the paths that the index is asked for: those that change, and what could be a file above a new one."""
     added = (change.path for change in changes.changes if change.before is None)
     return {change.path for change in changes.changes} | {above for path in added for above in ancestors_of(path)}

@@ -7,7 +7,7 @@ from handler.mount.working_copy.journal import read_journal
 from handler.mount.working_copy.paths import CopyPaths, prepare_own
 
 
-def tend_copy(root: str) -> None:
+def maintain_copy(root: str) -> None:
     """Do them for the working copy at `root`, under its repository's lock. Raises MirrorDamaged, OSError.
 
     What a killed run was about to do is not for the chores: the next pull, which the schedule brings, goes on with it.
@@ -18,4 +18,4 @@ def tend_copy(root: str) -> None:
     prepare_own(paths)
     with closing(CopyStore(paths.git)) as store:
         store.refresh()
-        store.tend()
+        store.maintain()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from handler.errors import CopyUnusable
 from handler.mount.fs.files import is_there, read_all
-from handler.mount.git.diff import Differences, differences
+from handler.mount.git.diff import TreeDiff, diff_trees
 from handler.mount.git.objects import TREE, Objects
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
 from handler.mount.working_copy.gitdir.locks import drop_lock, take_lock
@@ -15,8 +15,8 @@ from handler.mount.working_copy.gitdir.refs import Refs
 from handler.mount.working_copy.gitdir.validate import CopyConfig
 from handler.mount.working_copy.index.index_file import IndexFile
 from handler.mount.working_copy.journal import remove_journal
-from handler.mount.working_copy.local_changes import Changes, Glance, paths_to_find
-from handler.mount.working_copy.overlay import Overlay
+from handler.mount.working_copy.local_changes import ChangeSet, IndexComparison, paths_to_find
+from handler.mount.working_copy.overlay import MemoryOverlay
 from handler.mount.working_copy.parallel import Crew
 from handler.mount.working_copy.paths import CopyPaths
 from handler.mount.working_copy.worktree import Worktree
@@ -46,10 +46,10 @@ class OpenCopy:
         commit = self.refs.read(self.branch)
         return None if commit is None else commit.decode()
 
-    def differences(self, objects: Overlay | Objects, old: str | None, new: str) -> Differences:
+    def differences(self, objects: MemoryOverlay | Objects, old: str | None, new: str) -> TreeDiff:
         """Return what differs between two commits' trees; None is the empty tree. Raises MirrorDamaged, TreeUnsafe."""
         trees = [None if commit is None else objects.tree_of(commit) for commit in (old, new)]
-        return differences(lambda tree: objects.read(tree, TREE), *trees)
+        return diff_trees(lambda tree: objects.read(tree, TREE), *trees)
 
     def read_index(self) -> IndexFile:
         """Read the index. Raises CopyUnusable where it is none that can be written, and OSError."""
@@ -68,24 +68,24 @@ class OpenCopy:
             raise CopyUnusable(f"a merge is not finished in the working copy: {paths}")
         return index
 
-    def glance(self, worktree: Worktree, index: IndexFile, changes: Changes) -> Glance:
+    def compare_index(self, worktree: Worktree, index: IndexFile, changes: ChangeSet) -> IndexComparison:
         """Return how the paths that change are compared with what the index knew of them."""
         entries = index.find(paths_to_find(changes))
-        return Glance(worktree, entries, self.config.trusts_filemode, self.config.trusts_ctime)
+        return IndexComparison(worktree, entries, self.config.trusts_filemode, self.config.trusts_ctime)
 
     def worktree(self) -> AbstractContextManager[Worktree]:
         """Open the files. Raises OSError."""
         return Worktree.opened(self.paths.root, self.paths.own)
 
     @contextmanager
-    def locked(self) -> Iterator["Hold"]:
+    def locked(self) -> Iterator["CopyLock"]:
         """Keep git's commands out of the copy, until the block ends well or with nothing half done.
 
         While there is a journal the lock stays, whatever happened: what git would do to a copy whose files are half
         those of another commit is nothing that anybody wants. The next run finds both. Raises CopyBusy, OSError.
         """
         take_lock(self.paths.lock)
-        hold = Hold(self.paths)
+        hold = CopyLock(self.paths)
         try:
             yield hold
         finally:
@@ -94,7 +94,7 @@ class OpenCopy:
 
 
 @dataclass(slots=True)
-class Hold:
+class CopyLock:
     """The lock of a working copy, which git looks at, while it is held."""
 
     paths: CopyPaths

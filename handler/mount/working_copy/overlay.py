@@ -4,7 +4,7 @@ from handler.mount.git.objects import COMMIT, Objects, hash_object, tree_in
 from handler.mount.git.packs import RawObject
 
 
-class Overlay:
+class MemoryOverlay:
     """Reads what is there or was added. `added` is written all at once, when the whole replay went well."""
 
     def __init__(self, base: Objects) -> None:

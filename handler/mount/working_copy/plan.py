@@ -2,29 +2,29 @@
 
 from dataclasses import dataclass
 
-from handler.model import NO_COMMIT
+from handler.model import NULL_OID
 from handler.mount.working_copy.journal import Line
 from handler.mount.working_copy.merge.merge_trees import merge_trees
 from handler.mount.working_copy.open_copy import OpenCopy
-from handler.mount.working_copy.overlay import Overlay
+from handler.mount.working_copy.overlay import MemoryOverlay
 from handler.mount.working_copy.rebase.reflog_lines import reflog_lines
 from handler.mount.working_copy.rebase.replay import DecisionKind, Replayed, decide, replay
-from handler.mount.working_copy.tracking import Tracked
+from handler.mount.working_copy.tracking import TrackingUpdate
 
 _MAX_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Pulled:
+class PullPlan:
     """Where the branch goes, what the logs are to say, and the objects that are yet to be written."""
 
     head: str
     lines: tuple[Line, ...]
-    objects: Overlay
+    objects: MemoryOverlay
     notes: tuple[str, ...] = ()
 
 
-def decide_pull(copy: OpenCopy, tracked: Tracked, head: str | None, at: int) -> Pulled | None:
+def plan_pull(copy: OpenCopy, tracked: TrackingUpdate, head: str | None, at: int) -> PullPlan | None:
     """Return where the branch goes from `head` (None: it has no commit yet); None where it stays.
 
     `tracked` is where the remote's branch is; `at` is when, for new commits. Raises ReplayConflict, CopyUnusable,
@@ -32,8 +32,8 @@ def decide_pull(copy: OpenCopy, tracked: Tracked, head: str | None, at: int) -> 
     """
     objects, history, tip = tracked.objects, tracked.history, tracked.tip
     if head is None:
-        line = (NO_COMMIT, tip.decode(), "initial pull")
-        return Pulled(tip.decode(), (("HEAD", *line), (copy.branch, *line)), objects)
+        line = (NULL_OID, tip.decode(), "initial pull")
+        return PullPlan(tip.decode(), (("HEAD", *line), (copy.branch, *line)), objects)
     decision = decide(history, head.encode(), tip, tracked.logged(copy, head.encode()))
     if decision.kind is DecisionKind.UP_TO_DATE:
         return None
@@ -47,7 +47,7 @@ def decide_pull(copy: OpenCopy, tracked: Tracked, head: str | None, at: int) -> 
         for each in reflog_lines(decision, replayed, copy.branch.encode("utf-8", "surrogateescape"))
     )
     new = decision.tip if replayed is None else replayed.head
-    return Pulled(new.decode(), lines, objects, _notes_on(replayed))
+    return PullPlan(new.decode(), lines, objects, _notes_on(replayed))
 
 
 def _notes_on(replayed: Replayed | None) -> tuple[str, ...]:

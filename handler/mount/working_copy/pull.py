@@ -5,6 +5,7 @@ recover → fetch → decide → look what is in the way → objects, journal �
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,33 +13,33 @@ from functools import partial
 from handler.config.targets import refuse_too_many
 from handler.errors import CopyUnusable, LocalChanges, MirrorDamaged, OutOfTime
 from handler.model import Counts, Durations, Outcome, OutcomeKind
-from handler.mount.fs.errno_map import failure_of
+from handler.mount.fs.errno_map import as_failure
 from handler.mount.fs.files import is_there
-from handler.mount.git.fetch import Known, Settled, Source
+from handler.mount.git.fetch import Fetched, Fetcher, Have
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change
-from handler.mount.git.store_pool import OpenStores
+from handler.mount.git.store_pool import StorePool
 from handler.mount.target.recording import Recording, milliseconds_since, push_to_visible, reason_of
-from handler.mount.target.run import Work
+from handler.mount.target.run import Run
 from handler.mount.working_copy import apply
-from handler.mount.working_copy.apply import Done
-from handler.mount.working_copy.autostash import can_carry_over, carry_over, keep_stash, last_if_same, notes_on_stash
+from handler.mount.working_copy.apply import ApplyResult
+from handler.mount.working_copy.autostash import can_reapply, keep_stash, last_if_same, notes_on_stash, reapply
 from handler.mount.working_copy.branch import branch_begun, write_refs
-from handler.mount.working_copy.clone import NewCopy
+from handler.mount.working_copy.clone import Clone
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
 from handler.mount.working_copy.gitdir.refs import Refs
-from handler.mount.working_copy.gitdir.staging_area import Scratch
-from handler.mount.working_copy.gitdir.validate import examine
-from handler.mount.working_copy.index.entry import Entry
-from handler.mount.working_copy.journal import Journal
-from handler.mount.working_copy.local_changes import Changes, Kept, find_in_the_way, named
-from handler.mount.working_copy.open_copy import OUR_NAME, Hold, OpenCopy
-from handler.mount.working_copy.overlay import Overlay
+from handler.mount.working_copy.gitdir.staging_area import StagingArea
+from handler.mount.working_copy.gitdir.validate import validate
+from handler.mount.working_copy.index.entry import IndexEntry
+from handler.mount.working_copy.journal import PullJournal
+from handler.mount.working_copy.local_changes import ChangeSet, LocalChange, find_obstructions, named
+from handler.mount.working_copy.open_copy import OUR_NAME, CopyLock, OpenCopy
+from handler.mount.working_copy.overlay import MemoryOverlay
 from handler.mount.working_copy.parallel import Crew
 from handler.mount.working_copy.paths import CopyPaths, prepare_own
-from handler.mount.working_copy.plan import decide_pull
+from handler.mount.working_copy.plan import plan_pull
 from handler.mount.working_copy.recovery import recover, undo
-from handler.mount.working_copy.tracking import Tracked
+from handler.mount.working_copy.tracking import TrackingUpdate
 from handler.mount.working_copy.worktree import Worktree
 
 _MAX_NAMED = 20
@@ -49,8 +50,8 @@ _MAX_NAMED = 20
 class Pulling:
     """A run of one working copy; `about` is the outcome if there is nothing to do."""
 
-    work: Work
-    stores: OpenStores
+    work: Run
+    stores: StorePool
     about: Outcome
     is_sure: bool = False
     """Whether nobody else pulled here since this process did, and that went well: no killed run left anything then."""
@@ -62,9 +63,9 @@ class Pulling:
         """
         paths = CopyPaths(self.work.directory.paths.directory)
         try:
-            if self.work.found.record is None:
+            if self.work.published.record is None:
                 self._refuse_place()
-            if not is_there(paths.git) and not (new := NewCopy.of(self.work)).prepare():
+            if not is_there(paths.git) and not (new := Clone.of(self.work)).prepare():
                 return self._create(new)
             return self._pull(paths)
         except MirrorDamaged as error:
@@ -76,13 +77,13 @@ class Pulling:
         """Raise TargetOccupied or TooManyTargets where no target may be that is not one yet."""
         work = self.work
         work.directory.refuse_nested(work.settings.mount)
-        refuse_too_many(work.repository, work.targets.read(), work.target, work.settings.max_targets)
+        refuse_too_many(work.repository, work.registry.read(), work.target, work.settings.max_targets)
 
     # -- the first time ----------------------------------------------------------------------------------------------
 
-    def _create(self, new: NewCopy) -> Outcome:
+    def _create(self, new: Clone) -> Outcome:
         work, started = self.work, time.perf_counter()
-        work.targets.add(work.target.path)
+        work.registry.add(work.target.path)
         store = CopyStore(new.git)
         try:
             store.refresh()
@@ -95,7 +96,7 @@ class Pulling:
             written, plan = new.finish(store, settled.commit, OUR_NAME)
         finally:
             store.close()
-        done = Done(written.files, 0, written.bytes)
+        done = ApplyResult(written.files, 0, written.bytes)
         notes = tuple(f"{path!r} is a submodule: an empty directory" for path in plan.submodules[:_MAX_NAMED])
         with self._opened(CopyPaths(work.directory.paths.directory)) as copy:
             return self._published(copy.store, settled, about, done, started, notes)
@@ -104,24 +105,24 @@ class Pulling:
 
     def _pull(self, paths: CopyPaths) -> Outcome:
         with self._opened(paths) as copy:
-            if self.work.found.record is None:
-                self.work.targets.add(self.work.target.path)
-                NewCopy.of(self.work).sweep()
+            if self.work.published.record is None:
+                self.work.registry.add(self.work.target.path)
+                Clone.of(self.work).sweep()
             notes = () if self.is_sure else recover(copy)
-            heading = self.work.beside.start(copy.head)
-            tracking, head = copy.refs.read(copy.config.tracking_ref), heading()
+            heading = self.work.executor.submit(copy.head)
+            tracking, head = copy.refs.read(copy.config.tracking_ref), heading.result()
             started = time.perf_counter()
             # Without a tracking ref, what is here is still not fetched again, and its history not cut.
             settled = self._settle(copy.store, head if tracking is None else tracking.decode())
             about = replace(self._fetched(settled, started), notes=notes)
             if settled.commit is None:
                 return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone")
-            tracked = Tracked.of(copy, tracking, settled.commit.encode())
-            tracking_it = self.work.beside.start(
+            tracked = TrackingUpdate.of(copy, tracking, settled.commit.encode())
+            tracking_it = self.work.executor.submit(
                 partial(tracked.write, copy, int(self.work.clock()), is_again=not self.is_sure)
             )
             if head == settled.commit:
-                tracking_it()
+                tracking_it.result()
                 return self._unchanged(copy, settled, about)
             with copy.locked() as hold:
                 return self._bring(copy, hold, settled, tracked, tracking_it, about)
@@ -129,33 +130,33 @@ class Pulling:
     def _bring(
         self,
         copy: OpenCopy,
-        hold: Hold,
-        settled: Settled,
-        tracked: Tracked,
-        tracking_it: Callable[[], None],
+        hold: CopyLock,
+        settled: Fetched,
+        tracked: TrackingUpdate,
+        tracking_it: "Future[None]",
         about: Outcome,
     ) -> Outcome:
         """Bring the branch to the tip, under the copy's lock. `tracking_it` waits until the tracking ref is written."""
         work, tip = self.work, settled.commit or ""
         started, at = time.perf_counter(), int(work.clock())
-        reading, heading = work.beside.start(copy.read_index), work.beside.start(copy.head)
+        reading, heading = work.executor.submit(copy.read_index), work.executor.submit(copy.head)
         if copy.refs.head() != copy.branch:
             raise CopyUnusable("another branch was checked out while this one was fetched")
-        head = heading()
-        pulled = decide_pull(copy, tracked, head, at)
+        head = heading.result()
+        pulled = plan_pull(copy, tracked, head, at)
         if pulled is None:
-            tracking_it()
+            tracking_it.result()
             return self._unchanged(copy, settled, about)
         difference = copy.differences(pulled.objects, head, pulled.head)
         self._check(pulled.objects, head, pulled.head)
-        changes, index, stash = Changes.of(difference), reading(), None
+        changes, index, stash = ChangeSet.of(difference), reading.result(), None
         with copy.worktree() as worktree:
-            glance = copy.glance(worktree, index, changes)
-            kept: Mapping[bytes, Kept] = {}
-            if in_the_way := find_in_the_way(glance, changes, index.below, copy.crew):
-                if head is None or not work.target.autostash or not can_carry_over(in_the_way, glance):
+            glance = copy.compare_index(worktree, index, changes)
+            kept: Mapping[bytes, LocalChange] = {}
+            if in_the_way := find_obstructions(glance, changes, index.below, copy.crew):
+                if head is None or not work.target.autostash or not can_reapply(in_the_way, glance):
                     raise LocalChanges(named(in_the_way))
-                carried = carry_over(pulled.objects, glance, in_the_way, head, copy.branch, copy.committer, at)
+                carried = reapply(pulled.objects, glance, in_the_way, head, copy.branch, copy.committer, at)
                 kept = carried.kept
                 stash = carried.stash and last_if_same(pulled.objects, copy.refs, carried.stash)
                 changes = changes.with_kept(kept)
@@ -163,35 +164,35 @@ class Pulling:
             copy.store.add(pulled.objects.added)
             committer = copy.committer.decode("utf-8", "surrogateescape")
             held = None if stash is None else stash.decode()
-            journal = Journal(copy.branch, head, pulled.head, committer, at, pulled.lines, kept, held)
+            journal = PullJournal(copy.branch, head, pulled.head, committer, at, pulled.lines, kept, held)
             patch = partial(index.patch, trees=difference.new_trees)
             done = self._carry_out(copy, journal, worktree, changes, patch)
         notes = about.notes + pulled.notes + notes_on_stash(kept, stash)
-        ending = work.beside.start(hold.end)
+        ending = work.executor.submit(hold.end)
         try:
-            tracking_it()
+            tracking_it.result()
             return self._published(copy.store, settled, about, done, started, notes)
         finally:
-            ending()
+            ending.result()
 
     def _carry_out(
         self,
         copy: OpenCopy,
-        journal: Journal,
+        journal: PullJournal,
         worktree: Worktree,
-        changes: Changes,
-        patch: Callable[[Mapping[bytes, Entry | None]], bytes],
-    ) -> Done:
+        changes: ChangeSet,
+        patch: Callable[[Mapping[bytes, IndexEntry | None]], bytes],
+    ) -> ApplyResult:
         """Do what the journal says, to the end or back; `patch` makes the new index of what changed in it."""
         work = self.work
         copy.store.shown()
         journal.write(copy.paths, copy.store.scratch)
         try:
-            with branch_begun(copy.refs, journal, work.beside) as branch:
+            with branch_begun(copy.refs, journal, work.executor) as branch:
                 keep_stash(copy.refs, journal)
                 entries, done = apply.apply(worktree, changes, copy.store, work.check_time, copy.crew)
                 apply.write_index(copy.paths, copy.store.scratch, patch(entries))
-                write_refs(copy.refs, journal, branch(), work.beside, is_first=self.is_sure)
+                write_refs(copy.refs, journal, branch.result(), work.executor, is_first=self.is_sure)
         except OutOfTime:
             raise  # the next run finds the journal, and goes on
         except Exception:
@@ -200,7 +201,7 @@ class Pulling:
             raise
         return done
 
-    def _check(self, objects: Overlay, old: str | None, new: str) -> None:
+    def _check(self, objects: MemoryOverlay, old: str | None, new: str) -> None:
         """Refuse what must not be written, before anything is. Raises TreeUnsafe."""
         plan_change(
             partial(objects.read, kind=TREE),
@@ -216,21 +217,21 @@ class Pulling:
     def _opened(self, paths: CopyPaths) -> Iterator[OpenCopy]:
         """Open the copy, if it is one that can be pulled into. Raises CopyUnusable, MirrorDamaged, OSError."""
         target, repository = self.work.target, self.work.repository
-        config = examine(paths.root, repository.url, target.ref)
+        config = validate(paths.root, repository.url, target.ref)
         if not self.is_sure:
             prepare_own(paths)
         # Not looked at afresh, though others may have packed it anew: it sees that by itself, where it matters.
-        with self.stores.lent_as(CopyStore, paths.git, is_unchanged=True) as store:
-            store.beside = self.work.beside
+        with self.stores.borrow_as(CopyStore, paths.git, is_unchanged=True) as store:
+            store.beside = self.work.executor
             # Files of one directory are made one after the other, and refs change beside all else.
-            scratch = Scratch(paths.own_refs) if self.work.is_slow else None
+            scratch = StagingArea(paths.own_refs) if self.work.is_slow else None
             refs = Refs(paths.git, makes_logs=config.makes_logs, scratch=scratch)
             crew = Crew(self.work.settings.checkout_workers, self.work.is_slow)
             yield OpenCopy(paths, config, target.ref, store, refs, crew)
 
-    def _settle(self, store: CopyStore, tracking: str | None) -> Settled:
+    def _settle(self, store: CopyStore, tracking: str | None) -> Fetched:
         work = self.work
-        source = Source(
+        source = Fetcher(
             work.remote,
             store,
             work.repository.depth,
@@ -240,24 +241,30 @@ class Pulling:
             work.clock,
             work.sleep,
         )
-        record = work.found.record
+        record = work.published.record
         pushed_at = record.pushed_at if record is not None and record.ref == work.target.ref else None
-        known = Known(tracking, pushed_at)
-        return source.settle(work.target.ref, work.request.push, known, is_side_by_side=not work.request.is_late)
+        known = Have(tracking, pushed_at)
+        return source.fetch(work.target.ref, work.trigger.push, known, is_side_by_side=not work.trigger.is_late)
 
-    def _fetched(self, settled: Settled, started: float) -> Outcome:
+    def _fetched(self, settled: Fetched, started: float) -> Outcome:
         return replace(
             self.about,
             counts=Counts(bytes_fetched=settled.bytes_fetched),
             durations=Durations(fetch_ms=milliseconds_since(started)),
         )
 
-    def _unchanged(self, copy: OpenCopy, settled: Settled, about: Outcome) -> Outcome:
-        Recording(self.work, copy.store).confirm(settled)
+    def _unchanged(self, copy: OpenCopy, settled: Fetched, about: Outcome) -> Outcome:
+        Recording(self.work, copy.store).record_confirmed(settled)
         return replace(about, commit=settled.commit, previous_commit=settled.commit)
 
     def _published(
-        self, store: CopyStore, settled: Settled, about: Outcome, done: Done, started: float, notes: tuple[str, ...]
+        self,
+        store: CopyStore,
+        settled: Fetched,
+        about: Outcome,
+        done: ApplyResult,
+        started: float,
+        notes: tuple[str, ...],
     ) -> Outcome:
         work, visible_at, tip = self.work, self.work.clock(), settled.commit
         assert tip is not None
@@ -268,18 +275,18 @@ class Pulling:
             bytes_written=done.bytes_written,
         )
         durations = replace(about.durations, checkout_ms=milliseconds_since(started))
-        Recording(work, store).publish(tip, settled, visible_at, counts)
+        Recording(work, store).record_published(tip, settled, visible_at, counts)
         try:
-            store.tend()
+            store.maintain()
         except Exception as error:
-            notes += (f"after the pull: {failure_of(error)}",)
+            notes += (f"after the pull: {as_failure(error)}",)
         return replace(
             about,
             kind=OutcomeKind.PUBLISHED,
-            reason=reason_of(settled, work.request.push),
+            reason=reason_of(settled, work.trigger.push),
             commit=tip,
             counts=counts,
             durations=durations,
-            push_to_visible_seconds=push_to_visible(work.request.push, settled, visible_at),
+            push_to_visible_seconds=push_to_visible(work.trigger.push, settled, visible_at),
             notes=notes,
         )

@@ -4,12 +4,12 @@ import os
 
 from handler.errors import CopyUnusable
 from handler.mount.working_copy import apply
-from handler.mount.working_copy.apply import State
+from handler.mount.working_copy.apply import PathState
 from handler.mount.working_copy.autostash import keep_stash
 from handler.mount.working_copy.branch import branch_begun, write_refs
 from handler.mount.working_copy.gitdir.locks import drop_leftover
-from handler.mount.working_copy.journal import Journal, read_journal, remove_journal
-from handler.mount.working_copy.local_changes import Changes
+from handler.mount.working_copy.journal import PullJournal, read_journal, remove_journal
+from handler.mount.working_copy.local_changes import ChangeSet
 from handler.mount.working_copy.open_copy import OpenCopy
 
 
@@ -58,7 +58,7 @@ def _let_go(copy: OpenCopy) -> None:
         drop_leftover(os.path.join(copy.paths.git, name))
 
 
-def undo(copy: OpenCopy, journal: Journal) -> None:
+def undo(copy: OpenCopy, journal: PullJournal) -> None:
     """Go back after a failure, under the copy's lock, and forget the journal. Raises what `recover` raises.
 
     Where this fails too, the journal stays, and with it the lock, for the next run.
@@ -69,26 +69,26 @@ def undo(copy: OpenCopy, journal: Journal) -> None:
     remove_journal(copy.paths)
 
 
-def _bring(copy: OpenCopy, journal: Journal, *, is_wanted: bool = True) -> bool:
+def _bring(copy: OpenCopy, journal: PullJournal, *, is_wanted: bool = True) -> bool:
     """Bring the copy to the new commit if that is wanted and loses nothing, else back; returns whether it is there."""
     difference = copy.differences(copy.store, journal.old, journal.new)
-    changes = Changes.of(difference).with_kept(journal.kept)
+    changes = ChangeSet.of(difference).with_kept(journal.kept)
     index = copy.read_index()
     if is_wanted and apply.has_all(index, changes):
         # All files were done; what differs from them since is of somebody who saw the new ones.
         _write_refs(copy, journal)
         return True
     with copy.worktree() as worktree:
-        states = apply.states_of(copy.glance(worktree, index, changes), changes)
-        by_state = {each: {path for path, (state, _) in states.items() if state is each} for each in State}
-        is_forward = is_wanted and not by_state[State.NEITHER]
+        states = apply.states_of(copy.compare_index(worktree, index, changes), changes)
+        by_state = {each: {path for path, (state, _) in states.items() if state is each} for each in PathState}
+        is_forward = is_wanted and not by_state[PathState.NEITHER]
         if is_forward:
             keep_stash(copy.refs, journal)
-            todo = changes.only(by_state[State.BEFORE] | by_state[State.BETWEEN])
-            entries = apply.entries_of(changes.only(by_state[State.AFTER]), states)
+            todo = changes.only(by_state[PathState.BEFORE] | by_state[PathState.BETWEEN])
+            entries = apply.entries_of(changes.only(by_state[PathState.AFTER]), states)
         else:
             # What somebody put in the way of an old file stays: that file is then one that was removed.
-            todo, entries = changes.only(by_state[State.AFTER] | by_state[State.BETWEEN]).reversed(), {}
+            todo, entries = changes.only(by_state[PathState.AFTER] | by_state[PathState.BETWEEN]).reversed(), {}
         entries |= apply.apply(worktree, todo, copy.store, crew=copy.crew, leaves_blocked=not is_forward)[0]
     apply.write_index(
         copy.paths, copy.store.scratch, index.patch(entries, difference.new_trees if is_forward else None)
@@ -98,6 +98,6 @@ def _bring(copy: OpenCopy, journal: Journal, *, is_wanted: bool = True) -> bool:
     return is_forward
 
 
-def _write_refs(copy: OpenCopy, journal: Journal) -> None:
+def _write_refs(copy: OpenCopy, journal: PullJournal) -> None:
     with branch_begun(copy.refs, journal) as branch:
-        write_refs(copy.refs, journal, branch())
+        write_refs(copy.refs, journal, branch.result())

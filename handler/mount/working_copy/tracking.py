@@ -7,15 +7,15 @@ commits were built on when the remote's history was rewritten.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from handler.mount.working_copy.gitdir.ref_logs import NOTHING, LogEntry
+from handler.mount.working_copy.gitdir.ref_logs import NULL_OID, LogEntry
 from handler.mount.working_copy.open_copy import OpenCopy
-from handler.mount.working_copy.overlay import Overlay
-from handler.mount.working_copy.rebase.commit_graph import History
+from handler.mount.working_copy.overlay import MemoryOverlay
+from handler.mount.working_copy.rebase.commit_graph import CommitGraph
 from handler.mount.working_copy.rebase.replay import history_of
 
 
 @dataclass(frozen=True, slots=True)
-class Tracked:
+class TrackingUpdate:
     """The remote's branch was at `before` (None: that is not known) and is at `tip`, commits of 40 hex digits.
 
     `history` is that of the commits in `objects`, which hold all that was fetched. `line` is for the ref's log.
@@ -23,21 +23,21 @@ class Tracked:
 
     before: bytes | None
     tip: bytes
-    objects: Overlay
-    history: History
+    objects: MemoryOverlay
+    history: CommitGraph
     line: LogEntry | None
 
     @classmethod
-    def of(cls, copy: OpenCopy, before: bytes | None, tip: bytes) -> "Tracked":
+    def of(cls, copy: OpenCopy, before: bytes | None, tip: bytes) -> "TrackingUpdate":
         """Return what is to be written when a fetch brought the tip. Raises MirrorDamaged, OSError."""
-        objects = Overlay(copy.store)
+        objects = MemoryOverlay(copy.store)
         history = history_of(objects, copy.store.shallow_commits())
         if before == tip:
             return cls(before, tip, objects, history, None)
         message = b"storing head"
         if before is not None:
             message = b"fast-forward" if history.is_ancestor(before, tip) else b"forced-update"
-        return cls(before, tip, objects, history, LogEntry(before or NOTHING, tip, b"pull --rebase: " + message))
+        return cls(before, tip, objects, history, LogEntry(before or NULL_OID, tip, b"pull --rebase: " + message))
 
     def write(self, copy: OpenCopy, at: int, *, is_again: bool) -> None:
         """Write it; `at` in seconds since the epoch. `is_again`: a killed run may have written the log's line.

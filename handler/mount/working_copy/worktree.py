@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Self
 
-from handler.mount.fs.directories import Directories
+from handler.mount.fs.directories import DirectoryHandles
 from handler.mount.fs.files import read_all, write_all
 from handler.mount.fs.mounts import is_shared
 
@@ -28,7 +28,7 @@ _CANNOT_BE_OPENED = (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PathStatus:
     """What stands at a path; `status` is None where nothing does.
 
     `blocker` is then the path of what stands in the place of a directory on the way, None where that is missing too.
@@ -64,7 +64,7 @@ class Worktree:
     Paths are relative, in bytes as git has them. All methods raise OSError. Not safe for threads.
     """
 
-    def __init__(self, root: str, directories: Directories, staging: int, *, asks_server: bool) -> None:
+    def __init__(self, root: str, directories: DirectoryHandles, staging: int, *, asks_server: bool) -> None:
         """`directories` are those below the root; `staging` is open, and somebody else's to close.
 
         `asks_server`: the file system is one over the network, whose client may answer from what it remembers.
@@ -79,31 +79,31 @@ class Worktree:
     def opened(cls, root: str, staging: str) -> Iterator[Self]:
         """Open both, until the block ends."""
         asks_server = is_shared(root)
-        with Directories(root, asks_server=asks_server) as directories:
+        with DirectoryHandles(root, asks_server=asks_server) as directories:
             descriptor = os.open(staging, _DIRECTORY)
             try:
                 yield cls(root, directories, descriptor, asks_server=asks_server)
             finally:
                 os.close(descriptor)
 
-    def beside(self, directories: Directories, staging: int) -> Self:
+    def beside(self, directories: DirectoryHandles, staging: int) -> Self:
         """Return another one of the same root, for another thread."""
         return type(self)(self.root, directories, staging, asks_server=self.asks_server)
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
-    def look(self, path: bytes) -> Seen:
+    def look(self, path: bytes) -> PathStatus:
         """Return what stands at the path."""
         try:
             directory, name = self._directories.parent(path)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 raise
-            return Seen(None, None if error.errno == errno.ENOENT else self._blocker(path))
+            return PathStatus(None, None if error.errno == errno.ENOENT else self._blocker(path))
         try:
-            return Seen(self._status(directory, name))
+            return PathStatus(self._status(directory, name))
         except FileNotFoundError:
-            return Seen(None)
+            return PathStatus(None)
 
     def _status(self, directory: int, name: bytes) -> os.stat_result:
         """Return what stands there now; what another host changed a moment ago, too.
@@ -133,7 +133,7 @@ class Worktree:
                 return above
         return path  # it has changed meanwhile: then this is what is in the way
 
-    def content(self, path: bytes, seen: Seen) -> bytes:
+    def content(self, path: bytes, seen: PathStatus) -> bytes:
         """Return a file's content, or a link's target."""
         directory, name = self._directories.parent(path)
         if seen.is_link:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
-from handler.exchange.events import Announcement, detail_of
+from handler.exchange.events import Emit, Event, detail_of
 
 SOURCE = "git2efs"
 
@@ -24,6 +24,11 @@ class EventsClient(Protocol):
     """What is used of boto3's EventBridge client; tests bring their own."""
 
     def put_events(self, *, Entries: list[dict[str, str]]) -> Mapping[str, Any]: ...
+
+
+def make_emit(bus: str, warn: Callable[[str], None]) -> Emit | None:
+    """Return what puts events on the bus of that name; None without a name. `warn` is told what was not taken."""
+    return EventBus(bus, warn).emit if bus else None
 
 
 class EventBus:
@@ -45,7 +50,7 @@ class EventBus:
         self._client: EventsClient | None = None
         self._paused_until = float("-inf")
 
-    def announce(self, announcement: Announcement) -> bool:
+    def emit(self, announcement: Event) -> bool:
         """Put the event; whether the bus took it. Never raises, and takes some seconds at the very most."""
         started = self._clock()
         if started < self._paused_until:
@@ -58,7 +63,7 @@ class EventBus:
         self._warn(f"EventBridge did not take {announcement.kind} of {announcement.path}: {problem}")
         return False
 
-    def _put(self, announcement: Announcement) -> str | None:
+    def _put(self, announcement: Event) -> str | None:
         """Return what was wrong: a code or an exception's kind. The text of either may quote the request."""
         try:
             entry = {

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from handler.errors import ConfigurationInvalid
-from handler.network.aws.ssm import ParameterNotThere, SSMClient, read_page, read_version
+from handler.network.aws.ssm import ParameterNotFound, SSMClient, read_page, read_version
 
 PAGES_PER_SECOND = 20.0
 """Half of what Parameter Store gives an account by default, 40 requests a second, all functions together."""
@@ -13,7 +13,7 @@ Text = str | ConfigurationInvalid
 """A parameter's text, or why it cannot be read."""
 
 
-class Pace:
+class RateLimiter:
     """Lets through `per_second` calls a second at most, evenly. For one thread."""
 
     def __init__(
@@ -38,7 +38,7 @@ class Pace:
 
 
 def list_texts(
-    client: SSMClient, path: str, pace: Pace, read_at: Callable[[], float]
+    client: SSMClient, path: str, pace: RateLimiter, read_at: Callable[[], float]
 ) -> Iterator[tuple[str, Text, float]]:
     """Yield every parameter below `path`: its name without that, its text, and when it was asked for.
 
@@ -58,7 +58,7 @@ def list_texts(
             pace.wait()
             try:
                 yield name, read_version(client, found.name).value, read_at()
-            except ParameterNotThere:
+            except ParameterNotFound:
                 continue
             except ConfigurationInvalid as error:
                 yield name, error, read_at()

@@ -13,7 +13,7 @@ from handler.config.repository import parse_repository
 from handler.errors import ConfigurationInvalid, RepositoryUnknown, SecretUnusable
 from handler.model import Repository
 from handler.network.aws.cache import Cache, Lifetimes
-from handler.network.aws.listing import Pace, Text, list_texts
+from handler.network.aws.listing import RateLimiter, Text, list_texts
 from handler.network.aws.secrets import (
     RETRY_SECONDS,
     SECRET_FAILURE_SECONDS,
@@ -23,7 +23,7 @@ from handler.network.aws.secrets import (
     read_secure,
     usable_values,
 )
-from handler.network.aws.ssm import ParameterNotThere, SSMClient, make_listing_client, make_ssm_client, read_version
+from handler.network.aws.ssm import ParameterNotFound, SSMClient, make_listing_client, make_ssm_client, read_version
 from handler.settings import Settings
 
 __all__ = [
@@ -50,7 +50,7 @@ class Parameters:
         client: Callable[[], SSMClient] = make_ssm_client,
         clock: Callable[[], float] = time.time,
         listing_client: Callable[[], SSMClient] = make_listing_client,
-        pace: Callable[[], Pace] = Pace,
+        pace: Callable[[], RateLimiter] = RateLimiter,
     ) -> None:
         """`clock` gives seconds since the epoch, to compare with Parameter Store's own dates."""
         self._settings = settings
@@ -143,13 +143,13 @@ class Parameters:
         """
         try:
             return tuple(problems_of(name, read_secure(self._ssm(), name)))
-        except ParameterNotThere:
+        except ParameterNotFound:
             raise SecretUnusable(f"parameter {name} is not there") from None
 
     def _read_token(self, name: str) -> str:
         try:
             stored = read_secure(self._ssm(), name)
-        except ParameterNotThere:
+        except ParameterNotFound:
             raise SecretUnusable(f"parameter {name} is not there") from None
         token = stored.value.rstrip("\r\n")
         if not token.isascii() or not token.isprintable() or " " in token:
@@ -161,7 +161,7 @@ class Parameters:
         name = f"{self._repositories}/{full_name}"
         try:
             return read_version(self._ssm(), name).value
-        except ParameterNotThere:
+        except ParameterNotFound:
             raise RepositoryUnknown(f"there is no parameter {name}") from None
 
     def _list(self) -> tuple[tuple[str, Text], ...]:

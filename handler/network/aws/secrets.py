@@ -18,7 +18,7 @@ from handler.config.names import is_full_name
 from handler.errors import ConfigurationInvalid, ParametersUnavailable, SecretUnusable, SignatureInvalid
 from handler.network.aws.cache import Cache, Lifetimes
 from handler.network.aws.rate_limit import TokenBucket
-from handler.network.aws.ssm import ParameterNotThere, SSMClient, StoredVersion, read_history, read_version
+from handler.network.aws.ssm import ParameterNotFound, SSMClient, StoredVersion, read_history, read_version
 from handler.settings import Settings
 
 STALE_SECONDS = 3600
@@ -28,8 +28,8 @@ SECRET_FAILURE_SECONDS = 5
 NO_SECRET_SECONDS = 30
 """The same for a repository's own, which strangers may ask for by any name."""
 
-STRANGERS_PER_SECOND = 5.0
-STRANGERS_AT_ONCE = 20
+UNVERIFIED_PER_SECOND = 5.0
+UNVERIFIED_AT_ONCE = 20
 MAX_OWN_SECRETS = 10_000
 MAX_REMEMBERED = 1000
 
@@ -54,7 +54,7 @@ class WebhookSecrets:
         self._refreshed_at: OrderedDict[str, float] = OrderedDict()
         self._histories: OrderedDict[str, tuple[StoredVersion, ...]] = OrderedDict()
         self._charged: OrderedDict[str, int] = OrderedDict()
-        self._bucket = TokenBucket(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE, clock)
+        self._bucket = TokenBucket(UNVERIFIED_PER_SECOND, UNVERIFIED_AT_ONCE, clock)
         fresh, stale = settings.secret_cache_seconds, STALE_SECONDS
         self._common: Cache[tuple[StoredVersion, ...]] = Cache(
             Lifetimes(fresh, SECRET_FAILURE_SECONDS, stale, RETRY_SECONDS), max_entries=1, clock=clock
@@ -112,7 +112,7 @@ class WebhookSecrets:
         name = f"{self._settings.parameter_prefix}/webhook-secret"
         try:
             return self._read(name)
-        except ParameterNotThere:
+        except ParameterNotFound:
             raise SecretUnusable(f"parameter {name} is not there") from None
 
     def _read_own(self, full_name: str) -> tuple[StoredVersion, ...]:
@@ -121,14 +121,14 @@ class WebhookSecrets:
         name = f"{self._settings.parameter_prefix}/webhook-secrets/{full_name}"
         try:
             found = self._read(name)
-        except ParameterNotThere:
+        except ParameterNotFound:
             raise SignatureInvalid(f"there is no parameter {name}") from None
         with self._lock:
             _remember(self._charged, full_name, self._charged.get(full_name, 0) + 1)
         return found
 
     def _read(self, name: str) -> tuple[StoredVersion, ...]:
-        """Return the versions, the current one first. Raises ParameterNotThere and what a secure read raises."""
+        """Return the versions, the current one first. Raises ParameterNotFound and what a secure read raises."""
         current = read_secure(self._ssm(), name)
         problems = problems_of(name, current)
         older = self._read_history(name, current, problems)
@@ -141,7 +141,7 @@ class WebhookSecrets:
             return ()  # nothing was replaced, or so long ago that it does not verify: no second call
         try:
             history = read_history(self._ssm(), name)
-        except (ConfigurationInvalid, ParameterNotThere):
+        except (ConfigurationInvalid, ParameterNotFound):
             # Not worth refusing every delivery: only those signed with a replaced secret do not verify.
             history = ()
             problems.append(f"The history of {name} cannot be read: a replaced secret ends at once.")
@@ -156,7 +156,7 @@ class WebhookSecrets:
 def read_secure(client: SSMClient, name: str) -> StoredVersion:
     """Return the current version of a secret.
 
-    Raises ParameterNotThere, SecretUnusable (blank), ParametersUnavailable, ConfigurationInvalid.
+    Raises ParameterNotFound, SecretUnusable (blank), ParametersUnavailable, ConfigurationInvalid.
     """
     stored = read_version(client, name)
     if not stored.value.strip():

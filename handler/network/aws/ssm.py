@@ -53,7 +53,7 @@ class SSMClient(Protocol):
     ) -> Mapping[str, Any]: ...
 
 
-class ParameterNotThere(Exception):
+class ParameterNotFound(Exception):
     """Parameter Store knows no parameter of that name; what that means is for the caller to say."""
 
 
@@ -108,7 +108,7 @@ def _make_client(attempts: int, mode: str) -> SSMClient:
 def read_version(client: SSMClient, name: str) -> StoredVersion:
     """Return the parameter's current version, decrypted.
 
-    Raises ParameterNotThere, ParametersUnavailable, ConfigurationInvalid (access denied, and all else).
+    Raises ParameterNotFound, ParametersUnavailable, ConfigurationInvalid (access denied, and all else).
     """
     return _version(_call(client.get_parameter, name, Name=name, WithDecryption=True)["Parameter"])
 
@@ -166,12 +166,12 @@ def _call(method: Any, name: str, **arguments: Any) -> Mapping[str, Any]:
         raise ConfigurationInvalid(f"parameter {name}: {type(error).__name__}") from error
 
 
-def _failure(error: "ClientError", name: str) -> Git2EfsError | ParameterNotThere:
+def _failure(error: "ClientError", name: str) -> Git2EfsError | ParameterNotFound:
     """Return what the service's answer means to us; its text stays out, since it quotes the request."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in ("ParameterNotFound", "ParameterVersionNotFound"):
-        return ParameterNotThere(name)
+        return ParameterNotFound(name)
     if code in _TRANSIENT_CODES or status >= 500 or status == 429:
         return ParametersUnavailable(f"parameter {name}: {code}")
     return ConfigurationInvalid(f"parameter {name}: {code}")

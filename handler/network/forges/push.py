@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 from handler.config.fields import parse_object
 from handler.config.names import is_full_name, ref_problem
 from handler.errors import Malformed, MediaTypeUnsupported
-from handler.model import NO_COMMIT, Delivery, PushEvent
+from handler.model import NULL_OID, Delivery, PushEvent
 
 MAX_FORM_FIELDS = 16
 MAX_EPOCH_SECONDS = 253_402_300_799
@@ -74,7 +74,7 @@ def read_push(payload: dict[str, object]) -> PushEvent:
         ref=ref,
         before=before,
         after=after,
-        is_deleted=_flag(payload, "deleted") or after == NO_COMMIT,
+        is_deleted=_flag(payload, "deleted") or after == NULL_OID,
         pushed_at=pushed_at,
         committed_at=committed_at,
         is_single=_is_single(payload),

@@ -16,7 +16,7 @@ LONGEST_RUN_SECONDS = 910
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError"})
 
 
-class NotAllowed(Exception):
+class AccessDenied(Exception):
     """Whoever asks has no right to; which one, is the text."""
 
 
@@ -81,12 +81,12 @@ def _ask(service: str, ask: Callable[[Any, Any], Any], read_seconds: int = READ_
         raise ConfigurationInvalid(f"{service} cannot be asked ({type(error).__name__})") from None
 
 
-def _failure(response: Mapping[str, Any], service: str) -> Git2EfsError | NotAllowed:
+def _failure(response: Mapping[str, Any], service: str) -> Git2EfsError | AccessDenied:
     """Return what the service's answer means; its text stays out, since it may quote the request."""
     code = ascii(str(response.get("Error", {}).get("Code", ""))[:60])[1:-1]
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in _DENIED:
-        return NotAllowed(f"{service}: {code}")
+        return AccessDenied(f"{service}: {code}")
     if status >= 500 or status == 429 or "Throttl" in code or "TooManyRequests" in code:
         return QueueUnavailable(f"{service}: {code}")
     return ConfigurationInvalid(f"{service}: {code}")

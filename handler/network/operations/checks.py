@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from handler.exchange.checks import Check, carried_out, ok, unknown, wrong
 from handler.model import Repository
 from handler.network.aws.parameters import Parameters
-from handler.network.operations.aws import NotAllowed, describe_bus, queue_depth
+from handler.network.operations.aws import AccessDenied, describe_bus, queue_depth
 from handler.settings import Settings
 
 
@@ -38,7 +38,7 @@ def queue_checks(settings: Settings) -> Iterator[Check]:
         try:
             waiting, working = queue_depth(settings.queue_url)
             yield ok("queue", found=f"{waiting} messages wait, {working} are worked on")
-        except NotAllowed as error:
+        except AccessDenied as error:
             yield unknown("queue", found=f"it may not be asked: {error}", todo="allow sqs:GetQueueAttributes, to know")
 
     yield from carried_out("queue", step, "see that the queue is there, and GIT2EFS_QUEUE_URL names it")
@@ -53,7 +53,7 @@ def bus_checks(settings: Settings) -> Iterator[Check]:
         try:
             describe_bus(settings.event_bus)
             yield ok("event bus", found=f"{settings.event_bus} is there")
-        except NotAllowed as error:
+        except AccessDenied as error:
             yield unknown(
                 "event bus", found=f"it may not be asked: {error}", todo="allow events:DescribeEventBus, to know"
             )

@@ -12,13 +12,14 @@ from handler.config.names import is_pattern
 from handler.config.overlaps import meetings_between
 from handler.config.targets import needs_default_branch, ref_prefixes, targets_in
 from handler.config.versions import newest
+from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import ConfigurationInvalid
 from handler.exchange.checks import Check, Verdict, carried_out, ok, unknown, wrong
 from handler.model import Repository
 from handler.mount.operations.checks import MOST_SKEW_SECONDS, mount_checks
 from handler.network.aws.parameters import Parameters
 from handler.network.operations.checks import bus_checks, queue_checks, secret_checks
-from handler.network.remote.client import Remote
+from handler.network.remote.client import HttpRemote
 from handler.settings import Settings
 
 _IN_FLIGHT = 16
@@ -31,11 +32,11 @@ class Doctor:
 
     settings: Settings
     parameters: Parameters
-    remote: Callable[[Repository], Remote]
+    remote: Callable[[Repository], HttpRemote]
     clock: Callable[[], float]
     say: Callable[[str], None]
-    deadline: float | None = None
-    """From then on no further remote is asked (seconds, of `clock`)."""
+    deadline: Deadline = NO_DEADLINE
+    """From then on no further remote is asked."""
 
     def checks(self, subject: str | None) -> Iterator[Check]:
         """Yield all checks; of the repositories only `subject`, None: every one. Never raises an Exception."""
@@ -89,7 +90,7 @@ class Doctor:
             yield from token
             if any(each.verdict is Verdict.WRONG for each in token):
                 return
-        if self.deadline is not None and self.clock() >= self.deadline:
+        if self.deadline.is_past():
             todo = "ask for the repository by its name, or on a host with the mount"
             yield unknown(f"{name}: remote", found="there was no time left to ask it", todo=todo)
             return

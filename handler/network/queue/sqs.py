@@ -96,13 +96,13 @@ class Queue:
         """Put a message behind the others of its repository."""
         self._send(self._url, encode_message(message), group_of(message.repository), {})
 
-    def bury(self, body: str, group: str, reason: str, detail: str) -> None:
+    def dead_letter(self, body: str, group: str, reason: str, detail: str) -> None:
         """Put a message among the dead letters, where a person finds it; `detail` holds no secret."""
         if not self._dead_letter_url:
             raise ConfigurationInvalid("there is no queue for dead letters")
         self._send(self._dead_letter_url, body, group, {"reason": reason, "detail": detail})
 
-    def show_again(self, receipts: Sequence[str], seconds: int) -> None:
+    def change_visibility(self, receipts: Sequence[str], seconds: int) -> None:
         """Hide the messages for so long from now; 0 shows them at once. Those whose receipt is over are passed over."""
         for some in _tens(receipts):
             entries = [

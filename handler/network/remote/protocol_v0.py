@@ -8,18 +8,9 @@ import re
 from collections.abc import Callable, Iterator
 
 from handler.errors import RemoteUnavailable, RemoteUnsupported
+from handler.exchange.remote import FetchQuery, RemoteRefs, ShallowChanges
 from handler.model import Tip
-from handler.network.remote.protocol import (
-    FLUSH,
-    FetchQuery,
-    RemoteRefs,
-    ShallowChanges,
-    history_lines,
-    packet,
-    read_packets,
-    read_shallow_line,
-    read_sideband,
-)
+from handler.network.remote.protocol import FLUSH, history_lines, packet, read_packets, read_shallow_line, read_sideband
 
 _CAPABILITIES = b"side-band-64k thin-pack ofs-delta no-progress"
 _ID = re.compile(rb"[0-9a-f]{40}")

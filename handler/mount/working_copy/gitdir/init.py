@@ -12,7 +12,7 @@ _DIRECTORIES = ("objects/pack", "objects/info", "refs/heads", "refs/remotes", "r
 _ASIDE = ".git2efs.new"
 
 
-def make_skeleton(path: str, url: str, branch_ref: str) -> None:
+def init_repository(path: str, url: str, branch_ref: str) -> None:
     """Make `<path>/.git`, on the branch, which is not born yet; `path` and what is above it are made where missing.
 
     Made aside and renamed: it is there with all that belongs to it, or not at all. The name aside is fixed, so that the

@@ -11,7 +11,7 @@ from handler.mount.fs.files import append, read_all
 _MOST_BYTES = 64 * 1024
 """So much of a log's end is read: some hundred changes."""
 _ENTRY = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}) [^\t]*> [0-9]+ [+-][0-9]{4}(?:\t(.*))?")
-NOTHING = b"0" * 40
+NULL_OID = b"0" * 40
 """What a log says that a ref named before it was there."""
 
 

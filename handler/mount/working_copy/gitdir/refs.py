@@ -23,7 +23,7 @@ from handler.mount.working_copy.gitdir.ref_logs import (
     read_log,
     still_to_append,
 )
-from handler.mount.working_copy.gitdir.staging_area import Scratch
+from handler.mount.working_copy.gitdir.staging_area import StagingArea
 
 _STASH = "refs/stash"
 _SYMBOLIC = b"ref:"
@@ -41,11 +41,11 @@ class Refs:
     content is written.
     """
 
-    def __init__(self, path: str, *, makes_logs: bool = True, scratch: Scratch | None = None) -> None:
+    def __init__(self, path: str, *, makes_logs: bool = True, scratch: StagingArea | None = None) -> None:
         """Nothing is read yet."""
         self._path = path
         self._makes_logs = makes_logs
-        self._scratch = scratch or Scratch.of(path)
+        self._scratch = scratch or StagingArea.of(path)
         self._found: set[str] = set()
 
     # -- reading -----------------------------------------------------------------------------------------

@@ -20,15 +20,15 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Scratch:
+class StagingArea:
     """The directory at `path`, made when it is first needed. Only the holder of the repository's lock uses it."""
 
     path: str
 
     @staticmethod
-    def of(git_directory: str) -> "Scratch":
+    def of(git_directory: str) -> "StagingArea":
         """Return that of a git directory."""
-        return Scratch(os.path.join(git_directory, NAME))
+        return StagingArea(os.path.join(git_directory, NAME))
 
     def name(self, kind: str) -> str:
         """Return the path of a new temporary file, which `sweep` removes if a killed run leaves it."""

@@ -49,7 +49,7 @@ class CopyConfig:
     locks: tuple[str, ...] = ()
 
 
-def examine(copy_path: str, url: str, branch_ref: str) -> CopyConfig:
+def validate(copy_path: str, url: str, branch_ref: str) -> CopyConfig:
     """Return what the copy at a path says of itself, if the branch can be pulled into it from the remote at `url`.
 
     Raises CopyUnusable, saying why not, and OSError.

@@ -85,7 +85,7 @@ class Stat:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class IndexEntry:
     """What the index says of a path. `id` is 40 hex digits; `stage` is 0 but for the sides of a merge half done.
 
     `is_racy` is not stored: the file was last changed in the second in which the index was written, or later, so
@@ -121,7 +121,7 @@ class Entry:
         return self.is_skipped or self.is_intended
 
 
-def pack(path: bytes, entry: Entry) -> bytes:
+def pack(path: bytes, entry: IndexEntry) -> bytes:
     """Return the bytes of an entry of version 2 or 3, padding included. Raises TreeUnsafe for what none can hold."""
     if not path or b"\0" in path or entry.mode not in MODES:
         raise TreeUnsafe(f"{path!r} cannot stand in an index (mode {entry.mode:o})")
@@ -136,13 +136,13 @@ def pack(path: bytes, entry: Entry) -> bytes:
     return b"%b%b%b" % (packed, path, bytes(8 - (len(packed) + len(path)) % 8))
 
 
-def unpack(content: bytes | bytearray, at: int) -> Entry:
+def unpack(content: bytes | bytearray, at: int) -> IndexEntry:
     """Return the entry that starts at an offset. Raises CopyUnusable where its mode is none of a file's."""
     numbers = _FIXED.unpack_from(content, at)
     mode, raw_id, flags = numbers[6], numbers[10], numbers[11]
     if mode not in MODES:
         raise CopyUnusable(f"the index holds an entry of an unknown kind (mode {mode:o})")
-    entry = Entry(
+    entry = IndexEntry(
         mode,
         raw_id.hex().encode(),
         Stat(*numbers[:6], *numbers[7:10]),

@@ -11,9 +11,9 @@ from typing import Self
 
 from handler.errors import CopyUnusable
 from handler.mount.working_copy.index.cache_tree import Listing, directories_above, renewed, root_tree
-from handler.mount.working_copy.index.entry import SIZE_AT, Entry, pack, unpack
+from handler.mount.working_copy.index.entry import SIZE_AT, IndexEntry, pack, unpack
 from handler.mount.working_copy.index.scan import CACHE_TREE, HEADER, Scan, cache_tree_of, checked_header, scan
-from handler.mount.working_copy.index.version_4 import spelled_out
+from handler.mount.working_copy.index.version_4 import expand_v4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class IndexFile:
         """
         version, count = checked_header(content)
         if version == 4:
-            content = spelled_out(content, count)
+            content = expand_v4(content, count)
         found = scan(content, count, written_at)
         cache_tree = cache_tree_of(content, found.offsets[-1])
         return cls(_marked(content, found.racy), found, written_at, cache_tree)
@@ -57,14 +57,14 @@ class IndexFile:
         is_whole = not self._scan.unmerged and not self._scan.intended
         return root_tree(self._cache_tree, len(self._scan.paths)) if is_whole else None
 
-    def find(self, paths: Collection[bytes]) -> dict[bytes, Entry]:
+    def find(self, paths: Collection[bytes]) -> dict[bytes, IndexEntry]:
         """Return the entries of those of the paths that are tracked; of an unmerged one the lowest stage.
 
         A racy one has the size 0, as it goes into the next index.
 
         Raises CopyUnusable where an entry is none of a file's.
         """
-        found: dict[bytes, Entry] = {}
+        found: dict[bytes, IndexEntry] = {}
         for path in paths:
             at = bisect_left(self._scan.paths, path)
             if self._scan.paths[at : at + 1] == [path]:
@@ -81,7 +81,7 @@ class IndexFile:
         first = bisect_left(paths, directory + b"/")
         return paths[first : bisect_left(paths, directory + b"0", first)]
 
-    def patch(self, changes: Mapping[bytes, Entry | None], trees: Mapping[bytes, bytes] | None = None) -> bytes:
+    def patch(self, changes: Mapping[bytes, IndexEntry | None], trees: Mapping[bytes, bytes] | None = None) -> bytes:
         """Return the bytes of this index with some entries replaced, added, or (None) removed.
 
         `trees` gives the trees (40 hex digits) of the commit that the copy is brought to, by directory (the root is
@@ -111,7 +111,7 @@ class IndexFile:
         return b"".join([*pieces, digest.digest()])
 
 
-def build(entries: Iterable[tuple[bytes, Entry]], trees: Mapping[bytes, bytes] | None = None) -> bytes:
+def build(entries: Iterable[tuple[bytes, IndexEntry]], trees: Mapping[bytes, bytes] | None = None) -> bytes:
     """Return the bytes of a new index of these entries, in any order. `trees` and errors as in `IndexFile.patch`."""
     return IndexFile.empty().patch(dict(entries), trees)
 
@@ -129,7 +129,7 @@ class _Change:
     added: bytearray = field(default_factory=bytearray)
 
 
-def _changed(content: bytes | bytearray, old: Scan, changes: Mapping[bytes, Entry | None]) -> _Change:
+def _changed(content: bytes | bytearray, old: Scan, changes: Mapping[bytes, IndexEntry | None]) -> _Change:
     """Return the entries of `old` with the changes made. Raises TreeUnsafe."""
     new = _Change()
     view = memoryview(content)

@@ -4,7 +4,7 @@ from handler.mount.working_copy.index.entry import FIXED_BYTES, IS_EXTENDED
 from handler.mount.working_copy.index.scan import CHECKSUM_BYTES, HEADER, damaged
 
 
-def spelled_out(content: bytes, count: int) -> bytes:
+def expand_v4(content: bytes, count: int) -> bytes:
     """Return the same index with whole paths, as versions 2 and 3 have them; its checksum is not made anew.
 
     Git reads any version, and writes back the one it finds: the copy's next `git update-index --index-version 4`

@@ -3,19 +3,20 @@
 import stat
 
 from handler.mount.git.objects import BLOB
-from handler.mount.git.tree import Entry, Trees, tree_of
+from handler.mount.git.tree import TreeEntry, tree_of
 from handler.mount.working_copy.merge.merge_entries import BASE, OURS, THEIRS, EntryMerger, Stages
 from handler.mount.working_copy.merge.renames import Renames, Side, directories_renamed, find_renames
-from handler.mount.working_copy.overlay import Overlay
+from handler.mount.working_copy.merge.trees import TreeReader
+from handler.mount.working_copy.overlay import MemoryOverlay
 
 
-class Moves:
+class RenameApplier:
     """The renames of both sides of a merge."""
 
     def __init__(
         self,
-        objects: Overlay,
-        trees: Trees,
+        objects: MemoryOverlay,
+        trees: TreeReader,
         merger: EntryMerger,
         roots: tuple[bytes | None, bytes | None, bytes | None],
         paths: dict[bytes, Stages],
@@ -127,7 +128,7 @@ class Moves:
             source.entries[BASE] = None
         elif is_taken:
             # Onto what the other side added: merged with what that left at the old path first, then with the added.
-            three: list[Entry | None] = [base, left, left]
+            three: list[TreeEntry | None] = [base, left, left]
             three[number] = moved
             is_clean, target.entries[number] = self._merger.merge(new, *three)
             target.is_conflict |= not is_clean

@@ -8,10 +8,10 @@ are made.
 import re
 from typing import NamedTuple
 
-from handler.mount.working_copy.merge.histogram import Change, changes
-from handler.mount.working_copy.merge.work_budget import Effort, TooMuch
+from handler.mount.working_copy.merge.histogram import Hunk, histogram_diff
+from handler.mount.working_copy.merge.work_budget import BudgetExceeded, WorkBudget
 
-MAX_EFFORT = 20_000_000
+MAX_WORK = 20_000_000
 """Lines looked at in one merge, a few seconds' worth; see `merge_contents`."""
 _BINARY_BYTES = 8000
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
@@ -27,13 +27,13 @@ class _Piece(NamedTuple):
     theirs_end: int
 
 
-def merge_contents(base: bytes, ours: bytes, theirs: bytes, effort: Effort | None = None) -> bytes | None:
+def merge_contents(base: bytes, ours: bytes, theirs: bytes, effort: WorkBudget | None = None) -> bytes | None:
     """Return the merged content of a file, None where git sees a conflict.
 
     A line ends with a line feed alone. Binary contents (a NUL in the first 8,000 bytes of any) merge only where one
     side left them alone or both made the same of them.
 
-    None, too, where the comparison costs more than is left of `effort` (`MAX_EFFORT` if none is given), or finds
+    None, too, where the comparison costs more than is left of `effort` (`MAX_WORK` if none is given), or finds
     more than a few hundred differences among lines of which each occurs dozens of times (there git estimates). It
     never takes longer than some seconds.
     """
@@ -46,10 +46,10 @@ def merge_contents(base: bytes, ours: bytes, theirs: bytes, effort: Effort | Non
     numbers: dict[bytes, int] = {}
     lines = [_LINE.findall(content) for content in (base, ours, theirs)]
     old, one, two = ([numbers.setdefault(line, len(numbers)) for line in content] for content in lines)
-    effort = effort or Effort(MAX_EFFORT)
+    effort = effort or WorkBudget(MAX_WORK)
     try:
-        pieces = _pieces(old, one, two, changes(old, one, effort), changes(old, two, effort))
-    except TooMuch:
+        pieces = _pieces(old, one, two, histogram_diff(old, one, effort), histogram_diff(old, two, effort))
+    except BudgetExceeded:
         return None
     merged: list[bytes] = []
     at = 0
@@ -77,9 +77,7 @@ def _is_same(piece: _Piece, ours: list[int], theirs: list[int]) -> bool:
     return bool(lines) and lines == theirs[piece.theirs : piece.theirs_end]
 
 
-def _pieces(
-    base: list[int], ours: list[int], theirs: list[int], mine: list[Change], other: list[Change]
-) -> list[_Piece]:
+def _pieces(base: list[int], ours: list[int], theirs: list[int], mine: list[Hunk], other: list[Hunk]) -> list[_Piece]:
     """Return what differs, in order, of the changes base to ours (`mine`) and base to theirs (`other`).
 
     What both changed in the same way is left out: it stands in ours.
@@ -105,7 +103,7 @@ def _pieces(
     return pieces
 
 
-def _both(one: Change, two: Change) -> _Piece:
+def _both(one: Hunk, two: Hunk) -> _Piece:
     """Return the stretch that two changes cover together, each side widened to where the other's begins and ends."""
     before = one.at - two.at
     after = one.end - two.end

@@ -7,14 +7,14 @@ counts as better, are git's.
 
 from typing import NamedTuple
 
-from handler.mount.working_copy.merge.myers import mark_shortest_edits
-from handler.mount.working_copy.merge.work_budget import Effort
+from handler.mount.working_copy.merge.myers import mark_edits
+from handler.mount.working_copy.merge.work_budget import WorkBudget
 
 _TOO_OFTEN = 64
 """Lines that occur more often than this say nothing about what belongs together."""
 
 
-class Change(NamedTuple):
+class Hunk(NamedTuple):
     """Lines `at` to `end` of the old file (from 0, end excluded) became `new` to `new_end` of the new one."""
 
     at: int
@@ -32,7 +32,7 @@ class _Common(NamedTuple):
     """How often the stretch's rarest line occurs in the old part that was searched."""
 
 
-def changes(old: list[int], new: list[int], effort: Effort) -> list[Change]:
+def histogram_diff(old: list[int], new: list[int], effort: WorkBudget) -> list[Hunk]:
     """Return the changes from `old` to `new`, in order. Raises TooMuch."""
     removed, added = bytearray(len(old) + 1), bytearray(len(new) + 1)  # a zero after the last line ends every group
     _mark(old, new, removed, added, effort)
@@ -43,12 +43,12 @@ def changes(old: list[int], new: list[int], effort: Effort) -> list[Change]:
     while at < len(old) or to < len(new):
         end, new_end = removed.index(0, at), added.index(0, to)
         if end > at or new_end > to:
-            found.append(Change(at, end, to, new_end))
+            found.append(Hunk(at, end, to, new_end))
         at, to = end + 1, new_end + 1
     return found
 
 
-def _mark(old: list[int], new: list[int], removed: bytearray, added: bytearray, effort: Effort) -> None:
+def _mark(old: list[int], new: list[int], removed: bytearray, added: bytearray, effort: WorkBudget) -> None:
     """Set the flags of lines that are only in `old` and only in `new`."""
     pending = [(0, len(old), 0, len(new))]
     while pending:
@@ -57,7 +57,7 @@ def _mark(old: list[int], new: list[int], removed: bytearray, added: bytearray, 
             effort.spend(end - at + new_end - to)
             is_common, best = _rarest_common(old, at, end, new, to, new_end, effort)
             if is_common and (best is None or best.rarity > _TOO_OFTEN):
-                only_old, only_new = mark_shortest_edits(old[at:end], new[to:new_end], effort)
+                only_old, only_new = mark_edits(old[at:end], new[to:new_end], effort)
                 removed[at:end], added[to:new_end] = only_old, only_new
                 continue
             if best is not None:
@@ -69,7 +69,7 @@ def _mark(old: list[int], new: list[int], removed: bytearray, added: bytearray, 
 
 
 def _rarest_common(
-    old: list[int], at: int, end: int, new: list[int], to: int, new_end: int, effort: Effort
+    old: list[int], at: int, end: int, new: list[int], to: int, new_end: int, effort: WorkBudget
 ) -> tuple[bool, _Common | None]:
     """Return whether anything is in common, and of the common stretches the rarest, of these the longest.
 
@@ -178,7 +178,7 @@ class _Group:
         self.start = self._flags.rfind(0, 0, position) + 1
 
 
-def _slide(lines: list[int], flags: bytearray, others: bytearray, effort: Effort) -> None:
+def _slide(lines: list[int], flags: bytearray, others: bytearray, effort: WorkBudget) -> None:
     """Bring groups of changed lines to where git shows them, where equal lines leave a choice.
 
     Groups that come to touch become one. A group goes as far down as it can; or, where on its way there it stands
@@ -193,7 +193,7 @@ def _slide(lines: list[int], flags: bytearray, others: bytearray, effort: Effort
         opposite.go_on()
 
 
-def _settle(group: _Group, opposite: _Group, effort: Effort) -> None:
+def _settle(group: _Group, opposite: _Group, effort: WorkBudget) -> None:
     size = -1
     while size != group.end - group.start:
         size = group.end - group.start

@@ -7,7 +7,7 @@ they say nothing.
 
 from collections import Counter
 
-from handler.mount.working_copy.merge.work_budget import Effort, TooMuch
+from handler.mount.working_copy.merge.work_budget import BudgetExceeded, WorkBudget
 
 _MOST_EDITS = 256
 """Where the middle of the script is not found within so many steps from either end, git begins to estimate."""
@@ -16,7 +16,7 @@ _WINDOW = 100
 _NOWHERE, _SOME, _MANY = 0, 1, 2
 
 
-def mark_shortest_edits(old: list[int], new: list[int], effort: Effort) -> tuple[bytearray, bytearray]:
+def mark_edits(old: list[int], new: list[int], effort: WorkBudget) -> tuple[bytearray, bytearray]:
     """Return flags for the lines of `old` to remove and of `new` to add. Raises TooMuch, also where git estimates."""
     removed, added = bytearray(len(old)), bytearray(len(new))
     shorter = min(len(old), len(new))
@@ -48,7 +48,7 @@ def mark_shortest_edits(old: list[int], new: list[int], effort: Effort) -> tuple
 
 
 def _worth_comparing(
-    lines: list[int], start: int, end: int, others: Counter[int], flags: bytearray, effort: Effort
+    lines: list[int], start: int, end: int, others: Counter[int], flags: bytearray, effort: WorkBudget
 ) -> list[int]:
     """Return the positions between `start` and `end` that are to be compared; flag the rest as changed."""
     many = min(_power_near_root(len(lines)), _OFTEN_AT_MOST)
@@ -65,7 +65,7 @@ def _worth_comparing(
     return kept
 
 
-def _says_nothing(weights: bytearray, at: int, start: int, end: int, effort: Effort) -> bool:
+def _says_nothing(weights: bytearray, at: int, start: int, end: int, effort: WorkBudget) -> bool:
     """Whether a frequent line stands in a run of which, on both sides, enough lines have no equal at all."""
     nowhere, many = 0, 0
     for positions in (range(at - 1, max(start, at - _WINDOW) - 1, -1), range(at + 1, min(end - 1, at + _WINDOW) + 1)):
@@ -92,7 +92,7 @@ def _power_near_root(number: int) -> int:
 
 
 def _middle(
-    lines: list[int], at: int, end: int, others: list[int], to: int, new_end: int, is_bounded: bool, effort: Effort
+    lines: list[int], at: int, end: int, others: list[int], to: int, new_end: int, is_bounded: bool, effort: WorkBudget
 ) -> tuple[int, int]:
     """Return a point in the middle of a shortest script that turns lines `at` to `end` into others `to` to `new_end`.
 
@@ -131,7 +131,7 @@ def _middle(
             if not is_odd and low <= diagonal <= high and one <= ahead[diagonal]:
                 return one, one - diagonal
         if is_bounded and edits >= _MOST_EDITS:
-            raise TooMuch
+            raise BudgetExceeded
 
 
 def _widened(reached: dict[int, int], low: int, high: int, lowest: int, highest: int, beyond: int) -> tuple[int, int]:

@@ -9,20 +9,20 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from handler.mount.git.tree import Entry
+from handler.mount.git.tree import TreeEntry
 from handler.mount.working_copy.merge.similarity import ALL, Fingerprint
-from handler.mount.working_copy.merge.work_budget import Effort, TooMuch
+from handler.mount.working_copy.merge.work_budget import BudgetExceeded, WorkBudget
 
 MAX_PAIRS = 40_000
 """So many pairs of files are compared by content; git stops at 49 million."""
-MAX_EFFORT = 10_000_000
+MAX_WORK = 10_000_000
 """Lines looked at while comparing; some seconds' worth."""
 _SIMILAR = ALL // 2
 _SIMILAR_OF_ONE_NAME = ALL * 3 // 4
 _CANDIDATES = 4
 _EMPTY = b"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
 
-File = tuple[bytes, Entry]
+File = tuple[bytes, TreeEntry]
 """A path with what stands there, never a directory."""
 
 
@@ -55,7 +55,7 @@ def find_renames(side: Side, read: Callable[[bytes], bytes]) -> Renames:
     try:
         search.match_names()
         search.match_similar()
-    except TooMuch:
+    except BudgetExceeded:
         unknown = side.relevant.difference(search.found.values())
     return Renames({old: new for new, old in search.found.items()}, frozenset(unknown))
 
@@ -85,7 +85,7 @@ class _Search:
         self.found: dict[bytes, bytes] = {}
         """Old paths by new ones."""
         self._read = read
-        self._effort = Effort(MAX_EFFORT)
+        self._effort = WorkBudget(MAX_WORK)
         self._fingerprints: dict[bytes, Fingerprint] = {}
 
     def match_equal(self) -> None:
@@ -143,7 +143,7 @@ class _Search:
         sources, targets = self._left()
         sources = [file for file in sources if file[0] in self.relevant]
         if len(sources) * len(targets) > MAX_PAIRS:
-            raise TooMuch
+            raise BudgetExceeded
         candidates: list[tuple[int, bool, bytes, bytes]] = []
         for target, entry in targets:
             candidates += self._best_for(target, entry, sources)
@@ -154,7 +154,9 @@ class _Search:
                 self.found[target] = source
                 used.add(source)
 
-    def _best_for(self, target: bytes, entry: Entry, sources: Sequence[File]) -> list[tuple[int, bool, bytes, bytes]]:
+    def _best_for(
+        self, target: bytes, entry: TreeEntry, sources: Sequence[File]
+    ) -> list[tuple[int, bool, bytes, bytes]]:
         scored = [
             (score, _name(path) == _name(target), target, path)
             for path, source in sources
@@ -167,7 +169,7 @@ class _Search:
         sources = [file for file in self.sources if file[0] not in used]
         return sources, [file for file in self.targets if file[0] not in self.found]
 
-    def _score(self, source: Entry, target: Entry, at_least: int) -> int:
+    def _score(self, source: TreeEntry, target: TreeEntry, at_least: int) -> int:
         if not (source.is_file and target.is_file):
             return 0  # links and submodules are renamed as they are or not at all
         one, two = self._fingerprint(source.id), self._fingerprint(target.id)

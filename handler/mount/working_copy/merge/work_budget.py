@@ -1,11 +1,11 @@
 """A bound on work whose amount a repository decides. Pure."""
 
 
-class TooMuch(Exception):
+class BudgetExceeded(Exception):
     """More was needed than was granted. Whoever grants it catches this: it is no failure that anybody is told."""
 
 
-class Effort:
+class WorkBudget:
     """Counts down what is spent."""
 
     def __init__(self, granted: int) -> None:
@@ -16,4 +16,4 @@ class Effort:
         """Take some. Raises TooMuch where they are not left."""
         self._left -= steps
         if self._left < 0:
-            raise TooMuch
+            raise BudgetExceeded

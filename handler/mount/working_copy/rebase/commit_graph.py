@@ -12,14 +12,14 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from handler.errors import Git2EfsError
 from handler.mount.working_copy.rebase.commits import Commit
 
-_NO_COMMIT = b"0" * 40
+_NULL_OID = b"0" * 40
 _LEFT, _RIGHT, _BELOW = 1, 2, 4
 _BOTH = _LEFT | _RIGHT
 _SLOP = 5
 """How many commits older than all that is asked for are still looked at: clocks of several machines differ."""
 
 
-class History:
+class CommitGraph:
     """The commits that can be reached; those in `shallow` count as having no parents."""
 
     def __init__(self, read: Callable[[bytes], Commit], shallow: Collection[bytes] = ()) -> None:
@@ -72,7 +72,7 @@ class History:
         `logged` is what the ref's log tells, before anything is fetched: the old value of its first entry and every
         new one; of a ref without a log, its value. Those that are gone from the object store are passed over.
         """
-        known = dict.fromkeys(commit for commit in logged if commit != _NO_COMMIT)
+        known = dict.fromkeys(commit for commit in logged if commit != _NULL_OID)
         if head in known:
             return head
         bases = self.merge_bases(head, [commit for commit in known if self._is_there(commit)])
@@ -145,7 +145,7 @@ class _Painting:
     The walk `is_open` while it may still meet a commit that is not below another.
     """
 
-    def __init__(self, history: History, left: Iterable[bytes], right: Iterable[bytes]) -> None:
+    def __init__(self, history: CommitGraph, left: Iterable[bytes], right: Iterable[bytes]) -> None:
         self._history = history
         self._queue: list[tuple[int, int, bytes]] = []
         self._queued: set[bytes] = set()

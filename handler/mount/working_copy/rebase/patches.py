@@ -15,7 +15,7 @@ from dulwich.objects import parse_tree
 
 from handler.errors import TreeUnsafe
 from handler.mount.git.modes import DIRECTORY, EXECUTABLE, FILE, LINK, SUBMODULE
-from handler.mount.working_copy.rebase.commit_graph import History
+from handler.mount.working_copy.rebase.commit_graph import CommitGraph
 
 EMPTY_TREE = b"4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 """The tree without entries, which every repository knows without having it."""
@@ -52,15 +52,15 @@ _Header = tuple[tuple[bytes, bytes], ...]
 _Listing = dict[bytes, _Entry]
 
 
-def is_empty(history: History, commit: bytes) -> bool:
+def is_empty(history: CommitGraph, commit: bytes) -> bool:
     """Whether a commit has its first parent's tree (or, without parents, the empty tree)."""
     parents = history.parents(commit)
     tree = history.commit(commit).tree
     return tree == (history.commit(parents[0]).tree if parents else EMPTY_TREE)
 
 
-def already_there(
-    objects: Reader, history: History, theirs: Collection[bytes], ours: Sequence[bytes]
+def already_upstream(
+    objects: Reader, history: CommitGraph, theirs: Collection[bytes], ours: Sequence[bytes]
 ) -> frozenset[bytes]:
     """Return those commits of `ours` whose change one of `theirs` makes too.
 
@@ -83,7 +83,7 @@ def already_there(
 class _Patch:
     """What a commit changes from its first parent; read as far as it is asked for."""
 
-    def __init__(self, objects: Reader, history: History, commit: bytes) -> None:
+    def __init__(self, objects: Reader, history: CommitGraph, commit: bytes) -> None:
         parents = history.parents(commit)
         self.commit = commit
         self._read = objects.read

@@ -10,17 +10,17 @@ from enum import StrEnum
 from typing import Protocol
 
 from handler.errors import CopyUnusable, ReplayConflict
-from handler.mount.working_copy.overlay import Overlay
-from handler.mount.working_copy.rebase.commit_graph import History
+from handler.mount.working_copy.overlay import MemoryOverlay
+from handler.mount.working_copy.rebase.commit_graph import CommitGraph
 from handler.mount.working_copy.rebase.commits import as_utf8, parse_commit, replayed, shown
-from handler.mount.working_copy.rebase.patches import already_there, is_empty
+from handler.mount.working_copy.rebase.patches import already_upstream, is_empty
 
 _COMMIT = 1
 _MAX_PATHS = 20
 _MAX_PATH_BYTES = 200
 
 
-class Merged(Protocol):
+class MergeResult(Protocol):
     """What a three-way merge of trees came to; with conflicts (their paths) the tree means nothing."""
 
     @property
@@ -34,7 +34,7 @@ class Merged(Protocol):
         ...
 
 
-MergeTrees = Callable[[Overlay, bytes | None, bytes, bytes], Merged]
+MergeTrees = Callable[[MemoryOverlay, bytes | None, bytes, bytes], MergeResult]
 """Merges (objects, base, ours, theirs): trees by their ids, the base None where there is none."""
 
 
@@ -84,15 +84,15 @@ class Replayed:
     steps: tuple[Step, ...]
 
 
-def history_of(objects: Overlay, shallow: Collection[bytes] = ()) -> History:
+def history_of(objects: MemoryOverlay, shallow: Collection[bytes] = ()) -> CommitGraph:
     """Return the history of the commits in `objects`; those in `shallow` count as having no parents."""
-    return History(lambda commit: parse_commit(objects.read(commit, _COMMIT)), shallow)
+    return CommitGraph(lambda commit: parse_commit(objects.read(commit, _COMMIT)), shallow)
 
 
-def decide(history: History, head: bytes, tip: bytes, logged: Collection[bytes] = ()) -> Decision:
+def decide(history: CommitGraph, head: bytes, tip: bytes, logged: Collection[bytes] = ()) -> Decision:
     """Decide how `head` gets to `tip`, which is fetched already.
 
-    `logged` are the values that the remote-tracking ref had before (see `History.fork_point`). They matter only
+    `logged` are the values that the remote-tracking ref had before (see `CommitGraph.fork_point`). They matter only
     where one of them is in `head` and no longer in `tip`: else none of them is looked at.
     """
     if head == tip:
@@ -109,7 +109,7 @@ def decide(history: History, head: bytes, tip: bytes, logged: Collection[bytes] 
 
 
 def replay(
-    objects: Overlay, history: History, decision: Decision, committer: bytes, at: int, merge: MergeTrees
+    objects: MemoryOverlay, history: CommitGraph, decision: Decision, committer: bytes, at: int, merge: MergeTrees
 ) -> Replayed:
     """Put the local commits onto the tip, one by one; the new ones are added to `objects`.
 
@@ -120,7 +120,7 @@ def replay(
     theirs, ours = history.sides(decision.upstream, decision.head)
     order = history.in_order(decision.head, ours)
     with_changes = [commit for commit in order if not is_empty(history, commit)]
-    known = already_there(objects, history, theirs, with_changes)
+    known = already_upstream(objects, history, theirs, with_changes)
     work = _Replay(objects, history, merge, decision, b"%b %d +0000" % (committer, at))
     work.dropped = [commit for commit in order if commit in known]
     work.run([commit for commit in order if commit not in known])
@@ -131,7 +131,7 @@ class _Replay:
     """A replay under way: `head` and its tree, and what happened so far."""
 
     def __init__(
-        self, objects: Overlay, history: History, merge: MergeTrees, decision: Decision, committer: bytes
+        self, objects: MemoryOverlay, history: CommitGraph, merge: MergeTrees, decision: Decision, committer: bytes
     ) -> None:
         self._objects = objects
         self._history = history
