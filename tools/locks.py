@@ -1,15 +1,15 @@
 """Write the lock files from pyproject.toml, and read them: `make lock`.
 
-A lock file is a requirements file. It names every package of one environment, transitive ones too, each with one version
-and the hashes of all files that the registry serves for it, so that pip installs the same bytes on every platform. uv
-resolves; pip alone installs. Existing pins stay unless pyproject.toml rules them out, or `--upgrade` asks for newer ones.
+A lock file is a requirements file. It names every package of one environment, transitive ones too, each with one
+version and the hashes of all files that the registry serves for it, whatever the platform. uv resolves; pip alone
+installs. A pin stays as it is unless pyproject.toml rules it out, or `--upgrade` asks for newer versions.
 """
 
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -20,7 +20,8 @@ LAMBDA_PYTHON = "3.13"
 
 _PIN = re.compile(r"([A-Za-z0-9._-]+)(?:\[([A-Za-z0-9._, -]+)\])?==([A-Za-z0-9.+!]+)(?: ; (.+))?")
 _HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})")
-_VIA = re.compile(r"# +(?:via )?(\S.*)")
+_COMMENT = re.compile(r"#\s*(?:via\b\s*|-c .*)?(.*)")
+"""uv's annotation: who asks for the pin above; a constraint is no such one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +65,8 @@ class Pin:
     """The environments that it is for, as PEP 508 writes them; empty for all."""
     hashes: tuple[str, ...]
     """`sha256:` and 64 hexadecimal digits each."""
-    via: tuple[str, ...]
-    """Who asks for it: a package's name, or `git2efs (pyproject.toml)`, with `:` and the group's name where one does."""
+    via: tuple[str, ...] = ()
+    """Who asks for it: a package's name, `git2efs (pyproject.toml)`, or `git2efs (pyproject.toml:<group>)`."""
 
 
 def normalize(name: str) -> str:
@@ -78,29 +79,30 @@ def read_lock(text: str) -> list[Pin]:
 
     Raises ValueError for a line that is anything else: a range, an option, another file, an address.
     """
-    pins = []
-    for block in re.split(r"\n(?=\S)", text.replace("\\\n", "")):
-        first, *comments = block.splitlines() or [""]
-        if not first.strip() or first.startswith("#"):
-            continue
-        written, *hashes = re.split(r"\s+(?=--)", first.strip())
-        pin = _PIN.fullmatch(written)
-        if pin is None:
-            raise ValueError(f"not pinned exactly: {written}")
-        if not hashes or not all(_HASH.fullmatch(each) for each in hashes):
-            raise ValueError(f"not hashed: {written}")
-        via = (match[1] for match in map(_VIA.fullmatch, map(str.strip, comments)) if match)
-        pins.append(
-            Pin(
-                name=normalize(pin[1]),
-                extras=frozenset(normalize(extra.strip()) for extra in (pin[2] or "").split(",") if extra.strip()),
-                version=pin[3],
-                marker=pin[4] or "",
-                hashes=tuple(each.removeprefix("--hash=") for each in hashes),
-                via=tuple(each for each in via if each != "via" and not each.startswith("-c ")),
-            )
-        )
+    pins: list[Pin] = []
+    for line in map(str.strip, text.replace("\\\n", "").splitlines()):
+        comment = _COMMENT.fullmatch(line)
+        if comment is None and line:
+            pins.append(_read_pin(line))
+        elif comment and comment[1] and pins:
+            pins[-1] = replace(pins[-1], via=(*pins[-1].via, comment[1]))
     return pins
+
+
+def _read_pin(line: str) -> Pin:
+    written, *hashes = re.split(r"\s+(?=--)", line)
+    pin = _PIN.fullmatch(written)
+    if pin is None:
+        raise ValueError(f"not pinned exactly: {written}")
+    if not hashes or not all(_HASH.fullmatch(each) for each in hashes):
+        raise ValueError(f"not hashed: {written}")
+    return Pin(
+        name=normalize(pin[1]),
+        extras=frozenset(normalize(extra.strip()) for extra in (pin[2] or "").split(",") if extra),
+        version=pin[3],
+        marker=pin[4] or "",
+        hashes=tuple(each.removeprefix("--hash=") for each in hashes),
+    )
 
 
 def header_of(lock: Lock) -> str:

@@ -181,7 +181,9 @@ def test_requirement_that_is_not_pinned_is_refused(line: str) -> None:
         read_pins(f"{line} {HASH}\n")
 
 
-@pytest.mark.parametrize("line", ["boto3==1", f"boto3==1 {HASH[:-1]}", f"boto3==1 {HASH} --pre", "boto3==1 --hash=md5:0"])
+@pytest.mark.parametrize(
+    "line", ["boto3==1", f"boto3==1 {HASH[:-1]}", f"boto3==1 {HASH} --pre", "boto3==1 --hash=md5:0"]
+)
 def test_requirement_that_is_not_hashed_is_refused(line: str) -> None:
     """A version alone does not say which bytes."""
     with pytest.raises(ValueError, match="not hashed"):
