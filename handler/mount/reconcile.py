@@ -97,7 +97,7 @@ class Reconciler:
 
     def directory(self, target: Target) -> TargetDirectory:
         """Return the target's directory on the mount."""
-        return TargetDirectory(f"{self.settings.mount}/{target.path}", self.clock, is_copy=target.is_copy)
+        return TargetDirectory(self.settings.mount, target.path, self.clock, is_copy=target.is_copy)
 
     def _run(self, work: Run, known: Releases | None) -> tuple[Outcome, Releases | None]:
         """Return the outcome, and what is known of the repository's targets now; None after trouble."""

@@ -48,14 +48,12 @@ class DriftDetector:
         """Return the refs of all targets that are published on the mount. Raises OSError."""
         mount = self.settings.mount
         paths = TargetRegistry.of(mount, repository.full_name).target_paths()
-        records = [TargetDirectory.at(f"{mount}/{path}", self.clock).read_record() for path in paths]
+        records = [TargetDirectory.at(mount, path, self.clock).read_record() for path in paths]
         refs = [record.ref for record in records if record is not None and record.repository == repository.full_name]
         return tuple(dict.fromkeys(refs))
 
     def _find(self, target: Target) -> Published:
-        return TargetDirectory(
-            f"{self.settings.mount}/{target.path}", self.clock, is_copy=target.is_copy
-        ).read_published()
+        return TargetDirectory(self.settings.mount, target.path, self.clock, is_copy=target.is_copy).read_published()
 
     def _is_settled(self, found: Published, commit: str) -> bool:
         """Whether the commit is published, or an operator's hold keeps it away, and nothing is left to be told."""
@@ -66,7 +64,7 @@ class DriftDetector:
 
     def _gone(self, repository: Repository, path: str, head: str | None) -> list[str]:
         """Return the ref of a target that a pattern made and that the remote has no ref for any more."""
-        directory = TargetDirectory.at(f"{self.settings.mount}/{path}", self.clock)
+        directory = TargetDirectory.at(self.settings.mount, path, self.clock)
         # A working copy is never removed: somebody's work may be in it.
         record = None if directory.paths.is_copy else directory.read_record()
         if record is None or record.repository != repository.full_name or record.held is not None:

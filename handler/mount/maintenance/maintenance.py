@@ -17,6 +17,7 @@ from handler.mount.fs.errno_map import as_failure
 from handler.mount.git.fsck import repair
 from handler.mount.git.store_pool import StorePool
 from handler.mount.maintenance.audit import AuditFindings, ReleaseAudit, RepositoryContext
+from handler.mount.releases.inventory import list_releases
 from handler.mount.releases.prune import discard, prune_at_rest
 from handler.mount.target.directory import Published, TargetDirectory
 from handler.mount.target.layout import RepositoryPaths
@@ -138,7 +139,7 @@ class _RepositoryMaintenance:
     def _target(self, begin: Cursor, findings: AuditFindings) -> Outcome | None:
         """Do the chores of a target; None where it is not this repository's, or holds nothing."""
         premises, path = self.context, begin.path
-        directory = TargetDirectory.at(f"{premises.settings.mount}/{path}", premises.clock)
+        directory = TargetDirectory.at(premises.settings.mount, path, premises.clock)
         premises.check_deadline()
         with premises.locked():
             found = directory.read_published()
@@ -152,7 +153,7 @@ class _RepositoryMaintenance:
             standing, trash = prune_at_rest(
                 directory.paths,
                 found.commit,
-                directory.list_releases(None),
+                list_releases(directory.paths),
                 premises.clock(),
                 self.repository.grace_seconds,
                 self.repository.keep_releases,

@@ -20,6 +20,7 @@ from handler.mount.fs.lock import HeldLock, locked
 from handler.mount.git.store_pool import StorePool
 from handler.mount.operations.targets import MountedTarget, refuse_stranger
 from handler.mount.releases.build import ReleaseBuilder
+from handler.mount.releases.inventory import flip, list_releases
 from handler.mount.releases.prune import sweep
 from handler.mount.releases.strategy import Release
 from handler.mount.target.directory import Published
@@ -62,7 +63,7 @@ class Rollback:
 
     def _turn(self, standing: MountedTarget, to: str | None, by: str, why: str, beside: Executor) -> Outcome:
         found, record, current = self._find(standing)
-        looked = standing.directory.list_releases(None)
+        looked = list_releases(standing.directory.paths)
         held = record.held
         if held is not None and held.commit == current != record.commit and _fits(to, current):
             self._holding(standing).bring_up_to_date(found)  # the flip of a killed rollback: it was this one
@@ -87,7 +88,8 @@ class Rollback:
             self.clock,
             beside,
         ).build(wanted)
-        flipped_at = standing.directory.flip(made.link)
+        flip(standing.directory.paths, made.link)
+        flipped_at = self.clock()
         fresh = record_of_flip(record, wanted, current, flipped_at, held)
         self._holding(standing).notify_and_write(fresh, found)
         sweep(standing.directory.paths, looked)

@@ -14,6 +14,7 @@ from handler.model import Repository
 from handler.mount.fs.errno_map import as_failure
 from handler.mount.fs.usage import Usage, usage_of
 from handler.mount.operations.targets import refuse_links
+from handler.mount.releases.inventory import list_releases
 from handler.mount.releases.strategy import Release
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.layout import RepositoryPaths
@@ -160,7 +161,7 @@ class Status:
     ) -> None:
         if seen is not None:
             target.ref, target.tip = seen.ref, seen.commit
-        directory = TargetDirectory.at(f"{self.settings.mount}/{target.path}", self.clock)
+        directory = TargetDirectory.at(self.settings.mount, target.path, self.clock)
         if os.path.lexists(directory.paths.directory):
             refuse_links(self.settings.mount, target.path)
         found = directory.read_published()
@@ -170,7 +171,8 @@ class Status:
         target.commit = found.commit
         if found.commit is not None:
             order = sorted(
-                directory.list_releases(None).releases, key=lambda each: (each.commit != found.commit, -each.retired_at)
+                list_releases(directory.paths).releases,
+                key=lambda each: (each.commit != found.commit, -each.retired_at),
             )
             target.releases = tuple(order)
             target.problems += [

@@ -70,7 +70,7 @@ def refuse_links(mount: str, path: str) -> None:
 
 
 def _standing(mount: str, path: str, clock: Callable[[], float]) -> MountedTarget:
-    directory = TargetDirectory.at(f"{mount}/{path}", clock)
+    directory = TargetDirectory.at(mount, path, clock)
     for inner in (COPY,) if directory.paths.is_copy else (RELEASES, STAGING):
         if os.path.lexists(f"{mount}/{path}/{inner}"):
             refuse_links(mount, f"{path}/{inner}")

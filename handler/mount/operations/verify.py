@@ -10,6 +10,7 @@ from handler.mount.fs.errno_map import as_failure
 from handler.mount.git.store_pool import StorePool
 from handler.mount.maintenance.audit import AuditFindings, ReleaseAudit, RepositoryContext
 from handler.mount.operations.targets import MountedTarget
+from handler.mount.releases.inventory import list_releases
 from handler.outcome import outcome_of
 from handler.settings import Settings
 
@@ -72,5 +73,5 @@ class Verifier:
     def _commits(self, standing: MountedTarget, current: str | None) -> Iterator[str]:
         if current is not None:
             yield current
-        retired = [each for each in standing.directory.list_releases(None).releases if each.commit != current]
+        retired = [each for each in list_releases(standing.directory.paths).releases if each.commit != current]
         yield from (each.commit for each in sorted(retired, key=lambda each: -each.retired_at))

@@ -13,9 +13,10 @@ from handler.errors import MirrorDamaged, ReleasesInGrace, TreeUnsafe
 from handler.model import NULL_OID, TreePlan
 from handler.mount.fs.checkout import Written
 from handler.mount.fs.executor import Executor
+from handler.mount.releases.inventory import Inventory
 from handler.mount.releases.seal import seal
 from handler.mount.releases.strategy import Strategy, StrategyKind, choose_strategy, max_releases
-from handler.mount.target.directory import Inventory, stage
+from handler.mount.target.directory import stage
 from handler.mount.target.layout import TargetPaths, journal_name, link_to, patch_name, read_patch_name
 
 PlanTree = Callable[[str | None, str], TreePlan]

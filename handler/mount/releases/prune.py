@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from handler.mount.fs.directories import remove_tree
 from handler.mount.releases.build import BuildResult, trash_name
+from handler.mount.releases.inventory import Inventory
 from handler.mount.releases.strategy import Release, StrategyKind, choose_pruned
-from handler.mount.target.directory import Inventory
 from handler.mount.target.layout import TargetPaths, is_passing, is_staged
 
 

@@ -15,9 +15,9 @@ from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change
 from handler.mount.releases.build import BuildResult, ReleaseBuilder
+from handler.mount.releases.inventory import Inventory, flip, list_releases
 from handler.mount.releases.prune import prune, sweep
 from handler.mount.releases.retire import retire
-from handler.mount.target.directory import Inventory
 from handler.mount.target.recording import Recording, milliseconds_since, push_to_visible, reason_of
 from handler.mount.target.run import Run
 
@@ -46,7 +46,7 @@ class Publishing:
     def _publish(self, known: frozenset[str] | None) -> tuple[Outcome, frozenset[str] | None, bool]:
         work, directory = self.work, self.work.directory
         started = time.perf_counter()
-        looking = work.executor.submit(partial(directory.list_releases, known))
+        looking = work.executor.submit(partial(list_releases, directory.paths, known))
         settled = self._settle()
         looked = looking.result()
         about = replace(
@@ -92,13 +92,14 @@ class Publishing:
         started = time.perf_counter()
         work.begin(wanted)
         if previous is None:
-            directory.refuse_nested(work.settings.mount)
+            directory.refuse_nested()
             refuse_too_many(work.repository, work.registry.read(), work.target, work.settings.max_targets)
             work.registry.add(work.target.path)
         made = self._maker(wanted, looked).build(wanted)
         checkout_ms = milliseconds_since(started)
         started = time.perf_counter()
-        flipped_at = directory.flip(made.link)
+        flip(directory.paths, made.link)
+        flipped_at = work.clock()
         counts = replace(
             about.counts,
             files_written=made.written.files,

@@ -76,7 +76,7 @@ class Pulling:
     def _refuse_place(self) -> None:
         """Raise TargetOccupied or TooManyTargets where no target may be that is not one yet."""
         work = self.work
-        work.directory.refuse_nested(work.settings.mount)
+        work.directory.refuse_nested()
         refuse_too_many(work.repository, work.registry.read(), work.target, work.settings.max_targets)
 
     # -- the first time ----------------------------------------------------------------------------------------------
