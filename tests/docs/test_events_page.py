@@ -7,7 +7,7 @@ import pytest
 from moto.events.models import EventPattern
 
 from handler.exchange.events import Announcement, AnnouncementKind, Changes, detail_of
-from tests.infrastructure.stack import ROOT, parse, transform
+from testing.stack import ROOT, parse, transform
 from tests.infrastructure.test_lint import _lint
 
 PAGE = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
