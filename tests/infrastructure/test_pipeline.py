@@ -11,7 +11,7 @@ import yaml
 from cfnlint import api
 from cfnlint.config import ManualArgs
 
-from .stack import REGION, ROOT, parse
+from testing.stack import REGION, ROOT, parse
 
 PIPELINE = ROOT / ".github" / "workflows" / "pipeline.yml"
 ROLE = ROOT / ".github" / "deploy-role.yaml"
