@@ -35,7 +35,7 @@ class Commit:
     @property
     def subject(self) -> bytes:
         """The message's first line, after blank ones, without its end."""
-        return strip_blank_lines(self.message).partition(b"\n")[0]
+        return skip_blank_lines(self.message).partition(b"\n")[0]
 
 
 def parse_commit(content: bytes) -> Commit:
@@ -84,7 +84,7 @@ def id_in(line: bytes, field: bytes) -> bytes:
     return line[-_ID_BYTES:].lower()
 
 
-def strip_blank_lines(message: bytes) -> bytes:
+def skip_blank_lines(message: bytes) -> bytes:
     """Return a message without the blank lines before its subject; what follows is kept to the byte."""
     blank = _BLANK_LINES.match(message)
     return message[blank.end() :] if blank else message

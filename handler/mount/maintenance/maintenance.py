@@ -152,11 +152,10 @@ class _RepositoryMaintenance:
                 return None  # nothing is compared: people may change a working copy, and git tells them what they did
             standing, trash = prune_at_rest(
                 directory.paths,
-                found.commit,
                 list_releases(directory.paths),
-                premises.clock(),
-                self.repository.grace_seconds,
-                self.repository.keep_releases,
+                self.repository,
+                current=found.commit,
+                now=premises.clock(),
             )
         discard(directory.paths, trash, premises.check_deadline)
         retired = sorted((each for each in standing if each.commit != found.commit), key=lambda each: -each.retired_at)

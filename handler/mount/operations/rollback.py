@@ -13,18 +13,17 @@ from typing import TypeVar
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import ReleaseUnusable, TargetUnknown
 from handler.exchange.events import Emit
-from handler.model import Outcome, OutcomeKind, TreePlan
-from handler.mount.fs.checkout import Written
+from handler.model import Outcome, OutcomeKind
 from handler.mount.fs.executor import Executor
 from handler.mount.fs.lock import HeldLock, locked
 from handler.mount.git.store_pool import StorePool
 from handler.mount.operations.targets import MountedTarget, refuse_stranger
-from handler.mount.releases.build import ReleaseBuilder
+from handler.mount.releases.build import prepare_flip
 from handler.mount.releases.inventory import flip, list_releases
 from handler.mount.releases.prune import sweep
 from handler.mount.releases.strategy import Release
 from handler.mount.target.directory import Published
-from handler.mount.target.hold import Holding, record_of_flip
+from handler.mount.target.hold import notify_and_write, record_of_flip, settle_hold
 from handler.mount.target.record import Hold, PublishedRecord
 from handler.settings import Settings
 
@@ -66,7 +65,7 @@ class Rollback:
         looked = list_releases(standing.directory.paths)
         held = record.held
         if held is not None and held.commit == current != record.commit and _fits(to, current):
-            self._holding(standing).bring_up_to_date(found)  # the flip of a killed rollback: it was this one
+            self._settle_hold(standing, found)  # the flip of a killed rollback: it was this one
             sweep(standing.directory.paths, looked)
             return _outcome(standing, record, current, record.commit, reason="rolled_back")
         wanted = choose_release(current, record.previous_commit, looked.releases, to, held.left if held else ())
@@ -75,23 +74,14 @@ class Rollback:
         held = Hold(self.clock(), by, why, wanted, tuple(left))
         standing.directory.write_record(replace(record, held=held))
         if wanted == current:
-            self._holding(standing).bring_up_to_date(self._find(standing)[0])
+            self._settle_hold(standing, self._find(standing)[0])
             return _outcome(standing, record, current, current, reason="held")
-        made = ReleaseBuilder(
-            standing.directory.paths,
-            looked,
-            current,
-            0,
-            self.settings.burst_files,
-            _nothing_to_plan,
-            _nothing_to_write,
-            self.clock,
-            beside,
-        ).build(wanted)
-        flip(standing.directory.paths, made.link)
+        link = prepare_flip(standing.directory, looked, previous=current, wanted=wanted, staged=None, executor=beside)
+        flip(standing.directory.paths, link)
         flipped_at = self.clock()
-        fresh = record_of_flip(record, wanted, current, flipped_at, held)
-        self._holding(standing).notify_and_write(fresh, found)
+        fresh = record_of_flip(record, commit=wanted, previous=current, at=flipped_at, held=held)
+        mirror = self.mirrors.borrow(standing.paths.mirror)
+        notify_and_write(fresh, found, standing.directory, emit=self.emit, mirror=mirror)
         sweep(standing.directory.paths, looked)
         return _outcome(standing, record, wanted, current, reason="rolled_back")
 
@@ -103,7 +93,7 @@ class Rollback:
             left = record.held.left if record.held is not None else ()
             held = Hold(self.clock(), by, why, current, left)
             standing.directory.write_record(replace(record, held=held))
-            self._holding(standing).bring_up_to_date(replace(found, record=replace(record, held=held)))
+            self._settle_hold(standing, replace(found, record=replace(record, held=held)))
             return _outcome(standing, record, current, current, reason="held")
 
         return self._locked(standing, deadline, keep)
@@ -145,8 +135,9 @@ class Rollback:
         refuse_stranger(self.settings.mount, standing.path, found.record)
         return found, found.record, found.commit
 
-    def _holding(self, standing: MountedTarget) -> Holding:
-        return Holding(standing.directory, standing.path, self.emit, self.mirrors, standing.paths.mirror)
+    def _settle_hold(self, standing: MountedTarget, published: Published) -> None:
+        mirror = self.mirrors.borrow(standing.paths.mirror)
+        settle_hold(published, standing.directory, emit=self.emit, mirror=mirror)
 
 
 def choose_release(
@@ -196,11 +187,3 @@ def _outcome(standing: MountedTarget, record: PublishedRecord, commit: str, prev
         commit=commit,
         previous_commit=previous,
     )
-
-
-def _nothing_to_plan(base: str | None, wanted: str) -> TreePlan:
-    raise AssertionError(f"{wanted} stands: there is nothing to plan")
-
-
-def _nothing_to_write(root: str, plan: TreePlan, *, journal: str) -> Written:
-    raise AssertionError(f"nothing is to be written to {root}")

@@ -56,7 +56,7 @@ def _run(task: Callable[[Worktree, Sequence[bytes]], None], worktree: Worktree, 
 def _another(worktree: Worktree, staging: Iterator[int]) -> Iterator[Worktree]:
     """Open the same root for one more thread, with the next one of the staging directories."""
     with DirectoryHandles(worktree.root, asks_server=worktree.asks_server) as directories:
-        yield worktree.beside(directories, next(staging))
+        yield worktree.with_handles(directories, next(staging))
 
 
 def _staging_directory(worktree: Worktree, stack: ExitStack, number: int) -> int:

@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from handler.config.names import is_full_name, path_problem, ref_problem
+from handler.config.fields import FieldReader, flag, nullable, printable
+from handler.config.names import full_name_problem, path_problem, ref_problem
 from handler.errors import Malformed
 
 SUBJECTS = {
@@ -24,7 +25,7 @@ _TEXTS = {
     "hold": {"by", "why"},
 }
 _FLAGS = {"status": {"offline", "no_disk"}, "verify": {"repair"}}
-_MOST = {"by": 100, "why": 500}
+_MAX_CHARACTERS = {"by": 100, "why": 500}
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
@@ -57,54 +58,35 @@ def read_command(event: object) -> Command:
     if not isinstance(action, str) or action not in SUBJECTS:
         raise Malformed(f"action is none of {', '.join(SUBJECTS)}")
     field, texts, flags = SUBJECTS[action], _TEXTS.get(action, set()), _FLAGS.get(action, set())
-    known = {"action", field, *texts, *flags}
-    problems = [f"{str(name)[:40]!a} is not a field of {action}" for name in event if name not in known]
-    given = {name: _text(event, name, problems) for name in (field, *sorted(texts))}
+    problems: list[str] = []
+    reader = FieldReader(event, problems)
+    reader.refuse_unknown({"action", field, *texts, *flags}, f"is not a field of {action}")
+    given = {name: _read_text(reader, name) for name in (field, *sorted(texts))}
     subject, ref, to = given[field], given.get("ref"), given.get("to")
     if subject is None and action in _NEEDED:
         problems.append(f"{action} needs {field}")
-    if subject is not None and (problem := _subject_problem(field, subject)):
-        problems.append(f"{field} {problem}")
+    if subject is not None:
+        reader.refuse(field, (full_name_problem if field == "repository" else path_problem)(subject))
     if ref is not None:
         ref = ref if ref.startswith("refs/") else f"refs/heads/{ref}"
-        if problem := ref_problem(ref):
-            problems.append(f"ref {problem}")
+        reader.refuse("ref", ref_problem(ref))
     if to is not None and not _COMMIT.fullmatch(to):
-        problems.append("to is not a commit's id of 7 to 40 hex digits")
-    said = {name: _flag(event, name, problems) for name in flags}
+        reader.refuse("to", "is not a commit's id of 7 to 40 hex digits")
+    switches = {name: reader.read(name, flag, False) for name in flags}
     if problems:
         raise Malformed("; ".join(problems))
     return Command(
-        action,
-        subject,
-        ref,
-        to,
-        given.get("by") or "",
-        given.get("why") or "",
-        said.get("offline", False),
-        not said.get("no_disk", False),
-        said.get("repair", False),
+        action=action,
+        subject=subject,
+        ref=ref,
+        to=to,
+        by=given.get("by") or "",
+        why=given.get("why") or "",
+        is_offline=switches.get("offline", False),
+        counts_disk=not switches.get("no_disk", False),
+        is_repairing=switches.get("repair", False),
     )
 
 
-def _text(event: Mapping[object, object], name: str, problems: list[str]) -> str | None:
-    value = event.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value or len(value) > _MOST.get(name, 1024) or not value.isprintable():
-        problems.append(f"{name} is not 1 to {_MOST.get(name, 1024)} printable characters")
-        return None
-    return value
-
-
-def _flag(event: Mapping[object, object], name: str, problems: list[str]) -> bool:
-    value = event.get(name, False)
-    if not isinstance(value, bool):
-        problems.append(f"{name} is neither true nor false")
-    return value is True
-
-
-def _subject_problem(field: str, subject: str) -> str | None:
-    if field == "repository":
-        return None if is_full_name(subject) else "is not <owner>/<name>"
-    return path_problem(subject)
+def _read_text(reader: FieldReader, name: str) -> str | None:
+    return reader.read(name, nullable(printable(_MAX_CHARACTERS.get(name, 1024))), None)

@@ -51,7 +51,7 @@ class TreeReader:
             found = self._read[tree] = parse_entries(self.objects.read(tree, TREE))
         return found
 
-    def changes(self, old: bytes | None, new: bytes | None) -> Iterator[Change]:
+    def diff(self, old: bytes | None, new: bytes | None) -> Iterator[Change]:
         """Yield each path at which two trees differ, names of one directory sorted, with both entries.
 
         A directory counts as no entry; it is yielded itself only where it is in `old` and not in `new`.
