@@ -6,19 +6,7 @@ import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """An operator holds the target at `commit` since then (seconds since the epoch): pushes and the schedule leave it.
-
-    `left` are the commits that rollbacks left meanwhile, so that the next one goes further back, and not forth again.
-    """
-
-    since: float
-    by: str = ""
-    why: str = ""
-    commit: str = ""
-    left: tuple[str, ...] = ()
+from handler.exchange.operations import Hold
 
 
 @dataclass(frozen=True, slots=True)
