@@ -37,11 +37,11 @@ def main() -> None:
 def _ours() -> Publish:
     from handler import webhook
     from handler.mount.releases import publish as publish_module
+    from handler.mount.releases.inventory import flip
     from handler.mount.target.layout import TargetPaths
 
     atexit.register(webhook.reset)
     flipped: list[float] = []
-    flip = publish_module.flip
 
     def flip_and_tell(paths: TargetPaths, link: str) -> None:
         flip(paths, link)

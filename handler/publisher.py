@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from handler.deadline import NO_DEADLINE, Deadline
-from handler.errors import Git2EfsError
+from handler.errors import Git2EfsError, MirrorDamaged
 from handler.exchange.drift import RepositoryDrift
 from handler.exchange.events import Emit
 from handler.exchange.operations import Operations
@@ -54,7 +54,15 @@ class LocalPublisher:
         self._emit = emit
         self._say = say
         self._mirrors = StorePool()
-        self._reconciler = Reconciler(settings, self._mirrors, GenerationCache(), clock, sleep, progress, emit)
+        self._reconciler = Reconciler(
+            settings=settings,
+            mirrors=self._mirrors,
+            cache=GenerationCache(),
+            progress=progress,
+            emit=emit,
+            clock=clock,
+            sleep=sleep,
+        )
         self._drift = DriftDetector(settings, clock)
         self._maintenance = Maintenance(settings, self._mirrors, clock)
 
@@ -72,7 +80,11 @@ class LocalPublisher:
     ) -> Outcome:
         """See `Publisher.reconcile`."""
         try:
-            return self._reconciler.reconcile(repository, target, remote, trigger, begin)
+            try:
+                return self._reconciler.reconcile(repository, target, remote, trigger, begin)
+            except MirrorDamaged:
+                # The mirror was emptied. What is published stays; the objects are fetched anew, the tree written whole.
+                return self._reconciler.reconcile(repository, target, remote, trigger, begin)
         except Exception as error:  # whatever it is: this target fails with it, the others do not
             return self.failed(repository, target, as_failure(error))
 

@@ -9,6 +9,7 @@ from functools import cache
 
 from handler import webhook
 from handler.mount.releases import publish
+from handler.mount.releases.inventory import flip
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.layout import TargetPaths
 from handler.mount.target.record import PublishedRecord
@@ -22,8 +23,6 @@ def handler(event: object, context: object) -> dict[str, object]:
 
 @cache
 def _install() -> None:
-    flip = publish.flip
-
     def flip_and_die(paths: TargetPaths, link: str) -> None:
         flip(paths, link)
         _die()

@@ -43,10 +43,9 @@ class MountedTarget:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """An operator holds the target at `commit` since then: neither a push nor the schedule changes it.
+    """An operator holds the target at `commit` since `since` (seconds since the epoch); no push changes it.
 
-    `left` are the commits that rollbacks left during the hold: the next rollback goes further back, and not forth to
-    one of them.
+    `left` are the commits that rollbacks left during the hold: the next rollback goes further back, not forth again.
     """
 
     since: float

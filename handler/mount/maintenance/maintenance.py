@@ -149,11 +149,10 @@ class _RepositoryMaintenance:
                 return None
             releases, trash = prune_at_rest(
                 directory.paths,
-                published.commit,
                 list_releases(directory.paths),
+                self.repository,
+                current=published.commit,
                 now=context.clock(),
-                grace_seconds=self.repository.grace_seconds,
-                keep_releases=self.repository.keep_releases,
             )
         # Without the lock: removing whole trees takes minutes, and nobody uses a name of the trash again.
         discard(directory.paths, trash, context.check_deadline)

@@ -5,32 +5,31 @@ next rollback, push or schedule makes the record agree with `current`. Neither u
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import ReleaseUnusable, TargetUnknown
 from handler.exchange.events import Emit
 from handler.exchange.operations import Hold, MountedTarget
-from handler.model import Outcome, OutcomeKind, TreePlan
-from handler.mount.fs.checkout import Written
+from handler.model import Outcome, OutcomeKind
 from handler.mount.fs.executor import Executor
 from handler.mount.fs.lock import HeldLock
+from handler.mount.git.mirror import Mirror
 from handler.mount.git.store_pool import StorePool
 from handler.mount.maintenance.context import RepositoryContext
 from handler.mount.operations.targets import open_target, refuse_unregistered
-from handler.mount.releases.build import ReleaseBuilder
+from handler.mount.releases.build import prepare_flip
 from handler.mount.releases.inventory import Inventory, flip, list_releases
 from handler.mount.releases.prune import sweep
 from handler.mount.releases.strategy import Release
 from handler.mount.target.directory import Published, TargetDirectory
-from handler.mount.target.hold import Holding, record_of_flip
+from handler.mount.target.hold import notify_and_write, record_of_flip, settle_hold
+from handler.mount.target.layout import RepositoryPaths
 from handler.mount.target.record import PublishedRecord
 from handler.settings import Settings
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,55 +61,55 @@ class Rollback:
         directory = self._open(target)
         if directory.paths.is_copy:
             raise ReleaseUnusable(f"{target.path} is a working copy, which has no releases: go back with git in it")
-
-        def roll_back(lock: HeldLock) -> Outcome:
-            standing = self._read(target, directory)
-            releases = list_releases(directory.paths)
-            if standing.is_rolled_back and (to is None or standing.commit.startswith(to)):
+        with self._lock(target, deadline) as lock:
+            locked = self._read(target, directory)
+            inventory = list_releases(directory.paths)
+            if locked.is_rolled_back and (to is None or locked.commit.startswith(to)):
                 # A rollback was killed after its flip, and this command asks for the same one.
-                self._settle(target, standing)
-                sweep(directory.paths, releases)
-                return standing.outcome(reason="rolled_back", commit=standing.commit, previous=standing.record.commit)
-            wanted = choose_release(
-                standing.commit, standing.record.previous_commit, releases.releases, to, left=standing.left
-            )
-            left = dict.fromkeys((*standing.left, standing.commit))
-            left.pop(wanted, None)
-            hold = Hold(self.clock(), by, why, wanted, tuple(left))
-            # Before the flip: a push between the two would undo the rollback if the record did not say "held".
-            directory.write_record(replace(standing.record, held=hold))
-            if wanted == standing.commit:
+                self._settle(target, locked)
+                sweep(directory.paths, inventory)
+                return locked.outcome(reason="rolled_back", commit=locked.commit, previous=locked.record.commit)
+            previous = locked.record.previous_commit
+            wanted = choose_release(locked.commit, previous, inventory.releases, to, left=locked.left)
+            left = tuple(each for each in dict.fromkeys((*locked.left, locked.commit)) if each != wanted)
+            hold = Hold(self.clock(), by, why, wanted, left)
+            # Before the flip: a push that came between the two would undo a rollback that the record does not know.
+            directory.write_record(replace(locked.record, held=hold))
+            if wanted == locked.commit:
                 self._settle(target, self._read(target, directory))
-                return standing.outcome(reason="held", commit=wanted, previous=wanted)
-            with Executor(is_slow=lock.is_slow) as executor:
-                link = self._prepare_flip(standing, releases, wanted, executor)
-            flip(directory.paths, link)
-            record = record_of_flip(standing.record, wanted, standing.commit, self.clock(), hold)
-            self._holding(target, directory).notify_and_write(record, standing.published)
-            sweep(directory.paths, releases)
-            return standing.outcome(reason="rolled_back", commit=wanted, previous=standing.commit)
+                return locked.outcome(reason="held", commit=wanted, previous=wanted)
+            self._flip(target, locked, inventory, hold, is_slow=lock.is_slow)
+            return locked.outcome(reason="rolled_back", commit=wanted, previous=locked.commit)
 
-        return self._under_lock(target, deadline, roll_back)
+    def _flip(
+        self, target: MountedTarget, locked: "_LockedTarget", inventory: Inventory, hold: Hold, *, is_slow: bool
+    ) -> None:
+        """Flip to the release that `hold` names, and write the record of it."""
+        directory = locked.directory
+        with Executor(is_slow=is_slow) as executor:
+            link = prepare_flip(
+                directory, inventory, previous=locked.commit, wanted=hold.commit, staged=None, executor=executor
+            )
+        flip(directory.paths, link)
+        record = record_of_flip(locked.record, commit=hold.commit, previous=locked.commit, at=self.clock(), held=hold)
+        notify_and_write(record, locked.published, directory, emit=self.emit, mirror=self._mirror(target))
+        sweep(directory.paths, inventory)
 
     def hold(self, target: MountedTarget, *, by: str = "", why: str = "", deadline: Deadline = NO_DEADLINE) -> Outcome:
         """Hold the target where it is. A target that is held already stays so, for the reason given now."""
         directory = self._open(target)
-
-        def hold(_: HeldLock) -> Outcome:
-            standing = self._read(target, directory)
-            held = Hold(self.clock(), by, why, standing.commit, standing.left)
-            record = replace(standing.record, held=held)
+        with self._lock(target, deadline):
+            locked = self._read(target, directory)
+            held = Hold(self.clock(), by, why, locked.commit, locked.left)
+            record = replace(locked.record, held=held)
             directory.write_record(record)
-            self._settle(target, replace(standing, record=record))
-            return standing.outcome(reason="held", commit=standing.commit, previous=standing.commit)
-
-        return self._under_lock(target, deadline, hold)
+            self._settle(target, replace(locked, record=record))
+            return locked.outcome(reason="held", commit=locked.commit, previous=locked.commit)
 
     def end_hold(self, target: MountedTarget, *, deadline: Deadline = NO_DEADLINE) -> str:
         """End the target's hold, if there is one; return the ref to publish now."""
         directory = self._open(target)
-
-        def end_hold(_: HeldLock) -> str:
+        with self._lock(target, deadline):
             # Not `_read`: where somebody removed `current`, the hold has to end all the same.
             record = directory.read_record()
             if record is None or record.repository != target.repository:
@@ -119,12 +118,11 @@ class Rollback:
                 directory.write_record(replace(record, held=None))
             return record.ref
 
-        return self._under_lock(target, deadline, end_hold)
-
     def _open(self, target: MountedTarget) -> TargetDirectory:
         return open_target(self.settings.mount, target, self.clock)
 
-    def _under_lock(self, target: MountedTarget, deadline: Deadline, work: Callable[[HeldLock], T]) -> T:
+    @contextmanager
+    def _lock(self, target: MountedTarget, deadline: Deadline) -> Iterator[HeldLock]:
         context = RepositoryContext(
             name=target.repository,
             settings=self.settings,
@@ -132,18 +130,18 @@ class Rollback:
             clock=self.clock,
             deadline=deadline,
         )
-        done: list[T] = []
+        is_done = False
         try:
             with context.locked() as lock:
-                done.append(work(lock))
+                yield lock
+                is_done = True
         except OSError:
             # Closing the lock's file may fail after all is done. An operator who is told of a failure asks again, and
             # would go back a second time.
-            if not done:
+            if not is_done:
                 raise
-        return done[0]
 
-    def _read(self, target: MountedTarget, directory: TargetDirectory) -> "_Standing":
+    def _read(self, target: MountedTarget, directory: TargetDirectory) -> "_LockedTarget":
         """Read the target under the lock: another run may have changed it since it was found."""
         published = directory.read_published()
         if published.commit is None or published.record is None:
@@ -151,35 +149,18 @@ class Rollback:
         if published.record.repository != target.repository:
             raise TargetUnknown(f"{target.path} is not {target.repository}'s any more")
         refuse_unregistered(self.settings.mount, target.path, published.record)
-        return _Standing(directory, published.commit, published.record)
+        return _LockedTarget(directory, published.commit, published.record)
 
-    def _prepare_flip(self, standing: "_Standing", releases: Inventory, wanted: str, executor: Executor) -> str:
-        built = ReleaseBuilder(
-            standing.directory.paths,
-            releases,
-            standing.commit,
-            0,
-            self.settings.burst_files,
-            _nothing_to_plan,
-            _nothing_to_write,
-            self.clock,
-            executor,
-        ).build(wanted)
-        return built.link
-
-    def _settle(self, target: MountedTarget, standing: "_Standing") -> None:
+    def _settle(self, target: MountedTarget, locked: "_LockedTarget") -> None:
         """Make the record agree with `current`, and send the event that is pending."""
-        self._holding(target, standing.directory).bring_up_to_date(standing.published)
+        settle_hold(locked.published, locked.directory, emit=self.emit, mirror=self._mirror(target))
 
-    def _holding(self, target: MountedTarget, directory: TargetDirectory) -> Holding:
-        mirror = RepositoryContext(
-            name=target.repository, settings=self.settings, mirrors=self.mirrors, clock=self.clock
-        ).paths.mirror
-        return Holding(directory, target.path, self.emit, self.mirrors, mirror)
+    def _mirror(self, target: MountedTarget) -> AbstractContextManager[Mirror]:
+        return self.mirrors.borrow(RepositoryPaths.of(self.settings.mount, target.repository).mirror)
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
+class _LockedTarget:
     """What is published at a target, read under its repository's lock."""
 
     directory: TargetDirectory
@@ -242,11 +223,3 @@ def _listed(current: str, releases: Sequence[Release]) -> str:
         about = "published" if each.commit == current else f"retired {since}"
         phrases.append(f"{each.commit} ({about}{'' if each.is_intact else ', changed by somebody else'})")
     return "what stands: " + (", ".join(phrases) or "nothing")
-
-
-def _nothing_to_plan(base: str | None, wanted: str) -> TreePlan:
-    raise AssertionError(f"{wanted} stands: there is nothing to plan")
-
-
-def _nothing_to_write(root: str, plan: TreePlan, *, journal: str) -> Written:
-    raise AssertionError(f"nothing is to be written to {root}")

@@ -103,7 +103,7 @@ class Clone:
             workers=work.settings.checkout_workers,
             is_slow=work.is_slow,
             journal=os.path.join(self.stage, commit + _JOURNAL),
-            progress=partial(self._progress, f"{work.target.path} at {commit}"),
+            progress=partial(work.report_progress, commit),
         )
         self._write_index(store, commit, tree, plan)
         self._write_refs(commit, committer)
@@ -111,11 +111,6 @@ class Clone:
         os.rename(self.git, os.path.join(tree, GIT))
         self._place(tree)
         return written, plan
-
-    def _progress(self, about: str, done: int, total: int) -> None:
-        self.work.progress(about, done, total)
-        if done < total:
-            self.work.check_time()
 
     def _write_index(self, store: CopyStore, commit: str, tree: str, plan: TreePlan) -> None:
         """Write the index, with what each file's status is now, so that git need not read them all."""
