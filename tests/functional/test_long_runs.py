@@ -36,14 +36,14 @@ def end_after(monkeypatch: pytest.MonkeyPatch, reports: int) -> None:
     """Let a run's time be over at that report of its check-out."""
     left = iter(range(reports))
 
-    def check_time(work: Run) -> None:
+    def check_deadline(work: Run) -> None:
         # Each part of a pack looks at the clock too; the check-out comes after.
         if not (work.directory.paths.staging and os.path.isdir(work.directory.paths.staging)):
             return
         if next(left, None) is None:
             raise OutOfTime("for the test")
 
-    monkeypatch.setattr(Run, "check_time", check_time)
+    monkeypatch.setattr(Run, "check_deadline", check_deadline)
 
 
 def many(upstream: Upstream, content: bytes = b"") -> str:

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import cycle
 
-from handler.mount.fs.directories import DirectoryHandles
+from handler.mount.fs.directories import DirectoryHandles, open_directory
 from handler.mount.fs.parallel import Stage, Workers, batches
 from handler.mount.working_copy.worktree import Worktree
 
@@ -14,7 +14,6 @@ STAGING = "staging-"
 """Prefix of the directories in the staging directory that several threads write in; they stay for the next run."""
 _SPREAD = 4
 """Directories to stage many files in. More bring nothing: Linux serialises a mount's renames between directories."""
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Phase = tuple[Callable[[Worktree, Sequence[bytes]], None], Sequence[Sequence[bytes]]]
 """What to do for some paths, and the paths: level after level, those of one level in any order."""
@@ -66,9 +65,7 @@ def _staging_directory(worktree: Worktree, stack: ExitStack, number: int) -> int
     """
     name = f"{STAGING}{number}"
     try:
-        descriptor = os.open(name, _DIRECTORY, dir_fd=worktree.staging)
+        return stack.enter_context(open_directory(name, directory=worktree.staging))
     except FileNotFoundError:
         os.mkdir(name, dir_fd=worktree.staging)
-        descriptor = os.open(name, _DIRECTORY, dir_fd=worktree.staging)
-    stack.callback(os.close, descriptor)
-    return descriptor
+        return stack.enter_context(open_directory(name, directory=worktree.staging))

@@ -90,7 +90,7 @@ def _opened(run: Run, stores: StorePool) -> Iterator[OpenCopy]:
         prepare_state_directory(paths)
     # Not refreshed, though others may have repacked it: the store sees that by itself, where it matters.
     with stores.borrow_as(CopyStore, paths.git, is_unchanged=True) as store:
-        store.executor = run.executor
+        store.use_executor(run.executor)
         # An NFS client makes files of one directory one after the other, and refs are written beside all else.
         staging = StagingArea(paths.ref_staging) if run.is_slow else None
         refs = Refs(paths.git, makes_logs=config.makes_logs, staging=staging)
