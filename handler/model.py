@@ -42,7 +42,7 @@ class OutcomeKind(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One verified webhook request: what its headers say, and the bytes that were signed."""
 
@@ -54,7 +54,7 @@ class Delivery:
     """The `<owner>/<name>` that its URL names, whose own secret it was signed with; None at the common URL."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PushEvent:
     """What a push payload claims. A hint: the remote's ref is the truth.
 
@@ -74,7 +74,7 @@ class PushEvent:
     default_branch_ref: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublishRule:
     """One entry of a repository's `publish`: this ref goes to that path.
 
@@ -92,7 +92,7 @@ class PublishRule:
     autostash: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Repository:
     """A repository's parameter, validated."""
 
@@ -110,7 +110,7 @@ class Repository:
     """Only deliveries through the repository's own URL, signed with its own secret, speak for it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """A ref published to a path (relative to the mount).
 
@@ -156,7 +156,7 @@ class Durations:
     publish_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How one target of one delivery ended.
 
@@ -213,7 +213,7 @@ class LinkWrite:
     is_replacing: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TreePlan:
     """What brings a directory from one tree to another, in the order of the fields.
 

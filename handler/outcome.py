@@ -10,12 +10,12 @@ from handler.model import Outcome, OutcomeKind
 def outcome_of(error: Git2EfsError) -> Outcome:
     """Return the outcome that a failure is."""
     kind = OutcomeKind.REJECTED if isinstance(error, Rejected) else OutcomeKind.FAILED
-    return Outcome(kind, error.reason, error.status, detail=str(error))
+    return Outcome(kind=kind, reason=error.reason, status=error.status, detail=str(error))
 
 
 def ignored(reason: str, repository: str, ref: str) -> Outcome:
     """Return the outcome of a push that publishes nothing."""
-    return Outcome(OutcomeKind.IGNORED, reason, repository=repository, ref=ref)
+    return Outcome(kind=OutcomeKind.IGNORED, reason=reason, repository=repository, ref=ref)
 
 
 def is_transient(outcome: Outcome) -> bool:

@@ -15,7 +15,7 @@ ENVIRONMENT_PREFIX = "GIT2EFS_"
 MIB = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the stack decides; what a repository decides is in its parameter."""
 

@@ -115,13 +115,13 @@ def _target_of(full_name: str, rule: PublishRule, ref: str, default_branch_ref: 
         if ref != default_branch_ref:
             return None
         path = rule.path if rule.path is not None else default_path(full_name, ref)
-        return Target(ref, path, is_copy=rule.is_copy, autostash=rule.autostash)
+        return Target(ref=ref, path=path, is_copy=rule.is_copy, autostash=rule.autostash)
     path = path_of(full_name, rule)
     if rule.is_latest:
         if version_of(ref, rule.ref, prereleases=rule.prereleases) is None:
             return None
-        return Target(rule.ref, path, is_latest=True, prereleases=rule.prereleases)
-    target = Target(ref, path, is_copy=rule.is_copy, autostash=rule.autostash)
+        return Target(ref=rule.ref, path=path, is_latest=True, prereleases=rule.prereleases)
+    target = Target(ref=ref, path=path, is_copy=rule.is_copy, autostash=rule.autostash)
     if not is_pattern(rule.ref):
         return target if ref == rule.ref else None
     rest = starred(rule.ref, ref)

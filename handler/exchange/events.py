@@ -26,7 +26,7 @@ class EventKind(StrEnum):
     RETIRED = "TargetRetired"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One event. `at` is when it happened (seconds since the epoch).
 
@@ -56,14 +56,14 @@ Emit = Callable[[Event], bool]
 def failed(outcome: Outcome, target: Target, delivery: str, at: float, pushed_commit: str | None) -> Event:
     """Return the event of a target's failed outcome; what readers have did not change."""
     return Event(
-        EventKind.FAILED,
-        outcome.repository or "",
-        target.ref,
-        target.path,
-        outcome.commit,
-        outcome.commit,
-        delivery,
-        at,
+        kind=EventKind.FAILED,
+        repository=outcome.repository or "",
+        ref=target.ref,
+        path=target.path,
+        commit=outcome.commit,
+        previous_commit=outcome.commit,
+        delivery=delivery,
+        at=at,
         reason=outcome.reason,
         is_transient=outcome.status == Transient.status,
         pushed_commit=pushed_commit,
@@ -72,7 +72,16 @@ def failed(outcome: Outcome, target: Target, delivery: str, at: float, pushed_co
 
 def retired(repository: str, target: Target, commit: str | None, delivery: str, at: float) -> Event:
     """Return the event of a target that ended with its ref; `commit` is what stood there."""
-    return Event(EventKind.RETIRED, repository, target.ref, target.path, None, commit, delivery, at)
+    return Event(
+        kind=EventKind.RETIRED,
+        repository=repository,
+        ref=target.ref,
+        path=target.path,
+        commit=None,
+        previous_commit=commit,
+        delivery=delivery,
+        at=at,
+    )
 
 
 def detail_of(announcement: Event) -> str:

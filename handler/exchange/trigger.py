@@ -6,7 +6,7 @@ from handler.deadline import NO_DEADLINE, Deadline
 from handler.model import PushEvent
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
     """A request to reconcile what publishes `ref`.
 

@@ -26,7 +26,7 @@ Visit = Callable[[Repository], tuple[int, Sequence[Outcome]]]
 Report = Callable[[Outcome], None]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class ResyncReport:
     """What a round has done so far."""
 
@@ -38,7 +38,7 @@ class ResyncReport:
     outcomes: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Resync:
     """Makes one round. `tell` gets every outcome that did something, or failed."""
 

@@ -19,7 +19,7 @@ from handler.exchange.events import (
 from handler.model import ChangedPaths, Outcome, Target
 from handler.outcome import outcome_of
 
-TARGET = Target("refs/heads/preview/x", "previews/x", is_retirable=True)
+TARGET = Target(ref="refs/heads/preview/x", path="previews/x", is_retirable=True)
 PATHS = st.lists(st.binary(min_size=1, max_size=40), max_size=12).map(tuple)
 
 
@@ -27,7 +27,7 @@ def published(changes: ChangedPaths | None, **fields: Any) -> Event:
     """Return the announcement of a release."""
     about = {"repository": "octo/site", "ref": "refs/heads/main", "path": "octo/site/main", "delivery": "1"} | fields
     return Event(
-        EventKind.PUBLISHED, commit="a" * 40, previous_commit=None, at=1_750_000_000.25, changes=changes, **about
+        kind=EventKind.PUBLISHED, commit="a" * 40, previous_commit=None, at=1_750_000_000.25, changes=changes, **about
     )
 
 

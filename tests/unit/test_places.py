@@ -9,7 +9,9 @@ from handler.model import PublishRule, Repository
 parts = st.text(alphabet="ab", min_size=1, max_size=2)
 good = st.lists(parts, min_size=1, max_size=2).map("/".join)
 beginnings = st.text(alphabet="ab/", min_size=1, max_size=4)
-rules = good.map(lambda path: PublishRule("refs/heads/a", path)) | beginnings.map(lambda fixed: pattern(f"{fixed}*"))
+rules = good.map(lambda path: PublishRule(ref="refs/heads/a", path=path)) | beginnings.map(
+    lambda fixed: pattern(f"{fixed}*")
+)
 
 
 @st.composite
@@ -17,7 +19,7 @@ def published(draw: st.DrawFn) -> tuple[PublishRule, str]:
     """Draw a rule, and a path that it publishes to: its own, or with something for `*`."""
     path = draw(good)
     end = draw(st.integers(1, len(path)))
-    return (PublishRule("refs/heads/a", path) if end == len(path) else pattern(f"{path[:end]}*")), path
+    return (PublishRule(ref="refs/heads/a", path=path) if end == len(path) else pattern(f"{path[:end]}*")), path
 
 
 def collide(one: str, other: str) -> bool:
@@ -27,13 +29,13 @@ def collide(one: str, other: str) -> bool:
 
 def pattern(path: str) -> PublishRule:
     """Return a pattern's rule."""
-    return PublishRule("refs/heads/*", path)
+    return PublishRule(ref="refs/heads/*", path=path)
 
 
 @given(one=published(), other=published())
-@example(one=(pattern("x/v*"), "x/v1"), other=(PublishRule("refs/heads/a", "x/v1/y"), "x/v1/y"))
-@example(one=(pattern("x/v*"), "x/v/a"), other=(PublishRule("refs/heads/a", "x/v"), "x/v"))
-@example(one=(pattern("x/*"), "x/a"), other=(PublishRule("refs/heads/a", "x"), "x"))
+@example(one=(pattern("x/v*"), "x/v1"), other=(PublishRule(ref="refs/heads/a", path="x/v1/y"), "x/v1/y"))
+@example(one=(pattern("x/v*"), "x/v/a"), other=(PublishRule(ref="refs/heads/a", path="x/v"), "x/v"))
+@example(one=(pattern("x/*"), "x/a"), other=(PublishRule(ref="refs/heads/a", path="x"), "x"))
 def test_rules_whose_targets_can_collide_meet(one: tuple[PublishRule, str], other: tuple[PublishRule, str]) -> None:
     """Whatever the patterns' `*` stand for: what collides on the mount was refused."""
     (first_rule, first), (second_rule, second) = one, other
@@ -58,36 +60,41 @@ def test_a_pattern_and_a_path_meet_only_where_some_name_collides(fixed: str, pat
 
 def test_a_rules_place_is_its_path_or_the_default() -> None:
     """Branches below the repository, tags below `tags`, the newest tag at `latest`."""
-    assert place_of("o/n", PublishRule("refs/heads/a")) == "o/n/a/"
-    assert place_of("o/n", PublishRule("refs/heads/p/*")) == "o/n/p/"
-    assert place_of("o/n", PublishRule("refs/tags/v*")) == "o/n/tags/v"
-    assert place_of("o/n", PublishRule("refs/tags/v*", is_latest=True)) == "o/n/latest/"
-    assert place_of("o/n", PublishRule("refs/tags/v*", "x", is_latest=True)) == "x/"
-    assert place_of("o/n", PublishRule("refs/tags/v*", "x-*")) == "x-"
+    assert place_of("o/n", PublishRule(ref="refs/heads/a")) == "o/n/a/"
+    assert place_of("o/n", PublishRule(ref="refs/heads/p/*")) == "o/n/p/"
+    assert place_of("o/n", PublishRule(ref="refs/tags/v*")) == "o/n/tags/v"
+    assert place_of("o/n", PublishRule(ref="refs/tags/v*", is_latest=True)) == "o/n/latest/"
+    assert place_of("o/n", PublishRule(ref="refs/tags/v*", path="x", is_latest=True)) == "x/"
+    assert place_of("o/n", PublishRule(ref="refs/tags/v*", path="x-*")) == "x-"
 
 
 def repository(full_name: str, *rules: PublishRule) -> Repository:
     """Return a repository with these rules."""
-    return Repository(full_name, f"https://github.com/{full_name}.git", rules or (PublishRule(),))
+    return Repository(full_name=full_name, url=f"https://github.com/{full_name}.git", publish=rules or (PublishRule(),))
 
 
 def test_repositories_that_keep_apart_do_not_meet() -> None:
     """Shared directories above targets, own directories, and names that begin alike are no meeting."""
-    rule = PublishRule("refs/heads/a", "octo/site/x/y")
+    rule = PublishRule(ref="refs/heads/a", path="octo/site/x/y")
     found = [
-        repository("octo/site", PublishRule(), rule, PublishRule("refs/heads/b", "octo/site")),
+        repository("octo/site", PublishRule(), rule, PublishRule(ref="refs/heads/b", path="octo/site")),
         repository("octo/sites"),
-        repository("octo/dags", PublishRule("refs/heads/a", "airflow/dags/one"), pattern("p/a-*")),
-        repository("octo/more", PublishRule("refs/heads/a", "airflow/dags/two"), pattern("p/b-*")),
+        repository("octo/dags", PublishRule(ref="refs/heads/a", path="airflow/dags/one"), pattern("p/a-*")),
+        repository("octo/more", PublishRule(ref="refs/heads/a", path="airflow/dags/two"), pattern("p/b-*")),
     ]
     assert list(meetings_between(found)) == []
 
 
 def test_rules_of_two_repositories_that_meet_are_told_by_both_names() -> None:
     """The same path, one in the other, a pattern over a path, a path in whose directory a mirror is."""
-    one = repository("a/one", PublishRule("refs/heads/a", "x"), pattern("p/*"), PublishRule("refs/heads/b", "b/two"))
-    two = repository("b/two", PublishRule("refs/heads/a", "x"), PublishRule("refs/heads/b", "p/q"))
-    three = repository("c/three", PublishRule("refs/heads/a", "x/y/z"))
+    one = repository(
+        "a/one",
+        PublishRule(ref="refs/heads/a", path="x"),
+        pattern("p/*"),
+        PublishRule(ref="refs/heads/b", path="b/two"),
+    )
+    two = repository("b/two", PublishRule(ref="refs/heads/a", path="x"), PublishRule(ref="refs/heads/b", path="p/q"))
+    three = repository("c/three", PublishRule(ref="refs/heads/a", path="x/y/z"))
     assert sorted(meetings_between([three, two, one])) == [
         "b/two: mirror.git meets a/one's publish[2]",
         "b/two: publish[0] meets a/one's publish[0]",
@@ -105,7 +112,11 @@ def test_the_sorted_look_finds_what_comparing_all_with_all_finds(rules: list[Pub
 
 def test_a_rule_is_named_once_with_the_first_that_it_meets() -> None:
     """A hundred rules with one path make a short list."""
-    rules = [PublishRule("refs/heads/a", "x"), PublishRule("refs/heads/b", "x"), PublishRule("refs/heads/c", "x/y")]
+    rules = [
+        PublishRule(ref="refs/heads/a", path="x"),
+        PublishRule(ref="refs/heads/b", path="x"),
+        PublishRule(ref="refs/heads/c", path="x/y"),
+    ]
     assert list(meetings("o/n", rules)) == [(0, 1), (0, 2)]
 
 
@@ -116,17 +127,20 @@ def test_the_default_branch_meets_what_sends_another_ref_to_its_path() -> None:
     def meeting(*others: PublishRule) -> int | None:
         return default_branch_meeting("o/n", [PublishRule(), *others], main)
 
-    assert meeting(PublishRule("refs/heads/dev", "o/n/main")) == 1
-    assert meeting(PublishRule("refs/heads/dev", "o/n/main/x")) == 1
-    assert meeting(PublishRule("refs/heads/dev", "x"), PublishRule("refs/heads/p*", "o/n/m*")) == 2
-    assert meeting(PublishRule("refs/tags/v*", "o/n/main", is_latest=True)) == 1
-    assert meeting(PublishRule(main)) is None
-    assert meeting(PublishRule(main, "o/n/main")) is None
-    assert meeting(PublishRule(None, "live")) is None
-    assert meeting(PublishRule("refs/heads/m*")) is None
-    assert meeting(PublishRule("refs/heads/dev", "o/n/main2")) is None
+    assert meeting(PublishRule(ref="refs/heads/dev", path="o/n/main")) == 1
+    assert meeting(PublishRule(ref="refs/heads/dev", path="o/n/main/x")) == 1
+    assert meeting(PublishRule(ref="refs/heads/dev", path="x"), PublishRule(ref="refs/heads/p*", path="o/n/m*")) == 2
+    assert meeting(PublishRule(ref="refs/tags/v*", path="o/n/main", is_latest=True)) == 1
+    assert meeting(PublishRule(ref=main)) is None
+    assert meeting(PublishRule(ref=main, path="o/n/main")) is None
+    assert meeting(PublishRule(ref=None, path="live")) is None
+    assert meeting(PublishRule(ref="refs/heads/m*")) is None
+    assert meeting(PublishRule(ref="refs/heads/dev", path="o/n/main2")) is None
     assert (
-        default_branch_meeting("o/n", [PublishRule(main, "x"), PublishRule("refs/heads/a", "o/n/main")], main) is None
+        default_branch_meeting(
+            "o/n", [PublishRule(ref=main, path="x"), PublishRule(ref="refs/heads/a", path="o/n/main")], main
+        )
+        is None
     )
-    latest = PublishRule("refs/tags/v*", is_latest=True)
+    latest = PublishRule(ref="refs/tags/v*", is_latest=True)
     assert default_branch_meeting("o/n", [PublishRule(), latest], "refs/heads/latest") == 1

@@ -69,12 +69,12 @@ class _Difference:
 
     def plan(self) -> TreePlan:
         return TreePlan(
-            tuple(self.removed_files),
-            tuple(self.removed_directories),
-            tuple(self.made_directories),
-            tuple(self.files),
-            tuple(self.links),
-            tuple(self.submodules),
+            removed_files=tuple(self.removed_files),
+            removed_directories=tuple(self.removed_directories),
+            made_directories=tuple(self.made_directories),
+            files=tuple(self.files),
+            links=tuple(self.links),
+            submodules=tuple(self.submodules),
         )
 
     def compare(self, prefix: bytes, old: bytes | None, new: bytes | None, depth: int) -> None:

@@ -178,8 +178,8 @@ class _RepositoryMaintenance:
         if findings.is_mended:
             kind, reason = OutcomeKind.PUBLISHED, "repaired"
         about = Outcome(
-            kind,
-            reason,
+            kind=kind,
+            reason=reason,
             repository=self.repository.full_name,
             path=path,
             counts=findings.counts,

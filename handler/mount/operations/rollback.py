@@ -179,8 +179,8 @@ def _fits(to: str | None, commit: str) -> bool:
 def _outcome(standing: MountedTarget, record: PublishedRecord, commit: str, previous: str, *, reason: str) -> Outcome:
     kind = OutcomeKind.PUBLISHED if commit != previous else OutcomeKind.UNCHANGED
     return Outcome(
-        kind,
-        reason,
+        kind=kind,
+        reason=reason,
         repository=standing.repository,
         ref=record.ref,
         path=standing.path,

@@ -32,7 +32,9 @@ class Verifier:
         comparison did not come to its end.
         """
         findings = AuditFindings()
-        about = Outcome(OutcomeKind.UNCHANGED, "verified", repository=standing.repository, path=standing.path)
+        about = Outcome(
+            kind=OutcomeKind.UNCHANGED, reason="verified", repository=standing.repository, path=standing.path
+        )
         try:
             about = self._verify(standing, about, findings, is_repairing=is_repairing, deadline=deadline)
         except Exception as error:

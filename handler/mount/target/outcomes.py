@@ -11,8 +11,8 @@ from handler.mount.target.run import Run
 def unchanged(run: Run) -> Outcome:
     """Return the outcome of a run that finds its work done."""
     return Outcome(
-        OutcomeKind.UNCHANGED,
-        "already_published",
+        kind=OutcomeKind.UNCHANGED,
+        reason="already_published",
         repository=run.repository.full_name,
         ref=run.target.ref,
         path=run.target.path,

@@ -29,7 +29,7 @@ _MAX_CHARACTERS = {"by": 100, "why": 500}
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """What is asked. `subject` is a repository's full name or a target's path, None for all there are.
 

@@ -167,7 +167,7 @@ class Operator:
         done: list[Outcome] = []
         for ref in refs:
             self._say(f"publishing {ref} of {repository.full_name}")
-            request = Trigger(ref, None, "", self._clock(), deadline=deadline)
+            request = Trigger(ref=ref, push=None, delivery="", received_at=self._clock(), deadline=deadline)
             done += self._deliverer.deliver(repository, self._parameters.token_of(repository), request)
         self.outcomes = done
         return self._told(done)

@@ -14,7 +14,7 @@ MAX_BACK_OFF_SECONDS = 900
 UNKNOWN_GROUP = "malformed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SqsMessage:
     """One message as SQS hands it over: `receives` counts this time too."""
 

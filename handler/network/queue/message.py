@@ -37,7 +37,7 @@ class Cause(StrEnum):
     OPERATOR = "operator"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """`push` is there for a push alone; `received_at` (seconds since the epoch) is when it was asked for."""
 
@@ -101,7 +101,7 @@ def _read_message(fields: dict[str, object]) -> Message:
     received_at = read_field(fields, "received_at", _received_at)
     cause = read_field(fields, "cause", _cause)
     push = _read_push(fields, repository, ref) if cause is Cause.PUSH else None
-    return Message(cause, repository, ref, delivery, received_at, push)
+    return Message(cause=cause, repository=repository, ref=ref, delivery=delivery, received_at=received_at, push=push)
 
 
 def _read_push(fields: dict[str, object], repository: str, ref: str) -> PushEvent:
