@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from handler.config.fields import FieldReader, checked, flag, parse_object, text, whole_number
 from handler.config.names import is_full_name, is_pattern, path_problem, ref_problem
-from handler.config.overlaps import meetings, path_of, takes_repository
+from handler.config.overlaps import covers_repository, overlapping_rules, path_of
 from handler.errors import ConfigurationInvalid
 from handler.model import PublishRule, Repository
 
@@ -141,7 +141,7 @@ def _read_publish(fields: dict[str, object], full_name: str, problems: list[str]
     for position, entry in enumerate(entries):
         rules.append(_read_rule(entry, f"publish[{position}]", problems))
     if len(problems) == before:
-        problems.extend(_place_problems(rules, full_name))
+        problems.extend(_overlap_problems(rules, full_name))
     return tuple(rules)
 
 
@@ -218,7 +218,7 @@ def _sample(pattern: str) -> str:
     return f"{pattern[:-1]}x" if is_pattern(pattern) else pattern
 
 
-def _place_problems(rules: list[PublishRule], full_name: str) -> list[str]:
+def _overlap_problems(rules: list[PublishRule], full_name: str) -> list[str]:
     """Name the rules that publish to an earlier one's path, above it, or inside it, or where the mirror is.
 
     What can only be seen later (the default branch's name, other repositories) is refused then.
@@ -226,7 +226,7 @@ def _place_problems(rules: list[PublishRule], full_name: str) -> list[str]:
     problems = [
         f"publish[{number}].path takes the repository's own directory {full_name}, where its mirror is"
         for number, rule in enumerate(rules)
-        if takes_repository(full_name, rule)
+        if covers_repository(full_name, rule)
     ]
     problems += [
         f"publish[{number}] would go to {path_of(full_name, rule)}, which {problem}; give it a path"
@@ -234,6 +234,6 @@ def _place_problems(rules: list[PublishRule], full_name: str) -> list[str]:
         if rule.is_latest and rule.path is None and (problem := path_problem(path_of(full_name, rule)))
     ]
     # One line a rule, so that a hundred rules with one path do not make thousands of lines.
-    for earlier, later in meetings(full_name, rules):
+    for earlier, later in overlapping_rules(full_name, rules):
         problems.append(f"publish[{later}] goes to the path of publish[{earlier}], or one lies in the other")
     return problems

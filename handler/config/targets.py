@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from handler.config.names import default_path, is_pattern, path_problem, starred
-from handler.config.overlaps import default_branch_meeting, path_of
+from handler.config.overlaps import default_branch_overlap, path_of
 from handler.config.versions import version_of
 from handler.errors import ConfigurationInvalid, RepositoryUnknown, SignatureInvalid, TooManyTargets
 from handler.model import PublishRule, Repository, Target
@@ -19,16 +19,16 @@ def targets_of(repository: Repository, ref: str, default_branch_ref: str | None)
     Raises ConfigurationInvalid, naming ref and path, when a branch's name makes a path that a target cannot
     have, or that another rule publishes another ref to.
     """
-    _refuse_meeting(repository, default_branch_ref)
+    _refuse_overlap(repository, default_branch_ref)
     found = []
     for rule in repository.publish:
         target = _target_of(repository.full_name, rule, ref, default_branch_ref)
         if target is None:
             continue
         if problem := path_problem(target.path):
-            raise _no_path(repository, ref, target, problem)
+            raise _bad_path(repository, ref, target, problem)
         found.append(target)
-    return _one_a_path(found)
+    return _unique_by_path(found)
 
 
 def targets_in(repository: Repository, refs: Iterable[str], default_branch_ref: str | None) -> tuple[Target, ...]:
@@ -40,10 +40,10 @@ def targets_in(repository: Repository, refs: Iterable[str], default_branch_ref: 
 
     Raises ConfigurationInvalid as `targets_of`, for what no pattern made.
     """
-    _refuse_meeting(repository, default_branch_ref)
+    _refuse_overlap(repository, default_branch_ref)
     names = sorted({*refs, default_branch_ref} if default_branch_ref else set(refs))
-    return _one_a_path(
-        target for rule in repository.publish for target in _made_by(repository, rule, names, default_branch_ref)
+    return _unique_by_path(
+        target for rule in repository.publish for target in _targets_by(repository, rule, names, default_branch_ref)
     )
 
 
@@ -96,11 +96,11 @@ def refuse_common_secret(repository: Repository, url_repository: str | None) -> 
         raise SignatureInvalid(f"{repository.full_name} has its own secret, and this came through the common URL")
 
 
-def _refuse_meeting(repository: Repository, default_branch_ref: str | None) -> None:
+def _refuse_overlap(repository: Repository, default_branch_ref: str | None) -> None:
     """Refuse what configuration could not see: the default branch's path, by its name, is another rule's."""
     if default_branch_ref is None:
         return
-    number = default_branch_meeting(repository.full_name, repository.publish, default_branch_ref)
+    number = default_branch_overlap(repository.full_name, repository.publish, default_branch_ref)
     if number is not None:
         path = default_path(repository.full_name, default_branch_ref)
         raise ConfigurationInvalid(
@@ -128,7 +128,7 @@ def _target_of(full_name: str, rule: PublishRule, ref: str, default_branch_ref: 
     return None if rest is None else replace(target, path=path[:-1] + rest, is_retirable=True)
 
 
-def _made_by(
+def _targets_by(
     repository: Repository, rule: PublishRule, names: Iterable[str], default_branch_ref: str | None
 ) -> Iterator[Target]:
     for ref in names:
@@ -139,16 +139,16 @@ def _made_by(
         if problem is None:
             yield target
         elif not target.is_retirable:
-            raise _no_path(repository, ref, target, problem)
+            raise _bad_path(repository, ref, target, problem)
 
 
-def _no_path(repository: Repository, ref: str, target: Target, problem: str) -> ConfigurationInvalid:
+def _bad_path(repository: Repository, ref: str, target: Target, problem: str) -> ConfigurationInvalid:
     return ConfigurationInvalid(
         f"{repository.full_name}: {ref} would go to {target.path}, which {problem}; give it a path"
     )
 
 
-def _one_a_path(targets: Iterable[Target]) -> tuple[Target, ...]:
+def _unique_by_path(targets: Iterable[Target]) -> tuple[Target, ...]:
     """Leave one target a path: two rules may name the same, and one that spells it out keeps it from being retired."""
     by_path: dict[str, Target] = {}
     for target in targets:

@@ -53,7 +53,7 @@ Emit = Callable[[Event], bool]
 """Take an event; returns whether the bus took it."""
 
 
-def failed(outcome: Outcome, target: Target, delivery: str, at: float, pushed_commit: str | None) -> Event:
+def failed_event(outcome: Outcome, target: Target, delivery: str, at: float, pushed_commit: str | None) -> Event:
     """Return the event of a target's failed outcome; what readers have did not change."""
     return Event(
         kind=EventKind.FAILED,
@@ -70,7 +70,7 @@ def failed(outcome: Outcome, target: Target, delivery: str, at: float, pushed_co
     )
 
 
-def retired(repository: str, target: Target, commit: str | None, delivery: str, at: float) -> Event:
+def retired_event(repository: str, target: Target, commit: str | None, delivery: str, at: float) -> Event:
     """Return the event of a target that ended with its ref; `commit` is what stood there."""
     return Event(
         kind=EventKind.RETIRED,
@@ -84,28 +84,28 @@ def retired(repository: str, target: Target, commit: str | None, delivery: str, 
     )
 
 
-def detail_of(announcement: Event) -> str:
+def detail_of(event: Event) -> str:
     """Return the event's detail: a JSON object of at most MAX_DETAIL_BYTES in UTF-8."""
     detail: dict[str, object] = {
-        "repository": announcement.repository,
-        "ref": announcement.ref,
-        "path": announcement.path,
-        "commit": announcement.commit,
-        "previous_commit": announcement.previous_commit,
-        "delivery": announcement.delivery,
+        "repository": event.repository,
+        "ref": event.ref,
+        "path": event.path,
+        "commit": event.commit,
+        "previous_commit": event.previous_commit,
+        "delivery": event.delivery,
     }
-    moment = datetime.fromtimestamp(announcement.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    if announcement.kind is EventKind.FAILED:
+    moment = datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if event.kind is EventKind.FAILED:
         detail |= {
-            "pushed_commit": announcement.pushed_commit,
+            "pushed_commit": event.pushed_commit,
             "failed_at": moment,
-            "reason": announcement.reason,
-            "is_transient": announcement.is_transient,
+            "reason": event.reason,
+            "is_transient": event.is_transient,
         }
-    elif announcement.kind is EventKind.RETIRED:
+    elif event.kind is EventKind.RETIRED:
         detail |= {"retired_at": moment}
     else:
-        counts = announcement.counts
+        counts = event.counts
         detail |= {
             "published_at": moment,
             "counts": {
@@ -114,11 +114,11 @@ def detail_of(announcement: Event) -> str:
                 "bytes_fetched": counts.bytes_fetched,
             },
         }
-        detail["changes"] = _told(announcement.changes, MAX_DETAIL_BYTES - _size(detail) - 200)
+        detail["changes"] = _bounded_changes(event.changes, MAX_DETAIL_BYTES - _size(detail) - 200)
     return _json(detail)
 
 
-def _told(changes: ChangedPaths | None, room: int) -> dict[str, object]:
+def _bounded_changes(changes: ChangedPaths | None, room: int) -> dict[str, object]:
     """Return the changes as far as they fit in: the first ones by their paths, whichever list they are of."""
     lists: dict[str, list[str]] = {"added": [], "modified": [], "removed": []}
     if changes is None:

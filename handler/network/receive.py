@@ -66,7 +66,7 @@ class Receiver:
             if fresh is None:
                 raise
             self._verify(request.headers, request.body, fresh)
-        self._parameters.verified(named)
+        self._parameters.note_verified(named)
         return replace(read_delivery(request.headers, request.body), url_repository=named)
 
     def _verify(self, headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes]) -> None:

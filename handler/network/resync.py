@@ -56,10 +56,10 @@ class Resync:
         """Go round. Raises ParametersUnavailable, ConfigurationInvalid where the repositories cannot be listed."""
         listed = list(self.parameters.repositories())
         self._forget_others({name for name, _ in listed})
-        ordered = _from(listed, self.state.stopped_at)
+        ordered = _rotated(listed, self.state.stopped_at)
         names = [name for name, _ in ordered]
         with ThreadPoolExecutor(self.in_flight, thread_name_prefix="round") as pool:
-            done = list(pool.map(lambda each: self._one(*each), ordered))
+            done = list(pool.map(lambda each: self._visit_repository(*each), ordered))
         left = [name for name, is_done in zip(names, done, strict=True) if not is_done]
         self._report.left = len(left)
         self.state.stopped_at = left[0] if left else None
@@ -77,7 +77,7 @@ class Resync:
             del self.state.repositories[name]
             self.state.resume_at.pop(name, None)
 
-    def _one(self, name: str, found: Repository | ConfigurationInvalid) -> bool:
+    def _visit_repository(self, name: str, found: Repository | ConfigurationInvalid) -> bool:
         """Look after one repository; returns whether it had its turn."""
         now = self.clock()
         if self.deadline.is_past():
@@ -87,7 +87,7 @@ class Resync:
             with self._lock:
                 self._report.resting += 1
             return True
-        behind, outcomes = self._visited(name, found)
+        behind, outcomes = self._visit_or_fail(name, found)
         is_failed = any(outcome.kind is OutcomeKind.FAILED for outcome in outcomes)
         is_sent = any(outcome.kind is OutcomeKind.ACCEPTED for outcome in outcomes)
         if is_failed:
@@ -109,7 +109,7 @@ class Resync:
             self.report(outcome)
         return True
 
-    def _visited(self, name: str, found: Repository | ConfigurationInvalid) -> tuple[int, Sequence[Outcome]]:
+    def _visit_or_fail(self, name: str, found: Repository | ConfigurationInvalid) -> tuple[int, Sequence[Outcome]]:
         try:
             if isinstance(found, ConfigurationInvalid):
                 raise found
@@ -118,7 +118,7 @@ class Resync:
             return 0, (replace(outcome_of(as_failure(error)), repository=name),)
 
 
-def _from(
+def _rotated(
     listed: Iterable[tuple[str, Repository | ConfigurationInvalid]], start: str | None
 ) -> list[tuple[str, Repository | ConfigurationInvalid]]:
     """Return them by name, beginning with `start`, or with what comes after it."""

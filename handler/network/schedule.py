@@ -86,7 +86,7 @@ class Schedule:
         seconds = round(time.perf_counter() - started, 1)
         summary: dict[str, object] = {"task": task, "outcome": "done", **asdict(report), "seconds": seconds}
         if task == RECONCILE:
-            self._telemetry.survey(summary, resync.oldest_seconds(), request_id)
+            self._telemetry.record_resync(summary, resync.oldest_seconds(), request_id)
         return summary
 
     def _visit(self, task: str, state: ScheduleState, deadline: Deadline) -> Visit:

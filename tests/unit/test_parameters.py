@@ -453,8 +453,8 @@ def test_a_flood_of_unknown_names_neither_grows_memory_nor_drives_out_the_known(
         with pytest.raises(RepositoryUnknown):
             world.parameters.repository(f"octo/n{number}")
     assert world.parameters.repository("octo/site").full_name == "octo/site"
-    assert len(world.parameters._texts._failed) == MAX_REPOSITORIES
-    assert len(world.parameters._texts._known) == 1
+    assert len(world.parameters._texts._failures) == MAX_REPOSITORIES
+    assert len(world.parameters._texts._values) == 1
 
 
 # -- tokens -----------------------------------------------------------------------------------------------

@@ -28,14 +28,14 @@ class Lifetimes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known(Generic[Value]):
+class _CachedValue(Generic[Value]):
     value: Value
     read_at: float
     fresh_until: float
 
 
 @dataclass(frozen=True, slots=True)
-class _Failed:
+class _CachedFailure:
     error: Git2EfsError
     read_at: float
     until: float
@@ -62,8 +62,8 @@ class Cache(Generic[Value]):
         self._lifetimes = lifetimes
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: BoundedMapping[str, _Known[Value]] = BoundedMapping(max_entries)
-        self._failed: BoundedMapping[str, _Failed] = BoundedMapping(max_entries)
+        self._values: BoundedMapping[str, _CachedValue[Value]] = BoundedMapping(max_entries)
+        self._failures: BoundedMapping[str, _CachedFailure] = BoundedMapping(max_entries)
         self._flights: dict[str, _Flight[Value]] = {}
 
     def get(self, name: str, read: Callable[[], Value]) -> Value:
@@ -75,11 +75,11 @@ class Cache(Generic[Value]):
         while True:
             now = self._clock()
             with self._lock:
-                known, failed = self._known.get(name), self._failed.get(name)
+                known, failed = self._values.get(name), self._failures.get(name)
                 if known is not None and now < known.fresh_until:
                     return known.value
                 if failed is not None and now < failed.until:
-                    raise _again(failed.error)
+                    raise _copy_of(failed.error)
                 flight = self._flights.get(name)
                 if flight is None:
                     ours = self._flights[name] = _Flight[Value]()
@@ -88,27 +88,29 @@ class Cache(Generic[Value]):
             if flight.values:
                 return flight.values[0]
             if flight.error is not None:
-                raise _again(flight.error)
+                raise _copy_of(flight.error)
             # Neither: whoever read was ended by something that says nothing about the name.
         try:
-            ours.values.append(self._read_patiently(name, read, known, now))
+            ours.values.append(self._read_or_stale(name, read, known, now))
             return ours.values[0]
         except Git2EfsError as error:
-            ours.error = _again(error)
+            ours.error = _copy_of(error)
             raise
         finally:
             with self._lock:
                 del self._flights[name]
             ours.is_done.set()
 
-    def _read_patiently(self, name: str, read: Callable[[], Value], known: _Known[Value] | None, now: float) -> Value:
+    def _read_or_stale(
+        self, name: str, read: Callable[[], Value], known: _CachedValue[Value] | None, now: float
+    ) -> Value:
         try:
             return self.read(name, read)
         except ParametersUnavailable:
             if known is None or now >= known.read_at + self._lifetimes.stale_seconds:
                 raise
             with self._lock:
-                self._known.put(name, replace(known, fresh_until=now + self._lifetimes.retry_seconds))
+                self._values.put(name, replace(known, fresh_until=now + self._lifetimes.retry_seconds))
             return known.value
 
     def read(self, name: str, read: Callable[[], Value]) -> Value:
@@ -124,25 +126,25 @@ class Cache(Generic[Value]):
             raise
         except Git2EfsError as error:
             with self._lock:
-                self._known.pop(name)
-                failed = _Failed(_again(error), now, now + self._lifetimes.failure_seconds)
-                self._failed.put(name, failed)
+                self._values.pop(name)
+                failed = _CachedFailure(_copy_of(error), now, now + self._lifetimes.failure_seconds)
+                self._failures.put(name, failed)
             raise
         with self._lock:
-            self._failed.pop(name)
-            self._known.put(name, _Known(value, now, now + self._lifetimes.fresh_seconds))
+            self._failures.pop(name)
+            self._values.put(name, _CachedValue(value, now, now + self._lifetimes.fresh_seconds))
         return value
 
-    def learn(self, name: str, value: Value, read_at: float) -> None:
+    def put(self, name: str, value: Value, read_at: float) -> None:
         """Remember a value that was read otherwise, as of `read_at`, unless something newer is known."""
         with self._lock:
-            known, failed = self._known.get(name), self._failed.get(name)
+            known, failed = self._values.get(name), self._failures.get(name)
             if (known is not None and known.read_at >= read_at) or (failed is not None and failed.read_at >= read_at):
                 return
-            self._failed.pop(name)
-            self._known.put(name, _Known(value, read_at, read_at + self._lifetimes.fresh_seconds))
+            self._failures.pop(name)
+            self._values.put(name, _CachedValue(value, read_at, read_at + self._lifetimes.fresh_seconds))
 
 
-def _again(error: Git2EfsError) -> Git2EfsError:
+def _copy_of(error: Git2EfsError) -> Git2EfsError:
     """Return a copy: one that is raised again and again grows its traceback, which keeps a request's frames alive."""
     return type(error)(*error.args)

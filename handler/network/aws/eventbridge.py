@@ -46,26 +46,26 @@ class EventBus:
         self._clock = clock
         self._paused_until = float("-inf")
 
-    def emit(self, announcement: Event) -> bool:
+    def emit(self, event: Event) -> bool:
         """Put the event; whether the bus took it. Never raises, and takes some seconds at the very most."""
         started = self._clock()
         if started < self._paused_until:
             return False
-        problem = self._put(announcement)
+        problem = self._put(event)
         if problem is None:
             return True
         if self._clock() - started >= SLOW_SECONDS:
             self._paused_until = self._clock() + PAUSE_SECONDS
-        self._warn(f"EventBridge did not take {announcement.kind} of {announcement.path}: {problem}")
+        self._warn(f"EventBridge did not take {event.kind} of {event.path}: {problem}")
         return False
 
-    def _put(self, announcement: Event) -> str | None:
+    def _put(self, event: Event) -> str | None:
         """Return what was wrong: a code or an exception's kind. The text of either may quote the request."""
         try:
             entry = {
                 "Source": SOURCE,
-                "DetailType": str(announcement.kind),
-                "Detail": detail_of(announcement),
+                "DetailType": str(event.kind),
+                "Detail": detail_of(event),
                 "EventBusName": self._name,
             }
             answer = call(self._client.get().put_events, Entries=[entry])

@@ -59,14 +59,14 @@ class Parameters:
         client: Callable[[], SSMClient] = make_ssm_client,
         clock: Callable[[], float] = time.time,
         listing_client: Callable[[], SSMClient] = make_listing_client,
-        pace: Callable[[], RateLimiter] = RateLimiter,
+        make_limiter: Callable[[], RateLimiter] = RateLimiter,
     ) -> None:
         """`clock` gives seconds since the epoch, to compare with Parameter Store's own dates."""
         self._settings = settings
         self._client = LazyClient(client)
         # A client and a pace of its own: its retries are too patient for a delivery, and the cache lets one in.
         self._listing_client = LazyClient(listing_client)
-        self._make_pace = pace
+        self._make_limiter = make_limiter
         self._clock = clock
         self._lock = threading.Lock()
         self._problems: dict[str, tuple[str, ...]] = {}
@@ -75,7 +75,7 @@ class Parameters:
         seconds = settings.repository_cache_seconds
         for_repositories = Lifetimes(seconds, seconds, STALE_SECONDS, RETRY_SECONDS)
         for_listing = Lifetimes(settings.listing_cache_seconds, RETRY_SECONDS, STALE_SECONDS, RETRY_SECONDS)
-        self._secrets = WebhookSecrets(settings, self._client.get, clock, self._note)
+        self._secrets = WebhookSecrets(settings, self._client.get, clock, self._note_problems)
         self._tokens: Cache[str] = Cache(for_tokens, max_entries=MAX_TOKENS, clock=clock)
         # The text, not the repository: a wrong parameter then costs one call in the cache's time, as a good
         # one does.
@@ -100,9 +100,9 @@ class Parameters:
         """
         return self._secrets.refresh(url_repository)
 
-    def verified(self, url_repository: str | None) -> None:
+    def note_verified(self, url_repository: str | None) -> None:
         """Take note that a signature fits: what was read for this request counts as no stranger's."""
-        self._secrets.verified(url_repository)
+        self._secrets.note_verified(url_repository)
 
     def secret_problems(self) -> tuple[str, ...]:
         """Return what looks wrong with the secrets read so far, as sentences that never show a value."""
@@ -162,7 +162,7 @@ class Parameters:
         token = stored.value.rstrip("\r\n")
         if not token.isascii() or not token.isprintable() or " " in token:
             raise SecretUnusable(f"parameter {name} holds what cannot stand in an HTTP header")
-        self._note(name, problems_of(name, stored))
+        self._note_problems(name, problems_of(name, stored))
         return token
 
     def _read_repository(self, full_name: str) -> str:
@@ -173,15 +173,15 @@ class Parameters:
             raise RepositoryUnknown(f"there is no parameter {name}") from None
 
     def _list(self) -> tuple[tuple[str, Text], ...]:
-        found = list_texts(self._listing_client.get(), self._repositories, self._make_pace(), self._clock)
+        found = list_texts(self._listing_client.get(), self._repositories, self._make_limiter(), self._clock)
         texts = []
         for full_name, text, read_at in found:
             texts.append((full_name, text))
             if isinstance(text, str) and is_full_name(full_name):
-                self._texts.learn(full_name, text, read_at)
+                self._texts.put(full_name, text, read_at)
         return tuple(texts)
 
-    def _note(self, name: str, problems: Sequence[str]) -> None:
+    def _note_problems(self, name: str, problems: Sequence[str]) -> None:
         with self._lock:
             if problems:
                 self._problems[name] = tuple(problems)

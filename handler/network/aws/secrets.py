@@ -32,7 +32,7 @@ UNVERIFIED_AT_ONCE = 20
 MAX_OWN_SECRETS = 10_000
 MAX_REMEMBERED = 1000
 
-Note = Callable[[str, Sequence[str]], None]
+NoteProblems = Callable[[str, Sequence[str]], None]
 """Told what looks wrong with a parameter, by its name."""
 
 
@@ -40,13 +40,13 @@ class WebhookSecrets:
     """Reads and keeps them. Safe between threads. `clock` is comparable with Parameter Store's own dates."""
 
     def __init__(
-        self, settings: Settings, ssm: Callable[[], SSMClient], clock: Callable[[], float], note: Note
+        self, settings: Settings, ssm: Callable[[], SSMClient], clock: Callable[[], float], note: NoteProblems
     ) -> None:
         """Nothing is read yet."""
         self._settings = settings
         self._ssm = ssm
         self._clock = clock
-        self._note = note
+        self._note_problems = note
         self._lock = threading.Lock()
         self._refreshed_at: BoundedMapping[str, float] = BoundedMapping(MAX_REMEMBERED)
         self._histories: BoundedMapping[str, tuple[StoredVersion, ...]] = BoundedMapping(MAX_REMEMBERED)
@@ -93,7 +93,7 @@ class WebhookSecrets:
         except ParametersUnavailable:
             return None
 
-    def verified(self, full_name: str | None) -> None:
+    def note_verified(self, full_name: str | None) -> None:
         """Take note that a signature was made with the secret: what was read for it, no stranger asked for."""
         if full_name is not None:
             with self._lock:
@@ -129,7 +129,7 @@ class WebhookSecrets:
         current = read_secure(self._ssm(), name)
         problems = problems_of(name, current)
         older = self._read_history(name, current, problems)
-        self._note(name, problems)
+        self._note_problems(name, problems)
         return (current, *(version for version in older if version.number < current.number))
 
     def _read_history(self, name: str, current: StoredVersion, problems: list[str]) -> tuple[StoredVersion, ...]:

@@ -118,7 +118,7 @@ def read_page(client: SSMClient, path: str, token: str | None) -> tuple[list[Sto
 
 
 def list_texts(
-    client: SSMClient, path: str, pace: RateLimiter, read_at: Callable[[], float]
+    client: SSMClient, path: str, limiter: RateLimiter, read_at: Callable[[], float]
 ) -> Iterator[tuple[str, Text, float]]:
     """Yield every parameter below `path`: its name without that, its text, and when it was asked for.
 
@@ -127,7 +127,7 @@ def list_texts(
     """
     token: str | None = None
     while True:
-        pace.wait()
+        limiter.wait()
         asked_at = read_at()
         page, token = read_page(client, path, token)
         for found in page:
@@ -135,7 +135,7 @@ def list_texts(
             if not found.is_secure:
                 yield name, found.value, asked_at
                 continue
-            pace.wait()
+            limiter.wait()
             try:
                 yield name, read_version(client, found.name).value, read_at()
             except ParameterNotFound:

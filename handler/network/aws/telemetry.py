@@ -38,25 +38,25 @@ FAILING = "RepositoriesFailing"
 
 PROGRESS_SECONDS = 10
 
-_ALONE = ("service",)
+_SERVICE_ONLY = ("service",)
 METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         DELIVERIES: ("service", "outcome", "reason"),
-        FAILED_OUTCOMES: _ALONE,
-        LAST_SUCCESS_AGE: _ALONE,
-        PUSH_TO_VISIBLE: _ALONE,
-        FETCH: _ALONE,
-        CHECKOUT: _ALONE,
-        PUBLISH: _ALONE,
-        FILES_WRITTEN: _ALONE,
-        FILES_REMOVED: _ALONE,
-        BYTES_FETCHED: _ALONE,
-        BYTES_WRITTEN: _ALONE,
-        COALESCED: _ALONE,
-        QUEUE_LAG: _ALONE,
-        SURVEYED: _ALONE,
-        BEHIND: _ALONE,
-        FAILING: _ALONE,
+        FAILED_OUTCOMES: _SERVICE_ONLY,
+        LAST_SUCCESS_AGE: _SERVICE_ONLY,
+        PUSH_TO_VISIBLE: _SERVICE_ONLY,
+        FETCH: _SERVICE_ONLY,
+        CHECKOUT: _SERVICE_ONLY,
+        PUBLISH: _SERVICE_ONLY,
+        FILES_WRITTEN: _SERVICE_ONLY,
+        FILES_REMOVED: _SERVICE_ONLY,
+        BYTES_FETCHED: _SERVICE_ONLY,
+        BYTES_WRITTEN: _SERVICE_ONLY,
+        COALESCED: _SERVICE_ONLY,
+        QUEUE_LAG: _SERVICE_ONLY,
+        SURVEYED: _SERVICE_ONLY,
+        BEHIND: _SERVICE_ONLY,
+        FAILING: _SERVICE_ONLY,
     }
 )
 """Every metric that is emitted, and its dimensions. No repository among them: each value would be a metric of its own
@@ -119,7 +119,7 @@ class Telemetry:
             )
             self._count(outcome, queued if queued is not None and queued.is_measured else None)
 
-    def survey(self, summary: Mapping[str, object], oldest_seconds: float | None, request_id: str) -> None:
+    def record_resync(self, summary: Mapping[str, object], oldest_seconds: float | None, request_id: str) -> None:
         """Tell one run of the schedule: one log line, and metrics of those of its figures that are metrics.
 
         `oldest_seconds` is the age of the oldest confirmation of any repository.

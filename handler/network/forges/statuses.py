@@ -124,11 +124,11 @@ class _Poster:
         self._headers = {**_HEADERS, "Authorization": f"Bearer {token}"}
 
     def post(self, commit: str, status: Mapping[str, str]) -> None:
-        problem = self._try(commit, status)
+        problem = self._post(commit, status)
         if problem is not None:
             self._warn(f"GitHub did not take the status {status['state']} of {self._about} at {commit}: {problem}")
 
-    def _try(self, commit: str, status: Mapping[str, str]) -> str | None:
+    def _post(self, commit: str, status: Mapping[str, str]) -> str | None:
         """Return what was wrong: a number or an exception's kind. The text of one may quote a header."""
         try:
             response = self._pool.request(

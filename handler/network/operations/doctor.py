@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from handler.config.names import is_pattern
-from handler.config.overlaps import meetings_between
+from handler.config.overlaps import overlaps_between
 from handler.config.targets import needs_default_branch, ref_prefixes, targets_in
 from handler.config.versions import newest
 from handler.deadline import NO_DEADLINE, Deadline
@@ -61,7 +61,7 @@ class Doctor:
         )
         yield from queue_checks(self.settings)
         yield from bus_checks(self.settings)
-        for sentence in meetings_between(valid):
+        for sentence in overlaps_between(valid):
             yield wrong(
                 "places", found=sentence, todo="give one of them another path: the later one's pushes are refused"
             )

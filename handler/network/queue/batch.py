@@ -101,11 +101,11 @@ def plan_batch(records: Sequence[SqsMessage]) -> BatchPlan:
             continue
         refs = works.setdefault(group_of(message.repository), {})
         name = (message.repository, message.ref)
-        refs[name] = _with(refs.get(name), message, record)
+        refs[name] = _coalesced(refs.get(name), message, record)
     return BatchPlan(tuple(tuple(refs.values()) for refs in works.values()), tuple(malformed))
 
 
-def _with(work: CoalescedPush | None, message: Message, record: SqsMessage) -> CoalescedPush:
+def _coalesced(work: CoalescedPush | None, message: Message, record: SqsMessage) -> CoalescedPush:
     if work is None:
         return CoalescedPush(message, (record,), message.received_at)
     newest = message if _is_newer(message, work.message) else work.message

@@ -41,7 +41,7 @@ class RemotePool:
         """Make the pool; nothing is connected yet."""
         self.attempts = settings.fetch_attempts
         self.sleep = sleep
-        self.old: set[str] = set()
+        self.v0_urls: set[str] = set()
         timeout = urllib3.Timeout(connect=settings.connect_timeout_seconds, read=settings.read_timeout_seconds)
         # Retries are ours: urllib3's end when the headers are there, and a pack breaks off after them.
         self.pool = urllib3.PoolManager(num_pools=32, maxsize=32, timeout=timeout, retries=False)
@@ -81,7 +81,7 @@ class HttpRemote:
         body = protocol.ls_refs_request(refs, with_head=with_head)
         return self._in_either_version(
             lambda: self._post(body, lambda read: protocol.read_refs(protocol.read_packets(read))),
-            self._advertised,
+            self._advertised_refs,
         )
 
     def fetch(self, query: FetchQuery, sink: Sink) -> ShallowChanges:
@@ -102,28 +102,28 @@ class HttpRemote:
 
         return self._in_either_version(attempt, attempt_old)
 
-    def _in_either_version(self, ask: Callable[[], T], ask_old: Callable[[], T]) -> T:
+    def _in_either_version(self, attempt: Callable[[], T], attempt_v0: Callable[[], T]) -> T:
         """Ask in version 2, and once that got no sensible answer, in the old one if the remote advertises so.
 
         Nobody who speaks version 2 pays for this: the advertisement is only asked for after a failure.
         """
-        if self._url not in self._remotes.old:
+        if self._url not in self._remotes.v0_urls:
             try:
-                return self._with_retries(ask)
+                return self._with_retries(attempt)
             except (RemoteUnsupported, RemoteFailed) as error:
-                if not self._is_old():
+                if not self._speaks_v0():
                     raise error from None
-                self._remotes.old.add(self._url)
-        return self._with_retries(ask_old)
+                self._remotes.v0_urls.add(self._url)
+        return self._with_retries(attempt_v0)
 
-    def _is_old(self) -> bool:
+    def _speaks_v0(self) -> bool:
         # Asked for version 2: whoever speaks it says so, and else it would be taken for old after an outage.
         try:
             return self._request("GET", _ADVERTISEMENT, None, lambda read: protocol_v0.is_advertisement(read(64)))
         except Git2EfsError:
             return False
 
-    def _advertised(self) -> RemoteRefs:
+    def _advertised_refs(self) -> RemoteRefs:
         return self._request("GET", _ADVERTISEMENT, None, protocol_v0.read_advertisement, version=0)
 
     def _with_retries(self, attempt: Callable[[], T]) -> T:
@@ -154,7 +154,7 @@ class HttpRemote:
         self.date = response.headers.get("Date")
         try:
             _check(response)
-            answer = parse(_exactly(response))
+            answer = parse(_exact_reader(response))
             # Drained, the connection goes back to the pool; closed with bytes unread it would be thrown away.
             response.drain_conn()
             response.release_conn()
@@ -167,7 +167,7 @@ class HttpRemote:
             raise
 
 
-def _exactly(response: urllib3.BaseHTTPResponse) -> Read:
+def _exact_reader(response: urllib3.BaseHTTPResponse) -> Read:
     """Return read(n) that gives n bytes, fewer only at the end."""
 
     def read(count: int) -> bytes:
