@@ -11,6 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from handler.config.names import MIRROR, default_path, is_pattern
 from handler.model import PublishRule, Repository
 
+_Claim = tuple[str, str, str]
+"""A path prefix, the repository that publishes there, and what of it does."""
+
 
 def path_of(full_name: str, rule: PublishRule) -> str:
     """Return the rule's path, or its default path; a pattern's path ends with `*`.
@@ -34,13 +37,14 @@ def do_overlap(one: str, other: str) -> bool:
 
 
 def overlapping_rules(full_name: str, rules: Sequence[PublishRule]) -> Iterator[tuple[int, int]]:
-    """Yield (earlier, later) for each rule that meets an earlier one: the first such, so that lists stay short.
+    """Yield (earlier, later) for each rule that overlaps an earlier one: only the first, so that lists stay short.
 
-    The default branch is taken for one whose name no other rule's path ends with; `default_branch_meeting` knows more.
+    Assume that no other rule's path ends with the default branch's name. `default_branch_overlap` checks that, once
+    the name is known.
     """
-    places = [path_prefix(full_name, rule) for rule in rules]
-    for later, place in enumerate(places):
-        earlier = next((at for at in range(later) if do_overlap(places[at], place)), None)
+    prefixes = [path_prefix(full_name, rule) for rule in rules]
+    for later, prefix in enumerate(prefixes):
+        earlier = next((at for at in range(later) if do_overlap(prefixes[at], prefix)), None)
         if earlier is not None:
             yield earlier, later
 
@@ -73,24 +77,24 @@ def overlaps_between(repositories: Iterable[Repository]) -> Iterator[str]:
     On the mount the target that was there first is still published; the other one's pushes are refused. Takes the time
     of a sort.
     """
-    places = sorted(
-        place for repository in repositories for place in (*_rule_prefixes(repository), _mirror_prefix(repository))
+    claims = sorted(
+        claim for repository in repositories for claim in (*_rule_prefixes(repository), _mirror_prefix(repository))
     )
-    around: list[tuple[str, str, str]] = []
-    for place in places:
-        # What a beginning is one of comes right after it: those around this place are at the list's end.
-        while around and not place[0].startswith(around[-1][0]):
-            around.pop()
-        other = next((each for each in reversed(around) if each[1] != place[1]), None)
+    enclosing: list[_Claim] = []
+    for prefix, full_name, about in claims:
+        # In this order a prefix comes right before those that start with it: the enclosing ones form a stack.
+        while enclosing and not prefix.startswith(enclosing[-1][0]):
+            enclosing.pop()
+        other = next((each for each in reversed(enclosing) if each[1] != full_name), None)
         if other is not None:
-            yield f"{place[1]}: {place[2]} meets {other[1]}'s {other[2]}"
-        around.append(place)
+            yield f"{full_name}: {about} meets {other[1]}'s {other[2]}"
+        enclosing.append((prefix, full_name, about))
 
 
-def _rule_prefixes(repository: Repository) -> Iterator[tuple[str, str, str]]:
+def _rule_prefixes(repository: Repository) -> Iterator[_Claim]:
     for number, rule in enumerate(repository.publish):
         yield path_prefix(repository.full_name, rule), repository.full_name, f"publish[{number}]"
 
 
-def _mirror_prefix(repository: Repository) -> tuple[str, str, str]:
+def _mirror_prefix(repository: Repository) -> _Claim:
     return f"{repository.full_name}/{MIRROR}/", repository.full_name, MIRROR

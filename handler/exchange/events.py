@@ -1,6 +1,6 @@
-"""What others are told of a target: the content of an event, bounded. Pure: no I/O, no clock.
+"""The events that are put on the EventBridge bus, and their bounded content. Pure: no I/O, no clock.
 
-docs/events.md describes the events to those who receive them.
+docs/events.md describes the events for their consumers.
 """
 
 import json
@@ -13,9 +13,9 @@ from handler.errors import Transient
 from handler.model import ChangedPaths, Counts, Outcome, Target
 
 MAX_PATHS = 500
-"""So many changed paths one event tells, of all three lists together."""
+"""The most changed paths in one event, all three lists together."""
 MAX_DETAIL_BYTES = 190_000
-"""EventBridge takes entries of 256 KB, and queues behind it messages of as much, with the envelope around them."""
+"""EventBridge takes entries of 256 KB, and SQS queues behind it messages of 256 KB with the envelope around them."""
 
 
 class EventKind(StrEnum):
@@ -28,10 +28,10 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One event. `at` is when it happened (seconds since the epoch).
+    """One event. `at` is when it happened, in seconds since the epoch.
 
-    `commit` is what readers have now, `previous_commit` what they had before. `changes` None means that they are not
-    known. `pushed_commit` is what a failed push brought.
+    `commit` is what readers have now, `previous_commit` what they had before. `changes` is None where they are not
+    known. `pushed_commit` is the commit of a push that failed.
     """
 
     kind: EventKind
@@ -50,11 +50,11 @@ class Event:
 
 
 Emit = Callable[[Event], bool]
-"""Take an event; returns whether the bus took it."""
+"""Put an event; return whether the bus took it."""
 
 
 def failed_event(outcome: Outcome, target: Target, delivery: str, at: float, pushed_commit: str | None) -> Event:
-    """Return the event of a target's failed outcome; what readers have did not change."""
+    """Return the event for a target's failed outcome; what readers have did not change."""
     return Event(
         kind=EventKind.FAILED,
         repository=outcome.repository or "",
@@ -71,7 +71,7 @@ def failed_event(outcome: Outcome, target: Target, delivery: str, at: float, pus
 
 
 def retired_event(repository: str, target: Target, commit: str | None, delivery: str, at: float) -> Event:
-    """Return the event of a target that ended with its ref; `commit` is what stood there."""
+    """Return the event for a target that was retired with its ref; `commit` was the last one published."""
     return Event(
         kind=EventKind.RETIRED,
         repository=repository,
@@ -119,7 +119,7 @@ def detail_of(event: Event) -> str:
 
 
 def _bounded_changes(changes: ChangedPaths | None, room: int) -> dict[str, object]:
-    """Return the changes as far as they fit in: the first ones by their paths, whichever list they are of."""
+    """Return the changes that fit into `room` bytes: in the order of their paths, whichever list they are in."""
     lists: dict[str, list[str]] = {"added": [], "modified": [], "removed": []}
     if changes is None:
         return {**lists, "total": None, "is_complete": False}
@@ -143,7 +143,7 @@ def _size(value: object) -> int:
 
 
 def _json(value: object) -> str:
-    """Escape only what JSON must have escaped: paths may be of any script, and each escape is six bytes."""
+    # No ASCII escapes: paths may be in any script, and each escape is six bytes.
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     # Names come from payloads and parameters, where JSON can spell half of a surrogate pair.
     return text.encode("utf-8", "replace").decode()
