@@ -183,6 +183,14 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a directory takes: its files and links, at any depth, and the bytes of their contents."""
+
+    files: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ChangedPaths:
     """The paths of files and links that differ between two trees, relative to the tree and in bytes as git has them.
 

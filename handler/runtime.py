@@ -135,11 +135,16 @@ class Runtime(Generic[App]):
 
 
 def make_sides(
-    settings: Settings, *, progress: Callable[[str, int, int], None], warn: Callable[[str], None]
+    settings: Settings,
+    *,
+    progress: Callable[[str, int, int], None],
+    warn: Callable[[str], None],
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> "tuple[LocalPublisher, Deliverer]":
     """Return the mount side, and the network side's deliverer that publishes through it. Connect to nothing.
 
-    `progress` is called during long check-outs (see `LocalPublisher`), `warn` with what an operator should mend.
+    `progress` is called during long check-outs (see `LocalPublisher`), `warn` with what an operator should mend, `say`
+    with what a long operator's command is doing.
     """
     # Half of a cold start's imports: the webhook of a stack with a queue is spared them.
     from handler.network.aws.eventbridge import make_emit
@@ -147,5 +152,5 @@ def make_sides(
     from handler.publisher import LocalPublisher
 
     emit = make_emit(settings.event_bus, warn)
-    publisher = LocalPublisher(settings, emit=emit, progress=progress)
+    publisher = LocalPublisher(settings, emit=emit, progress=progress, say=say)
     return publisher, Deliverer(settings, publisher, emit=emit, warn=warn)

@@ -9,19 +9,7 @@ import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """An operator holds the target at `commit` since `since` (seconds since the epoch); no push changes it.
-
-    `left` are the commits that rollbacks left during the hold: the next rollback goes further back, not forth again.
-    """
-
-    since: float
-    by: str = ""
-    why: str = ""
-    commit: str = ""
-    left: tuple[str, ...] = ()
+from handler.exchange.operations import Hold
 
 
 @dataclass(frozen=True, slots=True)
