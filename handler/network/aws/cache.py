@@ -1,8 +1,8 @@
-"""What was read from AWS, remembered for a while. Pure: the clock comes in.
+"""A cache of what was read from AWS. Pure: the clock is a parameter.
 
-A value is trusted while it is fresh, and beyond that as long as its source does not answer. A failure that
-needs a person is remembered too: a flood of requests for a name that is not there then costs one call, not
-one each. Requests that miss the same name at the same time share one read.
+A value is used while it is fresh, and longer while its source does not answer. A failure that needs a person is cached
+too: a flood of requests for a name that does not exist then costs one call, not one each. Requests that miss the same
+name at the same time share one read.
 """
 
 import threading
@@ -18,13 +18,13 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """In seconds: how long a value is fresh, a failure is believed, a value outlives its source's silence."""
+    """In seconds: how long a value is fresh, a failure is cached, and a value is used while its source is silent."""
 
     fresh_seconds: float
     failure_seconds: float
     stale_seconds: float
     retry_seconds: float
-    """While the source is silent, it is asked again this often; waiting for it costs each time."""
+    """How often a silent source is asked again; each time costs a timeout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class _CachedFailure:
 
 
 class _Flight(Generic[Value]):
-    """A read under way, for those who wait for it: `values` gets one, or `error` is set, before `is_done`."""
+    """A read in progress, for the threads that wait for it: `values` gets one, or `error` is set, before `is_done`."""
 
     def __init__(self) -> None:
         self.is_done = threading.Event()
@@ -51,11 +51,10 @@ class _Flight(Generic[Value]):
 
 
 class Cache(Generic[Value]):
-    """Values by name; safe between threads; bounded: the name that was read longest ago makes room.
+    """Values by name. Safe for threads, and bounded: the name that was read longest ago makes room.
 
-    Values and failures have each their own room, so that names nobody knows do not drive out those in use.
-    The lock guards memory only and is never held while a value is read, so that one slow answer does not stop
-    requests for other names.
+    Values and failures are bounded separately, so that unknown names do not evict those in use. The lock is never held
+    during a read, so that one slow answer does not stop requests for other names.
     """
 
     def __init__(self, lifetimes: Lifetimes, *, max_entries: int, clock: Callable[[], float]) -> None:
@@ -69,8 +68,8 @@ class Cache(Generic[Value]):
     def get(self, name: str, read: Callable[[], Value]) -> Value:
         """Return the value of `name`, from memory while it is fresh, else from `read`.
 
-        Raises what `read` raises, or raised lately; ParametersUnavailable only where no value is left that is
-        young enough.
+        Raises what `read` raises, or what it raised within `failure_seconds`; ParametersUnavailable only where no value
+        is younger than `stale_seconds`.
         """
         while True:
             now = self._clock()
@@ -89,7 +88,7 @@ class Cache(Generic[Value]):
                 return flight.values[0]
             if flight.error is not None:
                 raise _copy_of(flight.error)
-            # Neither: whoever read was ended by something that says nothing about the name.
+            # Neither: the reading thread ended by an exception that says nothing about the name. Read it ourselves.
         try:
             ours.values.append(self._read_or_stale(name, read, known, now))
             return ours.values[0]
@@ -114,10 +113,10 @@ class Cache(Generic[Value]):
             return known.value
 
     def read(self, name: str, read: Callable[[], Value]) -> Value:
-        """Return the value from `read`, whatever is in memory, and remember it. Raises what `read` raises.
+        """Return the value from `read`, whatever is in memory, and cache it. Raises what `read` raises.
 
-        A failure other than ParametersUnavailable forgets the value: what was deleted or closed must not come
-        back in the next outage.
+        A failure other than ParametersUnavailable drops the cached value: a parameter that was deleted, or that we may
+        not read any more, must not be used again in the next outage.
         """
         now = self._clock()
         try:
@@ -136,7 +135,7 @@ class Cache(Generic[Value]):
         return value
 
     def put(self, name: str, value: Value, read_at: float) -> None:
-        """Remember a value that was read otherwise, as of `read_at`, unless something newer is known."""
+        """Cache a value that was read in another way at `read_at`, unless something newer is cached."""
         with self._lock:
             known, failed = self._values.get(name), self._failures.get(name)
             if (known is not None and known.read_at >= read_at) or (failed is not None and failed.read_at >= read_at):
@@ -146,5 +145,5 @@ class Cache(Generic[Value]):
 
 
 def _copy_of(error: Git2EfsError) -> Git2EfsError:
-    """Return a copy: one that is raised again and again grows its traceback, which keeps a request's frames alive."""
+    # A copy, because each raise of one exception grows its traceback, which keeps the frames of requests alive.
     return type(error)(*error.args)

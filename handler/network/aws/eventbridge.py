@@ -1,4 +1,4 @@
-"""EventBridge: one event an announcement. Whatever the bus does, a publish goes on."""
+"""EventBridge: put one event for each outcome. Whatever the bus does, a publish goes on."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -14,23 +14,26 @@ OPTIONS = ClientOptions(connect_timeout_seconds=1, read_timeout_seconds=2, attem
 
 SLOW_SECONDS = 0.9
 PAUSE_SECONDS = 15.0
-"""After a try that failed slowly the bus is left alone for this long: a bus that cannot be reached (a subnet without a
-way there, say) must not cost every target of every delivery some seconds under a lock."""
+"""After an attempt that failed slowly, put no event for this long: a bus that cannot be reached (from a subnet without
+a route to it, for example) must not cost every target of every delivery some seconds under the lock."""
 
 
 class EventsClient(Protocol):
-    """What is used of boto3's EventBridge client; tests bring their own."""
+    """The part of boto3's EventBridge client that we use."""
 
     def put_events(self, *, Entries: list[dict[str, str]]) -> Mapping[str, Any]: ...
 
 
 def make_emit(bus: str, warn: Callable[[str], None]) -> Emit | None:
-    """Return what puts events on the bus of that name; None without a name. `warn` is told what was not taken."""
+    """Return the function that puts events on the bus of that name; None without a name.
+
+    `warn` is called with a sentence for each event that the bus did not take.
+    """
     return EventBus(bus, warn).emit if bus else None
 
 
 class EventBus:
-    """The bus of that name. Safe for threads."""
+    """An event bus. Safe for threads."""
 
     def __init__(
         self,
@@ -39,7 +42,7 @@ class EventBus:
         make: Callable[[], EventsClient] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`warn` is told what was not taken. Nothing is imported or connected yet."""
+        """See `make_emit`. The client is made with the first event."""
         self._name = name
         self._warn = warn
         self._client = LazyClient(make or make_events_client)
@@ -47,7 +50,7 @@ class EventBus:
         self._paused_until = float("-inf")
 
     def emit(self, event: Event) -> bool:
-        """Put the event; whether the bus took it. Never raises, and takes some seconds at the very most."""
+        """Put the event; return whether the bus took it. Raises no Exception, and takes some seconds at most."""
         started = self._clock()
         if started < self._paused_until:
             return False
@@ -60,7 +63,7 @@ class EventBus:
         return False
 
     def _put(self, event: Event) -> str | None:
-        """Return what was wrong: a code or an exception's kind. The text of either may quote the request."""
+        """Return what went wrong: an error code or an exception's type. The text of either may quote the request."""
         try:
             entry = {
                 "Source": SOURCE,
