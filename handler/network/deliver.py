@@ -1,4 +1,4 @@
-"""From a request to its outcomes: which targets publish the ref, each reconciled, each failure an outcome."""
+"""From a trigger to its outcomes: find the targets that publish its ref, and reconcile each of them."""
 
 import time
 from collections.abc import Callable
@@ -22,7 +22,7 @@ _MAX_DEFAULT_BRANCHES = 1000
 
 
 class Deliverer:
-    """Delivers requests; keeps connections, packs and default branches between deliveries. Safe for threads."""
+    """Delivers triggers; keeps connections and default branches between deliveries. Safe for threads."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Deliverer:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`emit` takes an event (None: nobody is told), `warn` what an operator should mend. Opens nothing yet."""
+        """`emit` puts an event (None: no events); `warn` is called with what an operator should mend."""
         self._clock = clock
         self._remotes = RemotePool(settings, sleep)
         self._publisher = publisher
@@ -62,14 +62,14 @@ class Deliverer:
         return self._publisher.drift(repository, refs)
 
     def deliver(self, repository: Repository, token: str | None, trigger: Trigger) -> tuple[Outcome, ...]:
-        """Bring every target that publishes the request's ref to what the remote says; one outcome a target.
+        """Reconcile every target that publishes the trigger's ref; return one outcome a target.
 
-        A target's failure is its outcome. Raises only what keeps the targets from being found: RemoteUnavailable,
+        A target's failure is its outcome. Raises only where the targets cannot be found: RemoteUnavailable,
         RemoteRefused, RemoteUnsupported, ConfigurationInvalid.
         """
         is_deleted = trigger.push is not None and trigger.push.is_deleted
         if is_deleted:
-            # There is no commit to ask for by its id; what the ref says is asked as ever.
+            # There is no commit to fetch by its id; the ref is asked for as ever.
             trigger = replace(trigger, push=None)
         remote = self._remotes.at(repository.url, token)
         targets = targets_of(repository, trigger.ref, self._default_branch(repository, remote, trigger.ref))
@@ -84,12 +84,15 @@ class Deliverer:
             statuses.close()
 
     def _default_branch(self, repository: Repository, remote: HttpRemote, ref: str) -> str | None:
-        """Return the remote's default branch; remembered for a while, but only to go on: to ignore, it is asked."""
+        """Return the remote's default branch; None where no rule needs it.
+
+        A cached one only serves to publish: before a push is ignored, the remote is asked.
+        """
         if not needs_default_branch(repository):
             return None
-        remembered, until = self._default_branches.get(repository.full_name) or (None, 0.0)
-        if remembered == ref and self._clock() < until:
-            return remembered
+        cached, until = self._default_branches.get(repository.full_name) or (None, 0.0)
+        if cached == ref and self._clock() < until:
+            return cached
         head = remote.refs([], with_head=True).head
         if head is not None:
             self._default_branches.put(repository.full_name, (head, self._clock() + _DEFAULT_BRANCH_SECONDS))
@@ -116,9 +119,9 @@ class Deliverer:
 
 
 def _newest_tag(target: Target, remote: HttpRemote, trigger: Trigger) -> tuple[Target, Trigger] | None:
-    """Return the target of the newest tag, and what is asked of it; None where no tag matches.
+    """Return the target and the trigger for the newest tag; None where no tag matches.
 
-    The pushed tag counts even if the remote's answer lacks it: it may lag behind its webhook.
+    The pushed tag counts even if the remote's answer lacks it: that may lag behind its webhook.
     """
     push = trigger.push
     names = set(remote.refs([target.ref.removesuffix("*")]).tips)

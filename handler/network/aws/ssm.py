@@ -106,8 +106,8 @@ def read_page(client: SSMClient, path: str, token: str | None) -> tuple[list[Sto
     A page holds at most ten parameters, Parameter Store's maximum. It may hold fewer, or none, without being the last.
     Raises ParametersUnavailable, ConfigurationInvalid.
     """
-    # Nothing is decrypted: one parameter under a key that we may not use would fail the whole page.
     more = {} if token is None else {"NextToken": token}
+    # Nothing is decrypted: one parameter under a key that we may not use would fail the whole page.
     page = _call(
         client.get_parameters_by_path, path, Path=path, Recursive=True, WithDecryption=False, MaxResults=10, **more
     )
