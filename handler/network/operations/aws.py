@@ -1,6 +1,6 @@
-"""What a person asks of AWS: how full the queue is, whether the bus is there, what a deployed function answers.
+"""What an operator's commands ask of AWS: the queue's depth, the event bus, a deployed function's answer.
 
-Called by hand and not for deliveries: boto3 is imported when one of these is.
+No delivery needs these. They import boto3 when they are called, so that no cold start pays for it.
 """
 
 import json
@@ -11,19 +11,19 @@ from handler.errors import ConfigurationInvalid, Git2EfsError, OutOfTime, QueueU
 
 CONNECT_TIMEOUT_SECONDS = 3
 READ_TIMEOUT_SECONDS = 5
-LONGEST_RUN_SECONDS = 910
-"""A function runs for 900 seconds at most."""
+INVOKE_TIMEOUT_SECONDS = 910
+"""Lambda ends a function after 900 seconds at most."""
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError"})
 
 
 class AccessDenied(Exception):
-    """Whoever asks has no right to; which one, is the text."""
+    """The caller lacks a permission; the text names the service and its error code."""
 
 
 def queue_depth(url: str) -> tuple[int, int]:
-    """Return how many messages wait, and how many are worked on.
+    """Return how many messages wait in the queue at `url`, and how many are in work.
 
-    Raises NotAllowed, ConfigurationInvalid (no such queue, no client), QueueUnavailable.
+    Raises AccessDenied, ConfigurationInvalid (no such queue, no credentials or region), QueueUnavailable.
     """
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
 
@@ -35,22 +35,22 @@ def queue_depth(url: str) -> tuple[int, int]:
 
 
 def describe_bus(name: str) -> None:
-    """Return if there is an event bus of that name. Raises as `queue_depth`."""
+    """Return if the event bus `name` exists; raise as `queue_depth` does if not."""
     _ask("EventBridge", lambda boto3, config: boto3.client("events", config=config).describe_event_bus(Name=name))
 
 
 def invoke(function: str, event: Mapping[str, object]) -> dict[str, object]:
-    """Let a deployed function carry out a command; return its answer.
+    """Invoke a deployed function with an operator's event; return its content.
 
-    Never twice: a second try of a rollback would go back a second time. Raises NotAllowed, ConfigurationInvalid (no
-    such function, no client, or it answers as no operator does), OutOfTime, QueueUnavailable where AWS does not answer.
+    Raises AccessDenied, ConfigurationInvalid (no such function, no credentials or region, or the answer is not that of
+    an operator's function), OutOfTime where Lambda ended the function, and QueueUnavailable where AWS does not answer.
     """
     payload = json.dumps(event).encode()
 
     def ask(boto3: Any, config: Any) -> Any:
         return boto3.client("lambda", config=config).invoke(FunctionName=function, Payload=payload)
 
-    answer = _ask("Lambda", ask, LONGEST_RUN_SECONDS)
+    answer = _ask("Lambda", ask, INVOKE_TIMEOUT_SECONDS)
     content = json.loads(answer["Payload"].read())
     if answer.get("FunctionError"):
         kind = str(content.get("errorMessage", "") if isinstance(content, dict) else "")
@@ -63,11 +63,12 @@ def invoke(function: str, event: Mapping[str, object]) -> dict[str, object]:
 
 
 def _ask(service: str, ask: Callable[[Any, Any], Any], read_seconds: int = READ_TIMEOUT_SECONDS) -> Mapping[str, Any]:
-    """Let `ask` call a client that it makes of boto3 and a config; the service's name is for messages."""
+    """Return what `ask(boto3, config)` returns. `service` is the name for messages."""
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
+    # One attempt: a second invocation of a rollback would go back a second time.
     attempts = {"total_max_attempts": 1, "mode": "standard"}
     config = Config(connect_timeout=CONNECT_TIMEOUT_SECONDS, read_timeout=read_seconds, retries=attempts)
     try:
@@ -82,7 +83,8 @@ def _ask(service: str, ask: Callable[[Any, Any], Any], read_seconds: int = READ_
 
 
 def _failure(response: Mapping[str, Any], service: str) -> Git2EfsError | AccessDenied:
-    """Return what the service's answer means; its text stays out, since it may quote the request."""
+    """Return the failure that a service's error is."""
+    # Its code alone, and not its text: that may quote the request.
     code = ascii(str(response.get("Error", {}).get("Code", ""))[:60])[1:-1]
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in _DENIED:
