@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from handler.config.names import is_full_name, path_problem, ref_problem
+from handler.config.fields import FieldReader, flag, nullable, printable
+from handler.config.names import full_name_problem, path_problem, ref_problem
 from handler.errors import Malformed
 
 
@@ -64,19 +65,21 @@ def read_command(event: object) -> Command:
     if not isinstance(name, str) or name not in ACTIONS:
         raise Malformed(f"action is none of {', '.join(ACTIONS)}")
     action = ACTIONS[name]
-    known = {"action", action.subject, *action.texts, *action.flags}
-    problems = [f"{str(field)[:40]!a} is not a field of {name}" for field in event if field not in known]
-    texts = {field: _text(event, field, problems) for field in (action.subject, *sorted(action.texts))}
-    flags = {field: _flag(event, field, problems) for field in sorted(action.flags)}
+    problems: list[str] = []
+    reader = FieldReader(event, problems)
+    reader.refuse_unknown({"action", action.subject, *action.texts, *action.flags}, f"is not a field of {name}")
+    texts = {field: _read_text(reader, field) for field in (action.subject, *sorted(action.texts))}
     subject, ref, to = texts[action.subject], _full_ref(texts.get("ref")), texts.get("to")
     if subject is None and action.is_subject_needed:
         problems.append(f"{name} needs {action.subject}")
-    if subject is not None and (problem := _subject_problem(action.subject, subject)):
-        problems.append(f"{action.subject} {problem}")
-    if ref is not None and (problem := ref_problem(ref)):
-        problems.append(f"ref {problem}")
+    if subject is not None:
+        is_repository = action.subject == "repository"
+        reader.refuse(action.subject, (full_name_problem if is_repository else path_problem)(subject))
+    if ref is not None:
+        reader.refuse("ref", ref_problem(ref))
     if to is not None and not _COMMIT.fullmatch(to):
-        problems.append("to is not a commit's id of 7 to 40 hex digits")
+        reader.refuse("to", "is not a commit's id of 7 to 40 hex digits")
+    flags = {field: reader.read(field, flag, False) for field in sorted(action.flags)}
     if problems:
         raise Malformed("; ".join(problems))
     return Command(
@@ -92,28 +95,9 @@ def read_command(event: object) -> Command:
     )
 
 
-def _text(event: Mapping[object, object], field: str, problems: list[str]) -> str | None:
-    value, longest = event.get(field), _MAX_CHARACTERS.get(field, 1024)
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value or len(value) > longest or not value.isprintable():
-        problems.append(f"{field} is not 1 to {longest} printable characters")
-        return None
-    return value
-
-
-def _flag(event: Mapping[object, object], field: str, problems: list[str]) -> bool:
-    value = event.get(field, False)
-    if not isinstance(value, bool):
-        problems.append(f"{field} is neither true nor false")
-    return value is True
+def _read_text(reader: FieldReader, name: str) -> str | None:
+    return reader.read(name, nullable(printable(_MAX_CHARACTERS.get(name, 1024))), None)
 
 
 def _full_ref(ref: str | None) -> str | None:
     return ref if ref is None or ref.startswith("refs/") else f"refs/heads/{ref}"
-
-
-def _subject_problem(field: str, subject: str) -> str | None:
-    if field == "repository":
-        return None if is_full_name(subject) else "is not <owner>/<name>"
-    return path_problem(subject)
