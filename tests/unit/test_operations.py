@@ -9,7 +9,7 @@ from handler.exchange import checks, operations
 from handler.exchange.operations import Hold, ReleaseStatus, RepositoryStatus, TargetState, TargetStatus
 from handler.model import Usage
 
-HELD = Hold(1.5, "mona", "wait", "a" * 40, ("b" * 40,))
+HELD = Hold(since=1.5, by="mona", why="wait", commit="a" * 40, left=("b" * 40,))
 RELEASE = ReleaseStatus(commit="a" * 40, is_current=True, is_intact=True, retired_at=None, usage=Usage(3, 4))
 TARGET = TargetStatus(path="octo/site/main", state=TargetState.HELD, held=HELD, releases=(RELEASE,))
 STATUS = RepositoryStatus(repository="octo/site", targets=(TARGET,), mirror=Usage(1, 2), problems=("one",))
