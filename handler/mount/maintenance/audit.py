@@ -27,7 +27,7 @@ _MAX_PATHS = 20
 _MAX_NOTES = 60
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class AuditFindings:
     """What the audits of one target found and did.
 
