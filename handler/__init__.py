@@ -1,21 +1,42 @@
-"""git2efs: push to a branch on GitHub, and its files are on EFS seconds later.
+"""git2efs: push to a branch on GitHub, and seconds later its files are on EFS.
 
-The way of a push: `webhook` verifies and reads the delivery, looks up the repository's parameter, and hands the
-push to `reconcile`, itself or by a queue and a `worker`; that takes the repository's lock, asks the remote what its
-ref names, fetches the objects, checks the tree out into staging, and publishes it by renaming one link. `reconcile`
-is idempotent: a push, a redelivery or a timer only say "look now". A target can be a git working copy instead, which
-is brought forward as `git pull --rebase` does it: `working_copy`.
+The way of a push: `webhook` verifies the delivery's signature, reads it, looks up the repository's parameter, and hands
+the push to `network.deliver`, at once or through an SQS queue and a `worker`. For each target that publishes the ref,
+`mount.reconcile` takes the repository's lock, asks the remote what its ref names, fetches the objects, checks the tree
+out into staging, and publishes it by renaming one link. It is idempotent: a push, a redelivery, a queue message, a
+timer and an operator all only say "look now". A target can be a git working copy instead, which is brought forward as
+`git pull --rebase` does it.
 
-Imports point down, and a test holds them to it:
+There are two sides. The network side has the internet, AWS's APIs and the secrets, and no mount. The mount side has the
+mount, and no network. Neither imports the other: an entry point brings them together. Imports point down, and a test
+holds them to it:
 
-    webhook  worker  schedule       entry points, thin; and `operate`, an operator's command, with its `operations`
-    deliver                         from a request to the targets that publish its ref
-    reconcile  chores               the one operation, its neighbours come in as arguments; and what is done daily
-    publish    working_copy         a run of one target: of releases, or of a git working copy
-    github   git   efs   aws        what GitHub says, objects, the shared directory, AWS; never import each other
-    model    errors    settings     frozen values, the one exception tree
+    webhook worker schedule operate   entry points of the network side, thin; `cli` is the `git2efs` command
+    publisher                         entry point of the mount side
+    runtime                           what the entry points share: one app a process, made at the first request
+    network/                          the network side
+        receive                       a webhook's delivery → verified → delivered, or queued for a worker
+        deliver                       a trigger → its targets → their outcomes
+        schedule resync               the schedule's two tasks; one pass over all repositories
+        forges/                       what GitHub says: signatures, deliveries, payloads; commit statuses
+        remote/                       git's smart HTTP protocol
+        aws/                          API Gateway, Parameter Store, EventBridge, CloudWatch
+        queue/                        SQS: messages, batches, visibility; the worker
+        operations/                   an operator's commands, and the doctor's AWS half
+    mount/                            the mount side
+        reconcile                     the one operation, as one function
+        operations/ maintenance/      an operator's commands on the mount; daily maintenance, audits, drift
+        releases/ working_copy/       the two modes of publishing; they never import each other
+        target/                       one target's directory: layout, record, registry, hold, events
+        git/                          objects, packs, trees and their differences, the mirror
+        fs/                           POSIX on a slow, shared, hostile mount; knows no git and no target
+    exchange/                         what passes between the two sides; pure
+    config/                           what is published where; pure
+    model errors settings             frozen values, the tree of failures, the environment
+    outcome deadline                  failures as outcomes and answers; when a run has to have stopped
 
-One word for one thing: delivery (a webhook request), body (raw bytes, before verification), payload (decoded,
-after), push event, ref (full name), commit (40-hex id), tip (what a ref names now), mirror (the bare repository on
-the mount), target (a ref published to a path), staging, release, `current`, check out, publish, prune, outcome.
+One word for one thing: delivery (a webhook request), body (raw bytes, before verification), payload (decoded, after),
+push event, ref (full name), commit (40-hex id), tip (what a ref names now), mirror (the bare repository on the mount),
+target (a ref published to a path), release, staging, `current`, check out, publish, recycle, prune, grace, outcome,
+drift.
 """

@@ -13,7 +13,7 @@
     │   ├── ParametersUnavailable
     │   ├── QueueUnavailable
     │   ├── RemoteUnavailable
-    │   ├── CommitNotThere
+    │   ├── CommitNotFound
     │   ├── LockTimeout
     │   ├── MountUnavailable
     │   ├── ReleasesInGrace
@@ -132,7 +132,7 @@ class RemoteUnavailable(Transient):
     reason = "remote_unavailable"
 
 
-class CommitNotThere(Transient):
+class CommitNotFound(Transient):
     """The remote does not know the pushed commit yet, by its ref or by its id."""
 
     reason = "commit_not_there"

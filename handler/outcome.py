@@ -33,6 +33,17 @@ def unexpected(error: Exception) -> Unexpected:
     return Unexpected(f"{type(error).__name__} at {places}")
 
 
+def as_failure(error: Exception) -> Git2EfsError:
+    """Return the failure that an exception is: itself, or else a defect, told as `Unexpected`."""
+    return error if isinstance(error, Git2EfsError) else unexpected(error)
+
+
+def summary_of(error: Exception) -> str:
+    """Return `<reason>: <message>` of a failure, for an operator. A defect tells its kind and place alone."""
+    failure = as_failure(error)
+    return f"{failure.reason}: {failure}"
+
+
 def answer_of(outcomes: Sequence[Outcome], duration_ms: float) -> tuple[int, dict[str, object]]:
     """Return the HTTP status and the content that tell these outcomes.
 

@@ -1,7 +1,7 @@
 """A threaded HTTP/1.1 server for loopback: each request is answered, and stopping waits for those in flight.
 
 `http.server` alone answers with HTML, does not read chunked bodies, prints tracebacks for broken connections
-and cannot tell an idle connection from a busy one; this puts a plain function, `Request -> Response`, behind
+and cannot tell an idle connection from a busy one; this puts a plain function, `Trigger -> Response`, behind
 it.
 """
 

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
-NO_COMMIT = "0" * 40
+NULL_OID = "0" * 40
 SECRET = "It's a Secret to Everybody"
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -89,7 +89,7 @@ def push_payload(
     `head` is the head commit's id where `after` is an annotated tag.
     """
     commit = _commit(repository, head or after, message, committed_at or pushed_at, added, removed, modified)
-    is_deleted = after == NO_COMMIT
+    is_deleted = after == NULL_OID
     about = repository_fields(repository, default_branch=default_branch, is_private=is_private, clone_url=clone_url)
     return {
         "ref": ref,
@@ -98,7 +98,7 @@ def push_payload(
         "repository": about | {"pushed_at": pushed_at, "created_at": 1_700_000_000, "stargazers": 3},
         "pusher": {"name": "ada", "email": "ada@example.com"},
         "sender": _account("ada", 1001, "User"),
-        "created": before == NO_COMMIT,
+        "created": before == NULL_OID,
         "deleted": is_deleted,
         "forced": forced,
         "base_ref": base_ref,

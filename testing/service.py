@@ -16,12 +16,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from handler.network.operations.command import SUBJECTS
+from handler.network.operations.command import ACTIONS
 from testing.answers import Answer, read_answer
 from testing.deliveries import (
     EVENT_SHAPES,
     JSON,
-    NO_COMMIT,
+    NULL_OID,
     SECRET,
     Event,
     LambdaContext,
@@ -139,7 +139,7 @@ class Service(CapturedOutput):
         """Call the operator's function for an action about a repository or a path; return what it returns."""
         operate = importlib.import_module(OPERATE)
         operate.reset()  # parameters are remembered for half a minute
-        field = {} if subject is None else {SUBJECTS[action]: subject}
+        field = {} if subject is None else {ACTIONS[action].subject: subject}
         with self.capturing():
             content = operate.handler({"action": action, **field, **fields}, LambdaContext(remaining_ms=900_000))
         assert isinstance(content, dict)
@@ -243,8 +243,8 @@ class Service(CapturedOutput):
         first 100 s ago, so that their order shows in `pushed_at` however fast the test is.
         """
         name = upstream.ref_name(ref)
-        after = after or upstream.tip(name) or NO_COMMIT
-        before = before or self._pushed.get((upstream.full_name, name), NO_COMMIT)
+        after = after or upstream.tip(name) or NULL_OID
+        before = before or self._pushed.get((upstream.full_name, name), NULL_OID)
         self._pushed[upstream.full_name, name] = after
         self._pushed_at += 1
         payload = push_payload(

@@ -4,12 +4,13 @@ docs/events.md describes the events to those who receive them.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from handler.errors import Transient
-from handler.model import Counts, Outcome, Target
+from handler.model import ChangedPaths, Counts, Outcome, Target
 
 MAX_PATHS = 500
 """So many changed paths one event tells, of all three lists together."""
@@ -17,7 +18,7 @@ MAX_DETAIL_BYTES = 190_000
 """EventBridge takes entries of 256 KB, and queues behind it messages of as much, with the envelope around them."""
 
 
-class AnnouncementKind(StrEnum):
+class EventKind(StrEnum):
     """The event's detail type."""
 
     PUBLISHED = "ReleasePublished"
@@ -26,26 +27,14 @@ class AnnouncementKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
-    """The paths, relative to the tree and in bytes as git has them, of files and links that differ between two trees.
-
-    What turned from a file into a link, or got another mode, is modified; a directory is told by what is in it.
-    """
-
-    added: tuple[bytes, ...] = ()
-    modified: tuple[bytes, ...] = ()
-    removed: tuple[bytes, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Announcement:
+class Event:
     """One event. `at` is when it happened (seconds since the epoch).
 
     `commit` is what readers have now, `previous_commit` what they had before. `changes` None means that they are not
     known. `pushed_commit` is what a failed push brought.
     """
 
-    kind: AnnouncementKind
+    kind: EventKind
     repository: str
     ref: str
     path: str
@@ -54,16 +43,20 @@ class Announcement:
     delivery: str
     at: float
     counts: Counts = field(default_factory=Counts)
-    changes: Changes | None = None
+    changes: ChangedPaths | None = None
     reason: str | None = None
     is_transient: bool = False
     pushed_commit: str | None = None
 
 
-def failed(outcome: Outcome, target: Target, delivery: str, at: float, pushed_commit: str | None) -> Announcement:
+Emit = Callable[[Event], bool]
+"""Take an event; returns whether the bus took it."""
+
+
+def failed(outcome: Outcome, target: Target, delivery: str, at: float, pushed_commit: str | None) -> Event:
     """Return the event of a target's failed outcome; what readers have did not change."""
-    return Announcement(
-        AnnouncementKind.FAILED,
+    return Event(
+        EventKind.FAILED,
         outcome.repository or "",
         target.ref,
         target.path,
@@ -77,12 +70,12 @@ def failed(outcome: Outcome, target: Target, delivery: str, at: float, pushed_co
     )
 
 
-def retired(repository: str, target: Target, commit: str | None, delivery: str, at: float) -> Announcement:
+def retired(repository: str, target: Target, commit: str | None, delivery: str, at: float) -> Event:
     """Return the event of a target that ended with its ref; `commit` is what stood there."""
-    return Announcement(AnnouncementKind.RETIRED, repository, target.ref, target.path, None, commit, delivery, at)
+    return Event(EventKind.RETIRED, repository, target.ref, target.path, None, commit, delivery, at)
 
 
-def detail_of(announcement: Announcement) -> str:
+def detail_of(announcement: Event) -> str:
     """Return the event's detail: a JSON object of at most MAX_DETAIL_BYTES in UTF-8."""
     detail: dict[str, object] = {
         "repository": announcement.repository,
@@ -93,14 +86,14 @@ def detail_of(announcement: Announcement) -> str:
         "delivery": announcement.delivery,
     }
     moment = datetime.fromtimestamp(announcement.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    if announcement.kind is AnnouncementKind.FAILED:
+    if announcement.kind is EventKind.FAILED:
         detail |= {
             "pushed_commit": announcement.pushed_commit,
             "failed_at": moment,
             "reason": announcement.reason,
             "is_transient": announcement.is_transient,
         }
-    elif announcement.kind is AnnouncementKind.RETIRED:
+    elif announcement.kind is EventKind.RETIRED:
         detail |= {"retired_at": moment}
     else:
         counts = announcement.counts
@@ -116,7 +109,7 @@ def detail_of(announcement: Announcement) -> str:
     return _json(detail)
 
 
-def _told(changes: Changes | None, room: int) -> dict[str, object]:
+def _told(changes: ChangedPaths | None, room: int) -> dict[str, object]:
     """Return the changes as far as they fit in: the first ones by their paths, whichever list they are of."""
     lists: dict[str, list[str]] = {"added": [], "modified": [], "removed": []}
     if changes is None:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+from handler.deadline import Deadline
 from handler.errors import ConfigurationInvalid
+from handler.exchange.schedule_state import RepositoryState, ScheduleState
 from handler.model import Outcome, OutcomeKind, Repository
-from handler.mount.fs.errno_map import failure_of
-from handler.mount.maintenance.state import Diary, Entry
 from handler.network.aws.parameters import Parameters
-from handler.outcome import outcome_of
+from handler.outcome import as_failure, outcome_of
 
 IN_FLIGHT = 32
 """Repositories at a time: nearly all of it is waiting for the remote."""
@@ -23,11 +23,11 @@ LONGEST_PAUSE_SECONDS = 6 * 3600
 
 Visit = Callable[[Repository], tuple[int, Sequence[Outcome]]]
 """Look after a repository: how many refs were behind, and what came of it. Raises Git2EfsError, OSError."""
-Tell = Callable[[Outcome], None]
+Report = Callable[[Outcome], None]
 
 
 @dataclass(slots=True)
-class Round:
+class ResyncReport:
     """What a round has done so far."""
 
     looked_at: int = 0
@@ -39,53 +39,53 @@ class Round:
 
 
 @dataclass(slots=True)
-class Rounds:
+class Resync:
     """Makes one round. `tell` gets every outcome that did something, or failed."""
 
     parameters: Parameters
     visit: Visit
-    tell: Tell
-    diary: Diary
-    deadline: float | None
+    report: Report
+    state: ScheduleState
+    deadline: Deadline
     clock: Callable[[], float] = time.time
     in_flight: int = IN_FLIGHT
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _round: Round = field(default_factory=Round)
+    _report: ResyncReport = field(default_factory=ResyncReport)
 
-    def make(self) -> Round:
+    def run(self) -> ResyncReport:
         """Go round. Raises ParametersUnavailable, ConfigurationInvalid where the repositories cannot be listed."""
         listed = list(self.parameters.repositories())
         self._forget_others({name for name, _ in listed})
-        ordered = _from(listed, self.diary.stopped_at)
+        ordered = _from(listed, self.state.stopped_at)
         names = [name for name, _ in ordered]
         with ThreadPoolExecutor(self.in_flight, thread_name_prefix="round") as pool:
             done = list(pool.map(lambda each: self._one(*each), ordered))
         left = [name for name, is_done in zip(names, done, strict=True) if not is_done]
-        self._round.left = len(left)
-        self.diary.stopped_at = left[0] if left else None
+        self._report.left = len(left)
+        self.state.stopped_at = left[0] if left else None
         # Those that rest too: an alarm must not fall silent because somebody is left in peace.
-        self._round.failing = sum(entry.failures > 0 for entry in self.diary.repositories.values())
-        return self._round
+        self._report.failing = sum(entry.failures > 0 for entry in self.state.repositories.values())
+        return self._report
 
     def oldest_seconds(self) -> float | None:
         """Return the age of the oldest confirmation, None without any repository."""
         now = self.clock()
-        return max((now - entry.confirmed_at for entry in self.diary.repositories.values()), default=None)
+        return max((now - entry.confirmed_at for entry in self.state.repositories.values()), default=None)
 
     def _forget_others(self, names: set[str]) -> None:
-        for name in self.diary.repositories.keys() - names:
-            del self.diary.repositories[name]
-            self.diary.go_on_at.pop(name, None)
+        for name in self.state.repositories.keys() - names:
+            del self.state.repositories[name]
+            self.state.resume_at.pop(name, None)
 
     def _one(self, name: str, found: Repository | ConfigurationInvalid) -> bool:
         """Look after one repository; returns whether it had its turn."""
         now = self.clock()
-        if self.deadline is not None and now >= self.deadline:
+        if self.deadline.is_past():
             return False
-        entry = self.diary.repositories.setdefault(name, Entry(now))
+        entry = self.state.repositories.setdefault(name, RepositoryState(now))
         if now < entry.not_before:
             with self._lock:
-                self._round.resting += 1
+                self._report.resting += 1
             return True
         behind, outcomes = self._visited(name, found)
         is_failed = any(outcome.kind is OutcomeKind.FAILED for outcome in outcomes)
@@ -100,13 +100,13 @@ class Rounds:
             if not is_sent:
                 entry.confirmed_at = now
         with self._lock:
-            self._round.looked_at += 1
-            self._round.behind += behind
+            self._report.looked_at += 1
+            self._report.behind += behind
             for outcome in outcomes:
                 key = f"{outcome.kind}:{outcome.reason}"
-                self._round.outcomes[key] = self._round.outcomes.get(key, 0) + 1
+                self._report.outcomes[key] = self._report.outcomes.get(key, 0) + 1
         for outcome in outcomes:
-            self.tell(outcome)
+            self.report(outcome)
         return True
 
     def _visited(self, name: str, found: Repository | ConfigurationInvalid) -> tuple[int, Sequence[Outcome]]:
@@ -115,7 +115,7 @@ class Rounds:
                 raise found
             return self.visit(found)
         except Exception as error:  # whatever it is: this repository fails with it, the others do not
-            return 0, (replace(outcome_of(failure_of(error)), repository=name),)
+            return 0, (replace(outcome_of(as_failure(error)), repository=name),)
 
 
 def _from(

@@ -89,7 +89,8 @@ def test_push_is_published_cold_and_the_next_one_warm(
 
 def test_heavy_imports_wait(tools: Tools, artefact: Path, say: Callable[[str], None]) -> None:
     """What is never used is never imported: counted in the artefact itself, after a client was made."""
-    code = "import sys, handler.webhook, handler.network.deliver; from handler.network.aws.ssm import make_ssm_client; make_ssm_client()"
+    code = "import sys, handler.webhook, handler.network.deliver; "
+    code += "from handler.network.aws.ssm import make_ssm_client; make_ssm_client()"
     code += "\nprint(len(sys.modules)); print(*sorted(sys.modules))"
     function = artefact / "WebhookFunction"
     result = subprocess.run(

@@ -3,15 +3,15 @@
 import os
 
 from handler.model import Repository
-from handler.mount.git.store_pool import OpenStores
-from handler.mount.maintenance.maintenance import Caretaker
+from handler.mount.git.store_pool import StorePool
+from handler.mount.maintenance.maintenance import Maintenance
 from handler.settings import read_settings
 from tests.crash.forks import answer
 
 
 def _do_the_chores(_: object) -> dict[str, object]:
-    caretaker = Caretaker(read_settings(os.environ), OpenStores())
-    tended = caretaker.tend(Repository("octo/site", "https://unused.example"))
+    caretaker = Maintenance(read_settings(os.environ), StorePool())
+    tended = caretaker.maintain(Repository("octo/site", "https://unused.example"))
     return {"outcomes": [[str(outcome.kind), outcome.reason] for outcome in tended.outcomes]}
 
 

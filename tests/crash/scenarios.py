@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from testing.deliveries import NO_COMMIT, http_api_event
+from testing.deliveries import NULL_OID, http_api_event
 from testing.parameters import ParameterStore
 from testing.repositories import Entry, Executable, Link, Upstream, archive
 from testing.service import Service
@@ -193,7 +193,7 @@ def set_scene(name: str, directory: Path, store: ParameterStore, origin: Replayi
             phase = directory / f"phase-{at}"
             shutil.copytree(work, phase)
             pushes.append(Push(phase, http_api_event(service.push_request(upstream)), commits[-1]))
-        warm_up = http_api_event(service.push_request(upstream, "gone", after=NO_COMMIT))
+        warm_up = http_api_event(service.push_request(upstream, "gone", after=NULL_OID))
     finally:
         service.stop()
     trees = {commit: archive(upstream, commit) for commit in commits}
@@ -212,7 +212,7 @@ def set_series(
     # Only the deliveries are made with it: nothing of it is started.
     service = Service(mount, store)
     parameter = {"grace_seconds": grace_seconds, "publish": _MAIN}
-    warm_up = http_api_event(service.push_request(upstream, "gone", after=NO_COMMIT))
+    warm_up = http_api_event(service.push_request(upstream, "gone", after=NULL_OID))
     pushes, trees = [], {}
     for number in range(1, count + 1):
         entries = {

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from handler.model import NO_COMMIT
+from handler.model import NULL_OID
 from tests.crash import points
 from tests.crash.crew import Crew
 from tests.crash.scenarios import PLOTS
@@ -73,7 +73,7 @@ def test_the_scenes_do_what_they_are_for(crew: Crew, scene_of: SceneOf) -> None:
     """Recycling, whole writes, pruning, merging, discarding, spooling: seen in the operations themselves."""
     ran = {name: "\n".join(crew.count(scene_of(name)).modifying) for name in PLOTS}
     recycled = {name for name, text in ran.items() if "rename octo/site/main/releases/" in text}
-    whole = {name for name, text in ran.items() if f"mkdir octo/site/main/staging/{NO_COMMIT}-" in text}
+    whole = {name for name, text in ran.items() if f"mkdir octo/site/main/staging/{NULL_OID}-" in text}
     assert {name for name in PLOTS if "recycled" in name} <= recycled - whole
     assert {"first publish", "a burst, written whole"} <= whole - recycled
     assert "back to a release that stands" not in whole | recycled

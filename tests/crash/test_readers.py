@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from local.origin import FileContent, SampleOrigin
-from testing.deliveries import NO_COMMIT, push_payload, webhook_request
+from testing.deliveries import NULL_OID, push_payload, webhook_request
 from testing.parameters import ParameterStore
 from testing.process import PROJECT
 from testing.repositories import Tree, snapshot
@@ -58,7 +58,7 @@ def test_a_reader_sees_whole_trees_through_many_publishes(tmp_path: Path, parame
         with SampleOrigin("octo/site") as origin:
             service.put_repository(url=origin.url, grace_seconds=GRACE_SECONDS, publish=[{"ref": "refs/heads/main"}])
             with reading(service.mount / TARGET) as sightings:
-                before = NO_COMMIT
+                before = NULL_OID
                 for number in range(1, PUBLISHES + 1):
                     files = {path: FileContent(content, mode) for path, (mode, content) in tree_of(number).items()}
                     after = origin.commit("refs/heads/main", files, f"Push {number}")

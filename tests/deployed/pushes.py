@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from testing.deliveries import JSON, NO_COMMIT, SECRET, WebhookRequest, push_payload, webhook_request
+from testing.deliveries import JSON, NULL_OID, SECRET, WebhookRequest, push_payload, webhook_request
 from testing.origin import GitOrigin
 from testing.repositories import Tree, Upstream, snapshot
 from tests.deployed.deployment import Deployment
@@ -46,8 +46,8 @@ class Pusher:
     ) -> WebhookRequest:
         """Return what GitHub sends for a branch as it is now, or was when it named `after`."""
         ref = self.upstream.ref_name(branch)
-        after = after or self.upstream.tip(ref) or NO_COMMIT
-        before = self._told.get(ref, NO_COMMIT)
+        after = after or self.upstream.tip(ref) or NULL_OID
+        before = self._told.get(ref, NULL_OID)
         self._told[ref] = after
         payload = push_payload(self.full_name, ref, before, after, pushed_at=self._made_at[after])
         return webhook_request("push", payload, secret, media_type=media_type)

@@ -12,7 +12,7 @@ from testing.deliveries import (
     EVENT_SHAPES,
     FORM,
     JSON,
-    NO_COMMIT,
+    NULL_OID,
     WebhookRequest,
     encode_payload,
     function_url_event,
@@ -144,7 +144,7 @@ def test_a_deleted_ref_is_ignored_and_what_is_published_stays(service: Service, 
     commit = upstream.commit({"a.txt": b"a"})
     service.push(upstream)
     before = footprint(service.mount)
-    answer = service.send(signed(push_payload("octo/site", "refs/heads/main", commit, NO_COMMIT)))
+    answer = service.send(signed(push_payload("octo/site", "refs/heads/main", commit, NULL_OID)))
     assert (answer.status, answer.outcome, answer.reason) == (200, "ignored", "ref_deleted")
     assert footprint(service.mount) == before
 

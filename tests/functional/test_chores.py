@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from handler.deadline import Deadline
 from handler.errors import MountUnavailable
+from handler.exchange.publisher import MaintenanceResult
 from handler.model import Outcome, OutcomeKind, Repository
-from handler.mount.git.store_pool import OpenStores
-from handler.mount.maintenance.maintenance import Caretaker, Tended
+from handler.mount.git.store_pool import StorePool
+from handler.mount.maintenance.maintenance import Maintenance
 from handler.mount.releases import verify
 from handler.settings import read_settings
 from testing.repositories import Entry, Upstream, archive, fsck, snapshot
@@ -24,20 +26,20 @@ from tests.functional.mounts import Footprint, footprint
 TARGET = "octo/site/main"
 
 
-def caretaker(service: Service, clock: Callable[[], float] = time.time) -> Caretaker:
+def caretaker(service: Service, clock: Callable[[], float] = time.time) -> Maintenance:
     """Return one as a cold start makes it."""
-    return Caretaker(read_settings(service.environment), OpenStores(), clock)
+    return Maintenance(read_settings(service.environment), StorePool(), clock)
 
 
-def tend_all(service: Service, **fields: Any) -> Tended:
+def tend_all(service: Service, **fields: Any) -> MaintenanceResult:
     """Do the chores of `octo/site`, with `fields` of its parameter."""
-    return caretaker(service).tend(Repository("octo/site", "https://unused.example", **fields))
+    return caretaker(service).maintain(Repository("octo/site", "https://unused.example", **fields))
 
 
 def tend(service: Service, **fields: Any) -> Outcome:
     """Do the chores of the one target; return the outcome."""
     tended = tend_all(service, **fields)
-    assert tended.go_on_at is None
+    assert tended.resume_at is None
     (outcome,) = tended.outcomes
     return outcome
 
@@ -300,16 +302,16 @@ def test_what_another_repository_publishes_is_left_alone(service: Service, publi
     record.write_bytes(record.read_bytes().replace(b'"octo/site"', b'"octo/other"'))
     write("README", b"two\n")(release(service, published))
     before = footprint(service.mount / TARGET)
-    assert tend_all(service) == Tended(())
+    assert tend_all(service) == MaintenanceResult(())
     record.unlink()
-    assert tend_all(service) == Tended(())
+    assert tend_all(service) == MaintenanceResult(())
     del before["published.json"], before["."]
     assert {path: about for path, about in footprint(service.mount / TARGET).items() if path != "."} == before
 
 
 def test_a_repository_that_was_never_published_leaves_no_trace(service: Service) -> None:
     """No directory is made for its lock."""
-    assert tend_all(service) == Tended(())
+    assert tend_all(service) == MaintenanceResult(())
     assert os.listdir(service.mount) == []
 
 
@@ -425,10 +427,12 @@ def test_out_of_time_the_chores_tell_where_to_go_on_and_go_on_there(
     place, calls = None, 0
     while True:
         calls += 1
-        tended = keeper.tend(Repository("octo/site", "https://unused.example"), deadline=now + 30, go_on_at=place)
+        tended = keeper.maintain(
+            Repository("octo/site", "https://unused.example"), deadline=Deadline(now + 30, clock), resume_at=place
+        )
         outcomes += tended.outcomes
-        assert tended.go_on_at != place or place is None
-        place = tended.go_on_at
+        assert tended.resume_at != place or place is None
+        place = tended.resume_at
         if place is None:
             break
     assert calls > 4
@@ -444,16 +448,16 @@ def test_out_of_time_the_chores_tell_where_to_go_on_and_go_on_there(
 @pytest.mark.parametrize("place", ["", "//", "octo/site/main//nonsense//x", "octo/site/gone//1//2", "////0"])
 def test_a_place_that_is_none_any_more_means_to_begin(service: Service, published: str, place: str) -> None:
     """The target went meanwhile, or the text is not ours."""
-    tended = caretaker(service).tend(Repository("octo/site", "https://unused.example"), go_on_at=place)
+    tended = caretaker(service).maintain(Repository("octo/site", "https://unused.example"), resume_at=place)
     assert [outcome.reason for outcome in tended.outcomes] == ["verified"]
 
 
 def test_with_no_time_at_all_nothing_is_begun(service: Service, published: str) -> None:
     """And the answer says that all is still to be done."""
     before = footprint(service.mount)
-    tended = caretaker(service).tend(Repository("octo/site", "https://unused.example"), deadline=1.0)
+    tended = caretaker(service).maintain(Repository("octo/site", "https://unused.example"), deadline=Deadline(1.0))
     assert tended.outcomes == ()
-    assert tended.go_on_at
+    assert tended.resume_at
     assert footprint(service.mount) == before
 
 
@@ -502,7 +506,7 @@ def test_packs_that_are_too_many_are_merged(
 ) -> None:
     """Where a push could not do it."""
     service.put_repository(grace_seconds=0)
-    monkeypatch.setattr("handler.mount.git.mirror.Mirror.tend", lambda *_, **__: None)
+    monkeypatch.setattr("handler.mount.git.mirror.Mirror.maintain", lambda *_, **__: None)
     for number in range(9):
         publish(service, upstream, {"a": b"%d" % number})
     monkeypatch.undo()

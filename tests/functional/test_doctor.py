@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from handler.mount.operations import checks
-from handler.network.remote.client import Remote
+from handler.network.remote.client import HttpRemote
 from testing.event_bus import Bus
 from testing.origin import GitOrigin
 from testing.queue import MessageQueue
@@ -175,7 +175,7 @@ def _closed_modes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _late_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "MOST_SKEW_SECONDS", -1.0)
+    monkeypatch.setattr(checks, "MAX_SKEW_SECONDS", -1.0)
 
 
 @pytest.mark.parametrize(
@@ -219,10 +219,10 @@ def test_a_clock_that_is_off_is_found_by_the_remotes(
     at = {"late": time.time() - 600, "right": time.time()}.get(date)
     said = date if at is None else formatdate(at, usegmt=True)
 
-    def answered(remote: Remote) -> str:
+    def answered(remote: HttpRemote) -> str:
         return said
 
-    monkeypatch.setattr(Remote, "date", property(answered, lambda remote, value: None), raising=False)
+    monkeypatch.setattr(HttpRemote, "date", property(answered, lambda remote, value: None), raising=False)
     found = wrong(sound.operate("doctor"))
     assert ("octo/site: clock" in found) is is_found
     assert "-60" in found.get("octo/site: clock", "-60")

@@ -8,9 +8,9 @@ import pytest
 from handler.errors import OutOfTime
 from handler.model import FileWrite
 from handler.mount.fs import checkout, checkpoint, steps
-from handler.mount.fs.checkpoint import Journal
+from handler.mount.fs.checkpoint import Checkpoint
 from handler.mount.fs.files import write_whole
-from handler.mount.target.run import Work
+from handler.mount.target.run import Run
 from testing.repositories import Entry, Upstream, archive
 from testing.service import Service
 
@@ -36,14 +36,14 @@ def end_after(monkeypatch: pytest.MonkeyPatch, reports: int) -> None:
     """Let a run's time be over at that report of its check-out."""
     left = iter(range(reports))
 
-    def check_time(work: Work) -> None:
+    def check_time(work: Run) -> None:
         # Each part of a pack looks at the clock too; the check-out comes after.
         if not (work.directory.paths.staging and os.path.isdir(work.directory.paths.staging)):
             return
         if next(left, None) is None:
             raise OutOfTime("for the test")
 
-    monkeypatch.setattr(Work, "check_time", check_time)
+    monkeypatch.setattr(Run, "check_time", check_time)
 
 
 def many(upstream: Upstream, content: bytes = b"") -> str:
@@ -95,34 +95,34 @@ def test_a_newer_push_goes_on_from_what_an_older_one_began(
 def test_a_journal_of_another_plan_counts_for_nothing(tmp_path: Path) -> None:
     """Another order, another file: then which files the count speaks of is not known."""
     writes = [FileWrite(b"%d" % number, b"a" * 40, False, False) for number in range(9)]
-    log = Journal(os.fspath(tmp_path / "journal"))
+    log = Checkpoint(os.fspath(tmp_path / "journal"))
     assert log.begin(writes) == 0
     log.save(7)
-    assert Journal(os.fspath(tmp_path / "journal")).begin(writes) == 7
-    assert Journal(os.fspath(tmp_path / "journal")).begin(writes[::-1]) == 0
-    assert Journal(os.fspath(tmp_path / "journal")).begin(writes[:8]) == 0
+    assert Checkpoint(os.fspath(tmp_path / "journal")).begin(writes) == 7
+    assert Checkpoint(os.fspath(tmp_path / "journal")).begin(writes[::-1]) == 0
+    assert Checkpoint(os.fspath(tmp_path / "journal")).begin(writes[:8]) == 0
 
 
 def test_a_torn_journal_says_less_and_never_more(tmp_path: Path) -> None:
     """A kill may leave any beginning of it."""
     writes = [FileWrite(b"a", b"a" * 40, False, False)]
     path = tmp_path / "journal"
-    log = Journal(os.fspath(path))
+    log = Checkpoint(os.fspath(path))
     log.begin(writes)
     log.save(12_345)
     content = path.read_bytes()
     for size in range(len(content) + 1):
         path.write_bytes(content[:size])
-        assert Journal(os.fspath(path)).begin(writes) <= 12_345
+        assert Checkpoint(os.fspath(path)).begin(writes) <= 12_345
     path.write_bytes(b"\xff" * 50)
-    assert Journal(os.fspath(path)).begin(writes) == 0
+    assert Checkpoint(os.fspath(path)).begin(writes) == 0
 
 
 def test_a_journal_is_written_every_few_seconds_and_removed_at_the_end(tmp_path: Path) -> None:
     """A short check-out never makes one."""
     now = [0.0]
     path = tmp_path / "journal"
-    log = Journal(os.fspath(path), lambda: now[0])
+    log = Checkpoint(os.fspath(path), lambda: now[0])
     log.begin([])
     log.note(1)
     assert not path.exists()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from handler.network.aws.secrets import STRANGERS_AT_ONCE
+from handler.network.aws.secrets import UNVERIFIED_AT_ONCE
 from testing.deliveries import EVENT_SHAPES, WebhookRequest, ping_payload, push_payload, webhook_request
 from testing.repositories import Upstream, archive
 from testing.service import Service
@@ -113,21 +113,21 @@ def test_forged_requests_for_many_names_are_bounded(own: Service) -> None:
     """Beyond the bound, 503 without a call; a secret that was known before goes on, and so does the common URL."""
     assert own.send(ping(OWN), path=URL).status == 200
     own.store.reset()
-    answers = [own.send(ping("x"), path=f"/github/octo/n{number}") for number in range(4 * STRANGERS_AT_ONCE)]
+    answers = [own.send(ping("x"), path=f"/github/octo/n{number}") for number in range(4 * UNVERIFIED_AT_ONCE)]
     assert {(answer.status, answer.reason) for answer in answers} == {
         (401, "signature_invalid"),
         (503, "parameters_unavailable"),
     }
-    assert len(own.store.calls) < 2 * STRANGERS_AT_ONCE
+    assert len(own.store.calls) < 2 * UNVERIFIED_AT_ONCE
     assert own.send(ping(OWN), path=URL).status == 200
     assert own.send(ping(own.secret)).status == 200
 
 
 def test_genuine_requests_for_many_repositories_are_not_bounded(own: Service) -> None:
     """A cold start's first deliveries: what turns out to be signed was no stranger's look-up."""
-    for number in range(3 * STRANGERS_AT_ONCE):
+    for number in range(3 * UNVERIFIED_AT_ONCE):
         own.put_own_secret(f"octo/n{number}", f"secret {number}")
-    for number in range(3 * STRANGERS_AT_ONCE):
+    for number in range(3 * UNVERIFIED_AT_ONCE):
         request = ping(f"secret {number}", f"octo/n{number}")
         assert own.send(request, path=f"/github/octo/n{number}").reason == "pong"
 

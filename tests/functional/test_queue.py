@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from testing.deliveries import NO_COMMIT, SECRET, http_api_event, ping_payload, push_payload, webhook_request
+from testing.deliveries import NULL_OID, SECRET, http_api_event, ping_payload, push_payload, webhook_request
 from testing.origin import GitOrigin
 from testing.parameters import ParameterStore
 from testing.process import PROJECT
@@ -110,7 +110,7 @@ def test_without_the_payloads_word_every_branch_may_be_the_default_one(queued: S
 
 def test_a_deleted_ref_is_queued(queued: Service, queue: MessageQueue) -> None:
     """What becomes of its target is the worker's to decide."""
-    answer = queued.send(webhook_request("push", push_payload("octo/site", "refs/heads/main", A, NO_COMMIT)))
+    answer = queued.send(webhook_request("push", push_payload("octo/site", "refs/heads/main", A, NULL_OID)))
     assert answer.status == 202
     assert queue.messages[0]["is_deleted"] is True
 

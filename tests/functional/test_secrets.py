@@ -205,11 +205,11 @@ def test_a_defect_is_told_without_the_texts_that_it_holds(
 def test_our_own_exceptions_hold_no_secret(service: Service, upstream: Upstream, origin: GitOrigin) -> None:
     """Not in their text, and not in what Python would print of them with all their causes."""
     from handler.errors import Git2EfsError
-    from handler.network.remote.client import Remotes
+    from handler.network.remote.client import RemotePool
     from handler.settings import read_settings
 
     origin.require_token("another")
-    remotes = Remotes(read_settings(service.environment), sleep=lambda _: None)
+    remotes = RemotePool(read_settings(service.environment), sleep=lambda _: None)
     for url in (upstream_url := origin.url(upstream.full_name), "http://127.0.0.1:1/x.git", f"{upstream_url}/nowhere"):
         with pytest.raises(Git2EfsError) as caught:
             remotes.at(url, TOKEN).refs(["refs/heads/main"])

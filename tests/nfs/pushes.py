@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from local.origin import EXECUTABLE, LINK, FileContent, SampleOrigin
 from testing.answers import Answer
-from testing.deliveries import NO_COMMIT, WebhookRequest, push_payload, webhook_request
+from testing.deliveries import NULL_OID, WebhookRequest, push_payload, webhook_request
 from testing.repositories import Tree
 from testing.service import Service
 
@@ -36,7 +36,7 @@ class Pushes:
         self.origin = origin
         self.trees: dict[str, Tree] = {}
         self._files: dict[bytes, FileContent] = {}
-        self._pushed: str = NO_COMMIT
+        self._pushed: str = NULL_OID
         self._pushed_at = int(time.time()) - 10_000
 
     def configure(self, **fields: object) -> None:
@@ -58,7 +58,7 @@ class Pushes:
 
     def request(self) -> WebhookRequest:
         """Return what GitHub sends for the branch as it stands."""
-        before, self._pushed = self._pushed, self.origin.tip(REF) or NO_COMMIT
+        before, self._pushed = self._pushed, self.origin.tip(REF) or NULL_OID
         self._pushed_at += 1
         payload = push_payload(REPOSITORY, REF, before, self._pushed, pushed_at=self._pushed_at)
         return webhook_request("push", payload, self.service.secret)

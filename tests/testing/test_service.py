@@ -18,7 +18,7 @@ from testing.answers import read_answer
 from testing.deliveries import (
     EVENT_SHAPES,
     FORM,
-    NO_COMMIT,
+    NULL_OID,
     http_api_event,
     push_payload,
     rest_api_event,
@@ -49,7 +49,7 @@ def test_the_signature_is_githubs() -> None:
 
 def test_a_form_carries_the_same_payload() -> None:
     """GitHub's default: one urlencoded field, signed as sent, in base64 behind an HTTP API."""
-    payload = push_payload("octo/site", "refs/heads/gr\u00fcn", NO_COMMIT, "1" * 40)
+    payload = push_payload("octo/site", "refs/heads/gr\u00fcn", NULL_OID, "1" * 40)
     request = webhook_request("push", payload, media_type=FORM)
     event = http_api_event(request)
     assert event["isBase64Encoded"]
@@ -159,9 +159,9 @@ def test_a_push_tells_the_refs_of_the_upstream(stack: Service, upstream: Upstrea
     upstream.delete("main")
     three = json.loads(stack.push_request(upstream).body)
     assert [(p["before"], p["after"]) for p in (one, two, three)] == [
-        (NO_COMMIT, first),
+        (NULL_OID, first),
         (first, second),
-        (second, NO_COMMIT),
+        (second, NULL_OID),
     ]
     assert [p["repository"]["pushed_at"] for p in (two, three)] == [one["repository"]["pushed_at"] + n for n in (1, 2)]
     assert three["deleted"]

@@ -10,25 +10,24 @@ from handler.errors import LockTimeout, MountFull
 from handler.exchange.events import (
     MAX_DETAIL_BYTES,
     MAX_PATHS,
-    Announcement,
-    AnnouncementKind,
-    Changes,
+    Event,
+    EventKind,
     detail_of,
     failed,
     retired,
 )
-from handler.model import Outcome, Target
+from handler.model import ChangedPaths, Outcome, Target
 from handler.outcome import outcome_of
 
 TARGET = Target("refs/heads/preview/x", "previews/x", is_retirable=True)
 PATHS = st.lists(st.binary(min_size=1, max_size=40), max_size=12).map(tuple)
 
 
-def published(changes: Changes | None, **fields: Any) -> Announcement:
+def published(changes: ChangedPaths | None, **fields: Any) -> Event:
     """Return the announcement of a release."""
     about = {"repository": "octo/site", "ref": "refs/heads/main", "path": "octo/site/main", "delivery": "1"} | fields
-    return Announcement(
-        AnnouncementKind.PUBLISHED, commit="a" * 40, previous_commit=None, at=1_750_000_000.25, changes=changes, **about
+    return Event(
+        EventKind.PUBLISHED, commit="a" * 40, previous_commit=None, at=1_750_000_000.25, changes=changes, **about
     )
 
 
@@ -37,7 +36,7 @@ def test_every_path_is_told_where_there_is_room(
     added: tuple[bytes, ...], modified: tuple[bytes, ...], removed: tuple[bytes, ...]
 ) -> None:
     """Whatever bytes git has for it; what is no UTF-8 is replaced."""
-    changes = json.loads(detail_of(published(Changes(added, modified, removed))))["changes"]
+    changes = json.loads(detail_of(published(ChangedPaths(added, modified, removed))))["changes"]
     for name, paths in (("added", added), ("modified", modified), ("removed", removed)):
         assert sorted(changes[name]) == sorted(path.decode("utf-8", "replace") for path in paths)
     assert changes["total"] == len(added) + len(modified) + len(removed)
@@ -47,10 +46,10 @@ def test_every_path_is_told_where_there_is_room(
 def test_the_most_that_is_told_is_some_hundred_paths_in_their_order() -> None:
     """The first by name, whichever list they are of."""
     every = [b"%04d" % number for number in range(MAX_PATHS + 2)]
-    cut = json.loads(detail_of(published(Changes(tuple(every[::2]), (), tuple(every[1::2])))))["changes"]
+    cut = json.loads(detail_of(published(ChangedPaths(tuple(every[::2]), (), tuple(every[1::2])))))["changes"]
     assert sorted(cut["added"] + cut["removed"]) == [path.decode() for path in every[:MAX_PATHS]]
     assert (cut["total"], cut["is_complete"]) == (MAX_PATHS + 2, False)
-    whole = json.loads(detail_of(published(Changes(tuple(every[:MAX_PATHS])))))["changes"]
+    whole = json.loads(detail_of(published(ChangedPaths(tuple(every[:MAX_PATHS])))))["changes"]
     assert (len(whole["added"]), whole["is_complete"]) == (MAX_PATHS, True)
 
 
@@ -58,7 +57,7 @@ def test_the_most_that_is_told_is_some_hundred_paths_in_their_order() -> None:
 def test_long_paths_are_cut_by_size(character: bytes, length: int) -> None:
     """Each character costs another number of bytes in JSON, up to six; the bound is kept, and used."""
     paths = tuple(b"%03d" % number + character * (length // len(character)) for number in range(MAX_PATHS))
-    detail = detail_of(published(Changes(paths), path="p" * 1024, ref="r" * 512))
+    detail = detail_of(published(ChangedPaths(paths), path="p" * 1024, ref="r" * 512))
     changes = json.loads(detail)["changes"]
     assert len(detail.encode()) <= MAX_DETAIL_BYTES
     assert changes["is_complete"] is (len(changes["added"]) == MAX_PATHS)
@@ -70,7 +69,7 @@ def test_changes_that_are_not_known_are_not_told_as_none() -> None:
     """Empty lists with `is_complete` would say that nothing changed."""
     changes = json.loads(detail_of(published(None)))["changes"]
     assert changes == {"added": [], "modified": [], "removed": [], "total": None, "is_complete": False}
-    nothing = json.loads(detail_of(published(Changes())))["changes"]
+    nothing = json.loads(detail_of(published(ChangedPaths())))["changes"]
     assert (nothing["total"], nothing["is_complete"]) == (0, True)
 
 

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.model import PushEvent
-from handler.network.queue.batch import UNKNOWN_GROUP, Record, back_off_seconds, plan_batch, read_batch
+from handler.network.queue.batch import UNKNOWN_GROUP, SqsMessage, back_off_seconds, plan_batch, read_batch
 from handler.network.queue.message import Cause, Message, encode_message
 
 
-def record(number: int, message: Message | str, receives: int = 1) -> Record:
+def record(number: int, message: Message | str, receives: int = 1) -> SqsMessage:
     """Return a record with this message."""
     body = message if isinstance(message, str) else encode_message(message)
-    return Record(f"id-{number}", f"receipt-{number}", body, "octo/site", receives)
+    return SqsMessage(f"id-{number}", f"receipt-{number}", body, "octo/site", receives)
 
 
 def pushed(
@@ -48,7 +48,7 @@ def test_the_newest_push_stands_for_all(messages: list[Message], newest: str) ->
     plan = plan_batch([record(at, message) for at, message in enumerate(messages)])
     (((work,),), malformed) = (plan.repositories, plan.malformed)
     assert work.message.delivery == newest
-    assert len(work.records) == len(messages)
+    assert len(work.messages) == len(messages)
     # A look answers all of them only if it comes after the last one.
     assert work.message.received_at == max(message.received_at for message in messages)
     assert work.waiting_since == min(message.received_at for message in messages)
@@ -65,7 +65,7 @@ def test_refs_and_repositories_are_kept_apart() -> None:
         pushed("5", 5, 5, "Octo/A"),
     ]
     plan = plan_batch([record(at, message) for at, message in enumerate(messages)])
-    told = [[(work.message.delivery, len(work.records)) for work in works] for works in plan.repositories]
+    told = [[(work.message.delivery, len(work.messages)) for work in works] for works in plan.repositories]
     assert told == [[("delivery-4", 2), ("delivery-3", 1), ("delivery-5", 1)], [("delivery-2", 1)]]
 
 
@@ -73,7 +73,7 @@ def test_every_message_is_answered_by_exactly_one_work() -> None:
     """None is lost between the works and the malformed."""
     bodies: list[Message | str] = [timer(1), "nonsense", pushed("1", 1, 2), "{}", pushed("2", 2, 3, "octo/b")]
     plan = plan_batch([record(at, body) for at, body in enumerate(bodies)])
-    ids = [each.id for works in plan.repositories for work in works for each in work.records]
+    ids = [each.id for works in plan.repositories for work in works for each in work.messages]
     assert sorted(ids + [each.id for each, _ in plan.malformed]) == [f"id-{at}" for at in range(5)]
 
 
@@ -104,7 +104,7 @@ def test_sqs_event_is_read() -> None:
             }
         ]
     }
-    assert read_batch(event) == (Record("059f36b4", "AQEBwJnK", "text", "octo/site", 3),)
+    assert read_batch(event) == (SqsMessage("059f36b4", "AQEBwJnK", "text", "octo/site", 3),)
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(

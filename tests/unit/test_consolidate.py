@@ -13,10 +13,10 @@ from handler.mount.git.repack import (
     MAX_LARGE_PACKS,
     MAX_SMALL_PACKS,
     MIN_SPARE_BYTES,
-    Step,
+    RepackStep,
     all_objects,
-    choose_upkeep,
     needed_objects,
+    plan_repack,
     write_pack,
 )
 from testing.origin import GitOrigin
@@ -33,48 +33,50 @@ def sizes(base: int, *others: int) -> dict[str, int]:
 
 def test_few_packs_are_left_alone() -> None:
     """Whatever they weigh."""
-    assert choose_upkeep(sizes(10, *[900 * MIB] * (MAX_SMALL_PACKS - 1)), keeps_history=False).step is Step.NOTHING
+    assert plan_repack(sizes(10, *[900 * MIB] * (MAX_SMALL_PACKS - 1)), keeps_history=False).step is RepackStep.NOTHING
 
 
 def test_the_small_packs_are_merged_and_the_largest_is_not() -> None:
     """The copy costs what the pushes since the last one brought."""
-    upkeep = choose_upkeep(sizes(90 * MIB, *[KIB] * MAX_SMALL_PACKS), keeps_history=False)
-    assert upkeep.step is Step.MERGE
+    upkeep = plan_repack(sizes(90 * MIB, *[KIB] * MAX_SMALL_PACKS), keeps_history=False)
+    assert upkeep.step is RepackStep.MERGE
     assert upkeep.packs == {f"p{number}" for number in range(MAX_SMALL_PACKS)}
 
 
 def test_a_merged_pack_that_has_grown_large_is_not_copied_again() -> None:
     """So that each byte is copied a bounded number of times."""
-    upkeep = choose_upkeep(sizes(90 * MIB, LARGE_BYTES, *[KIB] * MAX_SMALL_PACKS), keeps_history=False)
-    assert upkeep.step is Step.MERGE
+    upkeep = plan_repack(sizes(90 * MIB, LARGE_BYTES, *[KIB] * MAX_SMALL_PACKS), keeps_history=False)
+    assert upkeep.step is RepackStep.MERGE
     assert "p0" not in upkeep.packs
 
 
 @pytest.mark.parametrize(
     ("packs", "step"),
     [
-        pytest.param(sizes(3 * MIB, *[MIN_SPARE_BYTES // 6 - KIB] * 6), Step.MERGE, id="a small mirror has room"),
-        pytest.param(sizes(3 * MIB, *[MIN_SPARE_BYTES // 6 + KIB] * 6), Step.REWRITE, id="and an end of it"),
-        pytest.param(sizes(100 * MIB, *[16 * MIB] * 6), Step.NOTHING, id="a large one has as much again"),
-        pytest.param(sizes(100 * MIB, *[17 * MIB] * 6), Step.REWRITE, id="and not more"),
-        pytest.param(sizes(900 * MIB, *[LARGE_BYTES] * (MAX_LARGE_PACKS + 1)), Step.REWRITE, id="too many large ones"),
+        pytest.param(sizes(3 * MIB, *[MIN_SPARE_BYTES // 6 - KIB] * 6), RepackStep.MERGE, id="a small mirror has room"),
+        pytest.param(sizes(3 * MIB, *[MIN_SPARE_BYTES // 6 + KIB] * 6), RepackStep.REWRITE, id="and an end of it"),
+        pytest.param(sizes(100 * MIB, *[16 * MIB] * 6), RepackStep.NOTHING, id="a large one has as much again"),
+        pytest.param(sizes(100 * MIB, *[17 * MIB] * 6), RepackStep.REWRITE, id="and not more"),
+        pytest.param(
+            sizes(900 * MIB, *[LARGE_BYTES] * (MAX_LARGE_PACKS + 1)), RepackStep.REWRITE, id="too many large ones"
+        ),
     ],
 )
-def test_a_rewrite_comes_when_there_is_as_much_to_leave_out_as_to_keep(packs: dict[str, int], step: Step) -> None:
+def test_a_rewrite_comes_when_there_is_as_much_to_leave_out_as_to_keep(packs: dict[str, int], step: RepackStep) -> None:
     """The mirror's disk is bounded by what it needs."""
-    assert choose_upkeep(packs, keeps_history=False).step is step
+    assert plan_repack(packs, keeps_history=False).step is step
 
 
 def test_with_the_whole_history_nothing_is_left_out() -> None:
     """Packs are merged, the large ones too when they are many."""
-    many = choose_upkeep(sizes(MIB, *[17 * MIB] * 9), keeps_history=True)
-    assert many.step is Step.MERGE
+    many = plan_repack(sizes(MIB, *[17 * MIB] * 9), keeps_history=True)
+    assert many.step is RepackStep.MERGE
     assert len(many.packs) == 9
-    few = choose_upkeep(sizes(900 * MIB, LARGE_BYTES, *[KIB] * 7), keeps_history=True)
+    few = plan_repack(sizes(900 * MIB, LARGE_BYTES, *[KIB] * 7), keeps_history=True)
     assert few.packs == {f"p{number}" for number in range(1, 8)}
     for small in ([], [KIB]):
-        large = choose_upkeep(sizes(900 * MIB, *[17 * MIB] * 6, *small), keeps_history=True)
-        assert large.step is Step.NOTHING
+        large = plan_repack(sizes(900 * MIB, *[17 * MIB] * 6, *small), keeps_history=True)
+        assert large.step is RepackStep.NOTHING
 
 
 @pytest.fixture

@@ -17,23 +17,29 @@ MODULES = {
     for path in sorted(HOUSE.rglob("*.py"))
 }
 
-FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"webhook", "worker", "schedule", "operate"}),
-    frozenset({"operations"}),
-    frozenset({"deliver", "process", "rounds"}),
-    frozenset({"reconcile", "survey", "chores"}),
-    frozenset({"publish", "inspection", "working_copy"}),
-    frozenset({"retire", "recording"}),
-    frozenset({"work"}),
-    frozenset({"holding"}),
-    frozenset({"telling"}),
-    frozenset({"github", "git", "efs", "aws"}),
-    frozenset({"outcome", "configuration", "routing", "places", "message", "batch", "announcement"}),
-    frozenset({"names", "model", "errors", "settings", "strict_json", "versions", "beside", "request", "files"}),
+ENTRY_POINTS = frozenset({"webhook", "worker", "schedule", "operate", "cli", "publisher", "runtime"})
+BASE = frozenset({"model", "errors", "settings", "outcome", "deadline"})
+LAYERS: tuple[frozenset[str], ...] = (
+    ENTRY_POINTS,
+    frozenset({"network", "mount"}),
+    frozenset({"exchange"}),
+    frozenset({"config"}),
+    BASE,
 )
-"""From the roof down: a part of the house imports from the floors below its own, and from its own package."""
-ROOMS = FLOORS[9]
-"""The neighbours of `reconcile`: none of them imports another."""
+"""From the top down: a part of the house imports from the layers below its own, and from itself."""
+SIDES = frozenset({"network", "mount"})
+"""Neither side imports the other; an entry point brings them together."""
+
+MOUNT_LAYERS: tuple[frozenset[str], ...] = (
+    frozenset({"operations", "maintenance"}),
+    frozenset({"reconcile"}),
+    frozenset({"releases", "working_copy"}),
+    frozenset({"target"}),
+    frozenset({"git"}),
+    frozenset({"fs"}),
+)
+"""The same inside the mount side. Two rooms of one layer never import each other, but for the first."""
+MAX_TOP_LEVEL_FILES = 13
 
 IMPURE = frozenset(
     ["os", "boto3", "botocore", "dulwich", "time", "socket", "urllib3", "subprocess", "threading", "fcntl"]
@@ -41,14 +47,15 @@ IMPURE = frozenset(
 MAX_LINES = 300
 
 
-def part_of(module: str) -> str:
-    """Return the part of the house that a module belongs to: `git` for `handler.network.remote.client`."""
-    return module.split(".")[1] if "." in module else ""
+def part_of(module: str, depth: int = 1) -> str:
+    """Return the part of the house that a module belongs to: `mount` for `handler.mount.git.plan`, `git` at depth 2."""
+    parts = module.split(".")
+    return parts[depth] if len(parts) > depth else ""
 
 
-def floor_of(module: str) -> int:
-    """Return the number of a module's floor, from the roof down."""
-    return next(number for number, parts in enumerate(FLOORS) if part_of(module) in parts)
+def layer_of(part: str, layers: tuple[frozenset[str], ...]) -> int:
+    """Return the number of a part's layer, from the top down."""
+    return next(number for number, parts in enumerate(layers) if part in parts)
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -61,29 +68,84 @@ def imports_of(path: Path) -> Iterator[str]:
             yield from ({f"{node.module}.{name.name}" for name in node.names} & set(MODULES)) or {str(node.module)}
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_every_module_has_its_floor(module: str) -> None:
+INNER = [module for module in MODULES if module != "handler"]
+
+
+@pytest.mark.parametrize("module", INNER)
+def test_every_module_has_its_layer(module: str) -> None:
     """A new part of the house is given its place here, on purpose."""
-    assert module == "handler" or floor_of(module) >= 0
+    assert layer_of(part_of(module), LAYERS) >= 0
+    if part_of(module) == "mount" and part_of(module, 2):
+        assert layer_of(part_of(module, 2), MOUNT_LAYERS) >= 0
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module != "handler"])
+@pytest.mark.parametrize("module", INNER)
 def test_imports_point_down(module: str) -> None:
-    """Entry points, deliver, reconcile, the four neighbours, what they all know: never the other way."""
+    """Entry points, the two sides, what passes between them, the configuration, the values: never the other way."""
     for imported in imports_of(MODULES[module]):
         if imported.partition(".")[0] != "handler" or imported == "handler":
             continue
-        is_own = part_of(imported) == part_of(module)
-        # The lowest two floors hold small modules that build on each other, without a circle (see below).
-        is_beside = floor_of(module) == floor_of(imported) >= len(FLOORS) - 2
-        assert is_own or is_beside or floor_of(imported) > floor_of(module), f"{module} imports {imported}"
+        own, other = part_of(module), part_of(imported)
+        is_beside = own == other or (own in ENTRY_POINTS and other in ENTRY_POINTS) or (own in BASE and other in BASE)
+        assert is_beside or layer_of(other, LAYERS) > layer_of(own, LAYERS), f"{module} imports {imported}"
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if part_of(module) in ROOMS])
-def test_the_four_neighbours_do_not_know_each_other(module: str) -> None:
-    """What GitHub says, objects, the shared directory, AWS: brought together by those above."""
-    others = {part_of(name) for name in imports_of(MODULES[module]) if name.startswith("handler.")} & ROOMS
-    assert others <= {part_of(module)}
+@pytest.mark.parametrize("module", [module for module in INNER if part_of(module) in SIDES])
+def test_neither_side_imports_the_other(module: str) -> None:
+    """The network side has secrets and no mount; the mount side has the mount and no network."""
+    sides = {part_of(name) for name in imports_of(MODULES[module]) if name.startswith("handler.")} & SIDES
+    assert sides <= {part_of(module)}
+
+
+@pytest.mark.parametrize("module", [module for module in INNER if part_of(module) == "mount" and part_of(module, 2)])
+def test_imports_inside_the_mount_side_point_down(module: str) -> None:
+    """operations, maintenance → reconcile → releases | working_copy → target → git → fs."""
+    own = part_of(module, 2)
+    for imported in imports_of(MODULES[module]):
+        if not imported.startswith("handler.mount."):
+            continue
+        other = part_of(imported, 2)
+        mine, theirs = layer_of(own, MOUNT_LAYERS), layer_of(other, MOUNT_LAYERS)
+        assert own == other or theirs > mine or mine == theirs == 0, f"{module} imports {imported}"
+
+
+def test_the_mount_side_loads_nothing_of_a_network() -> None:
+    """Whatever hostile bytes it reads, there is no client in the process to misuse."""
+    code = "import sys, handler.publisher; bad = {'socket', 'ssl', 'urllib3', 'boto3', 'botocore', 'http.client'}; "
+    code += "print(*sorted(bad & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], cwd=HOUSE.parent, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""
+
+
+WORKING_COPY_DOORS = frozenset({"handler.mount.working_copy.pull", "handler.mount.working_copy.maintain"})
+
+
+@pytest.mark.parametrize("module", [module for module in INNER if not module.startswith("handler.mount.working_copy")])
+def test_the_working_copy_is_one_room(module: str) -> None:
+    """Two of its names are for others: what pulls, and what maintains."""
+    inside = {name for name in imports_of(MODULES[module]) if name.startswith("handler.mount.working_copy")}
+    assert inside <= WORKING_COPY_DOORS
+
+
+def test_no_public_class_name_stands_in_two_rooms() -> None:
+    """A name says one thing in the whole house."""
+    places: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(module)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_the_top_level_can_be_taken_in_at_a_glance() -> None:
+    """At most thirteen files, and each of them and every room stands in the map of `handler/__init__.py`."""
+    files = list(HOUSE.glob("*.py"))
+    assert len(files) <= MAX_TOP_LEVEL_FILES
+    told = (HOUSE / "__init__.py").read_text()
+    rooms = [path.parent.name for path in HOUSE.glob("*/__init__.py")]
+    rooms += [path.parent.name for path in HOUSE.glob("*/*/__init__.py")]
+    names = [path.stem for path in files if path.stem != "__init__"] + rooms
+    assert [name for name in names if name not in told] == []
 
 
 def test_nothing_imports_itself_in_a_circle() -> None:
@@ -124,9 +186,13 @@ def test_what_calls_itself_pure_imports_nothing_that_acts(module: str) -> None:
 
 def test_the_rules_of_protocols_are_pure() -> None:
     """Those modules whose rules have to be testable without anything around them say so."""
-    wanted = "batch configuration message request routing names announcement outcome strict_json places versions"
-    wanted += " aws.gateway efs.layout efs.turns git.plan git.protocol github.delivery github.push github.signature"
-    wanted += " git.differences git.index.index_file git.merging.lines git.replaying.history git.replaying.replay"
+    wanted = "config.fields config.names config.overlaps config.repository config.targets config.versions outcome"
+    wanted += " exchange.events exchange.publisher exchange.remote network.queue.batch network.queue.message"
+    wanted += " network.aws.api_gateway network.remote.protocol network.remote.protocol_v0"
+    wanted += " network.forges.delivery network.forges.push network.forges.signature"
+    wanted += " mount.target.layout mount.releases.strategy mount.git.plan mount.git.diff"
+    wanted += " mount.working_copy.index.index_file mount.working_copy.merge.contents"
+    wanted += " mount.working_copy.rebase.commit_graph mount.working_copy.rebase.replay"
     assert {f"handler.{name}" for name in wanted.split()} <= set(PURE)
 
 
@@ -174,7 +240,7 @@ def test_nothing_happens_at_import(module: str) -> None:
 def test_the_environment_is_read_at_one_place() -> None:
     """The core gets values; only entry points look at os.environ, and telemetry for Powertools' own names."""
     readers = {module for module, path in MODULES.items() if "os.environ" in path.read_text()}
-    assert {part_of(module) for module in readers - {"handler.network.aws.telemetry"}} <= FLOORS[0]
+    assert {part_of(module) for module in readers - {"handler.network.aws.telemetry"}} <= ENTRY_POINTS
 
 
 def test_importing_the_door_loads_no_aws_client() -> None:

@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 
 from handler.errors import ConfigurationInvalid, ParametersUnavailable, RepositoryUnknown
 from handler.model import Repository
-from handler.network.aws.listing import PAGES_PER_SECOND, Pace
 from handler.network.aws.parameters import STALE_SECONDS, Parameters
+from handler.network.aws.rate_limit import PAGES_PER_SECOND, RateLimiter
 from handler.network.aws.ssm import make_listing_client
 from handler.settings import Settings
 from testing.parameters import ParameterStore
@@ -65,7 +65,7 @@ class World:
             lambda: self.client,
             self.clock,
             lambda: self.client,
-            lambda: Pace(PAGES_PER_SECOND, self.clock, self.clock.sleep),
+            lambda: RateLimiter(PAGES_PER_SECOND, self.clock, self.clock.sleep),
         )
 
     def put(self, full_name: str, text: str = "{}", *, is_secure: bool = False) -> None:
@@ -196,7 +196,7 @@ def test_the_pages_come_at_a_pace(world: World) -> None:
 def test_a_slow_page_is_not_made_up_for_by_a_burst() -> None:
     """Evenly means at any time, not on average."""
     clock = Clock()
-    pace = Pace(10.0, clock, clock.sleep)
+    pace = RateLimiter(10.0, clock, clock.sleep)
     pace.wait()
     clock.now += 60.0
     pace.wait()

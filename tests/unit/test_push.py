@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.errors import Git2EfsError, Malformed, MediaTypeUnsupported
-from handler.model import NO_COMMIT, Delivery, PushEvent
+from handler.model import NULL_OID, Delivery, PushEvent
 from handler.network.forges.push import read_payload, read_push
 from testing.deliveries import FORM, JSON, encode_payload, push_payload
 
@@ -137,9 +137,9 @@ def test_only_one_commit_upon_another_is_a_single_one(odd: dict[str, object]) ->
 
 def test_a_deleted_ref_is_read_from_its_flag_or_from_the_zeros() -> None:
     """Both say it; one is enough."""
-    assert read_push(push_payload("o/n", "refs/heads/x", BEFORE, NO_COMMIT)).is_deleted
+    assert read_push(push_payload("o/n", "refs/heads/x", BEFORE, NULL_OID)).is_deleted
     assert read_push(payload(deleted=True)).is_deleted
-    assert read_push(payload(deleted=None, after=NO_COMMIT, head_commit=None)).is_deleted
+    assert read_push(payload(deleted=None, after=NULL_OID, head_commit=None)).is_deleted
     assert not read_push(payload(deleted=False)).is_deleted
 
 

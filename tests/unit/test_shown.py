@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from handler.network.operations.render import plain, show
+from handler.network.operations.render import plain, render
 
 NOW = 1_800_000_000.0
 HOSTILE = "\x1b[2J\x07evil\u202e\n"
@@ -36,7 +36,7 @@ def status(*targets: dict[str, Any], problems: tuple[str, ...] = ()) -> dict[str
 
 def shown(content: dict[str, Any], *, has_colours: bool = False) -> str:
     """Return what is shown."""
-    return show(content, now=NOW, has_colours=has_colours)
+    return render(content, now=NOW, has_colours=has_colours)
 
 
 def test_columns_stand_below_their_heads() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from handler.errors import LockTimeout
-from handler.model import NO_COMMIT, Outcome, OutcomeKind, PushEvent, Repository
+from handler.model import NULL_OID, Outcome, OutcomeKind, PushEvent, Repository
 from handler.network.forges.statuses import (
     MAX_CONTEXT,
     MAX_DESCRIPTION,
@@ -116,8 +116,8 @@ def test_a_second_try_does_not_begin_again() -> None:
     "push",
     [
         None,
-        PushEvent("octo/site", "refs/tags/v1", NO_COMMIT, COMMIT),
-        PushEvent("octo/site", "refs/heads/main", COMMIT, NO_COMMIT, is_deleted=True),
+        PushEvent("octo/site", "refs/tags/v1", NULL_OID, COMMIT),
+        PushEvent("octo/site", "refs/heads/main", COMMIT, NULL_OID, is_deleted=True),
     ],
 )
 def test_a_failure_without_a_commit_is_told_of_none(push: PushEvent | None) -> None:

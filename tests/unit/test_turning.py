@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from handler.errors import OutOfTime, ReleaseUnusable
-from handler.mount.fs.usage import Usage, usage_of
+from handler.exchange.operations import Hold
+from handler.model import Usage
+from handler.mount.fs.usage import usage_of
 from handler.mount.operations.rollback import choose_release
 from handler.mount.releases.strategy import Release
-from handler.mount.target.record import Held, Record, read_record
+from handler.mount.target.record import PublishedRecord, read_record
 
 A, B, C, D = (letter * 40 for letter in "abcd")
 RELEASES = (Release(A, 100.0), Release(B, 200.0), Release(C, 300.0), Release(D, 50.0))
@@ -69,8 +71,8 @@ def test_of_one_second_the_records_previous_is_the_one() -> None:
 
 def test_a_hold_comes_back_from_the_file(tmp_path: Path) -> None:
     """All of it."""
-    held = Held(1.5, "mona", "wait", A, (B, C))
-    record = Record("octo/site", "refs/heads/main", A, B, 1.0, 2.0, held=held)
+    held = Hold(1.5, "mona", "wait", A, (B, C))
+    record = PublishedRecord("octo/site", "refs/heads/main", A, B, 1.0, 2.0, held=held)
     (tmp_path / "published.json").write_bytes(record.to_json())
     assert read_record(str(tmp_path / "published.json")) == record
 

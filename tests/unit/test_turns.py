@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from handler.mount.releases.strategy import (
     MIN_RELEASES,
     Release,
-    Turn,
-    TurnKind,
+    Strategy,
+    StrategyKind,
     choose_pruned,
-    choose_turn,
-    most_releases,
+    choose_strategy,
+    max_releases,
 )
 
 A, B, C, D, NEW = ("a" * 40, "b" * 40, "c" * 40, "d" * 40, "f" * 40)
@@ -27,50 +27,54 @@ def aged(commit: str, seconds: float, *, is_intact: bool = True) -> Release:
 @pytest.mark.parametrize(
     ("current", "releases", "patches", "turn"),
     [
-        pytest.param(None, [], [], Turn(TurnKind.WHOLE), id="nothing is there yet"),
-        pytest.param(A, [aged(A, 9999)], [], Turn(TurnKind.WHOLE), id="current is never recycled, however old"),
-        pytest.param(A, [aged(A, 0), aged(B, 299)], [], Turn(TurnKind.WHOLE), id="within the grace"),
+        pytest.param(None, [], [], Strategy(StrategyKind.WHOLE), id="nothing is there yet"),
+        pytest.param(A, [aged(A, 9999)], [], Strategy(StrategyKind.WHOLE), id="current is never recycled, however old"),
+        pytest.param(A, [aged(A, 0), aged(B, 299)], [], Strategy(StrategyKind.WHOLE), id="within the grace"),
         pytest.param(
-            A, [aged(A, 0), aged(B, 300.5)], [], Turn(TurnKind.WHOLE), id="the clock's rounding is waited for"
+            A, [aged(A, 0), aged(B, 300.5)], [], Strategy(StrategyKind.WHOLE), id="the clock's rounding is waited for"
         ),
-        pytest.param(A, [aged(A, 0), aged(B, 301)], [], Turn(TurnKind.RECYCLE, B), id="past the grace"),
+        pytest.param(A, [aged(A, 0), aged(B, 301)], [], Strategy(StrategyKind.RECYCLE, B), id="past the grace"),
         pytest.param(
             A,
             [aged(B, 400), aged(C, 900), aged(D, 500), aged(A, 0)],
             [],
-            Turn(TurnKind.RECYCLE, C),
+            Strategy(StrategyKind.RECYCLE, C),
             id="the one retired first, so that the younger stay to go back to",
         ),
-        pytest.param(A, [aged(A, 0), aged(B, -50)], [], Turn(TurnKind.WHOLE), id="a clock that runs ahead"),
+        pytest.param(A, [aged(A, 0), aged(B, -50)], [], Strategy(StrategyKind.WHOLE), id="a clock that runs ahead"),
         pytest.param(
-            A, [aged(A, 0), aged(B, 900, is_intact=False)], [], Turn(TurnKind.WHOLE), id="somebody changed it"
+            A, [aged(A, 0), aged(B, 900, is_intact=False)], [], Strategy(StrategyKind.WHOLE), id="somebody changed it"
         ),
-        pytest.param(A, [aged(A, 0), aged(NEW, 5)], [], Turn(TurnKind.FLIP), id="the wanted tree is there"),
+        pytest.param(A, [aged(A, 0), aged(NEW, 5)], [], Strategy(StrategyKind.FLIP), id="the wanted tree is there"),
         pytest.param(
-            A, [aged(A, 0), aged(NEW, 5, is_intact=False)], [], Turn(TurnKind.WHOLE), id="it is there, but changed"
+            A,
+            [aged(A, 0), aged(NEW, 5, is_intact=False)],
+            [],
+            Strategy(StrategyKind.WHOLE),
+            id="it is there, but changed",
         ),
         pytest.param(
             A,
             [aged(A, 0), aged(B, 900)],
             [(C, D)],
-            Turn(TurnKind.RESUME, C, D),
+            Strategy(StrategyKind.RESUME, C, D),
             id="what a killed run left half patched comes before another release",
         ),
         pytest.param(
-            A, [aged(A, 0), aged(NEW, 5)], [(C, D)], Turn(TurnKind.FLIP), id="the wanted tree comes before all"
+            A, [aged(A, 0), aged(NEW, 5)], [(C, D)], Strategy(StrategyKind.FLIP), id="the wanted tree comes before all"
         ),
     ],
 )
 def test_how_the_wanted_tree_comes_to_be(
-    current: str | None, releases: list[Release], patches: list[tuple[str, str]], turn: Turn
+    current: str | None, releases: list[Release], patches: list[tuple[str, str]], turn: Strategy
 ) -> None:
     """Flip before resume, resume before recycle, and whole only where nothing else is allowed."""
-    assert choose_turn(NEW, current, releases, patches, NOW, GRACE) == turn
+    assert choose_strategy(NEW, current, releases, patches, NOW, GRACE) == turn
 
 
 def test_without_a_grace_the_release_just_retired_is_recycled() -> None:
     """grace_seconds 0: the owner says that nobody reads an old release."""
-    assert choose_turn(NEW, A, [aged(A, 0), aged(B, 0)], [], NOW, 0) == Turn(TurnKind.RECYCLE, B)
+    assert choose_strategy(NEW, A, [aged(A, 0), aged(B, 0)], [], NOW, 0) == Strategy(StrategyKind.RECYCLE, B)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +106,7 @@ def test_a_changed_release_goes_after_its_grace_and_takes_no_place_among_the_kep
 )
 def test_small_trees_may_have_many_releases_and_large_ones_few(files: int, burst: int, most: int) -> None:
     """The bound is on what is stored; eight are always allowed."""
-    assert most_releases(files, burst) == most
+    assert max_releases(files, burst) == most
 
 
 RELEASES = st.lists(
@@ -117,7 +121,7 @@ def test_neither_current_nor_anything_within_its_grace_is_ever_touched(
 ) -> None:
     """Whatever is there: what is recycled or pruned is retired, past its grace, and, if recycled, as it was left."""
     by_name = {release.commit: release for release in releases}
-    turn = choose_turn(NEW, current, releases, [], NOW, grace)
+    turn = choose_strategy(NEW, current, releases, [], NOW, grace)
     touched = [turn.base] if turn.base else []
     assert all(by_name[commit].is_intact for commit in touched)
     for commit in touched + choose_pruned(current or NEW, releases, NOW, grace, keep):

@@ -11,9 +11,9 @@ from types import TracebackType
 from hypothesis import strategies as st
 
 from handler.mount.git.objects import Objects, hash_object
-from handler.mount.working_copy.overlay import Overlay
-from handler.mount.working_copy.rebase.commit_graph import History
-from handler.mount.working_copy.rebase.replay import history_of
+from handler.mount.working_copy.overlay import MemoryOverlay
+from handler.mount.working_copy.rebase.commit_graph import CommitGraph
+from handler.mount.working_copy.rebase.replay import graph_of
 from testing.repositories import GENESIS, git_environment, run_git
 
 EXAMPLES = int(os.environ.get("GIT2EFS_TEST_EXAMPLES", "0"))
@@ -167,13 +167,13 @@ class Graph:
         command = ["git", *words]
         return subprocess.run(command, cwd=self.path, env=git_environment(), check=False).returncode == 0
 
-    def overlay(self) -> Overlay:
+    def overlay(self) -> MemoryOverlay:
         """Return an overlay over the repository's objects."""
-        return Overlay(self.objects)
+        return MemoryOverlay(self.objects)
 
-    def history(self, shallow: Iterable[bytes] = ()) -> History:
+    def history(self, shallow: Iterable[bytes] = ()) -> CommitGraph:
         """Return the history as the product reads it."""
-        return history_of(self.overlay(), frozenset(shallow))
+        return graph_of(self.overlay(), frozenset(shallow))
 
     def put(self, kind: int, content: bytes) -> bytes:
         """Write an object of any content, unchecked; return its id."""

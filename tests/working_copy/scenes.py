@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from testing.deliveries import NO_COMMIT, http_api_event
+from testing.deliveries import NULL_OID, http_api_event
 from testing.parameters import ParameterStore
 from testing.repositories import Entry, Executable, Submodule, Tree, Upstream, archive, run_git
 from testing.service import Service
@@ -232,7 +232,7 @@ def set_scene(name: str, directory: Path, store: ParameterStore, origin: Replayi
             phase = directory / f"phase-{at}"
             shutil.copytree(work, phase)
             pushes.append(Push(phase, http_api_event(service.push_request(upstream)), commits[-1]))
-        warm_up = http_api_event(service.push_request(upstream, "gone", after=NO_COMMIT))
+        warm_up = http_api_event(service.push_request(upstream, "gone", after=NULL_OID))
     finally:
         service.stop()
     start = person.tree() if plot.before else None

@@ -11,9 +11,9 @@ import pytest
 
 from handler.errors import CopyUnusable
 from handler.mount.working_copy.gitdir.copy_config import Config, tracking_ref
-from handler.mount.working_copy.gitdir.init import make_skeleton
+from handler.mount.working_copy.gitdir.init import init_repository
 from handler.mount.working_copy.gitdir.remote_urls import is_same_remote
-from handler.mount.working_copy.gitdir.validate import CopyConfig, examine
+from handler.mount.working_copy.gitdir.validate import CopyConfig, validate
 from testing.repositories import fsck, run_git
 from tests.working_copy.plain import commit, head, plain
 
@@ -51,7 +51,7 @@ def configured(copy: Path, *settings: str) -> Path:
 def refusal(copy: Path, url: str = URL, branch_ref: str = MAIN) -> str:
     """Return why the copy is refused."""
     with pytest.raises(CopyUnusable) as refused:
-        examine(str(copy), url, branch_ref)
+        validate(str(copy), url, branch_ref)
     return str(refused.value)
 
 
@@ -61,11 +61,11 @@ def refusal(copy: Path, url: str = URL, branch_ref: str = MAIN) -> str:
 def test_a_plain_clone_is_adopted(copy: Path) -> None:
     """With what its config says."""
     wanted = CopyConfig("origin", "refs/remotes/origin/main", None, trusts_filemode=True, trusts_ctime=True)
-    assert examine(str(copy), URL, MAIN) == wanted
+    assert validate(str(copy), URL, MAIN) == wanted
     configured(copy, "user.name=Bob Copy", "user.email=bob@example.com", "core.trustctime=no")
     run_git("config", "core.fileMode", "off", directory=copy)
     run_git("config", "core.logAllRefUpdates", "0", directory=copy)
-    found = examine(str(copy), URL, MAIN)
+    found = validate(str(copy), URL, MAIN)
     assert found.committer == b"Bob Copy <bob@example.com>"
     assert (found.trusts_filemode, found.trusts_ctime, found.makes_logs) == (False, False, False)
 
@@ -73,13 +73,13 @@ def test_a_plain_clone_is_adopted(copy: Path) -> None:
 def test_the_committer_is_whom_git_would_name(copy: Path) -> None:
     """Cut at both ends as git cuts it; nobody where it could not be written."""
     configured(copy, "user.name=  Bob, Jr. ", "user.email=<bob@example.com>")
-    assert examine(str(copy), URL, MAIN).committer is None
+    assert validate(str(copy), URL, MAIN).committer is None
     run_git("config", "user.email", " bob@example.com.", directory=copy)
     (copy / "b").write_text("b")
     run_git("add", "b", directory=copy)
     script = 'env -u GIT_COMMITTER_NAME -u GIT_COMMITTER_EMAIL git commit -q -m B && git log -1 --format="%cn <%ce>"'
     shown = run_git("-c", f"alias.told=!{script}", "told", directory=copy)
-    assert examine(str(copy), URL, MAIN).committer == shown.strip()
+    assert validate(str(copy), URL, MAIN).committer == shown.strip()
 
 
 @pytest.mark.parametrize(
@@ -102,26 +102,26 @@ def test_where_the_branch_is_kept_is_what_the_fetch_lines_say(fetch: list[str], 
 def test_git_keeps_the_branch_where_we_say_that_it_does(copy: Path, template: Path) -> None:
     """By the same line of the config."""
     run_git("config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/up/stream/*", directory=copy)
-    found = examine(str(copy), URL, MAIN)
+    found = validate(str(copy), URL, MAIN)
     run_git("config", "remote.origin.url", template, directory=copy)
     run_git("fetch", "--quiet", "origin", directory=copy)
     assert head(copy, found.tracking_ref) == head(template)
     run_git("config", "--unset-all", "remote.origin.fetch", directory=copy)
     run_git("config", "remote.origin.url", URL, directory=copy)
-    assert examine(str(copy), URL, MAIN).tracking_ref == "refs/remotes/origin/main"
+    assert validate(str(copy), URL, MAIN).tracking_ref == "refs/remotes/origin/main"
 
 
 def test_of_several_remotes_the_branchs_own_is_taken(copy: Path) -> None:
     """If it is the configured one; else whichever is."""
     run_git("remote", "add", "mirror", "git@example.com:octo/site", directory=copy)
     run_git("remote", "add", "fork", "https://example.com/bob/site", directory=copy)
-    assert examine(str(copy), URL, MAIN).remote == "origin"
+    assert validate(str(copy), URL, MAIN).remote == "origin"
     run_git("config", "branch.main.remote", "mirror", directory=copy)
-    assert examine(str(copy), URL, MAIN).remote == "mirror"
+    assert validate(str(copy), URL, MAIN).remote == "mirror"
     run_git("config", "branch.main.remote", "fork", directory=copy)
-    assert examine(str(copy), URL, MAIN).remote == "origin"
+    assert validate(str(copy), URL, MAIN).remote == "origin"
     run_git("remote", "remove", "origin", directory=copy)
-    assert examine(str(copy), URL, MAIN).tracking_ref == "refs/remotes/mirror/main"
+    assert validate(str(copy), URL, MAIN).tracking_ref == "refs/remotes/mirror/main"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_what_changes_nothing_is_taken(copy: Path, setting: str) -> None:
     """Git writes some of it itself."""
     name, _, value = setting.partition("=")
     run_git("config", name, value, directory=copy)
-    assert examine(str(copy), URL, MAIN).remote == "origin"
+    assert validate(str(copy), URL, MAIN).remote == "origin"
 
 
 def conflicting(copy: Path) -> str:
@@ -266,7 +266,7 @@ def test_another_branch_or_none_is_told(copy: Path) -> None:
     """What is checked out is not changed to please us."""
     run_git("checkout", "--quiet", "-b", "side", directory=copy)
     assert "on the branch side" in refusal(copy)
-    assert examine(str(copy), URL, "refs/heads/side").tracking_ref == "refs/remotes/origin/side"
+    assert validate(str(copy), URL, "refs/heads/side").tracking_ref == "refs/remotes/origin/side"
     run_git("checkout", "--quiet", "--detach", directory=copy)
     assert "detached" in refusal(copy)
 
@@ -336,7 +336,7 @@ def test_what_a_config_includes_is_not_read(copy: Path, tmp_path: Path) -> None:
     """It would be a file that the copy's owner can name and may not read."""
     (tmp_path / "included").write_text("[core]\n\tbare = true\n")
     configured(copy, f"include.path={tmp_path / 'included'}")
-    assert examine(str(copy), URL, MAIN).remote == "origin"
+    assert validate(str(copy), URL, MAIN).remote == "origin"
 
 
 def test_names_in_a_config_are_read_in_any_case() -> None:
@@ -350,7 +350,7 @@ def test_names_in_a_config_are_read_in_any_case() -> None:
 
 def test_a_copy_is_examined_in_few_operations(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is done at every push."""
-    examine(str(copy), URL, MAIN)
+    validate(str(copy), URL, MAIN)
     calls: list[str] = []
 
     def counted(name: str, call: Callable[..., object], *arguments: object, **named: object) -> object:
@@ -359,7 +359,7 @@ def test_a_copy_is_examined_in_few_operations(copy: Path, monkeypatch: pytest.Mo
 
     for name in ("open", "scandir", "listdir", "stat", "lstat", "readlink", "close"):
         monkeypatch.setattr(os, name, partial(counted, name, getattr(os, name)))
-    examine(str(copy), URL, MAIN)
+    validate(str(copy), URL, MAIN)
     assert sorted(calls) == ["close"] * 3 + ["open"] * 3 + ["scandir"]
 
 
@@ -371,8 +371,8 @@ def test_git_takes_a_new_copy_for_one_of_its_own(tmp_path: Path, template: Path,
     """Empty first; then it can be pulled into."""
     path = tmp_path / "new"
     branch_ref = f"refs/heads/{branch}"
-    make_skeleton(str(path), URL, branch_ref)
-    found = examine(str(path), URL, branch_ref)
+    init_repository(str(path), URL, branch_ref)
+    found = validate(str(path), URL, branch_ref)
     assert found == CopyConfig("origin", f"refs/remotes/origin/{branch}", None, trusts_filemode=True, trusts_ctime=True)
     assert run_git("status", "--porcelain", directory=path) == b""
     assert run_git("symbolic-ref", "HEAD", directory=path).decode().strip() == branch_ref
@@ -391,7 +391,7 @@ def test_git_takes_a_new_copy_for_one_of_its_own(tmp_path: Path, template: Path,
 def test_what_a_killed_run_left_of_a_new_copy_is_made_anew(tmp_path: Path) -> None:
     """It never had the name `.git`."""
     (tmp_path / "new/.git2efs.new/objects/pack").mkdir(parents=True)
-    make_skeleton(str(tmp_path / "new"), URL, MAIN)
+    init_repository(str(tmp_path / "new"), URL, MAIN)
     assert os.listdir(tmp_path / "new") == [".git"]
     fsck(tmp_path / "new")
 
@@ -400,5 +400,5 @@ def test_a_new_copy_is_never_made_over_another(copy: Path) -> None:
     """Whoever asks for it."""
     tip = head(copy)
     with pytest.raises(OSError, match="not empty"):
-        make_skeleton(str(copy), URL, MAIN)
+        init_repository(str(copy), URL, MAIN)
     assert head(copy) == tip

@@ -7,7 +7,7 @@ import pytest
 
 from handler.mount.working_copy.merge.attributes import Attributes
 from handler.mount.working_copy.merge.merge_trees import merge_trees
-from handler.mount.working_copy.overlay import Overlay
+from handler.mount.working_copy.overlay import MemoryOverlay
 from testing.repositories import run_git
 from tests.working_copy.examples import chance, examples
 from tests.working_copy.oracle import Memory
@@ -63,8 +63,8 @@ def test_a_file_that_must_not_be_merged_conflicts(line: bytes, is_merged: bool) 
             (b"", text + b"y\n", text),
         )
     )
-    assert merge_trees(Overlay(objects), base, ours, theirs).conflicts == (() if is_merged else (b"d/a.txt",))
-    assert merge_trees(Overlay(objects), base, theirs, ours).conflicts == ()
+    assert merge_trees(MemoryOverlay(objects), base, ours, theirs).conflicts == (() if is_merged else (b"d/a.txt",))
+    assert merge_trees(MemoryOverlay(objects), base, theirs, ours).conflicts == ()
 
 
 def test_no_pattern_is_slow() -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from handler.mount.git.fetch import Known, Source
+from handler.mount.git.fetch import Fetcher, Have
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
-from handler.mount.working_copy.gitdir.init import make_skeleton
-from handler.network.remote.client import Remotes
+from handler.mount.working_copy.gitdir.init import init_repository
+from handler.network.remote.client import RemotePool
 from handler.settings import Settings
 from testing.origin import GitOrigin
 from testing.repositories import Upstream, fsck, run_git
@@ -22,15 +22,15 @@ def fetch(request: pytest.FixtureRequest, origin: GitOrigin, upstream: Upstream)
     """Return what fetches the branch into a copy, given what is there and the depth; it returns the commit."""
     if not request.param:
         origin.no_v2()
-    remotes = Remotes(Settings(parameter_prefix="/unused", mount="/unused"), sleep=lambda _: None)
+    remotes = RemotePool(Settings(parameter_prefix="/unused", mount="/unused"), sleep=lambda _: None)
 
     def fetched(copy: Path, known: str | None, depth: int) -> str:
         store = CopyStore(str(copy / ".git"))
         store.refresh()
         remote = remotes.at(origin.url(upstream.full_name), None)
-        source = Source(remote, store, depth, 1 << 30, 0.0, lambda: None)
+        source = Fetcher(remote, store, depth, 1 << 30, 0.0, lambda: None)
         try:
-            commit = source.settle(MAIN, None, Known(known, None)).commit
+            commit = source.fetch(MAIN, None, Have(known, None)).commit
         finally:
             store.close()
         assert commit is not None
@@ -45,7 +45,7 @@ def fetch(request: pytest.FixtureRequest, origin: GitOrigin, upstream: Upstream)
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """Return a new copy."""
-    make_skeleton(str(tmp_path / "copy"), "https://example.com/octo/site.git", MAIN)
+    init_repository(str(tmp_path / "copy"), "https://example.com/octo/site.git", MAIN)
     return tmp_path / "copy"
 
 

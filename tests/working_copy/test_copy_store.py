@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from handler.errors import CopyBusy, MirrorDamaged
+from handler.exchange.remote import ShallowChanges
 from handler.mount.git import packs
 from handler.mount.git.objects import BLOB, COMMIT, TREE, hash_object
 from handler.mount.git.repack import MAX_SMALL_PACKS
 from handler.mount.working_copy.gitdir import lazy_packs
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
-from handler.network.remote.protocol import ShallowChanges
 from testing.repositories import fsck, run_git
 from tests.working_copy.plain import commit, head, objects_of, plain
 
@@ -99,7 +99,7 @@ def test_a_large_pack_and_its_index_are_mapped(copy: Path, opened: Opened, monke
     assert all_read(store, copy) > 15
     (pack,) = store.packs.values()
     assert lazy_packs.is_mapped(pack.data)
-    store.rest()
+    store.release()
     assert ".pack" not in Path("/proc/self/maps").read_text()
     assert all_read(store, copy) > 15
 
@@ -120,7 +120,7 @@ def test_what_git_packs_meanwhile_is_still_found(copy: Path, opened: Opened) -> 
     assert all_read(store, copy)
     run_git("gc", "--quiet", "--prune=now", directory=copy)
     assert all_read(store, copy)
-    store.rest()
+    store.release()
     commit(copy, {"new.txt": "new\n"})
     run_git("repack", "-a", "-d", "-f", "--quiet", directory=copy)
     assert all_read(store, copy)
@@ -350,7 +350,7 @@ def test_what_git_is_receiving_is_left_alone(copy: Path, opened: Opened) -> None
     for path in (*theirs, ours, journal):
         path.write_bytes(b"x")
     store = opened(copy)
-    store.scratch.sweep()
+    store.staging.sweep()
     assert all(path.exists() for path in (*theirs, journal))
     assert not ours.exists()
 
@@ -365,7 +365,7 @@ def test_a_warm_fetch_takes_two_files_and_two_renames(
     run_git("reflog", "expire", "--expire=now", "--all", directory=copy)
     run_git("gc", "--quiet", "--prune=now", directory=copy)
     store = opened(copy)
-    store.scratch.made(lambda: os.mkdir(store.scratch.path))
+    store.staging.make_in(lambda: os.mkdir(store.staging.path))
     store.read(head(copy).encode(), COMMIT)
     store.read(store.tree_of(head(copy)), TREE)
     calls: list[str] = []
@@ -455,11 +455,11 @@ def test_many_packs_of_ours_become_one_and_nobody_elses_is_touched(copy: Path, o
     theirs = pack_names(copy)
     store = opened(copy)
     pulled(copy, store, MAX_SMALL_PACKS)
-    store.tend()
+    store.maintain()
     assert len(pack_names(copy)) == 1 + MAX_SMALL_PACKS
     pulled(copy, store, 1)
     wanted = objects_of(copy)
-    store.tend()
+    store.maintain()
     assert theirs < pack_names(copy)
     assert len(pack_names(copy)) == len(pack_names(copy, ".idx")) == 3
     assert objects_of(copy) == wanted
@@ -470,7 +470,7 @@ def test_many_packs_of_ours_become_one_and_nobody_elses_is_touched(copy: Path, o
 def test_another_process_knows_our_packs(copy: Path, opened: Opened) -> None:
     """By their names alone."""
     pulled(copy, opened(copy), MAX_SMALL_PACKS + 1)
-    opened(copy).tend()
+    opened(copy).maintain()
     assert len(pack_names(copy)) == 2
 
 
@@ -486,7 +486,7 @@ def test_packs_are_not_merged_where_somebody_needs_them_as_they_are(copy: Path, 
         (copy / ".git/gc.pid").write_bytes(b"1 host")
     else:
         run_git("multi-pack-index", "write", directory=copy)
-    store.tend()
+    store.maintain()
     assert pack_names(copy) == names
     fsck(copy)
 
@@ -518,7 +518,7 @@ def test_gits_own_packing_takes_our_packs_in(copy: Path, opened: Opened) -> None
     run_git("gc", "--quiet", "--prune=now", directory=copy)
     assert not before & pack_names(copy)
     assert all_read(store, copy)
-    store.tend()
+    store.maintain()
     fsck(copy)
 
 

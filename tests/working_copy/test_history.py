@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from handler.errors import MirrorDamaged, TreeUnsafe
-from handler.mount.working_copy.rebase.commit_graph import History
+from handler.mount.working_copy.rebase.commit_graph import CommitGraph
 from handler.mount.working_copy.rebase.commits import parse_commit
-from handler.mount.working_copy.rebase.patches import already_there, changed_ranges, changed_text
+from handler.mount.working_copy.rebase.patches import already_upstream, changed_ranges, changed_text
 from tests.working_copy.graphs import EXAMPLES, Graph, Plan, plans
 
 FEW = settings(max_examples=EXAMPLES or 8, deadline=None, suppress_health_check=list(HealthCheck))
@@ -71,8 +71,8 @@ def test_what_is_replayed_is_what_git_lists(history: list[Plan], data: st.DataOb
                 left + b"..." + right,
             )
             ours = graph.history()
-            order = ours.to_replay(left, right)
-            known = already_there(graph.objects, ours, ours.only_in(left, right), order)
+            order = ours.commits_to_replay(left, right)
+            known = already_upstream(graph.objects, ours, ours.commits_only_in(left, right), order)
             assert [(b"=" if each in known else b"+") + each for each in order] == listed
 
 
@@ -94,7 +94,7 @@ def test_a_wrong_clock_makes_no_commit_local(history: list[Plan], data: st.DataO
                     seen.add(each)
                     waiting.extend(ours.parents(each))
             reached.append(seen)
-        assert graph.history().sides(left, right) == (reached[0] - reached[1], reached[1] - reached[0])
+        assert graph.history().left_right(left, right) == (reached[0] - reached[1], reached[1] - reached[0])
 
 
 def test_a_fast_forward_reads_two_commits(graph: Graph) -> None:
@@ -111,7 +111,7 @@ def test_what_is_ahead_or_beside_reads_nothing_of_what_lies_below(graph: Graph) 
     assert not history.is_ancestor(ids[301], ids[300])
     assert history.merge_bases(ids[301], [ids[300]]) == [ids[299]]
     assert len(graph.objects.reads) <= 3
-    assert history.sides(ids[300], ids[301]) == ({ids[300]}, {ids[301]})
+    assert history.left_right(ids[300], ids[301]) == ({ids[300]}, {ids[301]})
     assert len(graph.objects.reads) <= 10
 
 
@@ -121,7 +121,7 @@ def test_shallow_commits_have_no_parents(graph: Graph) -> None:
     history = graph.history(shallow=[ids[3]])
     assert not history.is_ancestor(ids[1], ids[5])
     assert history.merge_bases(ids[5], [ids[1]]) == []
-    assert history.to_replay(ids[1], ids[5]) == ids[3:]
+    assert history.commits_to_replay(ids[1], ids[5]) == ids[3:]
     kept = {each: parse_commit(graph.objects.read(each, 1)) for each in ids[3:]}
 
     def read(commit: bytes) -> object:
@@ -130,7 +130,7 @@ def test_shallow_commits_have_no_parents(graph: Graph) -> None:
         return kept[commit]
 
     with pytest.raises(MirrorDamaged):
-        History(read, ()).to_replay(ids[1], ids[5])  # type: ignore[arg-type]
+        CommitGraph(read, ()).commits_to_replay(ids[1], ids[5])  # type: ignore[arg-type]
 
 
 def test_a_fork_point_needs_a_log(graph: Graph) -> None:
@@ -160,7 +160,7 @@ def entry(mode: bytes, name: bytes, digit: str) -> bytes:
     return mode + b" " + name + b"\0" + bytes.fromhex(digit * 40)
 
 
-def two_commits(left: str, right: str) -> History:
+def two_commits(left: str, right: str) -> CommitGraph:
     """Return the history of root `0`, and `1` and `2` on it, with the trees `a`, `left` and `right`."""
     commits = {
         name.encode() * 40: parse_commit(f"tree {tree * 40}\n{parent}\n\n".encode())
@@ -170,7 +170,7 @@ def two_commits(left: str, right: str) -> History:
             ("2", right, "parent " + "0" * 40),
         )
     }
-    return History(commits.__getitem__)
+    return CommitGraph(commits.__getitem__)
 
 
 ONE, TWO = b"1" * 40, b"2" * 40
@@ -186,9 +186,9 @@ def test_contents_are_read_only_where_the_paths_agree() -> None:
         b"8" * 40: entry(b"100644", b"g", "7"),
     }
     shelf = Shelf(trees)
-    assert already_there(shelf, two_commits("b", "c"), [ONE], [TWO]) == frozenset()
+    assert already_upstream(shelf, two_commits("b", "c"), [ONE], [TWO]) == frozenset()
     assert set(shelf.reads) <= {digit.encode() * 40 for digit in "abcd8"}
-    assert already_there(shelf, two_commits("c", "c"), [ONE], [TWO]) == {TWO}
+    assert already_upstream(shelf, two_commits("c", "c"), [ONE], [TWO]) == {TWO}
     assert set(shelf.reads) <= {digit.encode() * 40 for digit in "abcd8"}, "the same blobs need not be read"
 
 
@@ -199,7 +199,7 @@ def test_a_tree_that_is_none_is_refused(content: bytes) -> None:
     """Malformed, or one that seems to hold itself."""
     shelf = Shelf({b"a" * 40: b"", b"b" * 40: content})
     with pytest.raises(TreeUnsafe):
-        already_there(shelf, two_commits("b", "b"), [ONE], [TWO])
+        already_upstream(shelf, two_commits("b", "b"), [ONE], [TWO])
 
 
 @given(st.lists(st.sampled_from(b"abc"), max_size=12), st.lists(st.sampled_from(b"abc"), max_size=12))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from handler.errors import CopyUnusable, TreeUnsafe
 from handler.mount.git.modes import EXECUTABLE, FILE, LINK, SUBMODULE
-from handler.mount.working_copy.index.entry import EMPTY_BLOB, Entry, Stat
+from handler.mount.working_copy.index.entry import EMPTY_BLOB, IndexEntry, Stat
 from handler.mount.working_copy.index.index_file import IndexFile, build
 from testing.repositories import run_git
 
@@ -91,13 +91,13 @@ class Copy:
         root = self.git("rev-parse", f"{commit}^{{tree}}").strip()
         return {b"": root} | {path: about.split()[2] for about, path in listed if about.split()[1] == b"tree"}
 
-    def entry(self, path: bytes) -> Entry:
+    def entry(self, path: bytes) -> IndexEntry:
         """Return what the index has to say of a file as it is on disk now."""
         found = os.lstat(self.place(path))
         is_link = os.path.islink(self.place(path))
         content = os.readlink(self.place(path)) if is_link else Path(os.fsdecode(self.place(path))).read_bytes()
         mode = LINK if is_link else EXECUTABLE if found.st_mode & 0o100 else FILE
-        return Entry(mode, self.git("hash-object", "-w", "--stdin", stdin=content).strip(), Stat.of(found))
+        return IndexEntry(mode, self.git("hash-object", "-w", "--stdin", stdin=content).strip(), Stat.of(found))
 
     def forward(self, files: Mapping[bytes, bytes | None], *, trees: bool = True) -> bytes:
         """Bring the copy to a commit with changed files, its index by git2efs; return the index's bytes."""
@@ -222,7 +222,7 @@ def test_a_new_index_is_what_git_would_write(tmp_path: Path) -> None:
     """All of it: entries, order, cache tree, checksum."""
     copy = Copy(tmp_path / "copy", FILES)
     content = copy.index.read_bytes()
-    entries = copy.read().find(copy.read().below(b""))
+    entries = copy.read().entries(copy.read().paths_below(b""))
     assert build(reversed(entries.items()), copy.trees()) == content
     copy.put(build(entries.items()))
     copy.assert_git_agrees()
@@ -233,8 +233,8 @@ def test_an_index_without_entries_is_one(tmp_path: Path) -> None:
     copy = Copy(tmp_path / "copy", {})
     copy.put(build([]))
     copy.assert_git_agrees()
-    content = copy.read().patch({b"a": Entry(FILE, EMPTY_BLOB)})
-    assert IndexFile.read(content, NEVER).below(b"") == [b"a"]
+    content = copy.read().patch({b"a": IndexEntry(FILE, EMPTY_BLOB)})
+    assert IndexFile.read(content, NEVER).paths_below(b"") == [b"a"]
 
 
 def test_entries_are_found_as_git_shows_them(tmp_path: Path) -> None:
@@ -242,20 +242,20 @@ def test_entries_are_found_as_git_shows_them(tmp_path: Path) -> None:
     copy = Copy(tmp_path / "copy", FILES)
     index = copy.read()
     for path in FILES:
-        entry = index.find([path])[path]
+        entry = index.entries([path])[path]
         found = os.lstat(copy.place(path))
         assert entry == copy.entry(path)
         assert entry.seems_unchanged(Stat.of(found))
         assert entry.stat.mtime_s == LONG_AGO and entry.stat.size == found.st_size & 0xFFFFFFFF
-    assert index.find([b"", b"dir", b"dir/", b"zzz", b"a/b"]) == {}
+    assert index.entries([b"", b"dir", b"dir/", b"zzz", b"a/b"]) == {}
 
 
 def test_what_lies_below_a_directory_is_listed() -> None:
     """And not what only begins like it."""
-    index = IndexFile.read(build((path, Entry(FILE, EMPTY_BLOB)) for path in FILES), NEVER)
-    assert index.below(b"dir") == [b"dir/sub/deep/z", b"dir/sub/y", b"dir/x"]
-    assert index.below(b"a") == index.below(b"nothing") == []
-    assert index.below(b"") == sorted(FILES)
+    index = IndexFile.read(build((path, IndexEntry(FILE, EMPTY_BLOB)) for path in FILES), NEVER)
+    assert index.paths_below(b"dir") == [b"dir/sub/deep/z", b"dir/sub/y", b"dir/x"]
+    assert index.paths_below(b"a") == index.paths_below(b"nothing") == []
+    assert index.paths_below(b"") == sorted(FILES)
 
 
 def test_stat_data_is_compared_as_git_compares_it() -> None:
@@ -270,9 +270,9 @@ def test_stat_data_is_compared_as_git_compares_it() -> None:
 def test_an_entry_that_git_would_look_into_proves_nothing() -> None:
     """Racy, marked by the size 0, to be added, or half merged; an empty file's size is really 0."""
     stat = Stat(1, 2, 3, 4, 5, 6, 7, 8, 9)
-    entry = Entry(FILE, b"1" * 40, stat)
+    entry = IndexEntry(FILE, b"1" * 40, stat)
     assert entry.seems_unchanged(stat)
-    unsure = [replace(entry, is_racy=True), replace(entry, is_intended=True), replace(entry, stage=2)]
+    unsure = [replace(entry, is_racy=True), replace(entry, is_intent_to_add=True), replace(entry, stage=2)]
     assert not any(other.seems_unchanged(stat) for other in unsure)
     empty = replace(stat, size=0)
     assert not replace(entry, stat=empty).seems_unchanged(empty)
@@ -293,7 +293,7 @@ def test_a_change_in_the_second_of_the_index_still_shows_in_the_next_one(
     copy.git("config", "core.trustCtime", "false")
     copy.age(LONG_AGO)
     index = copy.read()
-    assert index.find([b"racy"])[b"racy"].is_racy
+    assert index.entries([b"racy"])[b"racy"].is_racy
     with open(copy.place(b"racy"), "r+b") as file:
         file.truncate()
         file.write(after)
@@ -303,7 +303,7 @@ def test_a_change_in_the_second_of_the_index_still_shows_in_the_next_one(
     copy.put(index.patch(changes))
     assert b" M racy\n" in copy.git("status", "--porcelain")
     # The oracle's oracle: without the mark it is lost.
-    heedless = IndexFile.read(build(index.find([b"other", b"racy"]).items()), NEVER).patch(changes)
+    heedless = IndexFile.read(build(index.entries([b"other", b"racy"]).items()), NEVER).patch(changes)
     copy.put(_with_size(heedless, len(before)) if len(before) == len(after) else heedless)
     assert (b" M racy\n" in copy.git("status", "--porcelain")) == (len(before) != len(after))
 
@@ -321,11 +321,11 @@ def test_racy_entries_that_did_not_change_stay_clean(tmp_path: Path) -> None:
     copy.age(LONG_AGO)
     copy.put(copy.read().patch({}))
     marked = IndexFile.read(copy.index.read_bytes(), NEVER)
-    assert {entry.stat.size for entry in marked.find(marked.below(b"")).values()} == {0}
+    assert {entry.stat.size for entry in marked.entries(marked.paths_below(b"")).values()} == {0}
     assert copy.git("status", "--porcelain") == b""
     copy.age()
     copy.assert_git_agrees()
-    assert copy.read().find([b"a"])[b"a"].stat.size == len(b"one")
+    assert copy.read().entries([b"a"])[b"a"].stat.size == len(b"one")
 
 
 def test_younger_files_than_the_index_are_racy_and_older_ones_are_not(tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_younger_files_than_the_index_are_racy_and_older_ones_are_not(tmp_path: 
         os.utime(copy.place(path), (LONG_AGO + number - 0.5, LONG_AGO + number + 0.25))
     copy.git("add", ".")
     copy.age(LONG_AGO + 1)
-    racy = {path for path, entry in copy.read().find([b"old", b"same", b"young"]).items() if entry.is_racy}
+    racy = {path for path, entry in copy.read().entries([b"old", b"same", b"young"]).items() if entry.is_racy}
     assert racy == {b"same", b"young"}
 
 
@@ -349,7 +349,7 @@ def test_version_4_is_read_and_written_back_as_version_2(tmp_path: Path) -> None
     copy.git("update-index", "--index-version", "4")
     copy.age()
     assert copy.index.read_bytes()[7] == 4
-    assert copy.read().find(plain.below(b"")) == plain.find(plain.below(b""))
+    assert copy.read().entries(plain.paths_below(b"")) == plain.entries(plain.paths_below(b""))
     assert copy.read().patch({}) == plain.patch({})
     copy.forward(CHANGES["new directories"])
     assert copy.index.read_bytes()[7] == 2
@@ -369,10 +369,10 @@ def test_flags_are_kept(tmp_path: Path, version: str) -> None:
     index = copy.read()
     assert index.tree is None
     listed = copy.git("ls-files", "-v", "--stage")
-    found = index.find([b"a-b", b"a.b", b"intended", b"a"])
-    assert [path for path, entry in found.items() if entry.is_skipped] == [b"a-b"]
-    assert [path for path, entry in found.items() if entry.is_assumed_unchanged] == [b"a.b"]
-    assert [path for path, entry in found.items() if entry.is_intended] == [b"intended"]
+    found = index.entries([b"a-b", b"a.b", b"intended", b"a"])
+    assert [path for path, entry in found.items() if entry.is_skip_worktree] == [b"a-b"]
+    assert [path for path, entry in found.items() if entry.is_assume_valid] == [b"a.b"]
+    assert [path for path, entry in found.items() if entry.is_intent_to_add] == [b"intended"]
     content = index.patch({b"a": found[b"a"]}, copy.trees())
     assert index.patch(found, copy.trees()) == content
     copy.put(content)
@@ -381,7 +381,7 @@ def test_flags_are_kept(tmp_path: Path, version: str) -> None:
     assert nodes_of(content)[b""] == (-1, b"")
     assert copy.git("write-tree") == copy.git("rev-parse", "HEAD^{tree}")
     plain = copy.read().patch(dict.fromkeys([b"a-b", b"dir0", b"intended"]))
-    copy.put(IndexFile.read(plain, NEVER).patch({b"new": Entry(FILE, EMPTY_BLOB, is_skipped=True)}))
+    copy.put(IndexFile.read(plain, NEVER).patch({b"new": IndexEntry(FILE, EMPTY_BLOB, is_skip_worktree=True)}))
     assert b"S new" in copy.git("ls-files", "-t")
 
 
@@ -392,10 +392,10 @@ def test_a_path_without_content_is_in_no_tree(tmp_path: Path) -> None:
     copy.git("add", "--intent-to-add", "empty")
     copy.age()
     index, trees, known = copy.read(), copy.trees(), copy.trees()[b""]
-    found = index.find([b"a", b"empty"])
+    found = index.entries([b"a", b"empty"])
     for changes in ({b"a": found[b"a"]}, found):
         assert nodes_of(index.patch(changes, trees)).get(b"", (-1, b"")) == (-1, b"")
-    added = index.patch({b"empty": replace(found[b"empty"], is_intended=False)}, trees)
+    added = index.patch({b"empty": replace(found[b"empty"], is_intent_to_add=False)}, trees)
     assert nodes_of(added)[b""] == (3, known)
     half = IndexFile.read(added, NEVER).patch({b"a": replace(found[b"a"], stage=2)}, trees)
     again = IndexFile.read(added, NEVER).patch({b"empty": found[b"empty"]}, trees)
@@ -406,8 +406,8 @@ def test_a_path_without_content_is_in_no_tree(tmp_path: Path) -> None:
 def test_names_without_a_letter_are_in_no_tree(path: bytes) -> None:
     """Git writes no such index; who does makes no run endless."""
     index = IndexFile.read(_sealed(_entries(path)), NEVER)
-    content = index.patch({path: Entry(FILE, EMPTY_BLOB), b"b": Entry(FILE, EMPTY_BLOB)}, {b"": b"1" * 40})
-    assert IndexFile.read(content, NEVER).below(b"") == [path, b"b"]
+    content = index.patch({path: IndexEntry(FILE, EMPTY_BLOB), b"b": IndexEntry(FILE, EMPTY_BLOB)}, {b"": b"1" * 40})
+    assert IndexFile.read(content, NEVER).paths_below(b"") == [path, b"b"]
     assert all(count < 0 for count, _ in nodes_of(content).values())
 
 
@@ -415,9 +415,9 @@ def test_a_long_path_is_kept_beside_a_change(tmp_path: Path) -> None:
     """Its length does not fit the twelve bits that there are for it."""
     paths = [b"/".join([b"d" * 99] * 40) + b"f" * length for length in (95, 96, 97, 300)]
     assert [min(len(path), 0xFFF) for path in paths] == [4094, 4095, 4095, 4095]
-    entries = [(path, Entry(FILE, b"%040d" % number)) for number, path in enumerate(paths)]
+    entries = [(path, IndexEntry(FILE, b"%040d" % number)) for number, path in enumerate(paths)]
     copy = Copy(tmp_path / "copy", {})
-    copy.put(IndexFile.read(build(entries), NEVER).patch({b"a": Entry(FILE, EMPTY_BLOB)}))
+    copy.put(IndexFile.read(build(entries), NEVER).patch({b"a": IndexEntry(FILE, EMPTY_BLOB)}))
     listed = copy.git("ls-files", "-z", "--stage").split(b"\0")[1:-1]
     assert listed == sorted(b"100644 %b 0\t%b" % (entry.id, path) for path, entry in entries)
 
@@ -432,8 +432,8 @@ def test_a_merge_half_done_is_told_and_can_be_resolved(tmp_path: Path) -> None:
     index = copy.read()
     assert index.unmerged == (b"a",)
     assert index.tree is None
-    assert index.find([b"a"])[b"a"].stage == 1
-    untouched = index.patch({b"dir0": index.find([b"dir0"])[b"dir0"]}, copy.trees())
+    assert index.entries([b"a"])[b"a"].stage == 1
+    untouched = index.patch({b"dir0": index.entries([b"dir0"])[b"dir0"]}, copy.trees())
     assert IndexFile.read(untouched, NEVER).unmerged == (b"a",)
     assert nodes_of(untouched)[b""] == (-1, b"")
     copy.put(index.patch({b"a": copy.entry(b"a")}, copy.trees()))
@@ -541,37 +541,40 @@ def test_a_cache_tree_that_git_did_not_write_is_not_believed(tree: bytes) -> Non
     """It is not known, then, what the index equals; and nothing of it gets into the next one."""
     index = IndexFile.read(_sealed(GOOD + b"TREE" + struct.pack(">I", len(tree)) + tree), NEVER)
     assert index.tree is None
-    assert bytes(20) not in index.patch({b"a": Entry(FILE, b"1" * 40)})[len(GOOD) :]
+    assert bytes(20) not in index.patch({b"a": IndexEntry(FILE, b"1" * 40)})[len(GOOD) :]
 
 
 def test_what_no_index_can_hold_is_refused() -> None:
     """A name with an end in it, a mode of no file; and a file in which a directory lies, from either side."""
     index = IndexFile.read(_sealed(GOOD), NEVER)
     for path, entry in [
-        (b"", Entry(FILE, EMPTY_BLOB)),
-        (b"x\0y", Entry(FILE, EMPTY_BLOB)),
-        (b"x", Entry(0o40000, EMPTY_BLOB)),
+        (b"", IndexEntry(FILE, EMPTY_BLOB)),
+        (b"x\0y", IndexEntry(FILE, EMPTY_BLOB)),
+        (b"x", IndexEntry(0o40000, EMPTY_BLOB)),
     ]:
         with pytest.raises(TreeUnsafe):
             index.patch({path: entry})
     for path in (b"a/b", b"b", b"b/c/d/e"):
         with pytest.raises(CopyUnusable, match="at once"):
-            index.patch({path: Entry(FILE, EMPTY_BLOB)})
-    assert IndexFile.read(index.patch({b"b/c": None, b"b": Entry(FILE, EMPTY_BLOB)}), NEVER).below(b"") == [b"a", b"b"]
+            index.patch({path: IndexEntry(FILE, EMPTY_BLOB)})
+    assert IndexFile.read(index.patch({b"b/c": None, b"b": IndexEntry(FILE, EMPTY_BLOB)}), NEVER).paths_below(b"") == [
+        b"a",
+        b"b",
+    ]
 
 
 def test_an_entry_of_an_unknown_kind_is_refused_when_it_is_asked_for() -> None:
     """A directory's entry, without the extension that would announce it."""
     strange = _sealed(GOOD.replace(struct.pack(">I", FILE), struct.pack(">I", 0o40000)))
     with pytest.raises(CopyUnusable, match="40000"):
-        IndexFile.read(strange, NEVER).find([b"a"])
+        IndexFile.read(strange, NEVER).entries([b"a"])
 
 
 def test_the_deepest_paths_leave_their_trees_to_git(tmp_path: Path) -> None:
     """No recursion ends the run."""
     path = b"/".join([b"d"] * 1500)
     copy = Copy(tmp_path / "copy", {b"a": b"1"})
-    content = copy.read().patch({path: Entry(FILE, copy.entry(b"a").id)}, copy.trees())
+    content = copy.read().patch({path: IndexEntry(FILE, copy.entry(b"a").id)}, copy.trees())
     assert nodes_of(content) == {}
     copy.put(IndexFile.read(content, NEVER).patch({path: None}, copy.trees()))
     assert copy.git("write-tree") == copy.git("rev-parse", "HEAD^{tree}")
@@ -583,17 +586,19 @@ NAMES = st.sampled_from([b"a", b"a-b", b"a.b", b"a0", b"b", b"\xff", "ü".encode
 LONG = st.integers(4090, 4100).map(lambda length: b"/".join([b"L" * 199] * 20) + b"/" + b"x" * (length - 4000))
 PATHS = st.one_of(st.lists(NAMES, min_size=1, max_size=4).map(b"/".join), LONG)
 ENTRIES = st.builds(
-    lambda mode, number: Entry(mode, b"%040x" % number),
+    lambda mode, number: IndexEntry(mode, b"%040x" % number),
     st.sampled_from([FILE, EXECUTABLE, LINK, SUBMODULE]),
     st.integers(1, 2**160 - 1),
 )
 CONTENTS = st.dictionaries(PATHS, ENTRIES, max_size=12)
 
 
-def _without_clashes(wanted: Mapping[bytes, Entry | None], before: Mapping[bytes, Entry]) -> dict[bytes, Entry | None]:
+def _without_clashes(
+    wanted: Mapping[bytes, IndexEntry | None], before: Mapping[bytes, IndexEntry]
+) -> dict[bytes, IndexEntry | None]:
     """Return those of the changes that, one by one in order, make no path a file and a directory at once."""
-    now: dict[bytes, Entry | None] = dict(before)
-    kept: dict[bytes, Entry | None] = {}
+    now: dict[bytes, IndexEntry | None] = dict(before)
+    kept: dict[bytes, IndexEntry | None] = {}
     # Removed first: they may make room.
     for path, entry in sorted(wanted.items(), key=lambda item: item[1] is not None):
         clashes = any(other.startswith(path + b"/") or path.startswith(other + b"/") for other in now)
@@ -605,7 +610,7 @@ def _without_clashes(wanted: Mapping[bytes, Entry | None], before: Mapping[bytes
     return kept
 
 
-def _by_git(copy: Copy, changes: Mapping[bytes, Entry | None]) -> bytes:
+def _by_git(copy: Copy, changes: Mapping[bytes, IndexEntry | None]) -> bytes:
     """Let git change its index, and make every tree valid; return the index's bytes."""
     lines = (
         b"0 %040d\t%b\0" % (0, path) if entry is None else b"%o %b\t%b\0" % (entry.mode, entry.id, path)
@@ -631,8 +636,8 @@ def bare_copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
 @given(before=CONTENTS, wanted=st.dictionaries(PATHS, st.none() | ENTRIES, max_size=6))
 def test_any_change_gives_the_bytes_that_git_writes(
     bare_copy: Copy,
-    before: dict[bytes, Entry],
-    wanted: dict[bytes, Entry | None],
+    before: dict[bytes, IndexEntry],
+    wanted: dict[bytes, IndexEntry | None],
 ) -> None:
     """Built anew, and patched; and with trees that are missing or wrong no node is there that git has not."""
     first = {path: entry for path, entry in _without_clashes(before, {}).items() if entry}
@@ -652,8 +657,8 @@ def test_any_change_gives_the_bytes_that_git_writes(
         patched = index.patch(changes, known)
         valid = {directory: node for directory, node in nodes_of(patched).items() if node[0] >= 0}
         assert valid.items() <= nodes.items()
-        assert IndexFile.read(patched, NEVER).find(index.below(b"")) == IndexFile.read(new, NEVER).find(
-            index.below(b"")
+        assert IndexFile.read(patched, NEVER).entries(index.paths_below(b"")) == IndexFile.read(new, NEVER).entries(
+            index.paths_below(b"")
         )
 
 
@@ -668,8 +673,8 @@ def test_no_content_raises_anything_else(content: st.DataObject) -> None:
     cut = content.draw(st.just(len(body)) | st.integers(12, len(body)))
     try:
         index = IndexFile.read(_sealed(bytes(body[:cut])), 5)
-        index.find(index.below(b""))
-        index.patch({b"b/d/e": None, b"g": Entry(FILE, EMPTY_BLOB)}, {b"": b"1" * 40, b"b": b"2" * 40})
+        index.entries(index.paths_below(b""))
+        index.patch({b"b/d/e": None, b"g": IndexEntry(FILE, EMPTY_BLOB)}, {b"": b"1" * 40, b"b": b"2" * 40})
     except CopyUnusable:
         pass
 
@@ -677,8 +682,8 @@ def test_no_content_raises_anything_else(content: st.DataObject) -> None:
 def test_reading_and_patching_cost_microseconds_an_entry() -> None:
     """Not a measurement, which machines are too different for: ten times what it costs is a defect."""
     paths = [b"area%03d/part%03d/file%06d.txt" % (n % 40, n // 40 % 40, n) for n in range(5_000)]
-    content = build((path, Entry(FILE, EMPTY_BLOB)) for path in paths)
+    content = build((path, IndexEntry(FILE, EMPTY_BLOB)) for path in paths)
     began = time.process_time()
     index = IndexFile.read(content, NEVER)
-    index.patch(index.find(paths[::500]))
+    index.patch(index.entries(paths[::500]))
     assert (time.process_time() - began) / len(paths) < 10e-6

@@ -6,8 +6,8 @@ from handler.errors import Git2EfsError, MirrorDamaged, TreeUnsafe
 from handler.mount.git import tree
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.working_copy.merge import renames
-from handler.mount.working_copy.merge.merge_trees import Merged, merge_trees
-from handler.mount.working_copy.overlay import Overlay
+from handler.mount.working_copy.merge.merge_trees import TreeMerge, merge_trees
+from handler.mount.working_copy.overlay import MemoryOverlay
 from testing.repositories import Executable, Link, Submodule, fsck, run_git
 from tests.working_copy.examples import chance, examples
 from tests.working_copy.oracle import Files, Memory, Oracle
@@ -32,7 +32,7 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Oracle:
 def merged(base: Files, ours: Files, theirs: Files) -> bytes | None:
     """Return the merged tree's id, None where there are conflicts."""
     objects = Memory()
-    found = merge_trees(Overlay(objects), *(objects.tree(files) for files in (base, ours, theirs)))
+    found = merge_trees(MemoryOverlay(objects), *(objects.tree(files) for files in (base, ours, theirs)))
     return None if found.conflicts else found.tree
 
 
@@ -184,7 +184,7 @@ def test_conflicts_are_named() -> None:
     """The paths stand in the outcome, for a person."""
     objects = Memory()
     trees = [objects.tree({b"d/a": content, b"b": content, **KEPT}) for content in (b"1\n", b"2\n", b"3\n")]
-    assert merge_trees(Overlay(objects), *trees).conflicts == (b"b", b"d/a")
+    assert merge_trees(MemoryOverlay(objects), *trees).conflicts == (b"b", b"d/a")
 
 
 def test_new_objects_are_in_the_overlay_and_sound(oracle: Oracle) -> None:
@@ -194,9 +194,9 @@ def test_new_objects_are_in_the_overlay_and_sound(oracle: Oracle) -> None:
         objects.tree({b"d/a": content, b"e/b": OTHER, b"c": more})
         for content, more in ((TEXT, b""), (TOP, b"1\n"), (BOTTOM, b""))
     )
-    overlay = Overlay(objects)
+    overlay = MemoryOverlay(objects)
     found = merge_trees(overlay, base, ours, theirs)
-    assert found == Merged(Memory().tree({b"d/a": BOTH, b"e/b": OTHER, b"c": b"1\n"}))
+    assert found == TreeMerge(Memory().tree({b"d/a": BOTH, b"e/b": OTHER, b"c": b"1\n"}))
     assert sorted(kind for kind, _ in overlay.added.values()) == [TREE, TREE, BLOB]
     for kind, content in [*objects.contents.values(), *overlay.added.values()]:
         run_git(
@@ -226,7 +226,7 @@ def test_only_what_differs_in_all_three_is_read() -> None:
     base = objects.tree(many)
     ours = objects.tree({**many, b"d1/e1/f1": TEXT, b"d2/e1/new": TEXT, b"d2/e2/other": OTHER})
     theirs = objects.tree({**many, b"d1/e2/f2": OTHER})
-    assert not merge_trees(Overlay(objects), base, ours, theirs).conflicts
+    assert not merge_trees(MemoryOverlay(objects), base, ours, theirs).conflicts
     assert len(objects.reads) == 6  # the roots, and d1 of each; no blob, and nothing of d2
 
 
@@ -240,7 +240,7 @@ def test_modes_of_old_are_kept_where_nothing_changes(oracle: Oracle) -> None:
         return objects.put(TREE, b"100664 a\0" + blob + b"".join(entries) + b"40000 z\0" + old)
 
     trees = root(), root(b"100644 b\0" + blob), root(b"100644 c\0" + blob)
-    found = merge_trees(overlay := Overlay(objects), *trees)
+    found = merge_trees(overlay := MemoryOverlay(objects), *trees)
     assert overlay.read(found.tree, TREE).startswith(b"100644 a\0")
     assert overlay.read(found.tree, TREE).endswith(b"40000 z\0" + old)
     assert oracle.merge_ids(*trees, objects) == found.tree
@@ -279,7 +279,7 @@ def test_a_hostile_tree_is_a_clear_failure(content: bytes, side: int) -> None:
     trees = [objects.tree({b"a": text, **KEPT}) for text in (TEXT, TOP, BOTTOM)]
     trees[side] = objects.put(TREE, content)
     try:
-        found = merge_trees(Overlay(objects), *trees)
+        found = merge_trees(MemoryOverlay(objects), *trees)
     except Git2EfsError as error:
         assert isinstance(error, TreeUnsafe | MirrorDamaged)
     else:
@@ -296,7 +296,7 @@ def test_a_tree_that_is_a_trap_is_unsafe(monkeypatch: pytest.MonkeyPatch) -> Non
             line = b"40000 d\0" + bytes.fromhex(objects.put(TREE, line).decode())
         deep.append(objects.put(TREE, line))
     with pytest.raises(TreeUnsafe):
-        merge_trees(Overlay(objects), *deep)
+        merge_trees(MemoryOverlay(objects), *deep)
     monkeypatch.setattr(tree, "MAX_ENTRIES", 10_000)
     wide = objects.put(TREE, b"100644 a\0" + bytes.fromhex(objects.put(BLOB, OTHER).decode()))
     for _ in range(40):
@@ -306,4 +306,4 @@ def test_a_tree_that_is_a_trap_is_unsafe(monkeypatch: pytest.MonkeyPatch) -> Non
     base = objects.tree({b"a": TEXT})
     ours = objects.put(TREE, b"100644 b\0" + bytes.fromhex(objects.put(BLOB, TEXT).decode()) + more)
     with pytest.raises(TreeUnsafe):
-        merge_trees(Overlay(objects), base, ours, objects.tree({b"a": TOP}))
+        merge_trees(MemoryOverlay(objects), base, ours, objects.tree({b"a": TOP}))

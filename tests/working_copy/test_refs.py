@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from handler.errors import CopyBusy, CopyUnusable
-from handler.mount.working_copy.gitdir.locks import drop_lock, is_ours, lock_held, take_lock
-from handler.mount.working_copy.gitdir.ref_logs import NOTHING, LogEntry
+from handler.mount.working_copy.gitdir.locks import acquire_lock, is_ours, lock_held, release_lock
+from handler.mount.working_copy.gitdir.ref_logs import NULL_OID, LogEntry
 from handler.mount.working_copy.gitdir.refs import Refs
 from testing.repositories import fsck, run_git
 from tests.working_copy.plain import commit, head, plain
@@ -102,7 +102,7 @@ def test_a_name_that_is_no_refs_is_not_looked_for(refs: Refs, name: str) -> None
         refs.read,
         refs.log,
         lambda each: refs.write(each, b"1" * 40),
-        lambda each: refs.write_loose(each, b""),
+        lambda each: refs.write_pseudoref(each, b""),
     ):
         with pytest.raises(CopyUnusable):
             use(name)
@@ -159,7 +159,7 @@ def test_a_ref_that_git_holds_is_busy(copy: Path, refs: Refs) -> None:
 
 def test_the_lock_of_a_killed_run_is_ours_again(copy: Path, refs: Refs) -> None:
     """Under the repository's lock it can be nobody else's."""
-    take_lock(refs.lock_path(MAIN))
+    acquire_lock(refs.lock_path(MAIN))
     refs.write(MAIN, head(copy, "HEAD~1").encode())
     assert not os.path.lexists(refs.lock_path(MAIN))
 
@@ -192,7 +192,7 @@ def test_empty_directories_in_the_way_of_a_ref_are_removed(copy: Path, refs: Ref
     file_of(copy, "refs/heads/deep/er/still").mkdir(parents=True)
     file_of(copy, "logs/refs/heads/deep/er").mkdir(parents=True)
     refs.write("refs/heads/deep", head(copy).encode())
-    refs.append_log("refs/heads/deep", [LogEntry(NOTHING, head(copy).encode(), b"made")], COMMITTER, 5)
+    refs.append_log("refs/heads/deep", [LogEntry(NULL_OID, head(copy).encode(), b"made")], COMMITTER, 5)
     assert head(copy, "deep") == head(copy)
     assert b"made" in run_git("reflog", "deep", directory=copy)
 
@@ -200,8 +200,8 @@ def test_empty_directories_in_the_way_of_a_ref_are_removed(copy: Path, refs: Ref
 def test_what_is_no_ref_is_written_too(copy: Path, refs: Refs) -> None:
     """ORIG_HEAD, FETCH_HEAD."""
     tip = head(copy)
-    refs.write_loose("ORIG_HEAD", tip.encode() + b"\n")
-    refs.write_loose("FETCH_HEAD", f"{tip}\t\tbranch 'main' of https://example.com/octo/site\n".encode())
+    refs.write_pseudoref("ORIG_HEAD", tip.encode() + b"\n")
+    refs.write_pseudoref("FETCH_HEAD", f"{tip}\t\tbranch 'main' of https://example.com/octo/site\n".encode())
     assert head(copy, "ORIG_HEAD") == head(copy, "FETCH_HEAD") == tip
     assert refs.read("ORIG_HEAD") == tip.encode()
 
@@ -232,7 +232,7 @@ def test_a_log_is_read_as_git_reads_it(copy: Path, refs: Refs) -> None:
     listed = run_git("reflog", "--format=%H %gs", "main", directory=copy).splitlines()
     entries = refs.log(MAIN)
     assert [entry.new + b" " + entry.message for entry in reversed(entries)] == listed
-    assert entries[0].old == NOTHING
+    assert entries[0].old == NULL_OID
     assert refs.log("refs/heads/none") == []
     assert refs.log("refs/heads") == []
 
@@ -256,7 +256,7 @@ def test_what_is_appended_is_what_git_reads(copy: Path, refs: Refs) -> None:
 def test_a_log_is_made_where_git_makes_one(copy: Path, makes_logs: bool) -> None:
     """For branches and what is fetched, unless the config says otherwise; for the stash always, for tags never."""
     refs = Refs(str(copy / ".git"), makes_logs=makes_logs)
-    entry = LogEntry(NOTHING, head(copy).encode(), b"made")
+    entry = LogEntry(NULL_OID, head(copy).encode(), b"made")
     for name in ("refs/remotes/origin/main", "refs/tags/v1", "refs/stash"):
         refs.append_log(name, [entry], COMMITTER, 5)
     assert bool(refs.log("refs/remotes/origin/main")) == makes_logs
@@ -280,10 +280,10 @@ def test_lines_that_cannot_be_read_are_left_out(copy: Path, refs: Refs) -> None:
 def test_a_log_in_the_way_of_another_is_said(copy: Path, refs: Refs) -> None:
     """As of a ref."""
     with pytest.raises(CopyUnusable, match="in the way"):
-        refs.append_log("refs/heads/main/below", [LogEntry(NOTHING, b"1" * 40, b"")], COMMITTER, 5)
+        refs.append_log("refs/heads/main/below", [LogEntry(NULL_OID, b"1" * 40, b"")], COMMITTER, 5)
     run_git("branch", "deep/er", directory=copy)
     with pytest.raises(CopyUnusable, match="in the way"):
-        refs.append_log("refs/heads/deep", [LogEntry(NOTHING, b"1" * 40, b"")], COMMITTER, 5)
+        refs.append_log("refs/heads/deep", [LogEntry(NULL_OID, b"1" * 40, b"")], COMMITTER, 5)
 
 
 def test_a_log_that_is_a_link_is_not_followed(copy: Path, refs: Refs, tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_a_log_that_is_a_link_is_not_followed(copy: Path, refs: Refs, tmp_path: 
     file_of(copy, "logs/HEAD").unlink()
     file_of(copy, "logs/HEAD").symlink_to(outside)
     with pytest.raises(CopyUnusable, match="link"):
-        refs.append_log("HEAD", [LogEntry(NOTHING, b"1" * 40, b"")], COMMITTER, 5)
+        refs.append_log("HEAD", [LogEntry(NULL_OID, b"1" * 40, b"")], COMMITTER, 5)
     assert outside.read_bytes() == b""
     assert refs.log("HEAD") == []
 
@@ -306,13 +306,13 @@ def test_while_we_hold_the_index_git_says_that_it_is_locked(copy: Path) -> None:
     (copy / "a").write_text("3\n")
     lock = str(file_of(copy, "index.lock"))
     assert not is_ours(lock)
-    take_lock(lock)
+    acquire_lock(lock)
     assert is_ours(lock)
     with pytest.raises(RuntimeError, match=r"index\.lock': File exists"):
         run_git("commit", "--all", "-m", "Three", directory=copy)
     assert is_ours(lock)
-    drop_lock(lock)
-    drop_lock(lock)
+    release_lock(lock)
+    release_lock(lock)
     run_git("commit", "--all", "-m", "Three", directory=copy)
 
 
@@ -322,8 +322,8 @@ def test_while_git_holds_the_index_the_copy_is_busy(copy: Path) -> None:
     lock.write_bytes(b"DIRC")
     assert not is_ours(str(lock))
     with pytest.raises(CopyBusy, match=r"index\.lock"):
-        take_lock(str(lock))
+        acquire_lock(str(lock))
     lock.unlink()
     lock.symlink_to("elsewhere")
     with pytest.raises(CopyBusy):
-        take_lock(str(lock))
+        acquire_lock(str(lock))

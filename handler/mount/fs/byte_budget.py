@@ -12,7 +12,7 @@ _READERS = 2
 _WORTH_WAITING_SECONDS = 0.001
 
 
-class Flow:
+class ByteBudget:
     """Bounds the memory of a check-out. Safe for threads."""
 
     def __init__(self, read_blob: Callable[[bytes], bytes], limit: int = IN_FLIGHT_BYTES) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from handler.model import FileWrite, LinkWrite, TreePlan
-from handler.mount.fs.byte_budget import Flow, is_waiting_long
-from handler.mount.fs.checkpoint import WORTH_FILES, Journal
-from handler.mount.fs.directories import Directories
+from handler.mount.fs.byte_budget import ByteBudget, is_waiting_long
+from handler.mount.fs.checkpoint import WORTH_FILES, Checkpoint
+from handler.mount.fs.directories import DirectoryHandles
 from handler.mount.fs.steps import (
     Item,
     ancestors_of_changes,
@@ -24,14 +24,14 @@ from handler.mount.fs.steps import (
     write,
 )
 
-Work = Callable[[Directories, Sequence[Item]], int]
+Work = Callable[[DirectoryHandles, Sequence[Item]], int]
 Level = list[Sequence[Item]]
 """Items in chunks that may be done in any order, each chunk by one worker."""
 Report = Callable[[int], None]
 Phase = tuple[Work, list[Level], Report | None]
 """What to do, level after level, and whom to tell how many items of a level are done."""
 
-Opened = Callable[[], Directories]
+Opened = Callable[[], DirectoryHandles]
 """Opens the root, for one worker."""
 
 _CHUNK = 32
@@ -72,7 +72,7 @@ def check_out(
     """
     total = len(plan.files) + len(plan.links)
     writes = chunks([*plan.files, *plan.links])
-    flow = Flow(read_blob)
+    flow = ByteBudget(read_blob)
     with _reporting(journal, writes, total, progress) as (todo, report):
         phases: list[Phase] = [
             (remove_files, [chunks(plan.removed_files)], None),
@@ -97,9 +97,9 @@ def carry_out(
 
     With `workers` at a time where waiting for the mount is worth hiding; see `check_out`. To find that out, the first
     few items may be worked on twice. `share()` is called before several threads begin. `asks_server` is for
-    `Directories`. Raises what the work raises, the first failure; then no further work is begun.
+    `DirectoryHandles`. Raises what the work raises, the first failure; then no further work is begun.
     """
-    opened = partial(Directories, root, asks_server=asks_server)
+    opened = partial(DirectoryHandles, root, asks_server=asks_server)
     phases = [(work, [level for level in levels if level], report) for work, levels, report in phases]
     if workers == 1 or not _is_waiting_worth_hiding(opened, phases, is_slow=is_slow):
         return _one_by_one(opened, phases)
@@ -115,7 +115,7 @@ def _reporting(
     if total < WORTH_FILES:
         yield writes, lambda done: progress(done, total)
         return
-    journal = Journal(path)
+    journal = Checkpoint(path)
     done_before, skipped = journal.begin(write for chunk in writes for write in _writes(chunk)), 0
     first = 0
     while first < len(writes) and skipped + len(writes[first]) <= done_before:

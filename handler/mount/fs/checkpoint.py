@@ -18,7 +18,7 @@ WORTH_FILES = 2000
 PERIOD_SECONDS = 5.0
 
 
-class Journal:
+class Checkpoint:
     """The journal of one check-out, at `path`."""
 
     def __init__(self, path: str, clock: Callable[[], float] = time.monotonic) -> None:

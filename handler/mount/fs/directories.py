@@ -9,7 +9,7 @@ from typing import Self
 _OPEN = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Directories:
+class DirectoryHandles:
     """Opens directories below a root, one name at a time and never through a link; keeps the last one's way open.
 
     With `asks_server` they are opened for reading, and not just as paths: then an NFS client asks what is new in them.

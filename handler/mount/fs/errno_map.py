@@ -1,6 +1,8 @@
 """What the mount's errors mean for a delivery, and so what any exception of a run on the mount is."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from handler.errors import Git2EfsError, MountFull, MountUnavailable, TargetOccupied
 from handler.outcome import unexpected
@@ -20,7 +22,7 @@ _NEEDS_A_PERSON = frozenset({
 _IN_THE_WAY = frozenset({errno.ENOTDIR, errno.EISDIR, errno.ELOOP})
 
 
-def fault_of(error: OSError) -> Git2EfsError:
+def from_errno(error: OSError) -> Git2EfsError:
     """Return the failure that an error of the mount is.
 
     MountFull and TargetOccupied need a person; MountUnavailable, which is all else, passes.
@@ -32,11 +34,20 @@ def fault_of(error: OSError) -> Git2EfsError:
     return kind(f"the mount answered {name}")
 
 
-def failure_of(error: Exception) -> Git2EfsError:
+def as_failure(error: Exception) -> Git2EfsError:
     """Return the failure that an exception is: itself, the mount's fault, or else a defect, told as `Unexpected`.
 
     Only for where an OSError cannot but be the mount's: what talks to remotes and AWS has errors of its own.
     """
     if isinstance(error, Git2EfsError):
         return error
-    return fault_of(error) if isinstance(error, OSError) else unexpected(error)
+    return from_errno(error) if isinstance(error, OSError) else unexpected(error)
+
+
+@contextmanager
+def mount_errors() -> Iterator[None]:
+    """Raise an OSError of the `with` block as the failure that it is: all that leaves the mount side is ours."""
+    try:
+        yield
+    except OSError as error:
+        raise from_errno(error) from error

@@ -1,7 +1,7 @@
-"""Steps that wait for the network, taken beside each other: where the mount is slow, and only there."""
+"""Take steps that wait for the network side by side, where the mount is slow, and only there."""
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Self, TypeVar
 
 T = TypeVar("T")
@@ -9,44 +9,41 @@ T = TypeVar("T")
 _THREADS = 4
 
 
-class Beside:
-    """Starts steps beside the caller's own; a context manager that ends when every step has."""
+class Executor:
+    """Runs steps side by side with the caller's own; a context manager that ends when every step has ended."""
 
-    def __init__(self, *, is_worth_it: bool) -> None:
-        """On a local disk a step takes less than a thread's start: then `start` takes it at once, in its turn."""
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="beside") if is_worth_it else None
+    def __init__(self, *, is_slow: bool) -> None:
+        """On a local disk a step takes less time than a thread's start: then `submit` takes it at once, in its turn."""
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="step") if is_slow else None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Nothing may go on after the lock is given back, whatever was raised.
+        # Nothing may go on after the lock is released, whatever was raised.
         if self._pool is not None:
             self._pool.shutdown(wait=True)
 
-    def start(self, step: Callable[[], T]) -> Callable[[], T]:
-        """Start the step; what is returned waits for its end, and returns or raises what it did."""
+    def submit(self, step: Callable[[], T]) -> "Future[T]":
+        """Start the step. Where it is taken in its turn it has ended on return, and what it raises is raised here."""
         if self._pool is not None:
-            return self._pool.submit(step).result
-        value = step()
-        return lambda: value
+            return self._pool.submit(step)
+        done: Future[T] = Future()
+        done.set_result(step())
+        return done
 
-    def start_all(self, steps: Iterable[Callable[[], object]]) -> Callable[[], None]:
-        """Start the steps; what is returned waits for the end of all of them, and raises the first failure."""
-        ends = [self.start(step) for step in steps]
-
-        def wait() -> None:
-            failures = []
-            for end in ends:
-                try:
-                    end()
-                except BaseException as failure:
-                    failures.append(failure)
-            if failures:
-                raise failures[0]
-
-        return wait
+    def submit_all(self, steps: Iterable[Callable[[], object]]) -> "list[Future[object]]":
+        """Start the steps; `wait_for` waits for their ends."""
+        return [self.submit(step) for step in steps]
 
 
-IN_TURN = Beside(is_worth_it=False)
+def wait_for(futures: "Iterable[Future[object]]") -> None:
+    """Wait until all have ended, then raise the first failure, if there is one."""
+    started = list(futures)
+    wait(started)
+    for each in started:
+        each.result()
+
+
+IN_TURN = Executor(is_slow=False)
 """Takes every step in its turn."""

@@ -25,14 +25,14 @@ _MARKS = 2**30
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class HeldLock:
     """A lock that is held, and the seconds waited for it; `is_slow` says that the mount is."""
 
     descriptor: int
     waited_seconds: float
     is_slow: bool
 
-    def mark(self) -> tuple[int, int]:
+    def stamp_generation(self) -> tuple[int, int]:
         """Put a mark on the lock; returns the mark that was found and the one that was put. Raises OSError.
 
         Every holder puts a mark of its own before it changes anything: who finds the mark that it put itself knows that
@@ -46,7 +46,7 @@ class Hold:
 
 
 @contextmanager
-def locked(path: str, wait_seconds: float) -> Iterator[Hold]:
+def locked(path: str, wait_seconds: float) -> Iterator[HeldLock]:
     """Hold the lock at `path` within the `with` block.
 
     Makes the directory if need be. Raises LockTimeout after `wait_seconds`, and OSError.
@@ -60,7 +60,7 @@ def locked(path: str, wait_seconds: float) -> Iterator[Hold]:
         descriptor = os.open(path, flags, 0o644)
     try:
         waited = _take(descriptor, wait_seconds)
-        yield Hold(descriptor, waited, time.monotonic() - started >= SLOW_SECONDS)
+        yield HeldLock(descriptor, waited, time.monotonic() - started >= SLOW_SECONDS)
     finally:
         os.close(descriptor)  # and with it the lock
 

@@ -10,29 +10,29 @@ from contextlib import suppress
 
 from handler.config.names import ancestors_of
 from handler.model import FileWrite, LinkWrite, TreePlan
-from handler.mount.fs.byte_budget import Flow
-from handler.mount.fs.directories import Directories, remove_directory
+from handler.mount.fs.byte_budget import ByteBudget
+from handler.mount.fs.directories import DirectoryHandles, remove_directory
 from handler.mount.fs.files import write_whole
 
 Item = bytes | FileWrite | LinkWrite
 """A directory's or file's path, or what to write."""
 
 
-def remove_files(directories: Directories, paths: Sequence[Item]) -> int:
+def remove_files(directories: DirectoryHandles, paths: Sequence[Item]) -> int:
     """Remove files and links. Raises OSError."""
     for path in paths:
         directories.remove(_bytes(path), os.unlink)
     return 0
 
 
-def remove_directories(directories: Directories, paths: Sequence[Item]) -> int:
+def remove_directories(directories: DirectoryHandles, paths: Sequence[Item]) -> int:
     """Remove directories, and what lies in them all the same. Raises OSError."""
     for path in paths:
         directories.remove(_bytes(path), remove_directory)
     return 0
 
 
-def make_directories(directories: Directories, paths: Sequence[Item]) -> int:
+def make_directories(directories: DirectoryHandles, paths: Sequence[Item]) -> int:
     """Make directories whose parents are there. Raises OSError."""
     for path in paths:
         descriptor, name = directories.parent(_bytes(path))
@@ -41,7 +41,7 @@ def make_directories(directories: Directories, paths: Sequence[Item]) -> int:
     return 0
 
 
-def write(directories: Directories, writes: Sequence[Item], flow: Flow) -> int:
+def write(directories: DirectoryHandles, writes: Sequence[Item], flow: ByteBudget) -> int:
     """Write files and links; returns the bytes."""
     written = 0
     for write in writes:
@@ -76,7 +76,7 @@ def _make_link(name: bytes, target: bytes, directory: int) -> None:
         os.symlink(target, name, dir_fd=directory)
 
 
-def touch(directories: Directories, paths: Sequence[Item]) -> int:
+def touch(directories: DirectoryHandles, paths: Sequence[Item]) -> int:
     """Give directories a new change attribute; one that the plan removed has none to give."""
     for path in paths:
         with suppress(FileNotFoundError, NotADirectoryError):

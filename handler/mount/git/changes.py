@@ -3,12 +3,12 @@
 from functools import partial
 
 from handler.errors import Git2EfsError
-from handler.exchange.events import Changes
+from handler.model import ChangedPaths
 from handler.mount.git.objects import TREE, Objects
 from handler.mount.git.plan import plan_change
 
 
-def changes_between(objects: Objects, previous: str | None, commit: str) -> Changes | None:
+def changed_paths(objects: Objects, previous: str | None, commit: str) -> ChangedPaths | None:
     """Return what changed from `previous` (None: from nothing) to `commit`; None where that cannot be said.
 
     Trees alone are read, and of them those that differ. The plan that published `commit` does not say the same: it
@@ -26,7 +26,7 @@ def changes_between(objects: Objects, previous: str | None, commit: str) -> Chan
         return None  # the objects of the one before are gone, after a fresh fetch say
     entries = [(each.path, each.is_replacing) for each in plan.files]
     entries += [(each.path, each.is_replacing) for each in plan.links]
-    return Changes(
+    return ChangedPaths(
         added=tuple(path for path, is_replacing in entries if not is_replacing),
         modified=tuple(path for path, is_replacing in entries if is_replacing),
         removed=plan.removed_files,

@@ -12,7 +12,7 @@ from handler.mount.git.tree import Entries, parse_entries
 
 
 @dataclass(frozen=True, slots=True)
-class Differences:
+class TreeDiff:
     """Each differing path with what it was and what it is to be, sorted as git's index sorts paths.
 
     `trees` are the directories on the way to them with the ids that their new trees have; None: it is no directory in
@@ -31,7 +31,7 @@ class Differences:
         return {directory: tree for directory, tree in self.trees.items() if tree is not None}
 
 
-def differences(read: Callable[[bytes], bytes], old: bytes | None, new: bytes | None) -> Differences:
+def diff_trees(read: Callable[[bytes], bytes], old: bytes | None, new: bytes | None) -> TreeDiff:
     """Return what turns the tree `old` into `new` (hex ids; None: nothing is there).
 
     `read(tree id)` gives a tree's content; what both share is not read. Raises TreeUnsafe for a tree that is malformed,
@@ -39,7 +39,7 @@ def differences(read: Callable[[bytes], bytes], old: bytes | None, new: bytes | 
     """
     found = _Found()
     _compare(read, b"", old, new, found)
-    return Differences(
+    return TreeDiff(
         dict(sorted(found.leaves.items())), found.trees, tuple(sorted(found.made)), tuple(sorted(found.gone)[::-1])
     )
 

@@ -10,19 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from handler.errors import CommitNotThere, PackInvalid
-from handler.model import NO_COMMIT, PushEvent, Tip
+from handler.errors import CommitNotFound, PackInvalid
+from handler.exchange.remote import FetchQuery, Remote
+from handler.model import NULL_OID, PushEvent, Tip
 from handler.mount.git.ingest import EMPTY_PACK_BYTES
 from handler.mount.git.pack_store import PackStore, Received
-from handler.network.remote.client import Remote
-from handler.network.remote.protocol import FetchQuery
 
 _LAG_PAUSE_SECONDS = 0.5
 _TRIES_BY_ID = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Have:
     """What is published of the ref, and the latest `pushed_at` of all deliveries that were confirmed."""
 
     commit: str | None
@@ -30,7 +29,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class Fetched:
     """The commit to publish (None: the remote has no such ref), when the remote was asked, and what came.
 
     `object_id` is what the ref names itself: an annotated tag, else the commit. `is_confirmed` is False where a signed
@@ -45,7 +44,7 @@ class Settled:
 
 
 @dataclass(slots=True)
-class Source:
+class Fetcher:
     """A remote, and the store that its objects go to, a mirror's or a working copy's.
 
     `check_time` raises where the run has to have stopped.
@@ -61,11 +60,11 @@ class Source:
     sleep: Callable[[float], None] = time.sleep
     bytes_fetched: int = 0
 
-    def settle(self, ref: str, push: PushEvent | None, known: Known, *, is_side_by_side: bool = True) -> Settled:
+    def fetch(self, ref: str, push: PushEvent | None, known: Have, *, is_side_by_side: bool = True) -> Fetched:
         """Return what `ref` is to be published as; its commit's objects are in the store.
 
         `is_side_by_side` asks for the pushed commit while the ref is asked for: right for a push that is most likely
-        the tip. Raises CommitNotThere, RemoteUnavailable, RemoteRefused, RemoteUnsupported, PackInvalid, PackTooLarge,
+        the tip. Raises CommitNotFound, RemoteUnavailable, RemoteRefused, RemoteUnsupported, PackInvalid, PackTooLarge,
         MirrorDamaged, TreeUnsafe (the ref names no commit), OSError.
         """
         asked_at = self.clock()
@@ -87,12 +86,12 @@ class Source:
         else:
             self._drop(received)
             if wanted is None:
-                return Settled(None, asked_at, self.bytes_fetched)
-            self._fetch(wanted, known.commit)
-        return Settled(self._peel(wanted), asked_at, self.bytes_fetched, is_confirmed, wanted)
+                return Fetched(None, asked_at, self.bytes_fetched)
+            self._fetch_commit(wanted, known.commit)
+        return Fetched(self._peel(wanted), asked_at, self.bytes_fetched, is_confirmed, wanted)
 
     def _decide(
-        self, ref: str, tip: Tip | None, push: PushEvent | None, known: Known, deadline: float
+        self, ref: str, tip: Tip | None, push: PushEvent | None, known: Have, deadline: float
     ) -> tuple[str | None, bool]:
         """Return the object to publish (None: the ref is gone), and whether the remote's ref confirms it."""
         while push is not None and _may_lag(tip, push, known) and not self._is_ahead(tip, push):
@@ -119,7 +118,7 @@ class Source:
         query = FetchQuery(push.after, tip.commit, 0)
         try:
             received = self.store.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))
-        except CommitNotThere:
+        except CommitNotFound:
             return False
         try:
             return received.spool.size <= EMPTY_PACK_BYTES
@@ -142,7 +141,7 @@ class Source:
             asked = pool.submit(self.remote.refs, [ref])
             try:
                 received = self._download(expected, have, is_next=is_next)
-            except CommitNotThere:
+            except CommitNotFound:
                 received = None
             try:
                 return asked.result().tips.get(ref), received
@@ -154,15 +153,15 @@ class Source:
         if received is not None:
             self.store.drop(received)
 
-    def _fetch(self, wanted: str, have: str | None) -> None:
-        """Bring `wanted` into the store. Raises CommitNotThere after a few tries: a replica may lag here too."""
+    def _fetch_commit(self, wanted: str, have: str | None) -> None:
+        """Bring `wanted` into the store. Raises CommitNotFound after a few tries: a replica may lag here too."""
         for number in range(1, _TRIES_BY_ID + 1):
             if wanted in self.store:
                 break
             try:
                 self.store.ingest(self._download(wanted, have))
                 break
-            except CommitNotThere:
+            except CommitNotFound:
                 if number == _TRIES_BY_ID:
                     raise
             self.sleep(_LAG_PAUSE_SECONDS)
@@ -177,12 +176,12 @@ class Source:
         return received
 
 
-def _may_lag(tip: Tip | None, push: PushEvent, known: Known) -> bool:
+def _may_lag(tip: Tip | None, push: PushEvent, known: Have) -> bool:
     """Whether the ref may be older than the push: it names what was there before, and the push is the newest known.
 
     The same payload redelivered after a forced push back is not newer by `pushed_at`, and so changes nothing.
     """
-    named = tip.object_id if tip is not None else NO_COMMIT
+    named = tip.object_id if tip is not None else NULL_OID
     if named == push.after or push.pushed_at is None:
         return False
     names_the_past = named in (known.commit, push.before) or (tip is not None and tip.commit == known.commit)

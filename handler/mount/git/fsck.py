@@ -23,16 +23,16 @@ from handler.mount.git.repack import all_objects
 _SHALLOW = re.compile(rb"(?:[0-9a-f]{40}\n)*")
 
 
-def mend(path: str, mirror: Mirror, commits: Iterable[str]) -> tuple[str, ...]:
+def repair(path: str, mirror: Mirror, commits: Iterable[str]) -> tuple[str, ...]:
     """Mend the mirror at `path`, lent as `mirror` to the lock's holder; returns what was mended, a phrase each.
 
     `commits` are those of the releases. Raises MirrorDamaged where the index of a large pack is not its own, which only
     fetching afresh mends, and OSError.
     """
-    return (*_mend_files(path), *_mend_indices(path, mirror), *_mend_shallow(path, mirror, commits))
+    return (*_repair_files(path), *_repair_indices(path, mirror), *_repair_shallow(path, mirror, commits))
 
 
-def _mend_files(path: str) -> Iterator[str]:
+def _repair_files(path: str) -> Iterator[str]:
     os.makedirs(os.path.join(path, "refs", "heads"), exist_ok=True)
     for name, content in (("HEAD", HEAD), ("config", CONFIG)):
         if _read(os.path.join(path, name)) != content:
@@ -40,7 +40,7 @@ def _mend_files(path: str) -> Iterator[str]:
             yield f"mirror.git/{name} was not as it should be"
 
 
-def _mend_indices(path: str, mirror: Mirror) -> Iterator[str]:
+def _repair_indices(path: str, mirror: Mirror) -> Iterator[str]:
     for name, pack in list(mirror.packs.items()):
         stem = os.path.join("objects", "pack", name)
         if os.stat(os.path.join(path, stem + ".pack")).st_size > SMALL_BYTES:
@@ -64,7 +64,7 @@ def _check_index(name: str, pack: Pack) -> None:
         raise MirrorDamaged(f"the index of {name} is not its own")
 
 
-def _mend_shallow(path: str, mirror: Mirror, commits: Iterable[str]) -> Iterator[str]:
+def _repair_shallow(path: str, mirror: Mirror, commits: Iterable[str]) -> Iterator[str]:
     content = _read(os.path.join(path, "shallow"))
     ends = {each.encode() for each in commits if each in mirror and not mirror.has_parents(each.encode())}
     if _SHALLOW.fullmatch(content or b"") and ends <= set((content or b"").split()):

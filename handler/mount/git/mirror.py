@@ -7,12 +7,12 @@ five round trips a push to say it again. Git reads and checks it all the same.
 import os
 from collections.abc import Callable, Iterable
 
+from handler.exchange.remote import WHOLE_HISTORY
 from handler.mount.fs.files import write_whole
 from handler.mount.git import repack
 from handler.mount.git.ingest import IndexedPack, PackSpool
 from handler.mount.git.pack_store import PackStore, contents_of, unlink_if_there
 from handler.mount.git.packs import SMALL_BYTES, open_pack
-from handler.network.remote.protocol import WHOLE_HISTORY
 
 HEAD = b"ref: refs/heads/main\n"
 CONFIG = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n[gc]\n\tauto = 0\n"
@@ -85,7 +85,7 @@ class Mirror(PackStore):
         else:
             super()._place_second(path, spool, indexed)
 
-    def tend(self, needed_commits: Callable[[], Iterable[str]], *, keeps_history: bool) -> None:
+    def maintain(self, needed_commits: Callable[[], Iterable[str]], *, keeps_history: bool) -> None:
         """Replace many packs by one where it is time (see `consolidate`); readers of the mirror must hold its lock.
 
         `needed_commits()` names the commits of the releases on the mount; what others need may be left out. Raises
@@ -94,15 +94,13 @@ class Mirror(PackStore):
         if len(self.packs) <= repack.MAX_SMALL_PACKS:
             return
         status = {name: os.stat(self._pack_path(name) + ".pack") for name in self.packs}
-        upkeep = repack.choose_upkeep(
-            {name: each.st_size for name, each in status.items()}, keeps_history=keeps_history
-        )
-        if upkeep.step is repack.Step.NOTHING:
+        upkeep = repack.plan_repack({name: each.st_size for name, each in status.items()}, keeps_history=keeps_history)
+        if upkeep.step is repack.RepackStep.NOTHING:
             return
         newest_first = sorted(upkeep.packs, key=lambda name: (-status[name].st_mtime, name))
         packs = [self.packs[name] for name in newest_first]
         shallow: set[bytes] | None = None
-        if upkeep.step is repack.Step.REWRITE:
+        if upkeep.step is repack.RepackStep.REWRITE:
             commits = [commit for commit in needed_commits() if commit in self]
             wanted = repack.needed_objects(commits, self.read)
             shallow = {commit.encode() for commit in commits if not self.has_parents(commit.encode(), wanted)}

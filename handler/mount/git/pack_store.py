@@ -14,12 +14,12 @@ from typing import BinaryIO
 from dulwich.pack import Pack
 
 from handler.errors import MirrorDamaged
+from handler.exchange.remote import ShallowChanges
 from handler.mount.fs.files import write_whole
 from handler.mount.git import repack
 from handler.mount.git.ingest import IndexedPack, PackSpool, index_pack
 from handler.mount.git.objects import Objects
 from handler.mount.git.packs import NOT_A_PACK, pack_of, unreadable
-from handler.network.remote.protocol import ShallowChanges
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class PackStore(Objects, ABC):
         `depth` is what the repository's parameter says; `is_next`: most likely one commit is fetched, upon `have`.
         """
 
-    def rest(self) -> None:
+    def release(self) -> None:
         """End a run: forget what only it needed."""
         self.fresh.clear()
 

@@ -45,7 +45,7 @@ MIN_SPARE_BYTES = 16 * 1024 * 1024
 """A mirror may hold this much beyond its largest pack, or as much again as that, before it is rewritten."""
 
 
-class Step(Enum):
+class RepackStep(Enum):
     """What is to be done."""
 
     NOTHING = auto()
@@ -54,20 +54,20 @@ class Step(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Upkeep:
+class RepackPlan:
     """A step, and the names of the packs that it replaces by one."""
 
-    step: Step
+    step: RepackStep
     packs: frozenset[str] = frozenset()
 
 
-def choose_upkeep(sizes: Mapping[str, int], *, keeps_history: bool) -> Upkeep:
+def plan_repack(sizes: Mapping[str, int], *, keeps_history: bool) -> RepackPlan:
     """Return what packs of these sizes (bytes by name) need. Pure.
 
     With `keeps_history` (depth 0) nothing is ever left out, so that large packs are merged when they are too many.
     """
     if len(sizes) <= MAX_SMALL_PACKS:
-        return Upkeep(Step.NOTHING)
+        return RepackPlan(RepackStep.NOTHING)
     largest = max(sizes, key=lambda name: (sizes[name], name))
     others = {name: size for name, size in sizes.items() if name != largest}
     small = frozenset(name for name, size in others.items() if size < LARGE_BYTES)
@@ -75,10 +75,10 @@ def choose_upkeep(sizes: Mapping[str, int], *, keeps_history: bool) -> Upkeep:
     if keeps_history:
         merged = frozenset(others) if is_fragmented else small
         # With some large ones the small ones are always too many, be it one: to write that again would change nothing.
-        return Upkeep(Step.MERGE, merged) if len(merged) > 1 else Upkeep(Step.NOTHING)
+        return RepackPlan(RepackStep.MERGE, merged) if len(merged) > 1 else RepackPlan(RepackStep.NOTHING)
     if is_fragmented or sum(others.values()) > max(MIN_SPARE_BYTES, sizes[largest]):
-        return Upkeep(Step.REWRITE, frozenset(sizes))
-    return Upkeep(Step.MERGE, small) if len(small) > MAX_SMALL_PACKS - 1 else Upkeep(Step.NOTHING)
+        return RepackPlan(RepackStep.REWRITE, frozenset(sizes))
+    return RepackPlan(RepackStep.MERGE, small) if len(small) > MAX_SMALL_PACKS - 1 else RepackPlan(RepackStep.NOTHING)
 
 
 def all_objects(packs: Iterable[Pack]) -> dict[bytes, None]:

@@ -17,7 +17,7 @@ _MAX_OPEN = 16
 """Each may hold its small packs in memory; a Lambda serves few repositories within the life of its process."""
 
 
-class OpenStores:
+class StorePool:
     """Lends each repository to one run at a time. Safe for threads."""
 
     def __init__(self) -> None:
@@ -25,12 +25,12 @@ class OpenStores:
         self._idle: OrderedDict[str, PackStore] = OrderedDict()
         self._lock = Lock()
 
-    def lent(self, path: str, *, is_unchanged: bool = False) -> AbstractContextManager[Mirror]:
+    def borrow(self, path: str, *, is_unchanged: bool = False) -> AbstractContextManager[Mirror]:
         """Lend the mirror at `path`; see `lent_as`."""
-        return self.lent_as(Mirror, path, is_unchanged=is_unchanged)
+        return self.borrow_as(Mirror, path, is_unchanged=is_unchanged)
 
     @contextmanager
-    def lent_as(self, make: Callable[[str], S], path: str, *, is_unchanged: bool = False) -> Iterator[S]:
+    def borrow_as(self, make: Callable[[str], S], path: str, *, is_unchanged: bool = False) -> Iterator[S]:
         """Lend the repository at `path`, as `make` opens it, to the holder of the repository's lock.
 
         It is looked at afresh, unless `is_unchanged` says that nobody else worked on it since it was lent. After an
@@ -48,7 +48,7 @@ class OpenStores:
         except BaseException:
             store.close()
             raise
-        store.rest()
+        store.release()
         with self._lock:
             self._idle[path] = store
             evicted = self._idle.popitem(last=False)[1] if len(self._idle) > _MAX_OPEN else None

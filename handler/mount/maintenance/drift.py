@@ -1,108 +1,95 @@
-"""What of a repository is behind its remote: one request to the remote, and a look at each target."""
+"""Which targets of a repository are behind their remote: compare what its refs name with each target."""
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from handler.config.names import is_pattern
-from handler.config.targets import needs_default_branch, ref_prefixes, targets_in, targets_of
+from handler.config.targets import targets_in, targets_of
 from handler.config.versions import newest
+from handler.exchange.drift import RepositoryDrift, TargetDrift
+from handler.exchange.remote import RemoteRefs
 from handler.model import Repository, Target
-from handler.mount.target.directory import Found, TargetDirectory
-from handler.mount.target.registry import TargetList
-from handler.network.remote.client import Remote
-from handler.network.remote.protocol import RemoteRefs
+from handler.mount.target.directory import Published, TargetDirectory
+from handler.mount.target.registry import TargetRegistry
 from handler.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A target of the configuration, the ref that it publishes now, and the commit that the ref names; None: no ref."""
+class DriftDetector:
+    """Detects drift on one mount. Safe for threads.
 
-    path: str
-    ref: str
-    commit: str | None
-    is_behind: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """The refs that are to be looked at, and each target as it was seen."""
-
-    behind: tuple[str, ...]
-    seen: tuple[Seen, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Surveyor:
-    """Surveys repositories on one mount, without a lock: whoever reconciles looks again. Safe for threads."""
+    It takes no lock, so its answer may be out of date at once: `reconcile` reads the target again under the lock.
+    """
 
     settings: Settings
     clock: Callable[[], float] = time.time
 
-    def survey(self, repository: Repository, remote: Remote) -> Survey:
-        """Return what is to be looked at, and what was seen.
+    def detect(self, repository: Repository, refs: RemoteRefs) -> RepositoryDrift:
+        """Compare every target with what the remote's refs name. Raises ConfigurationInvalid, TargetOccupied, OSError.
 
-        Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, ConfigurationInvalid, TargetOccupied, OSError.
+        `refs` answers for `targets.ref_prefixes`, with HEAD where the repository publishes its default branch.
         """
-        refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
         targets = targets_in(repository, refs.tips, refs.head)
         behind: dict[str, None] = {}
-        seen: list[Seen] = []
+        drifts: list[TargetDrift] = []
         for target in targets:
-            ref, commit = _wanted(target, refs)
-            # A ref of the configuration that is not there publishes nothing, and takes nothing away.
-            is_behind = commit is not None and not self._is_settled(self._find(target), commit)
-            seen.append(Seen(target.path, ref, commit, is_behind))
+            ref, commit = _tip_of(target, refs)
+            # A configured ref that the remote does not have publishes nothing, and removes nothing.
+            is_behind = commit is not None and not self._is_settled(self._read_published(target), commit)
+            drifts.append(TargetDrift(target.path, ref, commit, is_behind))
             if is_behind:
                 behind[ref] = None
         paths = {target.path for target in targets}
-        for path in TargetList.of(self.settings.mount, repository.full_name).target_paths():
+        for path in TargetRegistry.of(self.settings.mount, repository.full_name).target_paths():
             if path not in paths:
-                behind |= dict.fromkeys(self._gone(repository, path, refs.head))
-        seen += _without_ref(repository, refs)
-        return Survey(tuple(behind), tuple(seen))
+                behind |= dict.fromkeys(self._retirable_ref(repository, path, refs.head))
+        drifts += _targets_without_ref(repository, refs)
+        return RepositoryDrift(tuple(behind), tuple(drifts))
 
-    def standing(self, repository: Repository) -> tuple[str, ...]:
-        """Return the refs of all targets that stand on the mount. Raises OSError."""
+    def published_refs(self, repository: Repository) -> tuple[str, ...]:
+        """Return the refs of all targets that are published on the mount. Raises OSError."""
         mount = self.settings.mount
-        paths = TargetList.of(mount, repository.full_name).target_paths()
-        records = [TargetDirectory.at(f"{mount}/{path}", self.clock).record() for path in paths]
+        paths = TargetRegistry.of(mount, repository.full_name).target_paths()
+        records = [TargetDirectory.at(mount, path, self.clock).read_record() for path in paths]
         refs = [record.ref for record in records if record is not None and record.repository == repository.full_name]
         return tuple(dict.fromkeys(refs))
 
-    def _find(self, target: Target) -> Found:
-        return TargetDirectory(f"{self.settings.mount}/{target.path}", self.clock, is_copy=target.is_copy).find()
+    def _read_published(self, target: Target) -> Published:
+        return TargetDirectory(self.settings.mount, target.path, self.clock, is_copy=target.is_copy).read_published()
 
-    def _is_settled(self, found: Found, commit: str) -> bool:
-        """Whether the commit is published, or an operator's hold keeps it away, and nothing is left to be told."""
-        record = found.record
-        if record is None or record.commit != found.commit or (self.settings.event_bus and not record.announced):
+    def _is_settled(self, published: Published, commit: str) -> bool:
+        """Whether the commit is published, or an operator's hold keeps it away, and no event is pending."""
+        record = published.record
+        if record is None or record.commit != published.commit:
             return False
-        return record.held is not None or (found.commit == commit and record.gone_since is None)
+        if self.settings.event_bus and not record.announced:
+            return False
+        return record.held is not None or (published.commit == commit and record.gone_since is None)
 
-    def _gone(self, repository: Repository, path: str, head: str | None) -> list[str]:
-        """Return the ref of a target that a pattern made and that the remote has no ref for any more."""
-        directory = TargetDirectory.at(f"{self.settings.mount}/{path}", self.clock)
-        record = None if directory.paths.is_copy else directory.record()  # what is in a working copy is never removed
+    def _retirable_ref(self, repository: Repository, path: str, head: str | None) -> list[str]:
+        """Return the ref of a target that a pattern made, and that the remote does not have any more."""
+        directory = TargetDirectory.at(self.settings.mount, path, self.clock)
+        # Never retire a working copy: somebody's work may be in it.
+        record = None if directory.paths.is_copy else directory.read_record()
         if record is None or record.repository != repository.full_name or record.held is not None:
             return []
-        made = targets_of(repository, record.ref, head)
-        return [record.ref for target in made if target.path == path and target.is_retirable]
+        targets = targets_of(repository, record.ref, head)
+        return [record.ref for target in targets if target.path == path and target.is_retirable]
 
 
-def _without_ref(repository: Repository, refs: RemoteRefs) -> Iterator[Seen]:
-    """Yield the targets whose one ref the remote does not have: misspelt, or not pushed yet, or deleted."""
-    spelt = dict.fromkeys(rule.ref for rule in repository.publish if rule.ref is not None and not is_pattern(rule.ref))
-    for ref in spelt:
+def _targets_without_ref(repository: Repository, refs: RemoteRefs) -> Iterator[TargetDrift]:
+    """Yield the targets of configured refs that the remote does not have: misspelt, not pushed yet, or deleted."""
+    names = dict.fromkeys(rule.ref for rule in repository.publish if rule.ref is not None and not is_pattern(rule.ref))
+    for ref in names:
         if ref not in refs.tips and ref != refs.head:
             for target in targets_of(repository, ref, refs.head):
                 if target.ref == ref and not target.is_retirable:
-                    yield Seen(target.path, ref, None, is_behind=False)
+                    yield TargetDrift(target.path, ref, None, is_behind=False)
 
 
-def _wanted(target: Target, refs: RemoteRefs) -> tuple[str, str | None]:
-    """Return the ref that the target publishes now, and its commit; None where the remote has none."""
+def _tip_of(target: Target, refs: RemoteRefs) -> tuple[str, str | None]:
+    """Return the ref that the target publishes now, and its commit; None where the remote does not have the ref."""
     ref = newest(refs.tips, target.ref, prereleases=target.prereleases) if target.is_latest else target.ref
     tip = refs.tips.get(ref) if ref is not None else None
     return ref or target.ref, tip.commit if tip is not None else None

@@ -1,66 +1,53 @@
-"""What the schedule remembers from run to run: when each repository was last confirmed, and where it stopped.
+"""The schedule's state on the mount: `.git2efs/<task>.json`, one small file a task, replaced once a run.
 
-One small file on the mount, written once a run: a file a repository would be thousands of operations every few minutes.
+A file a repository would cost thousands of operations every few minutes.
 """
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
+from handler.exchange.schedule_state import RepositoryState, ScheduleState
 from handler.mount.fs.files import write_whole
 
 _DIRECTORY = ".git2efs"
-_MOST_BYTES = 64 * 1024 * 1024
-
-
-@dataclass(slots=True)
-class Entry:
-    """A repository. `confirmed_at` is when all its targets were last seen to be what the remote says, or the first time
-    that it was looked at; `not_before` when to look again after `failures` in a row. Seconds since the epoch."""
-
-    confirmed_at: float
-    failures: int = 0
-    not_before: float = 0.0
-
-
-@dataclass(slots=True)
-class Diary:
-    """A task's diary. `stopped_at` names the repository that a run which ended early did not come to any more, None if
-    it came to all; `go_on_at` says where within a repository the chores stopped."""
-
-    repositories: dict[str, Entry] = field(default_factory=dict)
-    stopped_at: str | None = None
-    go_on_at: dict[str, str] = field(default_factory=dict)
+_MAX_BYTES = 64 * 1024 * 1024
 
 
 def lock_path(mount: str, task: str) -> str:
-    """Return the lock of one of the schedule's tasks: two runs of it at once would do everything twice."""
+    """Return the path of a task's lock: two runs of one task would do everything twice."""
     return os.path.join(mount, _DIRECTORY, f"{task}.lock")
 
 
-def read_diary(mount: str, task: str) -> Diary:
-    """Return the task's diary; an empty one where there is none, or none that can be read. Raises OSError."""
+def read_state(mount: str, task: str) -> ScheduleState:
+    """Return the task's state; an empty one where there is no file, or an unreadable one. Raises OSError."""
     try:
         descriptor = os.open(_path(mount, task), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
-        return Diary()
+        return ScheduleState()
     with os.fdopen(descriptor, "rb") as file:
-        content = file.read(_MOST_BYTES)
+        content = file.read(_MAX_BYTES)
     try:
         fields = json.loads(content)
-        repositories = {str(name): _entry(**each) for name, each in fields["repositories"].items()}
+        repositories = {str(name): _repository_state(**each) for name, each in fields["repositories"].items()}
         stopped_at = fields["stopped_at"]
-        go_on_at = {str(name): str(where) for name, where in fields["go_on_at"].items()}
-        return Diary(repositories, None if stopped_at is None else str(stopped_at), go_on_at)
+        resume_at = {str(name): str(cursor) for name, cursor in fields["go_on_at"].items()}
+        return ScheduleState(repositories, None if stopped_at is None else str(stopped_at), resume_at)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return Diary()
+        return ScheduleState()
 
 
-def write_diary(mount: str, task: str, diary: Diary) -> None:
-    """Replace the task's diary; the holder of its lock alone may. Raises OSError."""
+def write_state(mount: str, task: str, state: ScheduleState) -> None:
+    """Replace the task's state; only the holder of its lock may. Raises OSError."""
     path = _path(mount, task)
     temporary = f"{path}.new"
-    write_whole(temporary, json.dumps(asdict(diary)).encode())
+    fields = {
+        "repositories": {name: asdict(each) for name, each in state.repositories.items()},
+        "stopped_at": state.stopped_at,
+        "go_on_at": state.resume_at,
+    }
+    # Written beside and renamed: an operator's status reads the file without the lock.
+    write_whole(temporary, json.dumps(fields).encode())
     os.rename(temporary, path)
 
 
@@ -68,5 +55,5 @@ def _path(mount: str, task: str) -> str:
     return os.path.join(mount, _DIRECTORY, f"{task}.json")
 
 
-def _entry(confirmed_at: float, failures: int, not_before: float) -> Entry:
-    return Entry(float(confirmed_at), int(failures), float(not_before))
+def _repository_state(confirmed_at: float, failures: int, not_before: float) -> RepositoryState:
+    return RepositoryState(float(confirmed_at), int(failures), float(not_before))

@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from handler.model import FileWrite, LinkWrite, TreePlan
-from handler.mount.fs.byte_budget import Flow
+from handler.mount.fs.byte_budget import ByteBudget
 from handler.mount.fs.checkout import Phase, Written, by_depth, carry_out, chunks
-from handler.mount.fs.directories import Directories
+from handler.mount.fs.directories import DirectoryHandles
 from handler.mount.fs.files import write_all
 from handler.mount.fs.steps import Item, ancestors_of_changes, touch
 from handler.mount.releases.build import trash_name
@@ -51,7 +51,7 @@ def repair(
     """
     os.makedirs(paths.staging, exist_ok=True)
     plan = _plan(part, drift)
-    workshop = _Workshop(paths.staging, Flow(read_blob), pulse)
+    workshop = _Workshop(paths.staging, ByteBudget(read_blob), pulse)
     phases: list[Phase] = [
         (workshop.make_directories, by_depth(plan.made_directories), None),
         (workshop.place, [chunks([*plan.files, *plan.links])], None),
@@ -80,11 +80,11 @@ class _Workshop:
     """The steps of a repair; each may be done again. Several threads take them."""
 
     staging: str
-    flow: Flow
+    flow: ByteBudget
     pulse: Callable[[], object]
     trash: list[str] = field(default_factory=list)
 
-    def make_directories(self, directories: Directories, paths: Sequence[Item]) -> int:
+    def make_directories(self, directories: DirectoryHandles, paths: Sequence[Item]) -> int:
         """Make directories that are missing, in the place of what is none, and give others their mode."""
         for path in paths:
             assert isinstance(path, bytes)
@@ -103,7 +103,7 @@ class _Workshop:
                 os.close(opened)
         return 0
 
-    def place(self, directories: Directories, writes: Sequence[Item]) -> int:
+    def place(self, directories: DirectoryHandles, writes: Sequence[Item]) -> int:
         """Make files and links aside, and rename them over what is wrong; returns the bytes."""
         written = 0
         for write in writes:
@@ -139,7 +139,7 @@ class _Workshop:
                 os.close(descriptor)
             return len(content)
 
-    def remove(self, directories: Directories, paths: Sequence[Item]) -> int:
+    def remove(self, directories: DirectoryHandles, paths: Sequence[Item]) -> int:
         """Remove what does not belong."""
         for path in paths:
             self.pulse()

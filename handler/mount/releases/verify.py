@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from handler.model import FileWrite, LinkWrite, TreePlan
 from handler.mount.fs.checkout import carry_out, chunks
-from handler.mount.fs.directories import Directories
+from handler.mount.fs.directories import DirectoryHandles
 from handler.mount.fs.steps import Item
 
 PART_ENTRIES = 5000
@@ -129,7 +129,7 @@ class _Comparison:
     present: dict[bytes, FileWrite] = field(default_factory=dict)
     """Regular files where the tree has them, to be read."""
 
-    def look(self, directories: Directories, paths: Sequence[Item]) -> int:
+    def look(self, directories: DirectoryHandles, paths: Sequence[Item]) -> int:
         """See what lies in directories: kinds, links, names; contents come later, as there are many in one directory.
 
         One listing tells the kinds, so that a file costs no call here.
@@ -183,7 +183,7 @@ class _Comparison:
             return True
         return stat.S_ISREG(about.st_mode) and self.now - about.st_ctime < SILLY_SECONDS
 
-    def read(self, directories: Directories, items: Sequence[Item]) -> int:
+    def read(self, directories: DirectoryHandles, items: Sequence[Item]) -> int:
         """Read files, and compare modes and contents; an open, a read and a close each, unless they are large."""
         for item in items:
             self.pulse()

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import cycle
 
 from handler.mount.fs.checkout import carry_out, chunks
-from handler.mount.fs.directories import Directories
+from handler.mount.fs.directories import DirectoryHandles
 from handler.mount.fs.steps import Item
 from handler.mount.working_copy.worktree import Worktree
 
@@ -59,8 +59,10 @@ class Crew:
                 staging = [_staging_directory(worktree, stack, number) for number in range(_SPREAD)]
             turns = cycle(staging)
 
-            def with_own(work: Work, directories: Directories, paths: Sequence[Item]) -> int:
-                work(worktree.beside(directories, next(turns)), [path for path in paths if isinstance(path, bytes)])
+            def with_own(work: Work, directories: DirectoryHandles, paths: Sequence[Item]) -> int:
+                work(
+                    worktree.with_handles(directories, next(turns)), [path for path in paths if isinstance(path, bytes)]
+                )
                 return 0
 
             carry_out(

@@ -17,7 +17,7 @@ ROUTE_NAME = "github"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """Headers by lower-case name, repeated ones joined by a comma; the body's bytes exactly as sent.
 
     `path` is the URL's, '' where the event has none; a stage's name or a domain's base path may stand before it.
@@ -28,7 +28,7 @@ class Request:
     path: str = ""
 
 
-def read_request(event: object, *, max_body_bytes: int) -> Request:
+def read_request(event: object, *, max_body_bytes: int) -> HttpRequest:
     """Return the request that `event` carries, its body decoded from base64 where `isBase64Encoded` says so.
 
     Raises BodyTooLarge, before anything of a larger body is decoded, and Malformed for any other event or
@@ -45,7 +45,7 @@ def read_request(event: object, *, max_body_bytes: int) -> Request:
     is_base64 = event.get("isBase64Encoded")
     if is_base64 is not None and not isinstance(is_base64, bool):
         raise Malformed("the event's isBase64Encoded is neither true nor false")
-    return Request(headers, _decode_body(body, is_base64 is True, max_body_bytes), _read_path(event))
+    return HttpRequest(headers, _decode_body(body, is_base64 is True, max_body_bytes), _read_path(event))
 
 
 def url_repository(path: str) -> str | None:

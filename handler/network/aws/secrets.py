@@ -9,16 +9,15 @@ where the signature fits, so that only strangers run out of them; a secret that 
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TypeVar
 
 from handler.config.names import is_full_name
 from handler.errors import ConfigurationInvalid, ParametersUnavailable, SecretUnusable, SignatureInvalid
+from handler.model import BoundedMapping
 from handler.network.aws.cache import Cache, Lifetimes
 from handler.network.aws.rate_limit import TokenBucket
-from handler.network.aws.ssm import ParameterNotThere, SSMClient, StoredVersion, read_history, read_version
+from handler.network.aws.ssm import ParameterNotFound, SSMClient, StoredVersion, read_history, read_version
 from handler.settings import Settings
 
 STALE_SECONDS = 3600
@@ -28,12 +27,10 @@ SECRET_FAILURE_SECONDS = 5
 NO_SECRET_SECONDS = 30
 """The same for a repository's own, which strangers may ask for by any name."""
 
-STRANGERS_PER_SECOND = 5.0
-STRANGERS_AT_ONCE = 20
+UNVERIFIED_PER_SECOND = 5.0
+UNVERIFIED_AT_ONCE = 20
 MAX_OWN_SECRETS = 10_000
 MAX_REMEMBERED = 1000
-
-Value = TypeVar("Value")
 
 Note = Callable[[str, Sequence[str]], None]
 """Told what looks wrong with a parameter, by its name."""
@@ -51,10 +48,10 @@ class WebhookSecrets:
         self._clock = clock
         self._note = note
         self._lock = threading.Lock()
-        self._refreshed_at: OrderedDict[str, float] = OrderedDict()
-        self._histories: OrderedDict[str, tuple[StoredVersion, ...]] = OrderedDict()
-        self._charged: OrderedDict[str, int] = OrderedDict()
-        self._bucket = TokenBucket(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE, clock)
+        self._refreshed_at: BoundedMapping[str, float] = BoundedMapping(MAX_REMEMBERED)
+        self._histories: BoundedMapping[str, tuple[StoredVersion, ...]] = BoundedMapping(MAX_REMEMBERED)
+        self._charged: BoundedMapping[str, int] = BoundedMapping(MAX_REMEMBERED)
+        self._bucket = TokenBucket(UNVERIFIED_PER_SECOND, UNVERIFIED_AT_ONCE, clock)
         fresh, stale = settings.secret_cache_seconds, STALE_SECONDS
         self._common: Cache[tuple[StoredVersion, ...]] = Cache(
             Lifetimes(fresh, SECRET_FAILURE_SECONDS, stale, RETRY_SECONDS), max_entries=1, clock=clock
@@ -88,7 +85,7 @@ class WebhookSecrets:
             last = self._refreshed_at.get(name)
             if last is not None and now - last < self._settings.secret_refresh_seconds:
                 return None
-            _remember(self._refreshed_at, name, now)
+            self._refreshed_at.put(name, now)
         try:
             if full_name is None:
                 return self._usable(self._common.read(name, self._read_common))
@@ -100,7 +97,7 @@ class WebhookSecrets:
         """Take note that a signature was made with the secret: what was read for it, no stranger asked for."""
         if full_name is not None:
             with self._lock:
-                count = self._charged.pop(full_name, 0)
+                count = self._charged.pop(full_name) or 0
             self._bucket.give_back(count)
 
     def _usable(self, versions: Sequence[StoredVersion]) -> tuple[bytes, ...]:
@@ -112,7 +109,7 @@ class WebhookSecrets:
         name = f"{self._settings.parameter_prefix}/webhook-secret"
         try:
             return self._read(name)
-        except ParameterNotThere:
+        except ParameterNotFound:
             raise SecretUnusable(f"parameter {name} is not there") from None
 
     def _read_own(self, full_name: str) -> tuple[StoredVersion, ...]:
@@ -121,14 +118,14 @@ class WebhookSecrets:
         name = f"{self._settings.parameter_prefix}/webhook-secrets/{full_name}"
         try:
             found = self._read(name)
-        except ParameterNotThere:
+        except ParameterNotFound:
             raise SignatureInvalid(f"there is no parameter {name}") from None
         with self._lock:
-            _remember(self._charged, full_name, self._charged.get(full_name, 0) + 1)
+            self._charged.put(full_name, (self._charged.get(full_name) or 0) + 1)
         return found
 
     def _read(self, name: str) -> tuple[StoredVersion, ...]:
-        """Return the versions, the current one first. Raises ParameterNotThere and what a secure read raises."""
+        """Return the versions, the current one first. Raises ParameterNotFound and what a secure read raises."""
         current = read_secure(self._ssm(), name)
         problems = problems_of(name, current)
         older = self._read_history(name, current, problems)
@@ -141,22 +138,22 @@ class WebhookSecrets:
             return ()  # nothing was replaced, or so long ago that it does not verify: no second call
         try:
             history = read_history(self._ssm(), name)
-        except (ConfigurationInvalid, ParameterNotThere):
+        except (ConfigurationInvalid, ParameterNotFound):
             # Not worth refusing every delivery: only those signed with a replaced secret do not verify.
             history = ()
             problems.append(f"The history of {name} cannot be read: a replaced secret ends at once.")
         except ParametersUnavailable:
             with self._lock:
-                return self._histories.get(name, ())  # what was known of it is as good; versions do not change
+                return self._histories.get(name) or ()  # what was known of it is as good; versions do not change
         with self._lock:
-            _remember(self._histories, name, history)
+            self._histories.put(name, history)
         return history
 
 
 def read_secure(client: SSMClient, name: str) -> StoredVersion:
     """Return the current version of a secret.
 
-    Raises ParameterNotThere, SecretUnusable (blank), ParametersUnavailable, ConfigurationInvalid.
+    Raises ParameterNotFound, SecretUnusable (blank), ParametersUnavailable, ConfigurationInvalid.
     """
     stored = read_version(client, name)
     if not stored.value.strip():
@@ -190,10 +187,3 @@ def problems_of(name: str, stored: StoredVersion) -> list[str]:
     if len(trimmed) >= 2 and trimmed[0] == trimmed[-1] and trimmed[0] in "\"'":
         problems.append(f"{name} has quotes around it.")
     return problems
-
-
-def _remember(room: OrderedDict[str, Value], name: str, value: Value) -> None:
-    room[name] = value
-    room.move_to_end(name)
-    if len(room) > MAX_REMEMBERED:
-        room.popitem(last=False)

@@ -23,7 +23,7 @@ _MARKS = {"ok": "ok     ", "wrong": "WRONG  ", "unknown": "unknown"}
 Row = Sequence[str]
 
 
-def show(content: Mapping[str, Any], *, now: float, has_colours: bool) -> str:
+def render(content: Mapping[str, Any], *, now: float, has_colours: bool) -> str:
     """Return the content as lines of text. `now` is in seconds since the epoch; what looks odd is shown as it is."""
     if "reason" in content and "detail" in content:
         lines: Iterator[str] = iter(

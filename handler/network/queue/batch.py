@@ -15,7 +15,7 @@ UNKNOWN_GROUP = "malformed"
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class SqsMessage:
     """One message as SQS hands it over: `receives` counts this time too."""
 
     id: str
@@ -26,7 +26,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class CoalescedPush:
     """One ref to look at. `message` stands for all that `records` say: the newest push of them, if there is one.
 
     Its `received_at` is the latest of all, since only a look after that one answers them; `waiting_since` is the
@@ -34,29 +34,29 @@ class Work:
     """
 
     message: Message
-    records: tuple[Record, ...]
+    messages: tuple[SqsMessage, ...]
     waiting_since: float
 
     @property
     def receipts(self) -> tuple[str, ...]:
         """The receipts of all messages that this work answers."""
-        return tuple(record.receipt for record in self.records)
+        return tuple(record.receipt for record in self.messages)
 
     @property
     def receives(self) -> int:
         """How often the one that came most often came."""
-        return max(record.receives for record in self.records)
+        return max(record.receives for record in self.messages)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BatchPlan:
     """The work of each repository, in its order, and what is no message of ours, with what is wrong with it."""
 
-    repositories: tuple[tuple[Work, ...], ...]
-    malformed: tuple[tuple[Record, Malformed], ...]
+    repositories: tuple[tuple[CoalescedPush, ...], ...]
+    malformed: tuple[tuple[SqsMessage, Malformed], ...]
 
 
-def read_batch(event: object) -> tuple[Record, ...]:
+def read_batch(event: object) -> tuple[SqsMessage, ...]:
     """Return the records of SQS's event; never raises.
 
     What has no id or no receipt is left out: nothing could be said of it to anybody.
@@ -65,7 +65,7 @@ def read_batch(event: object) -> tuple[Record, ...]:
     return tuple(_read_records(records)) if isinstance(records, list) else ()
 
 
-def _read_records(records: list[object]) -> Iterator[Record]:
+def _read_records(records: list[object]) -> Iterator[SqsMessage]:
     for record in records:
         if not isinstance(record, dict):
             continue
@@ -75,7 +75,7 @@ def _read_records(records: list[object]) -> Iterator[Record]:
         given = record.get("attributes")
         attributes = given if isinstance(given, dict) else {}
         group = attributes.get("MessageGroupId")
-        yield Record(
+        yield SqsMessage(
             id=identity,
             receipt=receipt,
             body=body if isinstance(body, str) else "",
@@ -89,10 +89,10 @@ def _count(value: object) -> int:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 9 else 1
 
 
-def plan_batch(records: Sequence[Record]) -> Plan:
+def plan_batch(records: Sequence[SqsMessage]) -> BatchPlan:
     """Return what is to be done: one work a ref, the refs of one repository together."""
-    works: dict[str, dict[tuple[str, str], Work]] = {}
-    malformed: list[tuple[Record, Malformed]] = []
+    works: dict[str, dict[tuple[str, str], CoalescedPush]] = {}
+    malformed: list[tuple[SqsMessage, Malformed]] = []
     for record in records:
         try:
             message = decode_message(record.body)
@@ -102,16 +102,16 @@ def plan_batch(records: Sequence[Record]) -> Plan:
         refs = works.setdefault(group_of(message.repository), {})
         name = (message.repository, message.ref)
         refs[name] = _with(refs.get(name), message, record)
-    return Plan(tuple(tuple(refs.values()) for refs in works.values()), tuple(malformed))
+    return BatchPlan(tuple(tuple(refs.values()) for refs in works.values()), tuple(malformed))
 
 
-def _with(work: Work | None, message: Message, record: Record) -> Work:
+def _with(work: CoalescedPush | None, message: Message, record: SqsMessage) -> CoalescedPush:
     if work is None:
-        return Work(message, (record,), message.received_at)
+        return CoalescedPush(message, (record,), message.received_at)
     newest = message if _is_newer(message, work.message) else work.message
     received_at = max(work.message.received_at, message.received_at)
     waiting_since = min(work.waiting_since, message.received_at)
-    return Work(replace(newest, received_at=received_at), (*work.records, record), waiting_since)
+    return CoalescedPush(replace(newest, received_at=received_at), (*work.messages, record), waiting_since)
 
 
 def _is_newer(message: Message, than: Message) -> bool:

@@ -22,7 +22,7 @@ HIDDEN_SECONDS = 90
 """Three beats: one that is lost does no harm."""
 
 
-class Custody:
+class VisibilityHeartbeat:
     """Holds a batch's messages from `with` to its end. Safe between threads.
 
     What a call of the queue's says is passed over: the worst is that a message is seen, and looked at, twice.
@@ -57,7 +57,7 @@ class Custody:
         self._ended.set()
         self._thread.join()
 
-    def settle(self, receipts: Iterable[str]) -> None:
+    def ack(self, receipts: Iterable[str]) -> None:
         """These are done with.
 
         Lambda deletes them when the whole batch is through. Where that takes longer for others they are deleted
@@ -71,14 +71,14 @@ class Custody:
             if self._is_split:
                 self._delete_done()
 
-    def give_back(self, receipts: Iterable[str], seconds: int) -> None:
+    def nack(self, receipts: Iterable[str], seconds: int) -> None:
         """These are to be seen again, in so many seconds."""
         given = tuple(receipts)
         with self._lock:
             for receipt in given:
                 self._held.pop(receipt, None)
             with suppress(Git2EfsError):
-                self._queue.show_again(given, seconds)
+                self._queue.change_visibility(given, seconds)
 
     def _beat(self) -> None:
         split, first, every = self._waits
@@ -95,7 +95,7 @@ class Custody:
 
     def _hide(self) -> None:
         with suppress(Git2EfsError):
-            self._queue.show_again(tuple(self._held), HIDDEN_SECONDS)
+            self._queue.change_visibility(tuple(self._held), HIDDEN_SECONDS)
 
     def _delete_done(self) -> None:
         if not self._held:

@@ -16,8 +16,8 @@ from typing import TypeVar
 import urllib3
 
 from handler.errors import Git2EfsError, RemoteRefused, RemoteUnavailable, RemoteUnsupported
+from handler.exchange.remote import FetchQuery, RemoteRefs, ShallowChanges, Sink
 from handler.network.remote import protocol, protocol_v0
-from handler.network.remote.protocol import FetchQuery, RemoteRefs, ShallowChanges
 from handler.settings import Settings
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class RemoteFailed(RemoteUnavailable):
     """The remote answered 500: a fault that passes, or what some old servers do with a request of version 2."""
 
 
-class Remotes:
+class RemotePool:
     """The connections of one process, shared by all repositories; safe for threads."""
 
     def __init__(self, settings: Settings, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -46,20 +46,20 @@ class Remotes:
         # Retries are ours: urllib3's end when the headers are there, and a pack breaks off after them.
         self.pool = urllib3.PoolManager(num_pools=32, maxsize=32, timeout=timeout, retries=False)
 
-    def at(self, url: str, token: str | None) -> "Remote":
+    def at(self, url: str, token: str | None) -> "HttpRemote":
         """Return the remote at `url`; `token` goes into the Authorization header alone."""
-        return Remote(self, url, token)
+        return HttpRemote(self, url, token)
 
     def close(self) -> None:
         """Close the idle connections."""
         self.pool.clear()
 
 
-class Remote:
+class HttpRemote:
     """One repository at its URL."""
 
-    def __init__(self, remotes: Remotes, url: str, token: str | None) -> None:
-        """See `Remotes.at`."""
+    def __init__(self, remotes: RemotePool, url: str, token: str | None) -> None:
+        """See `RemotePool.at`."""
         self._remotes = remotes
         self._url = url.rstrip("/")
         self.date: str | None = None
@@ -84,10 +84,10 @@ class Remote:
             self._advertised,
         )
 
-    def fetch(self, query: FetchQuery, sink: Callable[[], Callable[[bytes], object]]) -> ShallowChanges:
+    def fetch(self, query: FetchQuery, sink: Sink) -> ShallowChanges:
         """Fetch what the query asks for; the pack's bytes go to what `sink()` returns, anew a try.
 
-        Raises CommitNotThere where the remote does not know it, else what `refs` raises and what the sink raises.
+        Raises CommitNotFound where the remote does not know it, else what `refs` raises and what the sink raises.
         """
         body, old_body = protocol.fetch_request(query), protocol_v0.fetch_request(query)
 
@@ -109,12 +109,12 @@ class Remote:
         """
         if self._url not in self._remotes.old:
             try:
-                return self._patiently(ask)
+                return self._with_retries(ask)
             except (RemoteUnsupported, RemoteFailed) as error:
                 if not self._is_old():
                     raise error from None
                 self._remotes.old.add(self._url)
-        return self._patiently(ask_old)
+        return self._with_retries(ask_old)
 
     def _is_old(self) -> bool:
         # Asked for version 2: whoever speaks it says so, and else it would be taken for old after an outage.
@@ -126,7 +126,7 @@ class Remote:
     def _advertised(self) -> RemoteRefs:
         return self._request("GET", _ADVERTISEMENT, None, protocol_v0.read_advertisement, version=0)
 
-    def _patiently(self, attempt: Callable[[], T]) -> T:
+    def _with_retries(self, attempt: Callable[[], T]) -> T:
         """Try again what is transient, with full jitter: many Lambdas are woken by the same outage's end."""
         for number in range(1, self._remotes.attempts + 1):
             try:

@@ -5,40 +5,20 @@ the advertisement (`info/refs`, a whole round trip) is not needed: `ls-refs` and
 Source: git's Documentation/gitprotocol-v2.txt and gitprotocol-pack.txt.
 """
 
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
-from handler.errors import CommitNotThere, Git2EfsError, RemoteUnavailable, RemoteUnsupported
-from handler.model import Tip
+from handler.errors import CommitNotFound, Git2EfsError, RemoteUnavailable, RemoteUnsupported
+from handler.exchange.remote import FetchQuery, RemoteRefs, ShallowChanges
+from handler.model import Tip, is_object_id
 
 FLUSH, DELIMITER, RESPONSE_END = b"0000", b"0001", b"0002"
-WHOLE_HISTORY = 0x7FFFFFFF
-"""The depth that git itself sends for `--unshallow`."""
 
-_COMMIT = re.compile(rb"[0-9a-f]{40}")
 _MAX_PACKET = 65_520
 _PACK, _PROGRESS, _FATAL = 1, 2, 3
 
 
 class NotVersion2(RemoteUnsupported):
     """The remote gave no answer to a request of version 2: it may be older than that."""
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteRefs:
-    """What `ls-refs` answered: tips by full ref name, and the ref that HEAD names (None where it was not asked)."""
-
-    tips: dict[str, Tip]
-    head: str | None = None
-
-
-@dataclass(slots=True)
-class ShallowChanges:
-    """Commits whose parents the remote left out, and those whose parents it now sent."""
-
-    shallow: set[bytes] = field(default_factory=set)
-    unshallow: set[bytes] = field(default_factory=set)
 
 
 def packet(line: bytes) -> bytes:
@@ -51,21 +31,6 @@ def ls_refs_request(refs: list[str], *, with_head: bool) -> bytes:
     lines = [packet(b"command=ls-refs\n"), DELIMITER, packet(b"peel\n"), packet(b"symrefs\n")]
     lines += [packet(b"ref-prefix %s\n" % name.encode()) for name in (["HEAD"] if with_head else []) + refs]
     return b"".join(lines) + FLUSH
-
-
-@dataclass(frozen=True, slots=True)
-class FetchQuery:
-    """What a fetch asks for: the object `want`, given that the commit `have` is complete here.
-
-    `deepen` is the number of commits of history that are wanted, 0 for all that leads to what is here; without a bound,
-    another branch's or a merge's history would come down to its first commit. `shallow` are the commits here whose
-    parents are not.
-    """
-
-    want: str
-    have: str | None
-    deepen: int
-    shallow: tuple[str, ...] = ()
 
 
 def fetch_request(query: FetchQuery) -> bytes:
@@ -126,11 +91,11 @@ def read_refs(packets: Iterator[bytes]) -> RemoteRefs:
     head: str | None = None
     for line in packets:
         parts = line.rstrip(b"\n").split(b" ")
-        if len(parts) < 2 or not _COMMIT.fullmatch(parts[0]):
+        if len(parts) < 2 or not is_object_id(parts[0]):
             raise RemoteUnsupported("the remote's refs are not sha1 ids")
         attributes = dict(part.split(b":", 1) for part in parts[2:] if b":" in part)
         peeled = attributes.get(b"peeled", parts[0])
-        if not _COMMIT.fullmatch(peeled):
+        if not is_object_id(peeled):
             raise RemoteUnsupported("the remote's refs are not sha1 ids")
         name = parts[1].decode("utf-8", "surrogateescape")
         if name == "HEAD":
@@ -168,7 +133,7 @@ def _read_shallow(packets: Iterator[bytes], changes: ShallowChanges) -> None:
 def read_shallow_line(line: bytes, changes: ShallowChanges) -> None:
     """Take a `shallow <id>` or `unshallow <id>` line into `changes`."""
     kind, _, commit = line.rstrip(b"\n").partition(b" ")
-    if kind not in (b"shallow", b"unshallow") or not _COMMIT.fullmatch(commit):
+    if kind not in (b"shallow", b"unshallow") or not is_object_id(commit):
         raise RemoteUnsupported("the remote's shallow section is not git's protocol")
     (changes.shallow if kind == b"shallow" else changes.unshallow).add(commit)
 
@@ -188,7 +153,7 @@ def read_sideband(packets: Iterator[bytes], write: Callable[[bytes], object]) ->
 def _remote_error(text: bytes) -> Git2EfsError:
     """Turn an `ERR` line into one of ours; git's wording for an unknown id is the only one that is told apart."""
     if b"not our ref" in text:
-        return CommitNotThere("the remote does not know the wanted commit")
+        return CommitNotFound("the remote does not know the wanted commit")
     if b"expected to get" in text or b"protocol error" in text:
         return NotVersion2("the remote does not speak git's protocol version 2")
     if b"object format" in text or b"object-format" in text:

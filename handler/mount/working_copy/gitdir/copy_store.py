@@ -6,6 +6,7 @@ anew the next: what cannot be found is looked for once more before it is missing
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from threading import Lock
@@ -22,8 +23,8 @@ from handler.mount.git.pack_store import PackStore, unlink_if_there
 from handler.mount.git.packs import PackVanished, RawObject
 from handler.mount.working_copy.gitdir.lazy_packs import LazyPack, is_mapped
 from handler.mount.working_copy.gitdir.locks import lock_held
-from handler.mount.working_copy.gitdir.loose import alternates, loose_path, read_loose
-from handler.mount.working_copy.gitdir.staging_area import Scratch
+from handler.mount.working_copy.gitdir.loose import loose_path, read_alternates, read_loose
+from handler.mount.working_copy.gitdir.staging_area import StagingArea
 
 _BRAND = b"g2ef".hex()
 """How the names of our packs go on after `pack-`.
@@ -47,14 +48,14 @@ class CopyStore(PackStore):
     def __init__(self, path: str) -> None:
         """Nothing is read yet; `refresh` comes first."""
         super().__init__(path)
-        self.scratch = Scratch.of(path)
-        self.beside = IN_TURN
+        self.staging = StagingArea.of(path)
+        self.executor = IN_TURN
         self._objects = os.path.join(path, "objects")
         self._others: list[str] = []
         self._names: frozenset[str] = frozenset()
         self._gone: list[Pack] = []
         self._looking = Lock()
-        self._showing: Callable[[], None] = _nothing
+        self._showing: Future[None] | None = None
 
     # -- reading -----------------------------------------------------------------------------------------
 
@@ -64,7 +65,7 @@ class CopyStore(PackStore):
         A pack of ours that a killed run never showed, or had not done removing, goes: no reader has it without its
         index.
         """
-        self._let_go()
+        self._forget()
         self._look()
         for name in self._names:
             stem, extension = os.path.splitext(name)
@@ -74,7 +75,7 @@ class CopyStore(PackStore):
                     unlink_if_there(path)
 
     def _look(self) -> None:
-        self._others = alternates(self._objects)
+        self._others = read_alternates(self._objects)
         # The last are looked into first: what a pull needs is rather here than elsewhere.
         stems: dict[str, str] = {}
         for directory in reversed(self._others):
@@ -135,15 +136,15 @@ class CopyStore(PackStore):
             is_packed = super().__contains__(object_id)
         return is_packed or any(_is_there(each, object_id.encode()) for each in (self._objects, *self._others))
 
-    def rest(self) -> None:
+    def release(self) -> None:
         """End a run: keep what is known of the packs, and nothing that a repacking by others makes wrong."""
-        self.shown()
-        super().rest()
-        self.beside, self._showing = IN_TURN, _nothing
-        self._let_go()
+        self.flush()
+        super().release()
+        self.executor, self._showing = IN_TURN, None
+        self._forget()
         for key, pack in self.packs.items():
             if isinstance(pack, LazyPack):
-                pack.rest()
+                pack.release()
             elif is_mapped(pack.data):
                 pack.close()
                 self.packs[key] = LazyPack(self._pack_path(key))
@@ -151,9 +152,9 @@ class CopyStore(PackStore):
     def close(self) -> None:
         """Close every pack."""
         super().close()
-        self._let_go()
+        self._forget()
 
-    def _let_go(self) -> None:
+    def _forget(self) -> None:
         while self._gone:
             self._gone.pop().close()
 
@@ -185,7 +186,7 @@ class CopyStore(PackStore):
         if new:
             self._write_pack(lambda write: repack.write_new(new, write))
 
-    def tend(self) -> None:
+    def maintain(self) -> None:
         """Merge the packs that we made where they are many; all their objects are kept. Raises MirrorDamaged, OSError.
 
         Not while git collects garbage, and not where it wrote an index over many packs, which names them.
@@ -198,7 +199,7 @@ class CopyStore(PackStore):
         with suppress(FileNotFoundError, PackVanished):  # others merged them
             status = {name: os.stat(self._pack_path(name) + ".pack") for name in self._ours()}
             sizes = {name: each.st_size for name, each in status.items()}
-            merged = repack.choose_upkeep(sizes, keeps_history=True).packs
+            merged = repack.plan_repack(sizes, keeps_history=True).packs
             if len(merged) > 1:
                 newest_first = sorted(merged, key=lambda name: (-status[name].st_mtime, name))
                 packs = [self.packs[name] for name in newest_first]
@@ -215,18 +216,19 @@ class CopyStore(PackStore):
         return _name_of(indexed.trailer)
 
     def _temporary(self, kind: str) -> str:
-        return self.scratch.name(kind)
+        return self.staging.temporary_path(kind)
 
     def _make_spool_file(self) -> tuple[BinaryIO, str]:
-        return self.scratch.made(super()._make_spool_file)
+        return self.staging.make_in(super()._make_spool_file)
 
-    def shown(self) -> None:
+    def flush(self) -> None:
         """Wait until what was ingested is on the mount; nothing may refer to it before. Raises OSError."""
-        self._showing()
+        if self._showing is not None:
+            self._showing.result()
 
     def _write_pack(self, write: Callable[[Callable[[bytes], object]], IndexedPack]) -> str:
         name = super()._write_pack(write)
-        self.shown()
+        self.flush()
         return name
 
     def _place_first(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
@@ -235,17 +237,17 @@ class CopyStore(PackStore):
 
     def _place_second(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
         """Put the index in place; and before it a pack that can be read without, as it is in memory."""
-        self.shown()
-        self._showing = self.beside.start(partial(self._place, path, spool, indexed))
+        self.flush()
+        self._showing = self.executor.submit(partial(self._place, path, spool, indexed))
 
     def _place(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
-        writing = self.beside.start(partial(self.scratch.written, indexed.index, "idx", self.pack_mode))
+        writing = self.executor.submit(partial(self.staging.write, indexed.index, "idx", self.pack_mode))
         if spool.name is None:
             super()._place_first(path, spool, indexed)
-        self.scratch.place(writing(), path + ".idx")
+        self.staging.rename(writing.result(), path + ".idx")
 
     def _replace(self, path: str, content: bytes, kind: str, mode: int = 0o644) -> None:
-        self.scratch.replace(path, content, kind, mode)
+        self.staging.replace(path, content, kind, mode)
 
     def _change_shallow(self, added: set[bytes], removed: set[bytes]) -> None:
         with lock_held(os.path.join(self._path, "shallow.lock")):
@@ -257,10 +259,6 @@ class CopyStore(PackStore):
         else:
             # Where the file is there, git takes the repository for a shallow one.
             unlink_if_there(os.path.join(self._path, "shallow"))
-
-
-def _nothing() -> None:
-    """Wait for nothing."""
 
 
 def _name_of(trailer: str) -> str:

@@ -28,7 +28,7 @@ class LazyPack(Pack):
         self._idx_load = lambda: _open_index(stem + ".idx")
         self._data_load = lambda: _open_data(stem + ".pack")
 
-    def rest(self) -> None:
+    def release(self) -> None:
         """Let go of what is mapped; it is opened again when it is needed.
 
         Whoever repacks from another host takes the file away under the mapping, and on NFS the next page that is read

@@ -3,19 +3,20 @@
 import stat
 
 from handler.mount.git.objects import BLOB
-from handler.mount.git.tree import Entry, Trees, tree_of
+from handler.mount.git.tree import TreeEntry, tree_of
 from handler.mount.working_copy.merge.merge_entries import BASE, OURS, THEIRS, EntryMerger, Stages
 from handler.mount.working_copy.merge.renames import Renames, Side, directories_renamed, find_renames
-from handler.mount.working_copy.overlay import Overlay
+from handler.mount.working_copy.merge.trees import TreeReader
+from handler.mount.working_copy.overlay import MemoryOverlay
 
 
-class Moves:
+class RenameApplier:
     """The renames of both sides of a merge."""
 
     def __init__(
         self,
-        objects: Overlay,
-        trees: Trees,
+        objects: MemoryOverlay,
+        trees: TreeReader,
         merger: EntryMerger,
         roots: tuple[bytes | None, bytes | None, bytes | None],
         paths: dict[bytes, Stages],
@@ -34,16 +35,16 @@ class Moves:
         found = {side: self._renames(side) for side in (OURS, THEIRS)}
         conflicts = {path for renames in found.values() for path in renames.unknown}
         for side, renames in found.items():
-            conflicts |= self._left_behind(side, renames)
+            conflicts |= self._added_to_renamed_directories(side, renames)
         old_paths = sorted({path for renames in found.values() for path in renames.new_paths} & self._paths.keys())
         for old in old_paths:
             ours, theirs = found[OURS].new_paths.get(old), found[THEIRS].new_paths.get(old)
             if ours is not None and theirs is not None:
-                self._both(old, ours, theirs)
+                self._renamed_by_both(old, ours, theirs)
             elif ours is not None:
-                self._one(old, ours, OURS)
+                self._renamed_by_one(old, ours, OURS)
             elif theirs is not None:
-                self._one(old, theirs, THEIRS)
+                self._renamed_by_one(old, theirs, THEIRS)
         return conflicts
 
     # -- finding them ------------------------------------------------------------------------------------
@@ -58,7 +59,7 @@ class Moves:
         emptied = tuple(directory + b"/" for directory in self._emptied[number - 1])
         if not side.relevant and not emptied:
             return Renames({})
-        changes = self._trees.changes(self._roots[BASE], self._roots[number])
+        changes = self._trees.diff(self._roots[BASE], self._roots[number])
         # Git reads directories that the other side left alone last; of equal targets it takes the one it read first.
         for path, old, new in sorted(changes, key=lambda change: change[0] not in self._paths):
             if tree_of(old):
@@ -71,7 +72,7 @@ class Moves:
                 side.added.append((path, new))
         return find_renames(side, lambda blob: self._objects.read(blob, BLOB))
 
-    def _left_behind(self, number: int, renames: Renames) -> set[bytes]:
+    def _added_to_renamed_directories(self, number: int, renames: Renames) -> set[bytes]:
         """Return the files that the other side put where this one moved the whole directory away.
 
         Git asks whether they should go along (`merge.directoryRenames` is `conflict` by default).
@@ -92,7 +93,7 @@ class Moves:
 
     # -- applying them -----------------------------------------------------------------------------------
 
-    def _at(self, path: bytes) -> Stages:
+    def _stages_at(self, path: bytes) -> Stages:
         """Return a path's stages, also where its directory did not need to be looked at before."""
         stages = self._paths.get(path)
         if stages is None:
@@ -100,20 +101,20 @@ class Moves:
             stages = self._paths[path] = Stages([None if tree_of(entry) else entry for entry in found])
         return stages
 
-    def _both(self, old: bytes, ours: bytes, theirs: bytes) -> None:
+    def _renamed_by_both(self, old: bytes, ours: bytes, theirs: bytes) -> None:
         """A file that both sides renamed: clean where to the same place."""
         source = self._paths[old]
         if ours == theirs:
-            self._at(ours).entries[BASE] = source.entries[BASE]
+            self._stages_at(ours).entries[BASE] = source.entries[BASE]
         else:
             for path in (ours, theirs):
-                self._at(path).is_conflict = True
+                self._stages_at(path).is_conflict = True
         source.entries = [None, None, None]
 
-    def _one(self, old: bytes, new: bytes, number: int) -> None:
+    def _renamed_by_one(self, old: bytes, new: bytes, number: int) -> None:
         """A file that one side (`number`) renamed and the other left at its old path, or removed."""
         other = THEIRS + OURS - number
-        source, target = self._paths[old], self._at(new)
+        source, target = self._paths[old], self._stages_at(new)
         base, left, moved = source.entries[BASE], source.entries[other], target.entries[number]
         is_taken = target.entries[other] is not None
         if left is None:
@@ -127,7 +128,7 @@ class Moves:
             source.entries[BASE] = None
         elif is_taken:
             # Onto what the other side added: merged with what that left at the old path first, then with the added.
-            three: list[Entry | None] = [base, left, left]
+            three: list[TreeEntry | None] = [base, left, left]
             three[number] = moved
             is_clean, target.entries[number] = self._merger.merge(new, *three)
             target.is_conflict |= not is_clean

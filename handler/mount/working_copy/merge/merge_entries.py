@@ -4,11 +4,12 @@ import stat
 from dataclasses import dataclass, field
 
 from handler.mount.git.objects import BLOB
-from handler.mount.git.tree import Entry, Trees
+from handler.mount.git.tree import TreeEntry
 from handler.mount.working_copy.merge.attributes import Attributes
-from handler.mount.working_copy.merge.contents import MAX_EFFORT, is_binary, merge_contents
-from handler.mount.working_copy.merge.work_budget import Effort
-from handler.mount.working_copy.overlay import Overlay
+from handler.mount.working_copy.merge.contents import MAX_WORK, is_binary, merge_contents
+from handler.mount.working_copy.merge.trees import TreeReader
+from handler.mount.working_copy.merge.work_budget import WorkBudget
+from handler.mount.working_copy.overlay import MemoryOverlay
 
 BASE, OURS, THEIRS = 0, 1, 2
 _EMPTY_MODE = 0
@@ -21,24 +22,24 @@ class Stages:
     `is_conflict`: whatever the entries say, a person has to look.
     """
 
-    entries: list[Entry | None] = field(default_factory=lambda: [None, None, None])
+    entries: list[TreeEntry | None] = field(default_factory=lambda: [None, None, None])
     is_conflict: bool = False
 
 
 class EntryMerger:
     """Merges entries; new contents go into the overlay."""
 
-    def __init__(self, objects: Overlay, trees: Trees, ours: bytes) -> None:
+    def __init__(self, objects: MemoryOverlay, trees: TreeReader, ours: bytes) -> None:
         """Merge into the tree `ours`, whose `.gitattributes` are the ones that count."""
         self._objects = objects
         self._trees = trees
         self._ours = ours
-        self._effort = Effort(2 * MAX_EFFORT)  # for all files together: they may all be hostile
+        self._budget = WorkBudget(2 * MAX_WORK)  # for all files together: they may all be hostile
         self._attributes = Attributes(self._read_attributes)
 
     def merge(
-        self, path: bytes, base: Entry | None, ours: Entry | None, theirs: Entry | None
-    ) -> tuple[bool, Entry | None]:
+        self, path: bytes, base: TreeEntry | None, ours: TreeEntry | None, theirs: TreeEntry | None
+    ) -> tuple[bool, TreeEntry | None]:
         """Return whether the path merges and into what: None where nothing is left of it."""
         if theirs in (base, ours):
             return True, ours
@@ -46,11 +47,11 @@ class EntryMerger:
             return True, theirs
         if ours is None or theirs is None or stat.S_IFMT(ours.mode) != stat.S_IFMT(theirs.mode):
             return False, ours  # changed here and removed there, or two that cannot be one
-        mode = _merged_mode(base.mode if base else _EMPTY_MODE, ours.mode, theirs.mode)
-        content = self._merged_id(path, base, ours, theirs)
-        return mode is not None and content is not None, Entry(mode or ours.mode, content or ours.id)
+        mode = _merge_modes(base.mode if base else _EMPTY_MODE, ours.mode, theirs.mode)
+        content = self._merge_blobs(path, base, ours, theirs)
+        return mode is not None and content is not None, TreeEntry(mode or ours.mode, content or ours.id)
 
-    def _merged_id(self, path: bytes, base: Entry | None, ours: Entry, theirs: Entry) -> bytes | None:
+    def _merge_blobs(self, path: bytes, base: TreeEntry | None, ours: TreeEntry, theirs: TreeEntry) -> bytes | None:
         base_id = base.id if base else None
         if ours.id in (theirs.id, base_id):
             return theirs.id
@@ -63,7 +64,7 @@ class EntryMerger:
         one, two = self._objects.read(ours.id, BLOB), self._objects.read(theirs.id, BLOB)
         if not (base and base.is_file) and is_binary(one, two):
             return None  # an empty file that has no ancestor was not "left alone"
-        merged = merge_contents(before, one, two, self._effort)
+        merged = merge_contents(before, one, two, self._budget)
         if merged is None:
             return None
         known = {before: base_id, one: ours.id, two: theirs.id}.get(merged)
@@ -74,7 +75,7 @@ class EntryMerger:
         return self._objects.read(entry.id, BLOB) if entry is not None and entry.is_file else None
 
 
-def _merged_mode(base: int, ours: int, theirs: int) -> int | None:
+def _merge_modes(base: int, ours: int, theirs: int) -> int | None:
     if ours in (theirs, base):
         return theirs
     return ours if theirs == base else None

@@ -8,18 +8,19 @@ followed (a submodule that it would look into, a merge driver, more renames than
 from dataclasses import dataclass
 
 from handler.mount.git.objects import TREE
-from handler.mount.git.tree import Entry, Trees, tree_of
-from handler.mount.working_copy.merge.apply_renames import Moves
+from handler.mount.git.tree import TreeEntry, tree_of
+from handler.mount.working_copy.merge.apply_renames import RenameApplier
 from handler.mount.working_copy.merge.merge_entries import BASE, OURS, THEIRS, EntryMerger, Stages
 from handler.mount.working_copy.merge.tree_draft import TreeDraft
-from handler.mount.working_copy.overlay import Overlay
+from handler.mount.working_copy.merge.trees import TreeReader
+from handler.mount.working_copy.overlay import MemoryOverlay
 
 Three = tuple[bytes | None, bytes | None, bytes | None]
 """Trees of one directory in base, ours and theirs: hex ids, None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
+class TreeMerge:
     """A merge's tree (hex id), its new objects being in the overlay; and the paths that need a person.
 
     With conflicts, `tree` means nothing.
@@ -29,34 +30,34 @@ class Merged:
     conflicts: tuple[bytes, ...] = ()
 
 
-def merge_trees(objects: Overlay, base: bytes | None, ours: bytes, theirs: bytes) -> Merged:
+def merge_trees(objects: MemoryOverlay, base: bytes | None, ours: bytes, theirs: bytes) -> TreeMerge:
     """Merge what `theirs` did to `base` into `ours`: ids of trees in hex, a base of None is empty.
 
     To pick a commit is to merge its tree into the head's, its parent's tree being the base. Raises TreeUnsafe for a
     malformed tree, MirrorDamaged for an object that is missing or broken.
     """
     if theirs in (base, ours):
-        return Merged(ours)
+        return TreeMerge(ours)
     if base == ours:
-        return Merged(theirs)
+        return TreeMerge(theirs)
     merge = _Merge(objects, (base, ours, theirs))
     merge.walk(b"", merge.roots, merge.draft)
     merger = EntryMerger(objects, merge.trees, ours)
-    conflicts = Moves(objects, merge.trees, merger, merge.roots, merge.paths, merge.emptied).apply()
+    conflicts = RenameApplier(objects, merge.trees, merger, merge.roots, merge.paths, merge.emptied).apply()
     for path, stages in merge.paths.items():
         is_clean, entry = merger.merge(path, *stages.entries)
         if not is_clean or stages.is_conflict:
             conflicts.add(path)
         merge.draft.put(merge.trees, path, entry)
     if conflicts:
-        return Merged(ours, tuple(sorted(conflicts)))
-    tree, clashes = merge.draft.write(merge.trees)
-    return Merged(tree or objects.add(TREE, b""), tuple(sorted(clashes)))
+        return TreeMerge(ours, tuple(sorted(conflicts)))
+    tree, conflicting = merge.draft.write(merge.trees)
+    return TreeMerge(tree or objects.add(TREE, b""), tuple(sorted(conflicting)))
 
 
 class _Merge:
-    def __init__(self, objects: Overlay, roots: Three) -> None:
-        self.trees = Trees(objects)
+    def __init__(self, objects: MemoryOverlay, roots: Three) -> None:
+        self.trees = TreeReader(objects)
         self.roots = roots
         self.draft = TreeDraft()
         self.paths: dict[bytes, Stages] = {}
@@ -100,5 +101,5 @@ class _Merge:
                     self.emptied[side - 1].add(prefix[:-1])
 
 
-def _is_new(before: Entry | None) -> bool:
+def _is_new(before: TreeEntry | None) -> bool:
     return before is None or tree_of(before) is not None

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from handler.mount.git.modes import DIRECTORY, Leaf
 from handler.mount.git.objects import TREE
-from handler.mount.git.tree import Entries, Entry, Trees
-from handler.mount.working_copy.overlay import Overlay
+from handler.mount.git.tree import Entries, TreeEntry
+from handler.mount.working_copy.merge.trees import TreeReader
+from handler.mount.working_copy.overlay import MemoryOverlay
 
 
 @dataclass(slots=True)
@@ -19,39 +20,39 @@ class TreeDraft:
     files: Entries = field(default_factory=dict)
     directories: dict[bytes, "bytes | TreeDraft"] = field(default_factory=dict)
 
-    def put(self, trees: Trees, path: bytes, entry: Entry | None) -> None:
+    def put(self, trees: TreeReader, path: bytes, entry: TreeEntry | None) -> None:
         """Set the file at a path; None removes it."""
         draft = self
         *parents, name = path.split(b"/")
         for parent in parents:
             below = draft.directories.get(parent)
             if not isinstance(below, TreeDraft):
-                below = draft.directories[parent] = _opened(trees, below)
+                below = draft.directories[parent] = _expand(trees, below)
             draft = below
         if entry is None:
             draft.files.pop(name, None)
         else:
             draft.files[name] = entry
 
-    def write(self, trees: Trees, prefix: bytes = b"") -> tuple[bytes | None, list[bytes]]:
+    def write(self, trees: TreeReader, prefix: bytes = b"") -> tuple[bytes | None, list[bytes]]:
         """Return the id of the tree, None without entries, and the paths at which a file and a directory stand."""
         entries = dict(self.files)
-        clashes: list[bytes] = []
+        conflicting: list[bytes] = []
         for name, below in self.directories.items():
             if isinstance(below, TreeDraft):
                 tree, clashing = below.write(trees, prefix + name + b"/")
-                clashes += clashing
+                conflicting += clashing
             else:
                 tree = below
             if tree is None:
                 continue
             if name in entries:
-                clashes.append(prefix + name)
-            entries[name] = Entry(DIRECTORY, tree)
-        return (trees.write(entries) if entries else None), clashes
+                conflicting.append(prefix + name)
+            entries[name] = TreeEntry(DIRECTORY, tree)
+        return (trees.write(entries) if entries else None), conflicting
 
 
-def _opened(trees: Trees, tree: bytes | None) -> TreeDraft:
+def _expand(trees: TreeReader, tree: bytes | None) -> TreeDraft:
     draft = TreeDraft()
     for name, entry in trees.entries(tree).items():
         if entry.mode == DIRECTORY:
@@ -61,14 +62,14 @@ def _opened(trees: Trees, tree: bytes | None) -> TreeDraft:
     return draft
 
 
-def tree_with(objects: Overlay, tree: bytes | None, leaves: Mapping[bytes, Leaf | None]) -> bytes:
+def tree_with(objects: MemoryOverlay, tree: bytes | None, leaves: Mapping[bytes, Leaf | None]) -> bytes:
     """Return the tree (hex id) that has these files and links at these paths, None: nothing; new trees are added.
 
     Directories that become empty vanish. Raises MirrorDamaged, TreeUnsafe.
     """
-    trees = Trees(objects)
-    draft = _opened(trees, tree)
+    trees = TreeReader(objects)
+    draft = _expand(trees, tree)
     for path, leaf in leaves.items():
-        draft.put(trees, path, None if leaf is None else Entry(*leaf))
+        draft.put(trees, path, None if leaf is None else TreeEntry(*leaf))
     written, _ = draft.write(trees)
     return written or objects.add(TREE, b"")

@@ -1,0 +1,49 @@
+"""When a run has to have stopped. Every wait, poll and long loop asks the same value.
+
+Lambda kills the process at its timeout, in the middle of whatever it does. That is safe, and costs a cold start and the
+log line; so a run stops by itself a little earlier.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from handler.errors import OutOfTime
+
+MARGIN_SECONDS = 20.0
+"""A run stops this long before Lambda kills the process: time for its last step, the log line, the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment in seconds of `clock`; `at` None is no deadline."""
+
+    at: float | None = None
+    clock: Callable[[], float] = time.time
+
+    @classmethod
+    def of_context(cls, context: object, clock: Callable[[], float] = time.time) -> "Deadline":
+        """Return the deadline under Lambda's `context`, MARGIN_SECONDS before the timeout; none where it tells none."""
+        remaining = getattr(context, "get_remaining_time_in_millis", None)
+        return cls(clock() + remaining() / 1000 - MARGIN_SECONDS if callable(remaining) else None, clock)
+
+    def is_past(self) -> bool:
+        """Whether the run has to stop now."""
+        return self.at is not None and self.clock() >= self.at
+
+    def check(self, message: str) -> None:
+        """Raise OutOfTime with `message` where the run has to stop now. Safe for threads."""
+        if self.is_past():
+            raise OutOfTime(message)
+
+    def minus(self, seconds: float) -> "Deadline":
+        """Return the deadline `seconds` earlier: nothing that takes so long is begun after it."""
+        return Deadline(None if self.at is None else self.at - seconds, self.clock)
+
+    def bound(self, seconds: float) -> float:
+        """Return how many of `seconds` may be waited before the deadline; 0 where it is past."""
+        return seconds if self.at is None else max(0.0, min(seconds, self.at - self.clock()))
+
+
+NO_DEADLINE = Deadline()
+"""For an operator's shell and for tests: the run takes its time."""

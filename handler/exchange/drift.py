@@ -1,0 +1,21 @@
+"""Which targets are behind their remote. Pure: no I/O, no clock."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TargetDrift:
+    """A configured target, the ref that it publishes now, and the commit that the ref names (None: there is no ref)."""
+
+    path: str
+    ref: str
+    commit: str | None
+    is_behind: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryDrift:
+    """The refs to reconcile (`behind`), and every configured target."""
+
+    behind: tuple[str, ...]
+    targets: tuple[TargetDrift, ...] = ()
