@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 
-from testing.origin import GitOrigin, has_http_backend
+from testing.origin import GitOrigin
 from testing.parameters import ParameterStore
 from testing.service import Service
 from tests.working_copy.contenders import Ours
@@ -46,10 +46,6 @@ REPRESENTED = (
     "made us",
 )
 """What at least three of a hundred histories are."""
-
-pytestmark = [
-    pytest.mark.skipif(not has_http_backend(), reason="needs git with its http-backend"),
-]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 
-from testing.origin import GitOrigin, has_http_backend
+from testing.origin import GitOrigin
 from tests.working_copy.account import PULL, account_of
 from tests.working_copy.building import ENVIRONMENT, Place, git
 from tests.working_copy.contenders import GitPulls
@@ -22,7 +22,6 @@ EXAMPLES = int(os.environ.get("GIT2EFS_TEST_EXAMPLES", "10"))
 SEARCHED = 200
 """Within how many histories something wrong is found; most are drawn and not tried, as they cannot show it."""
 
-pytestmark = pytest.mark.skipif(not has_http_backend(), reason="needs git with its http-backend")
 Could = Callable[[History], bool]
 
 
