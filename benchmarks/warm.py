@@ -36,18 +36,18 @@ def main() -> None:
 
 def _ours() -> Publish:
     from handler import webhook
-    from handler.mount.target.directory import TargetDirectory
+    from handler.mount.releases import publish as publish_module
+    from handler.mount.releases.inventory import flip
+    from handler.mount.target.layout import TargetPaths
 
     atexit.register(webhook.reset)
     flipped: list[float] = []
-    flip = TargetDirectory.flip
 
-    def flip_and_tell(self: TargetDirectory, link: str) -> float:
-        at = flip(self, link)
+    def flip_and_tell(paths: TargetPaths, link: str) -> None:
+        flip(paths, link)
         flipped.append(time.monotonic())
-        return at
 
-    setattr(TargetDirectory, "flip", flip_and_tell)  # noqa: B010 - to a type checker an assignment is an error
+    setattr(publish_module, "flip", flip_and_tell)  # noqa: B010 - to a type checker an assignment is an error
 
     def publish(asked: dict[str, Any]) -> float:
         response = webhook.handler(asked["event"], SimpleNamespace(aws_request_id="benchmark"))

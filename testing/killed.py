@@ -8,7 +8,10 @@ import signal
 from functools import cache
 
 from handler import webhook
+from handler.mount.releases import publish
+from handler.mount.releases.inventory import flip
 from handler.mount.target.directory import TargetDirectory
+from handler.mount.target.layout import TargetPaths
 from handler.mount.target.record import PublishedRecord
 
 
@@ -20,21 +23,18 @@ def handler(event: object, context: object) -> dict[str, object]:
 
 @cache
 def _install() -> None:
-    flip = TargetDirectory.flip
-
-    def flip_and_die(self: TargetDirectory, link: str) -> float:
-        flip(self, link)
-        return _die()
+    def flip_and_die(paths: TargetPaths, link: str) -> None:
+        flip(paths, link)
+        _die()
 
     def die_instead(self: TargetDirectory, record: PublishedRecord) -> None:
         _die()
 
     if os.environ["GIT2EFS_TEST_KILLED"] == "after the flip":
-        TargetDirectory.flip = flip_and_die  # type: ignore[method-assign]
+        setattr(publish, "flip", flip_and_die)  # noqa: B010 - to a type checker an assignment is an error
     else:
         TargetDirectory.write_record = die_instead  # type: ignore[method-assign]
 
 
-def _die() -> float:
+def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-    return 0.0

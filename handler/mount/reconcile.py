@@ -1,143 +1,168 @@
-"""The one operation: make a target's `current` equal to the tip of its ref.
+"""The one operation: make a target's `current` equal the tip of its ref.
 
-lock → fetch → plan → check out → flip → tell → record → prune. Idempotent: a push, a redelivery and a timer all only
-say "look now"; there is no first time, and whoever comes late finds the work done.
+lock → fetch → plan → check out → flip → record → prune. It is idempotent: a push, a redelivery, a queue message, a
+timer and an operator all only say "look now". There is no first time, and whoever comes late finds the work done.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from handler.errors import MirrorDamaged, TargetOccupied
+from handler.errors import TargetOccupied
 from handler.exchange.events import Emit
 from handler.exchange.remote import Remote
 from handler.exchange.trigger import Trigger
-from handler.model import Outcome, OutcomeKind, Repository, Target
+from handler.model import Outcome, Repository, Target
 from handler.mount.fs.executor import Executor
-from handler.mount.fs.generation_cache import GenerationCache, Releases
+from handler.mount.fs.generation_cache import GenerationCache
 from handler.mount.fs.lock import locked
-from handler.mount.git.store_pool import StorePool, discard_mirror
-from handler.mount.releases.publish import Publishing
-from handler.mount.target.directory import Published, TargetDirectory
-from handler.mount.target.hold import Holding, is_held
+from handler.mount.git.fetch import Fetched, Fetcher
+from handler.mount.git.store_pool import StorePool
+from handler.mount.target import outcomes
+from handler.mount.target.directory import TargetDirectory
+from handler.mount.target.hold import is_held, settle_hold
 from handler.mount.target.layout import RepositoryPaths
+from handler.mount.target.mode import OpenSession, Session
 from handler.mount.target.notify import has_pending_event
+from handler.mount.target.recording import record_confirmed, record_published
 from handler.mount.target.run import Run
+from handler.mount.target.stopwatch import Stopwatch
 from handler.settings import Settings
 
 LATE_SECONDS = 0.02
+"""A run that waited longer than this for the lock was probably overtaken: it asks for the ref before it fetches."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciler:
     """Reconciles targets on one mount. Safe for threads."""
 
     settings: Settings
     mirrors: StorePool
     cache: GenerationCache
+    progress: Callable[[str, int, int], None]
+    """Called during a long check-out with what it is, and how many of how many files are written."""
+    emit: Emit | None
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
-    progress: Callable[[str, int, int], None] = lambda about, done, total: None
-    """Told about a long check-out: what it is, and how many of how many files are written."""
-    emit: Emit | None = None
-    """Takes an event, and says whether the bus took it; None where nobody is told."""
 
     def reconcile(
-        self,
-        repository: Repository,
-        target: Target,
-        remote: Remote,
-        request: Trigger,
-        begin: Callable[[str], None] = lambda commit: None,
+        self, repository: Repository, target: Target, remote: Remote, trigger: Trigger, begin: Callable[[str], None]
     ) -> Outcome:
-        """Bring the target to what the remote says. Raises Git2EfsError, and OSError for what the mount says.
+        """Bring the target to what the remote says; the order survives a kill between any two steps.
 
-        `begin` hears which commit is about to be published, once it is known and is another than what is there.
+        Calls `begin` with the commit that is about to be published, where it is another than the published one. Raises
+        Git2EfsError, and OSError for what the mount answers. After MirrorDamaged the mirror is empty: try again.
         """
+        with self._locked(repository, target, remote, trigger, begin) as run:
+            _refuse_others_target(run)
+            if is_held(run.published, run.directory):
+                settle_hold(run.published, run.directory, emit=self.emit, mirror=self.mirrors.borrow(run.paths.mirror))
+                return outcomes.held(run)
+            if _is_answered(run):
+                return outcomes.unchanged(run)
+            with _mode(target)(run, self.mirrors) as session:
+                watch = Stopwatch()
+                fetched = _fetch(run, session)
+                watch.fetched()
+                if fetched.commit is None:
+                    return session.retire(outcomes.fetched(run, fetched, watch.durations, notes=session.notes))
+                if not session.prepare(fetched):
+                    record_confirmed(run, session.store, fetched)
+                    session.tidy()
+                    return outcomes.confirmed(run, fetched, watch.durations, notes=session.notes)
+                flipped = session.flip()
+                watch.checked_out(flipped.complete_at)
+                record_published(run, session.store, fetched, flipped)
+                watch.published()
+                notes = (*session.notes, *flipped.notes, *session.tidy())
+            return outcomes.published(run, fetched, flipped, watch.durations, notes=notes)
+
+    @contextmanager
+    def _locked(
+        self, repository: Repository, target: Target, remote: Remote, trigger: Trigger, begin: Callable[[str], None]
+    ) -> Iterator[Run]:
+        """Hold the repository's lock, and read what is published. Raises LockTimeout, TargetOccupied, OSError."""
         paths = RepositoryPaths.of(self.settings.mount, repository.full_name)
+        directory = self.directory(target)
         with (
-            locked(paths.lock, request.deadline.bound(self.settings.lock_seconds)) as hold,
-            Executor(is_slow=hold.is_slow) as beside,
+            locked(paths.lock, trigger.deadline.bound(self.settings.lock_seconds)) as lock,
+            Executor(is_slow=lock.is_slow) as executor,
         ):
-            # Whoever waited finds most often that another run has published what it came for: then the commit is not
-            # fetched before the ref is known.
-            request = replace(request, is_late=request.is_late or hold.waited_seconds > LATE_SECONDS)
-            directory = self.directory(target)
-            finding = beside.submit(directory.read_published)
-            found_mark, mark = hold.stamp_generation()
-            key = f"{paths.lock}#{target.path}" if target.is_copy else paths.lock
-            known = self.cache.pop(key, found_mark)
-            found = finding.result()
-            work = Run(
-                self.settings,
-                repository,
-                target,
-                remote,
-                request,
-                paths,
-                directory,
-                found,
-                beside,
-                hold.is_slow,
-                self.clock,
-                self.sleep,
-                self.progress,
-                self.emit,
-                begin,
-            )
-            try:
-                outcome, known = self._run(work, known)
-            except MirrorDamaged:
-                # What is published stays; only the objects are fetched anew, and the tree is written whole.
-                discard_mirror(paths.mirror)
-                outcome, known = self._run(work, None)
-            if known is not None:
-                self.cache.put(key, mark, known)
-            return outcome
+            reading = executor.submit(directory.read_published)
+            with self.cache.borrow(_cache_key(paths, target), lock) as cached:
+                yield Run(
+                    settings=self.settings,
+                    repository=repository,
+                    target=target,
+                    remote=remote,
+                    trigger=replace(trigger, is_late=trigger.is_late or lock.waited_seconds > LATE_SECONDS),
+                    paths=paths,
+                    directory=directory,
+                    published=reading.result(),
+                    cached=cached,
+                    executor=executor,
+                    is_slow=lock.is_slow,
+                    clock=self.clock,
+                    sleep=self.sleep,
+                    progress=self.progress,
+                    emit=self.emit,
+                    begin=begin,
+                )
 
     def directory(self, target: Target) -> TargetDirectory:
         """Return the target's directory on the mount."""
-        return TargetDirectory(f"{self.settings.mount}/{target.path}", self.clock, is_copy=target.is_copy)
-
-    def _run(self, work: Run, known: Releases | None) -> tuple[Outcome, Releases | None]:
-        """Return the outcome, and what is known of the repository's targets now; None after trouble."""
-        repository, target, found = work.repository, work.target, work.published
-        if found.record is not None and found.record.repository != repository.full_name:
-            raise TargetOccupied(f"{target.path} is published from {found.record.repository}")
-        about = Outcome(
-            OutcomeKind.UNCHANGED,
-            "already_published",
-            repository=repository.full_name,
-            ref=target.ref,
-            path=target.path,
-            commit=found.commit,
-            previous_commit=found.commit,
-            last_success_age_seconds=0.0,
-        )
-        if is_held(found, work.directory):
-            Holding(work.directory, target.path, self.emit, self.mirrors, work.paths.mirror).bring_up_to_date(found)
-            # No age: it is a person's wish, and no failure, that readers have something older.
-            return replace(about, kind=OutcomeKind.IGNORED, reason="held", last_success_age_seconds=None), known
-        if _is_settled_since(found, target, work.trigger) and not has_pending_event(self.emit, found.record):
-            return about, known
-        if target.is_copy:
-            # A lazy import: who keeps no working copies does not pay for merging and replaying.
-            from handler.mount.working_copy.pull import Pulling
-
-            # Of a working copy nothing is remembered but that the last run here was this process's, and went well.
-            return Pulling(work, self.mirrors, about, is_sure=known is not None).pull(), {}
-        with self.mirrors.borrow(work.paths.mirror, is_unchanged=known is not None) as mirror:
-            return Publishing(work, mirror, about).publish(known)
+        return TargetDirectory(self.settings.mount, target.path, self.clock, is_copy=target.is_copy)
 
 
-def _is_settled_since(found: Published, target: Target, request: Trigger) -> bool:
-    """Whether another run asked the remote after this delivery came, for a push no older: then all is said.
+def _fetch(run: Run, session: Session) -> Fetched:
+    fetcher = Fetcher(
+        remote=run.remote,
+        store=session.store,
+        depth=run.repository.depth,
+        max_pack_bytes=run.settings.max_pack_bytes,
+        lag_seconds=run.settings.lag_seconds,
+        check_time=run.check_deadline,
+        clock=run.clock,
+        sleep=run.sleep,
+    )
+    is_side_by_side = not run.trigger.is_late
+    return fetcher.fetch(run.target.ref, run.trigger.push, session.have, is_side_by_side=is_side_by_side)
 
-    Such is the lot of most who waited for the lock in a burst.
+
+def _mode(target: Target) -> OpenSession:
+    if target.is_copy:
+        # Imported when it is used: who keeps no working copy does not pay for merging and rebasing.
+        from handler.mount.working_copy import pull
+
+        return pull.open_session
+    from handler.mount.releases import publish
+
+    return publish.open_session
+
+
+def _cache_key(paths: RepositoryPaths, target: Target) -> str:
+    """Return the key of what is known: of all of a repository's releases together, of a working copy by itself."""
+    return f"{paths.lock}#{target.path}" if target.is_copy else paths.lock
+
+
+def _refuse_others_target(run: Run) -> None:
+    record = run.published.record
+    if record is not None and record.repository != run.repository.full_name:
+        raise TargetOccupied(f"{run.target.path} is published from {record.repository}")
+
+
+def _is_answered(run: Run) -> bool:
+    """Whether another run asked the remote after this delivery came, and has emitted its event.
+
+    Then all is said, unless this delivery's push is the newest known. In a burst that holds for most runs that waited
+    for the lock.
     """
-    record = found.record
-    if record is None or record.commit != found.commit or record.ref != target.ref:
+    record, push = run.published.record, run.trigger.push
+    if record is None or record.commit != run.published.commit or record.ref != run.target.ref:
         return False
-    pushed_at = request.push.pushed_at if request.push is not None else None
-    is_newer_than_all = pushed_at is not None and pushed_at > (record.pushed_at or 0)
-    return record.asked_at >= request.received_at and not is_newer_than_all
+    pushed_at = push.pushed_at if push is not None else None
+    is_newest = pushed_at is not None and pushed_at > (record.pushed_at or 0)
+    is_asked_since = record.asked_at >= run.trigger.received_at
+    return is_asked_since and not is_newest and not has_pending_event(run.emit, record)

@@ -506,7 +506,7 @@ def test_packs_that_are_too_many_are_merged(
 ) -> None:
     """Where a push could not do it."""
     service.put_repository(grace_seconds=0)
-    monkeypatch.setattr("handler.mount.git.mirror.Mirror.tend", lambda *_, **__: None)
+    monkeypatch.setattr("handler.mount.git.mirror.Mirror.maintain", lambda *_, **__: None)
     for number in range(9):
         publish(service, upstream, {"a": b"%d" % number})
     monkeypatch.undo()

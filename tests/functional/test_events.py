@@ -348,7 +348,7 @@ def test_without_a_bus_nothing_is_compared_or_owed(
     def never(*_: Any) -> None:
         raise AssertionError("compared for nobody")
 
-    monkeypatch.setattr("handler.mount.target.notify.changes_between", never)
+    monkeypatch.setattr("handler.mount.target.notify.changed_paths", never)
     service.put_repository()
     push(service, upstream, {b"a": b"1"})
     assert service.record()["announced"] is True

@@ -1,31 +1,51 @@
-"""What a process remembers of the repositories that it worked on, so that a warm one need not list directories."""
+"""What a process knows of the repositories that it worked on, so that a warm one lists no directory."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Lock
 
-_MAX_REMEMBERED = 1000
+from handler.mount.fs.lock import HeldLock
 
-Releases = dict[str, frozenset[str]]
-"""A target's path -> the commits of its releases; its staging is empty."""
+_MAX_ENTRIES = 1000
+
+Known = dict[str, frozenset[str]]
+"""A target's path -> the commits of its releases, all of them; its staging is empty."""
+
+
+@dataclass(slots=True)
+class Cached:
+    """What is known while a run goes on; the run sets `known` to what is so at its end, None where it is not sure."""
+
+    known: Known | None = None
+
+    def set(self, path: str, commits: frozenset[str] | None) -> None:
+        """Set what is known of one target; None: nothing. What is known of the repository's other targets stays."""
+        others = {each: known for each, known in (self.known or {}).items() if each != path}
+        self.known = others if commits is None else {**others, path: commits}
 
 
 class GenerationCache:
-    """Remembers until somebody else held the repository's lock (see `CopyLock.mark`). Safe for threads."""
+    """Knows until another holder stamped the lock with its own generation. Safe for threads."""
 
     def __init__(self) -> None:
-        """Nothing is remembered yet."""
         self._lock = Lock()
-        self._kept: OrderedDict[str, tuple[int, Releases]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[int, Known]] = OrderedDict()
 
-    def pop(self, lock: str, mark: int) -> Releases | None:
-        """Return what was kept, None where the lock's mark is another. It is not kept any more: a run may break off."""
-        with self._lock:
-            kept_mark, releases = self._kept.pop(lock, (None, {}))
-        return releases if kept_mark == mark else None
+    @contextmanager
+    def borrow(self, key: str, lock: HeldLock) -> Iterator[Cached]:
+        """Lend what is known to the lock's holder, and keep what it is at the block's end. Raises OSError.
 
-    def put(self, lock: str, mark: int, releases: Releases) -> None:
-        """Keep what is known at the end of a run that went well."""
+        After an exception nothing is known: the run may have stopped anywhere.
+        """
+        found, generation = lock.stamp_generation()
         with self._lock:
-            self._kept[lock] = (mark, releases)
-            if len(self._kept) > _MAX_REMEMBERED:
-                self._kept.popitem(last=False)
+            kept_generation, known = self._entries.pop(key, (None, {}))
+        cached = Cached(known if kept_generation == found else None)
+        yield cached
+        if cached.known is not None:
+            with self._lock:
+                self._entries[key] = (generation, cached.known)
+                if len(self._entries) > _MAX_ENTRIES:
+                    self._entries.popitem(last=False)

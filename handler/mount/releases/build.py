@@ -1,41 +1,40 @@
-"""Make the next tree of a target, the cheapest way there is: recycle a release, or write the tree whole."""
+"""Build the next release of a target, the cheapest way there is: recycle a retired one, or write the tree whole.
+
+Raises OSError for what the mount answers.
+"""
 
 import errno
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
 
 from handler.errors import MirrorDamaged, ReleasesInGrace, TreeUnsafe
 from handler.model import NULL_OID, TreePlan
-from handler.mount.fs.checkout import Written
+from handler.mount.fs.checkout import Written, check_out
 from handler.mount.fs.executor import Executor
+from handler.mount.git.mirror import Mirror
+from handler.mount.git.objects import BLOB, TREE
+from handler.mount.git.plan import plan_change
+from handler.mount.releases.inventory import Inventory
 from handler.mount.releases.seal import seal
 from handler.mount.releases.strategy import Strategy, StrategyKind, choose_strategy, max_releases
-from handler.mount.target.directory import Inventory, stage
+from handler.mount.target.directory import TargetDirectory, stage
 from handler.mount.target.layout import TargetPaths, journal_name, link_to, patch_name, read_patch_name
-
-PlanTree = Callable[[str | None, str], TreePlan]
-"""(base commit or None, wanted commit) -> the plan between their trees; raises MirrorDamaged where one is missing."""
+from handler.mount.target.run import Run
 
 _NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENOTEMPTY)
-"""What a patch meets where somebody changed a release: it is thrown away then, and the tree written whole."""
+"""What a patch meets where somebody changed a release: then it is thrown away, and the tree written whole."""
+
+_Step = tuple[str, str]
+"""The commit that a tree comes from, and the one that it is brought to."""
 
 
-class WriteTree(Protocol):
-    """Bring a directory to a plan's tree, as `check_out` does."""
-
-    def __call__(self, root: str, plan: TreePlan, *, journal: str) -> Written:
-        """Return what was written; `journal` is the path to note at how far it came. Raises OSError."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
-    """The wanted tree, complete under its name, and what it took.
+    """The release, complete under its name, and what it took.
 
     `link` is the path of the temporary link that leads to it, ready for the flip; `leftovers` the names in staging that
     nobody needs any more.
@@ -51,129 +50,173 @@ class BuildResult:
 
 @dataclass(slots=True)
 class ReleaseBuilder:
-    """Makes one tree. `looked` is what lies there, `previous` the commit that `current` leads to.
+    """Builds one release for a run. `inventory` is what lies in the target's directory."""
 
-    `burst_files` bounds what releases in their grace may hold together.
-    """
-
-    paths: TargetPaths
+    run: Run
+    mirror: Mirror
     inventory: Inventory
-    previous: str | None
-    grace_seconds: float
-    burst_files: int
-    plan: PlanTree
-    write: WriteTree
-    clock: Callable[[], float]
-    executor: Executor
     _leftovers: list[str] = field(default_factory=list)
 
     def build(self, wanted: str) -> BuildResult:
-        """Make `releases/<wanted>`, complete. Raises ReleasesInGrace, OSError and what `plan` and `write` raise."""
+        """Build `releases/<wanted>`, complete. Raises ReleasesInGrace, MirrorDamaged, TreeUnsafe, OutOfTime."""
         self._leftovers = list(self.inventory.staged)
         patches = [patch for patch in map(read_patch_name, self.inventory.staged) if patch]
         if any(each.commit == wanted and not each.is_intact for each in self.inventory.releases):
+            # Somebody changed it: it cannot be flipped to, and its name is needed for a sound one.
             self._leftovers.append(trash_name())
-            os.rename(self.paths.release(wanted), self.paths.staged(self._leftovers[-1]))
-        turn = choose_strategy(
-            wanted, self.previous, self.inventory.releases, patches, self.clock(), self.grace_seconds
+            os.rename(self._paths.release(wanted), self._paths.staged(self._leftovers[-1]))
+        strategy = choose_strategy(
+            wanted,
+            self.run.published.commit,
+            self.inventory.releases,
+            patches,
+            now=self.run.clock(),
+            grace_seconds=self.run.repository.grace_seconds,
         )
-        made = self._take(turn, wanted)
-        return replace(made, leftovers=tuple(name for name in self._leftovers if self.paths.staged(name) != made.link))
+        return replace(self._carry_out(strategy, wanted), leftovers=tuple(self._leftovers))
 
-    def _take(self, turn: Strategy, wanted: str) -> BuildResult:
-        if turn.kind is StrategyKind.FLIP:
-            return self._finish(BuildResult(turn, Written(0, 0)), None, wanted)
-        if turn.kind is not StrategyKind.WHOLE:
+    @property
+    def _paths(self) -> TargetPaths:
+        return self.run.directory.paths
+
+    def _carry_out(self, strategy: Strategy, wanted: str) -> BuildResult:
+        if strategy.kind is StrategyKind.FLIP:
+            return self._finish(BuildResult(strategy=strategy, written=Written(0, 0)), None, wanted)
+        if strategy.kind is not StrategyKind.WHOLE:
             try:
-                return self._patch(turn, wanted)
+                return self._patch(strategy, wanted)
             except (MirrorDamaged, TreeUnsafe):
                 # The base's objects are gone, after a fresh fetch say, and it cannot be compared any more; or what a
-                # broken-off run was patching to can never be finished. Where that is the wanted tree, it is said below.
+                # killed run was patching to can never be finished. Where that is the wanted tree, it is told below.
                 pass
             except OSError as error:
                 if error.errno not in _NOT_AS_LEFT:
                     raise
         return self._write_whole(wanted)
 
-    def _patch(self, turn: Strategy, wanted: str) -> BuildResult:
+    def _patch(self, strategy: Strategy, wanted: str) -> BuildResult:
         """Recycle a release, or go on with what stands half done in staging."""
-        assert turn.base is not None
-        steps = [(turn.base, wanted)]
-        if turn.halfway is not None:
-            steps = [(turn.base, turn.halfway)] + ([(turn.halfway, wanted)] if turn.halfway != wanted else [])
-        plans = [self.plan(None if base == NULL_OID else base, to) for base, to in steps]
-        if turn.halfway is None:
-            os.rename(self.paths.release(turn.base), self._staged(steps[0]))
-        return self._carry_out(turn, steps, plans, wanted)
+        assert strategy.base is not None
+        steps = [(strategy.base, wanted)]
+        if strategy.halfway is not None:
+            steps = [(strategy.base, strategy.halfway)]
+            steps += [(strategy.halfway, wanted)] if strategy.halfway != wanted else []
+        # All plans come before the first change: what cannot be planned must not cost a release.
+        plans = [self._plan(None if base == NULL_OID else base, to) for base, to in steps]
+        if strategy.halfway is None:
+            # Renamed before its first file changes: half patched it must not bear a release's name for a moment.
+            os.rename(self._paths.release(strategy.base), self._staged(steps[0]))
+        return self._check_out(strategy, steps, plans, wanted)
 
-    def _carry_out(
-        self, turn: Strategy, steps: Sequence[tuple[str, str]], plans: Sequence[TreePlan], wanted: str
+    def _check_out(
+        self, strategy: Strategy, steps: Sequence[_Step], plans: Sequence[TreePlan], wanted: str
     ) -> BuildResult:
-        """Bring what is staged for the first step to the last one's tree.
-
-        Its name in staging says where it came from and where it goes, whenever this is killed.
-        """
+        """Bring what is staged for the first step to the last one's tree."""
         previous = steps[0]
         written, removed = Written(0, 0), 0
-        for step, change in zip(steps, plans, strict=True):
+        for step, plan in zip(steps, plans, strict=True):
             if step != previous:
+                # Its name says where it comes from and where it goes. After a kill the next run goes on by that name.
                 os.rename(self._staged(previous), self._staged(step))
-            done = self.write(self._staged(step), change, journal=self.paths.staged(journal_name(*step)))
+            done = check_out(
+                self._staged(step),
+                plan,
+                read_blob=partial(self.mirror.read, kind=BLOB),
+                workers=self.run.settings.checkout_workers,
+                is_slow=self.run.is_slow,
+                journal=self._paths.staged(journal_name(*step)),
+                progress=partial(self.run.report_progress, wanted),
+            )
             written = Written(written.files + done.files, written.bytes + done.bytes)
-            removed += len(change.removed_files)
+            removed += len(plan.removed_files)
             previous = step
-        return self._finish(BuildResult(turn, written, removed, plans[-1].submodules), self._staged(previous), wanted)
+        result = BuildResult(
+            strategy=strategy, written=written, removed=removed, submodules=tuple(plans[-1].submodules)
+        )
+        return self._finish(result, self._staged(previous), wanted)
 
     def _write_whole(self, wanted: str) -> BuildResult:
-        """Patch an empty directory: from the tree that has nothing."""
-        change = self.plan(None, wanted)
+        """Patch an empty directory: the tree that it comes from has nothing."""
+        plan = self._plan(None, wanted)
         releases = len(self.inventory.releases)
-        if releases >= max_releases(len(change.files) + len(change.links), self.burst_files):
-            # Neither may the disk grow without bound, nor a release go before its grace: the push has to wait.
+        if releases >= max_releases(len(plan.files) + len(plan.links), self.run.settings.burst_files):
+            # The disk may not grow without bound, and no release may go before its grace: the push has to wait.
             raise ReleasesInGrace(f"{releases} releases are still in their grace")
         step = (NULL_OID, wanted)
-        for directory in (self.paths.releases, self.paths.staging):
+        for directory in (self._paths.releases, self._paths.staging):
             os.makedirs(directory, exist_ok=True)
         if patch_name(*step) in self.inventory.staged:
-            # What stands there was found not to be as it was left.
+            # The patch above found that somebody changed what stands there.
             self._leftovers.append(trash_name())
             with suppress(FileNotFoundError):
-                os.rename(self._staged(step), self.paths.staged(self._leftovers[-1]))
+                os.rename(self._staged(step), self._paths.staged(self._leftovers[-1]))
         os.mkdir(self._staged(step), 0o755)
-        return self._carry_out(Strategy(StrategyKind.WHOLE), [step], [change], wanted)
+        return self._check_out(Strategy(StrategyKind.WHOLE), [step], [plan], wanted)
 
-    def _finish(self, made: BuildResult, staged: str | None, wanted: str) -> BuildResult:
-        """Give the tree its name, and make the flip ready: three things that do not wait for each other.
+    def _finish(self, result: BuildResult, staged: str | None, wanted: str) -> BuildResult:
+        link = prepare_flip(
+            self.run.directory,
+            self.inventory,
+            previous=self.run.published.commit,
+            wanted=wanted,
+            staged=staged,
+            executor=self.run.executor,
+        )
+        return replace(result, link=link)
 
-        The replaced release's clock is set before the flip: set after it, a kill between the two would leave the
-        release looking as if its grace had long passed.
-        """
-        retiring = self.executor.submit(partial(self._retire, wanted))
-        linking = self.executor.submit(partial(self._link, wanted))
-        try:
-            if staged is not None:
-                seal(staged, self.clock())
-                os.rename(staged, self.paths.release(wanted))
-        finally:
-            retiring.result()
-            link = linking.result()
-        return replace(made, link=link)
+    def _plan(self, base: str | None, wanted: str) -> TreePlan:
+        return plan_change(
+            partial(self.mirror.read, kind=TREE),
+            partial(self.mirror.read, kind=BLOB),
+            None if base is None else self.mirror.tree_of(base),
+            self.mirror.tree_of(wanted),
+            allow_external_links=self.run.repository.allow_external_links,
+        )
 
-    def _retire(self, wanted: str) -> None:
-        if self.previous is None or self.previous == wanted:
-            return
-        is_intact = all(each.is_intact for each in self.inventory.releases if each.commit == self.previous)
-        with suppress(FileNotFoundError):
-            seal(self.paths.release(self.previous), self.clock(), is_intact=is_intact)
+    def _staged(self, step: _Step) -> str:
+        return self._paths.staged(patch_name(*step))
 
-    def _link(self, wanted: str) -> str:
-        path = stage(self.paths, "link", partial(os.symlink, link_to(wanted)))
-        # Until the flip: a try that fails from here on is followed by another, with a link of its own.
-        self._leftovers.append(os.path.basename(path))
-        return path
 
-    def _staged(self, step: tuple[str, str]) -> str:
-        return self.paths.staged(patch_name(*step))
+def prepare_flip(
+    directory: TargetDirectory,
+    inventory: Inventory,
+    *,
+    previous: str | None,
+    wanted: str,
+    staged: str | None,
+    executor: Executor,
+) -> str:
+    """Give the staged tree (None: the release stands already) its name, and make the flip ready; returns the link.
+
+    Three things that do not wait for each other: name the tree, set the replaced release's clock, make the link.
+    """
+    paths = directory.paths
+    # The clock is set before the flip. Set after it, a kill between the two would leave the replaced release looking
+    # as if its grace were long over, and the next run would recycle it under its readers.
+    retiring = executor.submit(partial(_start_grace, directory, inventory, previous if previous != wanted else None))
+    linking = executor.submit(partial(stage, paths, "link", partial(os.symlink, link_to(wanted))))
+    try:
+        if staged is not None:
+            # Sealed before it gets its name: a release that bears its name is complete and intact.
+            seal(staged, directory.clock())
+            os.rename(staged, paths.release(wanted))
+        retiring.result()
+    except BaseException:
+        # The builder may try again at once, with a link of its own: nothing of this try may still be under way then.
+        retiring.exception()
+        if linking.exception() is None:
+            with suppress(OSError):
+                os.unlink(linking.result())
+        raise
+    return linking.result()
+
+
+def _start_grace(directory: TargetDirectory, inventory: Inventory, previous: str | None) -> None:
+    if previous is None:
+        return
+    is_intact = all(each.is_intact for each in inventory.releases if each.commit == previous)
+    with suppress(FileNotFoundError):
+        seal(directory.paths.release(previous), directory.clock(), is_intact=is_intact)
 
 
 def trash_name() -> str:

@@ -1,40 +1,74 @@
-"""A target whose ref is gone: it goes too, after its grace."""
+"""Take a target away: its ref is gone, and its grace is over. Raises OSError for what the mount answers."""
 
+import os
+from contextlib import suppress
 from dataclasses import replace
 
 from handler.exchange.events import retired
 from handler.model import Outcome, OutcomeKind
-from handler.mount.releases.removal import remove_rest, remove_trees
+from handler.mount.fs.directories import remove_tree
+from handler.mount.releases.build import trash_name
+from handler.mount.target.layout import TargetPaths
 from handler.mount.target.run import Run
 
 
-def retire(work: Run, about: Outcome) -> Outcome:
+def retire(run: Run, unchanged: Outcome) -> Outcome:
     """Take the target away, if a pattern made it and its ref has been gone for the grace; returns the outcome.
 
     A ref that the configuration names, or the default branch, is more likely gone by mistake: what readers have stays.
-    The first run that finds the ref gone only writes that down, so nothing goes by a single answer of the remote.
-    Raises OSError.
+    `unchanged` is the outcome of doing nothing.
     """
-    record = work.published.record
-    if not work.target.is_retirable or work.target.path not in work.registry.read():
-        return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone")
-    if work.published.commit is None:
-        # Killed while it was taken away, or never published: then the record is gone, or says whose the rest is.
-        record = work.directory.read_record()
+    target, record = run.target, run.published.record
+    if not target.is_retirable or target.path not in run.registry.read():
+        return replace(unchanged, kind=OutcomeKind.IGNORED, reason="ref_gone")
+    if run.published.commit is None:
+        # A run was killed while it took the target away, or the target was never published. Then the record is gone,
+        # or says whose the rest is.
+        record = run.directory.read_record()
     if record is not None:
-        if (record.repository, record.ref) != (work.repository.full_name, work.target.ref):
-            return replace(about, kind=OutcomeKind.IGNORED, reason="ref_gone")
+        if (record.repository, record.ref) != (run.repository.full_name, target.ref):
+            return replace(unchanged, kind=OutcomeKind.IGNORED, reason="ref_gone")
         if record.gone_since is None:
-            record = replace(record, gone_since=work.clock())
-            work.directory.write_record(record)
-        if work.clock() - (record.gone_since or 0) < work.repository.grace_seconds:
-            return replace(about, kind=OutcomeKind.IGNORED, reason="retiring")
-        remove_trees(work.directory.paths)
-        if work.emit is not None and not work.emit(
-            retired(work.repository.full_name, work.target, record.commit, work.trigger.delivery, work.clock())
-        ):
-            # The record stays until the bus has taken it: by that the schedule finds what is left to do.
-            return replace(about, kind=OutcomeKind.IGNORED, reason="retiring")
-    remove_rest(work.directory.paths, work.paths.directory)
-    work.registry.remove(work.target.path)
-    return replace(about, kind=OutcomeKind.RETIRED, reason="ref_gone", commit=None, last_success_age_seconds=None)
+            # The first run that finds the ref gone only writes that down: one wrong answer of the remote takes no
+            # target away.
+            record = replace(record, gone_since=run.clock())
+            run.directory.write_record(record)
+        if run.clock() - (record.gone_since or 0) < run.repository.grace_seconds:
+            return replace(unchanged, kind=OutcomeKind.IGNORED, reason="retiring")
+        _remove_trees(run.directory.paths)
+        event = retired(run.repository.full_name, target, record.commit, run.trigger.delivery, run.clock())
+        if run.emit is not None and not run.emit(event):
+            # The record stays until the bus has taken the event: by the record the schedule finds what is left to do.
+            return replace(unchanged, kind=OutcomeKind.IGNORED, reason="retiring")
+    _remove_rest(run.directory.paths, run.paths.directory)
+    run.registry.remove(target.path)
+    return replace(unchanged, kind=OutcomeKind.RETIRED, reason="ref_gone", commit=None, last_success_age_seconds=None)
+
+
+def _remove_trees(paths: TargetPaths) -> None:
+    """Remove `current`, and every tree. The record stays, since it says whose all this was: after a kill the next run
+    goes on."""
+    # `current` goes first, so that no reader finds a tree that is half gone.
+    with suppress(FileNotFoundError):
+        os.unlink(paths.current)
+    os.makedirs(paths.staging, exist_ok=True)
+    with suppress(FileNotFoundError):
+        for name in os.listdir(paths.releases):
+            # Renamed before it is removed: half removed it must not bear a release's name for a moment.
+            os.rename(paths.release(name), paths.staged(trash_name()))
+        os.rmdir(paths.releases)
+    remove_tree(paths.staging)
+
+
+def _remove_rest(paths: TargetPaths, below: str) -> None:
+    """Remove the record, the target's directory, and those above it that this leaves empty, as far as `below`.
+
+    What somebody else put into one of them stays, and the directory with it.
+    """
+    with suppress(FileNotFoundError):
+        os.unlink(paths.record)
+    directory = paths.directory
+    with suppress(OSError):
+        while directory.startswith(below + "/"):
+            os.rmdir(directory)
+            directory = os.path.dirname(directory)

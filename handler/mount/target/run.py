@@ -1,27 +1,24 @@
-"""What a run of one target has in its hands, under its repository's lock."""
+"""The context of one run: one target to bring up to date, under its repository's lock."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from handler.config.targets import refuse_too_many
 from handler.exchange.events import Emit
 from handler.exchange.remote import Remote
 from handler.exchange.trigger import Trigger
 from handler.model import Repository, Target
 from handler.mount.fs.executor import Executor
+from handler.mount.fs.generation_cache import Cached
 from handler.mount.target.directory import Published, TargetDirectory
 from handler.mount.target.layout import RepositoryPaths
 from handler.mount.target.registry import TargetRegistry
 from handler.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One target to bring up to date: what is asked, what stands there, and what it takes to do it.
-
-    `is_slow` says that the mount makes every step wait; `progress` is told about a long check-out: what it is, and how
-    many of how many files are written. `announce` takes an event, and says whether the bus took it; None where nobody
-    is told. `begin` hears which commit is about to be published.
-    """
+    """What is asked, what is published, and what it takes to do it."""
 
     settings: Settings
     repository: Repository
@@ -31,19 +28,43 @@ class Run:
     paths: RepositoryPaths
     directory: TargetDirectory
     published: Published
+    """What was published when the run took the lock."""
+    cached: Cached
+    """What this process knows of the repository, if no other run held the lock since."""
     executor: Executor
     is_slow: bool
+    """Whether every step waits for the mount."""
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     progress: Callable[[str, int, int], None]
-    emit: Emit | None = None
-    begin: Callable[[str], None] = lambda commit: None
+    """Called during a long check-out with what it is, and how many of how many files are written."""
+    emit: Emit | None
+    begin: Callable[[str], None]
+    """Called with the commit that is about to be published."""
 
     @property
     def registry(self) -> TargetRegistry:
         """Which targets the repository has on the mount."""
         return TargetRegistry.of(self.settings.mount, self.repository.full_name)
 
-    def check_time(self) -> None:
-        """Raise OutOfTime where the run has to have stopped by now."""
+    @property
+    def confirmed_pushed_at(self) -> int | None:
+        """The latest `pushed_at` of all deliveries that the remote confirmed for this ref, in GitHub's clock."""
+        record = self.published.record
+        # The record of another ref at this path says nothing about when this ref was pushed.
+        return record.pushed_at if record is not None and record.ref == self.target.ref else None
+
+    def check_deadline(self) -> None:
+        """Raise OutOfTime where the run has to stop now."""
         self.trigger.deadline.check(f"{self.target.path} is not ready, and will be gone on with")
+
+    def report_progress(self, commit: str, done: int, total: int) -> None:
+        """Report how far a check-out of `commit` has come. Raises OutOfTime, which ends it, unless it is done."""
+        self.progress(f"{self.target.path} at {commit}", done, total)
+        if done < total:
+            self.check_deadline()
+
+    def refuse_new(self) -> None:
+        """Raise TargetOccupied or TooManyTargets where the target is new, and may not be at its path."""
+        self.directory.refuse_nested()
+        refuse_too_many(self.repository, self.registry.read(), self.target, self.settings.max_targets)
