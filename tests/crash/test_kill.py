@@ -1,7 +1,7 @@
 """Killed before any of its file operations, a run leaves the old tree or the new one, and the next run heals the rest.
 
-With `--all` every operation of every scene is a trial, else a few of each scene, those of the flip among them. What holds after each stop, and in the end, is in `invariants`; what the
-scenes are, in `scenarios`.
+With `--all` every operation of every scene is a trial; else a few of each scene, and those of its flip. What holds after
+each stop, and in the end, is in `invariants`; what the scenes are, in `scenarios`.
 """
 
 import os
@@ -37,7 +37,7 @@ def test_a_run_killed_before_any_operation_is_healed_by_the_same_delivery_again(
     """The redelivery answers 200, publishes the tree, and leaves nothing over."""
     scene = scene_of(name)
     run = crew.count(scene)
-    trials = points.thinned(points.kills(run), run, 6, name)
+    trials = points.thinned(points.kills(run), run, 4, name)
     assert trials
     assert_sound(crew.attempt(scene, trials), trials)
 
@@ -49,7 +49,7 @@ def test_a_run_killed_before_any_operation_is_healed_by_the_next_push(crew: Crew
     """What was half made for one commit does not show in the next one's tree."""
     scene = scene_of(name)
     run = crew.count(scene)
-    trials = points.thinned(points.kills(run, is_newer_next=True), run, 4, name)
+    trials = points.thinned(points.kills(run, is_newer_next=True), run, 2, name)
     assert_sound(crew.attempt(scene, trials), trials)
 
 
@@ -58,7 +58,7 @@ def test_a_write_that_stops_half_way_is_never_taken_for_a_whole_one(crew: Crew, 
     """Killed within a write, or told by the system that only half was written."""
     scene = scene_of(name)
     run = crew.count(scene)
-    trials = points.thinned(points.halved_writes(run), run, 3, name)
+    trials = points.thinned(points.halved_writes(run), run, 2, name)
     assert trials
     assert_sound(crew.attempt(scene, trials), trials)
 
@@ -67,7 +67,7 @@ def test_a_write_that_stops_half_way_is_never_taken_for_a_whole_one(crew: Crew, 
 def test_a_recovery_may_be_killed_too(crew: Crew, scene_of: SceneOf, name: str) -> None:
     """Two kills in a row: the second run meets what the first one left, and leaves more."""
     scene = scene_of(name)
-    trials = points.kills_in_recovery(crew.count(scene), name, is_every=IS_EVERY, count=selection.count(16, 2))
+    trials = points.kills_in_recovery(crew.count(scene), name, is_every=IS_EVERY, count=selection.count(16, 1))
     reports = crew.attempt(scene, trials)
     assert_sound(reports, trials)
     if selection.is_all():

@@ -19,7 +19,7 @@ from tests.working_copy.scenes import PLOTS, CopyScene
 
 SceneOf = Callable[[str], CopyScene]
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.ESTALE)
-SAMPLED_KILLS = selection.count(16, 5)
+SAMPLED_KILLS = selection.count(16, 3)
 """Of the kills of a scene after something that others can see; the same again with every point asked for is all."""
 SAMPLED = selection.count(3, 1)
 """Of each other kind of trial, a scene."""
@@ -82,7 +82,7 @@ def test_a_recovery_may_be_killed_too(crew: Crew, scene_of: SceneOf, name: str) 
     [
         (name, deed)
         for name in (MEDDLED if IS_EVERY else SOMETIMES_MEDDLED)
-        for deed in (TO_FILES if "stash" in name else DEEDS)
+        for deed in selection.spread(list(TO_FILES if "stash" in name else DEEDS), 4, shift=len(name))
     ],
 )
 def test_what_somebody_does_after_a_kill_is_not_lost(crew: Crew, scene_of: SceneOf, name: str, deed: str) -> None:
