@@ -15,7 +15,7 @@ from handler.errors import ReleaseUnusable, TargetUnknown
 from handler.exchange.events import Emit
 from handler.exchange.operations import Hold, MountedTarget
 from handler.model import Outcome, OutcomeKind
-from handler.mount.fs.executor import Executor
+from handler.mount.fs.executor import executor_for
 from handler.mount.fs.lock import HeldLock
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.store_pool import StorePool
@@ -86,7 +86,7 @@ class Rollback:
     ) -> None:
         """Flip to the release that `hold` names, and write the record of it."""
         directory = locked.directory
-        with Executor(is_slow=is_slow) as executor:
+        with executor_for(is_slow=is_slow) as executor:
             link = prepare_flip(
                 directory, inventory, previous=locked.commit, wanted=hold.commit, staged=None, executor=executor
             )
