@@ -5,14 +5,15 @@ timer and an operator all only say "look now". There is no first time, and whoev
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from handler.errors import MirrorDamaged, TargetOccupied
+from handler.errors import TargetOccupied
 from handler.exchange.events import Emit
 from handler.exchange.remote import Remote
 from handler.exchange.trigger import Trigger
-from handler.model import Counts, Durations, Outcome, Repository, Target
+from handler.model import Outcome, Repository, Target
 from handler.mount.fs.executor import Executor
 from handler.mount.fs.generation_cache import GenerationCache
 from handler.mount.fs.lock import locked
@@ -26,6 +27,7 @@ from handler.mount.target.mode import OpenSession, Session
 from handler.mount.target.notify import has_pending_event
 from handler.mount.target.recording import record_confirmed, record_published
 from handler.mount.target.run import Run
+from handler.mount.target.stopwatch import Stopwatch
 from handler.settings import Settings
 
 LATE_SECONDS = 0.02
@@ -48,19 +50,40 @@ class Reconciler:
     def reconcile(
         self, repository: Repository, target: Target, remote: Remote, trigger: Trigger, begin: Callable[[str], None]
     ) -> Outcome:
-        """Bring the target to what the remote says. Raises Git2EfsError, and OSError for what the mount answers.
+        """Bring the target to what the remote says; the order survives a kill between any two steps.
 
-        Calls `begin` with the commit that is about to be published, where it is another than the published one.
+        Calls `begin` with the commit that is about to be published, where it is another than the published one. Raises
+        Git2EfsError, and OSError for what the mount answers. After MirrorDamaged the mirror is empty: try again.
         """
-        try:
-            return self._reconcile(repository, target, remote, trigger, begin)
-        except MirrorDamaged:
-            # The mirror was emptied. What is published stays; the objects are fetched anew, the tree is written whole.
-            return self._reconcile(repository, target, remote, trigger, begin)
+        with self._locked(repository, target, remote, trigger, begin) as run:
+            _refuse_others_target(run)
+            if is_held(run.published, run.directory):
+                settle_hold(run.published, run.directory, emit=self.emit, mirror=self.mirrors.borrow(run.paths.mirror))
+                return outcomes.held(run)
+            if _is_answered(run):
+                return outcomes.unchanged(run)
+            with _mode(target)(run, self.mirrors) as session:
+                watch = Stopwatch()
+                fetched = _fetch(run, session)
+                watch.fetched()
+                if fetched.commit is None:
+                    return session.retire(outcomes.fetched(run, fetched, watch.durations, notes=session.notes))
+                if not session.prepare(fetched):
+                    record_confirmed(run, session.store, fetched)
+                    session.tidy()
+                    return outcomes.confirmed(run, fetched, watch.durations, notes=session.notes)
+                flipped = session.flip()
+                watch.checked_out(flipped.complete_at)
+                record_published(run, session.store, fetched, flipped)
+                watch.published()
+                notes = (*session.notes, *flipped.notes, *session.tidy())
+            return outcomes.published(run, fetched, flipped, watch.durations, notes=notes)
 
-    def _reconcile(
+    @contextmanager
+    def _locked(
         self, repository: Repository, target: Target, remote: Remote, trigger: Trigger, begin: Callable[[str], None]
-    ) -> Outcome:
+    ) -> Iterator[Run]:
+        """Hold the repository's lock, and read what is published. Raises LockTimeout, TargetOccupied, OSError."""
         paths = RepositoryPaths.of(self.settings.mount, repository.full_name)
         directory = self.directory(target)
         with (
@@ -69,7 +92,7 @@ class Reconciler:
         ):
             reading = executor.submit(directory.read_published)
             with self.cache.borrow(_cache_key(paths, target), lock) as cached:
-                run = Run(
+                yield Run(
                     settings=self.settings,
                     repository=repository,
                     target=target,
@@ -87,48 +110,10 @@ class Reconciler:
                     emit=self.emit,
                     begin=begin,
                 )
-                _refuse_others_target(run)
-                if is_held(run.published, directory):
-                    settle_hold(run.published, directory, emit=self.emit, mirror=self.mirrors.borrow(paths.mirror))
-                    return outcomes.held(run)
-                if _is_answered(run):
-                    return outcomes.unchanged(run)
-                with _mode(target)(run, self.mirrors) as session:
-                    return _publish(run, session)
 
     def directory(self, target: Target) -> TargetDirectory:
         """Return the target's directory on the mount."""
         return TargetDirectory(self.settings.mount, target.path, self.clock, is_copy=target.is_copy)
-
-
-def _publish(run: Run, session: Session) -> Outcome:
-    """Fetch → plan → check out → flip → record → prune. The order is what survives a kill between any two steps."""
-    started = time.perf_counter()
-    fetched = _fetch(run, session)
-    fetch_ms = _milliseconds(started, time.perf_counter())
-    unchanged = replace(
-        outcomes.unchanged(run),
-        counts=Counts(bytes_fetched=fetched.bytes_fetched),
-        durations=Durations(fetch_ms=fetch_ms),
-        notes=session.notes,
-    )
-    if fetched.commit is None:
-        return session.retire(unchanged)
-    started = time.perf_counter()
-    if not session.prepare(fetched):
-        record_confirmed(run, session.store, fetched)
-        session.tidy()
-        return replace(unchanged, commit=fetched.commit, previous_commit=fetched.commit)
-    flipped = session.flip()
-    counts = outcomes.counts_of(fetched, flipped)
-    record_published(run, session.store, fetched, visible_at=flipped.visible_at, counts=counts)
-    durations = Durations(
-        fetch_ms=fetch_ms,
-        checkout_ms=_milliseconds(started, flipped.complete_at),
-        publish_ms=_milliseconds(flipped.complete_at, time.perf_counter()),
-    )
-    notes = (*session.notes, *flipped.notes, *session.tidy())
-    return replace(outcomes.published(run, fetched, flipped, durations=durations), notes=notes)
 
 
 def _fetch(run: Run, session: Session) -> Fetched:
@@ -181,7 +166,3 @@ def _is_answered(run: Run) -> bool:
     is_newest = pushed_at is not None and pushed_at > (record.pushed_at or 0)
     is_asked_since = record.asked_at >= run.trigger.received_at
     return is_asked_since and not is_newest and not has_pending_event(run.emit, record)
-
-
-def _milliseconds(since: float, until: float) -> float:
-    return (until - since) * 1000

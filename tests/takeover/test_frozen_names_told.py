@@ -11,7 +11,7 @@ from dataclasses import fields
 
 import pytest
 
-from handler.operate import main
+from handler.cli import main
 from handler.settings import read_settings
 from testing.event_bus import Bus
 from testing.queue import MessageQueue

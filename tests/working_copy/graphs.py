@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from handler.mount.git.objects import Objects, hash_object
 from handler.mount.working_copy.overlay import MemoryOverlay
 from handler.mount.working_copy.rebase.commit_graph import CommitGraph
-from handler.mount.working_copy.rebase.replay import history_of
+from handler.mount.working_copy.rebase.replay import graph_of
 from testing.repositories import GENESIS, git_environment, run_git
 
 EXAMPLES = int(os.environ.get("GIT2EFS_TEST_EXAMPLES", "0"))
@@ -173,7 +173,7 @@ class Graph:
 
     def history(self, shallow: Iterable[bytes] = ()) -> CommitGraph:
         """Return the history as the product reads it."""
-        return history_of(self.overlay(), frozenset(shallow))
+        return graph_of(self.overlay(), frozenset(shallow))
 
     def put(self, kind: int, content: bytes) -> bytes:
         """Write an object of any content, unchecked; return its id."""

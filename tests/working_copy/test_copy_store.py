@@ -99,7 +99,7 @@ def test_a_large_pack_and_its_index_are_mapped(copy: Path, opened: Opened, monke
     assert all_read(store, copy) > 15
     (pack,) = store.packs.values()
     assert lazy_packs.is_mapped(pack.data)
-    store.rest()
+    store.release()
     assert ".pack" not in Path("/proc/self/maps").read_text()
     assert all_read(store, copy) > 15
 
@@ -120,7 +120,7 @@ def test_what_git_packs_meanwhile_is_still_found(copy: Path, opened: Opened) -> 
     assert all_read(store, copy)
     run_git("gc", "--quiet", "--prune=now", directory=copy)
     assert all_read(store, copy)
-    store.rest()
+    store.release()
     commit(copy, {"new.txt": "new\n"})
     run_git("repack", "-a", "-d", "-f", "--quiet", directory=copy)
     assert all_read(store, copy)
@@ -350,7 +350,7 @@ def test_what_git_is_receiving_is_left_alone(copy: Path, opened: Opened) -> None
     for path in (*theirs, ours, journal):
         path.write_bytes(b"x")
     store = opened(copy)
-    store.scratch.sweep()
+    store.staging.sweep()
     assert all(path.exists() for path in (*theirs, journal))
     assert not ours.exists()
 
@@ -365,7 +365,7 @@ def test_a_warm_fetch_takes_two_files_and_two_renames(
     run_git("reflog", "expire", "--expire=now", "--all", directory=copy)
     run_git("gc", "--quiet", "--prune=now", directory=copy)
     store = opened(copy)
-    store.scratch.made(lambda: os.mkdir(store.scratch.path))
+    store.staging.make_in(lambda: os.mkdir(store.staging.path))
     store.read(head(copy).encode(), COMMIT)
     store.read(store.tree_of(head(copy)), TREE)
     calls: list[str] = []

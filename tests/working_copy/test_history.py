@@ -71,8 +71,8 @@ def test_what_is_replayed_is_what_git_lists(history: list[Plan], data: st.DataOb
                 left + b"..." + right,
             )
             ours = graph.history()
-            order = ours.to_replay(left, right)
-            known = already_upstream(graph.objects, ours, ours.only_in(left, right), order)
+            order = ours.commits_to_replay(left, right)
+            known = already_upstream(graph.objects, ours, ours.commits_only_in(left, right), order)
             assert [(b"=" if each in known else b"+") + each for each in order] == listed
 
 
@@ -94,7 +94,7 @@ def test_a_wrong_clock_makes_no_commit_local(history: list[Plan], data: st.DataO
                     seen.add(each)
                     waiting.extend(ours.parents(each))
             reached.append(seen)
-        assert graph.history().sides(left, right) == (reached[0] - reached[1], reached[1] - reached[0])
+        assert graph.history().left_right(left, right) == (reached[0] - reached[1], reached[1] - reached[0])
 
 
 def test_a_fast_forward_reads_two_commits(graph: Graph) -> None:
@@ -111,7 +111,7 @@ def test_what_is_ahead_or_beside_reads_nothing_of_what_lies_below(graph: Graph) 
     assert not history.is_ancestor(ids[301], ids[300])
     assert history.merge_bases(ids[301], [ids[300]]) == [ids[299]]
     assert len(graph.objects.reads) <= 3
-    assert history.sides(ids[300], ids[301]) == ({ids[300]}, {ids[301]})
+    assert history.left_right(ids[300], ids[301]) == ({ids[300]}, {ids[301]})
     assert len(graph.objects.reads) <= 10
 
 
@@ -121,7 +121,7 @@ def test_shallow_commits_have_no_parents(graph: Graph) -> None:
     history = graph.history(shallow=[ids[3]])
     assert not history.is_ancestor(ids[1], ids[5])
     assert history.merge_bases(ids[5], [ids[1]]) == []
-    assert history.to_replay(ids[1], ids[5]) == ids[3:]
+    assert history.commits_to_replay(ids[1], ids[5]) == ids[3:]
     kept = {each: parse_commit(graph.objects.read(each, 1)) for each in ids[3:]}
 
     def read(commit: bytes) -> object:
@@ -130,7 +130,7 @@ def test_shallow_commits_have_no_parents(graph: Graph) -> None:
         return kept[commit]
 
     with pytest.raises(MirrorDamaged):
-        CommitGraph(read, ()).to_replay(ids[1], ids[5])  # type: ignore[arg-type]
+        CommitGraph(read, ()).commits_to_replay(ids[1], ids[5])  # type: ignore[arg-type]
 
 
 def test_a_fork_point_needs_a_log(graph: Graph) -> None:

@@ -222,7 +222,7 @@ def test_a_new_index_is_what_git_would_write(tmp_path: Path) -> None:
     """All of it: entries, order, cache tree, checksum."""
     copy = Copy(tmp_path / "copy", FILES)
     content = copy.index.read_bytes()
-    entries = copy.read().find(copy.read().below(b""))
+    entries = copy.read().entries(copy.read().paths_below(b""))
     assert build(reversed(entries.items()), copy.trees()) == content
     copy.put(build(entries.items()))
     copy.assert_git_agrees()
@@ -234,7 +234,7 @@ def test_an_index_without_entries_is_one(tmp_path: Path) -> None:
     copy.put(build([]))
     copy.assert_git_agrees()
     content = copy.read().patch({b"a": IndexEntry(FILE, EMPTY_BLOB)})
-    assert IndexFile.read(content, NEVER).below(b"") == [b"a"]
+    assert IndexFile.read(content, NEVER).paths_below(b"") == [b"a"]
 
 
 def test_entries_are_found_as_git_shows_them(tmp_path: Path) -> None:
@@ -242,20 +242,20 @@ def test_entries_are_found_as_git_shows_them(tmp_path: Path) -> None:
     copy = Copy(tmp_path / "copy", FILES)
     index = copy.read()
     for path in FILES:
-        entry = index.find([path])[path]
+        entry = index.entries([path])[path]
         found = os.lstat(copy.place(path))
         assert entry == copy.entry(path)
         assert entry.seems_unchanged(Stat.of(found))
         assert entry.stat.mtime_s == LONG_AGO and entry.stat.size == found.st_size & 0xFFFFFFFF
-    assert index.find([b"", b"dir", b"dir/", b"zzz", b"a/b"]) == {}
+    assert index.entries([b"", b"dir", b"dir/", b"zzz", b"a/b"]) == {}
 
 
 def test_what_lies_below_a_directory_is_listed() -> None:
     """And not what only begins like it."""
     index = IndexFile.read(build((path, IndexEntry(FILE, EMPTY_BLOB)) for path in FILES), NEVER)
-    assert index.below(b"dir") == [b"dir/sub/deep/z", b"dir/sub/y", b"dir/x"]
-    assert index.below(b"a") == index.below(b"nothing") == []
-    assert index.below(b"") == sorted(FILES)
+    assert index.paths_below(b"dir") == [b"dir/sub/deep/z", b"dir/sub/y", b"dir/x"]
+    assert index.paths_below(b"a") == index.paths_below(b"nothing") == []
+    assert index.paths_below(b"") == sorted(FILES)
 
 
 def test_stat_data_is_compared_as_git_compares_it() -> None:
@@ -272,7 +272,7 @@ def test_an_entry_that_git_would_look_into_proves_nothing() -> None:
     stat = Stat(1, 2, 3, 4, 5, 6, 7, 8, 9)
     entry = IndexEntry(FILE, b"1" * 40, stat)
     assert entry.seems_unchanged(stat)
-    unsure = [replace(entry, is_racy=True), replace(entry, is_intended=True), replace(entry, stage=2)]
+    unsure = [replace(entry, is_racy=True), replace(entry, is_intent_to_add=True), replace(entry, stage=2)]
     assert not any(other.seems_unchanged(stat) for other in unsure)
     empty = replace(stat, size=0)
     assert not replace(entry, stat=empty).seems_unchanged(empty)
@@ -293,7 +293,7 @@ def test_a_change_in_the_second_of_the_index_still_shows_in_the_next_one(
     copy.git("config", "core.trustCtime", "false")
     copy.age(LONG_AGO)
     index = copy.read()
-    assert index.find([b"racy"])[b"racy"].is_racy
+    assert index.entries([b"racy"])[b"racy"].is_racy
     with open(copy.place(b"racy"), "r+b") as file:
         file.truncate()
         file.write(after)
@@ -303,7 +303,7 @@ def test_a_change_in_the_second_of_the_index_still_shows_in_the_next_one(
     copy.put(index.patch(changes))
     assert b" M racy\n" in copy.git("status", "--porcelain")
     # The oracle's oracle: without the mark it is lost.
-    heedless = IndexFile.read(build(index.find([b"other", b"racy"]).items()), NEVER).patch(changes)
+    heedless = IndexFile.read(build(index.entries([b"other", b"racy"]).items()), NEVER).patch(changes)
     copy.put(_with_size(heedless, len(before)) if len(before) == len(after) else heedless)
     assert (b" M racy\n" in copy.git("status", "--porcelain")) == (len(before) != len(after))
 
@@ -321,11 +321,11 @@ def test_racy_entries_that_did_not_change_stay_clean(tmp_path: Path) -> None:
     copy.age(LONG_AGO)
     copy.put(copy.read().patch({}))
     marked = IndexFile.read(copy.index.read_bytes(), NEVER)
-    assert {entry.stat.size for entry in marked.find(marked.below(b"")).values()} == {0}
+    assert {entry.stat.size for entry in marked.entries(marked.paths_below(b"")).values()} == {0}
     assert copy.git("status", "--porcelain") == b""
     copy.age()
     copy.assert_git_agrees()
-    assert copy.read().find([b"a"])[b"a"].stat.size == len(b"one")
+    assert copy.read().entries([b"a"])[b"a"].stat.size == len(b"one")
 
 
 def test_younger_files_than_the_index_are_racy_and_older_ones_are_not(tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_younger_files_than_the_index_are_racy_and_older_ones_are_not(tmp_path: 
         os.utime(copy.place(path), (LONG_AGO + number - 0.5, LONG_AGO + number + 0.25))
     copy.git("add", ".")
     copy.age(LONG_AGO + 1)
-    racy = {path for path, entry in copy.read().find([b"old", b"same", b"young"]).items() if entry.is_racy}
+    racy = {path for path, entry in copy.read().entries([b"old", b"same", b"young"]).items() if entry.is_racy}
     assert racy == {b"same", b"young"}
 
 
@@ -349,7 +349,7 @@ def test_version_4_is_read_and_written_back_as_version_2(tmp_path: Path) -> None
     copy.git("update-index", "--index-version", "4")
     copy.age()
     assert copy.index.read_bytes()[7] == 4
-    assert copy.read().find(plain.below(b"")) == plain.find(plain.below(b""))
+    assert copy.read().entries(plain.paths_below(b"")) == plain.entries(plain.paths_below(b""))
     assert copy.read().patch({}) == plain.patch({})
     copy.forward(CHANGES["new directories"])
     assert copy.index.read_bytes()[7] == 2
@@ -369,10 +369,10 @@ def test_flags_are_kept(tmp_path: Path, version: str) -> None:
     index = copy.read()
     assert index.tree is None
     listed = copy.git("ls-files", "-v", "--stage")
-    found = index.find([b"a-b", b"a.b", b"intended", b"a"])
-    assert [path for path, entry in found.items() if entry.is_skipped] == [b"a-b"]
-    assert [path for path, entry in found.items() if entry.is_assumed_unchanged] == [b"a.b"]
-    assert [path for path, entry in found.items() if entry.is_intended] == [b"intended"]
+    found = index.entries([b"a-b", b"a.b", b"intended", b"a"])
+    assert [path for path, entry in found.items() if entry.is_skip_worktree] == [b"a-b"]
+    assert [path for path, entry in found.items() if entry.is_assume_valid] == [b"a.b"]
+    assert [path for path, entry in found.items() if entry.is_intent_to_add] == [b"intended"]
     content = index.patch({b"a": found[b"a"]}, copy.trees())
     assert index.patch(found, copy.trees()) == content
     copy.put(content)
@@ -381,7 +381,7 @@ def test_flags_are_kept(tmp_path: Path, version: str) -> None:
     assert nodes_of(content)[b""] == (-1, b"")
     assert copy.git("write-tree") == copy.git("rev-parse", "HEAD^{tree}")
     plain = copy.read().patch(dict.fromkeys([b"a-b", b"dir0", b"intended"]))
-    copy.put(IndexFile.read(plain, NEVER).patch({b"new": IndexEntry(FILE, EMPTY_BLOB, is_skipped=True)}))
+    copy.put(IndexFile.read(plain, NEVER).patch({b"new": IndexEntry(FILE, EMPTY_BLOB, is_skip_worktree=True)}))
     assert b"S new" in copy.git("ls-files", "-t")
 
 
@@ -392,10 +392,10 @@ def test_a_path_without_content_is_in_no_tree(tmp_path: Path) -> None:
     copy.git("add", "--intent-to-add", "empty")
     copy.age()
     index, trees, known = copy.read(), copy.trees(), copy.trees()[b""]
-    found = index.find([b"a", b"empty"])
+    found = index.entries([b"a", b"empty"])
     for changes in ({b"a": found[b"a"]}, found):
         assert nodes_of(index.patch(changes, trees)).get(b"", (-1, b"")) == (-1, b"")
-    added = index.patch({b"empty": replace(found[b"empty"], is_intended=False)}, trees)
+    added = index.patch({b"empty": replace(found[b"empty"], is_intent_to_add=False)}, trees)
     assert nodes_of(added)[b""] == (3, known)
     half = IndexFile.read(added, NEVER).patch({b"a": replace(found[b"a"], stage=2)}, trees)
     again = IndexFile.read(added, NEVER).patch({b"empty": found[b"empty"]}, trees)
@@ -407,7 +407,7 @@ def test_names_without_a_letter_are_in_no_tree(path: bytes) -> None:
     """Git writes no such index; who does makes no run endless."""
     index = IndexFile.read(_sealed(_entries(path)), NEVER)
     content = index.patch({path: IndexEntry(FILE, EMPTY_BLOB), b"b": IndexEntry(FILE, EMPTY_BLOB)}, {b"": b"1" * 40})
-    assert IndexFile.read(content, NEVER).below(b"") == [path, b"b"]
+    assert IndexFile.read(content, NEVER).paths_below(b"") == [path, b"b"]
     assert all(count < 0 for count, _ in nodes_of(content).values())
 
 
@@ -432,8 +432,8 @@ def test_a_merge_half_done_is_told_and_can_be_resolved(tmp_path: Path) -> None:
     index = copy.read()
     assert index.unmerged == (b"a",)
     assert index.tree is None
-    assert index.find([b"a"])[b"a"].stage == 1
-    untouched = index.patch({b"dir0": index.find([b"dir0"])[b"dir0"]}, copy.trees())
+    assert index.entries([b"a"])[b"a"].stage == 1
+    untouched = index.patch({b"dir0": index.entries([b"dir0"])[b"dir0"]}, copy.trees())
     assert IndexFile.read(untouched, NEVER).unmerged == (b"a",)
     assert nodes_of(untouched)[b""] == (-1, b"")
     copy.put(index.patch({b"a": copy.entry(b"a")}, copy.trees()))
@@ -557,7 +557,7 @@ def test_what_no_index_can_hold_is_refused() -> None:
     for path in (b"a/b", b"b", b"b/c/d/e"):
         with pytest.raises(CopyUnusable, match="at once"):
             index.patch({path: IndexEntry(FILE, EMPTY_BLOB)})
-    assert IndexFile.read(index.patch({b"b/c": None, b"b": IndexEntry(FILE, EMPTY_BLOB)}), NEVER).below(b"") == [
+    assert IndexFile.read(index.patch({b"b/c": None, b"b": IndexEntry(FILE, EMPTY_BLOB)}), NEVER).paths_below(b"") == [
         b"a",
         b"b",
     ]
@@ -567,7 +567,7 @@ def test_an_entry_of_an_unknown_kind_is_refused_when_it_is_asked_for() -> None:
     """A directory's entry, without the extension that would announce it."""
     strange = _sealed(GOOD.replace(struct.pack(">I", FILE), struct.pack(">I", 0o40000)))
     with pytest.raises(CopyUnusable, match="40000"):
-        IndexFile.read(strange, NEVER).find([b"a"])
+        IndexFile.read(strange, NEVER).entries([b"a"])
 
 
 def test_the_deepest_paths_leave_their_trees_to_git(tmp_path: Path) -> None:
@@ -657,8 +657,8 @@ def test_any_change_gives_the_bytes_that_git_writes(
         patched = index.patch(changes, known)
         valid = {directory: node for directory, node in nodes_of(patched).items() if node[0] >= 0}
         assert valid.items() <= nodes.items()
-        assert IndexFile.read(patched, NEVER).find(index.below(b"")) == IndexFile.read(new, NEVER).find(
-            index.below(b"")
+        assert IndexFile.read(patched, NEVER).entries(index.paths_below(b"")) == IndexFile.read(new, NEVER).entries(
+            index.paths_below(b"")
         )
 
 
@@ -673,7 +673,7 @@ def test_no_content_raises_anything_else(content: st.DataObject) -> None:
     cut = content.draw(st.just(len(body)) | st.integers(12, len(body)))
     try:
         index = IndexFile.read(_sealed(bytes(body[:cut])), 5)
-        index.find(index.below(b""))
+        index.entries(index.paths_below(b""))
         index.patch({b"b/d/e": None, b"g": IndexEntry(FILE, EMPTY_BLOB)}, {b"": b"1" * 40, b"b": b"2" * 40})
     except CopyUnusable:
         pass
@@ -685,5 +685,5 @@ def test_reading_and_patching_cost_microseconds_an_entry() -> None:
     content = build((path, IndexEntry(FILE, EMPTY_BLOB)) for path in paths)
     began = time.process_time()
     index = IndexFile.read(content, NEVER)
-    index.patch(index.find(paths[::500]))
+    index.patch(index.entries(paths[::500]))
     assert (time.process_time() - began) / len(paths) < 10e-6

@@ -117,7 +117,7 @@ def test_examples(tmp_path: Path, base: bytes, ours: bytes, theirs: bytes, merge
 @pytest.mark.parametrize("theirs", [b"b\n" + b"a\n" * 100_000, b"a\nb\n" * 50_000], ids=["all equal", "alternating"])
 def test_hostile_contents_end_in_time(theirs: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every line may equal every other one: what is not found within the bound is a conflict."""
-    monkeypatch.setattr(contents, "MAX_EFFORT", 1_000_000)
+    monkeypatch.setattr(contents, "MAX_WORK", 1_000_000)
     started = time.monotonic()
     merge_contents(b"a\n" * 100_000, b"a\n" * 50_000 + b"b\na\nb\n" + b"a\n" * 50_000, theirs)
     assert time.monotonic() - started < 10
@@ -128,5 +128,5 @@ def test_beyond_the_bound_is_a_conflict(monkeypatch: pytest.MonkeyPatch) -> None
     base = [b"%d\n" % number for number in range(300)]
     case = b"".join(base), b"".join([b"x\n", *base[1:]]), b"".join([*base[:-1], b"x\n"])
     assert merge_contents(*case) == b"".join([b"x\n", *base[1:-1], b"x\n"])
-    monkeypatch.setattr(contents, "MAX_EFFORT", 500)
+    monkeypatch.setattr(contents, "MAX_WORK", 500)
     assert merge_contents(*case) is None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from handler.errors import CopyBusy, CopyUnusable
-from handler.mount.working_copy.gitdir.locks import drop_lock, is_ours, lock_held, take_lock
+from handler.mount.working_copy.gitdir.locks import acquire_lock, is_ours, lock_held, release_lock
 from handler.mount.working_copy.gitdir.ref_logs import NULL_OID, LogEntry
 from handler.mount.working_copy.gitdir.refs import Refs
 from testing.repositories import fsck, run_git
@@ -102,7 +102,7 @@ def test_a_name_that_is_no_refs_is_not_looked_for(refs: Refs, name: str) -> None
         refs.read,
         refs.log,
         lambda each: refs.write(each, b"1" * 40),
-        lambda each: refs.write_loose(each, b""),
+        lambda each: refs.write_pseudoref(each, b""),
     ):
         with pytest.raises(CopyUnusable):
             use(name)
@@ -159,7 +159,7 @@ def test_a_ref_that_git_holds_is_busy(copy: Path, refs: Refs) -> None:
 
 def test_the_lock_of_a_killed_run_is_ours_again(copy: Path, refs: Refs) -> None:
     """Under the repository's lock it can be nobody else's."""
-    take_lock(refs.lock_path(MAIN))
+    acquire_lock(refs.lock_path(MAIN))
     refs.write(MAIN, head(copy, "HEAD~1").encode())
     assert not os.path.lexists(refs.lock_path(MAIN))
 
@@ -200,8 +200,8 @@ def test_empty_directories_in_the_way_of_a_ref_are_removed(copy: Path, refs: Ref
 def test_what_is_no_ref_is_written_too(copy: Path, refs: Refs) -> None:
     """ORIG_HEAD, FETCH_HEAD."""
     tip = head(copy)
-    refs.write_loose("ORIG_HEAD", tip.encode() + b"\n")
-    refs.write_loose("FETCH_HEAD", f"{tip}\t\tbranch 'main' of https://example.com/octo/site\n".encode())
+    refs.write_pseudoref("ORIG_HEAD", tip.encode() + b"\n")
+    refs.write_pseudoref("FETCH_HEAD", f"{tip}\t\tbranch 'main' of https://example.com/octo/site\n".encode())
     assert head(copy, "ORIG_HEAD") == head(copy, "FETCH_HEAD") == tip
     assert refs.read("ORIG_HEAD") == tip.encode()
 
@@ -306,13 +306,13 @@ def test_while_we_hold_the_index_git_says_that_it_is_locked(copy: Path) -> None:
     (copy / "a").write_text("3\n")
     lock = str(file_of(copy, "index.lock"))
     assert not is_ours(lock)
-    take_lock(lock)
+    acquire_lock(lock)
     assert is_ours(lock)
     with pytest.raises(RuntimeError, match=r"index\.lock': File exists"):
         run_git("commit", "--all", "-m", "Three", directory=copy)
     assert is_ours(lock)
-    drop_lock(lock)
-    drop_lock(lock)
+    release_lock(lock)
+    release_lock(lock)
     run_git("commit", "--all", "-m", "Three", directory=copy)
 
 
@@ -322,8 +322,8 @@ def test_while_git_holds_the_index_the_copy_is_busy(copy: Path) -> None:
     lock.write_bytes(b"DIRC")
     assert not is_ours(str(lock))
     with pytest.raises(CopyBusy, match=r"index\.lock"):
-        take_lock(str(lock))
+        acquire_lock(str(lock))
     lock.unlink()
     lock.symlink_to("elsewhere")
     with pytest.raises(CopyBusy):
-        take_lock(str(lock))
+        acquire_lock(str(lock))

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from handler.errors import CopyUnusable, MirrorDamaged, ReplayConflict
 from handler.mount.git.objects import hash_object
 from handler.mount.working_copy.overlay import MemoryOverlay
-from handler.mount.working_copy.rebase.commits import mended, parse_commit, serialize
+from handler.mount.working_copy.rebase.commits import parse_commit, serialize, to_utf8
 from handler.mount.working_copy.rebase.reflog_lines import reflog_lines
-from handler.mount.working_copy.rebase.replay import DecisionKind, Replayed, decide, listed, replay
+from handler.mount.working_copy.rebase.replay import DecisionKind, ReplayResult, decide, format_paths, replay
 from testing.repositories import GENESIS
 from tests.working_copy.graphs import EXAMPLES, Graph, Plan, plans
 
@@ -114,14 +114,14 @@ def pulled_by_us(graph: Graph, head: bytes, tip: bytes, logged: Sequence[bytes])
     objects = graph.overlay()
     history = graph.history()
     decision = decide(history, head, tip, logged)
-    replayed: Replayed | None = None
+    replayed: ReplayResult | None = None
     new = head if decision.kind == DecisionKind.UP_TO_DATE else tip
     if decision.kind == DecisionKind.REPLAY:
         replayed = replay(objects, history, decision, COMMITTER, GENESIS, merging(graph))
         new = replayed.head
         assert {each for _, each in replayed.picked} >= {each for each, (kind, _) in objects.added.items() if kind == 1}
     lines = reflog_lines(decision, replayed, MAIN)
-    return Result(new, [[line[1:] for line in lines if line.log == log] for log in (b"HEAD", MAIN)])
+    return Result(new, [[line[1:] for line in lines if line.ref == log] for log in (b"HEAD", MAIN)])
 
 
 def compare(graph: Graph, head: bytes, tip: bytes, logged: Sequence[bytes]) -> Result:
@@ -239,9 +239,9 @@ def test_odd_commits_are_kept_as_git_keeps_them(graph: Graph) -> None:
 def test_text_that_is_utf8_stays_and_any_other_becomes_it() -> None:
     """Each byte that belongs to no character is taken for Latin-1."""
     good = "aé日😀\U0010fffd".encode()
-    assert mended(good) == good
-    assert mended(good + b"\xff" + good) == good + b"\xc3\xbf" + good
-    mended(bytes(range(256)) * 20).decode()
+    assert to_utf8(good) == good
+    assert to_utf8(good + b"\xff" + good) == good + b"\xc3\xbf" + good
+    to_utf8(bytes(range(256)) * 20).decode()
 
 
 @given(st.binary(max_size=200))
@@ -326,8 +326,8 @@ def test_a_conflict_names_commit_and_paths(graph: Graph) -> None:
 
 def test_paths_are_named_bounded() -> None:
     """Twenty of them, and of each two hundred bytes."""
-    assert listed([b"b", b"a"]) == "'a', 'b'"
-    assert len(listed([b"\xff" * 3000])) < 1500
+    assert format_paths([b"b", b"a"]) == "'a', 'b'"
+    assert len(format_paths([b"\xff" * 3000])) < 1500
 
 
 def test_a_local_commit_without_an_author_is_refused(graph: Graph) -> None:

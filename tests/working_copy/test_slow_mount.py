@@ -86,17 +86,17 @@ def test_a_failure_of_one_worker_undoes_what_the_others_did(
     """And the next delivery brings all of it."""
     before = copy.tree()
     tip = upstream.commit(CHANGED | {"area2/zzz": b"last\n"})
-    put = Worktree.put_file
+    put = Worktree.write_file
 
     def fail(worktree: Worktree, path: bytes, content: bytes, *, is_executable: bool) -> object:
         if path == b"area2/zzz":
             raise OSError(5, "Input/output error")
         return put(worktree, path, content, is_executable=is_executable)
 
-    monkeypatch.setattr(Worktree, "put_file", fail)
+    monkeypatch.setattr(Worktree, "write_file", fail)
     assert service.push(upstream).status == 503
     assert (copy.tree(), copy.status()) == (before, "")
-    monkeypatch.setattr(Worktree, "put_file", put)
+    monkeypatch.setattr(Worktree, "write_file", put)
     assert service.push(upstream).outcome == "published"
     assert (copy.tree(), copy.head(), copy.status()) == (archive(upstream, tip), tip, "")
     copy.is_sound()

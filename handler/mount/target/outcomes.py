@@ -28,40 +28,50 @@ def held(run: Run) -> Outcome:
     return replace(unchanged(run), kind=OutcomeKind.IGNORED, reason="held", last_success_age_seconds=None)
 
 
-def published(run: Run, fetched: Fetched, flipped: FlipResult, *, durations: Durations) -> Outcome:
+def fetched(run: Run, result: Fetched, durations: Durations, *, notes: tuple[str, ...]) -> Outcome:
+    """Return the outcome of a run that fetched, and changed nothing."""
+    counts = Counts(bytes_fetched=result.bytes_fetched)
+    return replace(unchanged(run), counts=counts, durations=durations, notes=notes)
+
+
+def confirmed(run: Run, result: Fetched, durations: Durations, *, notes: tuple[str, ...]) -> Outcome:
+    """Return the outcome of a run that found the fetched commit published."""
+    outcome = fetched(run, result, durations, notes=notes)
+    return replace(outcome, commit=result.commit, previous_commit=result.commit)
+
+
+def published(
+    run: Run, result: Fetched, flipped: FlipResult, durations: Durations, *, notes: tuple[str, ...]
+) -> Outcome:
     """Return the outcome of a run that published the fetched commit."""
     return replace(
         unchanged(run),
         kind=OutcomeKind.PUBLISHED,
-        reason=_reason(fetched, run.trigger.push),
-        commit=fetched.commit,
-        counts=counts_of(fetched, flipped),
+        reason=_reason(result, run.trigger.push),
+        commit=result.commit,
+        counts=Counts(
+            files_written=flipped.files_written,
+            files_removed=flipped.files_removed,
+            bytes_written=flipped.bytes_written,
+            bytes_fetched=result.bytes_fetched,
+        ),
         durations=durations,
-        push_to_visible_seconds=_push_to_visible(run.trigger.push, fetched, flipped.visible_at),
+        push_to_visible_seconds=_push_to_visible(run.trigger.push, result, flipped.visible_at),
+        notes=notes,
     )
 
 
-def counts_of(fetched: Fetched, flipped: FlipResult) -> Counts:
-    """Return what the run cost."""
-    return Counts(
-        files_written=flipped.files_written,
-        files_removed=flipped.files_removed,
-        bytes_written=flipped.bytes_written,
-        bytes_fetched=fetched.bytes_fetched,
-    )
-
-
-def _reason(fetched: Fetched, push: PushEvent | None) -> str:
-    if not fetched.is_confirmed:
+def _reason(result: Fetched, push: PushEvent | None) -> str:
+    if not result.is_confirmed:
         return "payload_trusted"
-    return "pushed" if push is not None and fetched.object_id == push.after else "ref_moved_on"
+    return "pushed" if push is not None and result.object_id == push.after else "ref_moved_on"
 
 
-def _push_to_visible(push: PushEvent | None, fetched: Fetched, visible_at: float) -> float | None:
+def _push_to_visible(push: PushEvent | None, result: Fetched, visible_at: float) -> float | None:
     """Return the seconds from the push until readers see it; None where they see another commit than the pushed one."""
     if push is None:
         return None
     pushed_at = push.pushed_at if push.pushed_at is not None else push.committed_at
-    if pushed_at is None or fetched.object_id != push.after:
+    if pushed_at is None or result.object_id != push.after:
         return None
     return max(0.0, visible_at - pushed_at)

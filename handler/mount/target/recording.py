@@ -5,17 +5,23 @@ The event goes between flip and record: so the record says whether the bus took 
 
 from dataclasses import replace
 
-from handler.model import Counts
 from handler.mount.git.fetch import Fetched
 from handler.mount.git.objects import Objects
+from handler.mount.target.mode import FlipResult
 from handler.mount.target.notify import has_pending_event, notify
 from handler.mount.target.record import PublishedRecord
 from handler.mount.target.run import Run
 
 
-def record_published(run: Run, objects: Objects, fetched: Fetched, *, visible_at: float, counts: Counts) -> None:
+def record_published(run: Run, objects: Objects, fetched: Fetched, flipped: FlipResult) -> None:
     """Emit the event of the commit that was just published, and record it. `objects` say what changed."""
-    _notify_and_write(run, objects, _record(run, fetched, published_at=visible_at, counts=counts))
+    record = replace(
+        _record(run, fetched, published_at=flipped.visible_at),
+        files_written=flipped.files_written,
+        files_removed=flipped.files_removed,
+        bytes_fetched=fetched.bytes_fetched,
+    )
+    _notify_and_write(run, objects, record)
 
 
 def record_confirmed(run: Run, objects: Objects, fetched: Fetched) -> None:
@@ -31,8 +37,7 @@ def record_confirmed(run: Run, objects: Objects, fetched: Fetched) -> None:
         previous = None
         if record is not None:
             previous = record.previous_commit if is_of_this else record.commit
-        now = run.clock()
-        fresh = replace(_record(run, fetched, published_at=now, counts=Counts()), previous_commit=previous)
+        fresh = replace(_record(run, fetched, published_at=run.clock()), previous_commit=previous)
     if not is_of_this or has_pending_event(run.emit, record):
         _notify_and_write(run, objects, fresh)
     elif record is None or replace(fresh, asked_at=record.asked_at) != record:
@@ -51,7 +56,7 @@ def _notify_and_write(run: Run, objects: Objects, record: PublishedRecord) -> No
     run.directory.write_record(notify(run.emit, record, run.published, run.target.path, objects))
 
 
-def _record(run: Run, fetched: Fetched, *, published_at: float, counts: Counts) -> PublishedRecord:
+def _record(run: Run, fetched: Fetched, *, published_at: float) -> PublishedRecord:
     assert fetched.commit is not None
     return PublishedRecord(
         repository=run.repository.full_name,
@@ -62,7 +67,4 @@ def _record(run: Run, fetched: Fetched, *, published_at: float, counts: Counts) 
         asked_at=fetched.asked_at,
         pushed_at=latest_pushed_at(run),
         delivery=run.trigger.delivery,
-        files_written=counts.files_written,
-        files_removed=counts.files_removed,
-        bytes_fetched=counts.bytes_fetched,
     )

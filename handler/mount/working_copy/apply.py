@@ -1,6 +1,6 @@
-"""Carry a pull out on disk: files, index, refs, in this order; and what a killed run left of it, to its end or back.
+"""Apply a pull to the worktree and the index, and find out how far a killed run came with it.
 
-The objects are complete and the journal is written before this begins. Every step may be done again.
+The objects are complete and the journal is written before this begins. Every step can be repeated.
 """
 
 import os
@@ -26,7 +26,7 @@ from handler.mount.working_copy.worktree import PathStatus, Worktree
 
 @dataclass(frozen=True, slots=True)
 class ApplyResult:
-    """What was written and taken away; files are regular files and links."""
+    """How many files and links were written and removed, and how many bytes were written."""
 
     files_written: int = 0
     files_removed: int = 0
@@ -39,29 +39,27 @@ class PathState(Enum):
     BEFORE = auto()
     AFTER = auto()
     BETWEEN = auto()
-    """What was there is gone, and what is to come is not there yet: so it is for a moment with submodules."""
+    """The old submodule or file is gone and the new one is not there yet."""
     NEITHER = auto()
-    """Somebody else was there meanwhile."""
+    """Somebody else has changed the path."""
 
 
 def apply(
     worktree: Worktree,
     changes: ChangeSet,
     objects: Objects,
-    pulse: Callable[[], None] = lambda: None,
+    check_time: Callable[[], None] = lambda: None,
     crew: Crew = ALONE,
     *,
-    leaves_blocked: bool = False,
+    skip_blocked: bool = False,
 ) -> tuple[dict[bytes, IndexEntry | None], ApplyResult]:
-    """Bring the files from `before` to `after`; returns what the index is to have for each path. Raises OSError.
+    """Bring the worktree from `before` to `after`. Returns the index's new entries (None: remove it) by path.
 
-    What is new or changed comes first, what goes comes last, so that whoever reads meanwhile misses nothing; only what
-    stands where a directory has to be, or in one that has to be a file, must go before. `pulse()` is called now and
-    then; what it raises ends it. With `leaves_blocked` a file is left out where somebody has put one in the place of a
-    directory, or the other way round.
+    `check_time()` is called before each file; what it raises ends the run. With `skip_blocked` a file is skipped if
+    somebody has put a file in the place of a directory, or the other way round. Raises OSError.
     """
-    blocked = (NotADirectoryError, IsADirectoryError) if leaves_blocked else ()
-    flow = ByteBudget(partial(objects.read, kind=BLOB))
+    blocked = (NotADirectoryError, IsADirectoryError) if skip_blocked else ()
+    budget = ByteBudget(partial(objects.read, kind=BLOB))
     by_path = {change.path: change for change in changes.changes}
     entries: dict[bytes, IndexEntry | None] = {}
     written: dict[bytes, int] = {}
@@ -69,39 +67,42 @@ def apply(
 
     def remove(own: Worktree, paths: Sequence[bytes]) -> None:
         for path in paths:
-            pulse()
+            check_time()
             if _remove(own, by_path[path]):
                 removed.add(path)
 
-    def put(own: Worktree, paths: Sequence[bytes]) -> None:
+    def check_out(own: Worktree, paths: Sequence[bytes]) -> None:
         for path in paths:
-            pulse()
+            check_time()
             with suppress(*blocked):
-                entries[path] = _put(own, by_path[path], flow, written)
+                entries[path] = _check_out(own, by_path[path], budget, written)
 
     def make_directories(own: Worktree, paths: Sequence[bytes]) -> None:
         for path in paths:
             with suppress(*blocked):
                 _make_directory(own, path)
 
-    blocking = _blocking(changes)
+    # New and changed files come before removals, so that readers miss nothing in between. Only what stands where a
+    # directory or a file has to be is removed first.
+    conflicts = _directory_file_conflicts(changes)
     gone = [change.path for change in changes.changes if change.after is None]
+    gone_directories = changes.removed_directories
     phases: list[Phase] = [
-        (remove, [[path for path in gone if path in blocking]]),
-        (_remove_directories, _by_depth([each for each in changes.gone if each in blocking])[::-1]),
-        (make_directories, _by_depth(changes.made)),
-        (put, [[change.path for change in changes.changes if change.after is not None]]),
-        (remove, [[path for path in gone if path not in blocking]]),
-        (_remove_directories, _by_depth([each for each in changes.gone if each not in blocking])[::-1]),
+        (remove, [[path for path in gone if path in conflicts]]),
+        (_remove_directories, _by_depth([each for each in gone_directories if each in conflicts])[::-1]),
+        (make_directories, _by_depth(changes.made_directories)),
+        (check_out, [[change.path for change in changes.changes if change.after is not None]]),
+        (remove, [[path for path in gone if path not in conflicts]]),
+        (_remove_directories, _by_depth([each for each in gone_directories if each not in conflicts])[::-1]),
     ]
-    crew.carry_out(worktree, phases, is_writing=True, share=flow.share)
-    # What was carried over may stand where the index has something else, or nothing.
-    entries |= {path: _entry(change.entry, None) for path, change in by_path.items() if path not in entries}
+    crew.carry_out(worktree, phases, is_writing=True, share=budget.share)
+    # A reapplied change can remove a file for which the index has an entry, or the other way round.
+    entries |= {path: _index_entry(change.index_after, None) for path, change in by_path.items() if path not in entries}
     return entries, ApplyResult(len(written), len(removed), sum(written.values()))
 
 
 def _by_depth(directories: Iterable[bytes]) -> list[list[bytes]]:
-    """Part directories by their depth, parents first."""
+    """Group directories by their depth, parents first."""
     depths: defaultdict[int, list[bytes]] = defaultdict(list)
     for directory in directories:
         depths[directory.count(b"/")].append(directory)
@@ -113,142 +114,149 @@ def _remove_directories(worktree: Worktree, directories: Sequence[bytes]) -> Non
         worktree.remove_directory(directory)
 
 
-def _blocking(changes: ChangeSet) -> Collection[bytes]:
-    """Return the files that stand where directories will, and files and directories below what will be a file."""
+def _directory_file_conflicts(changes: ChangeSet) -> Collection[bytes]:
+    """Return the files that become directories, and the files and directories below what becomes a file."""
     written = {change.path for change in changes.changes if change.after is not None}
-    blocking = set()
-    made = set(changes.made)
-    for path in (*(change.path for change in changes.changes if change.after is None), *changes.gone):
-        if path in made or path in written or any(above in written for above in ancestors_of(path)):
-            blocking.add(path)
-    return blocking
+    made = set(changes.made_directories)
+    gone = (*(change.path for change in changes.changes if change.after is None), *changes.removed_directories)
+    return {
+        path
+        for path in gone
+        if path in made or path in written or any(above in written for above in ancestors_of(path))
+    }
 
 
 def _make_directory(worktree: Worktree, directory: bytes) -> None:
     try:
         worktree.make_directory(directory)
     except FileNotFoundError:
-        # Somebody removed one above it, with files that the pull does not touch.
-        for above in ancestors_of(directory):
-            worktree.make_directory(above)
+        # Somebody removed a directory above it, with files that the pull does not change.
+        _make_parents(worktree, directory)
         worktree.make_directory(directory)
 
 
-def _put(worktree: Worktree, change: PathChange, flow: ByteBudget, written: dict[bytes, int]) -> IndexEntry | None:
-    """Put what is to stand at a path; note in `written` how many bytes. Returns what the index is to have."""
+def _make_parents(worktree: Worktree, path: bytes) -> None:
+    for above in ancestors_of(path):
+        worktree.make_directory(above)
+
+
+def _check_out(
+    worktree: Worktree, change: PathChange, budget: ByteBudget, written: dict[bytes, int]
+) -> IndexEntry | None:
+    """Write the file, link or submodule directory at a path; returns its index entry.
+
+    `written` gets the number of bytes by path.
+    """
     if change.after is None or change.after == change.before:
-        return _entry(change.entry, None)  # an uncommitted change that stays as it is
+        return _index_entry(change.index_after, None)  # an uncommitted change that stays as it is
     mode, blob = change.after
     if mode == SUBMODULE:
         if change.before is not None:
-            worktree.remove(change.path)  # a file; a directory stays
+            worktree.remove(change.path)  # removes a file, and leaves a directory
         _make_directory(worktree, change.path)
-        return _entry(change.entry, None)
+        return _index_entry(change.index_after, None)
     if change.before is not None and change.before[0] == SUBMODULE:
         worktree.remove_directory(change.path)
-    with flow.content(blob) as content:
+    with budget.content(blob) as content:
         try:
             status = _write(worktree, change.path, mode, content)
         except FileNotFoundError:
-            # Somebody removed the directory, with files that the pull does not touch.
-            for above in ancestors_of(change.path):
-                worktree.make_directory(above)
+            # Somebody removed the directory, with files that the pull does not change.
+            _make_parents(worktree, change.path)
             status = _write(worktree, change.path, mode, content)
         except IsADirectoryError:
-            # One without a file in it, or it would have been in the way.
-            worktree.remove_hollow(change.path)
+            # It has no file in it, or it would have been an obstruction.
+            worktree.remove_empty_tree(change.path)
             status = _write(worktree, change.path, mode, content)
         written[change.path] = len(content)
-    return _entry(change.entry, status if change.entry == change.after else None)
+    return _index_entry(change.index_after, status if change.index_after == change.after else None)
 
 
 def _write(worktree: Worktree, path: bytes, mode: int, content: bytes) -> os.stat_result:
     if mode == LINK:
-        return worktree.put_link(path, content)
-    return worktree.put_file(path, content, is_executable=mode == EXECUTABLE)
+        return worktree.write_link(path, content)
+    return worktree.write_file(path, content, is_executable=mode == EXECUTABLE)
 
 
 def _remove(worktree: Worktree, change: PathChange) -> bool:
-    """Take away what stands at a path; returns whether that was a file or link."""
+    """Remove what is at a path; returns whether that was a file or link."""
     if change.before is None:
         return False
     if change.before[0] == SUBMODULE:
-        worktree.remove_directory(change.path)  # where somebody has something in it, it stays
+        worktree.remove_directory(change.path)  # stays if there is anything in it
         return False
     worktree.remove(change.path)
     return True
 
 
-def _entry(leaf: Leaf | None, status: os.stat_result | None) -> IndexEntry | None:
-    """Return the index's entry. Without a status git reads the file before it believes that it is unchanged."""
+def _index_entry(leaf: Leaf | None, status: os.stat_result | None) -> IndexEntry | None:
+    """Return the index's entry. Without a status git reads the file to find out whether it is modified."""
     if leaf is None:
         return None
-    return IndexEntry(*leaf, Stat.of(status) if status is not None else Stat())
+    mode, object_id = leaf
+    return IndexEntry(mode=mode, id=object_id, stat=Stat() if status is None else Stat.of(status))
 
 
-# -- index and refs --------------------------------------------------------------------------------------------------
+def write_index(paths: CopyPaths, staging: StagingArea, content: bytes) -> None:
+    """Replace the index. Raises OSError."""
+    staging.replace(paths.index, content, "index")
 
 
-def write_index(paths: CopyPaths, scratch: StagingArea, content: bytes) -> None:
-    """Put a new index in the place of the old one. Raises OSError."""
-    scratch.replace(paths.index, content, "index")
+# -- recovery --------------------------------------------------------------------------------------------------------
 
 
-# -- after a kill ----------------------------------------------------------------------------------------------------
-
-
-def states_of(glance: IndexComparison, changes: ChangeSet) -> dict[bytes, tuple[PathState, PathStatus]]:
-    """Return how far each change has come, and how its path looked before its content was read. Raises OSError."""
+def path_states(comparison: IndexComparison, changes: ChangeSet) -> dict[bytes, tuple[PathState, PathStatus]]:
+    """Return how far each change has come, and the status of its path before its content was read. Raises OSError."""
     known = {change.path for change in changes.changes}
-    found = {}
+    states = {}
     for change in changes.changes:
-        seen = glance.worktree.look(change.path)
-        found[change.path] = _state_of(glance, change, known, seen), seen
-    return found
+        status = comparison.worktree.lstat(change.path)
+        states[change.path] = _path_state(comparison, change, known, status), status
+    return states
 
 
-def _state_of(glance: IndexComparison, change: PathChange, known: Collection[bytes], seen: PathStatus) -> PathState:
+def _path_state(
+    comparison: IndexComparison, change: PathChange, known: Collection[bytes], status: PathStatus
+) -> PathState:
     path, before, after = change.path, change.before, change.after
+    was_submodule = before is not None and before[0] == SUBMODULE
     if after is None:
-        # A directory in the place of a file that goes is the new tree's, or somebody's, and stays either way.
-        is_gone = seen.status is None or (seen.is_directory and before is not None and before[0] != SUBMODULE)
+        # A directory in the place of a removed file belongs to the new tree or to somebody: it stays either way.
+        is_gone = status.stat is None or (status.is_directory and not was_submodule)
         if is_gone or before is None:
             return PathState.AFTER
-        return PathState.BEFORE if glance.matches(path, before, seen) else PathState.NEITHER
-    if seen.blocker is not None and seen.blocker not in known:
+    elif status.blocker is not None and status.blocker not in known:
         return PathState.NEITHER
-    if glance.matches(path, after, seen):
+    elif comparison.matches(path, after, status):
         return PathState.AFTER
-    if seen.status is None:
+    elif status.stat is None:
         if before is None:
             return PathState.BEFORE
-        return PathState.BETWEEN if SUBMODULE in (before[0], after[0]) else PathState.NEITHER
-    if seen.is_directory and (before is None or before[0] == SUBMODULE):
-        # In the place of a file that is yet to come: it may only hold what goes.
-        return (
-            PathState.BEFORE if all(each in known for each in glance.worktree.files_below(path)) else PathState.NEITHER
-        )
-    return PathState.BEFORE if before is not None and glance.matches(path, before, seen) else PathState.NEITHER
+        return PathState.BETWEEN if was_submodule or after[0] == SUBMODULE else PathState.NEITHER
+    elif status.is_directory and (before is None or was_submodule):
+        # In the place of a new file: it may hold nothing but files that the pull removes.
+        is_ours = all(each in known for each in comparison.worktree.list_files(path))
+        return PathState.BEFORE if is_ours else PathState.NEITHER
+    return PathState.BEFORE if before is not None and comparison.matches(path, before, status) else PathState.NEITHER
 
 
-def entries_of(
+def index_entries(
     changes: ChangeSet, states: Mapping[bytes, tuple[PathState, PathStatus]]
 ) -> dict[bytes, IndexEntry | None]:
-    """Return what the index is to have for changes whose files are done already.
-
-    With the status from before the content was compared: of whoever changes it meanwhile git sees that.
-    """
+    """Return the index's entries for changes that are in the worktree already."""
     entries: dict[bytes, IndexEntry | None] = {}
     for change in changes.changes:
-        is_it = change.entry == change.after and change.entry is not None and change.entry[0] != SUBMODULE
-        entries[change.path] = _entry(change.entry, states[change.path][1].status if is_it else None)
+        entry = change.index_after
+        is_file = entry is not None and entry == change.after and entry[0] != SUBMODULE
+        # The status from before the content was compared: git then sees whatever somebody has changed since.
+        entries[change.path] = _index_entry(entry, states[change.path][1].stat if is_file else None)
     return entries
 
 
-def has_all(index: IndexFile, changes: ChangeSet) -> bool:
-    """Whether the index is the one that a killed run wrote when its files were done."""
-    entries = index.find({change.path for change in changes.changes})
-    return all(_leaf(entries.get(change.path)) == change.entry for change in changes.changes)
+def matches_index(index: IndexFile, changes: ChangeSet) -> bool:
+    """Whether the index is the one that a run writes after all files."""
+    entries = index.entries({change.path for change in changes.changes})
+    return all(_leaf(entries.get(change.path)) == change.index_after for change in changes.changes)
 
 
 def _leaf(entry: IndexEntry | None) -> Leaf | None:

@@ -1,10 +1,9 @@
-"""Uncommitted changes that are in a pull's way, carried over to what is pulled; or kept as a stash where they clash.
+"""Autostash: reapply the uncommitted changes that obstruct a pull, or keep them as a stash if they conflict.
 
-Git's own autostash takes all uncommitted changes off and puts them on again. Here only those in the way are touched:
-for the rest of the copy nothing would change by it, and to find them all the whole tree would have to be looked at.
+Git's autostash stashes all uncommitted changes and applies them again. Here only those that obstruct the pull are
+stashed. The others need not move, and to find them all would mean to scan the whole worktree.
 """
 
-import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,165 +11,178 @@ from dataclasses import dataclass
 from handler.errors import MirrorDamaged
 from handler.mount.git.modes import EXECUTABLE, FILE, LINK, Leaf
 from handler.mount.git.objects import BLOB, COMMIT
-from handler.mount.working_copy.gitdir.locks import drop_leftover
+from handler.mount.working_copy.gitdir.locks import release_stale_lock
 from handler.mount.working_copy.gitdir.ref_logs import NULL_OID, LogEntry
-from handler.mount.working_copy.gitdir.refs import Refs
+from handler.mount.working_copy.gitdir.refs import STASH, Refs
 from handler.mount.working_copy.journal import PullJournal
 from handler.mount.working_copy.local_changes import IndexComparison, LocalChange, Obstruction, PathChange
 from handler.mount.working_copy.merge.contents import merge_contents
 from handler.mount.working_copy.merge.tree_draft import tree_with
 from handler.mount.working_copy.overlay import MemoryOverlay
-from handler.mount.working_copy.rebase.commits import parse_commit
-
-STASH = "refs/stash"
+from handler.mount.working_copy.rebase.commits import ident_line, parse_commit
 
 
 @dataclass(frozen=True, slots=True)
 class AutostashResult:
-    """The uncommitted changes by path; `stash` is the commit that holds them where they do not fit (None: they do)."""
+    """The uncommitted changes by path. `stash` is the commit that holds them if they conflict, else None."""
 
-    kept: dict[bytes, LocalChange]
+    local_changes: dict[bytes, LocalChange]
     stash: bytes | None = None
 
 
-def can_reapply(in_the_way: Sequence[Obstruction], glance: IndexComparison) -> bool:
-    """Whether all that is in the way is of files that git knows, and none is a directory now. Raises OSError."""
-    for found in in_the_way:
-        if not found.is_tracked or glance.worktree.look(found.path).is_directory:
+@dataclass(frozen=True, slots=True)
+class StashBase:
+    """What a stash is made upon: the commit `head` of `branch` (a full name), and who makes it when.
+
+    `committer` is `Name <mail>`, `timestamp` in seconds since the epoch.
+    """
+
+    head: str
+    branch: str
+    committer: bytes
+    timestamp: int
+
+    @property
+    def short_branch(self) -> bytes:
+        """The branch's name as `git stash` writes it."""
+        return _short_name(self.branch)
+
+
+def can_reapply(obstructions: Sequence[Obstruction], comparison: IndexComparison) -> bool:
+    """Whether each obstruction is a tracked file, and none is a directory now. Raises OSError."""
+    for found in obstructions:
+        if not found.is_tracked or comparison.worktree.lstat(found.path).is_directory:
             return False
-        entry = glance.entries.get(found.path)
-        if entry is not None and (entry.is_intended or entry.is_skipped):
+        entry = comparison.entries.get(found.path)
+        if entry is not None and (entry.is_intent_to_add or entry.is_skip_worktree):
             return False
     return True
 
 
 def reapply(
-    objects: MemoryOverlay,
-    glance: IndexComparison,
-    in_the_way: Sequence[Obstruction],
-    head: str,
-    branch: str,
-    committer: bytes,
-    at: int,
+    objects: MemoryOverlay, comparison: IndexComparison, obstructions: Sequence[Obstruction], base: StashBase
 ) -> AutostashResult:
-    """Merge each uncommitted change into what is pulled. Raises MirrorDamaged, TreeUnsafe, OSError.
+    """Merge each uncommitted change into the file that is pulled. Raises MirrorDamaged, TreeUnsafe, OSError.
 
-    All of them are put into objects first, so that whatever happens then, each is somewhere.
+    All of them become objects first, so that each is stored, whatever happens then.
     """
-    kept: dict[bytes, LocalChange] = {}
-    clash = False
-    for change in {found.path: found.change for found in in_the_way}.values():
-        stands, staged = _what_stands(objects, glance, change), _staged(glance, change)
-        merged = _merged(objects, change, stands)
-        clash = clash or merged is _CLASH or staged not in (change.before, stands)
-        kept[change.path] = (stands, None if isinstance(merged, _Clash) else merged, staged)
-    if not clash:
-        return AutostashResult(kept)
-    after = {found.path: found.change.after for found in in_the_way}
-    stash = _stash(objects, kept, head, branch, committer, at)
-    return AutostashResult({path: (stands, after[path], staged) for path, (stands, _, staged) in kept.items()}, stash)
+    local_changes: dict[bytes, LocalChange] = {}
+    has_conflict = False
+    changes = {found.path: found.change for found in obstructions}
+    for path, change in changes.items():
+        worktree, index = _add_worktree_file(objects, comparison, change), _index_leaf(comparison, change)
+        merged = _merge(objects, change, worktree)
+        has_conflict = has_conflict or isinstance(merged, _Conflict) or index not in (change.before, worktree)
+        local_changes[path] = LocalChange(worktree, None if isinstance(merged, _Conflict) else merged, index)
+    if not has_conflict:
+        return AutostashResult(local_changes)
+    stash = _create_stash(objects, local_changes, base)
+    return AutostashResult(
+        {path: each._replace(result=changes[path].after) for path, each in local_changes.items()}, stash
+    )
 
 
-def last_if_same(objects: MemoryOverlay, refs: Refs, stash: bytes) -> bytes:
-    """Return the last stash where it holds what `stash` does: a run left it that failed, and was undone.
+def reuse_last_stash(objects: MemoryOverlay, refs: Refs, stash: bytes) -> bytes:
+    """Return the last stash if it has the contents of `stash`, else `stash`. Raises CopyUnusable, OSError.
 
-    Else a mount that keeps failing would be given one more at each try. Raises CopyUnusable, OSError.
+    A run that failed and was undone left the last one. Without this a mount that keeps failing would get another
+    stash at each try.
     """
-    if logged := refs.log(STASH):  # the log, as the ref may be what failed
+    if logged := refs.log(STASH):  # the reflog, as the ref may be what could not be written
         last = logged[-1].new
-        with suppress(MirrorDamaged, KeyError):  # somebody's, and broken: that is not for us to say
-            if _held(objects, last) == _held(objects, stash):
+        with suppress(MirrorDamaged, KeyError):  # a broken stash is somebody else's: not for a pull to report
+            if _stash_contents(objects, last) == _stash_contents(objects, stash):
                 return last
     return stash
 
 
-def _held(objects: MemoryOverlay, stash: bytes) -> tuple[bytes, ...]:
-    """Return the trees of a stash, and the commit that it stands upon."""
+def _stash_contents(objects: MemoryOverlay, stash: bytes) -> tuple[bytes, ...]:
+    """Return the trees of a stash, and its first parent."""
     commit = parse_commit(objects.read(stash, COMMIT))
-    staged = (parse_commit(objects.read(each, COMMIT)).tree for each in commit.parents[1:])
-    return commit.tree, *commit.parents[:1], *staged
+    index_trees = (parse_commit(objects.read(each, COMMIT)).tree for each in commit.parents[1:])
+    return commit.tree, *commit.parents[:1], *index_trees
 
 
-def keep_stash(refs: Refs, journal: PullJournal) -> None:
-    """Put the stash, if there is one, where `git stash` finds it. Raises CopyBusy, CopyUnusable, OSError.
-
-    Before any file changes: from here on the uncommitted changes are safe where a person looks for them.
-    """
+def store_stash(refs: Refs, journal: PullJournal) -> None:
+    """Store the journal's stash, if it has one, as `git stash store` does. Raises CopyBusy, CopyUnusable, OSError."""
+    # Before any file changes: from here on the uncommitted changes are where a person looks for them.
     if journal.stash is None:
         return
-    drop_leftover(refs.lock_path(STASH))
-    stash, logged, before = journal.stash.encode(), refs.log(STASH), refs.read(STASH)
-    short = journal.branch.removeprefix("refs/heads/")
-    line = LogEntry(before or NULL_OID, stash, f"On {short}: autostash".encode("utf-8", "surrogateescape"))
+    release_stale_lock(refs.lock_path(STASH))
+    stash, logged, before = journal.stash, refs.log(STASH), refs.read(STASH)
+    entry = LogEntry(before or NULL_OID, stash, b"On %s: autostash" % _short_name(journal.branch))
     if stash not in (each.new for each in logged):
-        refs.append_log(STASH, [line], journal.committer.encode("utf-8", "surrogateescape"), journal.at)
+        refs.append_log(STASH, [entry], journal.committer, journal.timestamp)
     elif logged[-1].new != stash:
-        return  # killed after this, and somebody has stashed something upon it since
+        return  # a killed run stored it, and somebody has stashed something on top since
     if before != stash:
         refs.write(STASH, stash)
 
 
-class _Clash:
-    """What two changes of one file make that do not fit."""
+class _Conflict:
+    """Two changes of one file that do not merge."""
 
 
-_CLASH = _Clash()
+_CONFLICT = _Conflict()
 
 
-def _what_stands(objects: MemoryOverlay, glance: IndexComparison, change: PathChange) -> Leaf | None:
-    seen = glance.worktree.look(change.path)
-    if seen.status is None or not (stat.S_ISREG(seen.status.st_mode) or seen.is_link):
+def _add_worktree_file(objects: MemoryOverlay, comparison: IndexComparison, change: PathChange) -> Leaf | None:
+    """Add the worktree's file or link to the objects; None if there is neither."""
+    status = comparison.worktree.lstat(change.path)
+    if not (status.is_file or status.is_link):
         return None
-    blob = objects.add(BLOB, glance.worktree.content(change.path, seen))
-    if seen.is_link:
+    blob = objects.add(BLOB, comparison.worktree.read(change.path, status))
+    if status.is_link:
         return LINK, blob
-    if not glance.trusts_filemode and change.before is not None:
+    if not comparison.trusts_filemode and change.before is not None:
         return change.before[0], blob
-    return EXECUTABLE if seen.is_executable else FILE, blob
+    return EXECUTABLE if status.is_executable else FILE, blob
 
 
-def _staged(glance: IndexComparison, change: PathChange) -> Leaf | None:
-    entry = glance.entries.get(change.path)
+def _index_leaf(comparison: IndexComparison, change: PathChange) -> Leaf | None:
+    entry = comparison.entries.get(change.path)
     return None if entry is None else (entry.mode, entry.id)
 
 
-def _merged(objects: MemoryOverlay, change: PathChange, stands: Leaf | None) -> Leaf | _Clash | None:
+def _merge(objects: MemoryOverlay, change: PathChange, worktree: Leaf | None) -> Leaf | _Conflict | None:
     before, after = change.before, change.after
-    if stands in (before, after):
+    if worktree in (before, after):
         return after
-    if before is None or after is None or stands is None or LINK in (before[0], after[0], stands[0]):
-        return _CLASH
-    if not {before[0], after[0], stands[0]} <= {FILE, EXECUTABLE}:
-        return _CLASH
-    mode = after[0] if stands[0] == before[0] else stands[0]
+    if before is None or after is None or worktree is None:
+        return _CONFLICT
+    if not {before[0], after[0], worktree[0]} <= {FILE, EXECUTABLE}:
+        return _CONFLICT
+    mode = after[0] if worktree[0] == before[0] else worktree[0]
     if before[1] == after[1]:
-        return mode, stands[1]
-    base, ours, theirs = (objects.read(leaf[1], BLOB) for leaf in (before, after, stands))
+        return mode, worktree[1]
+    base, ours, theirs = (objects.read(leaf[1], BLOB) for leaf in (before, after, worktree))
     content = merge_contents(base, ours, theirs)
-    return _CLASH if content is None else (mode, objects.add(BLOB, content))
+    return _CONFLICT if content is None else (mode, objects.add(BLOB, content))
 
 
-def _stash(
-    objects: MemoryOverlay, kept: dict[bytes, LocalChange], head: str, branch: str, committer: bytes, at: int
-) -> bytes:
-    """Make the two commits that a stash is: what stands, upon what was staged, upon the head."""
-    tree = objects.tree_of(head)
-    short = branch.removeprefix("refs/heads/").encode("utf-8", "surrogateescape")
-    signature = b"%s %d +0000" % (committer, at)
+def _create_stash(objects: MemoryOverlay, local_changes: Mapping[bytes, LocalChange], base: StashBase) -> bytes:
+    """Create the two commits of a stash: the worktree's tree, upon the index's, upon the head."""
+    tree, head = objects.tree_of(base.head), base.head.encode()
+    ident = ident_line(base.committer, base.timestamp)
 
     def commit(leaves: dict[bytes, Leaf | None], parents: Sequence[bytes], message: bytes) -> bytes:
         lines = [b"tree " + tree_with(objects, tree, leaves), *(b"parent " + each for each in parents)]
-        lines += [b"author " + signature, b"committer " + signature, b"", message]
+        lines += [b"author " + ident, b"committer " + ident, b"", message]
         return objects.add(COMMIT, b"\n".join(lines))
 
-    staged = commit({path: each[2] for path, each in kept.items()}, [head.encode()], b"index on %s\n" % short)
-    return commit(
-        {path: each[0] for path, each in kept.items()}, [head.encode(), staged], b"On %s: autostash\n" % short
+    index = commit(
+        {path: each.staged for path, each in local_changes.items()}, [head], b"index on %s\n" % base.short_branch
     )
+    worktree = {path: each.worktree for path, each in local_changes.items()}
+    return commit(worktree, [head, index], b"On %s: autostash\n" % base.short_branch)
 
 
-def notes_on_stash(kept: Mapping[bytes, LocalChange], stash: bytes | None) -> tuple[str, ...]:
-    """Say what became of the uncommitted changes."""
+def _short_name(branch: str) -> bytes:
+    return branch.removeprefix("refs/heads/").encode("utf-8", "surrogateescape")
+
+
+def autostash_notes(local_changes: Mapping[bytes, LocalChange], stash: bytes | None) -> tuple[str, ...]:
+    """Return the outcome's notes on the uncommitted changes."""
     if stash is not None:
         return (f"uncommitted changes did not fit, and are kept as the stash {stash.decode()}",)
-    return (f"{len(kept)} files with uncommitted changes were carried over",) if kept else ()
+    return (f"{len(local_changes)} files with uncommitted changes were carried over",) if local_changes else ()

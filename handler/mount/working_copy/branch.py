@@ -1,4 +1,4 @@
-"""Say where the branch is: the last step of a pull, and what can be done for it before."""
+"""Update the branch and its reflogs: the last step of a pull, and what can be prepared for it."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -7,57 +7,60 @@ from functools import partial
 
 from handler.mount.fs.executor import IN_TURN, Executor, wait_for
 from handler.mount.working_copy.gitdir.ref_logs import LogEntry
-from handler.mount.working_copy.gitdir.refs import RefChange, Refs
+from handler.mount.working_copy.gitdir.refs import Refs, RefTransaction
 from handler.mount.working_copy.journal import PullJournal
 
 
 @contextmanager
-def branch_begun(refs: Refs, journal: PullJournal, beside: Executor = IN_TURN) -> Iterator["Future[RefChange]"]:
-    """Do what can be done for the refs already, beside what the block does; it waits for that with what it gets.
+def prepared_branch(
+    refs: Refs, journal: PullJournal, executor: Executor = IN_TURN
+) -> Iterator["Future[RefTransaction]"]:
+    """Prepare the update of the branch beside the block, which waits for it by the future that it gets.
 
-    The branch is locked, and nobody moved it; ORIG_HEAD says where it was. At the block's end the branch is let go of.
-    Raises CopyBusy, CopyUnusable, OSError.
+    The preparation locks the branch, checks that nobody moved it, and writes ORIG_HEAD. At the end of the block the
+    branch is unlocked. Raises CopyBusy, CopyUnusable, OSError.
     """
-    beginning = beside.submit(partial(_begin, refs, journal))
+    preparing = executor.submit(partial(_prepare, refs, journal))
     try:
-        yield beginning
+        yield preparing
     finally:
-        begun = None
-        with suppress(Exception):  # raised already, if the block came to wait for it
-            begun = beginning.result()
-        if begun is not None:
-            begun.end()
+        transaction = None
+        with suppress(Exception):  # the block has raised it, if it came to wait
+            transaction = preparing.result()
+        if transaction is not None:
+            transaction.close()
 
 
-def _begin(refs: Refs, journal: PullJournal) -> RefChange:
-    before, after = None if journal.old is None else journal.old.encode(), journal.new.encode()
-    begun = refs.begin(journal.branch, after, {before, after})
-    if before is not None:
+def _prepare(refs: Refs, journal: PullJournal) -> RefTransaction:
+    old, new = None if journal.old is None else journal.old.encode(), journal.new.encode()
+    transaction = refs.prepare(journal.branch, new, {old, new})
+    if old is not None:
         try:
-            refs.write_loose("ORIG_HEAD", before + b"\n")
+            refs.write_pseudoref("ORIG_HEAD", old + b"\n")
         except BaseException:
-            begun.end()
+            transaction.close()
             raise
-    return begun
+    return transaction
 
 
-def write_refs(
-    refs: Refs, journal: PullJournal, branch: RefChange, beside: Executor = IN_TURN, *, is_first: bool = False
+def update_refs(
+    refs: Refs, journal: PullJournal, branch: RefTransaction, executor: Executor = IN_TURN, *, is_retry: bool = True
 ) -> None:
-    """Say where the branch is now, and in the logs how it came there. Raises CopyUnusable, OSError.
+    """Append the journal's lines to the reflogs, then move the branch. Raises CopyUnusable, OSError.
 
-    The logs first, as git does it, under the branch's lock: of a killed run they may say more than is so, and the next
-    one sees that it is written. The branch last: from then on all is done. `is_first`: none was killed here.
+    `is_retry`: a killed run may have appended some of the lines.
     """
-    by_log: dict[str, list[LogEntry]] = {}
-    for log, old, new, message in journal.lines:
-        entry = LogEntry(old.encode(), new.encode(), message.encode("utf-8", "surrogateescape"))
-        by_log.setdefault(log, []).append(entry)
-    committer = journal.committer.encode("utf-8", "surrogateescape")
+    entries: dict[str, list[LogEntry]] = {}
+    for line in journal.lines:
+        entries.setdefault(line.ref.decode("utf-8", "surrogateescape"), []).append(
+            LogEntry(line.old, line.new, line.message)
+        )
+    # The logs first, as git does it, under the branch's lock. A killed run leaves a log with lines too many, and the
+    # next run finds them there. The branch last: as soon as it moves, the pull is done.
     wait_for(
-        beside.submit_all(
-            partial(refs.append_log, log, lines, committer, journal.at, is_again=not is_first)
-            for log, lines in by_log.items()
+        executor.submit_all(
+            partial(refs.append_log, ref, each, journal.committer, journal.timestamp, is_retry=is_retry)
+            for ref, each in entries.items()
         )
     )
-    branch.finish()
+    branch.commit()

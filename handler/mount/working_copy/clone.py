@@ -23,7 +23,7 @@ from handler.mount.target.layout import GIT, is_commit
 from handler.mount.target.run import Run
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
 from handler.mount.working_copy.gitdir.init import init_repository
-from handler.mount.working_copy.gitdir.locks import drop_leftover
+from handler.mount.working_copy.gitdir.locks import release_stale_lock
 from handler.mount.working_copy.gitdir.ref_logs import NULL_OID, LogEntry
 from handler.mount.working_copy.gitdir.refs import Refs
 from handler.mount.working_copy.index.entry import IndexEntry, Stat
@@ -65,14 +65,14 @@ class Clone:
             raise TargetOccupied("what stands at the target's path is no directory") from None
         except FileNotFoundError:
             pass
-        for name in _names(self.stage):
+        for name in _list_names(self.stage):
             tree = os.path.join(self.stage, name)
             if is_commit(name) and is_there(os.path.join(tree, GIT)):
-                self._place(tree)  # killed just before that
+                self._move_into_place(tree)  # killed just before that
                 return True
         if not is_there(self.git):
             init_repository(self.stage, self.work.repository.url, self.work.target.ref)
-        drop_leftover(os.path.join(self.git, "shallow.lock"))
+        release_stale_lock(os.path.join(self.git, "shallow.lock"))
         return False
 
     def sweep(self) -> None:
@@ -83,7 +83,7 @@ class Clone:
     def finish(self, store: CopyStore, commit: str, committer: bytes) -> tuple[Written, TreePlan]:
         """Check the commit out, and put the copy in its place. Raises Git2EfsError, OSError."""
         tree = os.path.join(self.stage, commit)
-        for name in _names(self.stage):
+        for name in _list_names(self.stage):
             # What the ref named when an earlier run was broken off.
             if is_commit(name) and name != commit:
                 remove_tree(os.path.join(self.stage, name))
@@ -107,9 +107,9 @@ class Clone:
         )
         self._write_index(store, commit, tree, plan)
         self._write_refs(commit, committer)
-        self._outlast_files()
+        self._make_index_newest()
         os.rename(self.git, os.path.join(tree, GIT))
-        self._place(tree)
+        self._move_into_place(tree)
         return written, plan
 
     def _write_index(self, store: CopyStore, commit: str, tree: str, plan: TreePlan) -> None:
@@ -117,7 +117,7 @@ class Clone:
         paths: list[Item] = [*(write.path for write in plan.files), *(write.path for write in plan.links)]
         carry_out(
             tree,
-            [(self._look, [chunks(paths)], None)],
+            [(self._lstat, [chunks(paths)], None)],
             self.work.settings.checkout_workers,
             is_slow=self.work.is_slow,
         )
@@ -129,7 +129,7 @@ class Clone:
             entries.append((path, IndexEntry(*leaf, Stat.of(status) if status else Stat())))
         write_whole(os.path.join(self.git, "index"), build(entries, found.new_trees))
 
-    def _outlast_files(self) -> None:
+    def _make_index_newest(self) -> None:
         """Let the index be a second younger than every file, by the file system's own clock, before anybody sees them.
 
         Git, which compares whole seconds, reads each file that is as young as the index, at every look; and after the
@@ -145,7 +145,7 @@ class Clone:
             self.work.sleep(_MOST_SECONDS / _TRIES)
             os.utime(index)
 
-    def _look(self, directories: DirectoryHandles, paths: Sequence[Item]) -> int:
+    def _lstat(self, directories: DirectoryHandles, paths: Sequence[Item]) -> int:
         for path in paths:
             assert isinstance(path, bytes)
             directory, name = directories.parent(path)
@@ -166,7 +166,7 @@ class Clone:
         refs.write(tracking_ref(branch), new)
         refs.write(branch, new)
 
-    def _place(self, tree: str) -> None:
+    def _move_into_place(self, tree: str) -> None:
         root = self.work.directory.paths.directory
         os.makedirs(os.path.dirname(root), exist_ok=True)
         os.rename(tree, root)
@@ -178,7 +178,7 @@ def tracking_ref(branch: str) -> str:
     return f"refs/remotes/origin/{branch.removeprefix('refs/heads/')}"
 
 
-def _names(directory: str) -> list[str]:
+def _list_names(directory: str) -> list[str]:
     try:
         return os.listdir(directory)
     except FileNotFoundError:

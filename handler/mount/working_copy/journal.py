@@ -1,89 +1,114 @@
-"""What a run is about to do to a working copy, written before the first file changes.
+"""The journal of a pull: what the run is about to do to the working copy, written before the first file changes.
 
-With it, and the objects that are complete by then, whoever comes after a killed run can bring the copy to the new
-commit, or back to the old one.
+The objects are complete by then. A run that follows a killed one reads the journal, and either finishes the pull or
+restores the old commit.
 """
 
 import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from handler.mount.fs.files import read_whole
 from handler.mount.git.modes import Leaf
 from handler.mount.working_copy.gitdir.staging_area import StagingArea
 from handler.mount.working_copy.local_changes import LocalChange
 from handler.mount.working_copy.paths import CopyPaths
+from handler.mount.working_copy.rebase.reflog_lines import LogLine
 
 _VERSION = 1
-Line = tuple[str, str, str, str]
-"""A line of a reflog: the log's ref, the commit before and after, and the message."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PullJournal:
-    """`branch` goes from the commit `old` (None: it has none yet) to `new`. Commits are 40 hex digits.
+    """`branch` (a full name) moves from the commit `old` (None: no commit yet) to `new`, both 40 hex digits.
 
-    `kept` is by path. `stash` is the commit that holds the uncommitted changes where they do not fit, None where they
-    do. `committer` (`Name <mail>`) and `at` (seconds since the epoch) go into the reflogs.
+    `lines` go to the reflogs, with `committer` (`Name <mail>`) and `timestamp` (seconds since the epoch).
+    `local_changes` are the uncommitted changes that the pull reapplies, by path. `stash` is the stash commit (40 hex
+    digits) that holds them if they conflict; None if they do not.
     """
 
     branch: str
     old: str | None
     new: str
-    committer: str
-    at: int
-    lines: tuple[Line, ...] = ()
-    kept: Mapping[bytes, LocalChange] = field(default_factory=dict)
-    stash: str | None = None
+    committer: bytes
+    timestamp: int
+    lines: tuple[LogLine, ...] = ()
+    local_changes: Mapping[bytes, LocalChange] = field(default_factory=dict)
+    stash: bytes | None = None
 
-    def write(self, paths: CopyPaths, scratch: StagingArea) -> None:
-        """Put it in its place, whole. Raises OSError."""
-        fields = asdict(self) | {
+    def write(self, paths: CopyPaths, staging: StagingArea) -> None:
+        """Write the journal in one step: a rename. Raises OSError."""
+        fields = {
+            "branch": self.branch,
+            "old": self.old,
+            "new": self.new,
+            "committer": _text(self.committer),
+            "at": self.timestamp,
+            "lines": [[_text(field) for field in line] for line in self.lines],
+            "kept": {
+                path.hex(): [_leaf_to_json(leaf) for leaf in change] for path, change in self.local_changes.items()
+            },
+            "stash": None if self.stash is None else self.stash.decode(),
             "version": _VERSION,
-            "kept": {path.hex(): [_to_json(leaf) for leaf in kept] for path, kept in self.kept.items()},
         }
-        scratch.replace(paths.journal, json.dumps(fields).encode(), "journal")
+        staging.replace(paths.journal, json.dumps(fields).encode(), "journal")
 
 
 def read_journal(paths: CopyPaths) -> PullJournal | None:
-    """Return what a killed run was about to do; None where none was. Raises OSError.
+    """Return the journal of a killed run; None if there is none. Raises OSError.
 
-    It is ours alone, and whole when it is there. One that cannot be read is of another version of this code: then
-    nothing is known, and what the run left is taken for the user's, and refused where it is in the way.
+    Only git2efs writes the file, and always whole. If it cannot be read, another version of this code wrote it. Then
+    nothing is known about that run: what it left counts as the user's, and a pull refuses it if it is in the way.
     """
     content = read_whole(paths.journal)
     if content is None:
         return None
     try:
         fields = json.loads(content)
-        if fields.pop("version") != _VERSION:
+        if fields["version"] != _VERSION:
             return None
-        kept = {
-            bytes.fromhex(path): (_leaf(kept[0]), _leaf(kept[1]), _leaf(kept[2]))
-            for path, kept in fields.pop("kept").items()
-        }
-        lines = tuple((log, old, new, message) for log, old, new, message in fields.pop("lines"))
-        return PullJournal(**fields, lines=lines, kept=kept)
+        stash = fields["stash"]
+        return PullJournal(
+            branch=fields["branch"],
+            old=fields["old"],
+            new=fields["new"],
+            committer=_bytes(fields["committer"]),
+            timestamp=fields["at"],
+            lines=tuple(LogLine(*(_bytes(field) for field in line)) for line in fields["lines"]),
+            local_changes={
+                bytes.fromhex(path): LocalChange(*(_leaf_from_json(leaf) for leaf in change))
+                for path, change in fields["kept"].items()
+            },
+            stash=None if stash is None else _bytes(stash),
+        )
     except (ValueError, TypeError, KeyError, AttributeError, IndexError):
         return None
 
 
 def remove_journal(paths: CopyPaths) -> None:
-    """All is done. Raises OSError."""
+    """Remove the journal, if it is there: nothing is half done any more. Raises OSError."""
     with suppress(FileNotFoundError):
         os.unlink(paths.journal)
 
 
-def _to_json(leaf: Leaf | None) -> list[object] | None:
+def _leaf_to_json(leaf: Leaf | None) -> list[object] | None:
     return None if leaf is None else [leaf[0], leaf[1].decode()]
 
 
-def _leaf(value: object) -> Leaf | None:
+def _leaf_from_json(value: object) -> Leaf | None:
     if value is None:
         return None
     if not isinstance(value, list):
         raise TypeError
     mode, object_id = value
     return int(mode), str(object_id).encode()
+
+
+def _text(field: bytes) -> str:
+    return field.decode("utf-8", "surrogateescape")
+
+
+def _bytes(field: str) -> bytes:
+    return field.encode("utf-8", "surrogateescape")

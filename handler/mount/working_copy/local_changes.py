@@ -1,193 +1,220 @@
-"""What a pull does to each path of a working copy, and whether anything stands in the way.
+"""What a pull changes in the worktree, and which local changes obstruct it.
 
-Only the paths that the pull changes are looked at. One that is as git's index remembers it, by its clocks, its size and
-its inode, is not read.
+Only the paths that the pull changes are compared. If a path's stat data is what git's index recorded, its file is not
+read.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from handler.config.names import ancestors_of
 from handler.mount.git.diff import TreeDiff
 from handler.mount.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.mount.git.objects import BLOB, hash_object
 from handler.mount.working_copy.index.entry import IndexEntry, Stat
+from handler.mount.working_copy.index.index_file import IndexFile
 from handler.mount.working_copy.parallel import ALONE, Crew
 from handler.mount.working_copy.worktree import PathStatus, Worktree
-
-LocalChange = tuple[Leaf | None, Leaf | None, Leaf | None]
-"""An uncommitted change that is carried over: what stands there, what is to stand there, and what the index had."""
-
 
 _MAX_NAMED = 20
 """Paths that an error names."""
 
 
-@dataclass(frozen=True, slots=True)
-class PathChange:
-    """What stands at a path, what is to stand there, and what the index is to have; None is nothing.
+class LocalChange(NamedTuple):
+    """An uncommitted change that a pull reapplies: the worktree's file, the file to write, and what is staged."""
 
-    `entry` is not `after` where an uncommitted change is carried over. `was_entry` is what the index has before.
+    worktree: Leaf | None
+    result: Leaf | None
+    staged: Leaf | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathChange:
+    """What a pull does at a path, in the worktree (`before`, `after`) and in the index; None is no file.
+
+    `index_after` is not `after` if the pull reapplies an uncommitted change.
     """
 
     path: bytes
     before: Leaf | None
     after: Leaf | None
-    entry: Leaf | None
-    was_entry: Leaf | None
+    index_before: Leaf | None
+    index_after: Leaf | None
 
     def reversed(self) -> "PathChange":
-        """Return what undoes it."""
-        return replace(self, before=self.after, after=self.before, entry=self.was_entry, was_entry=self.entry)
+        """Return the change that undoes this one."""
+        return PathChange(
+            path=self.path,
+            before=self.after,
+            after=self.before,
+            index_before=self.index_after,
+            index_after=self.index_before,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
-    """All that a pull does to files; `made` and `gone` are directories, in the order to do it."""
+    """All changes of a pull. The directories are in the order in which to make and to remove them."""
 
     changes: tuple[PathChange, ...]
-    made: tuple[bytes, ...] = ()
-    gone: tuple[bytes, ...] = ()
+    made_directories: tuple[bytes, ...] = ()
+    removed_directories: tuple[bytes, ...] = ()
 
     @classmethod
-    def of(cls, differences: TreeDiff) -> "ChangeSet":
-        """Return what brings a copy without any local change from one tree to the other."""
+    def of(cls, difference: TreeDiff) -> "ChangeSet":
+        """Return the changes from one commit's tree to another's, in a copy without local changes."""
         changes = tuple(
-            PathChange(path, before, after, after, before) for path, (before, after) in differences.leaves.items()
+            PathChange(path=path, before=before, after=after, index_before=before, index_after=after)
+            for path, (before, after) in difference.leaves.items()
         )
-        return cls(changes, differences.made, differences.gone)
+        return cls(changes, difference.made, difference.gone)
 
     def only(self, paths: Collection[bytes]) -> "ChangeSet":
-        """Return those at the paths."""
+        """Return the changes at these paths, and all directories."""
         return replace(self, changes=tuple(change for change in self.changes if change.path in paths))
 
     def reversed(self) -> "ChangeSet":
-        """Return what undoes them."""
-        return ChangeSet(tuple(change.reversed() for change in self.changes), self.gone[::-1], self.made[::-1])
+        """Return the changes that undo these."""
+        changes = tuple(change.reversed() for change in self.changes)
+        return ChangeSet(changes, self.removed_directories[::-1], self.made_directories[::-1])
 
-    def with_kept(self, kept: Mapping[bytes, LocalChange]) -> "ChangeSet":
-        """Return them with the uncommitted changes that are carried over."""
-        if not kept:
+    def with_local_changes(self, local_changes: Mapping[bytes, LocalChange]) -> "ChangeSet":
+        """Return these changes with the uncommitted ones, by path, reapplied."""
+        if not local_changes:
             return self
-        changes = []
-        for change in self.changes:
-            if change.path in kept:
-                before, after, was_entry = kept[change.path]
-                changes.append(replace(change, before=before, after=after, was_entry=was_entry))
-            else:
-                changes.append(change)
-        return replace(self, changes=tuple(changes))
+        return replace(self, changes=tuple(_reapplied(each, local_changes.get(each.path)) for each in self.changes))
 
 
-@dataclass(frozen=True, slots=True)
+def _reapplied(change: PathChange, local: LocalChange | None) -> PathChange:
+    if local is None:
+        return change
+    return replace(change, before=local.worktree, after=local.result, index_before=local.staged)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IndexComparison:
-    """How paths are compared: what the index knew of them, and what of that can be trusted."""
+    """Compares paths of the worktree with blobs, by the stat data of the index where that is enough.
+
+    `entries` are the index's entries at the paths that a pull changes. The flags are `core.fileMode` and
+    `core.trustctime`.
+    """
 
     worktree: Worktree
+    index: IndexFile
     entries: Mapping[bytes, IndexEntry]
     trusts_filemode: bool = True
     trusts_ctime: bool = True
 
-    def matches(self, path: bytes, leaf: Leaf, seen: PathStatus) -> bool:
-        """Whether what was seen at the path is this file, link or submodule. Raises OSError."""
+    @classmethod
+    def of(
+        cls,
+        worktree: Worktree,
+        index: IndexFile,
+        changes: ChangeSet,
+        *,
+        trusts_filemode: bool = True,
+        trusts_ctime: bool = True,
+    ) -> "IndexComparison":
+        """Return the comparison for the paths of `changes`. Raises CopyUnusable for an entry that is no file's."""
+        # Also what may be a file above a new path.
+        added = (change.path for change in changes.changes if change.before is None)
+        paths = {change.path for change in changes.changes} | {above for path in added for above in ancestors_of(path)}
+        return cls(
+            worktree=worktree,
+            index=index,
+            entries=index.entries(paths),
+            trusts_filemode=trusts_filemode,
+            trusts_ctime=trusts_ctime,
+        )
+
+    def matches(self, path: bytes, leaf: Leaf, status: PathStatus) -> bool:
+        """Whether the worktree, with `status` at the path, has this file, link or submodule. Raises OSError."""
         mode, blob = leaf
         if mode == SUBMODULE:
-            return seen.is_directory  # what is in it is the submodule's own
-        if seen.status is None or not (seen.is_link if mode == LINK else seen.is_file):
+            return status.is_directory  # what is in it belongs to the submodule
+        if status.stat is None or not (status.is_link if mode == LINK else status.is_file):
             return False
-        if mode != LINK and self.trusts_filemode and seen.is_executable != (mode == EXECUTABLE):
+        if mode != LINK and self.trusts_filemode and status.is_executable != (mode == EXECUTABLE):
             return False
         entry = self.entries.get(path)
-        is_known = entry is not None and entry.id == blob
-        if entry and is_known and entry.seems_unchanged(Stat.of(seen.status), trusts_ctime=self.trusts_ctime):
+        is_recorded = entry is not None and entry.id == blob
+        if entry and is_recorded and entry.seems_unchanged(Stat.of(status.stat), trusts_ctime=self.trusts_ctime):
             return True
-        return hash_object(BLOB, self.worktree.content(path, seen)) == blob
+        return hash_object(BLOB, self.worktree.read(path, status)) == blob
 
 
 @dataclass(frozen=True, slots=True)
 class Obstruction:
-    """What keeps a change from being made. `is_tracked`: git knows the path, and autostash could carry it over."""
+    """A local change at `path` that obstructs `change`. `is_tracked`: autostash could reapply it."""
 
     path: bytes
     change: PathChange
     is_tracked: bool
-    why: str
+    reason: str
 
 
-def find_obstructions(
-    glance: IndexComparison, changes: ChangeSet, below: Callable[[bytes], Collection[bytes]], crew: Crew = ALONE
-) -> list[Obstruction]:
-    """Return what of the user's stands in the way of the changes: staged, uncommitted, untracked, ignored.
-
-    `below(directory)` gives the paths that the index has in there. Raises OSError.
-    """
+def find_obstructions(comparison: IndexComparison, changes: ChangeSet, crew: Crew = ALONE) -> list[Obstruction]:
+    """Return the staged, uncommitted, untracked and ignored files that obstruct the changes. Raises OSError."""
     by_path = {change.path: change for change in changes.changes}
     removed = {change.path for change in changes.changes if change.before is not None}
     found: dict[bytes, list[Obstruction]] = {}
 
-    def look(worktree: Worktree, paths: Sequence[bytes]) -> None:
-        own = replace(glance, worktree=worktree)
+    def compare(worktree: Worktree, paths: Sequence[bytes]) -> None:
+        own = replace(comparison, worktree=worktree)
         for path in paths:
             change = by_path[path]
-            found[path] = [*_staged(own, change, removed, below), *_standing(own, change, removed)]
+            found[path] = [*_in_index(own, change, removed), *_in_worktree(own, change, removed)]
 
-    crew.carry_out(glance.worktree, [(look, [list(by_path)])])
+    crew.carry_out(comparison.worktree, [(compare, [list(by_path)])])
     return [each for path in by_path for each in found[path]]
 
 
-def named(in_the_way: Sequence[Obstruction]) -> str:
-    """Name what is in the way, each path once."""
-    why = {found.path: found.why for found in in_the_way}
-    named = [f"{path!r}"[1:] + f" ({reason})" for path, reason in list(why.items())[:_MAX_NAMED]]
-    rest = len(why) - len(named)
-    return f"in the way: {', '.join(named)}" + (f", and {rest} more" if rest else "")
+def describe_obstructions(obstructions: Sequence[Obstruction]) -> str:
+    """Name the obstructed paths, each once, up to a bound."""
+    reasons = {each.path: each.reason for each in obstructions}
+    named = [f"{path!r}"[1:] + f" ({reason})" for path, reason in list(reasons.items())[:_MAX_NAMED]]
+    more = len(reasons) - len(named)
+    return f"in the way: {', '.join(named)}" + (f", and {more} more" if more else "")
 
 
-def _staged(
-    glance: IndexComparison, change: PathChange, removed: Collection[bytes], below: Callable[[bytes], Collection[bytes]]
-) -> Iterator[Obstruction]:
-    """Yield what the index has at the path, and the commit has not."""
-    entry = glance.entries.get(change.path)
-    staged = (entry.mode, entry.id) if entry is not None and not (entry.is_intended or entry.is_skipped) else None
+def _in_index(comparison: IndexComparison, change: PathChange, removed: Collection[bytes]) -> Iterator[Obstruction]:
+    """Yield what is staged at the path."""
+    entry = comparison.entries.get(change.path)
+    is_usual = entry is not None and not (entry.is_intent_to_add or entry.is_skip_worktree)
+    staged = (entry.mode, entry.id) if entry is not None and is_usual else None
     if staged != change.before or (entry is not None and staged is None):
         yield Obstruction(change.path, change, change.before is not None, "staged")
     elif change.before is None:
-        # A file in the index where the commit brings a directory, or the other way round.
-        around = {*ancestors_of(change.path), *below(change.path)}
-        for path in around & glance.entries.keys() | set(below(change.path)):
+        # A directory/file conflict: the index has a file where the commit brings a directory, or the other way round.
+        below = comparison.index.paths_below(change.path)
+        for path in {*ancestors_of(change.path), *below} & comparison.entries.keys() | set(below):
             if path not in removed:
                 yield Obstruction(path, change, False, "staged")
 
 
-def _standing(glance: IndexComparison, change: PathChange, removed: Collection[bytes]) -> Iterator[Obstruction]:
-    """Yield what stands at the path, and should not."""
-    seen = glance.worktree.look(change.path)
+def _in_worktree(comparison: IndexComparison, change: PathChange, removed: Collection[bytes]) -> Iterator[Obstruction]:
+    """Yield what the worktree has at the path, and should not have."""
+    status = comparison.worktree.lstat(change.path)
+    becomes_file = change.after is not None and change.after[0] != SUBMODULE
     if change.before is not None:
-        is_clean = glance.matches(change.path, change.before, seen)
-        if change.before[0] == SUBMODULE and seen.status is None and seen.blocker is None:
-            is_clean = True  # nobody has looked into it yet
-        if not is_clean:
-            why = "uncommitted" if seen.status is not None else "deleted, and not committed"
-            yield Obstruction(change.path, change, True, why)
-        elif seen.is_directory and change.after is not None and change.after[0] != SUBMODULE:
-            yield from _strangers(glance.worktree, change, removed)
-        return
-    if seen.blocker is not None and seen.blocker not in removed:
-        yield Obstruction(seen.blocker, change, False, "untracked")
-    elif seen.is_directory and change.after is not None and change.after[0] != SUBMODULE:
-        yield from _strangers(glance.worktree, change, removed)
-    elif seen.status is not None and not seen.is_directory:
+        # A submodule that is not there is one that nobody has initialized.
+        is_uninitialized = change.before[0] == SUBMODULE and status.stat is None and status.blocker is None
+        if not comparison.matches(change.path, change.before, status) and not is_uninitialized:
+            reason = "uncommitted" if status.stat is not None else "deleted, and not committed"
+            yield Obstruction(change.path, change, True, reason)
+        elif status.is_directory and becomes_file:
+            yield from _untracked_below(comparison.worktree, change, removed)
+    elif status.blocker is not None and status.blocker not in removed:
+        yield Obstruction(status.blocker, change, False, "untracked")
+    elif status.is_directory and becomes_file:
+        yield from _untracked_below(comparison.worktree, change, removed)
+    elif status.stat is not None and not status.is_directory:
         yield Obstruction(change.path, change, False, "untracked")
 
 
-def _strangers(worktree: Worktree, change: PathChange, removed: Collection[bytes]) -> Iterator[Obstruction]:
-    """Yield what lies in a directory that is to become a file, and does not go with it."""
-    for path in worktree.files_below(change.path):
+def _untracked_below(worktree: Worktree, change: PathChange, removed: Collection[bytes]) -> Iterator[Obstruction]:
+    """Yield the files of a directory that is to become a file, but for those that the pull removes."""
+    for path in worktree.list_files(change.path):
         if path not in removed:
             yield Obstruction(path, change, False, "untracked")
-
-
-def paths_to_find(changes: ChangeSet) -> set[bytes]:
-    """Return the paths that the index is asked for: those that change, and what could be a file above a new one."""
-    added = (change.path for change in changes.changes if change.before is None)
-    return {change.path for change in changes.changes} | {above for path in added for above in ancestors_of(path)}

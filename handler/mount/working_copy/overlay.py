@@ -1,14 +1,14 @@
-"""Objects that were made and are not written yet, over those that are: what a replay works on."""
+"""New objects in memory over those of a store: what a merge and a replay work on."""
 
 from handler.mount.git.objects import COMMIT, Objects, hash_object, tree_in
 from handler.mount.git.packs import RawObject
 
 
 class MemoryOverlay:
-    """Reads what is there or was added. `added` is written all at once, when the whole replay went well."""
+    """Reads from the store and from `added`. The caller writes `added` at once, when the whole replay has succeeded."""
 
     def __init__(self, base: Objects) -> None:
-        """Nothing is added yet."""
+        """Begin with nothing added to the store `base`."""
         self._base = base
         self.added: dict[bytes, RawObject] = {}
 
@@ -18,7 +18,7 @@ class MemoryOverlay:
         return found[1] if found is not None and found[0] == kind else self._base.read(object_id, kind)
 
     def tree_of(self, commit: str) -> bytes:
-        """Return the id (hex) of a commit's tree. Raises MirrorDamaged, TreeUnsafe."""
+        """Return the id (40 hex digits) of a commit's tree. Raises MirrorDamaged, TreeUnsafe."""
         return tree_in(self.read(commit.encode(), COMMIT))
 
     def add(self, kind: int, content: bytes) -> bytes:

@@ -60,7 +60,9 @@ class Crew:
             turns = cycle(staging)
 
             def with_own(work: Work, directories: DirectoryHandles, paths: Sequence[Item]) -> int:
-                work(worktree.beside(directories, next(turns)), [path for path in paths if isinstance(path, bytes)])
+                work(
+                    worktree.with_handles(directories, next(turns)), [path for path in paths if isinstance(path, bytes)]
+                )
                 return 0
 
             carry_out(

@@ -1,4 +1,4 @@
-"""Where things are in a working copy, and what of them is ours."""
+"""The paths of a working copy."""
 
 import os
 from contextlib import suppress
@@ -22,13 +22,13 @@ class CopyPaths:
         return os.path.join(self.root, GIT)
 
     @property
-    def own(self) -> str:
-        """What is ours in it: nobody else writes here."""
+    def state_directory(self) -> str:
+        """The directory for git2efs's own files, inside the git directory. Nobody else writes here."""
         return os.path.join(self.root, COPY)
 
     @property
-    def own_refs(self) -> str:
-        """Where refs are written, before they are renamed into their places, on a mount where that takes long."""
+    def ref_staging(self) -> str:
+        """Where refs are staged on a slow mount, so that their creation does not wait for that of other files."""
         return os.path.join(self.root, COPY, f"{STAGING}refs")
 
     @property
@@ -38,24 +38,23 @@ class CopyPaths:
 
     @property
     def lock(self) -> str:
-        """What keeps git's commands out while the copy changes."""
+        """Git's lock on the index, which keeps git's commands out while the copy changes."""
         return os.path.join(self.root, GIT, "index.lock")
 
     @property
     def journal(self) -> str:
-        """What a run is about to do, so that a killed one is finished."""
+        """The journal of the current pull, or of a killed one."""
         return os.path.join(self.root, COPY, JOURNAL)
 
 
-def prepare_own(paths: CopyPaths) -> None:
-    """Make our own directory in a working copy, or sweep from it what killed runs left. Raises OSError.
+def prepare_state_directory(paths: CopyPaths) -> None:
+    """Make the state directory, or sweep from it what killed runs left. Raises OSError.
 
-    Nothing is there that is not ours, so all that has no lasting name goes; and directories that things are staged in
-    are emptied.
+    All names but the journal's and the record's are temporary. Staging directories are kept and emptied.
     """
-    os.makedirs(paths.own, exist_ok=True)
-    for name in os.listdir(paths.own):
-        path = os.path.join(paths.own, name)
+    os.makedirs(paths.state_directory, exist_ok=True)
+    for name in os.listdir(paths.state_directory):
+        path = os.path.join(paths.state_directory, name)
         if name.startswith(STAGING):
             for each in os.listdir(path):
                 os.unlink(os.path.join(path, each))

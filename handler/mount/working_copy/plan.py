@@ -1,14 +1,13 @@
-"""Where a pull brings the branch: nowhere, forward, or to the local commits made anew upon the tip. Touches no file."""
+"""Plan a pull: does the branch stay, fast-forward, or get its local commits replayed onto the tip? Touches no file."""
 
 from dataclasses import dataclass
 
-from handler.model import NULL_OID
-from handler.mount.working_copy.journal import Line
+from handler.mount.working_copy.gitdir.ref_logs import NULL_OID
 from handler.mount.working_copy.merge.merge_trees import merge_trees
 from handler.mount.working_copy.open_copy import OpenCopy
 from handler.mount.working_copy.overlay import MemoryOverlay
-from handler.mount.working_copy.rebase.reflog_lines import reflog_lines
-from handler.mount.working_copy.rebase.replay import DecisionKind, Replayed, decide, replay
+from handler.mount.working_copy.rebase.reflog_lines import LogLine, reflog_lines
+from handler.mount.working_copy.rebase.replay import DecisionKind, ReplayResult, decide, replay
 from handler.mount.working_copy.tracking import TrackingUpdate
 
 _MAX_NAMED = 20
@@ -16,46 +15,41 @@ _MAX_NAMED = 20
 
 @dataclass(frozen=True, slots=True)
 class PullPlan:
-    """Where the branch goes, what the logs are to say, and the objects that are yet to be written."""
+    """`head` is the branch's new commit (40 hex digits), `log_lines` go to the reflogs.
+
+    `objects` hold the replayed commits and their trees, which are not written yet. `notes` are for the log.
+    """
 
     head: str
-    lines: tuple[Line, ...]
+    log_lines: tuple[LogLine, ...]
     objects: MemoryOverlay
     notes: tuple[str, ...] = ()
 
 
-def plan_pull(copy: OpenCopy, tracked: TrackingUpdate, head: str | None, at: int) -> PullPlan | None:
-    """Return where the branch goes from `head` (None: it has no commit yet); None where it stays.
+def plan_pull(copy: OpenCopy, tracked: TrackingUpdate, head: str | None, timestamp: int) -> PullPlan | None:
+    """Plan how the branch gets from `head` (None: no commit yet) to what was fetched; None if it stays.
 
-    `tracked` is where the remote's branch is; `at` is when, for new commits. Raises ReplayConflict, CopyUnusable,
-    MirrorDamaged, TreeUnsafe, OSError.
+    `timestamp` (seconds since the epoch) is the committer date of replayed commits. Raises ReplayConflict,
+    CopyUnusable, MirrorDamaged, TreeUnsafe, OSError.
     """
-    objects, history, tip = tracked.objects, tracked.history, tracked.tip
+    objects, tip, branch = tracked.objects, tracked.tip, copy.branch.encode("utf-8", "surrogateescape")
     if head is None:
-        line = (NULL_OID, tip.decode(), "initial pull")
-        return PullPlan(tip.decode(), (("HEAD", *line), (copy.branch, *line)), objects)
-    decision = decide(history, head.encode(), tip, tracked.logged(copy, head.encode()))
+        lines = tuple(LogLine(ref, NULL_OID, tip, b"initial pull") for ref in (b"HEAD", branch))
+        return PullPlan(tip.decode(), lines, objects)
+    decision = decide(tracked.graph, head.encode(), tip, tracked.reflog_commits(copy, head.encode()))
     if decision.kind is DecisionKind.UP_TO_DATE:
         return None
-    replayed = None
+    result = None
     if decision.kind is DecisionKind.REPLAY:
-        replayed = replay(objects, history, decision, copy.committer, at, merge_trees)
-        if replayed.head == decision.head:
+        result = replay(objects, tracked.graph, decision, copy.committer, timestamp, merge_trees)
+        if result.head == decision.head:
             return None
-    lines = tuple(
-        (_text(each.log), each.old.decode(), each.new.decode(), _text(each.message))
-        for each in reflog_lines(decision, replayed, copy.branch.encode("utf-8", "surrogateescape"))
-    )
-    new = decision.tip if replayed is None else replayed.head
-    return PullPlan(new.decode(), lines, objects, _notes_on(replayed))
+    new = decision.tip if result is None else result.head
+    return PullPlan(new.decode(), tuple(reflog_lines(decision, result, branch)), objects, _notes_on(result))
 
 
-def _notes_on(replayed: Replayed | None) -> tuple[str, ...]:
-    if replayed is None:
+def _notes_on(result: ReplayResult | None) -> tuple[str, ...]:
+    if result is None:
         return ()
-    notes = [f"{len(replayed.picked)} local commits are upon it"] if replayed.picked else []
-    return (*notes, *(f"{each.decode()} is upstream already: dropped" for each in replayed.dropped[:_MAX_NAMED]))
-
-
-def _text(name: bytes) -> str:
-    return name.decode("utf-8", "surrogateescape")
+    notes = [f"{len(result.picked)} local commits are upon it"] if result.picked else []
+    return (*notes, *(f"{each.decode()} is upstream already: dropped" for each in result.dropped[:_MAX_NAMED]))

@@ -22,8 +22,15 @@ from handler.mount.git.store_pool import StorePool
 from handler.mount.target.mode import FlipResult, Session
 from handler.mount.target.run import Run
 from handler.mount.working_copy import apply
-from handler.mount.working_copy.autostash import can_reapply, keep_stash, last_if_same, notes_on_stash, reapply
-from handler.mount.working_copy.branch import branch_begun, write_refs
+from handler.mount.working_copy.autostash import (
+    StashBase,
+    autostash_notes,
+    can_reapply,
+    reapply,
+    reuse_last_stash,
+    store_stash,
+)
+from handler.mount.working_copy.branch import prepared_branch, update_refs
 from handler.mount.working_copy.clone import Clone
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
 from handler.mount.working_copy.gitdir.refs import Refs
@@ -31,11 +38,11 @@ from handler.mount.working_copy.gitdir.staging_area import StagingArea
 from handler.mount.working_copy.gitdir.validate import validate
 from handler.mount.working_copy.index.index_file import IndexFile
 from handler.mount.working_copy.journal import PullJournal
-from handler.mount.working_copy.local_changes import ChangeSet, LocalChange, find_obstructions, named
-from handler.mount.working_copy.open_copy import OUR_NAME, CopyLock, OpenCopy
+from handler.mount.working_copy.local_changes import ChangeSet, LocalChange, describe_obstructions, find_obstructions
+from handler.mount.working_copy.open_copy import DEFAULT_COMMITTER, CopyLock, OpenCopy
 from handler.mount.working_copy.overlay import MemoryOverlay
 from handler.mount.working_copy.parallel import Crew
-from handler.mount.working_copy.paths import CopyPaths, prepare_own
+from handler.mount.working_copy.paths import CopyPaths, prepare_state_directory
 from handler.mount.working_copy.plan import plan_pull
 from handler.mount.working_copy.recovery import recover, undo
 from handler.mount.working_copy.tracking import TrackingUpdate
@@ -80,14 +87,15 @@ def _opened(run: Run, stores: StorePool) -> Iterator[OpenCopy]:
     paths = CopyPaths(run.directory.paths.directory)
     config = validate(paths.root, run.repository.url, run.target.ref)
     if not _is_warm(run):
-        prepare_own(paths)
+        prepare_state_directory(paths)
     # Not refreshed, though others may have repacked it: the store sees that by itself, where it matters.
     with stores.borrow_as(CopyStore, paths.git, is_unchanged=True) as store:
-        store.beside = run.executor
+        store.executor = run.executor
         # An NFS client makes files of one directory one after the other, and refs are written beside all else.
-        scratch = StagingArea(paths.own_refs) if run.is_slow else None
-        refs = Refs(paths.git, makes_logs=config.makes_logs, scratch=scratch)
-        yield OpenCopy(paths, config, run.target.ref, store, refs, Crew(run.settings.checkout_workers, run.is_slow))
+        staging = StagingArea(paths.ref_staging) if run.is_slow else None
+        refs = Refs(paths.git, makes_logs=config.makes_logs, staging=staging)
+        crew = Crew(run.settings.checkout_workers, run.is_slow)
+        yield OpenCopy(paths=paths, config=config, branch=run.target.ref, store=store, refs=refs, crew=crew)
 
 
 class _CopySession:
@@ -126,7 +134,7 @@ class CloneSession(_CopySession):
 
     def flip(self) -> FlipResult:
         """Check out beside, and rename the copy into its place."""
-        written, plan = self._clone.finish(self.store, self._commit, OUR_NAME)
+        written, plan = self._clone.finish(self.store, self._commit, DEFAULT_COMMITTER)
         self.store.close()
         # Its objects are at their new place now; the event and the repacking read them there.
         self.store = self._stack.enter_context(_opened(self._run, self._stores)).store
@@ -140,7 +148,7 @@ class CloneSession(_CopySession):
         )
 
     def tidy(self) -> tuple[str, ...]:
-        """Repack."""
+        """Repack what pulls wrote."""
         return _repacked(self.store)
 
 
@@ -183,7 +191,7 @@ class PullSession(_CopySession):
         """Plan the pull, and store its objects. Raises LocalChanges, ReplayConflict, CopyBusy, TreeUnsafe."""
         run, copy, tip = self._run, self._copy, fetched.commit or ""
         update = TrackingUpdate.of(copy, self._tracking, tip.encode())
-        writing = run.executor.submit(partial(update.write, copy, int(run.clock()), is_again=not _is_warm(run)))
+        writing = run.executor.submit(partial(update.write, copy, int(run.clock()), is_retry=not _is_warm(run)))
         self._writing_tracking = writing
         if self._head != tip:
             lock = self._stack.enter_context(copy.locked())
@@ -194,40 +202,48 @@ class PullSession(_CopySession):
 
     def _plan(self, lock: CopyLock, update: TrackingUpdate, tip: str) -> _Prepared | None:
         """Return what is to be done to bring the branch to the tip; None: nothing, the branch has it already."""
-        run, copy, at = self._run, self._copy, int(self._run.clock())
+        run, copy, timestamp = self._run, self._copy, int(self._run.clock())
         reading_index, reading_head = run.executor.submit(copy.read_index), run.executor.submit(copy.head)
         if copy.refs.head() != copy.branch:
             raise CopyUnusable("another branch was checked out while this one was fetched")
         head = reading_head.result()
-        pull = plan_pull(copy, update, head, at)
+        pull = plan_pull(copy, update, head, timestamp)
         if pull is None:
             return None
-        difference = copy.differences(pull.objects, head, pull.head)
+        difference = copy.diff(pull.objects, head, pull.head)
         self._refuse_unsafe(pull.objects, head, pull.head)
         changes, index = ChangeSet.of(difference), reading_index.result()
         worktree = self._worktrees.enter_context(copy.worktree())
         comparison = copy.compare_index(worktree, index, changes)
-        kept: Mapping[bytes, LocalChange] = {}
+        local_changes: Mapping[bytes, LocalChange] = {}
         stash = None
-        if obstructions := find_obstructions(comparison, changes, index.below, copy.crew):
+        if obstructions := find_obstructions(comparison, changes, copy.crew):
             if head is None or not run.target.autostash or not can_reapply(obstructions, comparison):
-                raise LocalChanges(named(obstructions))
-            carried = reapply(pull.objects, comparison, obstructions, head, copy.branch, copy.committer, at)
-            kept = carried.kept
-            stash = carried.stash and last_if_same(pull.objects, copy.refs, carried.stash)
-            changes = changes.with_kept(kept)
+                raise LocalChanges(describe_obstructions(obstructions))
+            base = StashBase(head, copy.branch, copy.committer, timestamp)
+            reapplied = reapply(pull.objects, comparison, obstructions, base)
+            local_changes = reapplied.local_changes
+            stash = reapplied.stash and reuse_last_stash(pull.objects, copy.refs, reapplied.stash)
+            changes = changes.with_local_changes(local_changes)
         run.begin(tip)
         copy.store.add(pull.objects.added)
-        committer = copy.committer.decode("utf-8", "surrogateescape")
-        held = None if stash is None else stash.decode()
         return _Prepared(
             lock=lock,
             worktree=worktree,
             index=index,
             difference=difference,
             changes=changes,
-            journal=PullJournal(copy.branch, head, pull.head, committer, at, pull.lines, kept, held),
-            notes=pull.notes + notes_on_stash(kept, stash),
+            journal=PullJournal(
+                branch=copy.branch,
+                old=head,
+                new=pull.head,
+                committer=copy.committer,
+                timestamp=timestamp,
+                lines=pull.log_lines,
+                local_changes=local_changes,
+                stash=stash,
+            ),
+            notes=pull.notes + autostash_notes(local_changes, stash),
         )
 
     def _refuse_unsafe(self, objects: MemoryOverlay, old: str | None, new: str) -> None:
@@ -246,7 +262,7 @@ class PullSession(_CopySession):
         assert self._writing_tracking is not None
         done = self._apply(self._prepared)
         self._worktrees.close()
-        ending = self._run.executor.submit(self._prepared.lock.end)
+        ending = self._run.executor.submit(self._prepared.lock.release)
         self._stack.callback(ending.result)
         self._writing_tracking.result()
         return FlipResult(
@@ -262,18 +278,18 @@ class PullSession(_CopySession):
         """Do what the journal says, to the end or back."""
         run, copy, journal = self._run, self._copy, prepared.journal
         # The journal names objects: they have to be on the mount before it is.
-        copy.store.shown()
+        copy.store.flush()
         # Before the first file changes: from here on a killed run is finished, or undone, by what the journal says.
-        journal.write(copy.paths, copy.store.scratch)
+        journal.write(copy.paths, copy.store.staging)
         try:
-            with branch_begun(copy.refs, journal, run.executor) as branch:
-                keep_stash(copy.refs, journal)
+            with prepared_branch(copy.refs, journal, run.executor) as branch:
+                store_stash(copy.refs, journal)
                 entries, done = apply.apply(
                     prepared.worktree, prepared.changes, copy.store, run.check_deadline, copy.crew
                 )
                 content = prepared.index.patch(entries, trees=prepared.difference.new_trees)
-                apply.write_index(copy.paths, copy.store.scratch, content)
-                write_refs(copy.refs, journal, branch.result(), run.executor, is_first=_is_warm(run))
+                apply.write_index(copy.paths, copy.store.staging, content)
+                update_refs(copy.refs, journal, branch.result(), run.executor, is_retry=not _is_warm(run))
         except OutOfTime:
             raise  # the next run finds the journal, and goes on
         except Exception:
@@ -283,7 +299,7 @@ class PullSession(_CopySession):
         return done
 
     def tidy(self) -> tuple[str, ...]:
-        """Repack, where something was pulled."""
+        """Repack what pulls wrote, if this run pulled."""
         return _repacked(self.store) if self._prepared is not None else ()
 
 

@@ -1,38 +1,39 @@
-"""What a killed run left of a working copy: brought to its end, or back to where it began."""
+"""Recover from a killed run: finish its pull, or restore the old commit."""
 
 import os
 
 from handler.errors import CopyUnusable
 from handler.mount.working_copy import apply
 from handler.mount.working_copy.apply import PathState
-from handler.mount.working_copy.autostash import keep_stash
-from handler.mount.working_copy.branch import branch_begun, write_refs
-from handler.mount.working_copy.gitdir.locks import drop_leftover
+from handler.mount.working_copy.autostash import store_stash
+from handler.mount.working_copy.branch import prepared_branch, update_refs
+from handler.mount.working_copy.gitdir.locks import release_stale_lock
 from handler.mount.working_copy.journal import PullJournal, read_journal, remove_journal
 from handler.mount.working_copy.local_changes import ChangeSet
 from handler.mount.working_copy.open_copy import OpenCopy
 
 
 def recover(copy: OpenCopy) -> tuple[str, ...]:
-    """Finish or undo what a killed run was doing; returns a sentence for the log if there was anything.
+    """Finish or undo the pull of a killed run. Returns a note for the outcome if there was one.
 
-    It is finished wherever that loses nothing. If somebody changed a file of it meanwhile, what was done already is
-    undone, file by file, and that one is left: then the copy is the old commit's with an uncommitted change, which is
-    what that person sees it as, and a pull refuses it by name. Raises CopyBusy, CopyUnusable, MirrorDamaged, OSError.
+    The pull is finished unless that would lose a change. If somebody has changed one of its files since, everything
+    that was done is undone, file by file, except that file. The copy is then the old commit's with an uncommitted
+    change, as that person sees it, and a pull refuses it by name. Raises CopyBusy, CopyUnusable, MirrorDamaged,
+    OSError.
     """
-    drop_leftover(copy.refs.lock_path(copy.config.tracking_ref))
+    release_stale_lock(copy.refs.lock_path(copy.config.tracking_ref))
     journal = read_journal(copy.paths)
     if journal is None:
-        _let_go(copy)
+        _release_stale_locks(copy)
         return ()
-    drop_leftover(copy.refs.lock_path(journal.branch))
+    release_stale_lock(copy.refs.lock_path(journal.branch))
     head = copy.head()
     if head == journal.new:
         with copy.locked():
             remove_journal(copy.paths)
             return ("a killed run had all but ended",)
     if head != journal.old or copy.branch != journal.branch:
-        # Somebody took the lock away and moved the branch: the copy is theirs now, as it stands.
+        # Somebody removed the lock and moved the branch: the copy is theirs now, as it is.
         with copy.locked():
             remove_journal(copy.paths)
             return ("somebody took over what a killed run had begun: it is neither finished nor undone",)
@@ -40,64 +41,62 @@ def recover(copy: OpenCopy) -> tuple[str, ...]:
         try:
             copy.read_index()
         except CopyUnusable:
-            remove_journal(copy.paths)  # somebody is at something else here, and must not be kept from ending it
+            # Somebody is in the middle of a merge. The journal would keep the index locked, so they could not end it.
+            remove_journal(copy.paths)
             raise
-        is_finished = _bring(copy, journal)
+        is_finished = _finish_or_undo(copy, journal)
         remove_journal(copy.paths)
     return (f"what a killed run had begun is {'finished' if is_finished else 'undone: somebody changed a file of it'}",)
 
 
-def _let_go(copy: OpenCopy) -> None:
-    """Drop the locks in `.git` that a killed run held while nothing was half done: nobody else would.
-
-    A journal that cannot be read goes too, as it would keep the index locked for ever.
-    """
+def _release_stale_locks(copy: OpenCopy) -> None:
+    """Release the locks in `.git` of a run that was killed before it had a journal: nobody else would."""
     if copy.config.locks:
+        # There may be a journal that cannot be read. It would keep the index locked for ever.
         remove_journal(copy.paths)
     for name in copy.config.locks:
-        drop_leftover(os.path.join(copy.paths.git, name))
+        release_stale_lock(os.path.join(copy.paths.git, name))
 
 
 def undo(copy: OpenCopy, journal: PullJournal) -> None:
-    """Go back after a failure, under the copy's lock, and forget the journal. Raises what `recover` raises.
+    """Restore the old commit after a failure, under the copy's lock, and remove the journal.
 
-    Where this fails too, the journal stays, and with it the lock, for the next run.
+    If this fails too, journal and lock stay, for the next run. Raises what `recover` raises.
     """
     if copy.head() == journal.new:
-        return  # the last step had been taken, and only its tidying failed
-    _bring(copy, journal, is_wanted=False)
+        return  # the branch has moved: only the tidying after it failed
+    _finish_or_undo(copy, journal, may_finish=False)
     remove_journal(copy.paths)
 
 
-def _bring(copy: OpenCopy, journal: PullJournal, *, is_wanted: bool = True) -> bool:
-    """Bring the copy to the new commit if that is wanted and loses nothing, else back; returns whether it is there."""
-    difference = copy.differences(copy.store, journal.old, journal.new)
-    changes = ChangeSet.of(difference).with_kept(journal.kept)
+def _finish_or_undo(copy: OpenCopy, journal: PullJournal, *, may_finish: bool = True) -> bool:
+    """Finish the pull if it may be finished and no change is lost, else undo it. Returns whether it is finished."""
+    difference = copy.diff(copy.store, journal.old, journal.new)
+    changes = ChangeSet.of(difference).with_local_changes(journal.local_changes)
     index = copy.read_index()
-    if is_wanted and apply.has_all(index, changes):
-        # All files were done; what differs from them since is of somebody who saw the new ones.
-        _write_refs(copy, journal)
+    if may_finish and apply.matches_index(index, changes):
+        # All files were written. Whoever changed one since has seen the new ones.
+        _update_refs(copy, journal)
         return True
     with copy.worktree() as worktree:
-        states = apply.states_of(copy.compare_index(worktree, index, changes), changes)
+        states = apply.path_states(copy.compare_index(worktree, index, changes), changes)
         by_state = {each: {path for path, (state, _) in states.items() if state is each} for each in PathState}
-        is_forward = is_wanted and not by_state[PathState.NEITHER]
-        if is_forward:
-            keep_stash(copy.refs, journal)
+        finishes = may_finish and not by_state[PathState.NEITHER]
+        if finishes:
+            store_stash(copy.refs, journal)
             todo = changes.only(by_state[PathState.BEFORE] | by_state[PathState.BETWEEN])
-            entries = apply.entries_of(changes.only(by_state[PathState.AFTER]), states)
+            entries = apply.index_entries(changes.only(by_state[PathState.AFTER]), states)
         else:
-            # What somebody put in the way of an old file stays: that file is then one that was removed.
+            # A file that somebody put in the place of an old one stays; the old one then counts as removed.
             todo, entries = changes.only(by_state[PathState.AFTER] | by_state[PathState.BETWEEN]).reversed(), {}
-        entries |= apply.apply(worktree, todo, copy.store, crew=copy.crew, leaves_blocked=not is_forward)[0]
-    apply.write_index(
-        copy.paths, copy.store.scratch, index.patch(entries, difference.new_trees if is_forward else None)
-    )
-    if is_forward:
-        _write_refs(copy, journal)
-    return is_forward
+        entries |= apply.apply(worktree, todo, copy.store, crew=copy.crew, skip_blocked=not finishes)[0]
+    new_trees = difference.new_trees if finishes else None
+    apply.write_index(copy.paths, copy.store.staging, index.patch(entries, new_trees))
+    if finishes:
+        _update_refs(copy, journal)
+    return finishes
 
 
-def _write_refs(copy: OpenCopy, journal: PullJournal) -> None:
-    with branch_begun(copy.refs, journal) as branch:
-        write_refs(copy.refs, journal, branch.result())
+def _update_refs(copy: OpenCopy, journal: PullJournal) -> None:
+    with prepared_branch(copy.refs, journal) as branch:
+        update_refs(copy.refs, journal, branch.result())

@@ -1,7 +1,7 @@
-"""The remote-tracking ref: what a fetch says of the remote's branch, whatever comes of the pull.
+"""The remote-tracking ref: it says where a fetch found the remote's branch, whatever comes of the pull.
 
-Who has to rebase by hand, after a conflict, finds it there; and so does the next run, that has to know what the local
-commits were built on when the remote's history was rewritten.
+A person who has to rebase by hand after a conflict finds the tip there. So does the next run, which has to know the
+fork point of the local commits if the remote's history is rewritten.
 """
 
 from collections.abc import Sequence
@@ -11,52 +11,56 @@ from handler.mount.working_copy.gitdir.ref_logs import NULL_OID, LogEntry
 from handler.mount.working_copy.open_copy import OpenCopy
 from handler.mount.working_copy.overlay import MemoryOverlay
 from handler.mount.working_copy.rebase.commit_graph import CommitGraph
-from handler.mount.working_copy.rebase.replay import history_of
+from handler.mount.working_copy.rebase.replay import graph_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrackingUpdate:
-    """The remote's branch was at `before` (None: that is not known) and is at `tip`, commits of 40 hex digits.
+    """The ref moves from `old` (None: it does not exist yet) to `tip`, commits of 40 hex digits.
 
-    `history` is that of the commits in `objects`, which hold all that was fetched. `line` is for the ref's log.
+    `objects` hold all that was fetched, `graph` is their commit graph. `log_entry` is for the reflog; None if the ref
+    stays where it is.
     """
 
-    before: bytes | None
+    old: bytes | None
     tip: bytes
     objects: MemoryOverlay
-    history: CommitGraph
-    line: LogEntry | None
+    graph: CommitGraph
+    log_entry: LogEntry | None
 
     @classmethod
-    def of(cls, copy: OpenCopy, before: bytes | None, tip: bytes) -> "TrackingUpdate":
-        """Return what is to be written when a fetch brought the tip. Raises MirrorDamaged, OSError."""
+    def of(cls, copy: OpenCopy, old: bytes | None, tip: bytes) -> "TrackingUpdate":
+        """Return the update that a fetch of `tip` asks for. Raises MirrorDamaged, OSError."""
         objects = MemoryOverlay(copy.store)
-        history = history_of(objects, copy.store.shallow_commits())
-        if before == tip:
-            return cls(before, tip, objects, history, None)
-        message = b"storing head"
-        if before is not None:
-            message = b"fast-forward" if history.is_ancestor(before, tip) else b"forced-update"
-        return cls(before, tip, objects, history, LogEntry(before or NULL_OID, tip, b"pull --rebase: " + message))
+        graph = graph_of(objects, copy.store.shallow_commits())
+        entry = None
+        if old != tip:
+            kind = b"storing head"
+            if old is not None:
+                kind = b"fast-forward" if graph.is_ancestor(old, tip) else b"forced-update"
+            entry = LogEntry(old or NULL_OID, tip, b"pull --rebase: " + kind)
+        return cls(old=old, tip=tip, objects=objects, graph=graph, log_entry=entry)
 
-    def write(self, copy: OpenCopy, at: int, *, is_again: bool) -> None:
-        """Write it; `at` in seconds since the epoch. `is_again`: a killed run may have written the log's line.
+    def write(self, copy: OpenCopy, timestamp: int, *, is_retry: bool) -> None:
+        """Update the ref and its reflog, once the fetched objects are on the mount.
 
-        Raises CopyBusy, CopyUnusable, OSError.
+        `timestamp` is in seconds since the epoch. `is_retry`: a killed run may have appended the entry. Raises
+        CopyBusy, CopyUnusable, OSError.
         """
-        copy.store.shown()
-        if self.line is not None:
-            copy.refs.append_log(copy.config.tracking_ref, [self.line], copy.committer, at, is_again=is_again)
-            copy.refs.write(copy.config.tracking_ref, self.tip, {self.before, self.tip})
+        copy.store.flush()
+        if self.log_entry is not None:
+            ref = copy.config.tracking_ref
+            copy.refs.append_log(ref, [self.log_entry], copy.committer, timestamp, is_retry=is_retry)
+            copy.refs.write(ref, self.tip, {self.old, self.tip})
 
-    def logged(self, copy: OpenCopy, head: bytes) -> Sequence[bytes]:
-        """Return what the remote's branch was before, as far as the copy knows. Raises OSError.
+    def reflog_commits(self, copy: OpenCopy, head: bytes) -> Sequence[bytes]:
+        """Return the commits that the ref named before this fetch, as far as its reflog goes. Raises OSError.
 
-        For `head`, the local branch: where nothing is committed upon what the remote's branch was, the log is not read.
+        If `head`, the local branch, has no local commits, the reflog is not read.
         """
-        if head == self.before:
-            return [self.before]
-        lines = copy.refs.log(copy.config.tracking_ref)
-        if self.line is not None and lines[-1:] == [self.line]:
-            lines.pop()  # this run's own
-        return [*(each for line in lines for each in (line.old, line.new)), *([self.before] if self.before else [])]
+        if head == self.old:
+            return [self.old]
+        entries = copy.refs.log(copy.config.tracking_ref)
+        if self.log_entry is not None and entries[-1:] == [self.log_entry]:
+            entries.pop()  # this run wrote it
+        return [*(each for entry in entries for each in (entry.old, entry.new)), *([self.old] if self.old else [])]

@@ -28,18 +28,18 @@ def parse_config(content: bytes) -> Iterator[tuple[Key, bytes]]:
         raise ValueError("a config holds no zeros")
     section, subsection = b"", b""
     at = 0
-    while (at := _after(_SKIPPED, text, at)) < len(text):
+    while (at := _match_end(_SKIPPED, text, at)) < len(text):
         if text[at : at + 1] == b"[":
-            section, subsection, at = _header(text, at + 1)
+            section, subsection, at = _parse_header(text, at + 1)
             continue
         name = _NAME.match(text, at)
         if name is None:
             raise ValueError("neither a section nor a setting")
-        value, at = _value(text, name.end()) if name[2] else (NO_VALUE, name.end())
+        value, at = _parse_value(text, name.end()) if name[2] else (NO_VALUE, name.end())
         yield (section, subsection, name[1].lower()), value
 
 
-def _header(text: bytes, at: int) -> tuple[bytes, bytes, int]:
+def _parse_header(text: bytes, at: int) -> tuple[bytes, bytes, int]:
     """Return section, subsection, and where it goes on. `[a.b]` is an old way to write `[a "b"]`."""
     if match := _WITH_SUBSECTION.match(text, at):
         return match[1].lower(), re.sub(rb"\\(.)", rb"\1", match[2], flags=re.DOTALL), match.end()
@@ -50,7 +50,7 @@ def _header(text: bytes, at: int) -> tuple[bytes, bytes, int]:
     return section, subsection, match.end()
 
 
-def _value(text: bytes, at: int) -> tuple[bytes, int]:
+def _parse_value(text: bytes, at: int) -> tuple[bytes, int]:
     """Return a value, and where it ends: quotes gone, escapes resolved, space at both ends and comments left out."""
     value = bytearray()
     length = 0  # without the space at its end
@@ -89,6 +89,6 @@ def _value(text: bytes, at: int) -> tuple[bytes, int]:
     return bytes(value[:length]), at
 
 
-def _after(pattern: re.Pattern[bytes], text: bytes, at: int) -> int:
+def _match_end(pattern: re.Pattern[bytes], text: bytes, at: int) -> int:
     match = pattern.match(text, at)
     return at if match is None else match.end()

@@ -40,18 +40,18 @@ class Config:
         """Return the last value of a name below a subsection."""
         return next(reversed(self.values(section, subsection, name)), None)
 
-    def one(self, section: str, name: str) -> bytes | None:
+    def last(self, section: str, name: str) -> bytes | None:
         """Return the last value of a name in a section."""
         return next(reversed(self.entries.get((section.encode(), b"", name.encode()), [])), None)
 
     def flag(self, section: str, name: str, *, default: bool) -> bool:
         """Return a value as git reads a boolean. Raises CopyUnusable for what is none."""
-        value = self.one(section, name)
+        value = self.last(section, name)
         return default if value is None else _is_true(value, f"{section}.{name}")
 
     def number(self, section: str, name: str, *, default: int) -> int:
         """Return a value as a number. Raises CopyUnusable for what is none."""
-        value = self.one(section, name)
+        value = self.last(section, name)
         if value is None:
             return default
         if not re.fullmatch(rb"[0-9]{1,9}", value):
@@ -62,7 +62,7 @@ class Config:
         """Return `Name <mail>` where the copy has both and git could use them."""
         parts = []
         for name in ("name", "email"):
-            value = self.one("committer", name) or self.one("user", name) or b""
+            value = self.last("committer", name) or self.last("user", name) or b""
             if _NOT_IN_IDENTITY.search(value) or not value.strip(_CRUD):
                 return None
             parts.append(value.strip(_CRUD))
@@ -73,7 +73,7 @@ class Config:
         keys = [key for key in self.entries if key[0] == b"remote" and key[2] == b"url" and key[1]]
         return [key[1].decode("utf-8", "surrogateescape") for key in keys]
 
-    def url_of(self, remote: str) -> str | None:
+    def url(self, remote: str) -> str | None:
         """Return the address that a remote is fetched from: the first one, as pushes alone go to all."""
         return next(iter(self.values("remote", remote, "url")), None)
 
@@ -102,13 +102,13 @@ def tracking_ref(refspecs: list[str], branch_ref: str) -> str | None:
         source, colon, target = refspec.removeprefix("+").partition(":")
         if refspec.startswith("^") or not colon or not source or not target:
             continue
-        matched = _matched(_full(source), branch_ref)
+        matched = _match_pattern(_full_ref(source), branch_ref)
         if matched is not None and source.count("*") == target.count("*") <= 1:
-            return _full(target).replace("*", matched)
+            return _full_ref(target).replace("*", matched)
     return None
 
 
-def _matched(pattern: str, ref: str) -> str | None:
+def _match_pattern(pattern: str, ref: str) -> str | None:
     """Return what `*` stands for; empty for a pattern without one that is the ref."""
     before, star, after = pattern.partition("*")
     if not star:
@@ -119,7 +119,7 @@ def _matched(pattern: str, ref: str) -> str | None:
     )
 
 
-def _full(name: str) -> str:
+def _full_ref(name: str) -> str:
     return name if name.startswith("refs/") else f"refs/heads/{name}"
 
 

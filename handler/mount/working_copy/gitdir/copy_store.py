@@ -23,7 +23,7 @@ from handler.mount.git.pack_store import PackStore, unlink_if_there
 from handler.mount.git.packs import PackVanished, RawObject
 from handler.mount.working_copy.gitdir.lazy_packs import LazyPack, is_mapped
 from handler.mount.working_copy.gitdir.locks import lock_held
-from handler.mount.working_copy.gitdir.loose import alternates, loose_path, read_loose
+from handler.mount.working_copy.gitdir.loose import loose_path, read_alternates, read_loose
 from handler.mount.working_copy.gitdir.staging_area import StagingArea
 
 _BRAND = b"g2ef".hex()
@@ -48,8 +48,8 @@ class CopyStore(PackStore):
     def __init__(self, path: str) -> None:
         """Nothing is read yet; `refresh` comes first."""
         super().__init__(path)
-        self.scratch = StagingArea.of(path)
-        self.beside = IN_TURN
+        self.staging = StagingArea.of(path)
+        self.executor = IN_TURN
         self._objects = os.path.join(path, "objects")
         self._others: list[str] = []
         self._names: frozenset[str] = frozenset()
@@ -75,7 +75,7 @@ class CopyStore(PackStore):
                     unlink_if_there(path)
 
     def _look(self) -> None:
-        self._others = alternates(self._objects)
+        self._others = read_alternates(self._objects)
         # The last are looked into first: what a pull needs is rather here than elsewhere.
         stems: dict[str, str] = {}
         for directory in reversed(self._others):
@@ -136,11 +136,11 @@ class CopyStore(PackStore):
             is_packed = super().__contains__(object_id)
         return is_packed or any(_is_there(each, object_id.encode()) for each in (self._objects, *self._others))
 
-    def rest(self) -> None:
+    def release(self) -> None:
         """End a run: keep what is known of the packs, and nothing that a repacking by others makes wrong."""
-        self.shown()
+        self.flush()
         super().release()
-        self.beside, self._showing = IN_TURN, None
+        self.executor, self._showing = IN_TURN, None
         self._forget()
         for key, pack in self.packs.items():
             if isinstance(pack, LazyPack):
@@ -216,19 +216,19 @@ class CopyStore(PackStore):
         return _name_of(indexed.trailer)
 
     def _temporary(self, kind: str) -> str:
-        return self.scratch.name(kind)
+        return self.staging.temporary_path(kind)
 
     def _make_spool_file(self) -> tuple[BinaryIO, str]:
-        return self.scratch.made(super()._make_spool_file)
+        return self.staging.make_in(super()._make_spool_file)
 
-    def shown(self) -> None:
+    def flush(self) -> None:
         """Wait until what was ingested is on the mount; nothing may refer to it before. Raises OSError."""
         if self._showing is not None:
             self._showing.result()
 
     def _write_pack(self, write: Callable[[Callable[[bytes], object]], IndexedPack]) -> str:
         name = super()._write_pack(write)
-        self.shown()
+        self.flush()
         return name
 
     def _place_first(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
@@ -237,17 +237,17 @@ class CopyStore(PackStore):
 
     def _place_second(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
         """Put the index in place; and before it a pack that can be read without, as it is in memory."""
-        self.shown()
-        self._showing = self.beside.submit(partial(self._place, path, spool, indexed))
+        self.flush()
+        self._showing = self.executor.submit(partial(self._place, path, spool, indexed))
 
     def _place(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
-        writing = self.beside.submit(partial(self.scratch.written, indexed.index, "idx", self.pack_mode))
+        writing = self.executor.submit(partial(self.staging.write, indexed.index, "idx", self.pack_mode))
         if spool.name is None:
             super()._place_first(path, spool, indexed)
-        self.scratch.place(writing.result(), path + ".idx")
+        self.staging.rename(writing.result(), path + ".idx")
 
     def _replace(self, path: str, content: bytes, kind: str, mode: int = 0o644) -> None:
-        self.scratch.replace(path, content, kind, mode)
+        self.staging.replace(path, content, kind, mode)
 
     def _change_shallow(self, added: set[bytes], removed: set[bytes]) -> None:
         with lock_held(os.path.join(self._path, "shallow.lock")):

@@ -1,4 +1,4 @@
-"""A new, empty working copy: what `git init` and `git remote add` of one branch make."""
+"""Make a new, empty repository, as `git init` and `git remote add` for one branch do."""
 
 import os
 import shutil
@@ -9,24 +9,25 @@ from handler.mount.fs.files import write_whole
 from handler.mount.working_copy.gitdir.staging_area import NAME
 
 _DIRECTORIES = ("objects/pack", "objects/info", "refs/heads", "refs/remotes", "refs/tags", NAME)
-_ASIDE = ".git2efs.new"
+_TEMPORARY = ".git2efs.new"
 
 
 def init_repository(path: str, url: str, branch_ref: str) -> None:
-    """Make `<path>/.git`, on the branch, which is not born yet; `path` and what is above it are made where missing.
+    """Make `<path>/.git` with an unborn branch. `path` and the directories above it are made if they are missing.
 
-    Made aside and renamed: it is there with all that belongs to it, or not at all. The name aside is fixed, so that the
-    next run removes what a killed one left. Raises FileExistsError or another OSError where something is there.
+    Raises FileExistsError or another OSError if something is there.
     """
-    aside = os.path.join(path, _ASIDE)
+    # Made under a temporary name and renamed, so that `.git` is complete when it appears. The name is fixed: the next
+    # run removes what a killed one left.
+    temporary = os.path.join(path, _TEMPORARY)
     os.makedirs(path, exist_ok=True)
     with suppress(FileNotFoundError):
-        shutil.rmtree(aside)
+        shutil.rmtree(temporary)
     for each in _DIRECTORIES:
-        os.makedirs(os.path.join(aside, each))
-    write_whole(os.path.join(aside, "config"), _config(url, branch_ref).encode())
-    write_whole(os.path.join(aside, "HEAD"), f"ref: {branch_ref}\n".encode())
-    os.rename(aside, os.path.join(path, ".git"))
+        os.makedirs(os.path.join(temporary, each))
+    write_whole(os.path.join(temporary, "config"), _config(url, branch_ref).encode())
+    write_whole(os.path.join(temporary, "HEAD"), f"ref: {branch_ref}\n".encode())
+    os.rename(temporary, os.path.join(path, ".git"))
 
 
 def _config(url: str, branch_ref: str) -> str:
@@ -42,7 +43,7 @@ def _config(url: str, branch_ref: str) -> str:
 
 
 def _quoted(value: str) -> str:
-    """Return a value as it stands in a config: without its quotes, `#` and `;` would begin a comment."""
+    """Return a value as a config file has it. Without quotes, `#` and `;` would begin a comment."""
     return f'"{_escaped(value)}"' if set(value) & set('#;"\\ ') else value
 
 

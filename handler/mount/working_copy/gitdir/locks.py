@@ -15,7 +15,7 @@ from handler.errors import CopyBusy
 _OURS = "git2efs"
 
 
-def take_lock(path: str) -> None:
+def acquire_lock(path: str) -> None:
     """Take the lock at `path`; one that is ours already is a killed run's, and is gone on with.
 
     Raises CopyBusy where git holds it, and OSError.
@@ -27,7 +27,7 @@ def take_lock(path: str) -> None:
             raise CopyBusy(f"{os.path.basename(path)} is there: git is at work, or was killed at it") from None
 
 
-def drop_lock(path: str) -> None:
+def release_lock(path: str) -> None:
     """Let go of a lock of ours; it may be gone, as people remove locks by hand. Raises OSError."""
     with suppress(FileNotFoundError):
         os.unlink(path)
@@ -45,17 +45,17 @@ def is_ours(path: str) -> bool:
         raise
 
 
-def drop_leftover(path: str) -> None:
+def release_stale_lock(path: str) -> None:
     """Let go of a lock if it is ours, which a killed run left; git's stays. Raises OSError."""
     if is_ours(path):
-        drop_lock(path)
+        release_lock(path)
 
 
 @contextmanager
 def lock_held(path: str) -> Iterator[None]:
     """Hold the lock at `path`. Raises CopyBusy, OSError."""
-    take_lock(path)
+    acquire_lock(path)
     try:
         yield
     finally:
-        drop_lock(path)
+        release_lock(path)

@@ -65,7 +65,7 @@ def _inflated(compressed: bytes) -> RawObject | None:
     return (_KINDS[header[1]], content) if is_whole else None
 
 
-def alternates(objects_directory: str) -> list[str]:
+def read_alternates(objects_directory: str) -> list[str]:
     """Return the other objects directories whose objects are here too, each once, however they are nested.
 
     What is not there, or is no path at all, is ignored, as by git, which complains. Raises OSError.
@@ -74,14 +74,14 @@ def alternates(objects_directory: str) -> list[str]:
     pending = [(objects_directory, 0)]
     while pending:
         directory, depth = pending.pop(0)
-        for each in _named_by(directory) if depth < MAX_DEPTH else ():
-            if each not in found and each != os.path.normpath(objects_directory) and _is_there(each):
+        for each in _alternates_of(directory) if depth < MAX_DEPTH else ():
+            if each not in found and each != os.path.normpath(objects_directory) and _is_directory(each):
                 found[each] = None
                 pending.append((each, depth + 1))
     return list(found)
 
 
-def _named_by(objects_directory: str) -> list[str]:
+def _alternates_of(objects_directory: str) -> list[str]:
     try:
         content = read_whole(os.path.join(objects_directory, "info", "alternates"), follows=True)
     except (NotADirectoryError, IsADirectoryError):
@@ -91,7 +91,7 @@ def _named_by(objects_directory: str) -> list[str]:
     return [os.path.normpath(os.path.join(objects_directory, os.fsdecode(path))) for path in paths]
 
 
-def _is_there(directory: str) -> bool:
+def _is_directory(directory: str) -> bool:
     try:
         return stat.S_ISDIR(os.stat(directory).st_mode)
     except OSError as error:

@@ -26,10 +26,10 @@ class LogEntry:
 
 def read_log(path: str) -> list[LogEntry]:
     """Return the last entries of the log at `path`, the oldest first; none where there is no log. Raises OSError."""
-    return entries_of(read_end(path))
+    return parse_entries(read_tail(path))
 
 
-def read_end(path: str) -> bytes:
+def read_tail(path: str) -> bytes:
     """Return the last lines of the log at `path`; empty where there is no log. Raises OSError."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -49,18 +49,18 @@ def read_end(path: str) -> bytes:
     return content.partition(b"\n")[2] if start else content
 
 
-def entries_of(content: bytes) -> list[LogEntry]:
+def parse_entries(content: bytes) -> list[LogEntry]:
     """Return the entries of a log's whole lines. One that cannot be read is left out: a person may have written it."""
     found = (_ENTRY.fullmatch(line) for line in content.split(b"\n")[:-1])
     return [LogEntry(match[1], match[2], match[3] or b"") for match in found if match]
 
 
-def still_to_append(content: bytes, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:
+def entries_to_append(content: bytes, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:
     """Return those of the entries that a log, of which `content` is the end, does not end with yet.
 
     A killed run may have written all of them, or some.
     """
-    logged = entries_of(content)
+    logged = parse_entries(content)
     for count in range(len(entries), 0, -1):
         if logged[-count:] == list(entries[:count]):
             return entries[count:]
@@ -73,12 +73,12 @@ def format_line(entry: LogEntry, committer: bytes, at: int) -> bytes:
     return b"%s %s %s %d +0000%s\n" % (entry.old, entry.new, committer, at, b"\t" + message if message else b"")
 
 
-def append_lines(path: str, content: bytes, *, is_made: bool) -> None:
-    """Append to the log at `path`; where it is missing it is made if `is_made` says so.
+def append_lines(path: str, content: bytes, *, creates: bool) -> None:
+    """Append to the log at `path`; where it is missing it is made if `creates` says so.
 
     Raises NotADirectoryError, FileExistsError or IsADirectoryError where another log is in the way; OSError.
     """
-    if not is_made and not os.path.lexists(path):
+    if not creates and not os.path.lexists(path):
         return
     try:
         append(path, content)

@@ -12,7 +12,7 @@ _DEFAULT_PORTS = {"https": "443", "http": "80"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Location:
     host: str
     path: str
     port: str | None
@@ -26,26 +26,26 @@ def is_same_remote(one: str | None, other: str) -> bool:
     `https://[user[:token]@]host[:port]/owner/name[.git][/]`, `git@host:owner/name` and `ssh://...` are understood;
     another address, of a directory say, is never the same.
     """
-    left, right = _place(one or ""), _place(other)
+    left, right = _parse(one or ""), _parse(other)
     if left is None or right is None or (left.host, left.path) != (right.host, right.path):
         return False
     return left.port == right.port or not (left.is_http and right.is_http)
 
 
-def _place(url: str) -> _Place | None:
+def _parse(url: str) -> _Location | None:
     if match := _URL.fullmatch(url):
         scheme, host, port, path = match.groups()
         is_http = scheme.startswith("http")
-        is_told = is_http and port is not None and port != _DEFAULT_PORTS[scheme]
-        return _normal(host, unquote(path), port if is_told else None, is_http=is_http)
+        has_port = is_http and port is not None and port != _DEFAULT_PORTS[scheme]
+        return _normalized(host, unquote(path), port if has_port else None, is_http=is_http)
     if "://" not in url and (match := _SCP.fullmatch(url)):
-        return _normal(match[1], match[2], None, is_http=False)
+        return _normalized(match[1], match[2], None, is_http=False)
     return None
 
 
-def _normal(host: str, path: str, port: str | None, *, is_http: bool) -> _Place | None:
+def _normalized(host: str, path: str, port: str | None, *, is_http: bool) -> _Location | None:
     parts = [part for part in path.split("/") if part]
     if not parts or {".", ".."} & set(parts):
         return None
     joined = "/".join(parts).removesuffix(".git")
-    return _Place(host.lower().removesuffix("."), joined, port, is_http) if joined else None
+    return _Location(host.lower().removesuffix("."), joined, port, is_http) if joined else None

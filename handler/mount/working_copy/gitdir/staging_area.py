@@ -30,11 +30,11 @@ class StagingArea:
         """Return that of a git directory."""
         return StagingArea(os.path.join(git_directory, NAME))
 
-    def name(self, kind: str) -> str:
+    def temporary_path(self, kind: str) -> str:
         """Return the path of a new temporary file, which `sweep` removes if a killed run leaves it."""
         return os.path.join(self.path, f"{_TEMPORARY}{kind}_{secrets.token_hex(8)}")
 
-    def made(self, make: Callable[[], T]) -> T:
+    def make_in(self, make: Callable[[], T]) -> T:
         """Return what `make()` does, which needs the directory. Raises OSError."""
         try:
             return make()
@@ -44,15 +44,15 @@ class StagingArea:
 
     def replace(self, path: str, content: bytes, kind: str, mode: int = 0o644) -> None:
         """Write a file aside, and rename it to `path`. Raises OSError."""
-        self.place(self.written(content, kind, mode), path)
+        self.rename(self.write(content, kind, mode), path)
 
-    def written(self, content: bytes, kind: str, mode: int = 0o644) -> str:
+    def write(self, content: bytes, kind: str, mode: int = 0o644) -> str:
         """Write a file aside; returns its path. Raises OSError."""
-        temporary = self.name(kind)
-        self.made(lambda: write_whole(temporary, content, mode))
+        temporary = self.temporary_path(kind)
+        self.make_in(lambda: write_whole(temporary, content, mode))
         return temporary
 
-    def place(self, temporary: str, path: str) -> None:
+    def rename(self, temporary: str, path: str) -> None:
         """Rename what was written aside to `path`; where that fails it is gone. Raises OSError."""
         try:
             os.rename(temporary, path)

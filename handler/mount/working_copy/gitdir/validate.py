@@ -16,10 +16,10 @@ from handler.mount.working_copy.gitdir.copy_config import Config, tracking_ref
 from handler.mount.working_copy.gitdir.refs import Refs
 from handler.mount.working_copy.gitdir.remote_urls import is_same_remote
 
-_NEEDED = ("HEAD", "config", "objects", "refs")
-_OURS_TO_WRITE = ("objects", "refs", "logs", "git2efs")
+_REQUIRED = ("HEAD", "config", "objects", "refs")
+_WRITTEN_BY_US = ("objects", "refs", "logs", "git2efs")
 _MOST_CONFIG_BYTES = 1024 * 1024
-_HALF_DONE = {
+_IN_PROGRESS = {
     "MERGE_HEAD": "a merge",
     "rebase-merge": "a rebase",
     "rebase-apply": "a rebase, or `git am`,",
@@ -55,15 +55,15 @@ def validate(copy_path: str, url: str, branch_ref: str) -> CopyConfig:
     Raises CopyUnusable, saying why not, and OSError.
     """
     git_directory = os.path.join(copy_path, ".git")
-    names = _names(git_directory)
-    if missing := next((name for name in _NEEDED if name not in names), None):
+    names = _list_entries(git_directory)
+    if missing := next((name for name in _REQUIRED if name not in names), None):
         raise CopyUnusable(f".git has no {missing}: it is no repository, or was not made to its end")
     if "commondir" in names:
         raise CopyUnusable("it is a linked working tree of another repository")
-    config = _config(git_directory)
+    config = _read_config(git_directory)
     for problem in _problems(config, names):
         raise CopyUnusable(problem)
-    remote = _remote(config, url, branch_of(branch_ref))
+    remote = _find_remote(config, url, branch_of(branch_ref))
     head = Refs(git_directory).head()
     if head is None:
         raise CopyUnusable(f"its HEAD is detached: check out {branch_of(branch_ref)}")
@@ -71,16 +71,16 @@ def validate(copy_path: str, url: str, branch_ref: str) -> CopyConfig:
         raise CopyUnusable(f"it is on the branch {branch_of(head)}, and {branch_of(branch_ref)} is pulled into it")
     return CopyConfig(
         remote,
-        _tracking_ref(config, remote, branch_ref),
+        _find_tracking_ref(config, remote, branch_ref),
         config.committer(),
         config.flag("core", "filemode", default=True),
         config.flag("core", "trustctime", default=True),
-        config.one("core", "logallrefupdates") == b"always" or config.flag("core", "logallrefupdates", default=True),
+        config.last("core", "logallrefupdates") == b"always" or config.flag("core", "logallrefupdates", default=True),
         tuple(sorted(name for name in names if name.endswith(".lock"))),
     )
 
 
-def _names(git_directory: str) -> frozenset[str]:
+def _list_entries(git_directory: str) -> frozenset[str]:
     """Return what the git directory holds; raises CopyUnusable where it is none, or leads elsewhere."""
     try:
         descriptor = os.open(git_directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -97,12 +97,12 @@ def _names(git_directory: str) -> frozenset[str]:
             is_link = {entry.name: entry.is_symlink() for entry in entries}
     finally:
         os.close(descriptor)
-    if link := next((name for name in _OURS_TO_WRITE if is_link.get(name)), None):
+    if link := next((name for name in _WRITTEN_BY_US if is_link.get(name)), None):
         raise CopyUnusable(f".git/{link} is a symbolic link: what is written there would be written elsewhere")
     return frozenset(is_link)
 
 
-def _config(git_directory: str) -> Config:
+def _read_config(git_directory: str) -> Config:
     try:
         content = read_whole(os.path.join(git_directory, "config"), follows=True, most_bytes=_MOST_CONFIG_BYTES)
     except IsADirectoryError:
@@ -118,7 +118,7 @@ def _problems(config: Config, names: frozenset[str]) -> Iterator[str]:
     """Yield what keeps the copy from being pulled into."""
     if config.flag("core", "bare", default=False):
         yield "it is a bare repository"
-    if config.one("core", "worktree") is not None:
+    if config.last("core", "worktree") is not None:
         yield "its files are elsewhere (core.worktree)"
     if config.number("core", "repositoryformatversion", default=0) not in (0, 1):
         yield "its format is newer than git2efs knows (core.repositoryformatversion)"
@@ -130,25 +130,25 @@ def _problems(config: Config, names: frozenset[str]) -> Iterator[str]:
         yield "it is a sparse check-out (core.sparseCheckout)"
     if config.flag("core", "splitindex", default=False):
         yield "its index is split (core.splitIndex)"
-    if config.one("core", "autocrlf") not in (None, b"input") and config.flag("core", "autocrlf", default=False):
+    if config.last("core", "autocrlf") not in (None, b"input") and config.flag("core", "autocrlf", default=False):
         yield "the ends of its lines are converted (core.autocrlf)"
     if not config.flag("core", "symlinks", default=True):
         yield "it has files for symbolic links (core.symlinks)"
-    for name, what in _HALF_DONE.items():
+    for name, what in _IN_PROGRESS.items():
         if name in names:
             yield f"{what} is half done in it (.git/{name}): finish or abort it"
 
 
-def _remote(config: Config, url: str, branch: str) -> str:
+def _find_remote(config: Config, url: str, branch: str) -> str:
     """Return the name of the remote that `url` is the address of. An address is never shown: it may hold a token."""
-    matching = [name for name in config.remotes() if is_same_remote(config.url_of(name), url)]
+    matching = [name for name in config.remotes() if is_same_remote(config.url(name), url)]
     if not matching:
         raise CopyUnusable("it is no clone of the repository: none of its remotes has the url that is configured")
     preferred = (config.text("branch", branch, "remote"), "origin")
     return next((name for name in preferred if name in matching), matching[0])
 
 
-def _tracking_ref(config: Config, remote: str, branch_ref: str) -> str:
+def _find_tracking_ref(config: Config, remote: str, branch_ref: str) -> str:
     name = tracking_ref(config.values("remote", remote, "fetch"), branch_ref)
     found = name or f"refs/remotes/{remote}/{branch_of(branch_ref)}"
     if problem := ref_problem(found):

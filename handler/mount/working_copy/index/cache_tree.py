@@ -43,7 +43,7 @@ class Node:
     count: int = INVALID
     id: bytes = b""
     directories: dict[bytes, "Node"] = field(default_factory=dict)
-    kept: bytes | None = None
+    raw: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Listing:
     """All entries of an index that is being made, in its order.
 
     `content` and `added` hold them as they are stored, the one of `paths[n]` at the offset `offsets[n]` of the one,
-    or ~offset of the other. `treeless` are the paths that no tree would hold as they are: intended to be added, or
+    or ~offset of the other. `excluded` are the paths that no tree would hold as they are: intended to be added, or
     half merged.
     """
 
@@ -59,7 +59,7 @@ class Listing:
     offsets: Sequence[int]
     content: bytes | bytearray
     added: bytes | bytearray
-    treeless: Collection[bytes]
+    excluded: Collection[bytes]
 
 
 def root_tree(extension: bytes, entries: int) -> bytes | None:
@@ -85,7 +85,9 @@ def directories_above(paths: Collection[bytes]) -> set[bytes]:
     return found
 
 
-def renewed(extension: bytes, changed: Collection[bytes], trees: Mapping[bytes, bytes], listing: Listing) -> bytes:
+def update_cache_tree(
+    extension: bytes, changed: Collection[bytes], trees: Mapping[bytes, bytes], listing: Listing
+) -> bytes:
     """Return the extension's content after a change; empty where there is none to be written.
 
     `extension` is what stood in the index before, `changed` the directories above every path that was added, removed
@@ -100,23 +102,23 @@ def renewed(extension: bytes, changed: Collection[bytes], trees: Mapping[bytes, 
         old = _read(extension, changed) if extension else None
     except _Malformed:
         old = None
-    renewal = _Renewal(changed, trees, listing)
-    root = renewal.renew(b"", old, 0, len(listing.paths))
-    return b"" if root == Node() else _written(b"", root)
+    update = _Update(changed, trees, listing)
+    root = update.node(b"", old, 0, len(listing.paths))
+    return b"" if root == Node() else _serialize(b"", root)
 
 
 @dataclass(frozen=True, slots=True)
-class _Renewal:
+class _Update:
     changed: Collection[bytes]
     trees: Mapping[bytes, bytes]
     listing: Listing
 
-    def renew(self, directory: bytes, old: Node | None, first: int, last: int) -> Node:
+    def node(self, directory: bytes, old: Node | None, first: int, last: int) -> Node:
         """Return the node of a changed directory, whose entries are those from `first` to before `last`."""
         if directory not in self.changed:
             return old or Node()
         listing = self.listing
-        paths, offsets, content, treeless = listing.paths, listing.offsets, listing.content, listing.treeless
+        paths, offsets, content, excluded = listing.paths, listing.offsets, listing.content, listing.excluded
         unpack_from = _MODE_AND_ID.unpack_from
         name_at = len(directory) + 1 if directory else 0
         expected = self.trees.get(directory)
@@ -130,7 +132,7 @@ class _Renewal:
             slash = path.find(b"/", name_at)
             if slash <= name_at:
                 # (A slash just there is a name without a letter: none that a tree holds.)
-                if is_known := is_known and slash < 0 and path not in treeless:
+                if is_known := is_known and slash < 0 and path not in excluded:
                     at = offsets[number]
                     mode, raw_id = unpack_from(content, at) if at >= 0 else unpack_from(listing.added, ~at)
                     lines += (b"%o " % mode, path[name_at:], b"\0", raw_id)
@@ -139,7 +141,7 @@ class _Renewal:
             # What follows the slash in the byte order is "0": the first path beyond the directory.
             end = bisect_left(paths, path[:slash] + b"0", number, last)
             name = path[name_at:slash]
-            below = self.renew(path[:slash], old.directories.get(name) if old else None, number, end)
+            below = self.node(path[:slash], old.directories.get(name) if old else None, number, end)
             is_below_known = below.count == end - number
             if is_below_known or (below.count == INVALID and below != Node()):
                 node.directories[name] = below
@@ -155,7 +157,7 @@ class _Renewal:
 
 def _read(data: bytes, changed: Collection[bytes]) -> Node:
     """Return the root's node, with those below that `changed` leads to. Raises _Malformed."""
-    head = _head(data, 0)
+    head = _match_head(data, 0)
     node, at = _read_node(data, head, b"", changed)
     if head[1] or at != len(data):
         raise _Malformed
@@ -170,17 +172,17 @@ def _read_node(data: bytes, head: re.Match[bytes], directory: bytes, changed: Co
         node.id = data[at : at + _ID_BYTES]
         at += _ID_BYTES
     if directory not in changed:
-        at = _skipped(data, at, int(head[3]))
-        node.kept = data[head.start(2) : at]
+        at = _skip_nodes(data, at, int(head[3]))
+        node.raw = data[head.start(2) : at]
         return node, at
     for _ in range(int(head[3])):
-        below = _head(data, at)
+        below = _match_head(data, at)
         path = b"%b/%b" % (directory, below[1]) if directory else below[1]
         node.directories[below[1]], at = _read_node(data, below, path, changed)
     return node, at
 
 
-def _skipped(data: bytes, at: int, directories: int) -> int:
+def _skip_nodes(data: bytes, at: int, directories: int) -> int:
     """Return where what follows so many nodes, and all those below them, begins. Raises _Malformed."""
     match = _NODE.match
     while directories:
@@ -192,20 +194,20 @@ def _skipped(data: bytes, at: int, directories: int) -> int:
     return at
 
 
-def _head(data: bytes, at: int) -> re.Match[bytes]:
+def _match_head(data: bytes, at: int) -> re.Match[bytes]:
     head = _HEAD.match(data, at)
     if not head:
         raise _Malformed
     return head
 
 
-def _written(name: bytes, node: Node) -> bytes:
+def _serialize(name: bytes, node: Node) -> bytes:
     """Return a node and all below as they are stored."""
-    if node.kept is not None:
-        return b"%b\0%b" % (name, node.kept)
+    if node.raw is not None:
+        return b"%b\0%b" % (name, node.raw)
     # Git's own order: shorter names first. It looks a directory up by halving.
     below = sorted(node.directories.items(), key=lambda item: (len(item[0]), item[0]))
-    nodes = b"".join(_written(*item) for item in below)
+    nodes = b"".join(_serialize(*item) for item in below)
     return b"%b\0%d %d\n%b%b" % (name, node.count, len(below), node.id, nodes)
 
 

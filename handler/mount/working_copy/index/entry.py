@@ -17,10 +17,10 @@ EMPTY_BLOB: Final = b"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
 NAME_MASK: Final = 0x0FFF
 """The path's length in the flags; a longer one is written as this."""
 STAGE_MASK: Final = 0x3000
-IS_EXTENDED: Final = 0x4000
-IS_ASSUMED_UNCHANGED: Final = 0x8000
-IS_INTENDED: Final = 0x2000
-IS_SKIPPED: Final = 0x4000
+EXTENDED: Final = 0x4000
+ASSUME_VALID: Final = 0x8000
+INTENT_TO_ADD: Final = 0x2000
+SKIP_WORKTREE: Final = 0x4000
 """The last two in the two bytes of extended flags. Any other bit there means what git does not know either."""
 
 FIXED_BYTES: Final = 62
@@ -95,10 +95,10 @@ class IndexEntry:
     mode: int
     id: bytes
     stat: Stat = Stat()
-    is_assumed_unchanged: bool = False
-    is_skipped: bool = False
+    is_assume_valid: bool = False
+    is_skip_worktree: bool = False
     """Skip-worktree: a sparse checkout's, not on disk on purpose."""
-    is_intended: bool = False
+    is_intent_to_add: bool = False
     """Intent-to-add: the path alone is known; no tree would hold it."""
     stage: int = 0
     is_racy: bool = False
@@ -108,7 +108,7 @@ class IndexEntry:
 
         The kind of file and its executable bit are the caller's to compare.
         """
-        if self.is_racy or self.is_intended or self.stage:
+        if self.is_racy or self.is_intent_to_add or self.stage:
             return False
         if self.stat.size == 0 and self.id != EMPTY_BLOB:
             # Git's mark for "look at the content": set on racy entries when the index is written anew.
@@ -118,7 +118,7 @@ class IndexEntry:
     @property
     def is_extended(self) -> bool:
         """Whether the entry needs an index of version 3."""
-        return self.is_skipped or self.is_intended
+        return self.is_skip_worktree or self.is_intent_to_add
 
 
 def pack(path: bytes, entry: IndexEntry) -> bytes:
@@ -127,12 +127,12 @@ def pack(path: bytes, entry: IndexEntry) -> bytes:
         raise TreeUnsafe(f"{path!r} cannot stand in an index (mode {entry.mode:o})")
     stat = entry.stat
     flags = min(len(path), NAME_MASK) | entry.stage << 12
-    flags |= IS_ASSUMED_UNCHANGED * entry.is_assumed_unchanged | IS_EXTENDED * entry.is_extended
+    flags |= ASSUME_VALID * entry.is_assume_valid | EXTENDED * entry.is_extended
     before = (stat.ctime_s, stat.ctime_ns, stat.mtime_s, stat.mtime_ns, stat.dev, stat.ino)
     after = (stat.uid, stat.gid, stat.size)
     packed = _FIXED.pack(*before, entry.mode, *after, bytes.fromhex(entry.id.decode()), flags)
     if entry.is_extended:
-        packed += _SHORT.pack(IS_SKIPPED * entry.is_skipped | IS_INTENDED * entry.is_intended)
+        packed += _SHORT.pack(SKIP_WORKTREE * entry.is_skip_worktree | INTENT_TO_ADD * entry.is_intent_to_add)
     return b"%b%b%b" % (packed, path, bytes(8 - (len(packed) + len(path)) % 8))
 
 
@@ -146,10 +146,12 @@ def unpack(content: bytes | bytearray, at: int) -> IndexEntry:
         mode,
         raw_id.hex().encode(),
         Stat(*numbers[:6], *numbers[7:10]),
-        is_assumed_unchanged=bool(flags & IS_ASSUMED_UNCHANGED),
+        is_assume_valid=bool(flags & ASSUME_VALID),
         stage=(flags & STAGE_MASK) >> 12,
     )
-    if not flags & IS_EXTENDED:
+    if not flags & EXTENDED:
         return entry
     (extended,) = _SHORT.unpack_from(content, at + FIXED_BYTES)
-    return replace(entry, is_skipped=bool(extended & IS_SKIPPED), is_intended=bool(extended & IS_INTENDED))
+    return replace(
+        entry, is_skip_worktree=bool(extended & SKIP_WORKTREE), is_intent_to_add=bool(extended & INTENT_TO_ADD)
+    )

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from handler.errors import CopyUnusable
-from handler.mount.working_copy.index.cache_tree import Listing, directories_above, renewed, root_tree
+from handler.mount.working_copy.index.cache_tree import Listing, directories_above, root_tree, update_cache_tree
 from handler.mount.working_copy.index.entry import SIZE_AT, IndexEntry, pack, unpack
-from handler.mount.working_copy.index.scan import CACHE_TREE, HEADER, Scan, cache_tree_of, checked_header, scan
+from handler.mount.working_copy.index.scan import CACHE_TREE, HEADER, Scan, find_cache_tree, read_header, scan
 from handler.mount.working_copy.index.version_4 import expand_v4
 
 
@@ -31,12 +31,12 @@ class IndexFile:
 
         Raises CopyUnusable where it is no index, damaged, or of a kind that cannot be changed alone (split, sparse).
         """
-        version, count = checked_header(content)
+        version, count = read_header(content)
         if version == 4:
             content = expand_v4(content, count)
         found = scan(content, count, written_at)
-        cache_tree = cache_tree_of(content, found.offsets[-1])
-        return cls(_marked(content, found.racy), found, written_at, cache_tree)
+        cache_tree = find_cache_tree(content, found.offsets[-1])
+        return cls(_smudge_racy(content, found.racy), found, written_at, cache_tree)
 
     @classmethod
     def empty(cls) -> Self:
@@ -54,10 +54,10 @@ class IndexFile:
 
         If it is the tree of HEAD, nothing is staged. None says nothing.
         """
-        is_whole = not self._scan.unmerged and not self._scan.intended
+        is_whole = not self._scan.unmerged and not self._scan.intent_to_add
         return root_tree(self._cache_tree, len(self._scan.paths)) if is_whole else None
 
-    def find(self, paths: Collection[bytes]) -> dict[bytes, IndexEntry]:
+    def entries(self, paths: Collection[bytes]) -> dict[bytes, IndexEntry]:
         """Return the entries of those of the paths that are tracked; of an unmerged one the lowest stage.
 
         A racy one has the size 0, as it goes into the next index.
@@ -72,7 +72,7 @@ class IndexFile:
                 found[path] = replace(entry, is_racy=True) if entry.stat.mtime_s >= self._written_at else entry
         return found
 
-    def below(self, directory: bytes) -> list[bytes]:
+    def paths_below(self, directory: bytes) -> list[bytes]:
         """Return the tracked paths inside a directory, in order; the empty one is the whole copy."""
         paths = self._scan.paths
         if not directory:
@@ -92,12 +92,12 @@ class IndexFile:
         that no index can hold.
         """
         added = {path: entry for path, entry in changes.items() if entry}
-        new = _changed(self._content, self._scan, changes)
-        _check_kinds(added, new.paths)
-        treeless = (self._scan.intended | self._scan.unmerged) - changes.keys()
-        treeless |= {path for path, entry in added.items() if entry.is_intended or entry.stage}
-        listing = Listing(new.paths, new.offsets, self._content, new.added, treeless)
-        cache_tree = renewed(self._cache_tree, directories_above(changes), trees or {}, listing)
+        new = _replace_entries(self._content, self._scan, changes)
+        _check_directory_file_conflicts(added, new.paths)
+        excluded = (self._scan.intent_to_add | self._scan.unmerged) - changes.keys()
+        excluded |= {path for path, entry in added.items() if entry.is_intent_to_add or entry.stage}
+        listing = Listing(new.paths, new.offsets, self._content, new.added, excluded)
+        cache_tree = update_cache_tree(self._cache_tree, directories_above(changes), trees or {}, listing)
         is_extended = self._scan.is_extended or any(entry.is_extended for entry in added.values())
         pieces: list[bytes | memoryview] = [HEADER.pack(b"DIRC", 3 if is_extended else 2, len(new.paths)), *new.pieces]
         # Of the extensions only the cache tree is kept. The others speak of entries by their numbers, or of what
@@ -117,7 +117,7 @@ def build(entries: Iterable[tuple[bytes, IndexEntry]], trees: Mapping[bytes, byt
 
 
 @dataclass(slots=True)
-class _Change:
+class _NewEntries:
     """The entries after a change: `pieces` joined are their bytes, in order.
 
     Where each of `paths` stands is in `offsets`: in the index before, or (~offset) in `added`.
@@ -129,9 +129,9 @@ class _Change:
     added: bytearray = field(default_factory=bytearray)
 
 
-def _changed(content: bytes | bytearray, old: Scan, changes: Mapping[bytes, IndexEntry | None]) -> _Change:
+def _replace_entries(content: bytes | bytearray, old: Scan, changes: Mapping[bytes, IndexEntry | None]) -> _NewEntries:
     """Return the entries of `old` with the changes made. Raises TreeUnsafe."""
-    new = _Change()
+    new = _NewEntries()
     view = memoryview(content)
     number = 0
     for path in sorted(changes):
@@ -155,7 +155,7 @@ def _changed(content: bytes | bytearray, old: Scan, changes: Mapping[bytes, Inde
     return new
 
 
-def _marked(content: bytes, racy: list[int]) -> bytes | bytearray:
+def _smudge_racy(content: bytes, racy: list[int]) -> bytes | bytearray:
     """Return an index whose racy entries git will compare by content for as long as they stand.
 
     They look clean by their times, and may not be. Git knows that by the index not being younger than the file; the
@@ -170,7 +170,7 @@ def _marked(content: bytes, racy: list[int]) -> bytes | bytearray:
     return marked
 
 
-def _check_kinds(added: Collection[bytes], paths: list[bytes]) -> None:
+def _check_directory_file_conflicts(added: Collection[bytes], paths: list[bytes]) -> None:
     """Raise CopyUnusable where one of the added paths is a directory too, or lies below a file."""
     for directory in directories_above(added):
         at = bisect_left(paths, directory)

@@ -11,11 +11,11 @@ from typing import Final
 
 from handler.errors import CopyUnusable
 from handler.mount.working_copy.index.entry import (
+    EXTENDED,
     FIXED_BYTES,
-    IS_EXTENDED,
-    IS_INTENDED,
-    IS_SKIPPED,
+    INTENT_TO_ADD,
     NAME_MASK,
+    SKIP_WORKTREE,
     STAGE_MASK,
 )
 
@@ -25,7 +25,7 @@ CACHE_TREE: Final = b"TREE"
 _EXTENSION: Final = struct.Struct(">4sI")
 _MTIME_AND_FLAGS: Final = struct.Struct(">8xI48xH")
 _SHORT: Final = struct.Struct(">H")
-_NEEDED: Final = {b"link": "is split (core.splitIndex)", b"sdir": "is sparse (index.sparse)"}
+_REFUSED_EXTENSIONS: Final = {b"link": "is split (core.splitIndex)", b"sdir": "is sparse (index.sparse)"}
 
 
 def damaged(what: str) -> CopyUnusable:
@@ -33,7 +33,7 @@ def damaged(what: str) -> CopyUnusable:
     return CopyUnusable(f"the working copy's index is damaged: {what}")
 
 
-def checked_header(content: bytes) -> tuple[int, int]:
+def read_header(content: bytes) -> tuple[int, int]:
     """Return version and number of entries. Raises CopyUnusable for what is no index, and for a wrong checksum."""
     if len(content) < HEADER.size + CHECKSUM_BYTES:
         raise damaged("it is too short")
@@ -49,7 +49,7 @@ def checked_header(content: bytes) -> tuple[int, int]:
     return version, count
 
 
-def cache_tree_of(content: bytes, at: int) -> bytes:
+def find_cache_tree(content: bytes, at: int) -> bytes:
     """Return the cache tree among the extensions, which start at an offset; empty where there is none.
 
     Raises CopyUnusable for an extension without which the index cannot be understood.
@@ -63,8 +63,8 @@ def cache_tree_of(content: bytes, at: int) -> bytes:
         at += _EXTENSION.size + size
         if at > end:
             raise damaged("an extension runs over its end")
-        if name in _NEEDED:
-            raise CopyUnusable(f"the working copy's index {_NEEDED[name]}")
+        if name in _REFUSED_EXTENSIONS:
+            raise CopyUnusable(f"the working copy's index {_REFUSED_EXTENSIONS[name]}")
         if not b"A" <= name[:1] <= b"Z":
             raise CopyUnusable(f"the working copy's index has an extension that git2efs does not know ({name!r})")
         if name == CACHE_TREE:
@@ -85,7 +85,7 @@ class Scan:
     offsets: list[int] = field(default_factory=list)
     racy: list[int] = field(default_factory=list)
     unmerged: set[bytes] = field(default_factory=set)
-    intended: set[bytes] = field(default_factory=set)
+    intent_to_add: set[bytes] = field(default_factory=set)
     is_extended: bool = False
 
 
@@ -96,7 +96,7 @@ def scan(content: bytes, count: int, written_at: int) -> Scan:
     """
     found = Scan()
     try:
-        at = _scan(found, content, count, written_at)
+        at = _scan_entries(found, content, count, written_at)
     except struct.error:
         at = len(content)
     if at > len(content) - CHECKSUM_BYTES:
@@ -104,7 +104,7 @@ def scan(content: bytes, count: int, written_at: int) -> Scan:
     return found
 
 
-def _scan(found: Scan, content: bytes, count: int, written_at: int) -> int:
+def _scan_entries(found: Scan, content: bytes, count: int, written_at: int) -> int:
     """Fill `found`; return where the entries end. Raises CopyUnusable, and struct.error at the end of `content`."""
     # The loop costs a quarter of a microsecond an entry. All that it calls is C, and what is rare is elsewhere.
     fixed, unpack_from, find_in = FIXED_BYTES, _MTIME_AND_FLAGS.unpack_from, content.find
@@ -117,7 +117,7 @@ def _scan(found: Scan, content: bytes, count: int, written_at: int) -> int:
         end = find_in(b"\0", start)
         if flags != end - start:
             # Not merely a length.
-            start, end = _unusual(found, content, at, flags, end)
+            start, end = _scan_flagged(found, content, at, flags, end)
         path = content[start:end]
         if path <= previous:
             _check_stages(found, content, at, path)
@@ -131,21 +131,21 @@ def _scan(found: Scan, content: bytes, count: int, written_at: int) -> int:
     return at
 
 
-def _unusual(found: Scan, content: bytes, at: int, flags: int, end: int) -> tuple[int, int]:
+def _scan_flagged(found: Scan, content: bytes, at: int, flags: int, end: int) -> tuple[int, int]:
     """Return where the path of an entry with flags, or with a very long path, starts and ends; note what it is."""
     start = at + FIXED_BYTES
     extended = 0
-    if flags & IS_EXTENDED:
+    if flags & EXTENDED:
         (extended,) = _SHORT.unpack_from(content, start)
         start += _SHORT.size
         end = content.find(b"\0", start)
         found.is_extended = True
-    if end < 0 or min(end - start, NAME_MASK) != flags & NAME_MASK or extended & ~(IS_INTENDED | IS_SKIPPED):
+    if end < 0 or min(end - start, NAME_MASK) != flags & NAME_MASK or extended & ~(INTENT_TO_ADD | SKIP_WORKTREE):
         raise damaged("an entry is not what git writes")
     if flags & STAGE_MASK:
         found.unmerged.add(content[start:end])
-    if extended & IS_INTENDED:
-        found.intended.add(content[start:end])
+    if extended & INTENT_TO_ADD:
+        found.intent_to_add.add(content[start:end])
     return start, end
 
 

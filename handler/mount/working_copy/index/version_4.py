@@ -1,6 +1,6 @@
 """An index of version 4, whose paths leave out what the path before begins with: spelled out as version 3. Pure."""
 
-from handler.mount.working_copy.index.entry import FIXED_BYTES, IS_EXTENDED
+from handler.mount.working_copy.index.entry import EXTENDED, FIXED_BYTES
 from handler.mount.working_copy.index.scan import CHECKSUM_BYTES, HEADER, damaged
 
 
@@ -16,7 +16,7 @@ def expand_v4(content: bytes, count: int) -> bytes:
     body = content[:-CHECKSUM_BYTES]
     try:
         for _ in range(count):
-            name_at = at + FIXED_BYTES + (2 if body[at + FIXED_BYTES - 2] & (IS_EXTENDED >> 8) else 0)
+            name_at = at + FIXED_BYTES + (2 if body[at + FIXED_BYTES - 2] & (EXTENDED >> 8) else 0)
             fixed = body[at:name_at]
             # How many bytes of the path before to drop: seven bits a byte, the highest first; each further byte
             # counts one more, so that every number has one spelling.

@@ -35,16 +35,16 @@ class RenameApplier:
         found = {side: self._renames(side) for side in (OURS, THEIRS)}
         conflicts = {path for renames in found.values() for path in renames.unknown}
         for side, renames in found.items():
-            conflicts |= self._left_behind(side, renames)
+            conflicts |= self._added_to_renamed_directories(side, renames)
         old_paths = sorted({path for renames in found.values() for path in renames.new_paths} & self._paths.keys())
         for old in old_paths:
             ours, theirs = found[OURS].new_paths.get(old), found[THEIRS].new_paths.get(old)
             if ours is not None and theirs is not None:
-                self._both(old, ours, theirs)
+                self._renamed_by_both(old, ours, theirs)
             elif ours is not None:
-                self._one(old, ours, OURS)
+                self._renamed_by_one(old, ours, OURS)
             elif theirs is not None:
-                self._one(old, theirs, THEIRS)
+                self._renamed_by_one(old, theirs, THEIRS)
         return conflicts
 
     # -- finding them ------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ class RenameApplier:
         emptied = tuple(directory + b"/" for directory in self._emptied[number - 1])
         if not side.relevant and not emptied:
             return Renames({})
-        changes = self._trees.changes(self._roots[BASE], self._roots[number])
+        changes = self._trees.diff(self._roots[BASE], self._roots[number])
         # Git reads directories that the other side left alone last; of equal targets it takes the one it read first.
         for path, old, new in sorted(changes, key=lambda change: change[0] not in self._paths):
             if tree_of(old):
@@ -72,7 +72,7 @@ class RenameApplier:
                 side.added.append((path, new))
         return find_renames(side, lambda blob: self._objects.read(blob, BLOB))
 
-    def _left_behind(self, number: int, renames: Renames) -> set[bytes]:
+    def _added_to_renamed_directories(self, number: int, renames: Renames) -> set[bytes]:
         """Return the files that the other side put where this one moved the whole directory away.
 
         Git asks whether they should go along (`merge.directoryRenames` is `conflict` by default).
@@ -93,7 +93,7 @@ class RenameApplier:
 
     # -- applying them -----------------------------------------------------------------------------------
 
-    def _at(self, path: bytes) -> Stages:
+    def _stages_at(self, path: bytes) -> Stages:
         """Return a path's stages, also where its directory did not need to be looked at before."""
         stages = self._paths.get(path)
         if stages is None:
@@ -101,20 +101,20 @@ class RenameApplier:
             stages = self._paths[path] = Stages([None if tree_of(entry) else entry for entry in found])
         return stages
 
-    def _both(self, old: bytes, ours: bytes, theirs: bytes) -> None:
+    def _renamed_by_both(self, old: bytes, ours: bytes, theirs: bytes) -> None:
         """A file that both sides renamed: clean where to the same place."""
         source = self._paths[old]
         if ours == theirs:
-            self._at(ours).entries[BASE] = source.entries[BASE]
+            self._stages_at(ours).entries[BASE] = source.entries[BASE]
         else:
             for path in (ours, theirs):
-                self._at(path).is_conflict = True
+                self._stages_at(path).is_conflict = True
         source.entries = [None, None, None]
 
-    def _one(self, old: bytes, new: bytes, number: int) -> None:
+    def _renamed_by_one(self, old: bytes, new: bytes, number: int) -> None:
         """A file that one side (`number`) renamed and the other left at its old path, or removed."""
         other = THEIRS + OURS - number
-        source, target = self._paths[old], self._at(new)
+        source, target = self._paths[old], self._stages_at(new)
         base, left, moved = source.entries[BASE], source.entries[other], target.entries[number]
         is_taken = target.entries[other] is not None
         if left is None:

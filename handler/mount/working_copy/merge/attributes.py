@@ -44,26 +44,26 @@ class Attributes:
             below = path[len(directory) :]
             for rule in reversed(rules[directory]):
                 if _matches(rule.pattern, parts[-1] if rule.is_for_names else below):
-                    self._take(rule.values, found)
+                    self._apply(rule.values, found)
         return found.get(b"merge") in (None, True, b"text")
 
-    def _take(self, values: list[tuple[bytes, Value]], found: dict[bytes, Value]) -> None:
+    def _apply(self, values: list[tuple[bytes, Value]], found: dict[bytes, Value]) -> None:
         for name, value in reversed(values):
             if name not in found:
                 found[name] = value
                 if value is True and name in self._macros:
-                    self._take(self._macros[name], found)
+                    self._apply(self._macros[name], found)
 
     def _rules_of(self, directory: bytes) -> list[_Rule]:
         if directory not in self._rules:
             content = self._read(directory + b".gitattributes") or b""
-            self._rules[directory] = list(self._parsed(content.removeprefix(b"\xef\xbb\xbf"), is_root=not directory))
+            self._rules[directory] = list(self._parse(content.removeprefix(b"\xef\xbb\xbf"), is_root=not directory))
         return self._rules[directory]
 
-    def _parsed(self, content: bytes, *, is_root: bool) -> Iterator[_Rule]:
+    def _parse(self, content: bytes, *, is_root: bool) -> Iterator[_Rule]:
         for line in content.split(b"\n"):
-            pattern, words = _split(line.strip(b" \t\r"))
-            values = [_value(word) for word in words]
+            pattern, words = _split_line(line.strip(b" \t\r"))
+            values = [_parse_value(word) for word in words]
             if pattern.startswith(_MACRO):
                 if is_root:
                     self._macros[pattern.removeprefix(_MACRO)] = values
@@ -72,7 +72,7 @@ class Attributes:
                 yield _Rule(tokens, b"/" not in pattern, values)
 
 
-def _split(line: bytes) -> tuple[bytes, list[bytes]]:
+def _split_line(line: bytes) -> tuple[bytes, list[bytes]]:
     """Return a line's pattern, without its quotes, and its other words."""
     if line.startswith(b'"') and (quoted := re.match(rb'"((?:\\.|[^"\\])*)"(.*)', line)):
         pattern = re.sub(rb"\\([0-7]{3}|.)", lambda found: _unescaped(found[1]), quoted[1])
@@ -85,7 +85,7 @@ def _unescaped(escape: bytes) -> bytes:
     return bytes([int(escape, 8) & 255]) if len(escape) == 3 else _ESCAPES.get(escape, escape)
 
 
-def _value(word: bytes) -> tuple[bytes, Value]:
+def _parse_value(word: bytes) -> tuple[bytes, Value]:
     if word[:1] in (b"-", b"!"):
         return word[1:], False if word[:1] == b"-" else None
     name, equals, value = word.partition(b"=")
@@ -94,7 +94,7 @@ def _value(word: bytes) -> tuple[bytes, Value]:
 
 def _matches(pattern: list[re.Match[bytes]], text: bytes) -> bool:
     """Whether a pattern matches all of `text`. All ways are followed at once: no pattern makes it slow."""
-    states = _with_empty(pattern, {0})
+    states = _closure(pattern, {0})
     for at, byte in enumerate(text):
         following: set[int] = set()
         for state in states:
@@ -103,14 +103,14 @@ def _matches(pattern: list[re.Match[bytes]], text: bytes) -> bool:
             token = pattern[state]
             if token.lastgroup == "deep" or (token.lastgroup == "star" and byte != 0x2F):
                 following.add(state)
-            elif token.lastgroup != "star" and _takes(token, byte):
+            elif token.lastgroup != "star" and _accepts(token, byte):
                 following.add(state + 1)
         # After `**/` the name goes on behind a slash; `**` at the end takes everything.
-        states = _with_empty(pattern, following, is_after_slash=byte == 0x2F, is_last=at == len(text) - 1)
+        states = _closure(pattern, following, is_after_slash=byte == 0x2F, is_last=at == len(text) - 1)
     return len(pattern) in states
 
 
-def _with_empty(
+def _closure(
     pattern: list[re.Match[bytes]], states: set[int], *, is_after_slash: bool = True, is_last: bool = False
 ) -> set[int]:
     """Add the states that are reached without taking another byte."""
@@ -128,7 +128,7 @@ def _with_empty(
     return reached
 
 
-def _takes(token: re.Match[bytes], byte: int) -> bool:
+def _accepts(token: re.Match[bytes], byte: int) -> bool:
     one = bytes([byte])
     if token.lastgroup in ("escaped", "plain"):
         return one == token[token.lastgroup]

@@ -17,7 +17,7 @@ _BINARY_BYTES = 8000
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
 
 
-class _Piece(NamedTuple):
+class _Region(NamedTuple):
     """A stretch that differs: lines of ours and of theirs that stand at one place; `source` None: both changed."""
 
     source: str | None
@@ -27,13 +27,13 @@ class _Piece(NamedTuple):
     theirs_end: int
 
 
-def merge_contents(base: bytes, ours: bytes, theirs: bytes, effort: WorkBudget | None = None) -> bytes | None:
+def merge_contents(base: bytes, ours: bytes, theirs: bytes, budget: WorkBudget | None = None) -> bytes | None:
     """Return the merged content of a file, None where git sees a conflict.
 
     A line ends with a line feed alone. Binary contents (a NUL in the first 8,000 bytes of any) merge only where one
     side left them alone or both made the same of them.
 
-    None, too, where the comparison costs more than is left of `effort` (`MAX_WORK` if none is given), or finds
+    None, too, where the comparison costs more than is left of `budget` (`MAX_WORK` if none is given), or finds
     more than a few hundred differences among lines of which each occurs dozens of times (there git estimates). It
     never takes longer than some seconds.
     """
@@ -46,20 +46,20 @@ def merge_contents(base: bytes, ours: bytes, theirs: bytes, effort: WorkBudget |
     numbers: dict[bytes, int] = {}
     lines = [_LINE.findall(content) for content in (base, ours, theirs)]
     old, one, two = ([numbers.setdefault(line, len(numbers)) for line in content] for content in lines)
-    effort = effort or WorkBudget(MAX_WORK)
+    budget = budget or WorkBudget(MAX_WORK)
     try:
-        pieces = _pieces(old, one, two, histogram_diff(old, one, effort), histogram_diff(old, two, effort))
+        regions = _combine(old, one, two, histogram_diff(old, one, budget), histogram_diff(old, two, budget))
     except BudgetExceeded:
         return None
     merged: list[bytes] = []
     at = 0
-    for piece in pieces:
-        if piece.source is None and not _is_same(piece, one, two):
+    for region in regions:
+        if region.source is None and not _is_same(region, one, two):
             return None
-        if piece.source == "theirs":
-            merged += lines[1][at : piece.ours]
-            merged += lines[2][piece.theirs : piece.theirs_end]
-            at = piece.ours_end
+        if region.source == "theirs":
+            merged += lines[1][at : region.ours]
+            merged += lines[2][region.theirs : region.theirs_end]
+            at = region.ours_end
     return b"".join(merged + lines[1][at:])
 
 
@@ -68,46 +68,46 @@ def is_binary(*contents: bytes) -> bool:
     return any(b"\0" in content[:_BINARY_BYTES] for content in contents)
 
 
-def _is_same(piece: _Piece, ours: list[int], theirs: list[int]) -> bool:
+def _is_same(region: _Region, ours: list[int], theirs: list[int]) -> bool:
     """Whether a stretch that both changed reads the same on both sides, and is not empty.
 
     Git leaves an empty one a conflict: each side removed these lines, but along with others.
     """
-    lines = ours[piece.ours : piece.ours_end]
-    return bool(lines) and lines == theirs[piece.theirs : piece.theirs_end]
+    lines = ours[region.ours : region.ours_end]
+    return bool(lines) and lines == theirs[region.theirs : region.theirs_end]
 
 
-def _pieces(base: list[int], ours: list[int], theirs: list[int], mine: list[Hunk], other: list[Hunk]) -> list[_Piece]:
+def _combine(base: list[int], ours: list[int], theirs: list[int], mine: list[Hunk], other: list[Hunk]) -> list[_Region]:
     """Return what differs, in order, of the changes base to ours (`mine`) and base to theirs (`other`).
 
     What both changed in the same way is left out: it stands in ours.
     """
-    pieces: list[_Piece] = []
+    regions: list[_Region] = []
     i = j = 0
     while i < len(mine) or j < len(other):
         one = mine[i] if i < len(mine) else None
         two = other[j] if j < len(other) else None
         if one is not None and (two is None or one.end < two.at):
             shift = two.new - two.at if two else len(theirs) - len(base)
-            _append(pieces, _Piece("ours", one.new, one.new_end, one.at + shift, one.end + shift))
+            _append(regions, _Region("ours", one.new, one.new_end, one.at + shift, one.end + shift))
             i += 1
         elif two is not None and (one is None or two.end < one.at):
             shift = one.new - one.at if one else len(ours) - len(base)
-            _append(pieces, _Piece("theirs", two.at + shift, two.end + shift, two.new, two.new_end))
+            _append(regions, _Region("theirs", two.at + shift, two.end + shift, two.new, two.new_end))
             j += 1
         elif one is not None and two is not None:
             if (one.at, one.end) != (two.at, two.end) or ours[one.new : one.new_end] != theirs[two.new : two.new_end]:
-                _append(pieces, _both(one, two))
+                _append(regions, _overlapping(one, two))
             i += one.end <= two.end
             j += two.end <= one.end
-    return pieces
+    return regions
 
 
-def _both(one: Hunk, two: Hunk) -> _Piece:
+def _overlapping(one: Hunk, two: Hunk) -> _Region:
     """Return the stretch that two changes cover together, each side widened to where the other's begins and ends."""
     before = one.at - two.at
     after = one.end - two.end
-    return _Piece(
+    return _Region(
         None,
         one.new - max(before, 0),
         one.new_end + max(-after, 0),
@@ -116,11 +116,11 @@ def _both(one: Hunk, two: Hunk) -> _Piece:
     )
 
 
-def _append(pieces: list[_Piece], piece: _Piece) -> None:
+def _append(regions: list[_Region], region: _Region) -> None:
     """Add a stretch, or make it one with the last where they touch on a side: a conflict, unless of one source."""
-    last = pieces[-1] if pieces else None
-    if last is None or (piece.ours > last.ours_end and piece.theirs > last.theirs_end):
-        pieces.append(piece)
+    last = regions[-1] if regions else None
+    if last is None or (region.ours > last.ours_end and region.theirs > last.theirs_end):
+        regions.append(region)
         return
-    source = piece.source if piece.source == last.source else None
-    pieces[-1] = _Piece(source, last.ours, piece.ours_end, last.theirs, piece.theirs_end)
+    source = region.source if region.source == last.source else None
+    regions[-1] = _Region(source, last.ours, region.ours_end, last.theirs, region.theirs_end)

@@ -32,12 +32,12 @@ class _Common(NamedTuple):
     """How often the stretch's rarest line occurs in the old part that was searched."""
 
 
-def histogram_diff(old: list[int], new: list[int], effort: WorkBudget) -> list[Hunk]:
-    """Return the changes from `old` to `new`, in order. Raises TooMuch."""
+def histogram_diff(old: list[int], new: list[int], budget: WorkBudget) -> list[Hunk]:
+    """Return the changes from `old` to `new`, in order. Raises BudgetExceeded."""
     removed, added = bytearray(len(old) + 1), bytearray(len(new) + 1)  # a zero after the last line ends every group
-    _mark(old, new, removed, added, effort)
-    _slide(old, removed, added, effort)
-    _slide(new, added, removed, effort)
+    _mark(old, new, removed, added, budget)
+    _slide(old, removed, added, budget)
+    _slide(new, added, removed, budget)
     found = []
     at = to = 0
     while at < len(old) or to < len(new):
@@ -48,16 +48,16 @@ def histogram_diff(old: list[int], new: list[int], effort: WorkBudget) -> list[H
     return found
 
 
-def _mark(old: list[int], new: list[int], removed: bytearray, added: bytearray, effort: WorkBudget) -> None:
+def _mark(old: list[int], new: list[int], removed: bytearray, added: bytearray, budget: WorkBudget) -> None:
     """Set the flags of lines that are only in `old` and only in `new`."""
     pending = [(0, len(old), 0, len(new))]
     while pending:
         at, end, to, new_end = pending.pop()
         if at < end and to < new_end:
-            effort.spend(end - at + new_end - to)
-            is_common, best = _rarest_common(old, at, end, new, to, new_end, effort)
+            budget.consume(end - at + new_end - to)
+            is_common, best = _rarest_common(old, at, end, new, to, new_end, budget)
             if is_common and (best is None or best.rarity > _TOO_OFTEN):
-                only_old, only_new = mark_edits(old[at:end], new[to:new_end], effort)
+                only_old, only_new = mark_edits(old[at:end], new[to:new_end], budget)
                 removed[at:end], added[to:new_end] = only_old, only_new
                 continue
             if best is not None:
@@ -69,7 +69,7 @@ def _mark(old: list[int], new: list[int], removed: bytearray, added: bytearray, 
 
 
 def _rarest_common(
-    old: list[int], at: int, end: int, new: list[int], to: int, new_end: int, effort: WorkBudget
+    old: list[int], at: int, end: int, new: list[int], to: int, new_end: int, budget: WorkBudget
 ) -> tuple[bool, _Common | None]:
     """Return whether anything is in common, and of the common stretches the rarest, of these the longest.
 
@@ -94,7 +94,7 @@ def _rarest_common(
                     if place < reached:
                         continue  # inside the stretch before
                     one = _extended(old, at, end, new, to, new_end, place, here, places)
-                    effort.spend(one.end - one.at)
+                    budget.consume(one.end - one.at)
                     reached = one.end
                     following = max(following, one.new_end)
                     if one.rarity < rarity or one.end - one.at > length:
@@ -178,7 +178,7 @@ class _Group:
         self.start = self._flags.rfind(0, 0, position) + 1
 
 
-def _slide(lines: list[int], flags: bytearray, others: bytearray, effort: WorkBudget) -> None:
+def _slide(lines: list[int], flags: bytearray, others: bytearray, budget: WorkBudget) -> None:
     """Bring groups of changed lines to where git shows them, where equal lines leave a choice.
 
     Groups that come to touch become one. A group goes as far down as it can; or, where on its way there it stands
@@ -187,26 +187,26 @@ def _slide(lines: list[int], flags: bytearray, others: bytearray, effort: WorkBu
     group, opposite = _Group(lines, flags), _Group([0] * (len(others) - 1), others)
     while True:
         if not group.is_empty():
-            _settle(group, opposite, effort)
+            _settle(group, opposite, budget)
         if not group.go_on():
             return
         opposite.go_on()
 
 
-def _settle(group: _Group, opposite: _Group, effort: WorkBudget) -> None:
+def _settle(group: _Group, opposite: _Group, budget: WorkBudget) -> None:
     size = -1
     while size != group.end - group.start:
         size = group.end - group.start
         while group.slide_up():
-            effort.spend(4)
+            budget.consume(4)
             opposite.go_back()
         highest = group.end
         is_opposite_any = not opposite.is_empty()
         while group.slide_down():
-            effort.spend(4)
+            budget.consume(4)
             opposite.go_on()
             is_opposite_any = is_opposite_any or not opposite.is_empty()
     if group.end != highest and is_opposite_any:
         while opposite.is_empty() and group.slide_up():
-            effort.spend(4)
+            budget.consume(4)
             opposite.go_back()

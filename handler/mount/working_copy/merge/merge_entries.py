@@ -34,7 +34,7 @@ class EntryMerger:
         self._objects = objects
         self._trees = trees
         self._ours = ours
-        self._effort = WorkBudget(2 * MAX_WORK)  # for all files together: they may all be hostile
+        self._budget = WorkBudget(2 * MAX_WORK)  # for all files together: they may all be hostile
         self._attributes = Attributes(self._read_attributes)
 
     def merge(
@@ -47,11 +47,11 @@ class EntryMerger:
             return True, theirs
         if ours is None or theirs is None or stat.S_IFMT(ours.mode) != stat.S_IFMT(theirs.mode):
             return False, ours  # changed here and removed there, or two that cannot be one
-        mode = _merged_mode(base.mode if base else _EMPTY_MODE, ours.mode, theirs.mode)
-        content = self._merged_id(path, base, ours, theirs)
+        mode = _merge_modes(base.mode if base else _EMPTY_MODE, ours.mode, theirs.mode)
+        content = self._merge_blobs(path, base, ours, theirs)
         return mode is not None and content is not None, TreeEntry(mode or ours.mode, content or ours.id)
 
-    def _merged_id(self, path: bytes, base: TreeEntry | None, ours: TreeEntry, theirs: TreeEntry) -> bytes | None:
+    def _merge_blobs(self, path: bytes, base: TreeEntry | None, ours: TreeEntry, theirs: TreeEntry) -> bytes | None:
         base_id = base.id if base else None
         if ours.id in (theirs.id, base_id):
             return theirs.id
@@ -64,7 +64,7 @@ class EntryMerger:
         one, two = self._objects.read(ours.id, BLOB), self._objects.read(theirs.id, BLOB)
         if not (base and base.is_file) and is_binary(one, two):
             return None  # an empty file that has no ancestor was not "left alone"
-        merged = merge_contents(before, one, two, self._effort)
+        merged = merge_contents(before, one, two, self._budget)
         if merged is None:
             return None
         known = {before: base_id, one: ours.id, two: theirs.id}.get(merged)
@@ -75,7 +75,7 @@ class EntryMerger:
         return self._objects.read(entry.id, BLOB) if entry is not None and entry.is_file else None
 
 
-def _merged_mode(base: int, ours: int, theirs: int) -> int | None:
+def _merge_modes(base: int, ours: int, theirs: int) -> int | None:
     if ours in (theirs, base):
         return theirs
     return ours if theirs == base else None

@@ -51,8 +51,8 @@ def merge_trees(objects: MemoryOverlay, base: bytes | None, ours: bytes, theirs:
         merge.draft.put(merge.trees, path, entry)
     if conflicts:
         return TreeMerge(ours, tuple(sorted(conflicts)))
-    tree, clashes = merge.draft.write(merge.trees)
-    return TreeMerge(tree or objects.add(TREE, b""), tuple(sorted(clashes)))
+    tree, conflicting = merge.draft.write(merge.trees)
+    return TreeMerge(tree or objects.add(TREE, b""), tuple(sorted(conflicting)))
 
 
 class _Merge:

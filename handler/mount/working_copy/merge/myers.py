@@ -16,15 +16,18 @@ _WINDOW = 100
 _NOWHERE, _SOME, _MANY = 0, 1, 2
 
 
-def mark_edits(old: list[int], new: list[int], effort: WorkBudget) -> tuple[bytearray, bytearray]:
-    """Return flags for the lines of `old` to remove and of `new` to add. Raises TooMuch, also where git estimates."""
+def mark_edits(old: list[int], new: list[int], budget: WorkBudget) -> tuple[bytearray, bytearray]:
+    """Return flags for the lines of `old` to remove and of `new` to add.
+
+    Raises BudgetExceeded, also where git would begin to estimate.
+    """
     removed, added = bytearray(len(old)), bytearray(len(new))
     shorter = min(len(old), len(new))
     start = next((at for at in range(shorter) if old[at] != new[at]), shorter)
     same = next((at for at in range(shorter - start) if old[-1 - at] != new[-1 - at]), shorter - start)
-    effort.spend(len(old) + len(new))
-    kept_old = _worth_comparing(old, start, len(old) - same, Counter(new), removed, effort)
-    kept_new = _worth_comparing(new, start, len(new) - same, Counter(old), added, effort)
+    budget.consume(len(old) + len(new))
+    kept_old = _worth_comparing(old, start, len(old) - same, Counter(new), removed, budget)
+    kept_new = _worth_comparing(new, start, len(new) - same, Counter(old), added, budget)
     lines = [old[at] for at in kept_old]
     others = [new[at] for at in kept_new]
     pending = [(0, len(lines), 0, len(others))]
@@ -36,7 +39,7 @@ def mark_edits(old: list[int], new: list[int], effort: WorkBudget) -> tuple[byte
         while at < end and to < new_end and lines[end - 1] == others[new_end - 1]:
             end, new_end = end - 1, new_end - 1
         if at < end and to < new_end:
-            middle, new_middle = _middle(lines, at, end, others, to, new_end, is_first, effort)
+            middle, new_middle = _middle(lines, at, end, others, to, new_end, is_first, budget)
             is_first = False
             pending += [(middle, end, new_middle, new_end), (at, middle, to, new_middle)]
             continue
@@ -48,7 +51,7 @@ def mark_edits(old: list[int], new: list[int], effort: WorkBudget) -> tuple[byte
 
 
 def _worth_comparing(
-    lines: list[int], start: int, end: int, others: Counter[int], flags: bytearray, effort: WorkBudget
+    lines: list[int], start: int, end: int, others: Counter[int], flags: bytearray, budget: WorkBudget
 ) -> list[int]:
     """Return the positions between `start` and `end` that are to be compared; flag the rest as changed."""
     many = min(_power_near_root(len(lines)), _OFTEN_AT_MOST)
@@ -58,21 +61,21 @@ def _worth_comparing(
         weights[at] = _NOWHERE if times == 0 else _MANY if times >= many else _SOME
     kept = []
     for at in range(start, end):
-        if weights[at] == _SOME or (weights[at] == _MANY and not _says_nothing(weights, at, start, end, effort)):
+        if weights[at] == _SOME or (weights[at] == _MANY and not _says_nothing(weights, at, start, end, budget)):
             kept.append(at)
         else:
             flags[at] = 1
     return kept
 
 
-def _says_nothing(weights: bytearray, at: int, start: int, end: int, effort: WorkBudget) -> bool:
+def _says_nothing(weights: bytearray, at: int, start: int, end: int, budget: WorkBudget) -> bool:
     """Whether a frequent line stands in a run of which, on both sides, enough lines have no equal at all."""
     nowhere, many = 0, 0
     for positions in (range(at - 1, max(start, at - _WINDOW) - 1, -1), range(at + 1, min(end - 1, at + _WINDOW) + 1)):
         before = nowhere
         many += 1
         for position in positions:
-            effort.spend(1)
+            budget.consume(1)
             if weights[position] == _SOME:
                 break
             nowhere += weights[position] == _NOWHERE
@@ -92,12 +95,12 @@ def _power_near_root(number: int) -> int:
 
 
 def _middle(
-    lines: list[int], at: int, end: int, others: list[int], to: int, new_end: int, is_bounded: bool, effort: WorkBudget
+    lines: list[int], at: int, end: int, others: list[int], to: int, new_end: int, is_bounded: bool, budget: WorkBudget
 ) -> tuple[int, int]:
     """Return a point in the middle of a shortest script that turns lines `at` to `end` into others `to` to `new_end`.
 
     A diagonal is old position minus new one; `ahead` and `back` hold the furthest old position that is reached on
-    each with so many edits from the start and from the end. Raises TooMuch.
+    each with so many edits from the start and from the end. Raises BudgetExceeded.
     """
     lowest, highest = at - new_end, end - to
     far = end + new_end + 1
@@ -116,7 +119,7 @@ def _middle(
             first = one
             while one < end and one - diagonal < new_end and lines[one] == others[one - diagonal]:
                 one += 1
-            effort.spend(one - first + 2)
+            budget.consume(one - first + 2)
             ahead[diagonal] = one
             if is_odd and back_low <= diagonal <= back_high and back[diagonal] <= one:
                 return one, one - diagonal
@@ -126,7 +129,7 @@ def _middle(
             first = one
             while one > at and one - diagonal > to and lines[one - 1] == others[one - 1 - diagonal]:
                 one -= 1
-            effort.spend(first - one + 2)
+            budget.consume(first - one + 2)
             back[diagonal] = one
             if not is_odd and low <= diagonal <= high and one <= ahead[diagonal]:
                 return one, one - diagonal

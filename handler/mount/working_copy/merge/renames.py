@@ -10,17 +10,17 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from handler.mount.git.tree import TreeEntry
-from handler.mount.working_copy.merge.similarity import ALL, Fingerprint
+from handler.mount.working_copy.merge.similarity import MAX_SCORE, Fingerprint
 from handler.mount.working_copy.merge.work_budget import BudgetExceeded, WorkBudget
 
 MAX_PAIRS = 40_000
 """So many pairs of files are compared by content; git stops at 49 million."""
 MAX_WORK = 10_000_000
 """Lines looked at while comparing; some seconds' worth."""
-_SIMILAR = ALL // 2
-_SIMILAR_OF_ONE_NAME = ALL * 3 // 4
+_MIN_SCORE = MAX_SCORE // 2
+_MIN_SCORE_SAME_NAME = MAX_SCORE * 3 // 4
 _CANDIDATES = 4
-_EMPTY = b"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+EMPTY_BLOB = b"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
 
 File = tuple[bytes, TreeEntry]
 """A path with what stands there, never a directory."""
@@ -78,14 +78,14 @@ def directories_renamed(new_paths: Iterable[tuple[bytes, bytes]], wanted: Collec
 class _Search:
     def __init__(self, side: Side, read: Callable[[bytes], bytes]) -> None:
         # Empty files are all alike, which says nothing.
-        self.sources = [file for file in side.removed if file[1].id != _EMPTY]
-        self.targets = [file for file in side.added if file[1].id != _EMPTY]
+        self.sources = [file for file in side.removed if file[1].id != EMPTY_BLOB]
+        self.targets = [file for file in side.added if file[1].id != EMPTY_BLOB]
         self.relevant = side.relevant
         self.removed_directories = side.removed_directories
         self.found: dict[bytes, bytes] = {}
         """Old paths by new ones."""
         self._read = read
-        self._effort = WorkBudget(MAX_WORK)
+        self._budget = WorkBudget(MAX_WORK)
         self._fingerprints: dict[bytes, Fingerprint] = {}
 
     def match_equal(self) -> None:
@@ -106,12 +106,12 @@ class _Search:
 
     def match_names(self) -> None:
         """Pair files whose names are unique among what is left, or which went where their directory's others did."""
-        sources, targets = self._left()
+        sources, targets = self._unmatched()
         source_names = Counter(_name(path) for path, _ in sources)
         target_names = Counter(_name(path) for path, _ in targets)
         by_name = {_name(path): (path, entry) for path, entry in targets}
         by_path = dict(targets)
-        guesses = self._guesses()
+        guesses = self._guess_directories()
         for path, entry in sources:
             name = _name(path)
             if path not in self.relevant or name not in by_name:
@@ -126,10 +126,10 @@ class _Search:
                 if target not in by_path:
                     continue
                 other = by_path[target]
-            if target not in self.found and self._score(entry, other, _SIMILAR) >= _SIMILAR_OF_ONE_NAME:
+            if target not in self.found and self._score(entry, other, _MIN_SCORE) >= _MIN_SCORE_SAME_NAME:
                 self.found[target] = path
 
-    def _guesses(self) -> dict[bytes, bytes]:
+    def _guess_directories(self) -> dict[bytes, bytes]:
         """Return where removed directories seem to have gone, by the pairs so far."""
         asked = {_directory(path) for path in self.relevant} & self.removed_directories
         votes: defaultdict[bytes, Counter[bytes]] = defaultdict(Counter)
@@ -139,8 +139,8 @@ class _Search:
         return {directory: counted.most_common(1)[0][0] for directory, counted in votes.items()}
 
     def match_similar(self) -> None:
-        """Pair the most similar of what is left. Raises TooMuch, as does all that compares contents."""
-        sources, targets = self._left()
+        """Pair the most similar of what is left. Raises BudgetExceeded, as does all that compares contents."""
+        sources, targets = self._unmatched()
         sources = [file for file in sources if file[0] in self.relevant]
         if len(sources) * len(targets) > MAX_PAIRS:
             raise BudgetExceeded
@@ -160,27 +160,27 @@ class _Search:
         scored = [
             (score, _name(path) == _name(target), target, path)
             for path, source in sources
-            if (score := self._score(source, entry, _SIMILAR)) >= _SIMILAR
+            if (score := self._score(source, entry, _MIN_SCORE)) >= _MIN_SCORE
         ]
         return sorted(scored, key=lambda found: found[:2], reverse=True)[:_CANDIDATES]
 
-    def _left(self) -> tuple[list[File], list[File]]:
+    def _unmatched(self) -> tuple[list[File], list[File]]:
         used = set(self.found.values())
         sources = [file for file in self.sources if file[0] not in used]
         return sources, [file for file in self.targets if file[0] not in self.found]
 
-    def _score(self, source: TreeEntry, target: TreeEntry, at_least: int) -> int:
+    def _score(self, source: TreeEntry, target: TreeEntry, min_score: int) -> int:
         if not (source.is_file and target.is_file):
             return 0  # links and submodules are renamed as they are or not at all
         one, two = self._fingerprint(source.id), self._fingerprint(target.id)
-        self._effort.spend(min(len(one), len(two)))
-        return one.score(two, at_least)
+        self._budget.consume(min(len(one), len(two)))
+        return one.score(two, min_score)
 
     def _fingerprint(self, blob: bytes) -> Fingerprint:
         found = self._fingerprints.get(blob)
         if found is None:
             content = self._read(blob)
-            self._effort.spend(len(content) // 32)
+            self._budget.consume(len(content) // 32)
             found = self._fingerprints[blob] = Fingerprint(content)
         return found
 

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 
-ALL = 60_000
+MAX_SCORE = 60_000
 """The score of equal files; git counts in these."""
 _CHUNK = re.compile(rb"[^\n]{0,63}\n|[^\n]{64}|[^\n]+")
 _BINARY_BYTES = 8000
@@ -25,11 +25,11 @@ class Fingerprint:
         """Return how many different chunks the file has."""
         return len(self._bytes)
 
-    def score(self, other: "Fingerprint", at_least: int) -> int:
-        """Return how similar two files are, 0 to `ALL`; 0 where their sizes alone keep them below `at_least`."""
+    def score(self, other: "Fingerprint", min_score: int) -> int:
+        """Return how similar two files are, 0 to `MAX_SCORE`; 0 where their sizes alone keep them below `min_score`."""
         larger, smaller = max(self.size, other.size), min(self.size, other.size)
-        if smaller == 0 or larger * (ALL - at_least) < (larger - smaller) * ALL:
+        if smaller == 0 or larger * (MAX_SCORE - min_score) < (larger - smaller) * MAX_SCORE:
             return 0
         few, many = sorted((self._bytes, other._bytes), key=len)
         shared = sum(min(size, many[chunk]) for chunk, size in few.items() if chunk in many)
-        return shared * ALL // larger
+        return shared * MAX_SCORE // larger

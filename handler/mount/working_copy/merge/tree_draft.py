@@ -27,7 +27,7 @@ class TreeDraft:
         for parent in parents:
             below = draft.directories.get(parent)
             if not isinstance(below, TreeDraft):
-                below = draft.directories[parent] = _opened(trees, below)
+                below = draft.directories[parent] = _expand(trees, below)
             draft = below
         if entry is None:
             draft.files.pop(name, None)
@@ -37,22 +37,22 @@ class TreeDraft:
     def write(self, trees: TreeReader, prefix: bytes = b"") -> tuple[bytes | None, list[bytes]]:
         """Return the id of the tree, None without entries, and the paths at which a file and a directory stand."""
         entries = dict(self.files)
-        clashes: list[bytes] = []
+        conflicting: list[bytes] = []
         for name, below in self.directories.items():
             if isinstance(below, TreeDraft):
                 tree, clashing = below.write(trees, prefix + name + b"/")
-                clashes += clashing
+                conflicting += clashing
             else:
                 tree = below
             if tree is None:
                 continue
             if name in entries:
-                clashes.append(prefix + name)
+                conflicting.append(prefix + name)
             entries[name] = TreeEntry(DIRECTORY, tree)
-        return (trees.write(entries) if entries else None), clashes
+        return (trees.write(entries) if entries else None), conflicting
 
 
-def _opened(trees: TreeReader, tree: bytes | None) -> TreeDraft:
+def _expand(trees: TreeReader, tree: bytes | None) -> TreeDraft:
     draft = TreeDraft()
     for name, entry in trees.entries(tree).items():
         if entry.mode == DIRECTORY:
@@ -68,7 +68,7 @@ def tree_with(objects: MemoryOverlay, tree: bytes | None, leaves: Mapping[bytes,
     Directories that become empty vanish. Raises MirrorDamaged, TreeUnsafe.
     """
     trees = TreeReader(objects)
-    draft = _opened(trees, tree)
+    draft = _expand(trees, tree)
     for path, leaf in leaves.items():
         draft.put(trees, path, None if leaf is None else TreeEntry(*leaf))
     written, _ = draft.write(trees)

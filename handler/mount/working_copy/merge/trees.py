@@ -52,7 +52,7 @@ class TreeReader:
             found = self._read[tree] = parse_entries(self.objects.read(tree, TREE))
         return found
 
-    def changes(
+    def diff(
         self, old: bytes | None, new: bytes | None, prefix: bytes = b""
     ) -> Iterator[tuple[bytes, TreeEntry | None, TreeEntry | None]]:
         """Yield each path at which two trees differ, in git's order, with both entries.
@@ -75,7 +75,7 @@ class TreeReader:
             if one_file != two_file:
                 yield path, one_file, two_file
             if one_tree or two_tree:
-                yield from self.changes(one_tree, two_tree, path + b"/")
+                yield from self.diff(one_tree, two_tree, path + b"/")
 
     def write(self, entries: Entries) -> bytes:
         """Return the id of the tree with these entries, added to the overlay unless it was read from there."""

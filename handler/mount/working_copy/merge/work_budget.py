@@ -12,8 +12,8 @@ class WorkBudget:
         """Grant so many steps."""
         self._left = granted
 
-    def spend(self, steps: int) -> None:
-        """Take some. Raises TooMuch where they are not left."""
+    def consume(self, steps: int) -> None:
+        """Take some. Raises BudgetExceeded where they are not left."""
         self._left -= steps
         if self._left < 0:
             raise BudgetExceeded

@@ -13,7 +13,7 @@ from handler.errors import Git2EfsError
 from handler.mount.working_copy.rebase.commits import Commit
 
 _NULL_OID = b"0" * 40
-_LEFT, _RIGHT, _BELOW = 1, 2, 4
+_LEFT, _RIGHT, _STALE = 1, 2, 4
 _BOTH = _LEFT | _RIGHT
 _SLOP = 5
 """How many commits older than all that is asked for are still looked at: clocks of several machines differ."""
@@ -44,9 +44,9 @@ class CommitGraph:
         if ancestor == descendant:
             return True
         painting = _Painting(self, [ancestor], [descendant])
-        while painting.is_open and not painting.colours[ancestor] & _RIGHT:
+        while painting.is_open and not painting.flags[ancestor] & _RIGHT:
             painting.step()
-        return bool(painting.colours[ancestor] & _RIGHT)
+        return bool(painting.flags[ancestor] & _RIGHT)
 
     def merge_bases(self, one: bytes, many: Iterable[bytes]) -> list[bytes]:
         """Return the best common ancestors of `one` and the union of `many`, the youngest first."""
@@ -58,7 +58,7 @@ class CommitGraph:
         painting = _Painting(self, [one], many)
         while painting.is_open:
             painting.step()
-        found = [commit for commit in painting.common if not painting.colours[commit] & _BELOW]
+        found = [commit for commit in painting.common if not painting.flags[commit] & _STALE]
         if len(found) < 2:
             return found
         # A wrong clock can hide, up to the walk's end, that one of them lies below another.
@@ -75,38 +75,38 @@ class CommitGraph:
         known = dict.fromkeys(commit for commit in logged if commit != _NULL_OID)
         if head in known:
             return head
-        bases = self.merge_bases(head, [commit for commit in known if self._is_there(commit)])
+        bases = self.merge_bases(head, [commit for commit in known if self._has(commit)])
         return bases[0] if len(bases) == 1 and bases[0] in known else None
 
-    def sides(self, left: bytes, right: bytes) -> tuple[set[bytes], set[bytes]]:
+    def left_right(self, left: bytes, right: bytes) -> tuple[set[bytes], set[bytes]]:
         """Return the commits that only `left` leads to, and those that only `right` leads to."""
         if left == right:
             return set(), set()
         painting = _Painting(self, [left], [right])
         while painting.is_open:
             painting.step()
-        one_sided = [commit for commit, colour in painting.colours.items() if colour & _BOTH != _BOTH]
+        one_sided = [commit for commit, flag in painting.flags.items() if flag & _BOTH != _BOTH]
         if one_sided:
             # Something may look like one side's own that common history leads to by a way not yet walked.
             painting.walk_on(min(self.commit(commit).committed_at for commit in one_sided))
         sides: dict[int, set[bytes]] = {_LEFT: set(), _RIGHT: set(), _BOTH: set()}
-        for commit, colour in painting.colours.items():
-            sides[colour & _BOTH].add(commit)
+        for commit, flag in painting.flags.items():
+            sides[flag & _BOTH].add(commit)
         return sides[_LEFT], sides[_RIGHT]
 
-    def only_in(self, commit: bytes, excluded: bytes) -> set[bytes]:
+    def commits_only_in(self, commit: bytes, excluded: bytes) -> set[bytes]:
         """Return the commits that `commit` leads to and `excluded` does not."""
-        return self.sides(excluded, commit)[1]
+        return self.left_right(excluded, commit)[1]
 
-    def to_replay(self, upstream: bytes, head: bytes) -> list[bytes]:
+    def commits_to_replay(self, upstream: bytes, head: bytes) -> list[bytes]:
         """Return what `head` has over `upstream`, without merges, in the order in which git replays it.
 
         Parents come before children, and a line of commits is not torn apart: of a merge the first parent's side
         comes first.
         """
-        return self.in_order(head, self.only_in(head, upstream))
+        return self.replay_order(head, self.commits_only_in(head, upstream))
 
-    def in_order(self, head: bytes, among: Collection[bytes]) -> list[bytes]:
+    def replay_order(self, head: bytes, among: Collection[bytes]) -> list[bytes]:
         """Return the commits of `among`, which `head` leads to, in the order of `to_replay` and without merges."""
         children = Counter(parent for commit in among for parent in self.parents(commit))
         newest_first = []
@@ -120,7 +120,7 @@ class CommitGraph:
                     ready.append(parent)
         return [commit for commit in reversed(newest_first) if len(self.parents(commit)) < 2]
 
-    def is_line(self, head: bytes, among: Collection[bytes], end: bytes) -> bool:
+    def is_linear(self, head: bytes, among: Collection[bytes], end: bytes) -> bool:
         """Whether the commits of `among` go down from `head` one by one, without a merge, and `end` is next."""
         commit = head
         while commit in among:
@@ -130,7 +130,7 @@ class CommitGraph:
             commit = parents[0]
         return commit == end
 
-    def _is_there(self, commit: bytes) -> bool:
+    def _has(self, commit: bytes) -> bool:
         try:
             self.commit(commit)
         except Git2EfsError:
@@ -139,19 +139,19 @@ class CommitGraph:
 
 
 class _Painting:
-    """A walk that colours what each side leads to, the youngest first.
+    """A walk that flags what each side leads to, the youngest first.
 
-    A commit of both colours is common, and what it leads to is `_BELOW`: common too, and no best common ancestor.
+    A commit of both flags is common, and what it leads to is `_STALE`: common too, and no best common ancestor.
     The walk `is_open` while it may still meet a commit that is not below another.
     """
 
-    def __init__(self, history: CommitGraph, left: Iterable[bytes], right: Iterable[bytes]) -> None:
-        self._history = history
+    def __init__(self, graph: CommitGraph, left: Iterable[bytes], right: Iterable[bytes]) -> None:
+        self._graph = graph
         self._queue: list[tuple[int, int, bytes]] = []
         self._queued: set[bytes] = set()
         self._count = 0
         self._open = 0
-        self.colours: dict[bytes, int] = {}
+        self.flags: dict[bytes, int] = {}
         self.common: dict[bytes, None] = {}
         for commit in left:
             self._paint(commit, _LEFT)
@@ -166,41 +166,41 @@ class _Painting:
         """Visit one commit."""
         commit = heapq.heappop(self._queue)[2]
         self._queued.remove(commit)
-        colour = self.colours[commit]
-        if not colour & _BELOW:
+        flag = self.flags[commit]
+        if not flag & _STALE:
             self._open -= 1
-            if colour & _BOTH == _BOTH:
+            if flag & _BOTH == _BOTH:
                 self.common[commit] = None
                 if not self._open:
                     # The end: its parents need not be read, unless somebody walks on.
                     self._push(commit)
                     return
-                colour |= _BELOW
-        for parent in self._history.parents(commit):
-            self._paint(parent, colour)
+                flag |= _STALE
+        for parent in self._graph.parents(commit):
+            self._paint(parent, flag)
 
     def walk_on(self, since: int) -> None:
         """Follow what is common as far as it is not older than `since`, and a little farther."""
         for commit in self._queued:
-            self.colours[commit] |= _BELOW
+            self.flags[commit] |= _STALE
         slop = _SLOP
         while self._queue and slop:
             slop = _SLOP if -self._queue[0][0] >= since else slop - 1
             self.step()
 
-    def _paint(self, commit: bytes, colour: int) -> None:
-        before = self.colours.get(commit, 0)
-        after = before | colour
+    def _paint(self, commit: bytes, flag: int) -> None:
+        before = self.flags.get(commit, 0)
+        after = before | flag
         if after == before:
             return
-        self.colours[commit] = after
+        self.flags[commit] = after
         if commit not in self._queued:
             self._push(commit)
-            self._open += not after & _BELOW
-        elif after & _BELOW and not before & _BELOW:
+            self._open += not after & _STALE
+        elif after & _STALE and not before & _STALE:
             self._open -= 1
 
     def _push(self, commit: bytes) -> None:
         self._count += 1
-        heapq.heappush(self._queue, (-self._history.commit(commit).committed_at, self._count, commit))
+        heapq.heappush(self._queue, (-self._graph.commit(commit).committed_at, self._count, commit))
         self._queued.add(commit)

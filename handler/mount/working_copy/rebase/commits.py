@@ -59,7 +59,7 @@ class Commit:
     @property
     def subject(self) -> bytes:
         """The message's first line, after blank ones, without its end."""
-        return kept_message(self.message).partition(b"\n")[0]
+        return skip_blank_lines(self.message).partition(b"\n")[0]
 
 
 def parse_commit(content: bytes) -> Commit:
@@ -92,18 +92,18 @@ def serialize(commit: Commit) -> bytes:
     return b"\n".join([*lines, b"", commit.message])
 
 
-def replayed(commit: Commit, tree: bytes, parent: bytes, committer: bytes) -> bytes:
+def replayed_commit(commit: Commit, tree: bytes, parent: bytes, committer: bytes) -> bytes:
     """Return the content of the commit that takes `commit`'s place on `parent`, with `tree`.
 
     `committer` is the whole line, `Name <mail> seconds zone`. The author's line and the message are kept; signatures
     and other headers are not, since they speak of the commit that was. Text in another encoding becomes UTF-8, and
     bytes that are none are taken for Latin-1, so that the result always is.
     """
-    author, message = as_utf8(commit)
-    return mended(b"tree %b\nparent %b\nauthor %b\ncommitter %b\n\n%b" % (tree, parent, author, committer, message))
+    author, message = reencode(commit)
+    return to_utf8(b"tree %b\nparent %b\nauthor %b\ncommitter %b\n\n%b" % (tree, parent, author, committer, message))
 
 
-def as_utf8(commit: Commit) -> tuple[bytes, bytes]:
+def reencode(commit: Commit) -> tuple[bytes, bytes]:
     """Return author line and message in UTF-8, as far as the commit names an encoding that fits its bytes.
 
     The message is without the blank lines before its subject.
@@ -117,16 +117,21 @@ def as_utf8(commit: Commit) -> tuple[bytes, bytes]:
             author, _, message = recoded.split(b"\n", 2)
         except (UnicodeError, ValueError, LookupError):
             pass
-    return author, kept_message(message)
+    return author, skip_blank_lines(message)
 
 
-def kept_message(message: bytes) -> bytes:
+def ident_line(committer: bytes, timestamp: int) -> bytes:
+    """Return what follows `author` or `committer` in a commit: `Name <mail> seconds zone`. The zone is UTC."""
+    return b"%b %d +0000" % (committer, timestamp)
+
+
+def skip_blank_lines(message: bytes) -> bytes:
     """Return a message without the blank lines before its subject; what follows is kept to the byte."""
     blank = _BLANK_LINES.match(message)
     return message[blank.end() :] if blank else message
 
 
-def mended(content: bytes) -> bytes:
+def to_utf8(content: bytes) -> bytes:
     """Return text with every byte that is not part of UTF-8 replaced by the Latin-1 character that it may mean."""
     if content.isascii():
         return content
@@ -142,7 +147,7 @@ def mended(content: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def shown(commit_id: bytes, commit: Commit) -> str:
+def describe_commit(commit_id: bytes, commit: Commit) -> str:
     """Name a commit in a message: twelve digits and its subject, quoted and bounded, for the text is hostile."""
     subject = commit.subject[: 4 * _SUBJECT_CHARACTERS].decode(errors="replace")[:_SUBJECT_CHARACTERS]
     return f"{commit_id[:12].decode()} ({subject!a})"

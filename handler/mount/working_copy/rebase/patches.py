@@ -52,28 +52,28 @@ _Header = tuple[tuple[bytes, bytes], ...]
 _Listing = dict[bytes, _Entry]
 
 
-def is_empty(history: CommitGraph, commit: bytes) -> bool:
+def is_empty(graph: CommitGraph, commit: bytes) -> bool:
     """Whether a commit has its first parent's tree (or, without parents, the empty tree)."""
-    parents = history.parents(commit)
-    tree = history.commit(commit).tree
-    return tree == (history.commit(parents[0]).tree if parents else EMPTY_TREE)
+    parents = graph.parents(commit)
+    tree = graph.commit(commit).tree
+    return tree == (graph.commit(parents[0]).tree if parents else EMPTY_TREE)
 
 
 def already_upstream(
-    objects: Reader, history: CommitGraph, theirs: Collection[bytes], ours: Sequence[bytes]
+    objects: Reader, graph: CommitGraph, theirs: Collection[bytes], ours: Sequence[bytes]
 ) -> frozenset[bytes]:
     """Return those commits of `ours` whose change one of `theirs` makes too.
 
     Merges make no patch. Contents are read only where the paths agree, and trees of `theirs` only below the names
     that some commit of `ours` changes. Raises TreeUnsafe for a tree that is none; and what `objects` raises.
     """
-    wanted = [_Patch(objects, history, commit) for commit in ours if len(history.parents(commit)) < 2]
-    tops = {patch.top() for patch in wanted}
+    wanted = [_Patch(objects, graph, commit) for commit in ours if len(graph.parents(commit)) < 2]
+    wanted_names = {patch.root_names() for patch in wanted}
     by_header: dict[_Header, list[_Patch]] = {}
     if wanted:
-        others = (_Patch(objects, history, commit) for commit in theirs if len(history.parents(commit)) < 2)
+        others = (_Patch(objects, graph, commit) for commit in theirs if len(graph.parents(commit)) < 2)
         for patch in others:
-            if patch.top() in tops:
+            if patch.root_names() in wanted_names:
                 by_header.setdefault(patch.header(), []).append(patch)
     return frozenset(
         patch.commit for patch in wanted if any(patch.is_same_as(other) for other in by_header.get(patch.header(), ()))
@@ -83,23 +83,23 @@ def already_upstream(
 class _Patch:
     """What a commit changes from its first parent; read as far as it is asked for."""
 
-    def __init__(self, objects: Reader, history: CommitGraph, commit: bytes) -> None:
-        parents = history.parents(commit)
+    def __init__(self, objects: Reader, graph: CommitGraph, commit: bytes) -> None:
+        parents = graph.parents(commit)
         self.commit = commit
         self._read = objects.read
-        self._old = history.commit(parents[0]).tree if parents else None
-        self._new = history.commit(commit).tree
+        self._old = graph.commit(parents[0]).tree if parents else None
+        self._new = graph.commit(commit).tree
         self._changes: _Changes | None = None
         self._text: list[tuple[bytes, ...]] | None = None
 
-    def top(self) -> frozenset[bytes]:
+    def root_names(self) -> frozenset[bytes]:
         """Return the names in the root that differ, as `header` has paths."""
         old, new = (self._listing(tree, 0) for tree in (self._old, self._new))
-        return frozenset(_bare(name) for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+        return frozenset(_remove_space(name) for name in old.keys() | new.keys() if old.get(name) != new.get(name))
 
     def header(self) -> _Header:
         """Return the paths that differ, and which of them are new or gone."""
-        return tuple(sorted((_bare(path), _fate(*change)) for path, change in self.changes().items()))
+        return tuple(sorted((_remove_space(path), _file_header(*change)) for path, change in self.changes().items()))
 
     def changes(self) -> _Changes:
         """Return what differs, by path; directories are looked into."""
@@ -119,7 +119,8 @@ class _Patch:
         """Return the changed lines of every path."""
         if self._text is None:
             self._text = sorted(
-                (_bare(path), _fate(*change), *self._body(*change)) for path, change in self.changes().items()
+                (_remove_space(path), _file_header(*change), *self._body(*change))
+                for path, change in self.changes().items()
             )
         return self._text
 
@@ -169,7 +170,7 @@ def changed_text(old: bytes, new: bytes) -> bytes:
     Lines that are taken out have `-` before them, those put in `+`.
     """
     before, after = _lines(old), _lines(new)
-    return _bare(b"".join(_shown(before, after, changed_ranges(before, after))))
+    return _remove_space(b"".join(_diff_lines(before, after, changed_ranges(before, after))))
 
 
 def _lines(text: bytes) -> list[bytes]:
@@ -196,7 +197,7 @@ def changed_ranges(before: Sequence[bytes], after: Sequence[bytes]) -> list[tupl
     return [(start + i, start + j, start + k, start + m) for tag, i, j, k, m in codes if tag != "equal"]
 
 
-def _shown(
+def _diff_lines(
     before: Sequence[bytes], after: Sequence[bytes], ranges: Iterable[tuple[int, int, int, int]]
 ) -> Iterator[bytes]:
     done = 0
@@ -217,11 +218,11 @@ def _split(entry: _Entry | None) -> tuple[bytes | None, _Entry | None]:
     return None, entry
 
 
-def _bare(text: bytes) -> bytes:
+def _remove_space(text: bytes) -> bytes:
     return text.translate(None, _SPACE)
 
 
-def _fate(old: _Entry | None, new: _Entry | None) -> bytes:
+def _file_header(old: _Entry | None, new: _Entry | None) -> bytes:
     if old is None:
         return b"new %o" % (new.mode if new else 0)
     return b"gone %o" % old.mode if new is None else b""

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from handler.mount.working_copy.rebase.replay import Decision, DecisionKind, Replayed
+from handler.mount.working_copy.rebase.replay import Decision, DecisionKind, ReplayResult
 
 _ACTION = b"pull --rebase"
 _SPACE = re.compile(rb"[ \t\n\r]+")
@@ -12,13 +12,13 @@ _SPACE = re.compile(rb"[ \t\n\r]+")
 class LogLine(NamedTuple):
     """One line: the log of the ref `log` (`HEAD`, or a full name) says that it went from `old` to `new`."""
 
-    log: bytes
+    ref: bytes
     old: bytes
     new: bytes
     message: bytes
 
 
-def reflog_lines(decision: Decision, replayed: Replayed | None, branch: bytes) -> list[LogLine]:
+def reflog_lines(decision: Decision, replayed: ReplayResult | None, branch: bytes) -> list[LogLine]:
     """Return what is to be added to the logs of HEAD and of `branch` (a full name), in the order of each.
 
     `replayed` is None unless the decision was to replay. Messages are as they stand in a log: one line, of which any
@@ -31,7 +31,7 @@ def reflog_lines(decision: Decision, replayed: Replayed | None, branch: bytes) -
         return [LogLine(log, decision.head, decision.tip, message) for log in (b"HEAD", branch)]
     lines = []
     head = decision.head
-    for new, message in _moves(decision, replayed, branch):
+    for new, message in _head_moves(decision, replayed, branch):
         lines.append(LogLine(b"HEAD", head, new, _one_line(message)))
         head = new
     if decision.head != head:
@@ -40,7 +40,7 @@ def reflog_lines(decision: Decision, replayed: Replayed | None, branch: bytes) -
     return lines
 
 
-def _moves(decision: Decision, replayed: Replayed, branch: bytes) -> list[tuple[bytes, bytes]]:
+def _head_moves(decision: Decision, replayed: ReplayResult, branch: bytes) -> list[tuple[bytes, bytes]]:
     """Return every value that HEAD takes, with its message."""
     moves = [(replayed.start, b"%b (start): checkout %b" % (_ACTION, decision.tip))]
     for step in replayed.steps:

@@ -12,7 +12,7 @@ from typing import Protocol
 from handler.errors import CopyUnusable, ReplayConflict
 from handler.mount.working_copy.overlay import MemoryOverlay
 from handler.mount.working_copy.rebase.commit_graph import CommitGraph
-from handler.mount.working_copy.rebase.commits import as_utf8, parse_commit, replayed, shown
+from handler.mount.working_copy.rebase.commits import describe_commit, parse_commit, reencode, replayed_commit
 from handler.mount.working_copy.rebase.patches import already_upstream, is_empty
 
 _COMMIT = 1
@@ -69,7 +69,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
+class ReplayResult:
     """What became of the local commits.
 
     `head` is the branch's new value. `picked` are (old, new) in order, the same id twice where a commit need not
@@ -84,12 +84,12 @@ class Replayed:
     steps: tuple[Step, ...]
 
 
-def history_of(objects: MemoryOverlay, shallow: Collection[bytes] = ()) -> CommitGraph:
-    """Return the history of the commits in `objects`; those in `shallow` count as having no parents."""
+def graph_of(objects: MemoryOverlay, shallow: Collection[bytes] = ()) -> CommitGraph:
+    """Return the graph of the commits in `objects`; those in `shallow` count as having no parents."""
     return CommitGraph(lambda commit: parse_commit(objects.read(commit, _COMMIT)), shallow)
 
 
-def decide(history: CommitGraph, head: bytes, tip: bytes, logged: Collection[bytes] = ()) -> Decision:
+def decide(graph: CommitGraph, head: bytes, tip: bytes, logged: Collection[bytes] = ()) -> Decision:
     """Decide how `head` gets to `tip`, which is fetched already.
 
     `logged` are the values that the remote-tracking ref had before (see `CommitGraph.fork_point`). They matter only
@@ -97,44 +97,44 @@ def decide(history: CommitGraph, head: bytes, tip: bytes, logged: Collection[byt
     """
     if head == tip:
         return Decision(DecisionKind.UP_TO_DATE, head, tip, tip)
-    if history.is_ancestor(head, tip):
+    if graph.is_ancestor(head, tip):
         return Decision(DecisionKind.FAST_FORWARD, head, tip, tip)
-    local = history.only_in(head, tip)
+    local = graph.commits_only_in(head, tip)
     if not local.isdisjoint(logged):
-        fork_point = history.fork_point(head, tuple(logged))
+        fork_point = graph.fork_point(head, tuple(logged))
         if fork_point in local:
             return Decision(DecisionKind.REPLAY, head, tip, fork_point)
-    kind = DecisionKind.UP_TO_DATE if history.is_line(head, local, tip) else DecisionKind.REPLAY
+    kind = DecisionKind.UP_TO_DATE if graph.is_linear(head, local, tip) else DecisionKind.REPLAY
     return Decision(kind, head, tip, tip)
 
 
 def replay(
-    objects: MemoryOverlay, history: CommitGraph, decision: Decision, committer: bytes, at: int, merge: MergeTrees
-) -> Replayed:
+    objects: MemoryOverlay, graph: CommitGraph, decision: Decision, committer: bytes, at: int, merge: MergeTrees
+) -> ReplayResult:
     """Put the local commits onto the tip, one by one; the new ones are added to `objects`.
 
     `committer` is `Name <mail>`, `at` in seconds since the epoch; the zone is UTC. A commit that changes nothing any
     more is dropped, one that never did is kept. Raises ReplayConflict at the first commit that does not go on,
     CopyUnusable for one that names no author, and what `objects` and `merge` raise.
     """
-    theirs, ours = history.sides(decision.upstream, decision.head)
-    order = history.in_order(decision.head, ours)
-    with_changes = [commit for commit in order if not is_empty(history, commit)]
-    known = already_upstream(objects, history, theirs, with_changes)
-    work = _Replay(objects, history, merge, decision, b"%b %d +0000" % (committer, at))
+    theirs, ours = graph.left_right(decision.upstream, decision.head)
+    order = graph.replay_order(decision.head, ours)
+    with_changes = [commit for commit in order if not is_empty(graph, commit)]
+    known = already_upstream(objects, graph, theirs, with_changes)
+    work = _Replay(objects, graph, merge, decision, b"%b %d +0000" % (committer, at))
     work.dropped = [commit for commit in order if commit in known]
     work.run([commit for commit in order if commit not in known])
-    return Replayed(work.head, tuple(work.picked), tuple(work.dropped), work.start, tuple(work.steps))
+    return ReplayResult(work.head, tuple(work.picked), tuple(work.dropped), work.start, tuple(work.steps))
 
 
 class _Replay:
     """A replay under way: `head` and its tree, and what happened so far."""
 
     def __init__(
-        self, objects: MemoryOverlay, history: CommitGraph, merge: MergeTrees, decision: Decision, committer: bytes
+        self, objects: MemoryOverlay, graph: CommitGraph, merge: MergeTrees, decision: Decision, committer: bytes
     ) -> None:
         self._objects = objects
-        self._history = history
+        self._graph = graph
         self._merge = merge
         self._committer = committer
         self._tip = decision.tip
@@ -142,58 +142,58 @@ class _Replay:
         self.picked: list[tuple[bytes, bytes]] = []
         self.dropped: list[bytes] = []
         self.steps: list[Step] = []
-        self._tree = history.commit(decision.tip).tree
+        self._tree = graph.commit(decision.tip).tree
 
     def run(self, commits: Iterable[bytes]) -> None:
         """Bring every commit to its place."""
         has_started = False
         for commit in commits:
-            if self.head in self._history.parents(commit)[:1]:
-                self._stay(commit, has_started)
+            if self.head in self._graph.parents(commit)[:1]:
+                self._keep(commit, has_started)
             else:
                 has_started = True
                 self._pick(commit)
 
-    def _stay(self, commit: bytes, has_started: bool) -> None:
+    def _keep(self, commit: bytes, has_started: bool) -> None:
         """Go forward to a commit that stands where it should."""
         self.head = commit
-        self._tree = self._history.commit(commit).tree
+        self._tree = self._graph.commit(commit).tree
         self.picked.append((commit, commit))
         if has_started:
-            self.steps.append(Step(commit, self._history.commit(commit).subject, is_new=False))
+            self.steps.append(Step(commit, self._graph.commit(commit).subject, is_new=False))
         else:
             self.start = commit
 
     def _pick(self, commit: bytes) -> None:
         """Make the change of a commit again, on what is the head now."""
-        original = self._history.commit(commit)
+        original = self._graph.commit(commit)
         if not original.author:
-            raise CopyUnusable(f"the local commit {shown(commit, original)} names no author")
-        parents = self._history.parents(commit)
-        base = self._history.commit(parents[0]).tree if parents else None
+            raise CopyUnusable(f"the local commit {describe_commit(commit, original)} names no author")
+        parents = self._graph.parents(commit)
+        base = self._graph.commit(parents[0]).tree if parents else None
         merged = self._merge(self._objects, base, self._tree, original.tree)
         if merged.conflicts:
             raise ReplayConflict(
-                f"the local commit {shown(commit, original)} does not go onto {self._tip[:12].decode()}: "
-                f"conflicts in {listed(merged.conflicts)}"
+                f"the local commit {describe_commit(commit, original)} does not go onto {self._tip[:12].decode()}: "
+                f"conflicts in {format_paths(merged.conflicts)}"
             )
-        if merged.tree == self._tree and not is_empty(self._history, commit):
+        if merged.tree == self._tree and not is_empty(self._graph, commit):
             self.dropped.append(commit)
             return
-        content = replayed(original, merged.tree, self.head, self._committer)
+        content = replayed_commit(original, merged.tree, self.head, self._committer)
         self.head = self._objects.add(_COMMIT, content)
         self._tree = merged.tree
         self.picked.append((commit, self.head))
-        self.steps.append(Step(self.head, as_utf8(original)[1].partition(b"\n")[0], is_new=True))
+        self.steps.append(Step(self.head, reencode(original)[1].partition(b"\n")[0], is_new=True))
 
 
-def listed(paths: Collection[bytes]) -> str:
+def format_paths(paths: Collection[bytes]) -> str:
     """Name paths in a message, quoted and bounded: they come from a repository and may hold anything."""
-    named = [_quoted(path) for path in sorted(paths)[:_MAX_PATHS]]
+    named = [_quote(path) for path in sorted(paths)[:_MAX_PATHS]]
     more = len(paths) - len(named)
     return ", ".join(named) + (f" and {more} more" if more else "")
 
 
-def _quoted(path: bytes) -> str:
+def _quote(path: bytes) -> str:
     text = ascii(path[:_MAX_PATH_BYTES].decode(errors="replace"))
     return text if len(path) <= _MAX_PATH_BYTES else text + "..."
