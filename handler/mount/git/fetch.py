@@ -137,7 +137,7 @@ class Fetcher:
         """Ask for the ref and, side by side, for the expected commit by its id: two requests, one round trip."""
         if expected is None:
             return self.remote.refs([ref]).tips.get(ref), None
-        with Executor(is_slow=True) as executor:
+        with Executor() as executor:
             asked = executor.submit(partial(self.remote.refs, [ref]))
             try:
                 received = self._download(expected, have, is_next=is_next)

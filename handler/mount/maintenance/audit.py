@@ -16,9 +16,9 @@ from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change
 from handler.mount.maintenance.context import RepositoryContext
 from handler.mount.releases.build import trash_name
+from handler.mount.releases.inventory import read_release, seal
 from handler.mount.releases.prune import discard
 from handler.mount.releases.repair import repair
-from handler.mount.releases.seal import read_release, seal
 from handler.mount.releases.verify import Drift, Part, compare, parts_of
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.layout import journal_name, patch_name
@@ -27,7 +27,7 @@ _MAX_PATHS = 20
 _MAX_NOTES = 60
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class AuditFindings:
     """What the audits of one target found and did.
 
