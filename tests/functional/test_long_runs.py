@@ -7,7 +7,7 @@ import pytest
 
 from handler.errors import OutOfTime
 from handler.model import FileWrite
-from handler.mount.fs import checkout, checkpoint, parallel, steps
+from handler.mount.fs import checkout, checkpoint, parallel
 from handler.mount.fs.checkpoint import Checkpoint
 from handler.mount.fs.files import write_whole
 from handler.mount.target.run import Run
@@ -26,7 +26,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         names.append(name)
         write_whole(name, content, mode, directory=directory)
 
-    monkeypatch.setattr(steps, "write_whole", noted)
+    monkeypatch.setattr(checkout, "write_whole", noted)
     monkeypatch.setattr(checkout, "WORTH_FILES", 100)
     monkeypatch.setattr(parallel, "_PROGRESS_STEPS", 10)
     return names

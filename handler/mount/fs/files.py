@@ -87,7 +87,12 @@ def write_whole(path: str | bytes, content: bytes, mode: int = 0o644, *, directo
     """Write a file in one go, over what is there; `path` is relative to the open `directory` if one is given."""
     # The mode is given at the opening: a chmod would be a round trip more, and so would be an exclusive creation that
     # fails.
-    _write(os.open(path, os.O_WRONLY | os.O_TRUNC | _CREATE, mode, dir_fd=directory), content)
+    descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | _CREATE, mode, dir_fd=directory)
+    try:
+        write_all(descriptor, content)
+    finally:
+        # On NFS the close sends what was written, and reports what went wrong: no fsync is needed.
+        os.close(descriptor)
 
 
 def write_new(
@@ -95,18 +100,21 @@ def write_new(
 ) -> None:
     """Write a file where nothing is, else raise FileExistsError. `exact_mode` gives it `mode` whatever the umask is."""
     descriptor = os.open(path, os.O_WRONLY | os.O_EXCL | _CREATE, mode, dir_fd=directory)
-    if exact_mode:
-        try:
+    try:
+        if exact_mode:
             os.fchmod(descriptor, mode)
-        except BaseException:
-            os.close(descriptor)
-            raise
-    _write(descriptor, content)
+        write_all(descriptor, content)
+    finally:
+        os.close(descriptor)
 
 
 def append(path: str | bytes, content: bytes) -> None:
     """Append to a file, made where it is missing."""
-    _write(os.open(path, os.O_WRONLY | os.O_APPEND | _CREATE, 0o644), content)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | _CREATE, 0o644)
+    try:
+        write_all(descriptor, content)
+    finally:
+        os.close(descriptor)
 
 
 def create(path: str, mode: int = 0o644) -> BinaryIO:
@@ -117,14 +125,6 @@ def create(path: str, mode: int = 0o644) -> BinaryIO:
 def open_to_lock(path: str) -> int:
     """Return an open file to lock, made where it is missing; the caller closes it, and so lets go of the lock."""
     return os.open(path, os.O_RDWR | _CREATE, 0o644)
-
-
-def _write(descriptor: int, content: bytes) -> None:
-    try:
-        write_all(descriptor, content)
-    finally:
-        # On NFS the close sends what was written, and reports what went wrong: no fsync is needed.
-        os.close(descriptor)
 
 
 def write_all(descriptor: int, content: bytes) -> None:

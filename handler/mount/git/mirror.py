@@ -5,17 +5,20 @@ five round trips a push to say it again. Git reads and checks it all the same.
 """
 
 import os
+import secrets
 from collections.abc import Callable, Iterable
+from typing import BinaryIO
 
 from handler.exchange.remote import WHOLE_HISTORY
-from handler.mount.fs.files import write_whole
+from handler.mount.fs.files import create, read_whole, write_whole
 from handler.mount.git import repack
-from handler.mount.git.pack_store import PackStore
-from handler.mount.git.pack_writer import TEMPORARY_PREFIX, InPlaceWriter, unlink_if_there
-from handler.mount.git.packs import open_pack
+from handler.mount.git.ingest import IndexedPack, PackSpool
+from handler.mount.git.pack_store import PackStore, PackWriter, shallow_file, unlink_if_there
+from handler.mount.git.packs import SMALL_BYTES, open_pack
 
 HEAD = b"ref: refs/heads/main\n"
 CONFIG = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n[gc]\n\tauto = 0\n"
+TEMPORARY_PREFIX = "tmp_"
 
 
 class Mirror(PackStore):
@@ -96,3 +99,76 @@ class Mirror(PackStore):
         self.rewrite(wanted, packs, set(upkeep.packs))
         if shallow is not None:
             self._in_place.write_shallow(shallow)
+
+
+class InPlaceWriter(PackWriter):
+    """Writes a mirror's packs where they belong, as far as a killed run cannot do harm. The lock's holder is alone."""
+
+    def __init__(self, git_directory: str) -> None:
+        self._git_directory = git_directory
+        self._pack_directory = os.path.join(git_directory, "objects", "pack")
+        self._shallow: set[bytes] | None = None
+
+    def pack_name(self, trailer: str) -> str:
+        """Return the name that git gives to a pack."""
+        return f"pack-{trailer}"
+
+    def create_spool(self) -> tuple[BinaryIO, str]:
+        """Create a temporary file beside the packs; `Mirror.refresh` sweeps what a killed run leaves."""
+        path = self._temporary("pack")
+        return create(path), path
+
+    def write_hidden(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
+        """Write a small pack's index, or a large pack: neither is anything without the other."""
+        if spool.name is not None:
+            os.rename(spool.name, path + ".pack")
+        elif _is_small(spool):
+            # The index first, and the pack in place after it, which spares the rename: whoever opens a small pack reads
+            # all of it, and sees by its checksum whether a killed run had written all (see `open_pack`).
+            write_whole(path + ".idx", indexed.index)
+        else:
+            # In place too: while no index shows it, nobody minds that it is incomplete.
+            write_whole(path + ".pack", spool.content())
+
+    def write_visible(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
+        """Write a small pack, or a large pack's index."""
+        if _is_small(spool):
+            write_whole(path + ".pack", spool.content())
+        else:
+            # Renamed: half an index would show a pack that cannot be read.
+            self._replace(path + ".idx", indexed.index, "idx")
+
+    def flush(self) -> None:
+        """Do nothing: each write has closed its file."""
+
+    def shallow_commits(self) -> set[bytes]:
+        """Return what the file holds, read once until `forget_shallow`."""
+        if self._shallow is None:
+            self._shallow = set((read_whole(os.path.join(self._git_directory, "shallow")) or b"").split())
+        return self._shallow
+
+    def forget_shallow(self) -> None:
+        """Read the file again the next time."""
+        self._shallow = None
+
+    def change_shallow(self, added: set[bytes], removed: set[bytes]) -> None:
+        """Replace the file; nobody else writes it."""
+        self.write_shallow((self.shallow_commits() | added) - removed)
+
+    def write_shallow(self, commits: set[bytes]) -> None:
+        """Replace the file's commits by these."""
+        self._replace(os.path.join(self._git_directory, "shallow"), shallow_file(commits), "shallow")
+        self._shallow = commits
+
+    def _replace(self, path: str, content: bytes, kind: str) -> None:
+        temporary = self._temporary(kind)
+        write_whole(temporary, content)
+        os.rename(temporary, path)
+
+    def _temporary(self, kind: str) -> str:
+        return os.path.join(self._pack_directory, f"{TEMPORARY_PREFIX}{kind}_{secrets.token_hex(8)}")
+
+
+def _is_small(spool: PackSpool) -> bool:
+    # Not by the spool's own size: what completes a thin pack was added to it.
+    return spool.name is None and len(spool.content()) <= SMALL_BYTES

@@ -8,7 +8,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import BinaryIO
 
 from dulwich.pack import Pack
 
@@ -17,16 +17,39 @@ from handler.exchange.remote import ShallowChanges
 from handler.mount.git import repack
 from handler.mount.git.ingest import IndexedPack, PackSpool, index_pack
 from handler.mount.git.objects import Objects
-from handler.mount.git.pack_writer import PackWriter, unlink_if_there
 from handler.mount.git.packs import NOT_A_PACK, pack_of, unreadable
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A fetch's pack, not yet checked, and where it cuts history."""
+class PackWriter(ABC):
+    """Writes below one git directory."""
 
-    spool: PackSpool
-    changes: ShallowChanges
+    @abstractmethod
+    def pack_name(self, trailer: str) -> str:
+        """Return the name, without extension, of the pack with this trailer (40 hex digits)."""
+
+    @abstractmethod
+    def create_spool(self) -> tuple[BinaryIO, str]:
+        """Create the file that a large pack is received into; return it with its path."""
+
+    @abstractmethod
+    def write_hidden(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
+        """Write what comes first, and shows nothing yet. `path` is the pack's, without extension."""
+
+    @abstractmethod
+    def write_visible(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
+        """Write what comes second, and makes the pack visible: complete, or detectably incomplete."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Wait until what was written is on the mount."""
+
+    @abstractmethod
+    def shallow_commits(self) -> set[bytes]:
+        """Return the commits (40 hex digits) whose parents are left out."""
+
+    @abstractmethod
+    def change_shallow(self, added: set[bytes], removed: set[bytes]) -> None:
+        """Add commits to the file `shallow`, and remove others from it."""
 
 
 class PackStore(Objects, ABC):
@@ -69,7 +92,7 @@ class PackStore(Objects, ABC):
         max_bytes: int,
         check: Callable[[], None],
         fetch: Callable[[Callable[[], Callable[[bytes], object]]], ShallowChanges],
-    ) -> Received:
+    ) -> PackSpool:
         """Run `fetch(sink)` and hold what came; `ingest` shows it, `drop` forgets it. `check()` is called now and then.
 
         Raises what `fetch` and `check` raise, and PackTooLarge past `max_bytes`.
@@ -85,40 +108,41 @@ class PackStore(Objects, ABC):
             return write
 
         try:
-            return Received(spool, fetch(sink))
+            spool.changes = fetch(sink)
         except BaseException:
-            self.drop(Received(spool, ShallowChanges()))
+            self.drop(spool)
             raise
+        return spool
 
-    def ingest(self, received: Received) -> None:
+    def ingest(self, spool: PackSpool) -> None:
         """Check what came, and show it. Whatever fails, nothing of it is shown.
 
         Raises PackInvalid, MirrorDamaged.
         """
         try:
-            indexed = index_pack(received.spool, self.read_raw, self.fresh)
+            indexed = index_pack(spool, self.read_raw, self.fresh)
             if indexed is not None:
-                self._show(received.spool, indexed, lambda: self._add_shallow(received.changes.shallow))
+                self._show(spool, indexed, lambda: self._add_shallow(spool.changes.shallow))
             else:
-                self._add_shallow(received.changes.shallow)
-            if received.changes.unshallow:
+                self._add_shallow(spool.changes.shallow)
+            if spool.changes.unshallow:
                 # After the pack is shown: killed before, history ends where it ended, which is true.
-                self.writer.change_shallow(set(), received.changes.unshallow)
+                self.writer.change_shallow(set(), spool.changes.unshallow)
         except FileNotFoundError:
             # Somebody removed the directory while this process knew that it was there.
-            self.drop(received)
+            self.drop(spool)
             raise MirrorDamaged("the repository is gone") from None
         except BaseException:
-            self.drop(received)
+            self.drop(spool)
             raise
 
-    def drop(self, received: Received) -> None:
+    def drop(self, spool: PackSpool) -> None:
         """Forget what came."""
         with suppress(OSError):
-            received.spool.close()
-        if received.spool.name is not None:
+            spool.close()
+        if spool.name is not None:
             with suppress(OSError):
-                os.unlink(received.spool.name)
+                os.unlink(spool.name)
 
     def _show(self, spool: PackSpool, indexed: IndexedPack, before: Callable[[], None] = lambda: None) -> None:
         """Make the pack visible by writing its two files; `before` runs between the two, and reads the pack already."""
@@ -162,16 +186,15 @@ class PackStore(Objects, ABC):
     def write_pack(self, write: Callable[[Callable[[bytes], object]], IndexedPack]) -> str:
         """Show the pack that `write(sink)` makes; it is on the mount on return. Returns its name."""
         spool = PackSpool(sys.maxsize, self.writer.create_spool)
-        received = Received(spool, ShallowChanges())
         try:
             written = write(spool.write)
             self._show(spool, written)
             self.writer.flush()
         except NOT_A_PACK as error:
-            self.drop(received)
+            self.drop(spool)
             raise unreadable(error, "a pack that is to be merged") from None
         except BaseException:
-            self.drop(received)
+            self.drop(spool)
             raise
         return self.writer.pack_name(written.trailer)
 
@@ -184,3 +207,14 @@ class PackStore(Objects, ABC):
     def pack_path(self, name: str) -> str:
         """Return a pack's path without extension."""
         return os.path.join(self.pack_directory, name)
+
+
+def shallow_file(commits: set[bytes]) -> bytes:
+    """Return the content of a file `shallow`."""
+    return b"".join(commit + b"\n" for commit in sorted(commits))
+
+
+def unlink_if_there(path: str) -> None:
+    """Remove a file that somebody may have removed already."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)

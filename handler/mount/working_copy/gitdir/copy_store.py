@@ -14,8 +14,7 @@ from dulwich.pack import Pack
 from handler.mount.fs.executor import Executor
 from handler.mount.fs.files import read_tail
 from handler.mount.git import repack
-from handler.mount.git.pack_store import PackStore
-from handler.mount.git.pack_writer import unlink_if_there
+from handler.mount.git.pack_store import PackStore, unlink_if_there
 from handler.mount.git.packs import PackVanished, RawObject
 from handler.mount.working_copy.gitdir.lazy_packs import LazyPack, is_mapped
 from handler.mount.working_copy.gitdir.loose import loose_path, read_alternates, read_loose
