@@ -2,8 +2,10 @@
 
 import ast
 import inspect
+import io
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +47,7 @@ IMPURE = frozenset(
     ["os", "boto3", "botocore", "dulwich", "time", "socket", "urllib3", "subprocess", "threading", "fcntl"]
 )
 MAX_LINES = 300
+MIN_COMMENTS = 0.05
 
 
 def part_of(module: str, depth: int = 1) -> str:
@@ -221,6 +224,19 @@ def test_the_rules_of_protocols_are_pure() -> None:
 def test_no_module_is_longer_than_one_can_hold_in_mind(module: str) -> None:
     """Beyond that it is two."""
     assert len(MODULES[module].read_text().splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("room", ["fs", "target", "releases"])
+def test_the_reason_of_a_step_stands_at_its_line(room: str) -> None:
+    """Where files, locks and races are, at least one line in twenty tells why it stands where it does."""
+    texts = [path.read_text() for module, path in MODULES.items() if module.startswith(f"handler.mount.{room}")]
+    lines = sum(len(text.splitlines()) for text in texts)
+    assert sum(map(_comment_lines, texts)) >= MIN_COMMENTS * lines
+
+
+def _comment_lines(text: str) -> int:
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return len({token.start[0] for token in tokens if token.type == tokenize.COMMENT})
 
 
 @pytest.mark.parametrize("module", MODULES)
