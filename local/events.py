@@ -21,7 +21,7 @@ from local import sample
 from local.aws import QUEUES
 from local.event import http_api_event
 from local.exchange import Request
-from local.github import FORM, JSON, NO_COMMIT, delivery_headers, encode, post, push_payload
+from local.github import FORM, JSON, NO_COMMIT, Change, delivery_headers, encode, post, push_payload
 from local.mapping import sqs_event
 from local.origin import SampleOrigin
 
@@ -53,7 +53,9 @@ class Made:
     @property
     def payload(self) -> dict[str, Any]:
         """The push's payload."""
-        return push_payload(self.repository, self.ref, NO_COMMIT, self.commit, pushed_at=MADE_AT, text="Begin")
+        return push_payload(
+            self.repository, self.ref, NO_COMMIT, self.commit, change=Change("Begin"), pushed_at=MADE_AT
+        )
 
 
 def sample_commit() -> str:

@@ -18,6 +18,7 @@ from handler.mount.git.store_pool import StorePool
 from handler.mount.maintenance.maintenance import Maintenance
 from handler.mount.releases import verify
 from handler.settings import read_settings
+from testing import selection
 from testing.repositories import Entry, Upstream, archive, fsck, snapshot
 from testing.service import Service
 from testing.tampering import SITE, TAMPERINGS, add, write
@@ -92,8 +93,14 @@ def test_a_release_that_is_as_its_commit_has_it_is_verified_and_nothing_of_it_to
     assert footprint(service.mount) == before
 
 
-@pytest.mark.parametrize("is_slow", [False, True], ids=["in turn", "side by side"])
-@pytest.mark.parametrize("name", TAMPERINGS)
+@pytest.mark.parametrize(
+    ("name", "is_slow"),
+    [
+        pytest.param(name, is_slow, id=f"{name}-{'side by side' if is_slow else 'in turn'}")
+        for at, name in enumerate(TAMPERINGS)
+        for is_slow in selection.spread([False, True], 1, shift=at)
+    ],
+)
 def test_whatever_somebody_did_to_what_is_published_is_found_and_mended(
     service: Service, upstream: Upstream, published: str, name: str, is_slow: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
