@@ -1,4 +1,4 @@
-"""The FIFO queue and its workers, as handler/worker.py and Lambda's event source have it. Pure.
+"""The FIFO queue and its workers, as handler/network/queue/worker.py and Lambda's event source have it. Pure.
 
 A group is one repository's messages: they come in order, and only to one worker at a time. A worker takes up to ten
 messages, of one group or several, and looks at their repositories side by side; a group's messages cost one look.
