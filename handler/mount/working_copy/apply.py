@@ -16,7 +16,7 @@ from handler.mount.fs.byte_budget import ByteBudget
 from handler.mount.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.mount.git.objects import BLOB, Objects
 from handler.mount.working_copy.gitdir.staging_area import StagingArea
-from handler.mount.working_copy.index.entry import IndexEntry, Stat
+from handler.mount.working_copy.index.entry import NO_STAT, IndexEntry, Stat
 from handler.mount.working_copy.index.index_file import IndexFile
 from handler.mount.working_copy.local_changes import ChangeSet, IndexComparison, PathChange
 from handler.mount.working_copy.parallel import ALONE, Crew, Phase
@@ -194,7 +194,7 @@ def _index_entry(leaf: Leaf | None, status: os.stat_result | None) -> IndexEntry
     if leaf is None:
         return None
     mode, object_id = leaf
-    return IndexEntry(mode=mode, id=object_id, stat=Stat() if status is None else Stat.of(status))
+    return IndexEntry(mode=mode, id=object_id, stat=NO_STAT if status is None else Stat.of(status))
 
 
 def write_index(paths: CopyPaths, staging: StagingArea, content: bytes) -> None:

@@ -26,7 +26,7 @@ from handler.mount.working_copy.gitdir.init import init_repository
 from handler.mount.working_copy.gitdir.locks import release_stale_lock
 from handler.mount.working_copy.gitdir.ref_logs import NULL_OID, LogEntry
 from handler.mount.working_copy.gitdir.refs import Refs
-from handler.mount.working_copy.index.entry import IndexEntry, Stat
+from handler.mount.working_copy.index.entry import NO_STAT, IndexEntry, Stat
 from handler.mount.working_copy.index.index_file import build
 
 _JOURNAL = ".journal"
@@ -125,8 +125,10 @@ class Clone:
         entries = []
         for path, (_, leaf) in found.leaves.items():
             assert leaf is not None
+            mode, object_id = leaf
             status = self._statuses.get(path)
-            entries.append((path, IndexEntry(*leaf, Stat.of(status) if status else Stat())))
+            entry = IndexEntry(mode=mode, id=object_id, stat=Stat.of(status) if status else NO_STAT)
+            entries.append((path, entry))
         write_whole(os.path.join(self.git, "index"), build(entries, found.new_trees))
 
     def _make_index_newest(self) -> None:

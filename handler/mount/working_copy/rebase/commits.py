@@ -1,7 +1,7 @@
-"""Commits as values, and the commit that a replay makes of one. Pure: bytes in, values and bytes out.
+"""Parse and format commits, and write the commit that a replay creates. Pure: bytes in, values and bytes out.
 
-A commit's content is hostile: whoever may push may write it. What git needs of it is insisted on (a tree, ids that
-are ids), and everything else is taken as git takes it.
+A commit's content is hostile: anybody who may push may write it. What git requires is checked (a tree, ids that are
+ids); everything else is read as git reads it.
 """
 
 import re
@@ -21,7 +21,7 @@ _RECODED = re.compile(
     r"|euc-?(?:jp|kr)|sjis|shift[-_]jis|cp9(?:32|49|50)|gb2312|gbk|gb18030|big5|iso-2022-jp)",
     re.IGNORECASE,
 )
-"""Encodings that people's commits have had. Python knows others which no `iconv` does (`rot13`, `unicode_escape`)."""
+"""Encodings of real commits. Python also knows some that no `iconv` has (`rot13`, `unicode_escape`)."""
 
 _UTF8_RUN = re.compile(
     rb"""(?: [\x00-\x7f]
@@ -36,16 +36,15 @@ _UTF8_RUN = re.compile(
     )*+""",
     re.VERBOSE,
 )
-"""The longest run of characters that git takes for UTF-8: no surrogates, and none of Unicode's non-characters."""
+"""The longest run of characters that git accepts as UTF-8: no surrogates, and no Unicode non-characters."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """A commit: ids are 40 lower-case hex digits, everything else as it stands in the object.
+    """A commit: ids are 40 lower-case hex digits, everything else is as in the object.
 
-    `author` and `committer` are what follows these words on their lines, b"" where there is no such line;
-    `committed_at` is in seconds since the epoch, 0 where the commit says nothing readable. `message` is all that
-    follows the first empty line.
+    `author` and `committer` are the rest of these header lines, b"" if there is none. `committed_at` is in seconds
+    since the epoch, 0 if it cannot be read. `message` is all that follows the first empty line.
     """
 
     tree: bytes
@@ -58,13 +57,13 @@ class Commit:
 
     @property
     def subject(self) -> bytes:
-        """The message's first line, after blank ones, without its end."""
+        """The first line of the message that is not blank, without its line end."""
         return skip_blank_lines(self.message).partition(b"\n")[0]
 
 
 def parse_commit(content: bytes) -> Commit:
-    """Read a commit's content. Raises MirrorDamaged where its tree or a parent is no id."""
-    # As git, which holds a commit as a C string: nothing after a NUL was ever part of it.
+    """Parse a commit's content. Raises MirrorDamaged if its tree or a parent is not an id."""
+    # Git keeps a commit as a C string: for git nothing after a NUL is part of it.
     headers, _, message = content.partition(b"\0")[0].partition(b"\n\n")
     lines = headers.split(b"\n")
     tree = _id_of(lines[0], b"tree ")
@@ -84,7 +83,7 @@ def parse_commit(content: bytes) -> Commit:
 
 
 def serialize(commit: Commit) -> bytes:
-    """Return the content of a commit with these fields; `encoding` is told where it is not None."""
+    """Return the content of a commit with these fields; an `encoding` of None is left out."""
     lines = [b"tree " + commit.tree, *(b"parent " + parent for parent in commit.parents)]
     lines += [b"author " + commit.author, b"committer " + commit.committer]
     if commit.encoding is not None:
@@ -93,18 +92,18 @@ def serialize(commit: Commit) -> bytes:
 
 
 def replayed_commit(commit: Commit, tree: bytes, parent: bytes, committer: bytes) -> bytes:
-    """Return the content of the commit that takes `commit`'s place on `parent`, with `tree`.
+    """Return the content of the commit that replaces `commit` on `parent`, with `tree`.
 
-    `committer` is the whole line, `Name <mail> seconds zone`. The author's line and the message are kept; signatures
-    and other headers are not, since they speak of the commit that was. Text in another encoding becomes UTF-8, and
-    bytes that are none are taken for Latin-1, so that the result always is.
+    `committer` is the whole line, `Name <mail> seconds zone`. The author line and the message are kept. Signatures and
+    other headers are dropped, since they are about the old commit. Text in another encoding becomes UTF-8; bytes that
+    are not UTF-8 count as Latin-1, so that the result always is UTF-8.
     """
     author, message = reencode(commit)
     return to_utf8(b"tree %b\nparent %b\nauthor %b\ncommitter %b\n\n%b" % (tree, parent, author, committer, message))
 
 
 def reencode(commit: Commit) -> tuple[bytes, bytes]:
-    """Return author line and message in UTF-8, as far as the commit names an encoding that fits its bytes.
+    """Return author line and message in UTF-8, if the commit names an encoding that fits its bytes.
 
     The message is without the blank lines before its subject.
     """
@@ -112,7 +111,7 @@ def reencode(commit: Commit) -> tuple[bytes, bytes]:
     name = (commit.encoding or b"").decode("ascii", "replace")
     if not _UTF8.fullmatch(name.encode("ascii", "replace")) and _RECODED.fullmatch(name):
         try:
-            # All or nothing, as `iconv` is given the whole commit.
+            # All or nothing: git gives the whole commit to `iconv`.
             recoded = b"\n".join([author, commit.committer, message]).decode(name).encode()
             author, _, message = recoded.split(b"\n", 2)
         except (UnicodeError, ValueError, LookupError):
@@ -126,13 +125,13 @@ def ident_line(committer: bytes, timestamp: int) -> bytes:
 
 
 def skip_blank_lines(message: bytes) -> bytes:
-    """Return a message without the blank lines before its subject; what follows is kept to the byte."""
+    """Return a message without the blank lines before its subject; the rest is kept to the byte."""
     blank = _BLANK_LINES.match(message)
     return message[blank.end() :] if blank else message
 
 
 def to_utf8(content: bytes) -> bytes:
-    """Return text with every byte that is not part of UTF-8 replaced by the Latin-1 character that it may mean."""
+    """Replace every byte that is not part of UTF-8 by the Latin-1 character that it may mean."""
     if content.isascii():
         return content
     pieces = []
