@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+# Install what a lock file names: the hashes are checked, and nothing is built, since a build would run unhashed code.
+LOCKED := --quiet --disable-pip-version-check --require-hashes --only-binary :all:
+INSTALL := -m pip install $(LOCKED)
 SECRET ?= development-only
 PORT ?= 8080
 ROOT ?= ./mount
@@ -13,21 +16,25 @@ E2E_PYTHON ?= $(firstword $(foreach python,python3.13 $(wildcard $(HOME)/.pyenv/
 # Where `make build` puts the artefacts: .aws-sam/arm64, .aws-sam/x86_64.
 BUILT := .aws-sam
 ARCHITECTURES := arm64 x86_64
+# The wheels for this machine, and for Lambda's two processors. Amazon Linux 2023 has glibc 2.34.
+WHEELS := $(BUILT)/wheels
+PROCESSORS := aarch64 x86_64
+GLIBCS := 2_17 2_28 2_34
 
-.PHONY: help venv run serve aws-local test build e2e e2e-built e2e-python lint format bench clean
+.PHONY: help venv run serve aws-local test test-all build e2e e2e-built e2e-python lint format bench lock clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
 
 venv: $(VENV)/.complete  ## make the virtual environment; a second call costs nothing
 
-# The stamp is written last: a broken installation is made anew. It follows the pins, so that new ones are installed.
-$(VENV)/.complete: requirements.txt requirements-dev.txt
+# The stamp is written last: a broken installation is made anew. It follows the lock, so that new versions are installed.
+$(VENV)/.complete: locks/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "git2efs needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V). Try: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 1; }
 	@echo "git2efs: making $(VENV) with $$($(PYTHON) -V) (once; a minute or so)"
 	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(RUN) $(INSTALL) -r locks/dev.txt
 	@touch $@
 
 run: venv  ## do the main job once on this machine: push, webhook, published tree
@@ -41,28 +48,43 @@ serve: venv  ## stay up for a real webhook: make serve SECRET=... REPOSITORY=own
 aws-local: venv  ## stand in for Parameter Store and GitHub, for `sam local`: tests/events (Ctrl-C ends it)
 	@$(RUN) -m local.stand_in $(if $(HOST),--host $(HOST))
 
-test: venv  ## run every test that needs no cloud
+test: venv  ## run the tests to wait for: minutes, and every promise has one
 	@$(RUN) -m pytest -n auto $(ARGS)
 
+test-all: $(VENV)/.bench  ## run every test that needs no deployed stack
+	@$(RUN) -m pytest -n auto --all $(ARGS)
+
 # SAM and the emulator want different versions of the same things: one environment each.
-$(E2E)/.complete: requirements-e2e.txt requirements-sam.txt requirements-runtime.txt
+$(E2E)/.complete: locks/emulator.txt locks/sam.txt locks/runtime-client.txt
 	@$(MAKE) --no-print-directory e2e-python
 	@echo "git2efs: making $(E2E) (once; a minute or so)"
 	@rm -rf $(E2E) && $(E2E_PYTHON) -m venv $(E2E)/emulator && $(E2E_PYTHON) -m venv $(E2E)/sam
-	@$(E2E)/emulator/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-e2e.txt
-	@$(E2E)/sam/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-sam.txt
-	@$(E2E)/sam/bin/python -m pip install --quiet --disable-pip-version-check --target $(E2E)/runtime -r requirements-runtime.txt
+	@$(E2E)/emulator/bin/python $(INSTALL) -r locks/emulator.txt
+	@$(E2E)/sam/bin/python $(INSTALL) -r locks/sam.txt
+	@$(E2E)/sam/bin/python $(INSTALL) --target $(E2E)/runtime -r locks/runtime-client.txt
 	@touch $@
 
 e2e-python:
 	@$(E2E_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null || \
 		{ echo "make build and make e2e need Python 3.13, which Lambda runs. Try: make E2E_PYTHON=/path/to/python3.13 build"; exit 1; }
 
+# SAM asks pip for another processor's wheels by their versions alone. So it gets no index, but these files: each was
+# compared with its hash when it was fetched.
+$(WHEELS)/.complete: requirements.txt $(E2E)/.complete
+	@rm -rf $(WHEELS)
+	@$(E2E)/sam/bin/python -m pip download $(LOCKED) --dest $(WHEELS) -r requirements.txt
+	@for processor in $(PROCESSORS); do \
+		$(E2E)/sam/bin/python -m pip download $(LOCKED) --no-deps --dest $(WHEELS) -r requirements.txt \
+			--implementation cp --python-version 3.13 $(foreach glibc,$(GLIBCS),--platform manylinux_$(glibc)_$$processor) \
+			|| exit 1; \
+	done
+	@touch $@
+
 # `sam build` is silent unless it fails: what it suggests to do next is not what is next.
-build: $(E2E)/.complete  ## build for both processors with SAM, into .aws-sam/<architecture>; finish, check, say the size
-	@mkdir -p $(BUILT)
+build: $(WHEELS)/.complete  ## build for both processors with SAM, into .aws-sam/<architecture>; finish, check, say the size
 	@for architecture in $(ARCHITECTURES); do \
 		SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION="$${AWS_DEFAULT_REGION:-us-east-1}" PATH="$(CURDIR)/$(E2E)/sam/bin:$$PATH" \
+			PIP_NO_INDEX=1 PIP_FIND_LINKS="$(CURDIR)/$(WHEELS)" \
 			sam build --build-dir $(BUILT)/$$architecture --cache-dir $(BUILT)/cache \
 			--parameter-overrides Architecture=$$architecture >$(BUILT)/$$architecture.log 2>&1 \
 			|| { cat $(BUILT)/$$architecture.log; exit 1; }; \
@@ -75,9 +97,9 @@ e2e: build  ## run the artefact in Lambda's runtime, deploy it into an AWS emula
 e2e-built: venv  ## the same, with what `make build` has built already
 	@GIT2EFS_TEST_E2E=$(E2E) $(RUN) -m pytest -n 2 tests/artifact tests/deployed $(ARGS)
 
-# What the benchmarks compare with is only installed for them.
-$(VENV)/.bench: $(VENV)/.complete requirements-bench.txt
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+# What the benchmarks compare with and draw with is only installed for them, and for the tests of them.
+$(VENV)/.bench: $(VENV)/.complete locks/bench.txt
+	@$(RUN) $(INSTALL) -r locks/bench.txt
 	@touch $@
 
 bench: $(VENV)/.bench  ## measure against git, GitPython and pygit2 (ARGS=--quick: a minute), into benchmarks/results.md
@@ -87,6 +109,14 @@ lint: venv  ## ruff and mypy --strict
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+
+$(VENV)/.lock: $(VENV)/.complete locks/lock.txt
+	@$(RUN) $(INSTALL) -r locks/lock.txt
+	@touch $@
+
+# Versions stay as they are where pyproject.toml allows them; ARGS=--upgrade asks for the newest that it allows.
+lock: $(VENV)/.lock  ## write requirements.txt and locks/ from pyproject.toml (ARGS=--upgrade: newer versions)
+	@$(RUN) -m tools.locks $(ARGS)
 
 format: venv  ## let ruff mend what it can
 	@$(VENV)/bin/ruff check --fix .

@@ -40,7 +40,7 @@ def make_place(mount: Path | None, workers: int | None) -> Iterator[Place]:
         (local / "origin").mkdir()
         replace_environment(os.environ, isolated_environment(local, os.environ))
         trees = Path(mkdtemp(prefix="git2efs-bench-", dir=mount or local))
-        store = ParameterStore().start()
+        store = ParameterStore()
         try:
             with GitOrigin(local / "origin") as origin:
                 yield Place(local, trees, origin, store, workers)

@@ -15,12 +15,13 @@ holds them to it:
     publisher                         entry point of the mount side
     runtime                           what the entry points share: one app a process, made at the first request
     network/                          the network side
-        deliver                       a request → its targets → their outcomes
-        resync                        a round of the schedule over all repositories
+        receive                       a webhook's delivery → verified → delivered, or queued for a worker
+        deliver                       a trigger → its targets → their outcomes
+        schedule resync               the schedule's two tasks; one pass over all repositories
         forges/                       what GitHub says: signatures, deliveries, payloads; commit statuses
         remote/                       git's smart HTTP protocol
         aws/                          API Gateway, Parameter Store, EventBridge, CloudWatch
-        queue/                        SQS: messages, batches, visibility
+        queue/                        SQS: messages, batches, visibility; the worker
         operations/                   an operator's commands, and the doctor's AWS half
     mount/                            the mount side
         reconcile                     the one operation, as one function

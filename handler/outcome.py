@@ -38,6 +38,12 @@ def as_failure(error: Exception) -> Git2EfsError:
     return error if isinstance(error, Git2EfsError) else unexpected(error)
 
 
+def summary_of(error: Exception) -> str:
+    """Return `<reason>: <message>` of a failure, for an operator. A defect tells its kind and place alone."""
+    failure = as_failure(error)
+    return f"{failure.reason}: {failure}"
+
+
 def answer_of(outcomes: Sequence[Outcome], duration_ms: float) -> tuple[int, dict[str, object]]:
     """Return the HTTP status and the content that tell these outcomes.
 

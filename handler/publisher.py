@@ -13,12 +13,13 @@ from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import Git2EfsError, MirrorDamaged
 from handler.exchange.drift import RepositoryDrift
 from handler.exchange.events import Emit
+from handler.exchange.operations import Operations
 from handler.exchange.publisher import MaintenanceResult
 from handler.exchange.remote import Remote, RemoteRefs
 from handler.exchange.schedule_state import ScheduleState
 from handler.exchange.trigger import Trigger
 from handler.model import Outcome, Repository, Target
-from handler.mount.fs.errno_map import as_failure, from_errno
+from handler.mount.fs.errno_map import as_failure, mount_errors
 from handler.mount.fs.generation_cache import GenerationCache
 from handler.mount.fs.lock import locked
 from handler.mount.git.store_pool import StorePool
@@ -39,15 +40,19 @@ class LocalPublisher:
         *,
         emit: Emit | None,
         progress: Callable[[str, int, int], None],
+        say: Callable[[str], None] = lambda sentence: None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """`emit` takes an event and says whether the bus took it; None: nobody is told.
 
-        `progress` is told about a long check-out: what it is, and how many of how many files are written.
+        `progress` is told about a long check-out: what it is, and how many of how many files are written. `say` is
+        told in a sentence what a long operator's command is at.
         """
         self._settings = settings
         self._clock = clock
+        self._emit = emit
+        self._say = say
         self._mirrors = StorePool()
         self._reconciler = Reconciler(
             settings=settings,
@@ -95,12 +100,12 @@ class LocalPublisher:
 
     def drift(self, repository: Repository, refs: RemoteRefs) -> RepositoryDrift:
         """See `Publisher.drift`."""
-        with _mount_errors():
+        with mount_errors():
             return self._drift.detect(repository, refs)
 
     def published_refs(self, repository: Repository) -> tuple[str, ...]:
         """See `Publisher.published_refs`."""
-        with _mount_errors():
+        with mount_errors():
             return self._drift.published_refs(repository)
 
     def maintain(
@@ -113,15 +118,15 @@ class LocalPublisher:
     def schedule_state(self, task: str) -> Iterator[ScheduleState]:
         """See `Publisher.schedule_state`."""
         mount = self._settings.mount
-        with _mount_errors(), locked(lock_path(mount, task), 0.0):
+        with mount_errors(), locked(lock_path(mount, task), 0.0):
             state = read_state(mount, task)
             yield state
             write_state(mount, task, state)
 
+    @property
+    def operations(self) -> Operations:
+        """See `Publisher.operations`."""
+        # A lazy import: functions that publish do not pay for operators' commands.
+        from handler.mount.operations.local import LocalOperations
 
-@contextmanager
-def _mount_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise from_errno(error) from error
+        return LocalOperations(self._settings, self._mirrors, self._emit, self._clock, self._say)

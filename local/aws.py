@@ -6,7 +6,6 @@ handler's time. It ends when standard input does: with its parent, however that 
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 
 from local.event import ACCOUNT_ID
 from local.exchange import Request, Response
+from local.moto_call import call_moto, operation_of
 from local.parameters import AWS_ENVIRONMENT, DROPPED, REGION, put_parameters
 from local.server import LoopbackServer
 from local.sqs import CallRefused, FifoQueue, FifoQueues
@@ -26,7 +26,6 @@ MAX_CALL_BYTES = 2 * 1024 * 1024
 MAX_RECEIVES = 8
 VISIBILITY_SECONDS = 960
 """As template.yaml has them."""
-_SCOPE = re.compile(r"(Credential=[^/]+/\d{8})/[^/]+/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +54,12 @@ class Services:
 
     def respond(self, request: Request) -> Response:
         """Answer one call."""
-        service, _, operation = (request.header("x-amz-target") or "").partition(".")
+        headers = dict(request.headers)
+        service, operation = operation_of(headers)
         if service == "AmazonSSM":
-            return self._parameters(dict(request.headers), request.body)
+            with self._lock:
+                status, content = call_moto(headers, request.body)
+            return Response(status, content, {"Content-Type": "application/x-amz-json-1.1"})
         try:
             if service != "AmazonSQS":
                 raise CallRefused("UnknownOperationException")
@@ -65,26 +67,6 @@ class Services:
         except CallRefused as error:
             status, answer = 400, {"__type": f"com.amazonaws.sqs#{error}", "message": str(error)}
         return Response(status, json.dumps(answer).encode(), {"Content-Type": "application/x-amz-json-1.0"})
-
-    def _parameters(self, headers: Mapping[str, str], body: bytes) -> Response:
-        from botocore.awsrequest import AWSPreparedRequest
-        from botocore.compat import HTTPHeaders
-        from moto.core.botocore_stubber import BotocoreStubber
-
-        all_headers = HTTPHeaders()
-        for name, value in headers.items():
-            if name.lower() == "authorization":
-                # Whatever region the caller's profile names: moto keeps a store for each, and there is to be one.
-                value = _SCOPE.sub(rf"\1/{REGION}/", value)  # noqa: PLW2901
-            if name.lower() != "host":
-                all_headers[name] = value
-        request = AWSPreparedRequest("POST", f"https://ssm.{REGION}.amazonaws.com/", all_headers, body, False)
-        with self._lock:
-            answered = BotocoreStubber().process_request(request)
-        assert answered is not None, "moto does not know the address of its own service"
-        status, _, content = answered
-        raw = content.encode() if isinstance(content, str) else content
-        return Response(status, raw, {"Content-Type": "application/x-amz-json-1.1"})
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from handler.network.operations.command import SUBJECTS
+from handler.network.operations.command import ACTIONS
 from testing.answers import Answer, read_answer
 from testing.deliveries import (
     EVENT_SHAPES,
@@ -139,7 +139,7 @@ class Service(CapturedOutput):
         """Call the operator's function for an action about a repository or a path; return what it returns."""
         operate = importlib.import_module(OPERATE)
         operate.reset()  # parameters are remembered for half a minute
-        field = {} if subject is None else {SUBJECTS[action]: subject}
+        field = {} if subject is None else {ACTIONS[action].subject: subject}
         with self.capturing():
             content = operate.handler({"action": action, **field, **fields}, LambdaContext(remaining_ms=900_000))
         assert isinstance(content, dict)

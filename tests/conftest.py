@@ -51,7 +51,7 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
 @pytest.fixture(scope="session")
 def parameter_store() -> Iterator[ParameterStore]:
     """Return the session's Parameter Store; tests keep apart by their prefixes."""
-    store = ParameterStore().start()
+    store = ParameterStore()
     yield store
     store.stop()
 

@@ -1,10 +1,9 @@
 """What may be inside a function's directory, and what has to be: every problem at once.
 
-The wheels are those of the function's processor, the packages those that requirements.txt needs and no other, the
+The wheels are those of the function's processor, the packages those that requirements.txt names and no other, the
 handler is whole, and nothing of tests, documents or tools came along.
 """
 
-import re
 import struct
 from collections.abc import Iterator, Mapping
 from importlib.util import cache_from_source
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tools.finish import MODELS, SHARED_MODELS, services_of
+from tools.locks import normalize, read_lock
 
 MACHINES: Mapping[str, tuple[int, str]] = MappingProxyType({"arm64": (183, "aarch64"), "x86_64": (62, "x86_64")})
 """By the template's name of an architecture: the machine in an ELF file's head, and in an extension's name."""
@@ -24,9 +24,6 @@ CODE_ALL_THE_SAME = frozenset({"boto3/docs", "botocore/docs"})
 """What boto3 imports before it makes a client."""
 MOST_BYTES = 32 * 1024 * 1024
 """Unpacked. A cold start fetches and unpacks it; Lambda's own bound is 250 MB."""
-
-_PIN = re.compile(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)")
-_NEED = re.compile(r"^Requires-Dist: ([A-Za-z0-9._-]+)(.*)$", re.MULTILINE)
 
 
 def problems_of(directory: Path, architecture: str, source: Path, requirements: str) -> list[str]:
@@ -51,15 +48,15 @@ def size_of(directory: Path) -> int:
 
 
 def read_pins(requirements: str) -> dict[str, str]:
-    """Return the version of each requirement. Raises ValueError for one that is not pinned exactly."""
-    lines = [line.split("#")[0].strip() for line in requirements.splitlines()]
-    pins = {}
-    for line in filter(None, lines):
-        match = _PIN.fullmatch(line)
-        if match is None:
-            raise ValueError(f"not pinned exactly: {line}")
-        pins[_normal(match[1])] = match[2]
-    return pins
+    """Return the version of each package that requirements.txt names, by its normalized name.
+
+    Raises ValueError for one that is not pinned exactly, has no hash, or is for some environments only: the artefact of
+    tomorrow has to be the artefact of today.
+    """
+    pins = read_lock(requirements)
+    if partial := [pin.name for pin in pins if pin.marker]:
+        raise ValueError(f"not pinned exactly: {', '.join(partial)}")
+    return {pin.name: pin.version for pin in pins}
 
 
 def _wrong_machines(directory: Path, architecture: str) -> Iterator[str]:
@@ -75,26 +72,13 @@ def _wrong_machines(directory: Path, architecture: str) -> Iterator[str]:
 
 
 def _wrong_packages(directory: Path, requirements: str) -> Iterator[str]:
-    there: dict[str, tuple[str, set[str]]] = {}
+    found = {}
     for path in directory.glob("*.dist-info"):
         name, _, version = path.name.removesuffix(".dist-info").rpartition("-")
-        there[_normal(name)] = version, _needs(path / "METADATA")
+        found[normalize(name)] = version
     pins = read_pins(requirements)
-    yield from (
-        f"{name} {version} is missing" for name, version in pins.items() if there.get(name, "")[:1] != (version,)
-    )
-    needed: set[str] = set()
-    pending = set(pins)
-    while pending:
-        name = pending.pop()
-        needed.add(name)
-        pending |= there.get(name, ("", set()))[1] - needed
-    yield from (f"{name} is there, and nothing needs it" for name in sorted(set(there) - needed))
-
-
-def _needs(metadata: Path) -> set[str]:
-    """Return what a package asks for without being asked for an extra."""
-    return {_normal(name) for name, rest in _NEED.findall(metadata.read_text("utf-8")) if "extra ==" not in rest}
+    yield from (f"{name} {version} is missing" for name, version in pins.items() if found.get(name) != version)
+    yield from (f"{name} is there, and nothing needs it" for name in sorted(found.keys() - pins.keys()))
 
 
 def _unexpected(directory: Path) -> Iterator[str]:
@@ -140,7 +124,3 @@ def _too_large(directory: Path) -> Iterator[str]:
     size = size_of(directory)
     if size > MOST_BYTES:
         yield f"{size} bytes unpacked, and {MOST_BYTES} are allowed"
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

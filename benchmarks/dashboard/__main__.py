@@ -6,8 +6,8 @@ from pathlib import Path
 
 from benchmarks.dashboard.draw import draw
 from benchmarks.dashboard.run import run
-from tests.infrastructure.stack import MODES, read_stack
-from tests.infrastructure.watching import dashboard_of
+from testing.dashboard import dashboard_of
+from testing.stack import MODES, read_stack
 
 PICTURE = Path(__file__).parents[2] / "docs" / "dashboard.svg"
 

@@ -11,7 +11,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from benchmarks.dashboard.samples import Sample, series
-from tests.infrastructure.watching import Shown, shown_by
+from testing.dashboard import Shown, shown_by
 
 UNIT_X, UNIT_Y, GAP, HEAD = 50, 25, 6, 34
 """Pixels: of a column and a row of CloudWatch's grid, between cards, and above them all."""

@@ -135,7 +135,7 @@ def _stack(directory: Path) -> Iterator[_Run]:
     before = dict(os.environ)
     (directory / "home").mkdir()
     os.environ.update(isolated_environment(directory / "home", before))
-    store, queue = ParameterStore().start(), MessageQueue()
+    store, queue = ParameterStore(), MessageQueue()
     (directory / "origin").mkdir()
     try:
         with GitOrigin(directory / "origin") as origin:

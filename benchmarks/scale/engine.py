@@ -1,35 +1,26 @@
-"""The simulation's machinery: events in the order of their time, a rate limit, Lambda's environments. Pure.
+"""The simulation's machinery: its clock, a rate limit, Lambda's environments. Pure.
 
-Times are seconds from midnight.
+Events and processes are simpy's. Times are seconds from midnight.
 """
 
-import heapq
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Generator
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-Action = Callable[[], None]
+import simpy
+
+T = TypeVar("T")
+Steps = Generator[simpy.Event, Any, T]
+"""A process, or a part of one: it yields the events that it waits for, and returns T."""
 
 
-class Loop:
-    """Does what is to be done, in the order of its time; at the same time, in the order it was asked for."""
+class Clock(simpy.Environment):
+    """simpy's environment, under a name that Lambda's environments leave free."""
 
-    def __init__(self) -> None:
-        """It is midnight."""
-        self.now = 0.0
-        self._count = 0
-        self._events: list[tuple[float, int, Action]] = []
-
-    def at(self, when: float, action: Action) -> None:
-        """Do this then, or now if that is past."""
-        self._count += 1
-        heapq.heappush(self._events, (max(when, self.now), self._count, action))
-
-    def run(self) -> None:
-        """Go on until there is nothing left to be done."""
-        while self._events:
-            self.now, _, action = heapq.heappop(self._events)
-            action()
+    def until(self, when: float) -> simpy.Event:
+        """Return the event of that time, or of now if that is past."""
+        return self.timeout(max(0.0, when - self.now))
 
 
 class Bucket:

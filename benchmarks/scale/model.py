@@ -173,7 +173,7 @@ class Stack:
     listing_cache_seconds: float = 60.0  # GIT2EFS_LISTING_CACHE_SECONDS
     burst_files: int = 1_000_000  # GIT2EFS_BURST_FILES
     ssm_rate: float = 40.0  # Parameter Store's throughput, of the account
-    listing_rate: float = 20.0  # pages a second; handler/network/aws/listing.py
+    listing_rate: float = 20.0  # pages a second; handler/network/aws/rate_limit.py
     in_flight: int = 32  # the schedule's requests at a time
     grace_seconds: float = 300.0  # a repository's grace_seconds
     keep_releases: int = 3  # a repository's keep_releases

@@ -3,17 +3,17 @@
 A look publishes what the ref names when it asks, and so every push up to then at once.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
 
-from benchmarks.scale.engine import Environment, Loop, Meter
+from benchmarks.scale.engine import Clock, Environment, Meter, Steps
 from benchmarks.scale.model import Sizes, Stack, Times
 from benchmarks.scale.trace import Push
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5
 _LATE_SECONDS = 0.02
+_ROUNDING_SECONDS = 1e-9
 _MIN_RELEASES = 8
 
 
@@ -41,7 +41,6 @@ class Repository:
     is_locked: bool = False
     waiting: list[tuple[float, int]] = field(default_factory=list)
     """The pushes that are not visible yet: when, and their number in the trace."""
-    asking: tuple[float, int] = (-1.0, -1)
     asked_at: float = -1.0
     pushed_at: int = -1
     """Of the newest delivery that was confirmed, in GitHub's whole seconds; as its record says."""
@@ -53,9 +52,11 @@ class Repository:
 class Mount:
     """All repositories, and what looks at them cost."""
 
-    def __init__(self, loop: Loop, trees: list[int], trace: list[Push], stack: Stack, times: Times, seed: int) -> None:
+    def __init__(
+        self, clock: Clock, trees: list[int], trace: list[Push], stack: Stack, times: Times, seed: int
+    ) -> None:
         """Every repository was published long ago, with two retired releases that are past their grace."""
-        self._loop, self._trace, self._stack, self._times = loop, trace, stack, times
+        self._clock, self._trace, self._stack, self._times = clock, trace, stack, times
         self._random = Random(f"lock {seed}")
         self._sizes = Sizes()
         long_ago = -10 * stack.grace_seconds - 10
@@ -75,90 +76,81 @@ class Mount:
         self.repositories[push.repository].waiting.append((push.at, number))
 
     def look(
-        self,
-        number: int,
-        received_at: float,
-        push: int | None,
-        environment: Environment,
-        done: Callable[[End], None],
-        *,
-        is_late: bool = False,
-    ) -> None:
-        """Look at a repository on behalf of a delivery; `done` is told how it ended, when the run goes on.
+        self, number: int, received_at: float, push: int | None, environment: Environment, *, is_late: bool = False
+    ) -> Steps[End]:
+        """Look at a repository on behalf of a delivery; return how that ended.
 
         `push` is the delivery's number in the trace, None for the schedule. The ref is asked and the delivery's commit
         fetched side by side. Who is late, waited for the lock, or finds that the ref moved on, fetches after that.
         """
         pushed_at = -1 if push is None else int(self._trace[push].at)
         repository = self.repositories[number]
-        begun = self._loop.now
-        deadline = self._loop.now + self._stack.lock_seconds
-        pause = _FIRST_PAUSE
-
-        def take() -> None:
-            nonlocal pause
-            now = self._loop.now
-            if repository.is_locked:
-                if now >= deadline:
-                    self._end(End.LOCK_TIMEOUT, done)
-                    return
-                self._loop.at(min(deadline, now + pause * self._random.uniform(0.5, 1)), take)
-                pause = min(pause * 2, _LONGEST_PAUSE)
-                return
-            repository.is_locked = True
-            ready = now + self._times.lock
-            if received_at <= repository.asked_at and pushed_at <= repository.pushed_at:
-                self._count(now, self._sizes.look_reads, self._sizes.look_writes)
-                self._loop.at(ready, lambda: self._release(repository, End.SETTLED, done))
-                return
+        begun = self._clock.now
+        if not (yield from self._take_lock(repository)):
+            return self._end(End.LOCK_TIMEOUT)
+        now = self._clock.now
+        if received_at <= repository.asked_at and pushed_at <= repository.pushed_at:
+            self._count(now, self._sizes.look_reads, self._sizes.look_writes)
+            yield self._clock.timeout(self._times.lock)
+            end = End.SETTLED
+        else:
             hoped = None if is_late or now - begun > _LATE_SECONDS else push
-            self._loop.at(ready, lambda: self._ask(repository, pushed_at, environment, hoped, done))
+            yield self._clock.timeout(self._times.lock)
+            asked_at = self._clock.now
+            end = yield from self._ask(repository, environment, hoped)
+            if end is End.PUBLISHED or (end is End.UNCHANGED and pushed_at > repository.pushed_at):
+                repository.asked_at, repository.pushed_at = asked_at, max(repository.pushed_at, pushed_at)
+        repository.is_locked = False
+        return self._end(end)
 
-        take()
+    def _take_lock(self, repository: Repository) -> Steps[bool]:
+        """Poll for the lock as the handler does, with jitter; return False when its deadline passes."""
+        deadline = self._clock.now + self._stack.lock_seconds
+        pause = _FIRST_PAUSE
+        while repository.is_locked:
+            left = deadline - self._clock.now
+            if left <= _ROUNDING_SECONDS:
+                return False
+            yield self._clock.timeout(min(left, pause * self._random.uniform(0.5, 1)))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        repository.is_locked = True
+        return True
 
-    def _ask(
-        self,
-        repository: Repository,
-        pushed_at: int,
-        environment: Environment,
-        hoped: int | None,
-        done: Callable[[End], None],
-    ) -> None:
-        now, times = self._loop.now, self._times
-        repository.asking = (now, pushed_at)
+    def _ask(self, repository: Repository, environment: Environment, hoped: int | None) -> Steps[End]:
+        """Ask the remote for the ref, and publish every push that it knows of by then."""
+        times = self._times
         self.asks += 1
-        sent = now + (0.0 if environment.is_connected else times.connect)
+        sent = self._clock.now + (0.0 if environment.is_connected else times.connect)
         environment.is_connected = True
-
-        def read() -> None:
-            covered, repository.waiting = repository.waiting, []
-            answered = sent + times.github
-            if not covered:
-                self._count(now, self._sizes.look_reads, self._sizes.look_writes)
-                end = environment.compute(answered, times.ask_processor) + times.confirm
-                self._loop.at(end, lambda: self._release(repository, End.UNCHANGED, done))
-                return
-            self.fetches += 1
-            fetched = sent + (1 if covered[-1][1] == hoped else 2) * times.github
-            self._loop.at(fetched, lambda: self._publish(repository, covered, environment, done))
-
-        self._loop.at(sent + times.read_share * times.github, read)
+        yield self._clock.until(sent + times.read_share * times.github)
+        covered, repository.waiting = repository.waiting, []
+        if not covered:
+            self._count(self._clock.now, self._sizes.look_reads, self._sizes.look_writes)
+            yield self._clock.until(environment.compute(sent + times.github, times.ask_processor) + times.confirm)
+            return End.UNCHANGED
+        self.fetches += 1
+        yield self._clock.until(sent + (1 if covered[-1][1] == hoped else 2) * times.github)
+        return (yield from self._publish(repository, covered, environment))
 
     def _publish(
-        self,
-        repository: Repository,
-        covered: list[tuple[float, int]],
-        environment: Environment,
-        done: Callable[[End], None],
-    ) -> None:
-        now, times, sizes = self._loop.now, self._times, self._sizes
-        grace = self._stack.grace_seconds
+        self, repository: Repository, covered: list[tuple[float, int]], environment: Environment
+    ) -> Steps[End]:
+        now, grace = self._clock.now, self._stack.grace_seconds
         is_past = bool(repository.retired) and (grace == 0 or now - repository.retired[0] >= grace + 1)
         standing = len(repository.retired) + 1
         if not is_past and standing >= max(_MIN_RELEASES, self._stack.burst_files // repository.files):
             repository.waiting = covered + repository.waiting
-            self._release(repository, End.IN_GRACE, done)
-            return
+            return End.IN_GRACE
+        yield self._clock.timeout(self._write(repository, covered, environment, is_past))
+        self._flip(repository, covered)
+        yield self._clock.timeout(self._times.tidy)
+        return End.PUBLISHED
+
+    def _write(
+        self, repository: Repository, covered: list[tuple[float, int]], environment: Environment, is_past: bool
+    ) -> float:
+        """Count what a publish writes; return how many seconds it takes. `is_past`: a release may be recycled."""
+        now, times, sizes = self._clock.now, self._times, self._sizes
         changed = min(repository.files, sum(self._trace[number].files for _, number in covered))
         # A recycled release is two pushes behind, and gets both.
         files = min(repository.files, 2 * changed - 1) if is_past else repository.files
@@ -177,28 +169,20 @@ class Mount:
         else:
             self.whole_trees += 1
             self.whole_files += files
-        self._loop.at(now + seconds, lambda: self._flip(repository, covered, done))
+        return seconds
 
-    def _flip(self, repository: Repository, covered: list[tuple[float, int]], done: Callable[[End], None]) -> None:
-        now, grace = self._loop.now, self._stack.grace_seconds
+    def _flip(self, repository: Repository, covered: list[tuple[float, int]]) -> None:
+        now, grace = self._clock.now, self._stack.grace_seconds
         for _, number in covered:
             self.published_twice += self.visible_at[number] is not None
             self.visible_at[number] = now
         repository.retired.append(now)
         while len(repository.retired) >= self._stack.keep_releases and now - repository.retired[0] >= grace + 1:
             repository.retired.pop(0)
-        self._loop.at(now + self._times.tidy, lambda: self._release(repository, End.PUBLISHED, done))
 
-    def _release(self, repository: Repository, end: End, done: Callable[[End], None]) -> None:
-        asked_at, pushed_at = repository.asking
-        if end is End.PUBLISHED or (end is End.UNCHANGED and pushed_at > repository.pushed_at):
-            repository.asked_at, repository.pushed_at = asked_at, max(repository.pushed_at, pushed_at)
-        repository.is_locked = False
-        self._end(end, done)
-
-    def _end(self, end: End, done: Callable[[End], None]) -> None:
+    def _end(self, end: End) -> End:
         self.ends[end] += 1
-        done(end)
+        return end
 
     def _count(self, now: float, reads: float, writes: float) -> None:
         self.reads.add(now, reads)

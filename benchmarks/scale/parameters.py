@@ -1,8 +1,8 @@
 """Reading parameters: the caches of handler/network/aws for each environment, Parameter Store's limit for all. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from benchmarks.scale.engine import Bucket, Environment, Loop, Meter
+from benchmarks.scale.engine import Bucket, Clock, Environment, Meter, Steps
 from benchmarks.scale.model import Stack, Times
 
 SECRET = -1
@@ -12,39 +12,34 @@ _NEVER = -1e9
 class Parameters:
     """What all functions read. A repository's parameter has its number for a name, the secret SECRET."""
 
-    def __init__(self, loop: Loop, stack: Stack, times: Times, listing_share: float) -> None:
+    def __init__(self, clock: Clock, stack: Stack, times: Times, listing_share: float) -> None:
         """`listing_share` is which part of the time a listing takes its part of the limit."""
-        self._loop, self._stack, self._times = loop, stack, times
+        self._clock, self._stack, self._times = clock, stack, times
         self._bucket = Bucket(stack.ssm_rate - listing_share * stack.listing_rate, stack.ssm_rate)
         self.calls = Meter()
 
-    def read(self, environment: Environment, names: Sequence[int], then: Callable[[bool], None]) -> None:
-        """Read what of these is not cached, one after the other; `then` is told whether all is known.
+    def read(self, environment: Environment, names: Sequence[int]) -> Steps[bool]:
+        """Read those of these that are not cached, one after the other; return whether all are known."""
+        for name in names:
+            is_cached = self._clock.now - environment.read_at.get(name, _NEVER) <= self._lifetime(name)
+            if not (is_cached or (yield from self._read(environment, name))):
+                return False
+        return True
 
-        A read that is throttled is tried once more; after that, what was known goes on for an hour.
-        """
-        now = self._loop.now
-        missing = [name for name in names if now - environment.read_at.get(name, _NEVER) > self._lifetime(name)]
-        if not missing:
-            then(True)
-            return
-        name = missing[0]
-
-        def attempt(is_last: bool) -> None:
-            at = self._loop.now
-            self.calls.add(at, 1)
-            if self._bucket.take(at):
-                environment.read_at[name] = at
-                self._loop.at(at + self._times.parameter, lambda: self.read(environment, names, then))
-            elif not is_last:
-                self._loop.at(at + self._times.parameter_pause, lambda: attempt(True))
-            elif name in environment.read_at:
-                environment.read_at[name] = at
-                self.read(environment, names, then)
-            else:
-                then(False)
-
-        attempt(False)
+    def _read(self, environment: Environment, name: int) -> Steps[bool]:
+        """Try twice; after that, a value that was known goes on for another lifetime."""
+        for attempt in range(2):
+            if attempt:
+                yield self._clock.timeout(self._times.parameter_pause)
+            self.calls.add(self._clock.now, 1)
+            if self._bucket.take(self._clock.now):
+                environment.read_at[name] = self._clock.now
+                yield self._clock.timeout(self._times.parameter)
+                return True
+        if name not in environment.read_at:
+            return False
+        environment.read_at[name] = self._clock.now
+        return True
 
     def _lifetime(self, name: int) -> float:
         return self._stack.secret_cache_seconds if name == SECRET else self._stack.repository_cache_seconds

@@ -5,11 +5,9 @@ messages, of one group or several, and looks at their repositories side by side;
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
-from benchmarks.scale.engine import Environment, Function, Loop, Meter
+from benchmarks.scale.engine import Clock, Environment, Function, Meter, Steps
 from benchmarks.scale.model import Sizes, Stack, Times
 from benchmarks.scale.mount import FAILURES, End, Mount
 from benchmarks.scale.parameters import Parameters
@@ -39,10 +37,10 @@ class Queue:
     """Takes messages, and has them worked off."""
 
     def __init__(
-        self, loop: Loop, mount: Mount, parameters: Parameters, worker: Function, stack: Stack, times: Times
+        self, clock: Clock, mount: Mount, parameters: Parameters, worker: Function, stack: Stack, times: Times
     ) -> None:
         """Empty at midnight."""
-        self._loop, self._mount, self._parameters, self._worker = loop, mount, parameters, worker
+        self._clock, self._mount, self._parameters, self._worker = clock, mount, parameters, worker
         self._stack, self._times = stack, times
         self._groups: dict[int, _Group] = {}
         self._ready: OrderedDict[int, None] = OrderedDict()
@@ -67,13 +65,25 @@ class Queue:
     def _poll(self) -> None:
         while self._polls < min(self._pollers, len(self._ready), self._stack.worker_concurrency - self._worker.running):
             self._polls += 1
-            self._loop.at(self._loop.now + self._times.poll, self._receive)
+            self._clock.process(self._receive())
 
-    def _receive(self) -> None:
+    def _receive(self) -> Steps[None]:
+        """Wait for a batch, and for the worker that takes it."""
+        yield self._clock.timeout(self._times.poll)
         self._polls -= 1
-        started = self._worker.start(self._loop.now) if self._ready else None
+        started = self._worker.start(self._clock.now) if self._ready else None
         if started is None:
             return
+        batch = self._take_batch()
+        self.receives.add(self._clock.now, 1)
+        self.batches += 1
+        environment, ready = started
+        received_at = self._clock.now
+        self._poll()
+        yield self._clock.until(ready)
+        yield from self._work(batch, environment, received_at)
+
+    def _take_batch(self) -> dict[int, list[Message]]:
         batch: dict[int, list[Message]] = {}
         room = self._stack.batch
         while self._ready and room:
@@ -82,64 +92,53 @@ class Queue:
             group.is_held = True
             batch[name] = [group.messages.popleft() for _ in range(min(room, len(group.messages)))]
             room -= len(batch[name])
-        self.receives.add(self._loop.now, 1)
-        self.batches += 1
-        environment, ready = started
-        now = self._loop.now
-        self._loop.at(ready, lambda: self._work(batch, environment, now))
+        return batch
+
+    def _work(self, batch: dict[int, list[Message]], environment: Environment, received_at: float) -> Steps[None]:
+        """Look at the batch's repositories side by side.
+
+        Every group is let go when all looks are done; after ten seconds, each group when its own look is.
+        """
+        looks = {self._clock.process(self._look(each, environment)): name for name, each in batch.items()}
+        yield self._clock.all_of(looks) | self._clock.timeout(_LONG_BATCH_SECONDS)
+        while looks:
+            ended = [look for look in looks if look.triggered]
+            published = sorted(looks[look] for look in ended if look.value not in FAILURES)
+            for look in ended:
+                del looks[look]
+            if not looks:
+                self._worker.end(environment, received_at, self._clock.now)
+            for name in published:
+                self._let_go(name)
+            if looks:
+                yield self._clock.any_of(looks)
         self._poll()
 
-    def _work(self, batch: dict[int, list[Message]], environment: Environment, started: float) -> None:
-        """The batch's repositories side by side; each group is let go when all is done, or after ten seconds."""
-        begun, left, done = self._loop.now, set(batch), set[int]()
+    def _look(self, messages: list[Message], environment: Environment) -> Steps[End]:
+        name = messages[0].repository
+        end = End.PARAMETERS
+        if (yield from self._parameters.read(environment, (name,))):
+            waited = self._clock.now - min(message.received_at for message in messages)
+            end = yield from self._mount.look(
+                name,
+                max(message.received_at for message in messages),
+                max(message.push for message in messages),
+                environment,
+                is_late=len(messages) > 1 or waited > _LATE_SECONDS,
+            )
+        if end in FAILURES:
+            self._clock.process(self._see_again(name, messages))
+        else:
+            self._waiting -= len(messages)
+        return end
 
-        def let_go() -> None:
-            for name in sorted(done):
-                self._let_go(name)
-            done.clear()
-
-        def end(name: int, how: End) -> None:
-            left.discard(name)
-            if how in FAILURES:
-                self._see_again(name, batch[name])
-            else:
-                self._waiting -= len(batch[name])
-                done.add(name)
-            if not left:
-                self._worker.end(environment, started, self._loop.now)
-                let_go()
-                self._poll()
-            elif self._loop.now - begun >= _LONG_BATCH_SECONDS:
-                let_go()
-
-        self._loop.at(begun + _LONG_BATCH_SECONDS, let_go)
-        for name, messages in batch.items():
-            look = partial(self._look, messages, environment, partial(end, name))
-            self._parameters.read(environment, (name,), look)
-
-    def _look(
-        self, messages: list[Message], environment: Environment, end: Callable[[End], None], is_known: bool
-    ) -> None:
-        if not is_known:
-            end(End.PARAMETERS)
-            return
-        waited = self._loop.now - min(message.received_at for message in messages)
-        self._mount.look(
-            messages[0].repository,
-            max(message.received_at for message in messages),
-            max(message.push for message in messages),
-            environment,
-            end,
-            is_late=len(messages) > 1 or waited > _LATE_SECONDS,
-        )
-
-    def _see_again(self, name: int, messages: list[Message]) -> None:
-        """The messages stay in the queue; their group is closed until they are seen again."""
+    def _see_again(self, name: int, messages: list[Message]) -> Steps[None]:
+        """Keep the messages in the queue, and their group closed until they are seen again."""
         for message in reversed(messages):
             message.receives += 1
             self._groups[name].messages.appendleft(message)
-        wait = min(_MAX_BACK_OFF_SECONDS, _BACK_OFF_SECONDS * 2 ** (messages[0].receives - 1))
-        self._loop.at(self._loop.now + wait, lambda: self._let_go(name))
+        yield self._clock.timeout(min(_MAX_BACK_OFF_SECONDS, _BACK_OFF_SECONDS * 2 ** (messages[0].receives - 1)))
+        self._let_go(name)
 
     def _let_go(self, name: int) -> None:
         group = self._groups[name]

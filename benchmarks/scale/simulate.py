@@ -8,9 +8,8 @@ What is lost (no delivery is sent twice) stays behind until the schedule comes b
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
-from benchmarks.scale.engine import Bucket, Environment, Function, Loop, Meter
+from benchmarks.scale.engine import Bucket, Clock, Environment, Function, Meter, Steps
 from benchmarks.scale.model import Limits, Stack, Times
 from benchmarks.scale.mount import FAILURES, End, Mount
 from benchmarks.scale.parameters import SECRET, Parameters
@@ -64,11 +63,11 @@ class Simulation:
         """`is_local`: one process with threads and nothing of AWS's, as the local service, to compare with it."""
         self._trace, self._stack, self._times = list(trace), stack, times or Times()
         limits = Limits()
-        self._loop = Loop()
-        self.mount = Mount(self._loop, list(trees), self._trace, stack, self._times, seed)
+        self._clock = Clock()
+        self.mount = Mount(self._clock, list(trees), self._trace, stack, self._times, seed)
         self._throttle = Bucket(stack.throttle_rate, stack.throttle_burst)
         self._pass: Pass = pass_of(len(trees), stack, self._times)
-        self._parameters = Parameters(self._loop, stack, self._times, self._pass.listing_share)
+        self._parameters = Parameters(self._clock, stack, self._times, self._pass.listing_share)
         self._is_local = is_local
         keep, times = limits.keep_alive, self._times
         cold = times.cold_door if stack.is_queued else times.cold
@@ -76,88 +75,77 @@ class Simulation:
         self._webhook = Function(cold, min(stack.webhook_concurrency, account), keep, is_shared=is_local)
         self._worker = Function(times.cold, min(stack.worker_concurrency, account), keep)
         self._healer = Function(0.0, sys.maxsize, keep)  # the schedule's threads
-        self._queue = Queue(self._loop, self.mount, self._parameters, self._worker, stack, self._times)
+        self._queue = Queue(self._clock, self.mount, self._parameters, self._worker, stack, self._times)
         self.result = Result(
             len(self._trace), self.mount, self._webhook, self._worker, self._queue, self._parameters.calls
         )
 
     def run(self) -> Result:
         """Play it to its end."""
-        for number, push in enumerate(self._trace):
-            self._loop.at(push.at, partial(self.mount.push, number))
-            self._loop.at(push.at + self._times.webhook, partial(self._deliver, number))
-        self._loop.run()
+        for number in range(len(self._trace)):
+            self._clock.process(self._push(number))
+        self._clock.run()
         visible = self.mount.visible_at
         lags = [at - push.at for at, push in zip(visible, self._trace, strict=True) if at is not None]
         self.result.lags = sorted(lags)
         self.result.never_visible = len(visible) - len(lags)
         return self.result
 
-    # --- The webhook -------------------------------------------------------------------------------------------
-
-    def _deliver(self, number: int) -> None:
-        now = self._loop.now
-        if not self._is_local and not self._throttle.take(now):
-            self._lose(number, End.THROTTLED)
-            return
-        started = self._webhook.start(now)
-        if started is None:
-            self._lose(number, End.NO_CONCURRENCY)
-            return
-        environment, ready = started
-        at = ready + self._times.door
-
-        def go_on(is_known: bool) -> None:
-            if not is_known:
-                self._answer(number, now, environment, End.PARAMETERS)
-            elif self._stack.is_queued:
-                self.result.sends.add(self._loop.now, 1)
-                self._loop.at(self._loop.now + self._times.send, lambda: self._sent(number, now, environment))
-            else:
-                push = self._trace[number]
-                end = partial(self._answer, number, now, environment)
-                self.mount.look(push.repository, now, number, environment, end)
-
-        names = (SECRET, self._trace[number].repository)
-        if self._is_local:
-            self._loop.at(at, lambda: go_on(True))
-        else:
-            self._loop.at(at, lambda: self._parameters.read(environment, names, go_on))
-
-    def _sent(self, number: int, started: float, environment: Environment) -> None:
-        self._answer(number, started, environment, End.UNCHANGED)
-        self._queue.put(Message(number, self._trace[number].repository, started))
-
-    def _answer(self, number: int, started: float, environment: Environment, end: End) -> None:
-        now = self._loop.now
-        self._webhook.end(environment, started, now)
-        self.result.late_answers += now - started > 10
-        self.result.gateway_timeouts += now - started > 30
+    def _push(self, number: int) -> Steps[None]:
+        """GitHub takes a push and delivers it; one that is refused is left to the schedule."""
+        yield self._clock.until(self._trace[number].at)
+        self.mount.push(number)
+        yield self._clock.timeout(self._times.webhook)
+        end = yield from self._deliver(number)
         if end in FAILURES:
-            self._lose(number, end)
+            self.result.refused[end] = self.result.refused.get(end, 0) + 1
+            yield from self._heal(number)
 
-    def _lose(self, number: int, end: End) -> None:
-        self.result.refused[end] = self.result.refused.get(end, 0) + 1
+    def _deliver(self, number: int) -> Steps[End]:
+        """Answer a delivery; return how it ended, UNCHANGED where a message was sent."""
+        received_at = self._clock.now
+        if not self._is_local and not self._throttle.take(received_at):
+            return End.THROTTLED
+        started = self._webhook.start(received_at)
+        if started is None:
+            return End.NO_CONCURRENCY
+        environment, ready = started
+        yield self._clock.until(ready + self._times.door)
+        end = yield from self._handle(number, received_at, environment)
+        now = self._clock.now
+        self._webhook.end(environment, received_at, now)
+        self.result.late_answers += now - received_at > 10
+        self.result.gateway_timeouts += now - received_at > 30
+        if self._stack.is_queued and end not in FAILURES:
+            self._queue.put(Message(number, self._trace[number].repository, received_at))
+        return end
+
+    def _handle(self, number: int, received_at: float, environment: Environment) -> Steps[End]:
         repository = self._trace[number].repository
-        self._loop.at(self._pass.next_visit(self._loop.now, repository), partial(self._heal, number))
-
-    def _heal(self, number: int) -> None:
-        """The schedule comes by: in queued mode a message, else a look of its own."""
-        if self.mount.visible_at[number] is not None:
-            return
-        self.result.healed += 1
+        if not (self._is_local or (yield from self._parameters.read(environment, (SECRET, repository)))):
+            return End.PARAMETERS
         if self._stack.is_queued:
-            self._queue.put(Message(number, self._trace[number].repository, self._loop.now))
-            return
-        started, now = self._healer.start(self._loop.now), self._loop.now
-        assert started is not None
-        environment, _ = started
+            self.result.sends.add(self._clock.now, 1)
+            yield self._clock.timeout(self._times.send)
+            return End.UNCHANGED
+        return (yield from self.mount.look(repository, received_at, number, environment))
 
-        def done(end: End) -> None:
-            self._healer.end(environment, now, self._loop.now)
-            if end in FAILURES:
-                self.result.healed -= 1
-                visit = self._pass.next_visit(self._loop.now + 1, self._trace[number].repository)
-                self._loop.at(visit, partial(self._heal, number))
-
-        self.mount.look(self._trace[number].repository, now, None, environment, done)
+    def _heal(self, number: int) -> Steps[None]:
+        """Let the schedule come by until the push is visible: in queued mode it sends a message, else it looks."""
+        repository = self._trace[number].repository
+        yield self._clock.until(self._pass.next_visit(self._clock.now, repository))
+        while self.mount.visible_at[number] is None:
+            self.result.healed += 1
+            now = self._clock.now
+            if self._stack.is_queued:
+                self._queue.put(Message(number, repository, now))
+                return
+            started = self._healer.start(now)
+            assert started is not None
+            environment, _ = started
+            end = yield from self.mount.look(repository, now, None, environment)
+            self._healer.end(environment, now, self._clock.now)
+            if end not in FAILURES:
+                return
+            self.result.healed -= 1
+            yield self._clock.until(self._pass.next_visit(self._clock.now + 1, repository))

@@ -1,15 +1,30 @@
-"""JSON from outside, read strictly. Pure: no I/O, no clock.
+"""JSON from outside, read strictly: the text, then its fields. Pure: no I/O, no clock.
 
-Refused beyond what Python's reader refuses: NaN and Infinity, which JSON does not have, and a key that stands
-twice in an object, where two readers may see two different things.
+A parser (`text`, `flag`, `seconds`, ...) takes one value of the JSON and returns it with its type. It raises ValueError
+with the end of a sentence ("is not text"), which never holds the value: whoever sent it may have sent anything, a token
+among it. `read_field` and `FieldReader` put the field's name before that: the one stops at the first problem, the other
+collects them all.
 """
 
 import json
-from typing import NoReturn
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import NoReturn, TypeVar
+
+from handler.model import is_object_id
+
+Value = TypeVar("Value")
+Default = TypeVar("Default")
+Parse = Callable[[object], Value]
+
+MAX_SHOWN_NAME = 40
 
 
 def parse_object(text: str) -> dict[str, object]:
     """Return the JSON object that `text` is.
+
+    Refuse, beyond what Python's reader refuses, NaN and Infinity, which JSON does not have, and a key that stands twice
+    in an object, where two readers may see two different things.
 
     Raises ValueError, with a message that is the end of a sentence and holds none of the text's values.
     """
@@ -41,3 +56,129 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _refuse_constant(_: str) -> NoReturn:
     raise _NotStrictError("holds NaN or Infinity, which JSON does not have")
+
+
+class FieldInvalid(ValueError):
+    """A field is missing or wrong. The message is a sentence that starts with the field's name."""
+
+
+def read_field(fields: Mapping[str, object], name: str, parse: Parse[Value], *, label: str | None = None) -> Value:
+    """Return the field `name` as `parse` reads it; a missing field is read as null.
+
+    Raises FieldInvalid, which calls the field `label` (by default its name).
+    """
+    try:
+        return parse(fields.get(name))
+    except ValueError as error:
+        raise FieldInvalid(f"{label or name} {error}") from None
+
+
+class FieldReader:
+    """Reads the fields of one object, and adds every problem to a list that several readers share."""
+
+    def __init__(self, fields: Mapping[str, object], problems: list[str], *, prefix: str = "") -> None:
+        """`prefix` stands before each field's name in a problem: `publish[3].`."""
+        self._fields = fields
+        self._problems = problems
+        self._prefix = prefix
+
+    def read(self, name: str, parse: Parse[Value], default: Default) -> Value | Default:
+        """Return the field as `parse` reads it, and `default` where it is missing or wrong."""
+        if name not in self._fields:
+            return default
+        try:
+            return parse(self._fields[name])
+        except ValueError as error:
+            self.refuse(name, str(error))
+            return default
+
+    def refuse(self, name: str, problem: str | None) -> None:
+        """Add a problem of the field; None is no problem."""
+        if problem is not None:
+            self._problems.append(f"{self._prefix}{name} {problem}")
+
+    def refuse_unknown(self, known: Collection[str], problem: str = "is not a known field") -> None:
+        """Add a problem for each field that is not among the known ones."""
+        # ascii and the cut: a key can be anything, and goes into a log line.
+        for name in self._fields:
+            if name not in known:
+                self.refuse(ascii(str(name)[:MAX_SHOWN_NAME]), problem)
+
+
+def text(value: object) -> str:
+    """Return a string."""
+    if not isinstance(value, str):
+        raise ValueError("is not text")
+    return value
+
+
+def flag(value: object) -> bool:
+    """Return true or false."""
+    if not isinstance(value, bool):
+        raise ValueError("is neither true nor false")
+    return value
+
+
+def mapping(value: object) -> dict[str, object]:
+    """Return an object's fields."""
+    if not isinstance(value, dict):
+        raise ValueError("is not an object")
+    return value
+
+
+def object_id(value: object) -> str:
+    """Return a sha1 object id: 40 lower-case hex digits."""
+    found = text(value)
+    if not is_object_id(found):
+        raise ValueError("is not a commit id")
+    return found
+
+
+def seconds(value: object) -> float:
+    """Return a time in seconds, whole or not; no infinity, and nothing that a float cannot hold."""
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # an integer beyond every float
+        pass
+    raise ValueError("is not a time in seconds")
+
+
+def whole_number(low: int, high: int) -> Parse[int]:
+    """Return the parser of an integer from `low` to `high`, both included."""
+
+    def parse(value: object) -> int:
+        # bool is an int in Python; `"depth": true` is a mistake in JSON.
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"is not a whole number from {low} to {high}")
+        return value
+
+    return parse
+
+
+def printable(longest: int) -> Parse[str]:
+    """Return the parser of a string of 1 to `longest` printable characters."""
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or not 1 <= len(value) <= longest or not value.isprintable():
+            raise ValueError(f"is not 1 to {longest} printable characters")
+        return value
+
+    return parse
+
+
+def nullable(parse: Parse[Value]) -> Parse[Value | None]:
+    """Return a parser that takes null as well, and reads all else as `parse` does."""
+    return lambda value: None if value is None else parse(value)
+
+
+def checked(problem_of: Callable[[str], str | None]) -> Parse[str]:
+    """Return the parser of a string in which `problem_of` finds no problem; it returns the end of a sentence."""
+
+    def parse(value: object) -> str:
+        found = text(value)
+        if problem := problem_of(found):
+            raise ValueError(problem)
+        return found
+
+    return parse

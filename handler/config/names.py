@@ -30,6 +30,11 @@ def is_full_name(text: str) -> bool:
     return _FULL_NAME.fullmatch(text) is not None and not {".", ".."} & set(text.split("/"))
 
 
+def full_name_problem(text: str) -> str | None:
+    """What is wrong with `text` as a repository's full name."""
+    return None if is_full_name(text) else "is not <owner>/<name>"
+
+
 def ref_problem(ref: str) -> str | None:
     """What is wrong with `ref` as a ref's full name, by the rules of git-check-ref-format(1)."""
     size = _utf8_size(ref)

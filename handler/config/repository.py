@@ -22,7 +22,7 @@ from ipaddress import ip_address
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from handler.config.fields import parse_object
+from handler.config.fields import FieldReader, checked, flag, parse_object, text, whole_number
 from handler.config.names import is_full_name, is_pattern, path_problem, ref_problem
 from handler.config.overlaps import meetings, path_of, takes_repository
 from handler.errors import ConfigurationInvalid
@@ -43,29 +43,31 @@ _URL_CHARACTERS = re.compile(r"[\x21-\x7e]+")
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 
 
-def parse_repository(full_name: str, text: str) -> Repository:
-    """Return the repository that the parameter's `text` describes.
+def parse_repository(full_name: str, parameter: str) -> Repository:
+    """Return the repository that the parameter's text describes.
 
     Raises ConfigurationInvalid, naming the repository and every problem, each with its field.
     """
     if not is_full_name(full_name):
         raise ConfigurationInvalid(f"{full_name[:200]!r} is not <owner>/<name>")
     try:
-        fields = parse_object(text)
+        fields = parse_object(parameter)
     except ValueError as error:
         raise ConfigurationInvalid(f"{full_name}: the parameter {error}") from None
-    problems = _unknown(fields, _FIELDS, "")
+    problems: list[str] = []
+    reader = FieldReader(fields, problems)
+    reader.refuse_unknown(_FIELDS)
     repository = Repository(
         full_name=full_name,
-        url=_read_url(fields, f"https://github.com/{full_name}.git", problems),
+        url=reader.read("url", checked(_url_problem), f"https://github.com/{full_name}.git"),
         publish=_read_publish(fields, full_name, problems),
-        keep_releases=_read_count(fields, "keep_releases", _DEFAULTS.keep_releases, problems),
-        grace_seconds=_read_count(fields, "grace_seconds", _DEFAULTS.grace_seconds, problems),
-        depth=_read_count(fields, "depth", _DEFAULTS.depth, problems),
-        credentials=_read_credentials(fields, problems),
-        allow_external_links=_read_flag(fields, "allow_external_links", "", problems),
-        commit_status=_read_flag(fields, "commit_status", "", problems),
-        own_secret=_read_flag(fields, "own_secret", "", problems),
+        keep_releases=_read_count(reader, "keep_releases"),
+        grace_seconds=_read_count(reader, "grace_seconds"),
+        depth=_read_count(reader, "depth"),
+        credentials=reader.read("credentials", _parameter_name, None),
+        allow_external_links=reader.read("allow_external_links", flag, False),
+        commit_status=reader.read("commit_status", flag, False),
+        own_secret=reader.read("own_secret", flag, False),
     )
     if repository.commit_status and "credentials" not in fields:
         problems.append("commit_status needs credentials: GitHub lets nobody else write a status")
@@ -74,47 +76,16 @@ def parse_repository(full_name: str, text: str) -> Repository:
     return repository
 
 
-def _unknown(fields: dict[str, object], known: frozenset[str], where: str) -> list[str]:
-    # !a and the cut: a key can be anything, and goes into a log line.
-    return [f"{where}{name[:40]!a} is not a known field" for name in fields if name not in known]
+def _read_count(reader: FieldReader, name: str) -> int:
+    default: int = getattr(_DEFAULTS, name)
+    return reader.read(name, whole_number(*_BOUNDS[name]), default)
 
 
-def _read_count(fields: dict[str, object], name: str, default: int, problems: list[str]) -> int:
-    value = fields.get(name, default)
-    low, high = _BOUNDS[name]
-    # bool is an int in Python; `"depth": true` is a mistake in JSON.
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        problems.append(f"{name} is not a whole number from {low} to {high}")
-        return default
-    return value
-
-
-def _read_flag(fields: dict[str, object], name: str, where: str, problems: list[str]) -> bool:
-    value = fields.get(name, False)
-    if not isinstance(value, bool):
-        problems.append(f"{where}{name} is neither true nor false")
-    return value is True
-
-
-def _read_credentials(fields: dict[str, object], problems: list[str]) -> str | None:
-    if "credentials" not in fields:
-        return None
-    value = fields["credentials"]
+def _parameter_name(value: object) -> str:
     if isinstance(value, str) and len(value) <= MAX_PARAMETER_NAME_LENGTH and _PARAMETER_NAME.fullmatch(value):
         return value
     # The value is not shown: the likely mistake is to write the token itself here.
-    problems.append("credentials is not a parameter's name that starts with a slash")
-    return None
-
-
-def _read_url(fields: dict[str, object], default: str, problems: list[str]) -> str:
-    value = fields.get("url", default)
-    if not isinstance(value, str):
-        problems.append("url is not text")
-        return default
-    if problem := _url_problem(value):
-        problems.append(f"url {problem}")
-    return value
+    raise ValueError("is not a parameter's name that starts with a slash")
 
 
 def _url_problem(url: str) -> str | None:
@@ -187,38 +158,41 @@ def _read_rule(entry: object, where: str, problems: list[str]) -> PublishRule:
     if not isinstance(entry, dict):
         problems.append(f"{where} is not an object")
         return PublishRule()
-    problems.extend(_unknown(entry, _RULE_FIELDS, f"{where}."))
-    mode = entry.get("mode", _RELEASES)
-    if mode not in (_RELEASES, _WORKING_COPY):
-        problems.append(f'{where}.mode is neither "{_RELEASES}" nor "{_WORKING_COPY}"')
+    reader = FieldReader(entry, problems, prefix=f"{where}.")
+    reader.refuse_unknown(_RULE_FIELDS)
+    mode = reader.read("mode", _mode, _RELEASES)
     rule = PublishRule(
-        ref=_read_text(entry, "ref", where, problems),
-        path=_read_text(entry, "path", where, problems),
-        is_latest=_read_flag(entry, "latest", f"{where}.", problems),
-        prereleases=_read_flag(entry, "prereleases", f"{where}.", problems),
+        ref=reader.read("ref", text, None),
+        path=reader.read("path", text, None),
+        is_latest=reader.read("latest", flag, False),
+        prereleases=reader.read("prereleases", flag, False),
         is_copy=mode == _WORKING_COPY,
-        autostash=_read_flag(entry, "autostash", f"{where}.", problems),
+        autostash=reader.read("autostash", flag, False),
     )
-    if rule.ref is not None and (problem := _rule_ref_problem(rule.ref)):
-        problems.append(f"{where}.ref {problem}")
-    if rule.path is not None and (problem := _rule_path_problem(rule.path, rule)):
-        problems.append(f"{where}.path {problem}")
-    if rule.is_latest and not (is_pattern(rule.ref or "") and (rule.ref or "").startswith("refs/tags/")):
-        problems.append(f"{where}.latest needs a ref that is a pattern of tags, as refs/tags/v*")
-    if rule.prereleases and not rule.is_latest:
-        problems.append(f"{where}.prereleases means nothing without latest: a pattern publishes every tag")
-    if rule.is_copy and (rule.ref or "").startswith("refs/tags/"):
-        problems.append(f"{where}.mode is for branches: nobody commits on a tag, or pulls one")
-    if rule.autostash and not rule.is_copy:
-        problems.append(f'{where}.autostash means nothing without the mode "{_WORKING_COPY}"')
+    if rule.ref is not None:
+        reader.refuse("ref", _rule_ref_problem(rule.ref))
+    if rule.path is not None:
+        reader.refuse("path", _rule_path_problem(rule.path, rule))
+    _refuse_combinations(rule, reader)
     return rule
 
 
-def _read_text(entry: dict[str, object], name: str, where: str, problems: list[str]) -> str | None:
-    value = entry.get(name)
-    if name in entry and not isinstance(value, str):
-        problems.append(f"{where}.{name} is not text")
-    return value if isinstance(value, str) else None
+def _mode(value: object) -> str:
+    if value not in (_RELEASES, _WORKING_COPY):
+        raise ValueError(f'is neither "{_RELEASES}" nor "{_WORKING_COPY}"')
+    return str(value)
+
+
+def _refuse_combinations(rule: PublishRule, reader: FieldReader) -> None:
+    is_of_tags = (rule.ref or "").startswith("refs/tags/")
+    if rule.is_latest and not (is_pattern(rule.ref or "") and is_of_tags):
+        reader.refuse("latest", "needs a ref that is a pattern of tags, as refs/tags/v*")
+    if rule.prereleases and not rule.is_latest:
+        reader.refuse("prereleases", "means nothing without latest: a pattern publishes every tag")
+    if rule.is_copy and is_of_tags:
+        reader.refuse("mode", "is for branches: nobody commits on a tag, or pulls one")
+    if rule.autostash and not rule.is_copy:
+        reader.refuse("autostash", f'means nothing without the mode "{_WORKING_COPY}"')
 
 
 def _rule_ref_problem(ref: str) -> str | None:

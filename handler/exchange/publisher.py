@@ -12,6 +12,7 @@ from typing import Protocol
 from handler.deadline import Deadline
 from handler.errors import Git2EfsError
 from handler.exchange.drift import RepositoryDrift
+from handler.exchange.operations import Operations
 from handler.exchange.remote import Remote, RemoteRefs
 from handler.exchange.schedule_state import ScheduleState
 from handler.exchange.trigger import Trigger
@@ -73,6 +74,11 @@ class Publisher(Protocol):
 
         Raises LockTimeout where another run is at the same task, and the mount's failures as Git2EfsError.
         """
+        ...
+
+    @property
+    def operations(self) -> Operations:
+        """What an operator's commands ask of the mount."""
         ...
 
     def close(self) -> None:

@@ -1,7 +1,6 @@
 """From a request to its outcomes: which targets publish the ref, each reconciled, each failure an outcome."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,7 +11,7 @@ from handler.exchange.drift import RepositoryDrift
 from handler.exchange.events import Emit, failed
 from handler.exchange.publisher import Publisher
 from handler.exchange.trigger import Trigger
-from handler.model import Outcome, OutcomeKind, Repository, Target
+from handler.model import BoundedMapping, Outcome, OutcomeKind, Repository, Target
 from handler.network.forges.statuses import DeliveryStatuses, Statuses
 from handler.network.remote.client import HttpRemote, RemotePool
 from handler.outcome import as_failure, ignored
@@ -41,7 +40,7 @@ class Deliverer:
         self._publisher = publisher
         self._emit = emit
         self._statuses = Statuses(warn)
-        self._default_branches: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._default_branches: BoundedMapping[str, tuple[str, float]] = BoundedMapping(_MAX_DEFAULT_BRANCHES)
 
     def close(self) -> None:
         """Close what is kept open, the publisher too."""
@@ -88,14 +87,12 @@ class Deliverer:
         """Return the remote's default branch; remembered for a while, but only to go on: to ignore, it is asked."""
         if not needs_default_branch(repository):
             return None
-        remembered, until = self._default_branches.get(repository.full_name, (None, 0.0))
+        remembered, until = self._default_branches.get(repository.full_name) or (None, 0.0)
         if remembered == ref and self._clock() < until:
             return remembered
         head = remote.refs([], with_head=True).head
         if head is not None:
-            self._default_branches[repository.full_name] = (head, self._clock() + _DEFAULT_BRANCH_SECONDS)
-            if len(self._default_branches) > _MAX_DEFAULT_BRANCHES:
-                self._default_branches.popitem(last=False)
+            self._default_branches.put(repository.full_name, (head, self._clock() + _DEFAULT_BRANCH_SECONDS))
         return head
 
     def _reconcile(

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from testing.stack import ROOT
 from tests.artifact.runtime import Tools
 from tests.deployed.deployment import ARCHITECTURE
-from tests.infrastructure.stack import ROOT
 
 TOOLS = os.environ.get("GIT2EFS_TEST_E2E", "")
 collect_ignore_glob = [] if TOOLS else ["test_runs.py", "test_built.py"]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.infrastructure.stack import ROOT, parse
+from testing.stack import ROOT, parse
 from tools.artefact import check, functions_of, told
 from tools.contents import MACHINES
 

@@ -13,7 +13,11 @@ from tools.artefact import main
 from tools.contents import COMPILED, MACHINES, problems_of, read_pins
 
 TAG = sys.implementation.cache_tag or ""
-REQUIREMENTS = "# What runs.\ndulwich==1.2.3\nboto3==1.4.5\n"
+HASH = f"--hash=sha256:{'0' * 64}"
+REQUIREMENTS = "# What runs.\n" + "".join(
+    f"{pin} \\\n    {HASH}\n    # via git2efs (pyproject.toml)\n"
+    for pin in ("boto3==1.4.5", "dulwich==1.2.3", "urllib3==2.0")
+)
 ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, MACHINES["arm64"][0])
 SOURCE = {
     "__init__.py": "",
@@ -42,7 +46,7 @@ def built(tmp_path: Path, source: Path) -> Path:
     directory = tmp_path / "arm64" / "WebhookFunction"
     shutil.copytree(source, directory / "handler")
     extensions = [f"{part}.{TAG}-aarch64-linux-gnu.so" for part in COMPILED]
-    package(directory, "dulwich", "1.2.3", [*extensions, "dulwich/tests/test_it.py"], "urllib3>=2", "web; extra == 'x'")
+    package(directory, "dulwich", "1.2.3", [*extensions, "dulwich/tests/test_it.py"])
     package(directory, "urllib3", "2.0", ["urllib3/__init__.py"])
     models = [f"botocore/data/{name}/service.json" for name in ("ssm", "sqs", "s3")]
     models += [f"botocore/data/{name}" for name in (*finish.SHARED_MODELS, "other.json")]
@@ -63,10 +67,9 @@ def write(directory: Path, files: dict[str, str]) -> Path:
     return directory
 
 
-def package(directory: Path, name: str, version: str, files: list[str], *needs: str) -> None:
+def package(directory: Path, name: str, version: str, files: list[str]) -> None:
     """Install a distribution as pip does."""
-    metadata = "".join(f"Requires-Dist: {need}\n" for need in needs)
-    about = {"METADATA": f"Name: {name}\n{metadata}", "RECORD": "".join(f"{file},,\n" for file in files)}
+    about = {"METADATA": f"Name: {name}\n", "RECORD": "".join(f"{file},,\n" for file in files)}
     write(directory, dict.fromkeys(files, ""))
     write(directory / f"{name}-{version}.dist-info", about)
     (directory / f"{name}-{version}.data" / "scripts").mkdir(parents=True)
@@ -175,7 +178,16 @@ def test_project_calls_services_that_are_written_out() -> None:
 def test_requirement_that_is_not_pinned_is_refused(line: str) -> None:
     """The artefact of today has to be the artefact of tomorrow."""
     with pytest.raises(ValueError, match="not pinned exactly"):
-        read_pins(line)
+        read_pins(f"{line} {HASH}\n")
+
+
+@pytest.mark.parametrize(
+    "line", ["boto3==1", f"boto3==1 {HASH[:-1]}", f"boto3==1 {HASH} --pre", "boto3==1 --hash=md5:0"]
+)
+def test_requirement_that_is_not_hashed_is_refused(line: str) -> None:
+    """A version alone does not say which bytes."""
+    with pytest.raises(ValueError, match="not hashed"):
+        read_pins(f"{line}\n")
 
 
 def test_project_is_pinned_exactly() -> None:

@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.infrastructure.stack import Node, parse, transform
+from testing.stack import Node, parse, transform
 
 MISSING_TYPES = frozenset({"AWS::EC2::SecurityGroupIngress", "AWS::Logs::QueryDefinition"})
 """What the emulator refuses, and the template has in a VPC that exists; nothing else depends on it."""

@@ -13,9 +13,9 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from testing.origin import GitOrigin
+from testing.stack import ROOT
 from tests.deployed.deployment import ARCHITECTURE, Deployment, Sam
 from tests.deployed.emulator import Emulator
-from tests.infrastructure.stack import ROOT
 
 TOOLS = os.environ.get("GIT2EFS_TEST_E2E", "")
 collect_ignore_glob = [] if TOOLS else ["test_*.py"]

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from testing.deliveries import SECRET, WebhookRequest
+from testing.stack import ROOT
 from tests.deployed.bridges import add_routes, routes_of, write_bridged_template
 from tests.deployed.emulator import ACCOUNT, REGION, Emulator
-from tests.infrastructure.stack import ROOT
 
 WAIT_SECONDS = 60.0
 ARCHITECTURE = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[platform.machine().lower()]

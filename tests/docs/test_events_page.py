@@ -8,7 +8,7 @@ from moto.events.models import EventPattern
 
 from handler.exchange.events import Event, EventKind, detail_of
 from handler.model import ChangedPaths
-from tests.infrastructure.stack import ROOT, parse, transform
+from testing.stack import ROOT, parse, transform
 from tests.infrastructure.test_lint import _lint
 
 PAGE = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")

@@ -16,10 +16,12 @@ from testing.process import PROJECT
 from tests.infrastructure.watching import anchors_of
 
 README = PROJECT / "README.md"
-PAGES = [README, *sorted((PROJECT / "docs").glob("*.md"))]
+DOCS = PROJECT / "docs"
+PAGES = [*sorted(PROJECT.glob("*.md")), *sorted(DOCS.glob("*.md"))]
 OPERATIONS = (PROJECT / "docs" / "operations.md").read_text(encoding="utf-8")
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
+_PATH = re.compile(r"`((?:benchmarks|docs|handler|local|locks|testing|tests|tools)/[\w./-]*)`")
 
 
 # -- tests that are named -------------------------------------------------------------------------------------
@@ -118,7 +120,7 @@ def test_every_other_reason_is_documented() -> None:
     spelled = {
         reason
         for path in (PROJECT / "handler").rglob("*.py")
-        if path.name not in ("errors.py", "operate.py")  # an operator's own answers are in docs/operate.md
+        if path.name not in ("errors.py", "cli.py")  # an operator's own answers are in docs/operate.md
         for reason in reasons_in(ast.parse(path.read_text()))
     }
     failures = {leaf.reason for leaf in _leaves()}
@@ -195,6 +197,30 @@ def broken_links(page: Path, text: str) -> list[str]:
 def test_every_link_leads_somewhere(page: Path) -> None:
     """To a file, and to a heading of it."""
     assert broken_links(page, page.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(PROJECT).as_posix())
+def test_every_path_that_a_page_names_exists(page: Path) -> None:
+    """Files and folders of the project; a room that moved takes its rows along."""
+    named = _PATH.findall(page.read_text(encoding="utf-8"))
+    assert [path for path in named if not (PROJECT / path).exists()] == []
+
+
+def test_the_index_has_every_page() -> None:
+    """A page that nothing leads to is read by nobody."""
+    index = (DOCS / "README.md").read_text(encoding="utf-8")
+    assert {path.name for path in DOCS.glob("*.md")} - {"README.md"} <= set(_LINK.findall(index))
+
+
+def test_contributing_has_every_room_and_every_suite() -> None:
+    """Whoever adds one says what goes into it, and what tests it."""
+    text = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = {path.rstrip("/") for path in _PATH.findall(text)}
+    sides = [PROJECT / "handler" / "network", PROJECT / "handler" / "mount"]
+    rooms = [path for side in sides for path in side.iterdir() if (path / "__init__.py").exists()]
+    assert {path.relative_to(PROJECT).as_posix() for path in rooms} <= named
+    suites = {path.parent.relative_to(PROJECT).as_posix() for path in (PROJECT / "tests").glob("*/test_*.py")}
+    assert suites <= named
 
 
 def test_a_link_that_leads_nowhere_is_found() -> None:

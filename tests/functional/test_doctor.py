@@ -175,7 +175,7 @@ def _closed_modes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _late_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "MOST_SKEW_SECONDS", -1.0)
+    monkeypatch.setattr(checks, "MAX_SKEW_SECONDS", -1.0)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from handler import operate
+from handler import cli, operate
 from testing.deliveries import LambdaContext
 from testing.loopback import LoopbackServer
 from testing.origin import GitOrigin
@@ -143,7 +143,7 @@ def test_a_status_of_very_many_targets_says_that_it_was_cut(
     service: Service, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lambda's answer has an end."""
-    monkeypatch.setattr("handler.network.operations.operator.MOST_TARGETS", 2)
+    monkeypatch.setattr("handler.network.operations.operator.MAX_TARGETS", 2)
     service.put_repository(publish=[{"ref": "refs/heads/pr/*", "path": "octo/site/pr/*"}])
     for number in range(4):
         upstream.commit({"a": b"1"}, f"pr/{number}")
@@ -437,10 +437,10 @@ def test_a_deployed_function_does_it_and_its_answer_is_shown_here(
     service.push(upstream)
     upstream.commit({"a": b"2"})
     service.push(upstream)
-    assert operate.main(["rollback", MAIN, "--by", "mona", "--function", "ops"]) == 0
+    assert cli.main(["rollback", MAIN, "--by", "mona", "--function", "ops"]) == 0
     assert f"{MAIN}  published  rolled_back" in capsys.readouterr().out
     assert (service.current_commit(), service.record()["held"]["by"]) == (first, "mona")
-    assert operate.main(["status", "--function", "ops"]) == 1
+    assert cli.main(["status", "--function", "ops"]) == 1
     assert "held" in capsys.readouterr().out
 
 
@@ -460,7 +460,7 @@ def test_a_function_that_does_not_do_it_is_a_failure(
     service: Service, function: str, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Said in a line, with nothing of what AWS quotes."""
-    assert operate.main(["status", "--function", function, "--json"]) == 3
+    assert cli.main(["status", "--function", function, "--json"]) == 3
     out = capsys.readouterr().out
     assert json.loads(out)["reason"] == reason
     assert "secret" not in out

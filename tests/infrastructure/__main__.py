@@ -6,7 +6,7 @@ Each argument is a parameter's value; it becomes the default, and what the condi
 import json
 import sys
 
-from tests.infrastructure.stack import read_stack
+from testing.stack import read_stack
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .stack import MODES, Stack, read_stack
+from testing.stack import MODES, Stack, read_stack
 
 
 @pytest.fixture(scope="session")

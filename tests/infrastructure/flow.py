@@ -5,8 +5,7 @@ import re
 from collections.abc import Iterator
 
 from handler.settings import read_settings
-
-from .stack import Node, Stack, parameters_in
+from testing.stack import Node, Stack, parameters_in
 
 GATEWAY_SECONDS = 30
 """An HTTP API's integration may take no longer; the quota cannot be raised."""

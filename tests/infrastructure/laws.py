@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 
 from handler.settings import ENVIRONMENT_PREFIX, Settings, read_settings
-
-from .stack import Node, Stack
+from testing.stack import Node, Stack
 
 NAMESPACE = "git2efs"
 APART = frozenset({"queue_url", "dead_letter_url", "event_bus"})

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from .stack import Node, Stack
+from testing.stack import Node, Stack
 
 _ENI_REASON = "Lambda asks before an interface exists, or no resource-level rights; denied to the code"
 ALL_RESOURCES = {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from .stack import ROOT, Node, parse
+from testing.stack import ROOT, Node, parse
 
 TEMPLATES = (ROOT / "template.yaml", ROOT / ".github" / "deploy-role.yaml")
 DECISIONS = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
+from testing.stack import MODES, Node, Stack, parse
+
 from . import flow, laws, rights
-from .stack import MODES, Node, Stack, parse
 
 METRICS = dict.fromkeys(("FailedOutcomes", "LastSuccessAgeSeconds", "RefsBehind", "PushToVisibleSeconds"), ("service",))
 

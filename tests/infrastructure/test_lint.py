@@ -12,7 +12,7 @@ import pytest
 from cfnlint import api
 from cfnlint.config import ManualArgs, ParameterSet
 
-from .stack import REGION, TEMPLATE, Node, Stack
+from testing.stack import REGION, TEMPLATE, Node, Stack
 
 OWN_VPC = {"VpcId": "vpc-01234567", "SubnetIdA": "subnet-01234567", "SubnetIdB": "subnet-89abcdef"}
 

@@ -7,9 +7,9 @@ from testing.output import Line
 from testing.queue import MessageQueue
 from testing.repositories import Upstream
 from testing.service import Service
+from testing.stack import MODES, Stack, read_stack
 
 from . import insights
-from .stack import MODES, Stack, read_stack
 
 DELIVERY = "11111111-2222-3333-4444-555555555555"
 HOLDER = "PUT-THE-DELIVERYS-ID-HERE"

@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from .stack import ROOT, Node, Stack
+from testing.stack import ROOT, Node, Stack
 
 ENVIRONMENTS = ("default", "dev", "prod")
 

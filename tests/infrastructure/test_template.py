@@ -9,9 +9,9 @@ import pytest
 
 from handler.config.repository import parse_repository
 from handler.network.operations.command import read_command
+from testing.stack import ROOT, Stack
 
 from . import flow, laws, rights
-from .stack import ROOT, Stack
 
 
 def test_parameters_are_described_and_bounded(stack: Stack) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from handler.network.aws.telemetry import METRICS
+from testing.dashboard import dashboard_of
+from testing.stack import MODES, ROOT, Node, Stack
 
 from . import watching
-from .stack import MODES, ROOT, Node, Stack
 
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 ANCHORS = watching.anchors_of(OPERATIONS)
@@ -38,7 +39,7 @@ def test_alarms_page_or_warn_and_lead_to_their_runbooks(mode: Stack) -> None:
 def test_the_queue_is_shown_only_where_there_is_one(stack: Stack) -> None:
     """In direct mode nothing of it is there to be shown."""
     for name, given in MODES.items():
-        titles = [each["properties"]["title"] for each in watching.dashboard_of(stack.under(given))["widgets"]]
+        titles = [each["properties"]["title"] for each in dashboard_of(stack.under(given))["widgets"]]
         assert any(title.startswith("Queue") for title in titles) is name.startswith("queued")
 
 

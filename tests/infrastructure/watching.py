@@ -6,11 +6,12 @@ A widget's or an alarm's metric has to be one that is measured: ours by telemetr
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from testing.dashboard import Shown, dashboard_of, shown_by
+from testing.stack import Stack
+
 from .laws import NAMESPACE, metrics_of
-from .stack import Stack
 
 AWS_METRICS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
     # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
@@ -56,47 +57,6 @@ MAX_METRICS_A_WIDGET = 500
 MAX_METRICS = 2_500
 """https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html"""
 COLUMNS = 24
-
-_SEARCH = re.compile(r"SEARCH\('\{([^}]*)\} MetricName=\"(\w+)\" service=\"([^\"]*)\"', '(\w+)'\)")
-
-
-@dataclass(frozen=True)
-class Shown:
-    """One metric of a widget; `options` are those of its line, or of the widget where the line has none."""
-
-    widget: str
-    namespace: str
-    name: str
-    dimensions: Mapping[str, str]
-    options: Mapping[str, Any]
-
-
-def dashboard_of(stack: Stack) -> dict[str, Any]:
-    """Return the dashboard's body, as CloudWatch gets it. Raises ValueError where it is no JSON."""
-    ((_, dashboard),) = stack.of_type("AWS::CloudWatch::Dashboard").items()
-    body: dict[str, Any] = json.loads(stack.resolve(dashboard["Properties"]["DashboardBody"]))
-    return body
-
-
-def shown_by(widget: Mapping[str, Any]) -> Iterator[Shown]:
-    """Yield the metrics of a widget; a search as the one metric that it is for, its dimensions without values."""
-    properties = widget["properties"]
-    before: list[str] = []
-    for line in properties.get("metrics", []):
-        options = line[-1] if isinstance(line[-1], dict) else {}
-        names = [part for part in line if isinstance(part, str)]
-        if expression := options.get("expression"):
-            for schema, name, service, stat in _SEARCH.findall(expression):
-                namespace, *dimensions = schema.split(",")
-                values = dict.fromkeys(dimensions, "") | {"service": service}
-                yield Shown(properties["title"], namespace, name, values, {**options, "stat": stat})
-            continue
-        if names[0] == "...":
-            names = before[: len(before) - len(names) + 1] + names[1:]
-        before = names
-        namespace, name, *rest = names
-        values = dict(zip(rest[::2], rest[1::2], strict=True))
-        yield Shown(properties["title"], namespace, name, values, {"stat": properties.get("stat")} | options)
 
 
 def dashboard_problems(stack: Stack, metrics: Mapping[str, tuple[str, ...]]) -> list[str]:

@@ -18,7 +18,7 @@ from local.events import AWS_PORT, DIRECTORY, HOST, ORIGIN_PORT, PREFIX, REPOSIT
 from local.gateway import LambdaContext
 from local.stand_in import StandIn, standing_in
 from local.stand_in import main as stand_in_main
-from tests.infrastructure.stack import ROOT, read_stack
+from testing.stack import ROOT, read_stack
 
 
 def event(name: str) -> Any:

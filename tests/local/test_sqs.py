@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from local.aws import MAX_CALL_BYTES, MAX_RECEIVES, QUEUES, Services
+from local.parameters import REGION
 from local.server import LoopbackServer
 from local.sqs import FifoQueue
-from testing.parameters import REGION
 from testing.queue import MessageQueue
 
 

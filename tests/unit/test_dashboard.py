@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks.dashboard.draw import draw
 from benchmarks.dashboard.samples import Sample, samples_of, series, statistic
+from testing.dashboard import dashboard_of
 from testing.process import PROJECT
-from tests.infrastructure.stack import MODES, read_stack
-from tests.infrastructure.watching import dashboard_of
+from testing.stack import MODES, read_stack
 
 BODY = dashboard_of(read_stack().under(MODES["queued"]))
 TITLES = [widget["properties"]["title"] for widget in BODY["widgets"]]

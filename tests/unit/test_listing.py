@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 
 from handler.errors import ConfigurationInvalid, ParametersUnavailable, RepositoryUnknown
 from handler.model import Repository
-from handler.network.aws.listing import PAGES_PER_SECOND, RateLimiter
 from handler.network.aws.parameters import STALE_SECONDS, Parameters
+from handler.network.aws.rate_limit import PAGES_PER_SECOND, RateLimiter
 from handler.network.aws.ssm import make_listing_client
 from handler.settings import Settings
 from testing.parameters import ParameterStore
@@ -82,7 +82,7 @@ class World:
 @pytest.fixture(scope="module")
 def store() -> Iterator[ParameterStore]:
     """One store for the module; tests keep apart by their prefixes."""
-    store = ParameterStore().start()
+    store = ParameterStore()
     yield store
     store.stop()
 

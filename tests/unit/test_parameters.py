@@ -147,7 +147,7 @@ class World:
 @pytest.fixture(scope="module")
 def store() -> Iterator[ParameterStore]:
     """One store for the module; tests keep apart by their prefixes."""
-    store = ParameterStore().start()
+    store = ParameterStore()
     yield store
     store.stop()
 

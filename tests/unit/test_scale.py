@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.scale.__main__ import DOCUMENT
 from benchmarks.scale.bill import bill
-from benchmarks.scale.engine import Bucket, Function, Loop, Meter
+from benchmarks.scale.engine import Bucket, Clock, Function, Meter, Steps
 from benchmarks.scale.model import Limits, Prices, Sizes, Stack, Times, figures_of
 from benchmarks.scale.mount import End
 from benchmarks.scale.report import figures_table, schedule_table, with_tables
@@ -248,20 +248,18 @@ def test_one_readers_limit_holds_for_all() -> None:
 # --- The machinery ---------------------------------------------------------------------------------------------
 
 
-def test_things_are_done_in_the_order_of_their_time() -> None:
-    """And at the same time in the order they were asked for; what is past is done now."""
-    loop, done = Loop(), list[str]()
-    loop.at(2.0, lambda: done.append("c"))
+def test_a_time_that_is_past_is_now() -> None:
+    """simpy refuses to wait for the past, and a look may be done before what it waited for."""
+    clock, done = Clock(), list[float]()
 
-    def first() -> None:
-        done.append("a")
-        loop.at(0.0, lambda: done.append("late"))
+    def steps() -> Steps[None]:
+        for when in (2.0, 1.0, 3.0):
+            yield clock.until(when)
+            done.append(clock.now)
 
-    loop.at(1.0, first)
-    loop.at(1.0, lambda: done.append("b"))
-    loop.run()
-    assert done == ["a", "b", "late", "c"]
-    assert loop.now == 2.0
+    clock.process(steps())
+    clock.run()
+    assert done == [2.0, 2.0, 3.0]
 
 
 def test_a_bucket_lets_through_its_burst_and_then_its_rate() -> None:

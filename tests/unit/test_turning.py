@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from handler.errors import OutOfTime, ReleaseUnusable
-from handler.mount.fs.usage import Usage, usage_of
+from handler.exchange.operations import Hold
+from handler.model import Usage
+from handler.mount.fs.usage import usage_of
 from handler.mount.operations.rollback import choose_release
 from handler.mount.releases.strategy import Release
-from handler.mount.target.record import Hold, PublishedRecord, read_record
+from handler.mount.target.record import PublishedRecord, read_record
 
 A, B, C, D = (letter * 40 for letter in "abcd")
 RELEASES = (Release(A, 100.0), Release(B, 200.0), Release(C, 300.0), Release(D, 50.0))

@@ -1,6 +1,8 @@
 """What the mount's errors mean for a delivery, and so what any exception of a run on the mount is."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from handler.errors import Git2EfsError, MountFull, MountUnavailable, TargetOccupied
 from handler.outcome import unexpected
@@ -40,3 +42,12 @@ def as_failure(error: Exception) -> Git2EfsError:
     if isinstance(error, Git2EfsError):
         return error
     return from_errno(error) if isinstance(error, OSError) else unexpected(error)
+
+
+@contextmanager
+def mount_errors() -> Iterator[None]:
+    """Raise an OSError of the `with` block as the failure that it is: all that leaves the mount side is ours."""
+    try:
+        yield
+    except OSError as error:
+        raise from_errno(error) from error

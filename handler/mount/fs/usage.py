@@ -4,18 +4,11 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+
+from handler.model import Usage
 
 _AT_A_TIME = 4096
 """Directories; between so many it is asked whether to go on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Files and links, and the bytes of their contents."""
-
-    files: int = 0
-    bytes: int = 0
 
 
 def usage_of(

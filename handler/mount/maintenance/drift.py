@@ -1,4 +1,4 @@
-"""What of a repository is behind its remote: one request to the remote, and a look at each target."""
+"""Which targets of a repository are behind their remote: compare what its refs name with each target."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +17,10 @@ from handler.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class DriftDetector:
-    """Detects drift on one mount, without a lock: whoever reconciles looks again. Safe for threads."""
+    """Detects drift on one mount. Safe for threads.
+
+    It takes no lock, so its answer may be out of date at once: `reconcile` reads the target again under the lock.
+    """
 
     settings: Settings
     clock: Callable[[], float] = time.time
@@ -29,20 +32,20 @@ class DriftDetector:
         """
         targets = targets_in(repository, refs.tips, refs.head)
         behind: dict[str, None] = {}
-        seen: list[TargetDrift] = []
+        drifts: list[TargetDrift] = []
         for target in targets:
-            ref, commit = _wanted(target, refs)
-            # A ref of the configuration that is not there publishes nothing, and takes nothing away.
-            is_behind = commit is not None and not self._is_settled(self._find(target), commit)
-            seen.append(TargetDrift(target.path, ref, commit, is_behind))
+            ref, commit = _tip_of(target, refs)
+            # A configured ref that the remote does not have publishes nothing, and removes nothing.
+            is_behind = commit is not None and not self._is_settled(self._read_published(target), commit)
+            drifts.append(TargetDrift(target.path, ref, commit, is_behind))
             if is_behind:
                 behind[ref] = None
         paths = {target.path for target in targets}
         for path in TargetRegistry.of(self.settings.mount, repository.full_name).target_paths():
             if path not in paths:
-                behind |= dict.fromkeys(self._gone(repository, path, refs.head))
-        seen += _without_ref(repository, refs)
-        return RepositoryDrift(tuple(behind), tuple(seen))
+                behind |= dict.fromkeys(self._retirable_ref(repository, path, refs.head))
+        drifts += _targets_without_ref(repository, refs)
+        return RepositoryDrift(tuple(behind), tuple(drifts))
 
     def published_refs(self, repository: Repository) -> tuple[str, ...]:
         """Return the refs of all targets that are published on the mount. Raises OSError."""
@@ -52,39 +55,41 @@ class DriftDetector:
         refs = [record.ref for record in records if record is not None and record.repository == repository.full_name]
         return tuple(dict.fromkeys(refs))
 
-    def _find(self, target: Target) -> Published:
+    def _read_published(self, target: Target) -> Published:
         return TargetDirectory(self.settings.mount, target.path, self.clock, is_copy=target.is_copy).read_published()
 
-    def _is_settled(self, found: Published, commit: str) -> bool:
-        """Whether the commit is published, or an operator's hold keeps it away, and nothing is left to be told."""
-        record = found.record
-        if record is None or record.commit != found.commit or (self.settings.event_bus and not record.announced):
+    def _is_settled(self, published: Published, commit: str) -> bool:
+        """Whether the commit is published, or an operator's hold keeps it away, and no event is pending."""
+        record = published.record
+        if record is None or record.commit != published.commit:
             return False
-        return record.held is not None or (found.commit == commit and record.gone_since is None)
+        if self.settings.event_bus and not record.announced:
+            return False
+        return record.held is not None or (published.commit == commit and record.gone_since is None)
 
-    def _gone(self, repository: Repository, path: str, head: str | None) -> list[str]:
-        """Return the ref of a target that a pattern made and that the remote has no ref for any more."""
+    def _retirable_ref(self, repository: Repository, path: str, head: str | None) -> list[str]:
+        """Return the ref of a target that a pattern made, and that the remote does not have any more."""
         directory = TargetDirectory.at(self.settings.mount, path, self.clock)
-        # A working copy is never removed: somebody's work may be in it.
+        # Never retire a working copy: somebody's work may be in it.
         record = None if directory.paths.is_copy else directory.read_record()
         if record is None or record.repository != repository.full_name or record.held is not None:
             return []
-        made = targets_of(repository, record.ref, head)
-        return [record.ref for target in made if target.path == path and target.is_retirable]
+        targets = targets_of(repository, record.ref, head)
+        return [record.ref for target in targets if target.path == path and target.is_retirable]
 
 
-def _without_ref(repository: Repository, refs: RemoteRefs) -> Iterator[TargetDrift]:
-    """Yield the targets whose one ref the remote does not have: misspelt, or not pushed yet, or deleted."""
-    spelt = dict.fromkeys(rule.ref for rule in repository.publish if rule.ref is not None and not is_pattern(rule.ref))
-    for ref in spelt:
+def _targets_without_ref(repository: Repository, refs: RemoteRefs) -> Iterator[TargetDrift]:
+    """Yield the targets of configured refs that the remote does not have: misspelt, not pushed yet, or deleted."""
+    names = dict.fromkeys(rule.ref for rule in repository.publish if rule.ref is not None and not is_pattern(rule.ref))
+    for ref in names:
         if ref not in refs.tips and ref != refs.head:
             for target in targets_of(repository, ref, refs.head):
                 if target.ref == ref and not target.is_retirable:
                     yield TargetDrift(target.path, ref, None, is_behind=False)
 
 
-def _wanted(target: Target, refs: RemoteRefs) -> tuple[str, str | None]:
-    """Return the ref that the target publishes now, and its commit; None where the remote has none."""
+def _tip_of(target: Target, refs: RemoteRefs) -> tuple[str, str | None]:
+    """Return the ref that the target publishes now, and its commit; None where the remote does not have the ref."""
     ref = newest(refs.tips, target.ref, prereleases=target.prereleases) if target.is_latest else target.ref
     tip = refs.tips.get(ref) if ref is not None else None
     return ref or target.ref, tip.commit if tip is not None else None

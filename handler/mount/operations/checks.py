@@ -1,72 +1,77 @@
-"""Whether the mount does what publishing needs of it: tried out in a directory of its own, which is removed again."""
+"""Check that the mount does what publishing needs: try it in a directory of the doctor's own, and remove that."""
 
 import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
-from handler.exchange.checks import Check, carried_out, ok, wrong
+from handler.exchange.checks import MAX_SKEW_SECONDS, Check, CheckList
 from handler.mount.fs.directories import remove_tree
+from handler.mount.fs.errno_map import mount_errors
 from handler.mount.fs.files import write_whole
 
-LEAST_FREE_BYTES = 1024**3
-MOST_SKEW_SECONDS = 5.0
+MIN_FREE_BYTES = 1024**3
 _SECOND = 1_000_000_000
 _READABLE, _PASSABLE = 0o444, 0o555
 
 
-def mount_checks(mount: str, clock: Callable[[], float]) -> Iterator[Check]:
-    """Yield the checks of the file system at `mount`."""
+def mount_checks(mount: str, clock: Callable[[], float]) -> tuple[Check, ...]:
+    """Return the checks of the file system at `mount`. Raises no Exception: a failed step is a wrong check."""
+    checks = CheckList()
     if not os.path.isdir(mount):
-        yield wrong(
-            "mount", found=f"{mount} is not a directory", todo="mount the file system there, or set GIT2EFS_MOUNT"
-        )
-        return
-    place = os.path.join(mount, ".git2efs", f"doctor-{secrets.token_hex(8)}")
+        todo = "mount the file system there, or set GIT2EFS_MOUNT"
+        checks.wrong("mount", found=f"{mount} is not a directory", todo=todo)
+        return tuple(checks)
+    directory = os.path.join(mount, ".git2efs", f"doctor-{secrets.token_hex(8)}")
     try:
-        os.makedirs(place)
-        yield ok("mount", found=f"{mount} can be written")
+        os.makedirs(directory)
     except OSError as error:
         todo = "give the function's user the directory, and its role elasticfilesystem:ClientWrite"
-        yield wrong("mount", found=f"{mount} cannot be written ({error.strerror})", todo=todo)
-        return
+        checks.wrong("mount", found=f"{mount} cannot be written ({error.strerror})", todo=todo)
+        return tuple(checks)
+    checks.ok("mount", found=f"{mount} can be written")
     try:
-        steps = (("locks", _locks), ("links and renames", _links), ("times", _times), ("modes", _modes))
-        for name, step in steps:
+        for name, check in (("locks", _locks), ("links and renames", _links), ("times", _times), ("modes", _modes)):
             todo = "this is not the file system that git2efs is made for: use EFS, NFS 4 or a local disk"
-            yield from carried_out(name, lambda step=step: step(place), todo)  # type: ignore[misc]
-        yield from carried_out("mount's clock", lambda: _clock(place, clock), "see to the clock of this host")
-        yield from carried_out("free space", lambda: _space(mount), "see to the file system")
+            with checks.step(name, todo=todo), mount_errors():
+                check(checks, directory)
+        with checks.step("mount's clock", todo="see to the clock of this host"), mount_errors():
+            _clock(checks, directory, clock)
+        with checks.step("free space", todo="see to the file system"), mount_errors():
+            _space(checks, mount)
     finally:
         with suppress(OSError):
-            remove_tree(place)
+            remove_tree(directory)
+    return tuple(checks)
 
 
 def _make(path: str) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
 
 
-def _locks(place: str) -> Iterator[Check]:
-    path = os.path.join(place, "lock")
-    one, other = _make(path), _make(path)
+def _locks(checks: CheckList, directory: str) -> None:
+    path = os.path.join(directory, "lock")
+    # Two open files of one path, as two processes have: flock tells them apart within one process too.
+    first, second = _make(path), _make(path)
     try:
-        fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield ok("locks", found="a lock keeps a second one out")
+            checks.ok("locks", found="a lock keeps a second one out")
             return
         todo = "two runs would work on one repository at once: mount with NFS 4 and without `nolock`"
-        yield wrong("locks", found="a lock does not keep a second one out", todo=todo)
+        checks.wrong("locks", found="a lock does not keep a second one out", todo=todo)
     finally:
-        os.close(one)
-        os.close(other)
+        os.close(first)
+        os.close(second)
 
 
-def _links(place: str) -> Iterator[Check]:
-    names = [os.path.join(place, name) for name in ("releases", "current", "link", "renamed")]
+def _links(checks: CheckList, directory: str) -> None:
+    """Do what publishing does: replace a link by renaming another over it, and rename a directory."""
+    names = [os.path.join(directory, name) for name in ("releases", "current", "link", "renamed")]
     releases, current, link, renamed = names
     os.mkdir(releases)
     os.symlink("releases", current)
@@ -74,56 +79,57 @@ def _links(place: str) -> Iterator[Check]:
     os.rename(link, current)
     os.rename(releases, renamed)
     if os.readlink(current) == "renamed" and os.path.isdir(current):
-        yield ok("links and renames", found="a link is replaced in one step, a directory renamed")
+        checks.ok("links and renames", found="a link is replaced in one step, a directory renamed")
     else:
         todo = "readers would see half a release: this is not a POSIX file system"
-        yield wrong("links and renames", found="a renamed link does not lead where it should", todo=todo)
+        checks.wrong("links and renames", found="a renamed link does not lead where it should", todo=todo)
 
 
-def _times(place: str) -> Iterator[Check]:
+def _times(checks: CheckList, directory: str) -> None:
+    # A release's seal is its directory's mtime in whole seconds; a fraction says that somebody changed it.
     for at in (1_700_000_000 * _SECOND, 1_700_000_000 * _SECOND + _SECOND // 2):
-        os.utime(place, ns=(at, at))
-        found = os.stat(place).st_mtime_ns
+        os.utime(directory, ns=(at, at))
+        found = os.stat(directory).st_mtime_ns
         if found != at:
             todo = "releases that somebody changed could not be told from others: use EFS, NFS 4 or a local disk"
-            yield wrong("times", found=f"a time of {at} ns is kept as {found}", todo=todo)
+            checks.wrong("times", found=f"a time of {at} ns is kept as {found}", todo=todo)
             return
-    yield ok("times", found="whole seconds and halves are kept")
+    checks.ok("times", found="whole seconds and halves are kept")
 
 
-def _modes(place: str) -> Iterator[Check]:
-    directory = os.path.join(place, "directory")
+def _modes(checks: CheckList, parent: str) -> None:
+    directory = os.path.join(parent, "directory")
     os.mkdir(directory, 0o755)
     file = _make(os.path.join(directory, "file"))
     try:
         mode = stat.S_IMODE(os.fstat(file).st_mode)
     finally:
         os.close(file)
-    made = stat.S_IMODE(os.stat(directory).st_mode)
-    if mode & _READABLE == _READABLE and made & _PASSABLE == _PASSABLE:
-        yield ok("modes", found="what is made can be read by everybody")
+    directory_mode = stat.S_IMODE(os.stat(directory).st_mode)
+    if mode & _READABLE == _READABLE and directory_mode & _PASSABLE == _PASSABLE:
+        checks.ok("modes", found="what is made can be read by everybody")
     else:
         todo = "set the umask to 022, and take default ACLs from the mount"
-        yield wrong("modes", found=f"a new file has mode {mode:o}, a directory {made:o}", todo=todo)
+        checks.wrong("modes", found=f"a new file has mode {mode:o}, a directory {directory_mode:o}", todo=todo)
 
 
-def _clock(place: str, clock: Callable[[], float]) -> Iterator[Check]:
-    path = os.path.join(place, "clock")
+def _clock(checks: CheckList, directory: str, clock: Callable[[], float]) -> None:
+    path = os.path.join(directory, "clock")
     write_whole(path, b"now")
     skew = os.stat(path).st_mtime_ns / _SECOND - clock()
-    if abs(skew) <= MOST_SKEW_SECONDS:
-        yield ok("mount's clock", found="goes with this host's")
+    if abs(skew) <= MAX_SKEW_SECONDS:
+        checks.ok("mount's clock", found="goes with this host's")
     else:
         todo = "see to the clock of this host, or of the file server: graces are told by both"
-        yield wrong("mount's clock", found=f"is {skew:+.0f} s from this host's", todo=todo)
+        checks.wrong("mount's clock", found=f"is {skew:+.0f} s from this host's", todo=todo)
 
 
-def _space(mount: str) -> Iterator[Check]:
+def _space(checks: CheckList, mount: str) -> None:
     about = os.statvfs(mount)
     free = about.f_bavail * about.f_frsize
-    if free < LEAST_FREE_BYTES:
-        yield wrong("free space", found=f"{free // 2**20} MiB are left", todo="make room, or a larger file system")
+    if free < MIN_FREE_BYTES:
+        checks.wrong("free space", found=f"{free // 2**20} MiB are left", todo="make room, or a larger file system")
     elif about.f_files and not about.f_favail:
-        yield wrong("free space", found="no file can be made any more", todo="make room, or a larger file system")
+        checks.wrong("free space", found="no file can be made any more", todo="make room, or a larger file system")
     else:
-        yield ok("free space", found=f"{free // 2**30} GiB")
+        checks.ok("free space", found=f"{free // 2**30} GiB")

@@ -1,38 +1,40 @@
-"""Go back to an earlier release in one flip, hold a target where it stands, and let it go on.
+"""Roll a target back to an earlier release in one flip; hold a target where it is; end a hold.
 
-The hold is in the record before the flip is made: killed in between, the target is held where it was; killed after
-the flip, the next rollback, push or schedule brings the record to what `current` says. Neither undoes the rollback.
+The record says "held" before the flip. Killed in between, the target is held where it was. Killed after the flip, the
+next rollback, push or schedule makes the record agree with `current`. Neither undoes the rollback.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import ReleaseUnusable, TargetUnknown
 from handler.exchange.events import Emit
+from handler.exchange.operations import Hold, MountedTarget
 from handler.model import Outcome, OutcomeKind
 from handler.mount.fs.executor import Executor
-from handler.mount.fs.lock import HeldLock, locked
+from handler.mount.fs.lock import HeldLock
+from handler.mount.git.mirror import Mirror
 from handler.mount.git.store_pool import StorePool
-from handler.mount.operations.targets import MountedTarget, refuse_stranger
+from handler.mount.maintenance.context import RepositoryContext
+from handler.mount.operations.targets import open_target, refuse_unregistered
 from handler.mount.releases.build import prepare_flip
-from handler.mount.releases.inventory import flip, list_releases
+from handler.mount.releases.inventory import Inventory, flip, list_releases
 from handler.mount.releases.prune import sweep
 from handler.mount.releases.strategy import Release
-from handler.mount.target.directory import Published
+from handler.mount.target.directory import Published, TargetDirectory
 from handler.mount.target.hold import notify_and_write, record_of_flip, settle_hold
-from handler.mount.target.record import Hold, PublishedRecord
+from handler.mount.target.layout import RepositoryPaths
+from handler.mount.target.record import PublishedRecord
 from handler.settings import Settings
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """Turns targets back and holds them, each under its repository's lock. Asks neither remote nor Parameter Store.
+    """Rolls targets back and holds them, under their repository's lock. Needs neither remote nor Parameter Store.
 
     Every method raises TargetUnknown, TargetOccupied, LockTimeout and OSError.
     """
@@ -43,109 +45,160 @@ class Rollback:
     clock: Callable[[], float] = time.time
 
     def roll_back(
-        self, standing: MountedTarget, to: str | None, by: str = "", why: str = "", deadline: Deadline = NO_DEADLINE
+        self,
+        target: MountedTarget,
+        *,
+        to: str | None,
+        by: str = "",
+        why: str = "",
+        deadline: Deadline = NO_DEADLINE,
     ) -> Outcome:
-        """Go back to the release `to` (a commit, or how it begins), None: the one before, and hold the target there.
+        """Flip to the release `to` (a commit's id, or its first digits), and hold the target there.
 
-        Done twice it goes back twice, and never forth again to what was left. Raises ReleaseUnusable too.
+        None is the release before the current one. Done twice it goes back twice, and never forth to a release that an
+        earlier rollback of the same hold left. Raises ReleaseUnusable too.
         """
+        directory = self._open(target)
+        if directory.paths.is_copy:
+            raise ReleaseUnusable(f"{target.path} is a working copy, which has no releases: go back with git in it")
+        with self._lock(target, deadline) as lock:
+            locked = self._read(target, directory)
+            inventory = list_releases(directory.paths)
+            if locked.is_rolled_back and (to is None or locked.commit.startswith(to)):
+                # A rollback was killed after its flip, and this command asks for the same one.
+                self._settle(target, locked)
+                sweep(directory.paths, inventory)
+                return locked.outcome(reason="rolled_back", commit=locked.commit, previous=locked.record.commit)
+            previous = locked.record.previous_commit
+            wanted = choose_release(locked.commit, previous, inventory.releases, to, left=locked.left)
+            left = tuple(each for each in dict.fromkeys((*locked.left, locked.commit)) if each != wanted)
+            hold = Hold(self.clock(), by, why, wanted, left)
+            # Before the flip: a push that came between the two would undo a rollback that the record does not know.
+            directory.write_record(replace(locked.record, held=hold))
+            if wanted == locked.commit:
+                self._settle(target, self._read(target, directory))
+                return locked.outcome(reason="held", commit=wanted, previous=wanted)
+            self._flip(target, locked, inventory, hold, is_slow=lock.is_slow)
+            return locked.outcome(reason="rolled_back", commit=wanted, previous=locked.commit)
 
-        def turn(hold: HeldLock) -> Outcome:
-            if standing.directory.paths.is_copy:
-                raise ReleaseUnusable(
-                    f"{standing.path} is a working copy, which has no releases: go back with git in it"
-                )
-            with Executor(is_slow=hold.is_slow) as beside:
-                return self._turn(standing, to, by, why, beside)
+    def _flip(
+        self, target: MountedTarget, locked: "_LockedTarget", inventory: Inventory, hold: Hold, *, is_slow: bool
+    ) -> None:
+        """Flip to the release that `hold` names, and write the record of it."""
+        directory = locked.directory
+        with Executor(is_slow=is_slow) as executor:
+            link = prepare_flip(
+                directory, inventory, previous=locked.commit, wanted=hold.commit, staged=None, executor=executor
+            )
+        flip(directory.paths, link)
+        record = record_of_flip(locked.record, commit=hold.commit, previous=locked.commit, at=self.clock(), held=hold)
+        notify_and_write(record, locked.published, directory, emit=self.emit, mirror=self._mirror(target))
+        sweep(directory.paths, inventory)
 
-        return self._locked(standing, deadline, turn)
+    def hold(self, target: MountedTarget, *, by: str = "", why: str = "", deadline: Deadline = NO_DEADLINE) -> Outcome:
+        """Hold the target where it is. A target that is held already stays so, for the reason given now."""
+        directory = self._open(target)
+        with self._lock(target, deadline):
+            locked = self._read(target, directory)
+            held = Hold(self.clock(), by, why, locked.commit, locked.left)
+            record = replace(locked.record, held=held)
+            directory.write_record(record)
+            self._settle(target, replace(locked, record=record))
+            return locked.outcome(reason="held", commit=locked.commit, previous=locked.commit)
 
-    def _turn(self, standing: MountedTarget, to: str | None, by: str, why: str, beside: Executor) -> Outcome:
-        found, record, current = self._find(standing)
-        looked = list_releases(standing.directory.paths)
-        held = record.held
-        if held is not None and held.commit == current != record.commit and _fits(to, current):
-            self._settle_hold(standing, found)  # the flip of a killed rollback: it was this one
-            sweep(standing.directory.paths, looked)
-            return _outcome(standing, record, current, record.commit, reason="rolled_back")
-        wanted = choose_release(current, record.previous_commit, looked.releases, to, held.left if held else ())
-        left = dict.fromkeys((*(held.left if held else ()), current))
-        left.pop(wanted, None)
-        held = Hold(self.clock(), by, why, wanted, tuple(left))
-        standing.directory.write_record(replace(record, held=held))
-        if wanted == current:
-            self._settle_hold(standing, self._find(standing)[0])
-            return _outcome(standing, record, current, current, reason="held")
-        link = prepare_flip(standing.directory, looked, previous=current, wanted=wanted, staged=None, executor=beside)
-        flip(standing.directory.paths, link)
-        flipped_at = self.clock()
-        fresh = record_of_flip(record, commit=wanted, previous=current, at=flipped_at, held=held)
-        mirror = self.mirrors.borrow(standing.paths.mirror)
-        notify_and_write(fresh, found, standing.directory, emit=self.emit, mirror=mirror)
-        sweep(standing.directory.paths, looked)
-        return _outcome(standing, record, wanted, current, reason="rolled_back")
-
-    def hold(self, standing: MountedTarget, by: str = "", why: str = "", deadline: Deadline = NO_DEADLINE) -> Outcome:
-        """Hold the target where it stands; one that is held already stays so, for the reason now given."""
-
-        def keep(_: HeldLock) -> Outcome:
-            found, record, current = self._find(standing)
-            left = record.held.left if record.held is not None else ()
-            held = Hold(self.clock(), by, why, current, left)
-            standing.directory.write_record(replace(record, held=held))
-            self._settle_hold(standing, replace(found, record=replace(record, held=held)))
-            return _outcome(standing, record, current, current, reason="held")
-
-        return self._locked(standing, deadline, keep)
-
-    def let_go(self, standing: MountedTarget, deadline: Deadline = NO_DEADLINE) -> str:
-        """End a hold, if there is one; returns the ref that is to be published now."""
-
-        def end(_: HeldLock) -> str:
-            record = standing.directory.read_record()
-            if record is None or record.repository != standing.repository:
-                raise TargetUnknown(f"{standing.path} is not what it was")
+    def end_hold(self, target: MountedTarget, *, deadline: Deadline = NO_DEADLINE) -> str:
+        """End the target's hold, if there is one; return the ref to publish now."""
+        directory = self._open(target)
+        with self._lock(target, deadline):
+            # Not `_read`: where somebody removed `current`, the hold has to end all the same.
+            record = directory.read_record()
+            if record is None or record.repository != target.repository:
+                raise TargetUnknown(f"{target.path} is not what it was")
             if record.held is not None:
-                standing.directory.write_record(replace(record, held=None))
+                directory.write_record(replace(record, held=None))
             return record.ref
 
-        return self._locked(standing, deadline, end)
+    def _open(self, target: MountedTarget) -> TargetDirectory:
+        return open_target(self.settings.mount, target, self.clock)
 
-    def _locked(self, standing: MountedTarget, deadline: Deadline, work: Callable[[HeldLock], T]) -> T:
-        """Work under the repository's lock, with a mark, so that warm processes look afresh."""
-        wait = deadline.bound(self.settings.lock_seconds)
-        done: list[T] = []
+    @contextmanager
+    def _lock(self, target: MountedTarget, deadline: Deadline) -> Iterator[HeldLock]:
+        context = RepositoryContext(
+            name=target.repository,
+            settings=self.settings,
+            mirrors=self.mirrors,
+            clock=self.clock,
+            deadline=deadline,
+        )
+        is_done = False
         try:
-            with locked(standing.paths.lock, wait) as hold:
-                hold.stamp_generation()
-                done.append(work(hold))
+            with context.locked() as lock:
+                yield lock
+                is_done = True
         except OSError:
-            # To close the lock's file may fail when all is done; told of a failure, one would go back a second time.
-            if not done:
+            # Closing the lock's file may fail after all is done. An operator who is told of a failure asks again, and
+            # would go back a second time.
+            if not is_done:
                 raise
-        return done[0]
 
-    def _find(self, standing: MountedTarget) -> tuple[Published, PublishedRecord, str]:
-        """Look again under the lock: somebody may have been there since the target was found."""
-        found = standing.directory.read_published()
-        if found.commit is None or found.record is None:
-            raise TargetUnknown(f"nothing is published at {standing.path}, or its record is gone: publish it first")
-        if found.record.repository != standing.repository:
-            raise TargetUnknown(f"{standing.path} is not {standing.repository}'s any more")
-        refuse_stranger(self.settings.mount, standing.path, found.record)
-        return found, found.record, found.commit
+    def _read(self, target: MountedTarget, directory: TargetDirectory) -> "_LockedTarget":
+        """Read the target under the lock: another run may have changed it since it was found."""
+        published = directory.read_published()
+        if published.commit is None or published.record is None:
+            raise TargetUnknown(f"nothing is published at {target.path}, or its record is gone: publish it first")
+        if published.record.repository != target.repository:
+            raise TargetUnknown(f"{target.path} is not {target.repository}'s any more")
+        refuse_unregistered(self.settings.mount, target.path, published.record)
+        return _LockedTarget(directory, published.commit, published.record)
 
-    def _settle_hold(self, standing: MountedTarget, published: Published) -> None:
-        mirror = self.mirrors.borrow(standing.paths.mirror)
-        settle_hold(published, standing.directory, emit=self.emit, mirror=mirror)
+    def _settle(self, target: MountedTarget, locked: "_LockedTarget") -> None:
+        """Make the record agree with `current`, and send the event that is pending."""
+        settle_hold(locked.published, locked.directory, emit=self.emit, mirror=self._mirror(target))
+
+    def _mirror(self, target: MountedTarget) -> AbstractContextManager[Mirror]:
+        return self.mirrors.borrow(RepositoryPaths.of(self.settings.mount, target.repository).mirror)
+
+
+@dataclass(frozen=True, slots=True)
+class _LockedTarget:
+    """What is published at a target, read under its repository's lock."""
+
+    directory: TargetDirectory
+    commit: str
+    record: PublishedRecord
+
+    @property
+    def published(self) -> Published:
+        return Published(self.commit, self.record)
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        return self.record.held.left if self.record.held is not None else ()
+
+    @property
+    def is_rolled_back(self) -> bool:
+        """Whether `current` leads where the hold says, and the record still names the release before the rollback."""
+        held = self.record.held
+        return held is not None and held.commit == self.commit != self.record.commit
+
+    def outcome(self, *, reason: str, commit: str, previous: str) -> Outcome:
+        return Outcome(
+            OutcomeKind.PUBLISHED if commit != previous else OutcomeKind.UNCHANGED,
+            reason,
+            repository=self.record.repository,
+            ref=self.record.ref,
+            path=self.directory.path,
+            commit=commit,
+            previous_commit=previous,
+        )
 
 
 def choose_release(
     current: str, previous: str | None, releases: Sequence[Release], to: str | None, left: Iterable[str]
 ) -> str:
-    """Return the commit to go back to: the one that `to` begins, else of those not `left` the one retired last.
+    """Return the commit to roll back to: the one that `to` begins, else the one retired last that is not in `left`.
 
-    Of those retired in the same second it is `previous`. Raises ReleaseUnusable, which says what stands.
+    Of several that were retired in the same second it is `previous`. Raises ReleaseUnusable, which lists the releases.
     """
     if to is not None:
         named = [each for each in releases if each.commit.startswith(to)]
@@ -154,36 +207,19 @@ def choose_release(
         problem = "begins more than one release" if len(named) > 1 else "does not stand"
         if len(named) == 1:
             problem = "was changed by somebody else"
-        raise ReleaseUnusable(f"{to} {problem}; {_what_stands(current, releases)}")
+        raise ReleaseUnusable(f"{to} {problem}; {_listed(current, releases)}")
     passed = {current, *left}
     usable = [each for each in releases if each.is_intact and each.commit not in passed]
     if not usable:
-        raise ReleaseUnusable(f"no earlier release stands; {_what_stands(current, releases)}")
+        raise ReleaseUnusable(f"no earlier release stands; {_listed(current, releases)}")
     return max(usable, key=lambda each: (each.retired_at, each.commit == previous, each.commit)).commit
 
 
-def _what_stands(current: str, releases: Sequence[Release]) -> str:
-    """Say what there is to go back to; only what is certain is called so."""
+def _listed(current: str, releases: Sequence[Release]) -> str:
+    """List the releases for the operator, the current one first."""
     phrases = []
     for each in sorted(releases, key=lambda each: (each.commit != current, -each.retired_at)):
         since = datetime.fromtimestamp(each.retired_at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         about = "published" if each.commit == current else f"retired {since}"
         phrases.append(f"{each.commit} ({about}{'' if each.is_intact else ', changed by somebody else'})")
     return "what stands: " + (", ".join(phrases) or "nothing")
-
-
-def _fits(to: str | None, commit: str) -> bool:
-    return to is None or commit.startswith(to)
-
-
-def _outcome(standing: MountedTarget, record: PublishedRecord, commit: str, previous: str, *, reason: str) -> Outcome:
-    kind = OutcomeKind.PUBLISHED if commit != previous else OutcomeKind.UNCHANGED
-    return Outcome(
-        kind,
-        reason,
-        repository=standing.repository,
-        ref=record.ref,
-        path=standing.path,
-        commit=commit,
-        previous_commit=previous,
-    )

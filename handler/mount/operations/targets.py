@@ -1,88 +1,82 @@
-"""What an operator names, found on the mount: a target by its path, or all targets of a repository.
+"""Find on the mount what an operator names: a target by its path, or all targets of a repository.
 
-Nothing here asks Parameter Store: who has to go back at once must be able to while that is away, or the repository's
-parameter is wrong. What stands on the mount says whose it is, and both sides have to say so.
+Nothing here asks Parameter Store: an operator must be able to roll back while it is away, or while the repository's
+parameter is wrong. The target's record names its repository, and the repository's registry has to name the target.
 """
 
 import os
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 from handler.config.names import is_full_name, path_problem
 from handler.errors import TargetUnknown
+from handler.exchange.operations import MountedTarget
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.layout import COPY, CURRENT, RECORD, RELEASES, STAGING, RepositoryPaths
 from handler.mount.target.record import PublishedRecord
 from handler.mount.target.registry import TargetRegistry
 
 
-@dataclass(frozen=True, slots=True)
-class MountedTarget:
-    """A target that stands on the mount, and whose it is."""
+def repositories_on(mount: str) -> Iterator[str]:
+    """Yield the full names of the repositories that were ever published to the mount. Raises OSError."""
+    for owner in sorted(_directories(mount)):
+        for name in sorted(_directories(f"{mount}/{owner}")):
+            full_name = f"{owner}/{name}"
+            if is_full_name(full_name) and os.path.lexists(RepositoryPaths.of(mount, full_name).targets):
+                yield full_name
 
-    repository: str
-    path: str
-    paths: RepositoryPaths
-    directory: TargetDirectory
 
+def find_targets(mount: str, name: str | None) -> tuple[MountedTarget, ...]:
+    """Return the target at the path `name`, or all targets of the repository `name`; None: all targets on the mount.
 
-def find_target(mount: str, subject: str, clock: Callable[[], float]) -> tuple[MountedTarget, ...]:
-    """Return the target at the path `subject`, or all of the repository of that name.
-
-    Raises TargetUnknown where there is none, or where a link would lead somewhere else, and OSError.
+    Raises TargetUnknown where a name matches nothing, or where a link would lead elsewhere; and OSError.
     """
-    if problem := path_problem(subject):
+    if name is None:
+        return tuple(target for each in repositories_on(mount) for target in _targets_of(mount, each))
+    if problem := path_problem(name):
         raise TargetUnknown(f"the path {problem}")
-    refuse_links(mount, subject)
-    directory = f"{mount}/{subject}"
-    if any(os.path.lexists(f"{directory}/{name}") for name in (CURRENT, RECORD, COPY)):
-        return (_standing(mount, subject, clock),)
-    found = targets_on_list(mount, subject, clock) if is_full_name(subject) else ()
+    refuse_links(mount, name)
+    if any(os.path.lexists(f"{mount}/{name}/{each}") for each in (CURRENT, RECORD, COPY)):
+        return (_target_at(mount, name),)
+    found = _targets_of(mount, name) if is_full_name(name) else ()
     if not found:
-        raise TargetUnknown(f"nothing is published at {subject}")
+        raise TargetUnknown(f"nothing is published at {name}")
     return found
 
 
-def targets_on_list(mount: str, full_name: str, clock: Callable[[], float]) -> tuple[MountedTarget, ...]:
-    """Return the targets of a repository's list that stand and are its own. Raises OSError."""
-    return tuple(
-        standing
-        for path in TargetRegistry.of(mount, full_name).target_paths()
-        if (standing := _standing_or_none(mount, path, clock)) is not None and standing.repository == full_name
-    )
+def open_target(mount: str, target: MountedTarget, clock: Callable[[], float]) -> TargetDirectory:
+    """Return the directory of a target that `find_targets` found earlier.
+
+    Raises TargetUnknown where it is not the repository's any more, or leads elsewhere; and OSError.
+    """
+    # The target comes back from the network side, after a while: nothing that was checked then is certain now.
+    if path_problem(target.path):
+        raise TargetUnknown("the target has no path on the mount")
+    refuse_links(mount, target.path)
+    if _target_at(mount, target.path) != target:
+        raise TargetUnknown(f"{target.path} is not {target.repository}'s any more")
+    return TargetDirectory.at(mount, target.path, clock)
 
 
 def refuse_links(mount: str, path: str) -> None:
-    """Raise TargetUnknown where a directory on the way to `path`, or it itself, is none, or is a link. Raises OSError.
+    """Raise TargetUnknown where `path`, or a directory above it, is missing or not a directory. Raises OSError.
 
-    git2efs makes no links there; one that somebody put could lead out of the mount.
+    git2efs makes no links there; one that somebody else made could lead out of the mount.
     """
-    way = mount
+    directory = mount
     for part in path.split("/"):
-        way = f"{way}/{part}"
+        directory = f"{directory}/{part}"
         try:
-            mode = os.lstat(way).st_mode
+            mode = os.lstat(directory).st_mode
         except (FileNotFoundError, NotADirectoryError):
             raise TargetUnknown(f"nothing is published at {path}") from None
         if not stat.S_ISDIR(mode):
             raise TargetUnknown(f"{path} leads through what is no directory")
 
 
-def _standing(mount: str, path: str, clock: Callable[[], float]) -> MountedTarget:
-    directory = TargetDirectory.at(mount, path, clock)
-    for inner in (COPY,) if directory.paths.is_copy else (RELEASES, STAGING):
-        if os.path.lexists(f"{mount}/{path}/{inner}"):
-            refuse_links(mount, f"{path}/{inner}")
-    record = directory.read_record()
-    if record is None:
-        raise TargetUnknown(f"{path} has no record that says whose it is: publish it first")
-    refuse_stranger(mount, path, record)
-    return MountedTarget(record.repository, path, RepositoryPaths.of(mount, record.repository), directory)
-
-
-def refuse_stranger(mount: str, path: str, record: PublishedRecord) -> None:
-    """Raise TargetUnknown unless the record's repository has the target on its list. Raises OSError."""
+def refuse_unregistered(mount: str, path: str, record: PublishedRecord) -> None:
+    """Raise TargetUnknown unless the registry of the record's repository names the target at `path`. Raises OSError."""
+    # Anybody who may write to the target could write its record, and name another repository in it.
     if not is_full_name(record.repository):
         raise TargetUnknown(f"{path} has a record that names no repository")
     refuse_links(mount, record.repository)
@@ -90,9 +84,32 @@ def refuse_stranger(mount: str, path: str, record: PublishedRecord) -> None:
         raise TargetUnknown(f"{path} is not on the list of {record.repository}, which its record names")
 
 
-def _standing_or_none(mount: str, path: str, clock: Callable[[], float]) -> MountedTarget | None:
-    try:
-        refuse_links(mount, path)
-        return _standing(mount, path, clock)
-    except TargetUnknown:
-        return None
+def _target_at(mount: str, path: str) -> MountedTarget:
+    directory = TargetDirectory.at(mount, path)
+    for inner in (COPY,) if directory.paths.is_copy else (RELEASES, STAGING):
+        if os.path.lexists(f"{mount}/{path}/{inner}"):
+            refuse_links(mount, f"{path}/{inner}")
+    record = directory.read_record()
+    if record is None:
+        raise TargetUnknown(f"{path} has no record that says whose it is: publish it first")
+    refuse_unregistered(mount, path, record)
+    return MountedTarget(record.repository, path)
+
+
+def _targets_of(mount: str, full_name: str) -> tuple[MountedTarget, ...]:
+    """Return the registered targets of a repository that are published, and from that repository."""
+    found = []
+    for path in TargetRegistry.of(mount, full_name).target_paths():
+        try:
+            refuse_links(mount, path)
+            target = _target_at(mount, path)
+        except TargetUnknown:
+            continue
+        if target.repository == full_name:
+            found.append(target)
+    return tuple(found)
+
+
+def _directories(path: str) -> list[str]:
+    with os.scandir(path) as entries:
+        return [each.name for each in entries if each.is_dir(follow_symlinks=False) and not each.name.startswith(".")]

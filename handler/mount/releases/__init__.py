@@ -1,1 +1,10 @@
-"""Publish a target as releases: complete trees, and one link that leads to the current one."""
+"""Publish a target as releases: complete trees, and one link that leads to the current one.
+
+publish     a run: build, flip, prune
+strategy    which directory becomes the next release, and which go; pure
+build       recycle a retired release, or write the tree whole
+inventory   which releases there are; the flip
+seal        a release's clock, and whether somebody else changed it
+prune       remove what is past its grace; retire: remove a target whose ref is gone
+verify      compare a release with its commit; repair: bring it back to it
+"""

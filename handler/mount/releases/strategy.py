@@ -1,4 +1,4 @@
-"""Which directory becomes the next release, and which ones go. Pure: names and times in, a decision out."""
+"""Which directory becomes the next release, and which releases go. Pure: names and times in, a decision out."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from enum import Enum, auto
 from handler.model import NULL_OID
 
 MIN_RELEASES = 8
-"""So many releases of a target are always allowed, however large its tree."""
+"""A target may always have this many releases, however large its tree."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A complete tree on the mount. `retired_at` is its directory's mtime: the flip that replaced it set it.
+    """A complete tree on the mount. `retired_at` is its directory's mtime, which the run that replaced it set.
 
-    `is_intact` is the cheap witness that nobody else changed its root directory (see `seal`).
+    `is_intact`: as far as the seal tells, nobody else changed it (see `seal`).
     """
 
     commit: str
@@ -22,26 +22,27 @@ class Release:
     is_intact: bool = True
 
     def is_past(self, now: float, grace_seconds: float) -> bool:
-        """Whether its grace is over. The clock is kept in whole seconds, so one more is waited."""
+        """Whether its grace is over."""
+        # The clock has whole seconds: wait one more.
         return grace_seconds == 0 or now - self.retired_at >= grace_seconds + 1
 
 
 class StrategyKind(Enum):
-    """How the wanted tree comes to be."""
+    """How the wanted tree is built."""
 
     FLIP = auto()
-    """It is there: only the link changes."""
+    """It stands already: only the link changes."""
     RESUME = auto()
-    """A killed run left a tree half made: finish it, and go on from there."""
+    """A killed run left a half-made tree: finish it, and go on from there."""
     RECYCLE = auto()
-    """A release past its grace is patched."""
+    """Patch a release that is past its grace."""
     WHOLE = auto()
-    """The tree is written from nothing."""
+    """Write the tree from nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """What to do. `base` is the commit to patch from; `halfway` the commit a killed run was patching it to."""
+    """How to build. `base` is the commit to patch from, `halfway` the commit that a killed run was patching it to."""
 
     kind: StrategyKind
     base: str | None = None
@@ -56,17 +57,15 @@ def choose_strategy(
     now: float,
     grace_seconds: float,
 ) -> Strategy:
-    """Return how `wanted` is published.
+    """Return how to build `wanted`. `patches` are the (base, wanted) that stand half done in staging.
 
-    Of the releases past their grace the one that was retired first is recycled: the younger ones are what somebody
-    would go back to. A release that somebody else changed is neither flipped to nor recycled. `patches` are the
-    (base, wanted) that stand half done in staging.
+    A release that somebody else changed is neither flipped to nor recycled.
     """
     if any(release.commit == wanted and release.is_intact for release in releases):
         return Strategy(StrategyKind.FLIP)
     if patches:
-        # What is on its way to the wanted commit already, before what is not; a recycled release before one that was
-        # begun from nothing.
+        # First what is on its way to the wanted commit already; then a recycled release before a tree that was begun
+        # from nothing.
         base, halfway = min(patches, key=lambda patch: (patch[1] != wanted, patch[0] == NULL_OID, patch))
         return Strategy(StrategyKind.RESUME, base, halfway)
     ready = [
@@ -75,23 +74,22 @@ def choose_strategy(
         if each.commit not in (current, wanted) and each.is_intact and each.is_past(now, grace_seconds)
     ]
     if ready:
+        # The one that was retired first: the younger ones are what an operator would roll back to.
         return Strategy(StrategyKind.RECYCLE, min(ready, key=lambda each: (each.retired_at, each.commit)).commit)
     return Strategy(StrategyKind.WHOLE)
 
 
 def max_releases(files: int, burst_files: int) -> int:
-    """Return how many releases of a tree of so many files may stand at one time, in the worst burst of pushes."""
+    """Return how many releases of a tree of `files` files may stand at one time, in the worst burst of pushes."""
     return max(MIN_RELEASES, burst_files // max(files, 1))
 
 
 def choose_pruned(
     current: str, releases: Iterable[Release], now: float, grace_seconds: float, keep_releases: int
 ) -> list[str]:
-    """Return the releases that go, as commits: past their grace, and beyond `keep_releases`, counting `current`.
-
-    One that somebody else changed takes no place among those that are kept: it is neither recycled nor flipped to, and
-    since the sound ones take turns it would never be beyond them.
-    """
+    """Return the commits of the releases that go: past their grace, and beyond `keep_releases`, counting `current`."""
+    # A release that somebody else changed takes no place among those that are kept. It is neither recycled nor flipped
+    # to; and since recycling moves the sound ones on, it would otherwise stay for ever.
     retired = [each for each in releases if each.commit != current]
     sound = sorted((each for each in retired if each.is_intact), key=lambda each: -each.retired_at)
     beyond = [each for each in retired if not each.is_intact] + sound[max(keep_releases - 1, 0) :]

@@ -1,1 +1,12 @@
-"""One target on the mount: what both modes share."""
+"""One target on the mount: what both modes share. Raises OSError for what the mount answers.
+
+layout      where things are: names and paths, frozen
+directory   what is published there, and its record
+record      `published.json`
+registry    which targets a repository has
+run         the context of one run
+mode        what a mode does for a run: prepare, flip, tidy, retire
+recording   write the record at the end of a run; notify: emit its event before
+outcomes    how a run ended; stopwatch: where its time went
+hold        an operator keeps a target where it is
+"""

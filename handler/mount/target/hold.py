@@ -5,10 +5,11 @@ from dataclasses import replace
 
 from handler.errors import MirrorDamaged
 from handler.exchange.events import Emit
+from handler.exchange.operations import Hold
 from handler.mount.git.objects import Objects
 from handler.mount.target.directory import Published, TargetDirectory
 from handler.mount.target.notify import has_pending_event, notify
-from handler.mount.target.record import Hold, PublishedRecord
+from handler.mount.target.record import PublishedRecord
 
 
 def is_held(published: Published, directory: TargetDirectory) -> bool:

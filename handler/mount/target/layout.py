@@ -1,4 +1,4 @@
-"""Where things are on the mount. Pure: names only.
+"""Where things are on the mount. Pure: names only. Frozen: an upgrade has to find what an older version left.
 
 <mount>/<owner>/<name>/
     .lock                           held by the one run that works on the repository
@@ -23,7 +23,7 @@ CURRENT, RELEASES, STAGING, RECORD = "current", "releases", "staging", "publishe
 
 GIT = ".git"
 COPY = ".git/git2efs"
-"""What git2efs keeps of a working copy, out of the sight of `git status`."""
+"""Our own directory in a working copy; `git status` does not look there."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _PASSING = re.compile(r"(?:link|record|repair|trash)-[0-9a-f]{16}")
@@ -33,27 +33,29 @@ _LINK = re.compile(r"releases/([0-9a-f]{40})")
 
 @dataclass(frozen=True, slots=True)
 class RepositoryPaths:
-    """A repository's own places."""
+    """What lies in a repository's directory."""
 
     directory: str
 
     @classmethod
     def of(cls, mount: str, full_name: str) -> "RepositoryPaths":
-        """`full_name` is `<owner>/<name>`, checked by whoever configured it."""
+        """Return the paths of `<owner>/<name>`, a name that was checked when it was configured."""
         return cls(os.path.join(mount, full_name))
 
     @property
     def lock(self) -> str:
-        """The lock's file; it is made once and never removed."""
+        """The lock's file."""
+        # Made once and never removed: a lock on a removed file excludes nobody.
         return os.path.join(self.directory, ".lock")
 
     @property
     def targets(self) -> str:
-        """The list of the repository's targets, one path a line."""
+        """The registry of the repository's targets, one path a line."""
         return os.path.join(self.directory, ".targets")
 
     def new_copy(self, target_path: str) -> str:
-        """Where a working copy is made until all of it is there; by the same name again, so that it is gone on with."""
+        """Where a clone of a working copy is made until it is complete."""
+        # The same name for the same target: after a kill the next run goes on with what it finds there.
         name = hashlib.sha1(target_path.encode(), usedforsecurity=False).hexdigest()[:16]
         return os.path.join(self.directory, ".copies", name)
 
@@ -65,7 +67,7 @@ class RepositoryPaths:
 
 @dataclass(frozen=True, slots=True)
 class TargetPaths:
-    """What lies in a target's directory. `is_copy`: it is a working copy, which has no releases."""
+    """What lies in a target's directory. `is_copy`: the target is a working copy, which has no releases."""
 
     directory: str
     is_copy: bool = False
@@ -87,58 +89,59 @@ class TargetPaths:
 
     @property
     def staging(self) -> str:
-        """The directory of what is being made."""
+        """The directory of what is being made; readers do not look there."""
         return os.path.join(self.directory, COPY if self.is_copy else STAGING)
 
     def release(self, commit: str) -> str:
-        """A commit's tree, complete."""
+        """A commit's tree. It is complete as long as it bears this name."""
         return os.path.join(self.directory, RELEASES, commit)
 
     def staged(self, name: str) -> str:
-        """Something in staging."""
+        """A path in staging."""
         return os.path.join(self.staging, name)
 
 
 def is_commit(name: str) -> bool:
-    """Whether a name is a commit's id, as releases bear it."""
+    """Whether a name is a commit id, as releases are named."""
     return bool(_COMMIT.fullmatch(name))
 
 
 def release_of(link: str) -> str | None:
-    """Return the commit that the content of `current` names, None where it is not one of ours."""
+    """Return the commit that the content of `current` names; None where git2efs did not make the link."""
     match = _LINK.fullmatch(link)
     return match[1] if match else None
 
 
 def link_to(commit: str) -> str:
-    """Return what `current` holds for a commit: a relative link, so that it leads the same way from every mount."""
+    """Return the content of `current` for a commit."""
+    # Relative, so that it leads the same way from every mount point.
     return f"{RELEASES}/{commit}"
 
 
 def patch_name(base: str, wanted: str) -> str:
-    """Name the staging of a tree: it holds `base`, `wanted`, or something on the way between the two.
+    """Return the name in staging of a tree that holds `base`, `wanted`, or a mix of both on the way between them.
 
-    A tree that is written whole comes from the commit of forty zeros, which has no files.
+    A tree that is written whole comes from the null id, which has no files.
     """
     return f"{base}-{wanted}"
 
 
 def journal_name(base: str, wanted: str) -> str:
-    """Name the journal of what `patch_name` names (see `PullJournal`)."""
+    """Return the name of the checkpoint of what `patch_name` names (see `Checkpoint`)."""
     return patch_name(base, wanted) + _JOURNAL
 
 
 def is_passing(name: str) -> bool:
-    """Whether a name in staging is of something that only its own run needs."""
+    """Whether a name in staging belongs to something that only its own run needs."""
     return bool(_PASSING.fullmatch(name))
 
 
 def is_staged(name: str) -> bool:
-    """Whether a name in staging is one that git2efs gives: what a killed run left, and may be removed."""
+    """Whether git2efs gives such names in staging: what a killed run left may be removed."""
     return is_passing(name) or read_patch_name(name.removesuffix(_JOURNAL)) is not None
 
 
 def read_patch_name(name: str) -> tuple[str, str] | None:
-    """Return (base, wanted) of a recycled release's staging, None for another name."""
+    """Return the (base, wanted) of a name by `patch_name`; None for another name."""
     base, _, wanted = name.partition("-")
     return (base, wanted) if is_commit(base) and is_commit(wanted) else None

@@ -1,7 +1,7 @@
-"""Telling others of a release, and remembering in its record whether they were told.
+"""Emit the event of a release, and remember in its record whether the bus took it.
 
-Between flip and record: so the record says that the bus took the event, or owes it. Killed in between, the next run
-finds the record of another commit, and tells the event again. At least once, then, and never instead of publishing.
+This happens between flip and record. Killed in between, the next run finds the record of another commit, and emits the
+event again: at least once, and never instead of publishing.
 """
 
 from dataclasses import replace
@@ -15,46 +15,41 @@ from handler.mount.target.record import PublishedRecord
 
 
 def notify(
-    emit: Emit | None, record: PublishedRecord, found: Published, path: str, objects: Objects
+    emit: Emit | None, record: PublishedRecord, published: Published, path: str, objects: Objects
 ) -> PublishedRecord:
-    """Announce the release that `record` is of, and return the record to write.
+    """Emit the event of the release that `record` is of, and return the record to write.
 
-    `found` is what stood at the target (`path`) when the run began. Without `announce` nothing is done.
+    `published` is what was published at the target (`path`) when the run began; `objects` say what changed since.
     """
     if emit is None:
         return record
-    is_certain = _is_previous_announced(found, record.commit)
-    is_taken = emit(
-        Event(
-            EventKind.PUBLISHED,
-            record.repository,
-            record.ref,
-            path,
-            record.commit,
-            record.previous_commit,
-            record.delivery,
-            record.published_at,
-            Counts(record.files_written, record.files_removed, bytes_fetched=record.bytes_fetched),
-            changed_paths(objects, record.previous_commit, record.commit) if is_certain else None,
-        )
+    is_certain = _is_previous_announced(published, record.commit)
+    event = Event(
+        kind=EventKind.PUBLISHED,
+        repository=record.repository,
+        ref=record.ref,
+        path=path,
+        commit=record.commit,
+        previous_commit=record.previous_commit,
+        delivery=record.delivery,
+        at=record.published_at,
+        counts=Counts(record.files_written, record.files_removed, bytes_fetched=record.bytes_fetched),
+        # An event was lost, or only seemed to be: nobody knows what changed since the last one that consumers got.
+        changes=changed_paths(objects, record.previous_commit, record.commit) if is_certain else None,
     )
-    return replace(record, announced=is_taken, previous_announced=is_certain)
+    return replace(record, announced=emit(event), previous_announced=is_certain)
 
 
 def has_pending_event(emit: Emit | None, record: PublishedRecord | None) -> bool:
-    """Whether the bus did not take the event of what is published."""
+    """Whether the bus did not take the event of what is published yet."""
     return emit is not None and record is not None and not record.announced
 
 
-def _is_previous_announced(found: Published, commit: str) -> bool:
-    """Whether consumers were told, for certain, of what was published before `commit`.
-
-    If not, an event was lost, or only seemed not to be taken; then nobody can say what changed since the last one
-    that they got, which may be either.
-    """
-    record = found.record
+def _is_previous_announced(published: Published, commit: str) -> bool:
+    """Whether the bus certainly took the event of what was published before `commit`."""
+    record = published.record
     if record is None:
-        return found.commit is None
+        return published.commit is None
     if record.commit == commit:
-        return found.commit == commit and not record.announced and record.previous_announced
-    return record.announced and found.commit in (commit, record.commit)
+        return published.commit == commit and not record.announced and record.previous_announced
+    return record.announced and published.commit in (commit, record.commit)

@@ -1,4 +1,7 @@
-"""`published.json`: what stands at a target, since when, by which delivery. For people, monitors and the next run."""
+"""`published.json`: what is published at a target, since when, by which delivery. Its keys are frozen.
+
+People and monitors read it, and the next run.
+"""
 
 import json
 import os
@@ -6,27 +9,15 @@ import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """An operator holds the target at `commit` since then (seconds since the epoch): pushes and the schedule leave it.
-
-    `left` are the commits that rollbacks left meanwhile, so that the next one goes further back, and not forth again.
-    """
-
-    since: float
-    by: str = ""
-    why: str = ""
-    commit: str = ""
-    left: tuple[str, ...] = ()
+from handler.exchange.operations import Hold
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedRecord:
-    """The file's content. Times are seconds since the epoch; `since` says the flip's time for people.
+    """The file's content. Times are seconds since the epoch; the file's `since` tells people the time of the flip.
 
-    `pushed_at` is the latest of all deliveries that the remote confirmed so far, in GitHub's clock; `asked_at` is when
-    the remote was last asked, in ours. `gone_since` is when the ref was first found to be gone, None while it is there.
+    `pushed_at` is the latest of all deliveries that the remote confirmed, in GitHub's clock. `asked_at` is when a run
+    last asked the remote, in our clock. `gone_since` is when a run first found the ref gone; None while it is there.
     """
 
     repository: str
@@ -42,10 +33,10 @@ class PublishedRecord:
     bytes_fetched: int = 0
     gone_since: float | None = None
     announced: bool = True
-    """False where the event bus did not take this release's event yet: the next run tells it again."""
+    """False while the event bus has not taken this release's event: the next run emits it again."""
     previous_announced: bool = True
-    """Whether the event of `previous_commit` was taken for certain. Where it was not, consumers may have missed it, and
-    what changed since `previous_commit` does not tell them all."""
+    """Whether the bus certainly took the event of `previous_commit`. If not, consumers may have missed it, and what
+    changed since `previous_commit` is not all that is new to them."""
     held: Hold | None = None
 
     def to_json(self) -> bytes:
@@ -55,9 +46,9 @@ class PublishedRecord:
 
 
 def read_record(path: str) -> PublishedRecord | None:
-    """Return the record at `path`; None where there is none, or none that can be read: then it is made anew.
+    """Return the record at `path`; None where there is none, or none that can be read: then the next run makes one.
 
-    Raises OSError for what the mount says, but for a missing file.
+    Raises OSError for what the mount answers, a missing file excepted.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -90,9 +81,9 @@ def _parse(content: bytes) -> PublishedRecord | None:
 
 
 def _held(value: object) -> Hold | None:
-    """Read a hold. What is there and cannot be understood is a hold all the same: to lose one undoes a rollback."""
     if value is None:
         return None
+    # What is there and cannot be understood is a hold all the same: to lose one would undo a rollback.
     if not isinstance(value, dict):
         return Hold(0.0)
     since, left = value.get("since"), value.get("left")

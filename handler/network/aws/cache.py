@@ -6,15 +6,14 @@ one each. Requests that miss the same name at the same time share one read.
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from handler.errors import Git2EfsError, ParametersUnavailable
+from handler.model import BoundedMapping
 
 Value = TypeVar("Value")
-Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +60,10 @@ class Cache(Generic[Value]):
 
     def __init__(self, lifetimes: Lifetimes, *, max_entries: int, clock: Callable[[], float]) -> None:
         self._lifetimes = lifetimes
-        self._max_entries = max_entries
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, _Known[Value]] = OrderedDict()
-        self._failed: OrderedDict[str, _Failed] = OrderedDict()
+        self._known: BoundedMapping[str, _Known[Value]] = BoundedMapping(max_entries)
+        self._failed: BoundedMapping[str, _Failed] = BoundedMapping(max_entries)
         self._flights: dict[str, _Flight[Value]] = {}
 
     def get(self, name: str, read: Callable[[], Value]) -> Value:
@@ -110,7 +108,7 @@ class Cache(Generic[Value]):
             if known is None or now >= known.read_at + self._lifetimes.stale_seconds:
                 raise
             with self._lock:
-                self._put(self._known, name, replace(known, fresh_until=now + self._lifetimes.retry_seconds))
+                self._known.put(name, replace(known, fresh_until=now + self._lifetimes.retry_seconds))
             return known.value
 
     def read(self, name: str, read: Callable[[], Value]) -> Value:
@@ -126,13 +124,13 @@ class Cache(Generic[Value]):
             raise
         except Git2EfsError as error:
             with self._lock:
-                self._known.pop(name, None)
+                self._known.pop(name)
                 failed = _Failed(_again(error), now, now + self._lifetimes.failure_seconds)
-                self._put(self._failed, name, failed)
+                self._failed.put(name, failed)
             raise
         with self._lock:
-            self._failed.pop(name, None)
-            self._put(self._known, name, _Known(value, now, now + self._lifetimes.fresh_seconds))
+            self._failed.pop(name)
+            self._known.put(name, _Known(value, now, now + self._lifetimes.fresh_seconds))
         return value
 
     def learn(self, name: str, value: Value, read_at: float) -> None:
@@ -141,14 +139,8 @@ class Cache(Generic[Value]):
             known, failed = self._known.get(name), self._failed.get(name)
             if (known is not None and known.read_at >= read_at) or (failed is not None and failed.read_at >= read_at):
                 return
-            self._failed.pop(name, None)
-            self._put(self._known, name, _Known(value, read_at, read_at + self._lifetimes.fresh_seconds))
-
-    def _put(self, room: OrderedDict[str, Entry], name: str, entry: Entry) -> None:
-        room[name] = entry
-        room.move_to_end(name)
-        if len(room) > self._max_entries:
-            room.popitem(last=False)
+            self._failed.pop(name)
+            self._known.put(name, _Known(value, read_at, read_at + self._lifetimes.fresh_seconds))
 
 
 def _again(error: Git2EfsError) -> Git2EfsError:

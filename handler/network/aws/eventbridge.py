@@ -1,18 +1,16 @@
 """EventBridge: one event an announcement. Whatever the bus does, a publish goes on."""
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
 from handler.exchange.events import Emit, Event, detail_of
+from handler.network.aws.client import AwsError, ClientOptions, LazyClient, call, make_client, shown_code
 
 SOURCE = "git2efs"
 
-CONNECT_TIMEOUT_SECONDS = 1
-READ_TIMEOUT_SECONDS = 2
-ATTEMPTS = 2
-"""An event waits under the repository's lock, and GitHub for the answer behind it."""
+OPTIONS = ClientOptions(connect_timeout_seconds=1, read_timeout_seconds=2, attempts=2)
+"""Short, because an event is put while the repository's lock is held and GitHub waits for its answer."""
 
 SLOW_SECONDS = 0.9
 PAUSE_SECONDS = 15.0
@@ -38,16 +36,14 @@ class EventBus:
         self,
         name: str,
         warn: Callable[[str], None],
-        make_client: Callable[[], EventsClient] | None = None,
+        make: Callable[[], EventsClient] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`warn` is told what was not taken. Nothing is imported or connected yet."""
         self._name = name
         self._warn = warn
-        self._make_client = make_client or make_events_client
+        self._client = LazyClient(make or make_events_client)
         self._clock = clock
-        self._lock = threading.Lock()
-        self._client: EventsClient | None = None
         self._paused_until = float("-inf")
 
     def emit(self, announcement: Event) -> bool:
@@ -72,34 +68,14 @@ class EventBus:
                 "Detail": detail_of(announcement),
                 "EventBusName": self._name,
             }
-            answer = self._ready().put_events(Entries=[entry])
-            if not answer.get("FailedEntryCount", 0):
-                return None
-            return _code(answer["Entries"][0].get("ErrorCode"))
+            answer = call(self._client.get().put_events, Entries=[entry])
+            return shown_code(answer["Entries"][0].get("ErrorCode")) if answer.get("FailedEntryCount", 0) else None
+        except AwsError as error:
+            return error.code
         except Exception as error:  # whatever it is, the release is published
-            response = getattr(error, "response", None)
-            code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
-            return _code(code) if code else type(error).__name__
-
-    def _ready(self) -> EventsClient:
-        with self._lock:
-            self._client = self._client or self._make_client()
-            return self._client
+            return type(error).__name__
 
 
 def make_events_client() -> EventsClient:
-    """Return boto3's client, with short time-outs. Raises what botocore raises without a region."""
-    import boto3
-    from botocore.config import Config
-
-    config = Config(
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        read_timeout=READ_TIMEOUT_SECONDS,
-        retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
-    )
-    return cast(EventsClient, boto3.client("events", config=config))
-
-
-def _code(code: object) -> str:
-    """Return a service's error code, bounded: it comes over the network and goes into a log line."""
-    return ascii(str(code)[:60])[1:-1]
+    """Return boto3's client, with short timeouts. Raises AwsError."""
+    return cast(EventsClient, make_client("events", OPTIONS))

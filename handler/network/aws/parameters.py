@@ -13,7 +13,8 @@ from handler.config.repository import parse_repository
 from handler.errors import ConfigurationInvalid, RepositoryUnknown, SecretUnusable
 from handler.model import Repository
 from handler.network.aws.cache import Cache, Lifetimes
-from handler.network.aws.listing import RateLimiter, Text, list_texts
+from handler.network.aws.client import LazyClient
+from handler.network.aws.rate_limit import RateLimiter
 from handler.network.aws.secrets import (
     RETRY_SECONDS,
     SECRET_FAILURE_SECONDS,
@@ -23,7 +24,15 @@ from handler.network.aws.secrets import (
     read_secure,
     usable_values,
 )
-from handler.network.aws.ssm import ParameterNotFound, SSMClient, make_listing_client, make_ssm_client, read_version
+from handler.network.aws.ssm import (
+    ParameterNotFound,
+    SSMClient,
+    Text,
+    list_texts,
+    make_listing_client,
+    make_ssm_client,
+    read_version,
+)
 from handler.settings import Settings
 
 __all__ = [
@@ -54,20 +63,19 @@ class Parameters:
     ) -> None:
         """`clock` gives seconds since the epoch, to compare with Parameter Store's own dates."""
         self._settings = settings
-        self._make_client = client
-        self._make_listing_client = listing_client
+        self._client = LazyClient(client)
+        # A client and a pace of its own: its retries are too patient for a delivery, and the cache lets one in.
+        self._listing_client = LazyClient(listing_client)
         self._make_pace = pace
         self._clock = clock
         self._lock = threading.Lock()
-        self._client: SSMClient | None = None
-        self._listing_client: SSMClient | None = None
         self._problems: dict[str, tuple[str, ...]] = {}
         self._repositories = f"{settings.parameter_prefix}/repositories"
         for_tokens = Lifetimes(settings.secret_cache_seconds, SECRET_FAILURE_SECONDS, STALE_SECONDS, RETRY_SECONDS)
         seconds = settings.repository_cache_seconds
         for_repositories = Lifetimes(seconds, seconds, STALE_SECONDS, RETRY_SECONDS)
         for_listing = Lifetimes(settings.listing_cache_seconds, RETRY_SECONDS, STALE_SECONDS, RETRY_SECONDS)
-        self._secrets = WebhookSecrets(settings, self._ssm, clock, self._note)
+        self._secrets = WebhookSecrets(settings, self._client.get, clock, self._note)
         self._tokens: Cache[str] = Cache(for_tokens, max_entries=MAX_TOKENS, clock=clock)
         # The text, not the repository: a wrong parameter then costs one call in the cache's time, as a good
         # one does.
@@ -76,7 +84,7 @@ class Parameters:
 
     def prepare(self) -> None:
         """Make the client now, and connect to nothing. Raises ConfigurationInvalid."""
-        self._ssm()
+        self._client.get()
 
     def webhook_secrets(self, url_repository: str | None = None) -> tuple[bytes, ...]:
         """Return the secrets that verify now: the current one, then those replaced lately, newest first.
@@ -116,7 +124,7 @@ class Parameters:
     def repositories(self) -> Iterator[tuple[str, Repository | ConfigurationInvalid]]:
         """Return every repository there is a parameter for, by its name: read, or what is wrong with it.
 
-        Read at a pace of `listing.PAGES_PER_SECOND`, ten a page, and remembered for `listing_cache_seconds`; what is
+        Read at a pace of `rate_limit.PAGES_PER_SECOND`, ten a page, and remembered for `listing_cache_seconds`; what is
         seen also serves `repository`. Raises, at the call, ParametersUnavailable and ConfigurationInvalid where there
         is no listing at all.
         """
@@ -142,13 +150,13 @@ class Parameters:
         Raises SecretUnusable (missing, blank), ParametersUnavailable, ConfigurationInvalid.
         """
         try:
-            return tuple(problems_of(name, read_secure(self._ssm(), name)))
+            return tuple(problems_of(name, read_secure(self._client.get(), name)))
         except ParameterNotFound:
             raise SecretUnusable(f"parameter {name} is not there") from None
 
     def _read_token(self, name: str) -> str:
         try:
-            stored = read_secure(self._ssm(), name)
+            stored = read_secure(self._client.get(), name)
         except ParameterNotFound:
             raise SecretUnusable(f"parameter {name} is not there") from None
         token = stored.value.rstrip("\r\n")
@@ -160,15 +168,12 @@ class Parameters:
     def _read_repository(self, full_name: str) -> str:
         name = f"{self._repositories}/{full_name}"
         try:
-            return read_version(self._ssm(), name).value
+            return read_version(self._client.get(), name).value
         except ParameterNotFound:
             raise RepositoryUnknown(f"there is no parameter {name}") from None
 
     def _list(self) -> tuple[tuple[str, Text], ...]:
-        # A client and a pace of its own: its retries are too patient for a delivery, and the cache lets one in.
-        with self._lock:
-            client = self._listing_client = self._listing_client or self._make_listing_client()
-        found = list_texts(client, self._repositories, self._make_pace(), self._clock)
+        found = list_texts(self._listing_client.get(), self._repositories, self._make_pace(), self._clock)
         texts = []
         for full_name, text, read_at in found:
             texts.append((full_name, text))
@@ -182,12 +187,6 @@ class Parameters:
                 self._problems[name] = tuple(problems)
             else:
                 self._problems.pop(name, None)
-
-    def _ssm(self) -> SSMClient:
-        with self._lock:  # making a client is not safe between threads in boto3; using one is
-            if self._client is None:
-                self._client = self._make_client()
-            return self._client
 
 
 def _parsed(full_name: str, text: Text) -> Repository | ConfigurationInvalid:

@@ -9,13 +9,12 @@ where the signature fits, so that only strangers run out of them; a secret that 
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TypeVar
 
 from handler.config.names import is_full_name
 from handler.errors import ConfigurationInvalid, ParametersUnavailable, SecretUnusable, SignatureInvalid
+from handler.model import BoundedMapping
 from handler.network.aws.cache import Cache, Lifetimes
 from handler.network.aws.rate_limit import TokenBucket
 from handler.network.aws.ssm import ParameterNotFound, SSMClient, StoredVersion, read_history, read_version
@@ -33,8 +32,6 @@ UNVERIFIED_AT_ONCE = 20
 MAX_OWN_SECRETS = 10_000
 MAX_REMEMBERED = 1000
 
-Value = TypeVar("Value")
-
 Note = Callable[[str, Sequence[str]], None]
 """Told what looks wrong with a parameter, by its name."""
 
@@ -51,9 +48,9 @@ class WebhookSecrets:
         self._clock = clock
         self._note = note
         self._lock = threading.Lock()
-        self._refreshed_at: OrderedDict[str, float] = OrderedDict()
-        self._histories: OrderedDict[str, tuple[StoredVersion, ...]] = OrderedDict()
-        self._charged: OrderedDict[str, int] = OrderedDict()
+        self._refreshed_at: BoundedMapping[str, float] = BoundedMapping(MAX_REMEMBERED)
+        self._histories: BoundedMapping[str, tuple[StoredVersion, ...]] = BoundedMapping(MAX_REMEMBERED)
+        self._charged: BoundedMapping[str, int] = BoundedMapping(MAX_REMEMBERED)
         self._bucket = TokenBucket(UNVERIFIED_PER_SECOND, UNVERIFIED_AT_ONCE, clock)
         fresh, stale = settings.secret_cache_seconds, STALE_SECONDS
         self._common: Cache[tuple[StoredVersion, ...]] = Cache(
@@ -88,7 +85,7 @@ class WebhookSecrets:
             last = self._refreshed_at.get(name)
             if last is not None and now - last < self._settings.secret_refresh_seconds:
                 return None
-            _remember(self._refreshed_at, name, now)
+            self._refreshed_at.put(name, now)
         try:
             if full_name is None:
                 return self._usable(self._common.read(name, self._read_common))
@@ -100,7 +97,7 @@ class WebhookSecrets:
         """Take note that a signature was made with the secret: what was read for it, no stranger asked for."""
         if full_name is not None:
             with self._lock:
-                count = self._charged.pop(full_name, 0)
+                count = self._charged.pop(full_name) or 0
             self._bucket.give_back(count)
 
     def _usable(self, versions: Sequence[StoredVersion]) -> tuple[bytes, ...]:
@@ -124,7 +121,7 @@ class WebhookSecrets:
         except ParameterNotFound:
             raise SignatureInvalid(f"there is no parameter {name}") from None
         with self._lock:
-            _remember(self._charged, full_name, self._charged.get(full_name, 0) + 1)
+            self._charged.put(full_name, (self._charged.get(full_name) or 0) + 1)
         return found
 
     def _read(self, name: str) -> tuple[StoredVersion, ...]:
@@ -147,9 +144,9 @@ class WebhookSecrets:
             problems.append(f"The history of {name} cannot be read: a replaced secret ends at once.")
         except ParametersUnavailable:
             with self._lock:
-                return self._histories.get(name, ())  # what was known of it is as good; versions do not change
+                return self._histories.get(name) or ()  # what was known of it is as good; versions do not change
         with self._lock:
-            _remember(self._histories, name, history)
+            self._histories.put(name, history)
         return history
 
 
@@ -190,10 +187,3 @@ def problems_of(name: str, stored: StoredVersion) -> list[str]:
     if len(trimmed) >= 2 and trimmed[0] == trimmed[-1] and trimmed[0] in "\"'":
         problems.append(f"{name} has quotes around it.")
     return problems
-
-
-def _remember(room: OrderedDict[str, Value], name: str, value: Value) -> None:
-    room[name] = value
-    room.move_to_end(name)
-    if len(room) > MAX_REMEMBERED:
-        room.popitem(last=False)

@@ -1,42 +1,24 @@
-"""Parameter Store's calls, with its failures turned into ours.
+"""Parameter Store's calls, with its failures turned into ours."""
 
-boto3 and botocore are imported inside the functions: they are most of what a cold start loads, and whoever
-only wants the types, or brings a fake, does not need them.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
-from handler.errors import ConfigurationInvalid, Git2EfsError, ParametersUnavailable
+from handler.errors import ConfigurationInvalid, ParametersUnavailable
+from handler.network.aws.client import AwsError, ClientOptions, call, make_client
+from handler.network.aws.rate_limit import RateLimiter
 
-if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
-
-CONNECT_TIMEOUT_SECONDS = 2
-READ_TIMEOUT_SECONDS = 3
-ATTEMPTS = 2
-"""So few because GitHub hears nothing after 10 seconds; what is cached goes on meanwhile."""
-
-LISTING_ATTEMPTS = 6
+OPTIONS = ClientOptions(attempts=2)
+"""Few and short, because GitHub waits 10 s for the whole answer; meanwhile cached values are used."""
+LISTING_OPTIONS = ClientOptions(attempts=6, retry_mode="adaptive")
 """A listing runs on a schedule, and nobody waits for it: better late than not."""
 
 MAX_HISTORY_PAGES = 10
 """Parameter Store keeps 100 versions, 50 a page; the rest is room for pages that are not full."""
 
-_TRANSIENT_CODES = frozenset(
-    {
-        "InternalServerError",
-        "RequestLimitExceeded",
-        "RequestTimeout",
-        "RequestTimeoutException",
-        "ServiceUnavailable",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-        "TooManyUpdates",
-    }
-)
+
+Text = str | ConfigurationInvalid
+"""A parameter's text, or why it cannot be read."""
 
 
 class SSMClient(Protocol):
@@ -77,32 +59,23 @@ class StoredParameter:
 
 
 def make_ssm_client() -> SSMClient:
-    """Return boto3's client, with short timeouts: GitHub waits 10 s for the whole answer.
+    """Return the client for deliveries, with short timeouts.
 
     Raises ConfigurationInvalid when the environment names no region, or otherwise makes no client.
     """
-    return _make_client(ATTEMPTS, "standard")
+    return _make_client(OPTIONS)
 
 
 def make_listing_client() -> SSMClient:
     """Return a client that slows down and tries again when it is throttled. Raises as `make_ssm_client`."""
-    return _make_client(LISTING_ATTEMPTS, "adaptive")
+    return _make_client(LISTING_OPTIONS)
 
 
-def _make_client(attempts: int, mode: str) -> SSMClient:
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError
-
-    config = Config(
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        read_timeout=READ_TIMEOUT_SECONDS,
-        retries={"total_max_attempts": attempts, "mode": mode},
-    )
+def _make_client(options: ClientOptions) -> SSMClient:
     try:
-        return cast(SSMClient, boto3.client("ssm", config=config))
-    except BotoCoreError as error:
-        raise ConfigurationInvalid(f"no client for Parameter Store: {type(error).__name__}") from error
+        return cast(SSMClient, make_client("ssm", options))
+    except AwsError as error:
+        raise ConfigurationInvalid(f"no client for Parameter Store: {error.code}") from error
 
 
 def read_version(client: SSMClient, name: str) -> StoredVersion:
@@ -144,6 +117,35 @@ def read_page(client: SSMClient, path: str, token: str | None) -> tuple[list[Sto
     return found, page.get("NextToken") or None
 
 
+def list_texts(
+    client: SSMClient, path: str, pace: RateLimiter, read_at: Callable[[], float]
+) -> Iterator[tuple[str, Text, float]]:
+    """Yield every parameter below `path`: its name without that, its text, and when it was asked for.
+
+    A SecureString is read by itself: where its key is closed, its own text is the failure, and the rest is there. One
+    that is deleted meanwhile is left out. Raises ParametersUnavailable, and ConfigurationInvalid for the whole.
+    """
+    token: str | None = None
+    while True:
+        pace.wait()
+        asked_at = read_at()
+        page, token = read_page(client, path, token)
+        for found in page:
+            name = found.name.removeprefix(f"{path}/")
+            if not found.is_secure:
+                yield name, found.value, asked_at
+                continue
+            pace.wait()
+            try:
+                yield name, read_version(client, found.name).value, read_at()
+            except ParameterNotFound:
+                continue
+            except ConfigurationInvalid as error:
+                yield name, error, read_at()
+        if token is None:
+            return
+
+
 def _version(entry: Mapping[str, Any]) -> StoredVersion:
     return StoredVersion(
         number=int(entry["Version"]),
@@ -153,25 +155,11 @@ def _version(entry: Mapping[str, Any]) -> StoredVersion:
     )
 
 
-def _call(method: Any, name: str, **arguments: Any) -> Mapping[str, Any]:
-    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
-
+def _call(method: Any, name: str, **arguments: object) -> Mapping[str, Any]:
     try:
-        return cast(Mapping[str, Any], method(**arguments))
-    except ClientError as error:
-        raise _failure(error, name) from error
-    except (ConnectionError, HTTPClientError) as error:
-        raise ParametersUnavailable(f"parameter {name}: {type(error).__name__}") from error
-    except BotoCoreError as error:  # no credentials, no region, ...
-        raise ConfigurationInvalid(f"parameter {name}: {type(error).__name__}") from error
-
-
-def _failure(error: "ClientError", name: str) -> Git2EfsError | ParameterNotFound:
-    """Return what the service's answer means to us; its text stays out, since it quotes the request."""
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in ("ParameterNotFound", "ParameterVersionNotFound"):
-        return ParameterNotFound(name)
-    if code in _TRANSIENT_CODES or status >= 500 or status == 429:
-        return ParametersUnavailable(f"parameter {name}: {code}")
-    return ConfigurationInvalid(f"parameter {name}: {code}")
+        return call(method, **arguments)
+    except AwsError as error:
+        if error.code in ("ParameterNotFound", "ParameterVersionNotFound"):
+            raise ParameterNotFound(name) from error
+        kind = ParametersUnavailable if error.is_transient else ConfigurationInvalid
+        raise kind(f"parameter {name}: {error.code}") from error

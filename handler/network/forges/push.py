@@ -9,16 +9,15 @@ import re
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
-from handler.config.fields import parse_object
-from handler.config.names import is_full_name, ref_problem
+from handler.config.fields import FieldInvalid, checked, flag, mapping, nullable, parse_object, read_field, text
+from handler.config.names import full_name_problem, ref_problem
 from handler.errors import Malformed, MediaTypeUnsupported
-from handler.model import NULL_OID, Delivery, PushEvent
+from handler.model import NULL_OID, Delivery, PushEvent, is_object_id
 
 MAX_FORM_FIELDS = 16
 MAX_EPOCH_SECONDS = 253_402_300_799
 """The last second of the year 9999, where Python's and most others' calendars end."""
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256_COMMIT = re.compile(r"[0-9a-f]{64}")
 
 
@@ -30,13 +29,13 @@ def read_payload(delivery: Delivery) -> dict[str, object]:
     if delivery.media_type not in ("application/json", "application/x-www-form-urlencoded"):
         raise MediaTypeUnsupported("the Content-Type is neither application/json nor a form")
     try:
-        text = delivery.body.decode()
+        content = delivery.body.decode()
     except UnicodeDecodeError:
         raise Malformed("the body is not UTF-8") from None
     if delivery.media_type != "application/json":
-        text = _payload_field(text)
+        content = _payload_field(content)
     try:
-        return parse_object(text)
+        return parse_object(content)
     except ValueError as error:
         raise Malformed(f"the payload {error}") from None
 
@@ -59,24 +58,27 @@ def read_push(payload: dict[str, object]) -> PushEvent:
     the judgement of a lagging ref need them. Raises Malformed, naming the field, for all else that is missing
     or wrong.
     """
-    full_name = read_full_name(payload)
-    repository = _object(payload, "repository")
-    ref = _text(payload, "ref", "ref")
-    if problem := ref_problem(ref):
-        raise Malformed(f"ref {problem}")
-    before, after = _commit(payload, "before"), _commit(payload, "after")
-    pushed_at = _pushed_at(repository.get("pushed_at"))
-    committed_at = None
-    if payload.get("head_commit") is not None:
-        committed_at = _committed_at(_object(payload, "head_commit").get("timestamp"))
+    try:
+        return _read_push(payload)
+    except FieldInvalid as error:
+        raise Malformed(str(error)) from None
+
+
+def _read_push(payload: dict[str, object]) -> PushEvent:
+    full_name = _read_full_name(payload)
+    repository = read_field(payload, "repository", mapping)
+    ref = read_field(payload, "ref", checked(ref_problem))
+    before, after = read_field(payload, "before", _commit), read_field(payload, "after", _commit)
+    pushed_at = read_field(repository, "pushed_at", nullable(_pushed_at), label="repository.pushed_at")
+    head_commit = read_field(payload, "head_commit", nullable(mapping)) or {}
     return PushEvent(
         repository=full_name,
         ref=ref,
         before=before,
         after=after,
-        is_deleted=_flag(payload, "deleted") or after == NULL_OID,
+        is_deleted=read_field(payload, "deleted", nullable(flag)) is True or after == NULL_OID,
         pushed_at=pushed_at,
-        committed_at=committed_at,
+        committed_at=read_field(head_commit, "timestamp", nullable(_committed_at), label="head_commit.timestamp"),
         is_single=_is_single(payload),
         default_branch_ref=_default_branch_ref(repository),
     )
@@ -84,10 +86,15 @@ def read_push(payload: dict[str, object]) -> PushEvent:
 
 def read_full_name(payload: dict[str, object]) -> str:
     """Return the name of the repository that the payload, of whatever event, is about. Raises Malformed."""
-    full_name = _text(_object(payload, "repository"), "full_name", "repository.full_name")
-    if not is_full_name(full_name):
-        raise Malformed("repository.full_name is not <owner>/<name>")
-    return full_name
+    try:
+        return _read_full_name(payload)
+    except FieldInvalid as error:
+        raise Malformed(str(error)) from None
+
+
+def _read_full_name(payload: dict[str, object]) -> str:
+    repository = read_field(payload, "repository", mapping)
+    return read_field(repository, "full_name", checked(full_name_problem), label="repository.full_name")
 
 
 def _is_single(payload: dict[str, object]) -> bool:
@@ -104,60 +111,33 @@ def _default_branch_ref(repository: dict[str, object]) -> str | None:
     return f"refs/heads/{name}"
 
 
-def _object(holder: dict[str, object], name: str) -> dict[str, object]:
-    value = holder.get(name)
-    if not isinstance(value, dict):
-        raise Malformed(f"{name} is not an object")
-    return value
-
-
-def _text(holder: dict[str, object], name: str, field: str) -> str:
-    value = holder.get(name)
-    if not isinstance(value, str):
-        raise Malformed(f"{field} is not text")
-    return value
-
-
-def _flag(holder: dict[str, object], name: str) -> bool:
-    value = holder.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise Malformed(f"{name} is neither true nor false")
-    return value is True
-
-
-def _commit(payload: dict[str, object], name: str) -> str:
-    value = _text(payload, name, name)
-    if _SHA256_COMMIT.fullmatch(value):
-        raise Malformed(f"{name} is a sha256 commit id: repositories with sha256 objects are not supported")
-    if not _COMMIT.fullmatch(value):
-        raise Malformed(f"{name} is not a commit id (40 lower-case hex digits)")
-    return value
+def _commit(value: object) -> str:
+    found = text(value)
+    if _SHA256_COMMIT.fullmatch(found):
+        raise ValueError("is a sha256 commit id: repositories with sha256 objects are not supported")
+    if not is_object_id(found):
+        raise ValueError("is not a commit id (40 lower-case hex digits)")
+    return found
 
 
 def _pushed_at(value: object) -> int | None:
-    """Whole seconds from the epoch, from a number (push payloads) or ISO 8601 text (GitHub's other ones)."""
-    if value is None:
-        return None
+    """Return whole seconds from the epoch, from a number (push payloads) or ISO 8601 text (GitHub's other ones)."""
     if isinstance(value, str):
-        seconds = _epoch_seconds(value)
-        return int(seconds) if seconds is not None and seconds >= 0 else None
+        moment = _epoch_seconds(value)
+        return int(moment) if moment is not None and moment >= 0 else None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_EPOCH_SECONDS:
-        raise Malformed("repository.pushed_at is not a time in seconds")
+        raise ValueError("is not a time in seconds")
     return value
 
 
 def _committed_at(value: object) -> float | None:
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise Malformed("head_commit.timestamp is not text")
-    return _epoch_seconds(value)
+    return _epoch_seconds(text(value))
 
 
-def _epoch_seconds(text: str) -> float | None:
-    """Seconds from the epoch for an ISO 8601 time, UTC where it names no zone; None when it is none."""
+def _epoch_seconds(iso_time: str) -> float | None:
+    """Return seconds from the epoch for an ISO 8601 time, UTC where it names no zone; None when it is none."""
     try:
-        moment = datetime.fromisoformat(text[:64])
+        moment = datetime.fromisoformat(iso_time[:64])
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         return moment.timestamp()

@@ -4,15 +4,15 @@ Called by hand and not for deliveries: boto3 is imported when one of these is.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from handler.errors import ConfigurationInvalid, Git2EfsError, OutOfTime, QueueUnavailable
+from handler.network.aws.client import AwsError, ClientOptions, call, make_client
 
-CONNECT_TIMEOUT_SECONDS = 3
-READ_TIMEOUT_SECONDS = 5
-LONGEST_RUN_SECONDS = 910
-"""A function runs for 900 seconds at most."""
+OPTIONS = ClientOptions(connect_timeout_seconds=3, read_timeout_seconds=5, attempts=1)
+INVOKE_OPTIONS = ClientOptions(connect_timeout_seconds=3, read_timeout_seconds=910, attempts=1)
+"""A function runs for 900 seconds at most, and is never invoked twice."""
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError"})
 
 
@@ -23,34 +23,26 @@ class AccessDenied(Exception):
 def queue_depth(url: str) -> tuple[int, int]:
     """Return how many messages wait, and how many are worked on.
 
-    Raises NotAllowed, ConfigurationInvalid (no such queue, no client), QueueUnavailable.
+    Raises AccessDenied, ConfigurationInvalid (no such queue, no client), QueueUnavailable.
     """
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-
-    def ask(boto3: Any, config: Any) -> Any:
-        return boto3.client("sqs", config=config).get_queue_attributes(QueueUrl=url, AttributeNames=names)
-
-    found = _ask("SQS", ask)["Attributes"]
+    found = _ask("SQS", "sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=names)["Attributes"]
     return int(found[names[0]]), int(found[names[1]])
 
 
 def describe_bus(name: str) -> None:
     """Return if there is an event bus of that name. Raises as `queue_depth`."""
-    _ask("EventBridge", lambda boto3, config: boto3.client("events", config=config).describe_event_bus(Name=name))
+    _ask("EventBridge", "events", "describe_event_bus", Name=name)
 
 
 def invoke(function: str, event: Mapping[str, object]) -> dict[str, object]:
     """Let a deployed function carry out a command; return its answer.
 
-    Never twice: a second try of a rollback would go back a second time. Raises NotAllowed, ConfigurationInvalid (no
+    Never twice: a second try of a rollback would go back a second time. Raises AccessDenied, ConfigurationInvalid (no
     such function, no client, or it answers as no operator does), OutOfTime, QueueUnavailable where AWS does not answer.
     """
     payload = json.dumps(event).encode()
-
-    def ask(boto3: Any, config: Any) -> Any:
-        return boto3.client("lambda", config=config).invoke(FunctionName=function, Payload=payload)
-
-    answer = _ask("Lambda", ask, LONGEST_RUN_SECONDS)
+    answer = _ask("Lambda", "lambda", "invoke", FunctionName=function, Payload=payload)
     content = json.loads(answer["Payload"].read())
     if answer.get("FunctionError"):
         kind = str(content.get("errorMessage", "") if isinstance(content, dict) else "")
@@ -62,31 +54,19 @@ def invoke(function: str, event: Mapping[str, object]) -> dict[str, object]:
     return content
 
 
-def _ask(service: str, ask: Callable[[Any, Any], Any], read_seconds: int = READ_TIMEOUT_SECONDS) -> Mapping[str, Any]:
-    """Let `ask` call a client that it makes of boto3 and a config; the service's name is for messages."""
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
-
-    attempts = {"total_max_attempts": 1, "mode": "standard"}
-    config = Config(connect_timeout=CONNECT_TIMEOUT_SECONDS, read_timeout=read_seconds, retries=attempts)
+def _ask(title: str, service: str, operation: str, **arguments: object) -> Mapping[str, Any]:
+    """Call one operation of a service; `title` is the service's name in messages."""
     try:
-        found: Mapping[str, Any] = ask(boto3, config)
-        return found
-    except ClientError as error:
-        raise _failure(error.response, service) from None
-    except (ConnectionError, HTTPClientError) as error:
-        raise QueueUnavailable(f"{service} does not answer ({type(error).__name__})") from None
-    except BotoCoreError as error:  # no credentials, no region, a wrong name, ...
-        raise ConfigurationInvalid(f"{service} cannot be asked ({type(error).__name__})") from None
+        client = make_client(service, INVOKE_OPTIONS if operation == "invoke" else OPTIONS)
+        return call(getattr(client, operation), **arguments)
+    except AwsError as error:
+        raise _failure(error, title) from None
 
 
-def _failure(response: Mapping[str, Any], service: str) -> Git2EfsError | AccessDenied:
-    """Return what the service's answer means; its text stays out, since it may quote the request."""
-    code = ascii(str(response.get("Error", {}).get("Code", ""))[:60])[1:-1]
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in _DENIED:
-        return AccessDenied(f"{service}: {code}")
-    if status >= 500 or status == 429 or "Throttl" in code or "TooManyRequests" in code:
-        return QueueUnavailable(f"{service}: {code}")
-    return ConfigurationInvalid(f"{service}: {code}")
+def _failure(error: AwsError, title: str) -> Git2EfsError | AccessDenied:
+    if error.code in _DENIED:
+        return AccessDenied(f"{title}: {error.code}")
+    kind = QueueUnavailable if error.is_transient else ConfigurationInvalid
+    if error.is_answer:
+        return kind(f"{title}: {error.code}")
+    return kind(f"{title} {'does not answer' if error.is_transient else 'cannot be asked'} ({error.code})")

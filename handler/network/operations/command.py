@@ -1,38 +1,46 @@
-"""An operator's command, from an event's fields to one frozen value, every problem at once. Pure: no I/O, no clock."""
+"""An operator's command: an event's fields as one frozen value, every problem at once. Pure: no I/O, no clock."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from handler.config.names import is_full_name, path_problem, ref_problem
+from handler.config.fields import FieldReader, flag, nullable, printable
+from handler.config.names import full_name_problem, path_problem, ref_problem
 from handler.errors import Malformed
 
-SUBJECTS = {
-    "status": "repository",
-    "publish": "repository",
-    "rollback": "path",
-    "hold": "path",
-    "resume": "path",
-    "verify": "path",
-    "doctor": "repository",
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """What an action takes, by the names of the event's fields.
+
+    `subject` is the field that names what the action is about: "repository" (`<owner>/<name>`) or "path" (a target's
+    path on the mount, or a repository).
+    """
+
+    subject: str
+    is_subject_needed: bool = False
+    texts: frozenset[str] = frozenset()
+    flags: frozenset[str] = frozenset()
+
+
+ACTIONS: Mapping[str, Action] = {
+    "status": Action(subject="repository", flags=frozenset({"offline", "no_disk"})),
+    "publish": Action(subject="repository", is_subject_needed=True, texts=frozenset({"ref"})),
+    "rollback": Action(subject="path", is_subject_needed=True, texts=frozenset({"to", "by", "why"})),
+    "hold": Action(subject="path", is_subject_needed=True, texts=frozenset({"by", "why"})),
+    "resume": Action(subject="path", is_subject_needed=True),
+    "verify": Action(subject="path", flags=frozenset({"repair"})),
+    "doctor": Action(subject="repository"),
 }
-"""Each action, and the field that names what it is about: a repository, or a target's path (or a repository)."""
-_NEEDED = frozenset({"publish", "rollback", "hold", "resume"})
-_TEXTS = {
-    "publish": {"ref"},
-    "rollback": {"to", "by", "why"},
-    "hold": {"by", "why"},
-}
-_FLAGS = {"status": {"offline", "no_disk"}, "verify": {"repair"}}
-_MOST = {"by": 100, "why": 500}
+_MAX_CHARACTERS = {"by": 100, "why": 500}
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What is asked. `subject` is a repository's full name or a target's path, None for all there are.
+    """What the operator asks for. `subject` is a repository's full name or a target's path; None: all there are.
 
-    `ref` is a full name; `to` a commit's first seven digits or more; `by` and `why` are what a hold remembers.
+    `ref` is a full name; `to` a commit's id, or its first seven digits or more. A hold remembers `by` and `why`.
     """
 
     action: str
@@ -53,58 +61,43 @@ def read_command(event: object) -> Command:
     """
     if not isinstance(event, Mapping):
         raise Malformed("the event is not an object with an action")
-    action = event.get("action")
-    if not isinstance(action, str) or action not in SUBJECTS:
-        raise Malformed(f"action is none of {', '.join(SUBJECTS)}")
-    field, texts, flags = SUBJECTS[action], _TEXTS.get(action, set()), _FLAGS.get(action, set())
-    known = {"action", field, *texts, *flags}
-    problems = [f"{str(name)[:40]!a} is not a field of {action}" for name in event if name not in known]
-    given = {name: _text(event, name, problems) for name in (field, *sorted(texts))}
-    subject, ref, to = given[field], given.get("ref"), given.get("to")
-    if subject is None and action in _NEEDED:
-        problems.append(f"{action} needs {field}")
-    if subject is not None and (problem := _subject_problem(field, subject)):
-        problems.append(f"{field} {problem}")
+    name = event.get("action")
+    if not isinstance(name, str) or name not in ACTIONS:
+        raise Malformed(f"action is none of {', '.join(ACTIONS)}")
+    action = ACTIONS[name]
+    problems: list[str] = []
+    reader = FieldReader(event, problems)
+    reader.refuse_unknown({"action", action.subject, *action.texts, *action.flags}, f"is not a field of {name}")
+    texts = {field: _read_text(reader, field) for field in (action.subject, *sorted(action.texts))}
+    subject, ref, to = texts[action.subject], _full_ref(texts.get("ref")), texts.get("to")
+    if subject is None and action.is_subject_needed:
+        problems.append(f"{name} needs {action.subject}")
+    if subject is not None:
+        is_repository = action.subject == "repository"
+        reader.refuse(action.subject, (full_name_problem if is_repository else path_problem)(subject))
     if ref is not None:
-        ref = ref if ref.startswith("refs/") else f"refs/heads/{ref}"
-        if problem := ref_problem(ref):
-            problems.append(f"ref {problem}")
+        reader.refuse("ref", ref_problem(ref))
     if to is not None and not _COMMIT.fullmatch(to):
-        problems.append("to is not a commit's id of 7 to 40 hex digits")
-    said = {name: _flag(event, name, problems) for name in flags}
+        reader.refuse("to", "is not a commit's id of 7 to 40 hex digits")
+    flags = {field: reader.read(field, flag, False) for field in sorted(action.flags)}
     if problems:
         raise Malformed("; ".join(problems))
     return Command(
-        action,
-        subject,
-        ref,
-        to,
-        given.get("by") or "",
-        given.get("why") or "",
-        said.get("offline", False),
-        not said.get("no_disk", False),
-        said.get("repair", False),
+        action=name,
+        subject=subject,
+        ref=ref,
+        to=to,
+        by=texts.get("by") or "",
+        why=texts.get("why") or "",
+        is_offline=flags.get("offline", False),
+        counts_disk=not flags.get("no_disk", False),
+        is_repairing=flags.get("repair", False),
     )
 
 
-def _text(event: Mapping[object, object], name: str, problems: list[str]) -> str | None:
-    value = event.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value or len(value) > _MOST.get(name, 1024) or not value.isprintable():
-        problems.append(f"{name} is not 1 to {_MOST.get(name, 1024)} printable characters")
-        return None
-    return value
+def _read_text(reader: FieldReader, name: str) -> str | None:
+    return reader.read(name, nullable(printable(_MAX_CHARACTERS.get(name, 1024))), None)
 
 
-def _flag(event: Mapping[object, object], name: str, problems: list[str]) -> bool:
-    value = event.get(name, False)
-    if not isinstance(value, bool):
-        problems.append(f"{name} is neither true nor false")
-    return value is True
-
-
-def _subject_problem(field: str, subject: str) -> str | None:
-    if field == "repository":
-        return None if is_full_name(subject) else "is not <owner>/<name>"
-    return path_problem(subject)
+def _full_ref(ref: str | None) -> str | None:
+    return ref if ref is None or ref.startswith("refs/") else f"refs/heads/{ref}"

@@ -1,9 +1,9 @@
-"""The doctor: everything that publishing needs, each looked at by itself, with what to do where it is wrong.
+"""The doctor checks everything that publishing needs, each by itself, and says what to do about what is wrong.
 
-Nothing is published, and no secret is shown; on the mount only a directory of its own is written, and removed.
+It publishes nothing and shows no secret. On the mount it writes only in a directory of its own, and removes it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -14,126 +14,142 @@ from handler.config.targets import needs_default_branch, ref_prefixes, targets_i
 from handler.config.versions import newest
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import ConfigurationInvalid
-from handler.exchange.checks import Check, Verdict, carried_out, ok, unknown, wrong
+from handler.exchange.checks import MAX_SKEW_SECONDS, CheckList
+from handler.exchange.operations import Operations
+from handler.exchange.remote import RemoteRefs
 from handler.model import Repository
-from handler.mount.operations.checks import MOST_SKEW_SECONDS, mount_checks
 from handler.network.aws.parameters import Parameters
-from handler.network.operations.checks import bus_checks, queue_checks, secret_checks
+from handler.network.operations.checks import check_bus, check_queue, check_secrets
 from handler.network.remote.client import HttpRemote
 from handler.settings import Settings
 
 _IN_FLIGHT = 16
-_REMOTE_TODO = "see that the url is right and reachable (a NAT, for GitHub), and that the token may read the repository"
+
+NamedRepository = tuple[str, Repository | ConfigurationInvalid]
+"""A repository by its full name, or what is wrong with its parameter."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Doctor:
-    """Looks at one stack. `remote` gives a repository's remote, with its token; `say` hears what is being looked at."""
+    """Checks one stack. `remote` returns a repository's remote, with its token; `say` hears what is being checked."""
 
     settings: Settings
     parameters: Parameters
+    operations: Operations
     remote: Callable[[Repository], HttpRemote]
     clock: Callable[[], float]
     say: Callable[[str], None]
     deadline: Deadline = NO_DEADLINE
-    """From then on no further remote is asked."""
+    """The doctor asks no further remote after it."""
 
-    def checks(self, subject: str | None) -> Iterator[Check]:
-        """Yield all checks; of the repositories only `subject`, None: every one. Never raises an Exception."""
-        yield ok("settings", found=f"parameters below {self.settings.parameter_prefix}, mount {self.settings.mount}")
+    def check(self, full_name: str | None) -> CheckList:
+        """Make all checks; of the repositories only `full_name`, or every one (None). Raises no Exception."""
+        checks = CheckList()
+        settings = self.settings
+        checks.ok("settings", found=f"parameters below {settings.parameter_prefix}, mount {settings.mount}")
         self.say("looking at the mount")
-        yield from mount_checks(self.settings.mount, self.clock)
-        listed: list[tuple[str, Repository | ConfigurationInvalid]] = []
+        checks.extend(self.operations.mount_checks())
         self.say("reading the parameters")
+        listed = self._list(checks)
+        chosen = [each for each in listed if full_name in (None, each[0])]
+        if full_name is not None and not chosen:
+            name = f"{settings.parameter_prefix}/repositories/{full_name}"
+            todo = f"put it, as {{}}, to publish {full_name}"
+            checks.wrong("repository", found=f"there is no parameter {name}", todo=todo)
+        check_secrets(checks, settings, self.parameters, _valid(chosen))
+        check_queue(checks, settings)
+        check_bus(checks, settings)
+        for sentence in meetings_between(_valid(listed)):
+            todo = "give one of them another path: the later one's pushes are refused"
+            checks.wrong("places", found=sentence, todo=todo)
+        self.say("asking the remotes")
+        with ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="doctor") as pool:
+            for found in pool.map(lambda each: self._check_repository(*each), chosen):
+                checks.extend(found)
+        return checks
+
+    def _list(self, checks: CheckList) -> Sequence[NamedRepository]:
+        name = f"{self.settings.parameter_prefix}/repositories"
         todo = (
             "see that the role may read the parameters, and that Parameter Store can be reached (a NAT, or an endpoint)"
         )
-        yield from carried_out("parameters", lambda: self._list(listed), todo)
-        valid = [each for _, each in listed if isinstance(each, Repository)]
-        asked = [each for each in listed if subject in (None, each[0])]
-        if subject is not None and not asked:
-            name = f"{self.settings.parameter_prefix}/repositories/{subject}"
-            yield wrong(
-                "repository", found=f"there is no parameter {name}", todo=f"put it, as {{}}, to publish {subject}"
-            )
-        yield from secret_checks(
-            self.settings, self.parameters, [each for _, each in asked if isinstance(each, Repository)]
-        )
-        yield from queue_checks(self.settings)
-        yield from bus_checks(self.settings)
-        for sentence in meetings_between(valid):
-            yield wrong(
-                "places", found=sentence, todo="give one of them another path: the later one's pushes are refused"
-            )
-        self.say("asking the remotes")
-        with ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="doctor") as pool:
-            for checks in pool.map(lambda each: list(self._repository(*each)), asked):
-                yield from checks
-
-    def _list(self, listed: list[tuple[str, Repository | ConfigurationInvalid]]) -> Iterator[Check]:
-        listed += self.parameters.repositories()
-        name = f"{self.settings.parameter_prefix}/repositories"
-        if listed:
-            yield ok("parameters", found=f"repositories below {name}: {len(listed)}")
-        else:
+        with checks.step("parameters", todo=todo):
+            listed = list(self.parameters.repositories())
+            if listed:
+                checks.ok("parameters", found=f"repositories below {name}: {len(listed)}")
+                return listed
             todo = f"add a repository: aws ssm put-parameter --name {name}/OWNER/NAME --type String --value '{{}}'"
-            yield wrong("parameters", found=f"no repository below {name}", todo=todo)
+            checks.wrong("parameters", found=f"no repository below {name}", todo=todo)
+        return ()
 
-    def _repository(self, name: str, repository: Repository | ConfigurationInvalid) -> Iterator[Check]:
+    def _check_repository(self, name: str, repository: Repository | ConfigurationInvalid) -> CheckList:
+        checks = CheckList()
         if isinstance(repository, ConfigurationInvalid):
-            yield wrong(f"{name}: parameter", found=str(repository), todo="put the parameter right: README, Configure")
-            return
-        yield ok(f"{name}: parameter", found="is valid")
-        if repository.credentials is not None:
-            todo = f"put a token for the repository: --type SecureString --name {repository.credentials}"
-            token = list(carried_out(f"{name}: token", lambda: self._token(repository), todo))
-            yield from token
-            if any(each.verdict is Verdict.WRONG for each in token):
-                return
+            todo = "put the parameter right: README, Configure"
+            checks.wrong(f"{name}: parameter", found=str(repository), todo=todo)
+            return checks
+        checks.ok(f"{name}: parameter", found="is valid")
+        if repository.credentials is not None and not self._check_token(checks, name, repository.credentials):
+            return checks
         if self.deadline.is_past():
             todo = "ask for the repository by its name, or on a host with the mount"
-            yield unknown(f"{name}: remote", found="there was no time left to ask it", todo=todo)
-            return
-        yield from carried_out(f"{name}: remote", lambda: self._remote(repository), _REMOTE_TODO)
+            checks.unknown(f"{name}: remote", found="there was no time left to ask it", todo=todo)
+            return checks
+        todo = "see that the url is right and reachable (a NAT, for GitHub), and that the token may read the repository"
+        with checks.step(f"{name}: remote", todo=todo):
+            self._check_remote(checks, repository)
+        return checks
 
-    def _token(self, repository: Repository) -> Iterator[Check]:
-        assert repository.credentials is not None
-        self.parameters.token(repository.credentials)
-        problems = self.parameters.diagnose(repository.credentials)
-        if problems:
-            yield ok(f"{repository.full_name}: token", found=" ".join(problems), todo="put it again, without that")
-        else:
-            yield ok(f"{repository.full_name}: token", found="can be read")
+    def _check_token(self, checks: CheckList, name: str, credentials: str) -> bool:
+        """Check the repository's token; return whether it can be read."""
+        found = CheckList()
+        todo = f"put a token for the repository: --type SecureString --name {credentials}"
+        with found.step(f"{name}: token", todo=todo):
+            self.parameters.token(credentials)
+            problems = self.parameters.diagnose(credentials)
+            if problems:
+                found.ok(f"{name}: token", found=" ".join(problems), todo="put it again, without that")
+            else:
+                found.ok(f"{name}: token", found="can be read")
+        checks.extend(found)
+        return found.are_well()
 
-    def _remote(self, repository: Repository) -> Iterator[Check]:
+    def _check_remote(self, checks: CheckList, repository: Repository) -> None:
         name = repository.full_name
         remote = self.remote(repository)
         refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
-        yield ok(f"{name}: remote", found=f"answers, with {len(refs.tips)} refs")
-        yield from self._clock(name, remote.date)
-        targets_in(repository, refs.tips, refs.head)  # says what of the default branch's name cannot be
-        for number, rule in enumerate(repository.publish):
-            is_there = rule.ref is None or is_pattern(rule.ref) or rule.ref in refs.tips
-            if not is_there or (
-                rule.is_latest and newest(refs.tips, rule.ref or "", prereleases=rule.prereleases) is None
-            ):
-                todo = "push it, or put the parameter right"
-                yield wrong(f"{name}: publish[{number}]", found=f"the remote has no {rule.ref}", todo=todo)
+        checks.ok(f"{name}: remote", found=f"answers, with {len(refs.tips)} refs")
+        self._check_clock(checks, name, remote.date)
+        targets_in(repository, refs.tips, refs.head)  # raises where the default branch's name cannot be a path
+        _check_rules(checks, repository, refs)
         if needs_default_branch(repository) and refs.head is None:
-            yield wrong(
-                f"{name}: remote", found="has no default branch", todo="push something, or name refs in `publish`"
-            )
+            todo = "push something, or name refs in `publish`"
+            checks.wrong(f"{name}: remote", found="has no default branch", todo=todo)
 
-    def _clock(self, name: str, date: str | None) -> Iterator[Check]:
+    def _check_clock(self, checks: CheckList, name: str, date: str | None) -> None:
+        """Compare the remote's Date header with this host's clock; pass over a missing or unreadable one."""
         try:
             skew = parsedate_to_datetime(date or "").timestamp() - self.clock()
         except ValueError:
-            return  # no date, or none that can be read: some servers have none
-        if abs(skew) > MOST_SKEW_SECONDS:
+            return
+        if abs(skew) > MAX_SKEW_SECONDS:
             todo = "see to the clock of this host: AWS refuses requests from one that is minutes off"
-            yield wrong(f"{name}: clock", found=f"the remote's is {skew:+.0f} s from this host's", todo=todo)
+            checks.wrong(f"{name}: clock", found=f"the remote's is {skew:+.0f} s from this host's", todo=todo)
 
 
-def is_well(checks: Sequence[Check]) -> bool:
-    """Whether nothing is wrong."""
-    return all(each.verdict is not Verdict.WRONG for each in checks)
+def _check_rules(checks: CheckList, repository: Repository, refs: RemoteRefs) -> None:
+    """Check that each rule's ref is on the remote."""
+    for number, rule in enumerate(repository.publish):
+        is_there = rule.ref is None or is_pattern(rule.ref) or rule.ref in refs.tips
+        if rule.is_latest:
+            is_there = is_there and newest(refs.tips, rule.ref or "", prereleases=rule.prereleases) is not None
+        if not is_there:
+            checks.wrong(
+                f"{repository.full_name}: publish[{number}]",
+                found=f"the remote has no {rule.ref}",
+                todo="push it, or put the parameter right",
+            )
+
+
+def _valid(repositories: Sequence[NamedRepository]) -> list[Repository]:
+    return [each for _, each in repositories if isinstance(each, Repository)]

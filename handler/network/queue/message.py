@@ -5,13 +5,21 @@ Never the payload: a message has a few hundred bytes, and nothing in it that a l
 
 import hashlib
 import json
-import math
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from handler.config.fields import parse_object
-from handler.config.names import is_full_name, ref_problem
+from handler.config.fields import (
+    FieldInvalid,
+    checked,
+    flag,
+    nullable,
+    object_id,
+    parse_object,
+    read_field,
+    seconds,
+    text,
+)
+from handler.config.names import full_name_problem, ref_problem
 from handler.errors import Malformed
 from handler.model import PushEvent
 
@@ -19,8 +27,6 @@ VERSION = 1
 MAX_GROUP_CHARACTERS = 128
 """SQS ends a MessageGroupId here; two parts of 100 characters make a longer name."""
 MAX_DELIVERY_CHARACTERS = 200
-
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Cause(StrEnum):
@@ -82,71 +88,52 @@ def decode_message(body: str) -> Message:
         raise Malformed(f"the message {error}") from None
     if fields.get("version") != VERSION:
         raise Malformed(f"the message is not of version {VERSION}")
-    repository, ref = _text(fields, "repository"), _text(fields, "ref")
-    if not is_full_name(repository):
-        raise Malformed("the message's repository is not <owner>/<name>")
-    if problem := ref_problem(ref):
-        raise Malformed(f"the message's ref {problem}")
-    delivery = _text(fields, "delivery")
-    if len(delivery) > MAX_DELIVERY_CHARACTERS or not delivery.isprintable():
-        raise Malformed("the message's delivery is not an id")
-    received_at = _seconds(fields, "received_at")
-    if received_at is None:
-        raise Malformed("the message's received_at is missing")
-    cause = _cause(fields)
-    push = _push(fields, repository, ref) if cause is Cause.PUSH else None
+    try:
+        return _read_message(fields)
+    except FieldInvalid as error:
+        raise Malformed(f"the message's {error}") from None
+
+
+def _read_message(fields: dict[str, object]) -> Message:
+    repository = read_field(fields, "repository", checked(full_name_problem))
+    ref = read_field(fields, "ref", checked(ref_problem))
+    delivery = read_field(fields, "delivery", _delivery)
+    received_at = read_field(fields, "received_at", _received_at)
+    cause = read_field(fields, "cause", _cause)
+    push = _read_push(fields, repository, ref) if cause is Cause.PUSH else None
     return Message(cause, repository, ref, delivery, received_at, push)
 
 
-def _cause(fields: dict[str, object]) -> Cause:
-    try:
-        return Cause(_text(fields, "cause"))
-    except ValueError:
-        raise Malformed("the message's cause is none that is known") from None
-
-
-def _push(fields: dict[str, object], repository: str, ref: str) -> PushEvent:
-    pushed_at = _seconds(fields, "pushed_at")
+def _read_push(fields: dict[str, object], repository: str, ref: str) -> PushEvent:
+    pushed_at = read_field(fields, "pushed_at", nullable(seconds))
     return PushEvent(
         repository=repository,
         ref=ref,
-        before=_commit(fields, "before"),
-        after=_commit(fields, "after"),
-        is_deleted=_flag(fields, "is_deleted"),
+        before=read_field(fields, "before", object_id),
+        after=read_field(fields, "after", object_id),
+        is_deleted=read_field(fields, "is_deleted", flag),
         pushed_at=None if pushed_at is None else int(pushed_at),
-        committed_at=_seconds(fields, "committed_at"),
-        is_single=_flag(fields, "is_single"),
+        committed_at=read_field(fields, "committed_at", nullable(seconds)),
+        is_single=read_field(fields, "is_single", flag),
     )
 
 
-def _text(fields: dict[str, object], name: str) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str):
-        raise Malformed(f"the message's {name} is not text")
-    return value
+def _delivery(value: object) -> str:
+    found = text(value)
+    if len(found) > MAX_DELIVERY_CHARACTERS or not found.isprintable():
+        raise ValueError("is not an id")
+    return found
 
 
-def _commit(fields: dict[str, object], name: str) -> str:
-    value = _text(fields, name)
-    if not _COMMIT.fullmatch(value):
-        raise Malformed(f"the message's {name} is not a commit id")
-    return value
-
-
-def _flag(fields: dict[str, object], name: str) -> bool:
-    value = fields.get(name)
-    if not isinstance(value, bool):
-        raise Malformed(f"the message's {name} is neither true nor false")
-    return value
-
-
-def _seconds(fields: dict[str, object], name: str) -> float | None:
-    value = fields.get(name)
+def _received_at(value: object) -> float:
     if value is None:
-        return None
+        raise ValueError("is missing")
+    return seconds(value)
+
+
+def _cause(value: object) -> Cause:
+    found = text(value)
     try:
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            return float(value)
-    except OverflowError:  # an integer beyond every float
-        pass
-    raise Malformed(f"the message's {name} is not a time in seconds")
+        return Cause(found)
+    except ValueError:
+        raise ValueError("is none that is known") from None

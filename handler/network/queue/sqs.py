@@ -1,38 +1,19 @@
-"""SQS's calls for the queue of work and for its dead letters, with their failures turned into ours.
+"""SQS's calls for the queue of work and for its dead letters, with their failures turned into ours."""
 
-boto3 and botocore are imported inside the functions, as in `handler.network.aws.ssm`.
-"""
-
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
-from handler.errors import ConfigurationInvalid, Git2EfsError, QueueUnavailable
+from handler.errors import ConfigurationInvalid, QueueUnavailable
+from handler.network.aws.client import AwsError, ClientOptions, LazyClient, call, make_client
 from handler.network.queue.message import Message, encode_message, group_of
-
-if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
-
-CONNECT_TIMEOUT_SECONDS = 2
-READ_TIMEOUT_SECONDS = 3
-ATTEMPTS = 2
-"""So few because GitHub hears nothing after 10 seconds, and what it is told 503 is told again by the schedule."""
 
 MAX_ENTRIES = 10
 """SQS takes no more in one call."""
 MAX_ATTRIBUTE_CHARACTERS = 1000
 
-_TRANSIENT_CODES = frozenset(
-    {
-        "KmsThrottled",
-        "OverLimit",
-        "RequestThrottled",
-        "RequestTimeout",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    }
-)
+OPTIONS = ClientOptions(attempts=2, max_pool_connections=2 * MAX_ENTRIES)
+"""Few and short, because GitHub waits 10 s for its answer; after a 503 the schedule finds what is behind."""
 
 
 class SQSClient(Protocol):
@@ -57,21 +38,10 @@ class SQSClient(Protocol):
 
 def make_sqs_client() -> SQSClient:
     """Return boto3's client, with short time-outs. Raises ConfigurationInvalid when the environment makes none."""
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError
-
-    config = Config(
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        read_timeout=READ_TIMEOUT_SECONDS,
-        # A connection that died while the process was frozen fails at the first use, and the second attempt opens one.
-        retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
-        max_pool_connections=2 * MAX_ENTRIES,
-    )
     try:
-        return cast(SQSClient, boto3.client("sqs", config=config))
-    except BotoCoreError as error:
-        raise ConfigurationInvalid(f"no client for SQS: {type(error).__name__}") from error
+        return cast(SQSClient, make_client("sqs", OPTIONS))
+    except AwsError as error:
+        raise ConfigurationInvalid(f"no client for SQS: {error.code}") from error
 
 
 class Queue:
@@ -84,13 +54,11 @@ class Queue:
         """`dead_letter_url` is needed by `bury` alone."""
         self._url = url
         self._dead_letter_url = dead_letter_url
-        self._make_client = client
-        self._client: SQSClient | None = None
-        self._lock = threading.Lock()
+        self._client = LazyClient(client)
 
     def prepare(self) -> None:
         """Make the client now, and connect to nothing. Raises ConfigurationInvalid."""
-        self._sqs()
+        self._client.get()
 
     def send(self, message: Message) -> None:
         """Put a message behind the others of its repository."""
@@ -109,17 +77,17 @@ class Queue:
                 {"Id": str(at), "ReceiptHandle": receipt, "VisibilityTimeout": seconds}
                 for at, receipt in enumerate(some)
             ]
-            self._call(self._sqs().change_message_visibility_batch, QueueUrl=self._url, Entries=entries)
+            self._call(self._client.get().change_message_visibility_batch, QueueUrl=self._url, Entries=entries)
 
     def delete(self, receipts: Sequence[str]) -> None:
         """Delete the messages. Those whose receipt is over are passed over."""
         for some in _tens(receipts):
             entries = [{"Id": str(at), "ReceiptHandle": receipt} for at, receipt in enumerate(some)]
-            self._call(self._sqs().delete_message_batch, QueueUrl=self._url, Entries=entries)
+            self._call(self._client.get().delete_message_batch, QueueUrl=self._url, Entries=entries)
 
     def _send(self, url: str, body: str, group: str, attributes: Mapping[str, str]) -> None:
         self._call(
-            self._sqs().send_message,
+            self._client.get().send_message,
             QueueUrl=url,
             MessageBody=body,
             MessageGroupId=group,
@@ -133,22 +101,11 @@ class Queue:
         )
 
     def _call(self, method: Callable[..., Mapping[str, Any]], **arguments: object) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
-
         try:
-            method(**arguments)
-        except ClientError as error:
-            raise _failure(error) from error
-        except (ConnectionError, HTTPClientError) as error:
-            raise QueueUnavailable(f"the queue: {type(error).__name__}") from error
-        except BotoCoreError as error:  # no credentials, no region, ...
-            raise ConfigurationInvalid(f"the queue: {type(error).__name__}") from error
-
-    def _sqs(self) -> SQSClient:
-        with self._lock:  # making a client is not safe between threads in boto3; using one is
-            if self._client is None:
-                self._client = self._make_client()
-            return self._client
+            call(method, **arguments)
+        except AwsError as error:
+            kind = QueueUnavailable if error.is_transient else ConfigurationInvalid
+            raise kind(f"the queue: {error.code}") from error
 
 
 def _tens(receipts: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -161,12 +118,3 @@ def _attribute(text: str) -> str:
     ascii_text = text.encode("ascii", "backslashreplace").decode()
     printable = "".join(character if character.isprintable() else " " for character in ascii_text)
     return printable[:MAX_ATTRIBUTE_CHARACTERS] or "none"
-
-
-def _failure(error: "ClientError") -> Git2EfsError:
-    """Return what the service's answer means to us; its text stays out, since it quotes the request."""
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code.rpartition(".")[2] in _TRANSIENT_CODES or status >= 500 or status == 429:
-        return QueueUnavailable(f"the queue: {code}")
-    return ConfigurationInvalid(f"the queue: {code}")

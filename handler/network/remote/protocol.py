@@ -5,16 +5,14 @@ the advertisement (`info/refs`, a whole round trip) is not needed: `ls-refs` and
 Source: git's Documentation/gitprotocol-v2.txt and gitprotocol-pack.txt.
 """
 
-import re
 from collections.abc import Callable, Iterator
 
 from handler.errors import CommitNotFound, Git2EfsError, RemoteUnavailable, RemoteUnsupported
 from handler.exchange.remote import FetchQuery, RemoteRefs, ShallowChanges
-from handler.model import Tip
+from handler.model import Tip, is_object_id
 
 FLUSH, DELIMITER, RESPONSE_END = b"0000", b"0001", b"0002"
 
-_COMMIT = re.compile(rb"[0-9a-f]{40}")
 _MAX_PACKET = 65_520
 _PACK, _PROGRESS, _FATAL = 1, 2, 3
 
@@ -93,11 +91,11 @@ def read_refs(packets: Iterator[bytes]) -> RemoteRefs:
     head: str | None = None
     for line in packets:
         parts = line.rstrip(b"\n").split(b" ")
-        if len(parts) < 2 or not _COMMIT.fullmatch(parts[0]):
+        if len(parts) < 2 or not is_object_id(parts[0]):
             raise RemoteUnsupported("the remote's refs are not sha1 ids")
         attributes = dict(part.split(b":", 1) for part in parts[2:] if b":" in part)
         peeled = attributes.get(b"peeled", parts[0])
-        if not _COMMIT.fullmatch(peeled):
+        if not is_object_id(peeled):
             raise RemoteUnsupported("the remote's refs are not sha1 ids")
         name = parts[1].decode("utf-8", "surrogateescape")
         if name == "HEAD":
@@ -135,7 +133,7 @@ def _read_shallow(packets: Iterator[bytes], changes: ShallowChanges) -> None:
 def read_shallow_line(line: bytes, changes: ShallowChanges) -> None:
     """Take a `shallow <id>` or `unshallow <id>` line into `changes`."""
     kind, _, commit = line.rstrip(b"\n").partition(b" ")
-    if kind not in (b"shallow", b"unshallow") or not _COMMIT.fullmatch(commit):
+    if kind not in (b"shallow", b"unshallow") or not is_object_id(commit):
         raise RemoteUnsupported("the remote's shallow section is not git's protocol")
     (changes.shallow if kind == b"shallow" else changes.unshallow).add(commit)
 

@@ -4,16 +4,14 @@ The refs come as an advertisement of all of them, by GET; the fetch is one POST 
 A commit that no ref names may be refused here. Source: git's Documentation/gitprotocol-pack.txt.
 """
 
-import re
 from collections.abc import Callable, Iterator
 
 from handler.errors import RemoteUnavailable, RemoteUnsupported
 from handler.exchange.remote import FetchQuery, RemoteRefs, ShallowChanges
-from handler.model import Tip
+from handler.model import Tip, is_object_id
 from handler.network.remote.protocol import FLUSH, history_lines, packet, read_packets, read_shallow_line, read_sideband
 
 _CAPABILITIES = b"side-band-64k thin-pack ofs-delta no-progress"
-_ID = re.compile(rb"[0-9a-f]{40}")
 _PEELED = "^{}"
 
 
@@ -33,7 +31,7 @@ def read_advertisement(read: Callable[[int], bytes]) -> RemoteRefs:
         if number == 0:
             head = _head(capabilities)
         object_id, _, name = about.rstrip(b"\n").partition(b" ")
-        if not _ID.fullmatch(object_id):
+        if not is_object_id(object_id):
             raise RemoteUnsupported("the remote's refs are not sha1 ids")
         ids[name.decode("utf-8", "surrogateescape")] = object_id.decode()
     tips = {

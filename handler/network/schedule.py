@@ -1,0 +1,134 @@
+"""The schedule's two tasks: reconcile every target that is behind its remote, and, once a day, maintenance.
+
+GitHub does not send a webhook twice by itself, and a payload of more than 6 MB never arrives. So every few minutes we
+ask each repository's remote what its refs name. Mostly nothing moved, and that is all.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING
+
+from handler.deadline import Deadline
+from handler.errors import LockTimeout, MirrorDamaged
+from handler.exchange.schedule_state import ScheduleState
+from handler.exchange.trigger import Trigger
+from handler.model import Outcome, OutcomeKind, Repository
+from handler.network.aws.parameters import Parameters
+from handler.network.aws.telemetry import Telemetry
+from handler.network.queue.message import Cause, Message
+from handler.network.queue.sqs import Queue
+from handler.network.resync import Resync, Visit
+from handler.settings import Settings
+
+if TYPE_CHECKING:
+    from handler.exchange.publisher import Publisher
+    from handler.network.deliver import Deliverer
+
+RECONCILE, CHORES = TASKS = ("reconcile", "chores")
+
+_MAX_RUNS = 4
+"""Repositories that are published or maintained at a time. To ask the remotes whether they need it costs little."""
+_LAST_VISIT_SECONDS = 30.0
+"""With less than this left no repository is begun with."""
+_RECORDED = (OutcomeKind.PUBLISHED, OutcomeKind.RETIRED, OutcomeKind.FAILED, OutcomeKind.ACCEPTED)
+
+
+class Schedule:
+    """What one process keeps between runs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        telemetry: Telemetry,
+        publisher: "Publisher",
+        deliverer: "Deliverer",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`deliverer` publishes through `publisher`, and is closed with the schedule. Connects to nothing."""
+        self._telemetry = telemetry
+        self._clock = clock
+        self._parameters = Parameters(settings)
+        self._publisher = publisher
+        self._deliverer = deliverer
+        self._queue = Queue(settings.queue_url) if settings.queue_url else None
+        self._runs = threading.Semaphore(_MAX_RUNS)
+
+    def close(self) -> None:
+        """Close what is kept open."""
+        self._deliverer.close()
+
+    def secret_problems(self) -> tuple[str, ...]:
+        """Return what looks wrong with the stored tokens, without showing them."""
+        return self._parameters.secret_problems()
+
+    def run(self, task: str, deadline: Deadline, request_id: str) -> dict[str, object]:
+        """Do one of TASKS; return its figures. Raises Git2EfsError.
+
+        While another run is at the same task, do nothing.
+        """
+        started = time.perf_counter()
+        try:
+            with self._publisher.schedule_state(task) as state:
+                resync = Resync(
+                    parameters=self._parameters,
+                    visit=self._visit(task, state, deadline),
+                    report=partial(self._record, task, request_id),
+                    state=state,
+                    deadline=deadline.minus(_LAST_VISIT_SECONDS),
+                    clock=self._clock,
+                )
+                report = resync.run()
+        except LockTimeout:
+            return {"task": task, "outcome": "ignored", "reason": "already_running"}
+        seconds = round(time.perf_counter() - started, 1)
+        summary: dict[str, object] = {"task": task, "outcome": "done", **asdict(report), "seconds": seconds}
+        if task == RECONCILE:
+            self._telemetry.survey(summary, resync.oldest_seconds(), request_id)
+        return summary
+
+    def _visit(self, task: str, state: ScheduleState, deadline: Deadline) -> Visit:
+        if task == RECONCILE:
+            return partial(self._reconcile_behind, deadline=deadline)
+        return partial(self._maintain, state=state, deadline=deadline)
+
+    def _reconcile_behind(self, repository: Repository, deadline: Deadline) -> tuple[int, Sequence[Outcome]]:
+        token = self._parameters.token_of(repository)
+        behind = self._deliverer.drift(repository, token).behind
+        return len(behind), self._reconcile(repository, behind, deadline)
+
+    def _reconcile(self, repository: Repository, refs: Sequence[str], deadline: Deadline) -> list[Outcome]:
+        """Reconcile the refs' targets; with a queue, leave that to a worker."""
+        now, outcomes = self._clock(), list[Outcome]()
+        for ref in refs:
+            if self._queue is not None:
+                self._queue.send(Message(Cause.SCHEDULE, repository.full_name, ref, "", now, None))
+                queued = Outcome(OutcomeKind.ACCEPTED, "queued", 202, repository=repository.full_name, ref=ref)
+                outcomes.append(queued)
+            else:
+                with self._runs:
+                    trigger = Trigger(ref, None, "", now, deadline=deadline)
+                    outcomes += self._deliverer.deliver(repository, self._parameters.token_of(repository), trigger)
+        return outcomes
+
+    def _maintain(
+        self, repository: Repository, state: ScheduleState, deadline: Deadline
+    ) -> tuple[int, Sequence[Outcome]]:
+        name = repository.full_name
+        with self._runs:
+            result = self._publisher.maintain(repository, deadline=deadline, resume_at=state.resume_at.get(name))
+        if result.resume_at is None:
+            state.resume_at.pop(name, None)
+        else:
+            state.resume_at[name] = result.resume_at
+        outcomes = list(result.outcomes)
+        if any(outcome.reason == MirrorDamaged.reason for outcome in outcomes):
+            # No ref is behind, so nothing else would fetch the objects again; and without them nothing can be compared.
+            outcomes += self._reconcile(repository, self._publisher.published_refs(repository), deadline)
+        return 0, outcomes
+
+    def _record(self, task: str, request_id: str, outcome: Outcome) -> None:
+        if outcome.kind in _RECORDED or outcome.notes or outcome.reason == "set_aside":
+            self._telemetry.record(outcome, delivery="", event=task, request_id=request_id, duration_ms=0.0)

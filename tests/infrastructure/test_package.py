@@ -1,0 +1,57 @@
+"""The package: what `pip install .` brings, which is the handler and the command, and nothing else."""
+
+import zipfile
+from configparser import ConfigParser
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from flit_core import buildapi
+
+from tools.locks import PROJECT as ROOT
+
+NAME = "git2efs"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The wheel's files: path and content."""
+    directory = tmp_path_factory.mktemp("wheel")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        name = buildapi.build_wheel(str(directory))
+    with zipfile.ZipFile(directory / name) as archive:
+        return {each: archive.read(each) for each in archive.namelist()}
+
+
+def test_wheel_has_the_handler_and_nothing_else(wheel: dict[str, bytes]) -> None:
+    """Neither tests nor tools; every module, byte for byte."""
+    (about,) = {path.split("/")[0] for path in wheel if not path.startswith("handler/")}
+    assert about.startswith(f"{NAME}-")
+    assert about.endswith(".dist-info")
+    modules = {path: path.read_bytes() for path in (ROOT / "handler").rglob("*.py")}
+    inside = {ROOT / path: content for path, content in wheel.items() if path.startswith("handler/")}
+    assert inside == modules
+
+
+def test_command_is_a_function_that_takes_no_argument(
+    wheel: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`git2efs --help` ends with 0, and shows the actions."""
+    (text,) = (content for path, content in wheel.items() if path.endswith("/entry_points.txt"))
+    parser = ConfigParser()
+    parser.read_string(text.decode())
+    assert dict(parser["console_scripts"]) == {NAME: parser["console_scripts"][NAME]}
+    module, _, function = parser["console_scripts"][NAME].partition(":")
+    main = getattr(import_module(module), function)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr("sys.argv", [NAME, "--help"])
+        main()
+    assert ended.value.code == 0
+    assert "rollback" in capsys.readouterr().out
+
+
+def test_licence_comes_along(wheel: dict[str, bytes]) -> None:
+    """It has to, by its own words."""
+    licence = Path(ROOT / "LICENSE").read_bytes()
+    assert licence in [content for path, content in wheel.items() if path.endswith("/LICENSE")]
