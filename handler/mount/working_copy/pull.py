@@ -1,10 +1,10 @@
 """Publish a target as a git working copy: a session of `reconcile` that does what `git pull --rebase` does.
 
-recover → fetch → plan → find obstructions → objects, journal → files → index → refs → record
+recover → fetch → plan → find obstructions → objects and journal → files → index → refs → record
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -16,20 +16,11 @@ from handler.mount.fs.errno_map import as_failure
 from handler.mount.fs.files import is_there
 from handler.mount.git.diff import TreeDiff
 from handler.mount.git.fetch import Fetched, Have
-from handler.mount.git.objects import BLOB, TREE
-from handler.mount.git.plan import plan_change
 from handler.mount.git.store_pool import StorePool
 from handler.mount.target.mode import FlipResult, Session
 from handler.mount.target.run import Run
 from handler.mount.working_copy import apply
-from handler.mount.working_copy.autostash import (
-    StashBase,
-    autostash_notes,
-    can_reapply,
-    reapply,
-    reuse_last_stash,
-    store_stash,
-)
+from handler.mount.working_copy.autostash import AutostashResult, StashBase, reapply, store_stash
 from handler.mount.working_copy.branch import prepared_branch, update_refs
 from handler.mount.working_copy.clone import Clone
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
@@ -38,12 +29,11 @@ from handler.mount.working_copy.gitdir.staging_area import StagingArea
 from handler.mount.working_copy.gitdir.validate import validate
 from handler.mount.working_copy.index.index_file import IndexFile
 from handler.mount.working_copy.journal import PullJournal
-from handler.mount.working_copy.local_changes import ChangeSet, LocalChange, describe_obstructions, find_obstructions
+from handler.mount.working_copy.local_changes import ChangeSet, describe_obstructions, find_obstructions
 from handler.mount.working_copy.open_copy import DEFAULT_COMMITTER, CopyLock, OpenCopy
-from handler.mount.working_copy.overlay import MemoryOverlay
 from handler.mount.working_copy.parallel import Crew
 from handler.mount.working_copy.paths import CopyPaths, prepare_state_directory
-from handler.mount.working_copy.plan import plan_pull
+from handler.mount.working_copy.plan import plan_checkout, plan_pull
 from handler.mount.working_copy.recovery import recover, undo
 from handler.mount.working_copy.tracking import TrackingUpdate
 from handler.mount.working_copy.worktree import Worktree
@@ -211,20 +201,18 @@ class PullSession(_CopySession):
         if pull is None:
             return None
         difference = copy.diff(pull.objects, head, pull.head)
-        self._refuse_unsafe(pull.objects, head, pull.head)
+        # Before anything is written: this raises TreeUnsafe.
+        plan_checkout(pull.objects, head, pull.head, allow_external_links=run.repository.allow_external_links)
         changes, index = ChangeSet.of(difference), reading_index.result()
         worktree = self._worktrees.enter_context(copy.worktree())
         comparison = copy.compare_index(worktree, index, changes)
-        local_changes: Mapping[bytes, LocalChange] = {}
-        stash = None
+        autostash = AutostashResult()
         if obstructions := find_obstructions(comparison, changes, copy.crew):
-            if head is None or not run.target.autostash or not can_reapply(obstructions, comparison):
+            if head is None or not run.target.autostash:
                 raise LocalChanges(describe_obstructions(obstructions))
             base = StashBase(head, copy.branch, copy.committer, timestamp)
-            reapplied = reapply(pull.objects, comparison, obstructions, base)
-            local_changes = reapplied.local_changes
-            stash = reapplied.stash and reuse_last_stash(pull.objects, copy.refs, reapplied.stash)
-            changes = changes.with_local_changes(local_changes)
+            autostash = reapply(pull.objects, comparison, obstructions, base, copy.refs)
+            changes = changes.with_local_changes(autostash.local_changes)
         run.begin(tip)
         copy.store.add(pull.objects.added)
         return _Prepared(
@@ -240,20 +228,10 @@ class PullSession(_CopySession):
                 committer=copy.committer,
                 timestamp=timestamp,
                 lines=pull.log_lines,
-                local_changes=local_changes,
-                stash=stash,
+                local_changes=autostash.local_changes,
+                stash=autostash.stash,
             ),
-            notes=pull.notes + autostash_notes(local_changes, stash),
-        )
-
-    def _refuse_unsafe(self, objects: MemoryOverlay, old: str | None, new: str) -> None:
-        """Raise TreeUnsafe for what must not be written, before anything is."""
-        plan_change(
-            partial(objects.read, kind=TREE),
-            partial(objects.read, kind=BLOB),
-            None if old is None else objects.tree_of(old),
-            objects.tree_of(new),
-            allow_external_links=self._run.repository.allow_external_links,
+            notes=pull.notes + autostash.notes,
         )
 
     def flip(self) -> FlipResult:
