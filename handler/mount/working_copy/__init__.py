@@ -39,6 +39,7 @@ The map:
         copy_store, lazy_packs, loose            objects: packs, loose ones, alternates
         refs, ref_logs                           refs, and their reflogs
         locks          git's lock files
+        names          bytes that need not be UTF-8
         staging_area   where our files lie until a rename
     index/          git's index
         index_file     read, look up, rewrite

@@ -12,6 +12,7 @@ from handler.errors import LocalChanges, MirrorDamaged
 from handler.mount.git.modes import EXECUTABLE, FILE, LINK, Leaf
 from handler.mount.git.objects import BLOB, COMMIT
 from handler.mount.working_copy.gitdir.locks import release_stale_lock
+from handler.mount.working_copy.gitdir.names import encode_name
 from handler.mount.working_copy.gitdir.ref_logs import NULL_OID, LogEntry
 from handler.mount.working_copy.gitdir.refs import STASH, Refs
 from handler.mount.working_copy.journal import PullJournal
@@ -197,4 +198,4 @@ def _create_stash(objects: MemoryOverlay, local_changes: Mapping[bytes, LocalCha
 
 
 def _short_name(branch: str) -> bytes:
-    return branch.removeprefix("refs/heads/").encode("utf-8", "surrogateescape")
+    return encode_name(branch.removeprefix("refs/heads/"))

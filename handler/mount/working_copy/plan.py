@@ -6,6 +6,7 @@ from functools import partial
 from handler.model import TreePlan
 from handler.mount.git.objects import BLOB, TREE, Objects
 from handler.mount.git.plan import plan_change
+from handler.mount.working_copy.gitdir.names import encode_name
 from handler.mount.working_copy.gitdir.ref_logs import NULL_OID
 from handler.mount.working_copy.merge.merge_trees import merge_trees
 from handler.mount.working_copy.open_copy import OpenCopy
@@ -36,7 +37,7 @@ def plan_pull(copy: OpenCopy, tracked: TrackingUpdate, head: str | None, timesta
     `timestamp` (seconds since the epoch) is the committer date of replayed commits. Raises ReplayConflict,
     CopyUnusable, MirrorDamaged, TreeUnsafe, OSError.
     """
-    objects, tip, branch = tracked.objects, tracked.tip, copy.branch.encode("utf-8", "surrogateescape")
+    objects, tip, branch = tracked.objects, tracked.tip, encode_name(copy.branch)
     if head is None:
         lines = tuple(LogLine(ref, NULL_OID, tip, b"initial pull") for ref in (b"HEAD", branch))
         return PullPlan(tip.decode(), lines, objects)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from handler.errors import CopyUnusable
 from handler.mount.working_copy.gitdir.config_file import Key, parse_config
+from handler.mount.working_copy.gitdir.names import decode_name, encode_name
 
 _TRUE, _FALSE = (b"true", b"yes", b"on"), (b"false", b"no", b"off", b"")
 _NUMBER = re.compile(rb"[+-]?[0-9]{1,12}[kKmMgG]?")
@@ -33,8 +34,8 @@ class Config:
 
     def values(self, section: str, subsection: str, name: str) -> list[str]:
         """Return all values of a variable in a subsection."""
-        found = self.entries.get((section.encode(), subsection.encode("utf-8", "surrogateescape"), name.encode()), [])
-        return [value.decode("utf-8", "surrogateescape") for value in found]
+        found = self.entries.get((section.encode(), encode_name(subsection), name.encode()), [])
+        return [decode_name(value) for value in found]
 
     def text(self, section: str, subsection: str, name: str) -> str | None:
         """Return the last value of a variable in a subsection; None if it is not set."""
@@ -71,7 +72,7 @@ class Config:
     def remotes(self) -> list[str]:
         """Return the names of the remotes that have a url."""
         keys = [key for key in self.entries if key[0] == b"remote" and key[2] == b"url" and key[1]]
-        return [key[1].decode("utf-8", "surrogateescape") for key in keys]
+        return [decode_name(key[1]) for key in keys]
 
     def url(self, remote: str) -> str | None:
         """Return the url from which a remote is fetched: the first one. Only pushes go to all."""

@@ -15,6 +15,7 @@ from handler.config.names import ref_problem
 from handler.errors import CopyBusy, CopyUnusable
 from handler.mount.fs.files import read_whole
 from handler.mount.working_copy.gitdir.locks import acquire_lock, release_lock
+from handler.mount.working_copy.gitdir.names import decode_name
 from handler.mount.working_copy.gitdir.ref_logs import (
     LogEntry,
     append_lines,
@@ -59,7 +60,7 @@ class Refs:
             if not _COMMIT.fullmatch(content):
                 raise CopyUnusable("HEAD names neither a ref nor a commit")
             return None
-        name = content[len(_SYMBOLIC) :].strip().decode("utf-8", "surrogateescape")
+        name = decode_name(content[len(_SYMBOLIC) :].strip())
         if problem := ref_problem(name):
             raise CopyUnusable(f"the ref that HEAD leads to {problem}")
         return name
