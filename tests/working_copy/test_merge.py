@@ -3,9 +3,9 @@
 import pytest
 
 from handler.errors import Git2EfsError, MirrorDamaged, TreeUnsafe
+from handler.mount.git import tree
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.working_copy.merge import renames
-from handler.mount.working_copy.merge import trees as tree_reader
 from handler.mount.working_copy.merge.merge_trees import TreeMerge, merge_trees
 from handler.mount.working_copy.overlay import MemoryOverlay
 from testing.repositories import Executable, Link, Submodule, fsck, run_git
@@ -297,7 +297,7 @@ def test_a_tree_that_is_a_trap_is_unsafe(monkeypatch: pytest.MonkeyPatch) -> Non
         deep.append(objects.put(TREE, line))
     with pytest.raises(TreeUnsafe):
         merge_trees(MemoryOverlay(objects), *deep)
-    monkeypatch.setattr(tree_reader, "MAX_ENTRIES", 10_000)
+    monkeypatch.setattr(tree, "MAX_ENTRIES", 10_000)
     wide = objects.put(TREE, b"100644 a\0" + bytes.fromhex(objects.put(BLOB, OTHER).decode()))
     for _ in range(40):
         entry = b"\0" + bytes.fromhex(wide.decode())

@@ -18,7 +18,8 @@ The map:
 
     pull            the session that `reconcile` drives; the steps above in order
     maintain        daily maintenance: repack, sweep
-    clone           the first run: make the copy beside its place, and rename it
+    clone_session   the session of the first run, and what both sessions share
+    clone           make the copy beside its place, and rename it
     plan            what happens to the branch; which tree is safe to check out
     local_changes   what changes in the worktree, and what obstructs it
     autostash       reapply uncommitted changes, or keep them as a stash

@@ -12,10 +12,10 @@ from functools import partial
 
 from handler.errors import TargetOccupied
 from handler.model import TreePlan
-from handler.mount.fs.checkout import Written, carry_out, check_out, chunks
+from handler.mount.fs.checkout import Written, check_out
 from handler.mount.fs.directories import DirectoryHandles, remove_tree
 from handler.mount.fs.files import is_there, write_whole
-from handler.mount.fs.steps import Item
+from handler.mount.fs.parallel import Stage, Workers, batches
 from handler.mount.git.diff import diff_trees
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.target.layout import GIT, is_commit
@@ -51,6 +51,10 @@ class Clone:
     def git(self) -> str:
         """Its git directory, until the files are checked out."""
         return os.path.join(self.stage, GIT)
+
+    @property
+    def _workers(self) -> Workers:
+        return Workers(self.work.settings.checkout_workers, is_slow=self.work.is_slow)
 
     def prepare(self) -> bool:
         """Begin the clone, or find what a former run left. Returns whether that was complete, and is in its place now.
@@ -94,9 +98,8 @@ class Clone:
         written = check_out(
             tree,
             plan,
+            self._workers,
             read_blob=partial(store.read, kind=BLOB),
-            workers=work.settings.checkout_workers,
-            is_slow=work.is_slow,
             journal=os.path.join(self.stage, commit + _JOURNAL),
             progress=partial(work.report_progress, commit),
         )
@@ -109,21 +112,15 @@ class Clone:
 
     def _write_index(self, store: CopyStore, commit: str, tree: str, plan: TreePlan) -> None:
         """Write the index with each file's stat data, so that git need not read the files."""
-        paths: list[Item] = [*(write.path for write in plan.files), *(write.path for write in plan.links)]
-        carry_out(
-            tree,
-            [(self._lstat, [chunks(paths)], None)],
-            self.work.settings.checkout_workers,
-            is_slow=self.work.is_slow,
-        )
+        paths = [*(write.path for write in plan.files), *(write.path for write in plan.links)]
+        self._workers.run(partial(DirectoryHandles, tree), [Stage(self._lstat, [batches(paths)])])
         found = diff_trees(partial(store.read, kind=TREE), None, store.tree_of(commit))
         entries = []
-        for path, (_, leaf) in found.leaves.items():
-            assert leaf is not None
-            mode, object_id = leaf
+        for path, (_, entry) in found.entries.items():
+            assert entry is not None
             status = self._statuses.get(path)
-            entry = IndexEntry(mode=mode, id=object_id, stat=Stat.of(status) if status else NO_STAT)
-            entries.append((path, entry))
+            stat = Stat.of(status) if status else NO_STAT
+            entries.append((path, IndexEntry(mode=entry.mode, id=entry.id, stat=stat)))
         write_whole(os.path.join(self.git, "index"), build(entries, found.new_trees))
 
     def _make_index_newest(self) -> None:
@@ -140,9 +137,8 @@ class Clone:
             self.work.sleep(_MAX_WAIT_SECONDS / _WAIT_STEPS)
             os.utime(index)
 
-    def _lstat(self, directories: DirectoryHandles, paths: Sequence[Item]) -> int:
+    def _lstat(self, directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
         for path in paths:
-            assert isinstance(path, bytes)
             directory, name = directories.parent(path)
             self._statuses[path] = os.stat(name, dir_fd=directory, follow_symlinks=False)
         return 0

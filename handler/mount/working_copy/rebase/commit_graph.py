@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from handler.errors import Git2EfsError
+from handler.mount.git.commit import Commit
 from handler.mount.working_copy.gitdir.ref_logs import NULL_OID
-from handler.mount.working_copy.rebase.commits import Commit
 
 _LEFT, _RIGHT, _STALE = 1, 2, 4
 _BOTH = _LEFT | _RIGHT

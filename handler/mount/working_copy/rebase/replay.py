@@ -7,6 +7,7 @@ overlay, and a conflict is an error that leaves nothing behind.
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Protocol
 
 from handler.errors import CopyUnusable, ReplayConflict
@@ -16,7 +17,7 @@ from handler.mount.working_copy.rebase.commit_graph import CommitGraph
 from handler.mount.working_copy.rebase.commits import (
     describe_commit,
     ident_line,
-    parse_commit,
+    read_commit,
     reencode,
     replayed_commit,
 )
@@ -92,7 +93,7 @@ class ReplayResult:
 
 def graph_of(objects: MemoryOverlay, shallow: Collection[bytes] = ()) -> CommitGraph:
     """Return the commit graph of `objects`. Commits in `shallow` count as having no parents."""
-    return CommitGraph(lambda commit: parse_commit(objects.read(commit, COMMIT)), shallow)
+    return CommitGraph(partial(read_commit, objects), shallow)
 
 
 def decide(graph: CommitGraph, head: bytes, tip: bytes, logged: Collection[bytes] = ()) -> Decision:
