@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from handler.config.names import branch_of
 from handler.errors import LocalChanges, MirrorDamaged
 from handler.mount.git.objects import BLOB, COMMIT
 from handler.mount.git.tree import EXECUTABLE, FILE, LINK, TreeEntry
@@ -198,4 +199,4 @@ def _create_stash(objects: MemoryOverlay, local_changes: Mapping[bytes, LocalCha
 
 
 def _short_name(branch: str) -> bytes:
-    return encode_name(branch.removeprefix("refs/heads/"))
+    return encode_name(branch_of(branch))

@@ -20,6 +20,7 @@ from handler.mount.git.diff import diff_trees
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.target.layout import GIT, is_commit
 from handler.mount.target.run import Run
+from handler.mount.working_copy.gitdir.copy_config import default_tracking_ref
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
 from handler.mount.working_copy.gitdir.init import init_repository
 from handler.mount.working_copy.gitdir.locks import release_stale_lock
@@ -155,7 +156,7 @@ class Clone:
         for log in ("HEAD", branch):
             if not refs.log(log):
                 refs.append_log(log, line, committer, int(work.clock()))
-        refs.write(tracking_ref(branch), new)
+        refs.write(default_tracking_ref("origin", branch), new)
         refs.write(branch, new)
 
     def _move_into_place(self, tree: str) -> None:
@@ -163,11 +164,6 @@ class Clone:
         os.makedirs(os.path.dirname(root), exist_ok=True)
         os.rename(tree, root)
         remove_tree(self.stage)
-
-
-def tracking_ref(branch: str) -> str:
-    """Return the remote-tracking ref of a branch of the remote `origin`."""
-    return f"refs/remotes/origin/{branch.removeprefix('refs/heads/')}"
 
 
 def _list_names(directory: str) -> list[str]:

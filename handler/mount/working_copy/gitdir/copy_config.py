@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from handler.config.names import branch_of
 from handler.errors import CopyUnusable
 from handler.mount.working_copy.gitdir.config_file import Key, parse_config
 from handler.mount.working_copy.gitdir.names import decode_name, encode_name
@@ -95,6 +96,11 @@ class Config:
             if section == b"extensions" and not is_known:
                 return f"extensions.{name[:50].decode('ascii', 'replace')}"
         return None
+
+
+def default_tracking_ref(remote: str, branch_ref: str) -> str:
+    """Return the remote-tracking ref of a remote's branch, as `git clone` names it."""
+    return f"refs/remotes/{remote}/{branch_of(branch_ref)}"
 
 
 def tracking_ref(refspecs: list[str], branch_ref: str) -> str | None:

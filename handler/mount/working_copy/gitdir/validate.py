@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from handler.config.names import branch_of, ref_problem
 from handler.errors import CopyUnusable
 from handler.mount.fs.files import read_whole
-from handler.mount.working_copy.gitdir.copy_config import Config, tracking_ref
+from handler.mount.working_copy.gitdir.copy_config import Config, default_tracking_ref, tracking_ref
 from handler.mount.working_copy.gitdir.refs import Refs
 from handler.mount.working_copy.gitdir.remote_urls import is_same_remote
 
@@ -163,7 +163,7 @@ def _find_remote(config: Config, url: str, branch: str) -> str:
 
 def _find_tracking_ref(config: Config, remote: str, branch_ref: str) -> str:
     name = tracking_ref(config.values("remote", remote, "fetch"), branch_ref)
-    found = name or f"refs/remotes/{remote}/{branch_of(branch_ref)}"
+    found = name or default_tracking_ref(remote, branch_ref)
     if problem := ref_problem(found):
         raise CopyUnusable(f"the ref that it keeps the remote's branch in {problem}")
     if found.startswith("refs/heads/"):

@@ -21,10 +21,6 @@ class _Run(NamedTuple):
     lines: Hunk
     rarity: int
 
-    @property
-    def length(self) -> int:
-        return self.lines.old_end - self.lines.old_start
-
 
 def histogram_diff(old: list[int], new: list[int], budget: WorkBudget) -> list[Hunk]:
     """Return the changes from `old` to `new`, in order. Raises BudgetExceeded."""
@@ -87,12 +83,12 @@ def _rarest_run(old: list[int], new: list[int], part: Hunk, budget: WorkBudget) 
                     if place < reached:
                         continue  # inside the run before
                     run = _extended(old, new, part, (place, here), places)
-                    budget.consume(run.length)
-                    reached = run.lines.old_end
+                    size, reached = run.lines.old_end - run.lines.old_start, run.lines.old_end
+                    budget.consume(size)
                     following = max(following, run.lines.new_end)
-                    if run.rarity < rarity or run.length > length:
+                    if run.rarity < rarity or size > length:
                         best = run
-                        rarity, length = run.rarity, run.length
+                        rarity, length = run.rarity, size
         here = following
     return is_common, best
 
