@@ -163,6 +163,20 @@ def test_threads_are_started_by_one_engine() -> None:
     assert pools == {"handler.mount.fs.parallel", "handler.mount.fs.executor"}
 
 
+def _opens_a_file(path: Path) -> bool:
+    """Whether a module calls `open`, `os.open`, `os.fdopen` or `io.open`."""
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    names = {ast.unparse(call) for call in calls if isinstance(call, ast.Name | ast.Attribute)}
+    return bool(names & {"open", "os.open", "os.fdopen", "io.open"})
+
+
+def test_the_mount_is_opened_at_one_place() -> None:
+    """No link followed, nothing waited for, only regular files, bounded: one module can be held to that."""
+    openers = {module for module in INNER if part_of(module) == "mount" and _opens_a_file(MODULES[module])}
+    openers -= {"handler.mount.fs.mounts"}  # /proc, which is no mount of ours
+    assert openers == {"handler.mount.fs.files", "handler.mount.fs.directories"}
+
+
 def test_nothing_imports_itself_in_a_circle() -> None:
     """Also not by a detour."""
     graph = {module: set(imports_of(path)) & set(MODULES) for module, path in MODULES.items()}

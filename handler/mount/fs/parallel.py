@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from handler.model import FileWrite, LinkWrite
 
@@ -36,8 +36,7 @@ _PROGRESS_STEPS = 1000
 _SLOW_STEP_SECONDS = 0.001
 
 
-@dataclass(frozen=True, slots=True)
-class Stage(Generic[Handle, AnyItem]):
+class Stage(NamedTuple, Generic[Handle, AnyItem]):
     """One task for many items, in levels: a level begins when every batch of the one before it has ended.
 
     The batches of a level run in any order, each in one thread. `task(handle, batch)` returns a number to be summed,

@@ -14,17 +14,13 @@ from functools import partial
 from typing import Any
 
 from handler.model import FileWrite, LinkWrite, TreePlan
-from handler.mount.fs.byte_budget import ByteBudget
-from handler.mount.fs.checkout import Written
-from handler.mount.fs.directories import DirectoryHandles
-from handler.mount.fs.files import write_all
+from handler.mount.fs.checkout import ByteBudget, Written, ancestors_of_changes, touch
+from handler.mount.fs.directories import DirectoryHandles, open_directory
+from handler.mount.fs.files import write_new
 from handler.mount.fs.parallel import Stage, Workers, batches, levels_by_depth
-from handler.mount.fs.steps import ancestors_of_changes, touch
 from handler.mount.releases.build import trash_name
 from handler.mount.releases.verify import Drift, Part
 from handler.mount.target.layout import TargetPaths
-
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +93,8 @@ class _Workshop:
                     if not stat.S_ISDIR(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
                         self._set_aside(name, descriptor)
                         os.mkdir(name, 0o755, dir_fd=descriptor)
-            opened = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directories.descriptor(path))
-            try:
+            with open_directory(b".", directory=directories.descriptor(path)) as opened:
                 os.fchmod(opened, 0o755)
-            finally:
-                os.close(opened)
         return 0
 
     def place(self, directories: DirectoryHandles, writes: Sequence[FileWrite | LinkWrite]) -> int:
@@ -130,13 +123,8 @@ class _Workshop:
             return len(write.target)
         with self.budget.borrow(write.blob) as content:
             mode = 0o755 if write.is_executable else 0o644
-            descriptor = os.open(path, _CREATE, mode)
-            try:
-                # Whatever this process's umask is: a mode that stays wrong would be mended again every day.
-                os.fchmod(descriptor, mode)
-                write_all(descriptor, content)
-            finally:
-                os.close(descriptor)
+            # Whatever this process's umask is: a mode that stays wrong would be repaired again every day.
+            write_new(path, content, mode, exact_mode=True)
             return len(content)
 
     def remove(self, directories: DirectoryHandles, paths: Sequence[bytes]) -> int:

@@ -10,11 +10,13 @@ import os
 import re
 import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
 from handler.model import FileWrite, LinkWrite, TreePlan
-from handler.mount.fs.directories import DirectoryHandles
+from handler.mount.fs.directories import DirectoryHandles, open_directory
+from handler.mount.fs.files import open_to_read
 from handler.mount.fs.parallel import Item, Stage, Workers, batches, path_of
 
 PART_ENTRIES = 5000
@@ -29,9 +31,7 @@ _READ_BYTES = 1024 * 1024
 _PERMISSIONS = 0o755
 """What of a mode is compared: the owner's bits, and what all others need to read. The rest hangs on the umask."""
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""Not blocking: a pipe that took a file's place would be waited on for ever."""
-_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NOT_READABLE = (*_NOT_THERE, errno.EACCES, errno.EPERM, errno.ENXIO, errno.EISDIR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,19 +137,18 @@ class _Comparison:
         for path in paths:
             self.pulse()
             wanted = {path_of(item).rpartition(b"/")[2]: item for item in self.part.directories[path]}
-            try:
-                descriptor = os.open(b".", _DIRECTORY_FLAGS, dir_fd=directories.descriptor(path))
-            except OSError as error:
-                if error.errno not in _NOT_THERE:
-                    raise
-                self.missing.update(map(path_of, wanted.values()))
-                continue
-            try:
+            with ExitStack() as stack:
+                try:
+                    opened = open_directory(b".", directory=directories.descriptor(path))
+                    descriptor = stack.enter_context(opened)
+                except OSError as error:
+                    if error.errno not in _NOT_THERE:
+                        raise
+                    self.missing.update(map(path_of, wanted.values()))
+                    continue
                 if os.fstat(descriptor).st_mode & _PERMISSIONS != _PERMISSIONS:
                     self.changed.add(path)
                 self._look(path, wanted, descriptor)
-            finally:
-                os.close(descriptor)
         return 0
 
     def _look(self, path: bytes, wanted: dict[bytes, Item], descriptor: int) -> None:
@@ -186,29 +185,27 @@ class _Comparison:
         """Read files, and compare modes and contents; an open, a read and a close each, unless they are large."""
         for item in items:
             self.pulse()
-            try:
-                directory, name = directories.parent(item.path)
-                descriptor = os.open(name, _FILE_FLAGS, dir_fd=directory)
-            except OSError as error:
-                if error.errno == errno.ENOENT:
-                    self.missing.add(item.path)
-                elif error.errno in (*_NOT_THERE, errno.EACCES, errno.EPERM, errno.ENXIO):
-                    # Something took its place since the directory was listed; or its owner may not read it.
-                    self.changed.add(item.path)
-                else:
-                    raise
-                continue
-            try:
+            with ExitStack() as stack:
+                try:
+                    directory, name = directories.parent(item.path)
+                    descriptor = stack.enter_context(open_to_read(name, directory=directory))
+                except OSError as error:
+                    if error.errno == errno.ENOENT:
+                        self.missing.add(item.path)
+                    elif error.errno in _NOT_READABLE:
+                        # Something took its place since the directory was listed; or its owner may not read it.
+                        self.changed.add(item.path)
+                    else:
+                        raise
+                    continue
                 if not self._is_right(item, descriptor):
                     self.changed.add(item.path)
-            finally:
-                os.close(descriptor)
         return 0
 
     def _is_right(self, item: FileWrite, descriptor: int) -> bool:
         about = os.fstat(descriptor)  # told by the open, so no round trip
         wanted = 0o755 if item.is_executable else 0o644
-        if not stat.S_ISREG(about.st_mode) or about.st_mode & _PERMISSIONS != wanted:
+        if about.st_mode & _PERMISSIONS != wanted:
             return False
         digest = hashlib.sha1(b"blob %d\0" % about.st_size, usedforsecurity=False)
         left = about.st_size

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from handler.errors import TargetOccupied
+from handler.mount.fs.directories import open_directory
 from handler.mount.fs.files import write_whole
 from handler.mount.target.layout import COPY, CURRENT, GIT, TargetPaths, release_of
 from handler.mount.target.record import PublishedRecord, read_record
@@ -51,20 +52,14 @@ class TargetDirectory:
             # Opened for reading, not only as a path: then an NFS client asks the server whether the directory changed.
             # What this host remembers of `current` may be a minute old. If another host published since, its release
             # would look retired here, and this run would recycle it under its readers.
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(self.paths.directory, flags)
-        except FileNotFoundError:
-            return Published(None, None)
-        try:
-            link = os.readlink(CURRENT, dir_fd=descriptor)
+            with open_directory(self.paths.directory) as descriptor:
+                link = os.readlink(CURRENT, dir_fd=descriptor)
         except FileNotFoundError:
             return Published(None, None)
         except OSError as error:
             if error.errno == errno.EINVAL:
                 raise TargetOccupied("what stands at the target's path was not made by git2efs") from None
             raise
-        finally:
-            os.close(descriptor)
         commit = release_of(link)
         if commit is None:
             raise TargetOccupied("`current` is a link that git2efs did not make")

@@ -4,12 +4,14 @@ People and monitors read it, and the next run.
 """
 
 import json
-import os
 import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from handler.exchange.operations import Hold
+from handler.mount.fs.files import read_whole
+
+_MAX_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,10 @@ def read_record(path: str) -> PublishedRecord | None:
     Raises OSError for what the mount answers, a missing file excepted.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
+        content = read_whole(path, max_bytes=_MAX_BYTES)
+    except NotADirectoryError:
         return None
-    try:
-        content = os.read(descriptor, 65_536)
-    finally:
-        os.close(descriptor)
-    return _parse(content)
+    return None if content is None else _parse(content)
 
 
 def _parse(content: bytes) -> PublishedRecord | None:

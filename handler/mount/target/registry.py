@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 
 from handler.config.names import path_problem
-from handler.mount.fs.files import append, write_whole
+from handler.mount.fs.files import append, read_whole, write_whole
 from handler.mount.target.layout import RELEASES, RepositoryPaths, is_commit
 
 
@@ -40,11 +40,7 @@ class TargetRegistry:
 
     def read(self) -> list[str]:
         """Return the lines, with any half line that a killed run left."""
-        try:
-            with open(self.path, "rb") as file:
-                lines = file.read().decode("utf-8", "replace").split("\n")
-        except FileNotFoundError:
-            return []
+        lines = (read_whole(self.path) or b"").decode("utf-8", "replace").split("\n")
         return [line for line in lines if line]
 
     def target_paths(self) -> list[str]:

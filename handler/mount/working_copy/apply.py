@@ -11,7 +11,7 @@ from enum import Enum, auto
 from functools import partial
 
 from handler.config.names import ancestors_of
-from handler.mount.fs.byte_budget import ByteBudget
+from handler.mount.fs.checkout import ByteBudget
 from handler.mount.fs.parallel import SEQUENTIAL, Workers, by_depth
 from handler.mount.git.objects import BLOB, Objects
 from handler.mount.git.tree import EXECUTABLE, LINK, SUBMODULE, TreeEntry

@@ -36,7 +36,7 @@ def opened(run: Run, stores: StorePool) -> Iterator[OpenCopy]:
         prepare_state_directory(paths)
     # Not refreshed, though others may have repacked it: a store that misses an object looks again.
     with stores.borrow_as(CopyStore, paths.git, is_unchanged=True) as store:
-        store.executor = run.executor
+        store.use_executor(run.executor)
         # An NFS client creates the files of one directory one by one, and refs are written beside all else.
         staging = StagingArea(paths.ref_staging) if run.is_slow else None
         refs = Refs(paths.git, makes_logs=config.makes_logs, staging=staging)

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import cycle
 
-from handler.mount.fs.directories import DirectoryHandles
+from handler.mount.fs.directories import DirectoryHandles, open_directory
 from handler.mount.fs.parallel import Stage, Workers, batches
 from handler.mount.working_copy.worktree import Worktree
 
@@ -15,7 +15,6 @@ STAGING = "staging-"
 _SPREAD = 4
 """How many directories to stage files in. More would not help: Linux serializes a mount's renames between
 directories."""
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Phase = tuple[Callable[[Worktree, Sequence[bytes]], None], Sequence[Sequence[bytes]]]
 """What to do for some paths, and the paths, level by level. The order within a level is free."""
@@ -65,9 +64,7 @@ def _staging_directory(worktree: Worktree, stack: ExitStack, number: int) -> int
     """Open a staging directory until the stack ends; make it if it is missing."""
     name = f"{STAGING}{number}"
     try:
-        descriptor = os.open(name, _DIRECTORY, dir_fd=worktree.staging)
+        return stack.enter_context(open_directory(name, directory=worktree.staging))
     except FileNotFoundError:
         os.mkdir(name, dir_fd=worktree.staging)
-        descriptor = os.open(name, _DIRECTORY, dir_fd=worktree.staging)
-    stack.callback(os.close, descriptor)
-    return descriptor
+        return stack.enter_context(open_directory(name, directory=worktree.staging))

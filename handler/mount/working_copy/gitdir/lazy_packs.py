@@ -1,15 +1,15 @@
 """Packs that others made, of any size: opened when they are looked into, let go of when the run is over."""
 
+import errno
 import io
 import mmap
 import os
-import stat
 from typing import IO
 
 from dulwich.object_format import SHA1
 from dulwich.pack import Pack, PackData, PackIndex, load_pack_index_file
 
-from handler.mount.fs.files import read_all
+from handler.mount.fs.files import open_to_read, read_all, reader
 from handler.mount.git.packs import DELTA_CACHE_BYTES, NOT_A_PACK, SMALL_BYTES, unreadable
 
 _LARGE_INDEX_BYTES = 4 * 1024 * 1024
@@ -63,15 +63,14 @@ def _open_data(path: str) -> PackData:
         raise unreadable(error, "a pack") from None
 
 
-def _opened(path: str, most_bytes: int) -> IO[bytes]:
-    """Open a file, or its content in memory if it has no more than `most_bytes`. A mapping outlives its file."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+def _opened(path: str, max_bytes: int) -> IO[bytes]:
+    """Open a file, or its content in memory if it has no more than `max_bytes`. A mapping outlives its file."""
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("no file")
-        if status.st_size > most_bytes:
-            return open(os.dup(descriptor), "rb", buffering=0)
-        return io.BytesIO(read_all(descriptor))
-    finally:
-        os.close(descriptor)
+        with open_to_read(path, follow=True) as descriptor:
+            if os.fstat(descriptor).st_size > max_bytes:
+                return reader(descriptor)
+            return io.BytesIO(read_all(descriptor))
+    except OSError as error:
+        if error.errno in (errno.EISDIR, errno.ENXIO):
+            raise ValueError("no regular file") from None
+        raise

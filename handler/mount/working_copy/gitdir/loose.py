@@ -29,13 +29,13 @@ def loose_path(objects_directory: str, object_id: bytes) -> str:
     return os.path.join(objects_directory, name[:2], name[2:])
 
 
-def read_loose(objects_directory: str, object_id: bytes, most_bytes: int = 2**31) -> RawObject | None:
+def read_loose(objects_directory: str, object_id: bytes, max_bytes: int = 2**31) -> RawObject | None:
     """Return type and content of a loose object, checked against its id (40 hex digits); None if it is missing.
 
     Raises MirrorDamaged for a file that is not the object, and OSError.
     """
     try:
-        compressed = read_whole(loose_path(objects_directory, object_id), follows=True, most_bytes=most_bytes)
+        compressed = read_whole(loose_path(objects_directory, object_id), follow=True, max_bytes=max_bytes)
     except (NotADirectoryError, IsADirectoryError):
         compressed = b""
     if compressed is None:
@@ -83,7 +83,7 @@ def read_alternates(objects_directory: str) -> list[str]:
 
 def _alternates_of(objects_directory: str) -> list[str]:
     try:
-        content = read_whole(os.path.join(objects_directory, "info", "alternates"), follows=True)
+        content = read_whole(os.path.join(objects_directory, "info", "alternates"), follow=True)
     except (NotADirectoryError, IsADirectoryError):
         content = None
     lines = [line for line in (content or b"").split(b"\n") if line and not line.startswith(b"#")]

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from handler.mount.fs.files import append, read_all
+from handler.mount.fs.files import append, open_to_read, read_all
 
-_MOST_BYTES = 64 * 1024
+_MAX_BYTES = 64 * 1024
 """How much of a reflog's end is read: some hundred changes."""
 _ENTRY = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}) [^\t]*> [0-9]+ [+-][0-9]{4}(?:\t(.*))?")
 NULL_OID = b"0" * 40
@@ -32,20 +32,15 @@ def read_log(path: str) -> list[LogEntry]:
 def read_tail(path: str) -> bytes:
     """Return the last lines of the reflog at `path`; empty if there is no reflog. Raises OSError."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open_to_read(path) as descriptor:
+            start = max(0, os.fstat(descriptor).st_size - _MAX_BYTES)
+            if start:
+                os.lseek(descriptor, start, os.SEEK_SET)
+            content = read_all(descriptor, 2 * _MAX_BYTES)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR):
             return b""
         raise
-    try:
-        start = max(0, os.fstat(descriptor).st_size - _MOST_BYTES)
-        if start:
-            os.lseek(descriptor, start, os.SEEK_SET)
-        content = read_all(descriptor, 2 * _MOST_BYTES)
-    except IsADirectoryError:
-        return b""
-    finally:
-        os.close(descriptor)
     return content.partition(b"\n")[2] if start else content
 
 

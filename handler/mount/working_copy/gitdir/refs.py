@@ -31,7 +31,7 @@ _SYMBOLIC = b"ref:"
 _COMMIT = re.compile(rb"([0-9a-f]{40})\s*")
 _PSEUDOREF = re.compile(r"[A-Z][A-Z_]{0,63}")
 _LOGGED = ("refs/heads/", "refs/remotes/", "refs/notes/", "refs/stash")
-_MOST_BYTES = 4096
+_MAX_BYTES = 4096
 """The most bytes that are read of a ref's file; git's own are shorter."""
 
 
@@ -177,7 +177,7 @@ class Refs:
 
     def _read_file(self, name: str) -> bytes | None:
         try:
-            return read_whole(self._path_of(name), most_bytes=_MOST_BYTES)
+            return read_whole(self._path_of(name), max_bytes=_MAX_BYTES)
         except (IsADirectoryError, NotADirectoryError):
             return None  # a directory or file of another ref: this one may be packed
         except OSError as error:
@@ -188,7 +188,7 @@ class Refs:
     def _read_packed_refs(self) -> dict[bytes, bytes]:
         """Return the refs of `packed-refs`, by name."""
         try:
-            content = read_whole(os.path.join(self._path, "packed-refs"), follows=True) or b""
+            content = read_whole(os.path.join(self._path, "packed-refs"), follow=True) or b""
         except IsADirectoryError:
             content = b""
         packed: dict[bytes, bytes] = {}

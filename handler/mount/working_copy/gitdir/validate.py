@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from handler.config.names import branch_of, ref_problem
 from handler.errors import CopyUnusable
+from handler.mount.fs.directories import open_directory
 from handler.mount.fs.files import read_whole
 from handler.mount.working_copy.gitdir.copy_config import Config, default_tracking_ref, tracking_ref
 from handler.mount.working_copy.gitdir.refs import Refs
@@ -83,7 +84,8 @@ def validate(copy_path: str, url: str, branch_ref: str) -> CopyConfig:
 def _list_entries(git_directory: str) -> frozenset[str]:
     """Return the names in the git directory. Raises CopyUnusable if it is none, or its content is elsewhere."""
     try:
-        descriptor = os.open(git_directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open_directory(git_directory) as descriptor, os.scandir(descriptor) as entries:
+            is_link = {entry.name: entry.is_symlink() for entry in entries}
     except FileNotFoundError:
         raise CopyUnusable("something else is at the path: there is no .git in it") from None
     except OSError as error:
@@ -92,11 +94,6 @@ def _list_entries(git_directory: str) -> frozenset[str]:
         raise CopyUnusable(
             ".git is no directory: a linked working tree and a submodule cannot be pulled into"
         ) from None
-    try:
-        with os.scandir(descriptor) as entries:
-            is_link = {entry.name: entry.is_symlink() for entry in entries}
-    finally:
-        os.close(descriptor)
     if link := next((name for name in _WRITTEN_BY_US if is_link.get(name)), None):
         raise CopyUnusable(f".git/{link} is a symbolic link: what is written there would be written elsewhere")
     return frozenset(is_link)
@@ -104,7 +101,7 @@ def _list_entries(git_directory: str) -> frozenset[str]:
 
 def _read_config(git_directory: str) -> Config:
     try:
-        content = read_whole(os.path.join(git_directory, "config"), follows=True, most_bytes=_MOST_CONFIG_BYTES)
+        content = read_whole(os.path.join(git_directory, "config"), follow=True, max_bytes=_MOST_CONFIG_BYTES)
     except IsADirectoryError:
         content = None
     if content is None:
