@@ -38,6 +38,7 @@ The map:
         config_file, copy_config, remote_urls    its configuration
         init           a new repository
         copy_store, lazy_packs, loose            objects: packs, loose ones, alternates
+        staged_writer  how packs and `shallow` are written
         refs, ref_logs                           refs, and their reflogs
         locks          git's lock files
         names          bytes that need not be UTF-8
