@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import islice
 
 from handler.config.names import is_full_name
 from handler.deadline import Deadline
@@ -114,26 +114,20 @@ class StatusReader:
             for target in each.targets
             for release in target.releases
         ]
-        pulse = _Pulse(deadline, self.clock, self.say)
-        usages = usage_of(roots, workers=self.settings.checkout_workers, pulse=pulse)
-        mirrors, number = usages[: len(statuses)], count(len(statuses))
-        return tuple(
-            replace(
-                each,
-                mirror=mirror,
-                targets=tuple(
-                    replace(
-                        target,
-                        releases=tuple(replace(release, usage=usages[next(number)]) for release in target.releases),
-                    )
-                    for target in each.targets
-                ),
-            )
-            for each, mirror in zip(statuses, mirrors, strict=True)
-        )
+        progress = _CountProgress(deadline, self.clock, self.say)
+        usages = iter(usage_of(roots, workers=self.settings.checkout_workers, pulse=progress))
+        mirrors = list(islice(usages, len(statuses)))
+        counted = []
+        for each, mirror in zip(statuses, mirrors, strict=True):
+            targets = [
+                replace(target, releases=tuple(replace(release, usage=next(usages)) for release in target.releases))
+                for target in each.targets
+            ]
+            counted.append(replace(each, mirror=mirror, targets=tuple(targets)))
+        return tuple(counted)
 
 
-class _Pulse:
+class _CountProgress:
     """Called with the number of files counted so far: ends the count at the deadline, and says how far it is."""
 
     def __init__(self, deadline: Deadline, clock: Callable[[], float], say: Callable[[str], None]) -> None:
