@@ -80,9 +80,9 @@ class _Repository:
 
     def payload(self, before: str) -> dict[str, object]:
         committed_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(GENESIS + self.at * COMMIT_INTERVAL_SECONDS))
-        return github.push_payload(
-            self.upstream.full_name, REF, before, self.tip, pushed_at=self.pushed_at, committed_at=committed_at
-        )
+        change = github.Change(committed_at=committed_at)
+        name = self.upstream.full_name
+        return github.push_payload(name, REF, before, self.tip, change=change, pushed_at=self.pushed_at)
 
     def _point(self, commit: str) -> None:
         # As git writes a ref that is not packed; its own command would take longer than the push.

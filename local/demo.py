@@ -70,7 +70,8 @@ class Demo:
         files = sample.first_push()
         commit = self._commit(files, "Begin")
         added = sorted(map(os.fsdecode, files))
-        payload = github.push_payload(REPOSITORY, REF, github.NO_COMMIT, commit, text="Begin", added=added)
+        change = github.Change("Begin", added=added)
+        payload = github.push_payload(REPOSITORY, REF, github.NO_COMMIT, commit, change=change)
         self._deliver(payload, "published", commit)
         self._show_tree()
         self._show_records(in_full=True)
@@ -81,15 +82,10 @@ class Demo:
         files, changed, removed = sample.second_push()
         self._screen.step("The second push: one file changed, one removed; this time as a form, GitHub's default")
         commit = self._commit(files, "Rain")
-        payload = github.push_payload(
-            REPOSITORY,
-            REF,
-            before,
-            commit,
-            text="Rain",
-            modified=[os.fsdecode(path) for path in changed],
-            removed=[os.fsdecode(path) for path in removed],
+        change = github.Change(
+            "Rain", modified=list(map(os.fsdecode, changed)), removed=list(map(os.fsdecode, removed))
         )
+        payload = github.push_payload(REPOSITORY, REF, before, commit, change=change)
         delivery = str(uuid.uuid4())
         self._deliver(payload, "published", commit, media_type=github.FORM, delivery=delivery)
         self._show_tree()
@@ -100,7 +96,8 @@ class Demo:
         """Change one file again: now a retired release is there to be recycled, and only what differs is written."""
         self._screen.step("The third push: a release past its grace is recycled, only what differs is written")
         commit = self._commit(sample.third_push(), "Snow")
-        payload = github.push_payload(REPOSITORY, REF, before, commit, text="Snow", modified=["site/index.html"])
+        change = github.Change("Snow", modified=["site/index.html"])
+        payload = github.push_payload(REPOSITORY, REF, before, commit, change=change)
         self._deliver(payload, "published", commit)
         self._show_records()
 

@@ -21,7 +21,7 @@ from local import sample
 from local.aws import QUEUES
 from local.event import http_api_event
 from local.exchange import Request
-from local.github import FORM, JSON, NO_COMMIT, delivery_headers, encode, post, push_payload
+from local.github import FORM, JSON, NO_COMMIT, Change, delivery_headers, encode, post, push_payload
 from local.mapping import sqs_event
 from local.origin import SampleOrigin
 
@@ -53,7 +53,9 @@ class Made:
     @property
     def payload(self) -> dict[str, Any]:
         """The push's payload."""
-        return push_payload(self.repository, self.ref, NO_COMMIT, self.commit, pushed_at=MADE_AT, text="Begin")
+        return push_payload(
+            self.repository, self.ref, NO_COMMIT, self.commit, change=Change("Begin"), pushed_at=MADE_AT
+        )
 
 
 def sample_commit() -> str:
@@ -96,7 +98,16 @@ def _batch(made: Made) -> dict[str, Any]:
     """What Lambda makes of one message that the front door sent."""
     body = encode(made.payload)
     push = read_push(made.payload)
-    text = encode_message(Message(Cause.PUSH, made.repository, made.ref, _id("push", body), float(MADE_AT), push))
+    text = encode_message(
+        Message(
+            cause=Cause.PUSH,
+            repository=made.repository,
+            ref=made.ref,
+            delivery=_id("push", body),
+            received_at=float(MADE_AT),
+            push=push,
+        )
+    )
     about = {
         "ApproximateReceiveCount": "1",
         "SentTimestamp": str(MADE_AT * 1000),

@@ -1,7 +1,8 @@
 """SQS's FIFO queues in memory: groups, visibility, receive counts, dead letters. The clock comes in; no I/O.
 
-moto has them too, and the tests hold this to what moto does; but there a call costs more the more messages wait: at a
-thousand of them a second, which is no queue for a burst.
+moto has them too, and the tests ask both the same questions. But moto counts all messages at each call, and again for
+each message that it hands out: with 1,000 waiting a send takes 70 ms and a receive of ten 0.8 s, here 0.02 and 0.1 ms.
+`serve --queued` has to take bursts. And moto lets a receipt delete a message that can be seen again; SQS does not.
 
 A group hands out nothing while one of its messages is hidden: the order of its messages, and one batch in flight.
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-queues-understanding-logic.html

@@ -15,12 +15,9 @@ Steps = Generator[simpy.Event, Any, T]
 """A process, or a part of one: it yields the events that it waits for, and returns T."""
 
 
-class Clock(simpy.Environment):
-    """simpy's environment, under a name that Lambda's environments leave free."""
-
-    def until(self, when: float) -> simpy.Event:
-        """Return the event of that time, or of now if that is past."""
-        return self.timeout(max(0.0, when - self.now))
+def until(clock: simpy.Environment, when: float) -> simpy.Event:
+    """Return the event of that time, or of now if that is past."""
+    return clock.timeout(max(0.0, when - clock.now))
 
 
 class Bucket:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
 
-from benchmarks.scale.engine import Clock, Environment, Meter, Steps
+import simpy
+
+from benchmarks.scale.engine import Environment, Meter, Steps, until
 from benchmarks.scale.model import Sizes, Stack, Times
 from benchmarks.scale.trace import Push
 
@@ -53,7 +55,7 @@ class Mount:
     """All repositories, and what looks at them cost."""
 
     def __init__(
-        self, clock: Clock, trees: list[int], trace: list[Push], stack: Stack, times: Times, seed: int
+        self, clock: simpy.Environment, trees: list[int], trace: list[Push], stack: Stack, times: Times, seed: int
     ) -> None:
         """Every repository was published long ago, with two retired releases that are past their grace."""
         self._clock, self._trace, self._stack, self._times = clock, trace, stack, times
@@ -122,14 +124,14 @@ class Mount:
         self.asks += 1
         sent = self._clock.now + (0.0 if environment.is_connected else times.connect)
         environment.is_connected = True
-        yield self._clock.until(sent + times.read_share * times.github)
+        yield until(self._clock, sent + times.read_share * times.github)
         covered, repository.waiting = repository.waiting, []
         if not covered:
             self._count(self._clock.now, self._sizes.look_reads, self._sizes.look_writes)
-            yield self._clock.until(environment.compute(sent + times.github, times.ask_processor) + times.confirm)
+            yield until(self._clock, environment.compute(sent + times.github, times.ask_processor) + times.confirm)
             return End.UNCHANGED
         self.fetches += 1
-        yield self._clock.until(sent + (1 if covered[-1][1] == hoped else 2) * times.github)
+        yield until(self._clock, sent + (1 if covered[-1][1] == hoped else 2) * times.github)
         return (yield from self._publish(repository, covered, environment))
 
     def _publish(
@@ -150,7 +152,8 @@ class Mount:
         self, repository: Repository, covered: list[tuple[float, int]], environment: Environment, is_past: bool
     ) -> float:
         """Count what a publish writes; return how many seconds it takes. `is_past`: a release may be recycled."""
-        now, times, sizes = self._clock.now, self._times, self._sizes
+        now: float = self._clock.now
+        times, sizes = self._times, self._sizes
         changed = min(repository.files, sum(self._trace[number].files for _, number in covered))
         # A recycled release is two pushes behind, and gets both.
         files = min(repository.files, 2 * changed - 1) if is_past else repository.files

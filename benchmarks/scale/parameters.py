@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from benchmarks.scale.engine import Bucket, Clock, Environment, Meter, Steps
+import simpy
+
+from benchmarks.scale.engine import Bucket, Environment, Meter, Steps
 from benchmarks.scale.model import Stack, Times
 
 SECRET = -1
@@ -12,7 +14,7 @@ _NEVER = -1e9
 class Parameters:
     """What all functions read. A repository's parameter has its number for a name, the secret SECRET."""
 
-    def __init__(self, clock: Clock, stack: Stack, times: Times, listing_share: float) -> None:
+    def __init__(self, clock: simpy.Environment, stack: Stack, times: Times, listing_share: float) -> None:
         """`listing_share` is which part of the time a listing takes its part of the limit."""
         self._clock, self._stack, self._times = clock, stack, times
         self._bucket = Bucket(stack.ssm_rate - listing_share * stack.listing_rate, stack.ssm_rate)

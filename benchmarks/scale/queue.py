@@ -7,7 +7,9 @@ messages, of one group or several, and looks at their repositories side by side;
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
-from benchmarks.scale.engine import Clock, Environment, Function, Meter, Steps
+import simpy
+
+from benchmarks.scale.engine import Environment, Function, Meter, Steps, until
 from benchmarks.scale.model import Sizes, Stack, Times
 from benchmarks.scale.mount import FAILURES, End, Mount
 from benchmarks.scale.parameters import Parameters
@@ -37,7 +39,13 @@ class Queue:
     """Takes messages, and has them worked off."""
 
     def __init__(
-        self, clock: Clock, mount: Mount, parameters: Parameters, worker: Function, stack: Stack, times: Times
+        self,
+        clock: simpy.Environment,
+        mount: Mount,
+        parameters: Parameters,
+        worker: Function,
+        stack: Stack,
+        times: Times,
     ) -> None:
         """Empty at midnight."""
         self._clock, self._mount, self._parameters, self._worker = clock, mount, parameters, worker
@@ -80,7 +88,7 @@ class Queue:
         environment, ready = started
         received_at = self._clock.now
         self._poll()
-        yield self._clock.until(ready)
+        yield until(self._clock, ready)
         yield from self._work(batch, environment, received_at)
 
     def _take_batch(self) -> dict[int, list[Message]]:

@@ -9,7 +9,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.scale.engine import Bucket, Clock, Environment, Function, Meter, Steps
+import simpy
+
+from benchmarks.scale.engine import Bucket, Environment, Function, Meter, Steps, until
 from benchmarks.scale.model import Limits, Stack, Times
 from benchmarks.scale.mount import FAILURES, End, Mount
 from benchmarks.scale.parameters import SECRET, Parameters
@@ -63,7 +65,7 @@ class Simulation:
         """`is_local`: one process with threads and nothing of AWS's, as the local service, to compare with it."""
         self._trace, self._stack, self._times = list(trace), stack, times or Times()
         limits = Limits()
-        self._clock = Clock()
+        self._clock = simpy.Environment()
         self.mount = Mount(self._clock, list(trees), self._trace, stack, self._times, seed)
         self._throttle = Bucket(stack.throttle_rate, stack.throttle_burst)
         self._pass: Pass = pass_of(len(trees), stack, self._times)
@@ -93,7 +95,7 @@ class Simulation:
 
     def _push(self, number: int) -> Steps[None]:
         """GitHub takes a push and delivers it; one that is refused is left to the schedule."""
-        yield self._clock.until(self._trace[number].at)
+        yield until(self._clock, self._trace[number].at)
         self.mount.push(number)
         yield self._clock.timeout(self._times.webhook)
         end = yield from self._deliver(number)
@@ -110,7 +112,7 @@ class Simulation:
         if started is None:
             return End.NO_CONCURRENCY
         environment, ready = started
-        yield self._clock.until(ready + self._times.door)
+        yield until(self._clock, ready + self._times.door)
         end = yield from self._handle(number, received_at, environment)
         now = self._clock.now
         self._webhook.end(environment, received_at, now)
@@ -133,7 +135,7 @@ class Simulation:
     def _heal(self, number: int) -> Steps[None]:
         """Let the schedule come by until the push is visible: in queued mode it sends a message, else it looks."""
         repository = self._trace[number].repository
-        yield self._clock.until(self._pass.next_visit(self._clock.now, repository))
+        yield until(self._clock, self._pass.next_visit(self._clock.now, repository))
         while self.mount.visible_at[number] is None:
             self.result.healed += 1
             now = self._clock.now
@@ -148,4 +150,4 @@ class Simulation:
             if end not in FAILURES:
                 return
             self.result.healed -= 1
-            yield self._clock.until(self._pass.next_visit(self._clock.now + 1, repository))
+            yield until(self._clock, self._pass.next_visit(self._clock.now + 1, repository))

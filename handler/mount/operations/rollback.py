@@ -183,8 +183,8 @@ class _LockedTarget:
 
     def outcome(self, *, reason: str, commit: str, previous: str) -> Outcome:
         return Outcome(
-            OutcomeKind.PUBLISHED if commit != previous else OutcomeKind.UNCHANGED,
-            reason,
+            kind=OutcomeKind.PUBLISHED if commit != previous else OutcomeKind.UNCHANGED,
+            reason=reason,
             repository=self.record.repository,
             ref=self.record.ref,
             path=self.directory.path,

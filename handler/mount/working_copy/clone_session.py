@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from handler.model import Counts, Outcome, OutcomeKind
 from handler.mount.fs.errno_map import as_failure
+from handler.mount.fs.parallel import Workers
 from handler.mount.git.fetch import Fetched, Have
 from handler.mount.git.store_pool import StorePool
 from handler.mount.target.run import Run
@@ -16,7 +17,6 @@ from handler.mount.working_copy.gitdir.refs import Refs
 from handler.mount.working_copy.gitdir.staging_area import StagingArea
 from handler.mount.working_copy.gitdir.validate import validate
 from handler.mount.working_copy.open_copy import DEFAULT_COMMITTER, OpenCopy
-from handler.mount.working_copy.parallel import Crew
 from handler.mount.working_copy.paths import CopyPaths, prepare_state_directory
 
 _MAX_NOTED = 20
@@ -40,8 +40,8 @@ def opened(run: Run, stores: StorePool) -> Iterator[OpenCopy]:
         # An NFS client makes files of one directory one after the other, and refs are written beside all else.
         staging = StagingArea(paths.ref_staging) if run.is_slow else None
         refs = Refs(paths.git, makes_logs=config.makes_logs, staging=staging)
-        crew = Crew(run.settings.checkout_workers, run.is_slow)
-        yield OpenCopy(paths=paths, config=config, branch=run.target.ref, store=store, refs=refs, crew=crew)
+        workers = Workers(run.settings.checkout_workers, is_slow=run.is_slow)
+        yield OpenCopy(paths=paths, config=config, branch=run.target.ref, store=store, refs=refs, workers=workers)
 
 
 class CopySession:

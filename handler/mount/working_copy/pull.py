@@ -136,7 +136,7 @@ class PullSession(CopySession):
         comparison = copy.compare_index(worktree, index, changes)
         local_changes: Mapping[bytes, LocalChange] = {}
         stash = None
-        if obstructions := find_obstructions(comparison, changes, copy.crew):
+        if obstructions := find_obstructions(comparison, changes, copy.workers):
             if head is None or not run.target.autostash or not can_reapply(obstructions, comparison):
                 raise LocalChanges(describe_obstructions(obstructions))
             base = StashBase(head, copy.branch, copy.committer, timestamp)
@@ -200,7 +200,7 @@ class PullSession(CopySession):
             with prepared_branch(copy.refs, journal, run.executor) as branch:
                 store_stash(copy.refs, journal)
                 entries, done = apply.apply(
-                    prepared.worktree, prepared.changes, copy.store, run.check_deadline, copy.crew
+                    prepared.worktree, prepared.changes, copy.store, run.check_deadline, copy.workers
                 )
                 content = prepared.index.patch(entries, trees=prepared.difference.new_trees)
                 apply.write_index(copy.paths, copy.store.staging, content)
