@@ -17,8 +17,7 @@ from benchmarks.places import Place, make_place
 from benchmarks.report import report, with_section
 from benchmarks.rounds import Field, fields_of, first_publishes, large_fetch, play_pushes
 from benchmarks.tracing import has_strace
-from testing.origin import has_http_backend
-from testing.repositories import archive, snapshot
+from testing.repositories import archive, has_git, snapshot
 
 RESULTS = Path(__file__).parent / "results.md"
 _REPLAYED_FILES = 10_000
@@ -29,7 +28,7 @@ PEERS = {"git": figures.GIT_PULL, "gitpython": figures.GITPYTHON, "pygit2": figu
 def main() -> None:
     """Measure, print the results, and put them into the results' file."""
     options = _options(sys.argv[1:])
-    if not has_http_backend():
+    if not has_git():
         sys.exit("the benchmarks need git with its http-backend (Debian and macOS: part of git; Alpine: git-daemon)")
     started, load = time.monotonic(), os.getloadavg()[0]
     is_traced = has_strace() and not options.no_strace and options.mount is None

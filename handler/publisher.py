@@ -20,8 +20,7 @@ from handler.exchange.schedule_state import ScheduleState
 from handler.exchange.trigger import Trigger
 from handler.model import Outcome, Repository, Target
 from handler.mount.fs.errno_map import as_failure, mount_errors
-from handler.mount.fs.generation_cache import GenerationCache
-from handler.mount.fs.lock import locked
+from handler.mount.fs.lock import GenerationCache, locked
 from handler.mount.git.store_pool import StorePool
 from handler.mount.maintenance.drift import DriftDetector
 from handler.mount.maintenance.maintenance import Maintenance
@@ -129,4 +128,6 @@ class LocalPublisher:
         # A lazy import: functions that publish do not pay for operators' commands.
         from handler.mount.operations.local import LocalOperations
 
-        return LocalOperations(self._settings, self._mirrors, self._emit, self._clock, self._say)
+        return LocalOperations(
+            settings=self._settings, mirrors=self._mirrors, emit=self._emit, clock=self._clock, say=self._say
+        )

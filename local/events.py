@@ -98,7 +98,16 @@ def _batch(made: Made) -> dict[str, Any]:
     """Return the event that Lambda makes of one message that the webhook sent."""
     body = encode(made.payload)
     push = read_push(made.payload)
-    text = encode_message(Message(Cause.PUSH, made.repository, made.ref, _id("push", body), float(MADE_AT), push))
+    text = encode_message(
+        Message(
+            cause=Cause.PUSH,
+            repository=made.repository,
+            ref=made.ref,
+            delivery=_id("push", body),
+            received_at=float(MADE_AT),
+            push=push,
+        )
+    )
     about = {
         "ApproximateReceiveCount": "1",
         "SentTimestamp": str(MADE_AT * 1000),

@@ -9,7 +9,6 @@ import contextlib
 import os
 import shutil
 import socket
-import subprocess
 import tempfile
 import threading
 import time
@@ -20,6 +19,7 @@ from types import TracebackType
 
 from testing.origin_http import OriginServer
 from testing.origin_records import Answer, Fault, RequestRecord
+from testing.repositories import require_git
 
 WAIT_SECONDS = 10.0
 """How long a test waits for something that should be there in milliseconds."""
@@ -31,9 +31,13 @@ class GitOrigin:
     `speaks_v2` False makes it an old server, that knows no Git-Protocol header.
     """
 
-    def __init__(self, root: Path) -> None:
-        """Serve what is (or will be) below `root`; nothing listens before `start`."""
+    def __init__(self, root: Path, *, is_remembering: bool = False) -> None:
+        """Serve what is (or will be) below `root`; nothing listens before `start`.
+
+        `is_remembering`: put the same question about the same refs and objects to git once in this process.
+        """
         self.root = root
+        self.is_remembering = is_remembering
         self.speaks_v2 = True
         self.latency_seconds = 0.0
         self.stopping = threading.Event()
@@ -53,7 +57,8 @@ class GitOrigin:
     # -- life --------------------------------------------------------------------------------------------
 
     def start(self) -> "GitOrigin":
-        """Listen on a free loopback port."""
+        """Listen on a free loopback port; skip the test where there is no git."""
+        require_git()
         self._server = OriginServer(self)
         threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, name="origin", daemon=True
@@ -334,12 +339,3 @@ class _Frozen:
 def _tells_refs(record: RequestRecord, speaks_v2: bool) -> bool:
     is_v2 = speaks_v2 and "version=2" in (record.protocol or "")
     return record.kind == "ls-refs" or (record.kind == "advertisement" and not is_v2)
-
-
-def has_http_backend() -> bool:
-    """Tell whether git and its http-backend are installed; tests that need an origin are skipped without."""
-    git = shutil.which("git")
-    if not git:
-        return False
-    programmes = subprocess.run([git, "--exec-path"], capture_output=True, text=True, check=True).stdout
-    return (Path(programmes.strip()) / "git-http-backend").exists()

@@ -9,7 +9,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -24,7 +25,42 @@ if TYPE_CHECKING:
 _PIPE_BYTES = 32 * 1024
 """What certainly fits into a pipe that nobody reads yet; a larger request goes through a file."""
 
+_REMEMBERED_BYTES = 256 * 1024
+"""No larger answer is remembered."""
+
 _REPOSITORY_PATH = re.compile(r"/([^/]+/[^/]+?)(?:\.git)?/((?:info|git-|objects|HEAD).*)")
+
+
+_Stream = io.BufferedReader | io.BytesIO
+
+
+@dataclass(slots=True)
+class _Known:
+    """What git answered to a question."""
+
+    status: int
+    headers: dict[str, str]
+    parts: list[bytes] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def replay(self) -> Iterator[tuple[int, dict[str, str], _Stream]]:
+        """Answer again, as `cgi_answer` does."""
+        yield self.status, dict(self.headers), io.BytesIO(b"".join(self.parts))
+
+
+_known: dict[Hashable, _Known] = {}
+
+
+def repository_state(repository: Path) -> Hashable:
+    """Return what git's answers hang on: the names of all objects and packs, and what every other file holds."""
+    state = []
+    for directory, names, files in os.walk(repository):
+        names.sort()
+        is_objects = "/objects" in directory[len(os.fspath(repository)) :] and not directory.endswith("/info")
+        for name in sorted(files):
+            path = os.path.join(directory, name)
+            state.append((path[len(os.fspath(repository)) :], b"" if is_objects else Path(path).read_bytes()))
+    return tuple(state)
 
 
 class OriginServer(LoopbackServer):
@@ -126,14 +162,30 @@ class OriginHandler(BaseHTTPRequestHandler):
         rest = record.path.split("/", 3)[3]
         root = origin.directory_for(record)
         environment = self._cgi_environment(record, root, f"/{record.repository}.git/{rest}", len(wire_body))
-        with cgi_answer(environment, wire_body, origin.log) as (status, headers, stream):
+        question = self._question(record, root, rest)
+        known = _known.get(question)
+        with known.replay() if known else cgi_answer(environment, wire_body, origin.log) as (status, headers, stream):
             if fault and (fault.rewrite or fault.drop_after is not None):
                 body = stream.read()
                 body = fault.rewrite(body) if fault.rewrite else body
                 headers.pop("Content-Length", None)
                 self._send_whole(record, Answer(status, headers, body), fault, chunked=True)
             else:
-                self._send_stream(record, status, headers, stream)
+                new = _Known(status, dict(headers))
+                if self._send_stream(record, status, headers, stream, new.parts) and question and not known:
+                    _known[question] = new
+
+    def _question(self, record: RequestRecord, root: Path, rest: str) -> Hashable:
+        """Return what git's answer hangs on; None where it is to be asked each time.
+
+        Tests make the same few commits, and git answers them alike.
+        """
+        origin = self.server.origin
+        if not origin.is_remembering:
+            return None
+        protocol = record.protocol if origin.speaks_v2 else None
+        state = repository_state(root / f"{record.repository}.git")
+        return record.method, rest, record.query, protocol, record.body, state
 
     def _cgi_environment(self, record: RequestRecord, root: Path, path_info: str, length: int) -> dict[str, str]:
         environment = {
@@ -194,8 +246,9 @@ class OriginHandler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _send_stream(
-        self, record: RequestRecord, status: int, headers: dict[str, str], stream: io.BufferedReader
-    ) -> None:
+        self, record: RequestRecord, status: int, headers: dict[str, str], stream: _Stream, sent: list[bytes]
+    ) -> bool:
+        """Send an answer as it comes; return whether it is small, and all of it in `sent`."""
         is_chunked = "Content-Length" not in headers and self.request_version != "HTTP/1.0"
         if is_chunked:
             headers["Transfer-Encoding"] = "chunked"
@@ -205,9 +258,12 @@ class OriginHandler(BaseHTTPRequestHandler):
         while part := stream.read1(64 * 1024):
             self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part) if is_chunked else part)
             record.response_bytes += len(part)
+            if record.response_bytes <= _REMEMBERED_BYTES:
+                sent.append(part)
         if is_chunked:
             self.wfile.write(b"0\r\n\r\n")
         self.wfile.flush()
+        return record.response_bytes <= _REMEMBERED_BYTES
 
     def _drop(self, record: RequestRecord) -> None:
         record.is_dropped = True
@@ -219,7 +275,7 @@ class OriginHandler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def cgi_answer(
     environment: Mapping[str, str], body: bytes, log: BinaryIO
-) -> Iterator[tuple[int, dict[str, str], io.BufferedReader]]:
+) -> Iterator[tuple[int, dict[str, str], _Stream]]:
     """Run `git http-backend`; yield its status, its headers and its body. The process ends with the block."""
     with tempfile.TemporaryFile() as spool:
         is_large = len(body) > _PIPE_BYTES

@@ -1,24 +1,34 @@
 """Real repositories, made by the real git binary and isolated from whoever runs the tests.
 
-A commit costs one `git fast-import` (about 10 ms): it takes names of any bytes, every mode, links and
-submodule entries, and needs no working copy.
+A commit is one `git fast-import`: it takes names of any bytes, every mode, links and submodule entries, and needs no
+working copy. A small one upon a commit that was made here is written without a process, as the same objects; so are a
+ref and a raw object. A test of this module holds both ways to the same ids, and git to accept what is written.
 """
 
+import hashlib
 import itertools
 import os
 import random
 import re
 import shutil
 import subprocess
+import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 GENESIS = 1_750_000_000
 """When the first commit of every upstream is made, in seconds since the epoch; each next a minute later."""
 
 COMMIT_INTERVAL_SECONDS = 60
+
+NEEDS_GIT = "needs git with its http-backend (Debian and macOS: part of git; Alpine: git-daemon)"
+
+MAX_LOOSE_CHANGES = 50
+"""A commit of more changes is git's to make: it writes a pack."""
 
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 
@@ -83,6 +93,7 @@ def run_git(
     *arguments: str | Path, directory: Path, stdin: bytes = b"", when: int = GENESIS, check: bool = True
 ) -> bytes:
     """Run git in `directory`; return its standard output. Raises RuntimeError with its standard error."""
+    require_git()
     command = ["git", "-c", "init.defaultBranch=main", "-c", "gc.auto=0", *map(str, arguments)]
     result = subprocess.run(
         command, cwd=directory, input=stdin, env=git_environment(when), capture_output=True, check=False
@@ -101,16 +112,8 @@ class Upstream:
         self.path = root / f"{full_name}.git"
         self.default_branch = default_branch
         self._clock = itertools.count(GENESIS, COMMIT_INTERVAL_SECONDS)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        run_git(
-            "init",
-            "--quiet",
-            "--bare",
-            "--template=",
-            f"--initial-branch={default_branch}",
-            self.path,
-            directory=root,
-        )
+        self._objects = LooseObjects(self.path / "objects")
+        _init(self.path, default_branch)
 
     def git(self, *arguments: str | Path, stdin: bytes = b"", check: bool = True) -> bytes:
         """Run git in the repository; return its standard output. Raises RuntimeError."""
@@ -126,10 +129,14 @@ class Upstream:
             found = (self.path / name).read_text().strip()
             if _OBJECT_ID.fullmatch(found):
                 return found
+        if not (self.path / name).exists() and not (self.path / "packed-refs").exists():
+            return None
         return self.git("rev-parse", "--verify", "--quiet", name, check=False).decode().strip() or None
 
     def peel(self, object_id: str) -> str | None:
         """Return the commit that an object is, or that a tag leads to; None where there is none."""
+        if object_id in self._objects.commits:
+            return object_id
         found = self.git("rev-parse", "--verify", "--quiet", f"{object_id}^{{commit}}", check=False)
         return found.decode().strip() or None
 
@@ -145,7 +152,9 @@ class Upstream:
 
     def point(self, ref: str, commit: str) -> None:
         """Make or move a ref: a new branch, a force-push back."""
-        self.git("update-ref", self.ref_name(ref), commit)
+        name = self.ref_name(ref)
+        if not (commit in self._objects.commits and _write_ref(self.path, name, commit)):
+            self.git("update-ref", name, commit)
 
     def delete(self, ref: str) -> None:
         """Delete a ref."""
@@ -187,9 +196,13 @@ class Upstream:
         if parents is None:
             tip = self.tip(ref)
             parents = [tip] if tip else []
+        when = when or next(self._clock)
+        commit = self._objects.commit(files, parents, message=message, when=when, replace=replace)
+        if commit and _write_ref(self.path, ref, commit):
+            return commit
         head = [
             f"commit {ref}\nmark :1\n".encode(),
-            f"committer {_IDENTITY} {when or next(self._clock)} +0000\n".encode(),
+            f"committer {_IDENTITY} {when} +0000\n".encode(),
             _counted(message.encode()),
             *(f"{'merge' if at else 'from'} {parent}\n".encode() for at, parent in enumerate(parents)),
         ]
@@ -217,8 +230,7 @@ class Upstream:
 
     def raw_object(self, kind: str, content: bytes) -> str:
         """Write an object of any content, unchecked; return its id."""
-        written = self.git("hash-object", "-t", kind, "-w", "--literally", "--stdin", stdin=content)
-        return written.decode().strip()
+        return self._objects.write(kind, content)
 
     def blob(self, content: bytes) -> str:
         """Write a blob; return its id."""
@@ -253,9 +265,106 @@ class Upstream:
         return self.git("fast-import", "--quiet", "--force", "--date-format=raw-permissive", stdin=stream)
 
 
+class LooseObjects:
+    """Writes a repository's objects as git does, without a process; what they are is remembered."""
+
+    def __init__(self, directory: Path) -> None:
+        """`directory` is the repository's `objects`."""
+        self.commits: set[str] = set()
+        self._directory = directory
+        self._trees: dict[str, dict[bytes, _Leaf]] = {}
+        self._written: set[str] = set()
+
+    def write(self, kind: str, content: bytes) -> str:
+        """Write an object of any content, unchecked; return its id."""
+        raw = b"%b %d\0%b" % (kind.encode(), len(content), content)
+        object_id = hashlib.sha1(raw, usedforsecurity=False).hexdigest()
+        if object_id not in self._written:
+            path = self._directory / object_id[:2] / object_id[2:]
+            path.parent.mkdir(exist_ok=True)
+            if not path.exists():
+                path.write_bytes(zlib.compress(raw, 1))
+                path.chmod(0o444)
+            self._written.add(object_id)
+        return object_id
+
+    def commit(self, files: Files, parents: Sequence[str], *, message: str, when: int, replace: bool) -> str | None:
+        """Write the commit that `git fast-import` would; None where that has to do it itself.
+
+        Large ones, and those upon a commit that was not written here.
+        """
+        if len(files) > MAX_LOOSE_CHANGES or (parents and parents[0] not in self._trees):
+            return None
+        leaves = dict(self._trees[parents[0]]) if parents and not replace else {}
+        if not self._change(leaves, files):
+            return None
+        lines = [f"tree {self._write_tree(leaves)}", *(f"parent {parent}" for parent in parents)]
+        lines += [f"{role} {_IDENTITY} {when} +0000" for role in ("author", "committer")]
+        commit = self.write("commit", "\n".join([*lines, "", message]).encode())
+        self.commits.add(commit)
+        self._trees[commit] = leaves
+        return commit
+
+    def _change(self, leaves: dict[bytes, "_Leaf"], files: Files) -> bool:
+        """Make the changes of a commit, removals first; return False where a path is not for us to judge."""
+        changes = [(path if isinstance(path, bytes) else path.encode(), entry) for path, entry in files.items()]
+        if any({b"", b".", b".."} & set(path.split(b"/")) for path, _ in changes):
+            return False
+        for path, entry in sorted(changes, key=lambda change: change[1] is not None):
+            below = path + b"/"
+            for other in [other for other in leaves if other == path or other.startswith(below)]:
+                del leaves[other]
+            if entry is None:
+                continue
+            for at in (at for at, byte in enumerate(path) if byte == ord("/")):
+                leaves.pop(path[:at], None)
+            match entry:
+                case bytes():
+                    leaves[path] = b"100644", self.write("blob", entry)
+                case Executable(content):
+                    leaves[path] = b"100755", self.write("blob", content)
+                case Link(target):
+                    leaves[path] = b"120000", self.write("blob", target)
+                case Submodule(commit):
+                    leaves[path] = b"160000", commit
+        return True
+
+    def _write_tree(self, leaves: Mapping[bytes, "_Leaf"]) -> str:
+        here: dict[bytes, _Leaf] = {}
+        below: dict[bytes, dict[bytes, _Leaf]] = {}
+        for path, leaf in leaves.items():
+            name, slash, rest = path.partition(b"/")
+            if slash:
+                below.setdefault(name, {})[rest] = leaf
+            else:
+                here[name] = leaf
+        for name, inner in below.items():
+            here[name] = b"40000", self._write_tree(inner)
+        # Git sorts a directory as if its name ended with a slash.
+        order = sorted(here, key=lambda name: name + b"/" * (here[name][0] == b"40000"))
+        lines = (b"%b %b\0%b" % (here[name][0], name, bytes.fromhex(here[name][1])) for name in order)
+        return self.write("tree", b"".join(lines))
+
+
+_Leaf = tuple[bytes, str]
+"""A mode as git writes it, and an object id."""
+
+
+_archives: dict[str, Tree] = {}
+"""What git read of commits so far."""
+
+
 def archive(repository: Upstream | Path, commit: str) -> Tree:
     """Return the tree of a commit as real git reads it: what a published tree has to equal."""
-    directory = repository.path if isinstance(repository, Upstream) else repository
+    # A commit's id says what its tree is; a mirror's may be damaged, and is read each time.
+    if isinstance(repository, Upstream) and _OBJECT_ID.fullmatch(commit):
+        if commit not in _archives:
+            _archives[commit] = _read_archive(repository.path, commit)
+        return dict(_archives[commit])
+    return _read_archive(repository.path if isinstance(repository, Upstream) else repository, commit)
+
+
+def _read_archive(directory: Path, commit: str) -> Tree:
     listing = run_git("ls-tree", "-r", "-z", "--full-tree", commit, directory=directory)
     entries: list[tuple[bytes, int, str]] = []
     for line in listing.split(b"\0")[:-1]:
@@ -304,9 +413,60 @@ def fsck(repository: Path) -> None:
     run_git("fsck", "--full", "--no-dangling", directory=repository)
 
 
+@cache
 def has_git() -> bool:
-    """Tell whether the git binary is installed."""
-    return shutil.which("git") is not None
+    """Tell whether git and its http-backend are installed."""
+    git = shutil.which("git")
+    if not git:
+        return False
+    programmes = subprocess.run([git, "--exec-path"], capture_output=True, text=True, check=True).stdout
+    return (Path(programmes.strip()) / "git-http-backend").exists()
+
+
+def require_git() -> None:
+    """Skip the test that comes to need git, where git is not installed. The one place that does."""
+    if not has_git():
+        import pytest  # only here: child processes need none of it
+
+        pytest.skip(NEEDS_GIT)
+
+
+@cache
+def _empty_repository() -> tuple[list[str], dict[str, bytes]]:
+    """Return the directories and files that `git init --bare` makes, parents first."""
+    with tempfile.TemporaryDirectory(prefix="git-init-") as name:
+        made = Path(name) / "empty.git"
+        run_git("init", "--quiet", "--bare", "--template=", "--initial-branch=main", made, directory=Path(name))
+        paths = sorted(made.rglob("*"))
+        directories = [str(path.relative_to(made)) for path in paths if path.is_dir()]
+        return directories, {str(path.relative_to(made)): path.read_bytes() for path in paths if path.is_file()}
+
+
+def _init(path: Path, default_branch: str) -> None:
+    """Make an empty bare repository, as `git init` does, and as it leaves one alone that is there."""
+    if (path / "HEAD").exists():
+        return
+    directories, files = _empty_repository()
+    path.mkdir(parents=True)
+    for name in directories:
+        (path / name).mkdir()
+    for name, content in (files | {"HEAD": f"ref: refs/heads/{default_branch}\n".encode()}).items():
+        (path / name).write_bytes(content)
+
+
+def _write_ref(repository: Path, name: str, object_id: str) -> bool:
+    """Write a ref in a file of its own, in one step; return False where git has to: its name is another's directory."""
+    path = repository / name
+    lock = path.with_name(path.name + ".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.write_text(object_id + "\n")
+        lock.replace(path)
+    except OSError:
+        with suppress(OSError):
+            lock.unlink()
+        return False
+    return True
 
 
 def _regular_mode(mode: int) -> int:

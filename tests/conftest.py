@@ -8,22 +8,42 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from testing import selection
 from testing.guards import forbid_network, isolated_environment, replace_environment
-from testing.origin import GitOrigin, has_http_backend
+from testing.origin import GitOrigin
 from testing.parameters import ParameterStore
 from testing.queue import MessageQueue
 from testing.repositories import Upstream
 from testing.service import Service
 
-# The same examples in every CI run: a red build has to be the change's own doing.
-settings.register_profile(
-    "house",
-    deadline=None,
-    max_examples=100,
-    derandomize=bool(os.environ.get("CI")),
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-settings.load_profile("house")
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--all`."""
+    parser.addoption("--all", action="store_true", help="try every case of the tests that try a sample (make test-all)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say before the tests are collected how many cases they try."""
+    selection.try_all(config.getoption("--all"))
+    # The same examples in every CI run: a red build has to be the change's own doing.
+    settings.register_profile(
+        "house",
+        deadline=None,
+        max_examples=selection.count(100, 25),
+        derandomize=bool(os.environ.get("CI")),
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    settings.load_profile("house")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not in the sample; keep tests of one crew in one process, where it and its scenes are made."""
+    for item in items:
+        if "crew" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
+    if not selection.is_all() and (left_out := selection.deselect(items)):
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,9 +79,7 @@ def parameter_store() -> Iterator[ParameterStore]:
 @pytest.fixture
 def origin(tmp_path: Path) -> Iterator[GitOrigin]:
     """Return a started origin without repositories."""
-    if not has_http_backend():
-        pytest.skip("needs git with its http-backend (Debian and macOS: part of git; Alpine: git-daemon)")
-    with GitOrigin(tmp_path / "origin") as started:
+    with GitOrigin(tmp_path / "origin", is_remembering=True) as started:
         started.root.mkdir()
         yield started
 

@@ -13,21 +13,17 @@ from handler.errors import TargetOccupied
 from handler.exchange.events import Emit
 from handler.exchange.remote import Remote
 from handler.exchange.trigger import Trigger
-from handler.model import Outcome, Repository, Target
-from handler.mount.fs.executor import Executor
-from handler.mount.fs.generation_cache import GenerationCache
-from handler.mount.fs.lock import locked
-from handler.mount.git.fetch import Fetched, Fetcher
+from handler.model import Durations, Outcome, Repository, Target
+from handler.mount.fs.executor import executor_for
+from handler.mount.fs.lock import GenerationCache, locked
+from handler.mount.git.fetch import Fetcher
 from handler.mount.git.store_pool import StorePool
-from handler.mount.target import outcomes
+from handler.mount.target import ending
 from handler.mount.target.directory import TargetDirectory
-from handler.mount.target.hold import is_held, settle_hold
+from handler.mount.target.hold import settle_hold
 from handler.mount.target.layout import RepositoryPaths
 from handler.mount.target.mode import OpenSession, Session
-from handler.mount.target.notify import has_pending_event
-from handler.mount.target.recording import record_confirmed, record_published
 from handler.mount.target.run import Run
-from handler.mount.target.stopwatch import Stopwatch
 from handler.settings import Settings
 
 LATE_SECONDS = 0.02
@@ -57,27 +53,36 @@ class Reconciler:
         """
         with self._locked(repository, target, remote, trigger, begin) as run:
             _refuse_others_target(run)
-            if is_held(run.published, run.directory):
+            if run.is_held:
                 settle_hold(run.published, run.directory, emit=self.emit, mirror=self.mirrors.borrow(run.paths.mirror))
-                return outcomes.held(run)
+                return ending.held(run)
             if _is_answered(run):
-                return outcomes.unchanged(run)
+                return ending.unchanged(run)
             with _mode(target)(run, self.mirrors) as session:
-                watch = Stopwatch()
-                fetched = _fetch(run, session)
-                watch.fetched()
+                started = time.perf_counter()
+                fetched = _fetcher(run, session).fetch(
+                    target.ref, trigger.push, session.have, is_side_by_side=not run.trigger.is_late
+                )
+                durations = Durations(fetch_ms=_milliseconds(started, time.perf_counter()))
                 if fetched.commit is None:
-                    return session.retire(outcomes.fetched(run, fetched, watch.durations, notes=session.notes))
+                    return session.retire(ending.fetched_only(run, fetched, durations, notes=session.notes))
+                started = time.perf_counter()
                 if not session.prepare(fetched):
-                    record_confirmed(run, session.store, fetched)
+                    ending.record_confirmed(run, session.store, fetched)
                     session.tidy()
-                    return outcomes.confirmed(run, fetched, watch.durations, notes=session.notes)
-                flipped = session.flip()
-                watch.checked_out(flipped.complete_at)
-                record_published(run, session.store, fetched, flipped)
-                watch.published()
-                notes = (*session.notes, *flipped.notes, *session.tidy())
-            return outcomes.published(run, fetched, flipped, watch.durations, notes=notes)
+                    outcome = ending.fetched_only(run, fetched, durations, notes=session.notes)
+                    return replace(outcome, commit=fetched.commit, previous_commit=fetched.commit)
+                visible_at = session.flip()
+                ending.record_published(run, session.store, fetched, visible_at=visible_at, counts=session.counts)
+                durations = replace(
+                    durations,
+                    checkout_ms=_milliseconds(started, session.complete_at),
+                    publish_ms=_milliseconds(session.complete_at, time.perf_counter()),
+                )
+                outcome = ending.published(
+                    run, fetched, visible_at=visible_at, counts=session.counts, durations=durations
+                )
+                return replace(outcome, notes=(*session.notes, *session.tidy()))
 
     @contextmanager
     def _locked(
@@ -88,36 +93,42 @@ class Reconciler:
         directory = self.directory(target)
         with (
             locked(paths.lock, trigger.deadline.bound(self.settings.lock_seconds)) as lock,
-            Executor(is_slow=lock.is_slow) as executor,
+            executor_for(is_slow=lock.is_slow) as executor,
         ):
             reading = executor.submit(directory.read_published)
-            with self.cache.borrow(_cache_key(paths, target), lock) as cached:
-                yield Run(
-                    settings=self.settings,
-                    repository=repository,
-                    target=target,
-                    remote=remote,
-                    trigger=replace(trigger, is_late=trigger.is_late or lock.waited_seconds > LATE_SECONDS),
-                    paths=paths,
-                    directory=directory,
-                    published=reading.result(),
-                    cached=cached,
-                    executor=executor,
-                    is_slow=lock.is_slow,
-                    clock=self.clock,
-                    sleep=self.sleep,
-                    progress=self.progress,
-                    emit=self.emit,
-                    begin=begin,
-                )
+            found, generation = lock.stamp_generation()
+            key = _cache_key(paths, target)
+            known = self.cache.pop(key, found)
+            run = Run(
+                settings=self.settings,
+                repository=repository,
+                target=target,
+                remote=remote,
+                trigger=replace(trigger, is_late=trigger.is_late or lock.waited_seconds > LATE_SECONDS),
+                paths=paths,
+                directory=directory,
+                published=reading.result(),
+                known=known,
+                executor=executor,
+                is_slow=lock.is_slow,
+                clock=self.clock,
+                sleep=self.sleep,
+                progress=self.progress,
+                emit=self.emit,
+                begin=begin,
+            )
+            yield run
+            # After an exception nothing is known: the run may have stopped anywhere.
+            if run.known is not None:
+                self.cache.put(key, generation, run.known)
 
     def directory(self, target: Target) -> TargetDirectory:
         """Return the target's directory on the mount."""
         return TargetDirectory(self.settings.mount, target.path, self.clock, is_copy=target.is_copy)
 
 
-def _fetch(run: Run, session: Session) -> Fetched:
-    fetcher = Fetcher(
+def _fetcher(run: Run, session: Session) -> Fetcher:
+    return Fetcher(
         remote=run.remote,
         store=session.store,
         depth=run.repository.depth,
@@ -127,8 +138,6 @@ def _fetch(run: Run, session: Session) -> Fetched:
         clock=run.clock,
         sleep=run.sleep,
     )
-    is_side_by_side = not run.trigger.is_late
-    return fetcher.fetch(run.target.ref, run.trigger.push, session.have, is_side_by_side=is_side_by_side)
 
 
 def _mode(target: Target) -> OpenSession:
@@ -165,4 +174,8 @@ def _is_answered(run: Run) -> bool:
     pushed_at = push.pushed_at if push is not None else None
     is_newest = pushed_at is not None and pushed_at > (record.pushed_at or 0)
     is_asked_since = record.asked_at >= run.trigger.received_at
-    return is_asked_since and not is_newest and not has_pending_event(run.emit, record)
+    return is_asked_since and not is_newest and not run.has_pending_event
+
+
+def _milliseconds(since: float, until: float) -> float:
+    return (until - since) * 1000

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from testing.parameters import ParameterStore
-from testing.repositories import has_git
+from testing.repositories import require_git
 from tests.crash.crew import Crew
 from tests.crash.replay import ReplayingOrigin
 from tests.crash.scenarios import set_scene, set_series
@@ -30,8 +30,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def replaying_origin(workplace: Path) -> Iterator[ReplayingOrigin]:
     """Return a started origin without repositories."""
-    if not has_git():
-        pytest.skip("needs git")
+    require_git()
     root = workplace / "origin"
     root.mkdir()
     with ReplayingOrigin(root) as origin:

@@ -1,29 +1,44 @@
-"""Which trials a scene is put to: every operation for kills, a sample for the rest. Pure.
+"""Which trials a scene is put to: with `--all` every operation for kills, and a sample for the rest. Pure.
 
-The samples are drawn with the scene's name as the seed: the same in every run, and others for every scene.
+The samples are drawn with the scene's name as the seed: the same in every run, and others for every scene. Without
+`--all` each of them is thinned, evenly from the first operation to the last, and never around the flip.
 """
 
 import errno
 import itertools
 import random
+import re
 from collections.abc import Sequence
 from typing import TypeVar
 
+from testing import selection
 from tests.crash.operations import Manner, Stop
 from tests.crash.trials import Run, Trial
 
 T = TypeVar("T")
 
+FLIP = re.compile(r"(symlink|rename) \S+/staging/link-")
+"""How an operation of a flip reads."""
+
 ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE)
-SAMPLED_ERRORS = 20
-"""Of a scene's operations times the errors, once and lasting."""
-SAMPLED_READ_ERRORS = 10
-SAMPLED_RECOVERIES = 16
 
 
 def kills(run: Run, *, is_newer_next: bool = False) -> list[Trial]:
     """Return a kill before each file-modifying operation."""
     return [Trial((Stop(Manner.KILL, point),), is_newer_next) for point in _points(run.modifying)]
+
+
+def thinned(trials: Sequence[Trial], run: Run, few: int, name: str) -> list[Trial]:
+    """Return every trial with `--all`; else a few, and those that stop the flip, or the operation after it.
+
+    Scenes differ in where the few lie between the first and the last.
+    """
+    if selection.is_all():
+        return list(trials)
+    shown = {at + after for at, text in enumerate(run.modifying, 1) if FLIP.match(text) for after in (0, 1)}
+    chosen = set(selection.spread(trials, few, shift=sum(map(ord, name))))
+    chosen |= {trial for trial in trials if trial.stops[0].point in shown and trial.stops[0].manner is Manner.KILL}
+    return [trial for trial in trials if trial in chosen]
 
 
 def halved_writes(run: Run) -> list[Trial]:
@@ -46,7 +61,7 @@ def kills_that_tell(run: Run) -> list[Trial]:
     return [Trial((Stop(Manner.KILL, point),)) for point in told]
 
 
-def kills_in_recovery(run: Run, seed: str, *, is_every: bool, count: int = SAMPLED_RECOVERIES) -> list[Trial]:
+def kills_in_recovery(run: Run, seed: str, *, is_every: bool, count: int) -> list[Trial]:
     """Return two kills in a row: of the run, and of the one that finds what it left.
 
     The second run has about as much to do as the first one left undone, so the second point lies within that; where
@@ -58,9 +73,7 @@ def kills_in_recovery(run: Run, seed: str, *, is_every: bool, count: int = SAMPL
     return [Trial((Stop(Manner.KILL, first), Stop(Manner.KILL, then, may_miss=True))) for first, then in chosen]
 
 
-def errors(
-    run: Run, seed: str, *, is_every: bool, kinds: Sequence[int] = ERRORS, count: int = SAMPLED_ERRORS
-) -> list[Trial]:
+def errors(run: Run, seed: str, *, is_every: bool, kinds: Sequence[int] = ERRORS, count: int) -> list[Trial]:
     """Return each error at each file-modifying operation, once and from then on.
 
     What comes next is the same delivery in a new process, or the next push in the process that met the error: a Lambda
@@ -82,9 +95,7 @@ def _both_ways(stops: Sequence[Stop], *, is_every: bool) -> list[Trial]:
     ]
 
 
-def read_errors(
-    run: Run, seed: str, *, is_every: bool, may_miss: bool = False, count: int = SAMPLED_READ_ERRORS
-) -> list[Trial]:
+def read_errors(run: Run, seed: str, *, is_every: bool, may_miss: bool = False, count: int) -> list[Trial]:
     """Return EIO and ESTALE at the operations that only look: a server that went away, a handle that is no more.
 
     `may_miss`: how much is looked at depends on the clock.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from testing import selection
 from testing.repositories import Tree, Upstream, archive, fsck, snapshot
 from testing.service import Service
 from testing.tampering import SITE, TAMPERINGS, write
@@ -122,13 +123,13 @@ def mender(scene: Scene) -> Iterator[Forks]:
 
 
 def test_killed_before_any_operation_the_next_chores_go_on(scene: Scene, mender: Forks) -> None:
-    """Every one of them, in turn."""
+    """Every one of them in turn, with `--all`."""
     peace = mender.run(Stop())
     assert peace["outcomes"] == PEACE
     scene.check_peace()
     operations = peace["modifying"]
     assert sum("repair-" in each for each in operations) > 10
-    for point in range(1, len(operations) + 1):
+    for point in selection.spread(range(1, len(operations) + 1), 14):
         scene.begin()
         killed = mender.run(Stop(Manner.KILL, point))
         assert "stopped_at" in killed, f"the run ended before operation {point}"
@@ -143,7 +144,8 @@ def test_killed_anywhere_the_next_pushes_do_not_build_on_what_is_half_mended(sce
     count = len(mender.run(Stop())["modifying"])
     scene.service.put_repository(grace_seconds=0, keep_releases=4)
     marked = 0
-    for point in range(1, count + 1, 1 if IS_EVERY else 6):
+    points = selection.spread(range(1, count + 1, 1 if IS_EVERY else 6), 8)
+    for point in points:
         scene.begin()
         # What the chores had not come to yet is not what this is about.
         for commit in scene.commits[:3]:
@@ -156,7 +158,7 @@ def test_killed_anywhere_the_next_pushes_do_not_build_on_what_is_half_mended(sce
             commit = scene.upstream.commit({"last": b"%d %d" % (point, number)})
             assert scene.service.push(scene.upstream).outcome == "published"
             assert scene.service.tree() == archive(scene.upstream, commit)
-    assert marked > count / (2 if IS_EVERY else 12)
+    assert marked > len(points) / 2
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
@@ -164,7 +166,7 @@ def test_each_operation_may_fail_and_the_next_chores_go_on(scene: Scene, mender:
     """It is told, or it did not matter; and nothing is half done for good."""
     count = len(mender.run(Stop())["modifying"])
     reason = {errno.EIO: "mount_unavailable", errno.ENOSPC: "mount_full"}[error]
-    for point in range(1 + error % 5, count + 1, 1 if IS_EVERY else 5):
+    for point in selection.spread(range(1 + error % 5, count + 1, 1 if IS_EVERY else 5), 6):
         scene.begin()
         refused = mender.run(Stop(Manner.ERROR, point, error))
         assert refused["outcomes"] in ([["failed", reason]], *MENDED), (point, refused)

@@ -4,6 +4,7 @@ import errno
 
 import pytest
 
+from testing import selection
 from tests.crash import points
 from tests.crash.crew import Crew
 from tests.crash.operations import Manner, Stop
@@ -21,7 +22,7 @@ def test_an_error_from_any_operation_is_a_clear_outcome_and_the_next_run_heals(
     Of all operations times errors a seeded sample, unless every point is asked for.
     """
     scene = scene_of(name)
-    trials = points.errors(crew.count(scene), name, is_every=IS_EVERY)
+    trials = points.errors(crew.count(scene), name, is_every=IS_EVERY, count=selection.count(20, 2))
     assert_sound(crew.attempt(scene, trials), trials)
 
 
@@ -31,7 +32,7 @@ def test_an_error_from_looking_is_a_clear_outcome_and_the_next_run_heals(
 ) -> None:
     """EIO and ESTALE from opening, listing, reading, locking: never taken for "not there"."""
     scene = scene_of(name)
-    trials = points.read_errors(crew.count(scene), name, is_every=IS_EVERY)
+    trials = points.read_errors(crew.count(scene), name, is_every=IS_EVERY, count=selection.count(10, 1))
     assert_sound(crew.attempt(scene, trials), trials)
 
 

@@ -18,6 +18,7 @@ from handler.mount.git.store_pool import StorePool
 from handler.mount.maintenance.maintenance import Maintenance
 from handler.mount.releases import verify
 from handler.settings import read_settings
+from testing import selection
 from testing.repositories import Entry, Upstream, archive, fsck, snapshot
 from testing.service import Service
 from testing.tampering import SITE, TAMPERINGS, add, write
@@ -33,7 +34,7 @@ def caretaker(service: Service, clock: Callable[[], float] = time.time) -> Maint
 
 def tend_all(service: Service, **fields: Any) -> MaintenanceResult:
     """Do the chores of `octo/site`, with `fields` of its parameter."""
-    return caretaker(service).maintain(Repository("octo/site", "https://unused.example", **fields))
+    return caretaker(service).maintain(Repository(full_name="octo/site", url="https://unused.example", **fields))
 
 
 def tend(service: Service, **fields: Any) -> Outcome:
@@ -92,8 +93,14 @@ def test_a_release_that_is_as_its_commit_has_it_is_verified_and_nothing_of_it_to
     assert footprint(service.mount) == before
 
 
-@pytest.mark.parametrize("is_slow", [False, True], ids=["in turn", "side by side"])
-@pytest.mark.parametrize("name", TAMPERINGS)
+@pytest.mark.parametrize(
+    ("name", "is_slow"),
+    [
+        pytest.param(name, is_slow, id=f"{name}-{'side by side' if is_slow else 'in turn'}")
+        for at, name in enumerate(TAMPERINGS)
+        for is_slow in selection.spread([False, True], 1, shift=at)
+    ],
+)
 def test_whatever_somebody_did_to_what_is_published_is_found_and_mended(
     service: Service, upstream: Upstream, published: str, name: str, is_slow: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,7 +435,9 @@ def test_out_of_time_the_chores_tell_where_to_go_on_and_go_on_there(
     while True:
         calls += 1
         tended = keeper.maintain(
-            Repository("octo/site", "https://unused.example"), deadline=Deadline(now + 30, clock), resume_at=place
+            Repository(full_name="octo/site", url="https://unused.example"),
+            deadline=Deadline(now + 30, clock),
+            resume_at=place,
         )
         outcomes += tended.outcomes
         assert tended.resume_at != place or place is None
@@ -448,14 +457,18 @@ def test_out_of_time_the_chores_tell_where_to_go_on_and_go_on_there(
 @pytest.mark.parametrize("place", ["", "//", "octo/site/main//nonsense//x", "octo/site/gone//1//2", "////0"])
 def test_a_place_that_is_none_any_more_means_to_begin(service: Service, published: str, place: str) -> None:
     """The target went meanwhile, or the text is not ours."""
-    tended = caretaker(service).maintain(Repository("octo/site", "https://unused.example"), resume_at=place)
+    tended = caretaker(service).maintain(
+        Repository(full_name="octo/site", url="https://unused.example"), resume_at=place
+    )
     assert [outcome.reason for outcome in tended.outcomes] == ["verified"]
 
 
 def test_with_no_time_at_all_nothing_is_begun(service: Service, published: str) -> None:
     """And the answer says that all is still to be done."""
     before = footprint(service.mount)
-    tended = caretaker(service).maintain(Repository("octo/site", "https://unused.example"), deadline=Deadline(1.0))
+    tended = caretaker(service).maintain(
+        Repository(full_name="octo/site", url="https://unused.example"), deadline=Deadline(1.0)
+    )
     assert tended.outcomes == ()
     assert tended.resume_at
     assert footprint(service.mount) == before

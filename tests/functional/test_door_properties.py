@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from testing import selection
 from testing.deliveries import (
     EVENT_SHAPES,
     FORM,
@@ -61,7 +62,7 @@ def door(service: Service) -> Service:
     return service
 
 
-@settings(max_examples=150)
+@settings(max_examples=selection.count(150, 40))
 @given(event=EVENTS | VALUES)
 @example(event={"headers": {"x-hub-signature-256": "sha256=" + "0" * 64}, "body": "\ud800"})
 @example(event={"headers": {"x-hub-signature-256": None}})
@@ -132,7 +133,7 @@ def _mutated(place: tuple[Any, ...], value: Any) -> dict[str, Any]:
     return payload
 
 
-@settings(max_examples=200)
+@settings(max_examples=selection.count(200, 50))
 @given(
     place=st.sampled_from(LOOKED_AT) | st.sampled_from(_places(GOOD)),
     value=st.just(REMOVED) | VALUES | COMMITS | REFS | NAMES | TIMES,

@@ -196,6 +196,7 @@ def test_an_empty_repository_has_nothing_to_publish(service: Service, upstream: 
 # -- packs ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("case", SPOILED)
 def test_a_spoiled_pack_is_not_shown_and_does_no_harm(
     served: Service, upstream: Upstream, origin: GitOrigin, case: str
@@ -322,6 +323,7 @@ WARM = (
 """Damages that matter to a process which holds the packs open, too."""
 
 
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize(("case", "is_cold"), [*((case, True) for case in DAMAGES), *((case, False) for case in WARM)])
 def test_a_damaged_mirror_heals_by_itself(served: Service, upstream: Upstream, case: str, is_cold: bool) -> None:
     """The next push is published as if nothing was; what stands published is not touched by the repair."""

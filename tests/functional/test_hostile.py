@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from testing import selection
 from testing.hostile import DISGUISED, LINKS_OUT, MALFORMED, UNSAFE, UNSERVABLE, Builder
 from testing.repositories import Entry, Link, Upstream, archive, snapshot
 from testing.service import Service
@@ -53,7 +54,7 @@ def test_a_hostile_tree_is_refused_and_the_next_good_push_is_published(
     """500 tree_unsafe where a retired release would be patched to it; `current` stays where it was."""
     service.configure(fetch_attempts=1)
     good = published_first(service, upstream, grace_seconds=0)
-    for case in [case for case in cases if case != ODD_ORDER]:
+    for case in selection.spread([case for case in cases if case != ODD_ORDER], 8):
         around, current = outside(service, canary), footprint(service.current().resolve())
         upstream.commit_tree(cases[case](upstream), parents=[good])
         answer = service.push(upstream)
@@ -72,7 +73,7 @@ def test_a_hostile_tree_as_the_first_push_makes_no_target(service: Service, upst
     """There is nothing at the target's path, not even an empty directory."""
     service.put_repository(publish=[{"ref": "refs/heads/*"}])
     around = outside(service, canary)
-    for case in [case for case in UNSAFE if case not in UNSERVABLE]:
+    for case in selection.spread([case for case in UNSAFE if case not in UNSERVABLE], 8):
         upstream.commit_tree(UNSAFE[case](upstream), case)
         assert service.push(upstream, case).reason == "tree_unsafe", case
         assert not (service.mount / "octo/site" / case).exists(), case

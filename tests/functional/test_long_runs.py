@@ -7,7 +7,7 @@ import pytest
 
 from handler.errors import OutOfTime
 from handler.model import FileWrite
-from handler.mount.fs import checkout, checkpoint, steps
+from handler.mount.fs import checkout, checkpoint, parallel, steps
 from handler.mount.fs.checkpoint import Checkpoint
 from handler.mount.fs.files import write_whole
 from handler.mount.target.run import Run
@@ -28,7 +28,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
     monkeypatch.setattr(steps, "write_whole", noted)
     monkeypatch.setattr(checkout, "WORTH_FILES", 100)
-    monkeypatch.setattr(checkout, "_REPORT", 10)
+    monkeypatch.setattr(parallel, "_PROGRESS_STEPS", 10)
     return names
 
 
@@ -57,7 +57,7 @@ def test_a_first_publish_that_runs_out_of_time_goes_on_where_it_was(
     service: Service, upstream: Upstream, written: list[bytes], monkeypatch: pytest.MonkeyPatch, *, is_slow: bool
 ) -> None:
     """The files that were written are not written again, and the tree is the commit's."""
-    monkeypatch.setattr(checkout, "is_waiting_long", lambda work, steps: is_slow)
+    monkeypatch.setattr(parallel, "is_worth_threads", lambda work, steps: is_slow)
     service.put_repository()
     commit = many(upstream)
     request = service.push_request(upstream)

@@ -1,11 +1,14 @@
 """The operator's command: what stands, publish now, compare; on the command line, and as a function."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -38,16 +41,27 @@ def in_no_time(action: str) -> dict[str, Any]:
     return content
 
 
-def run(service: Service, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_process(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a person does."""
     return subprocess.run(
         [sys.executable, "-m", "handler.operate", *arguments],
         cwd=PROJECT,
-        env=os.environ | service.environment | environment,
+        env=os.environ | service.environment,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process, in the environment of the service that is started."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            code = cli.main(arguments)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 # -- status -----------------------------------------------------------------------------------------------------------
@@ -340,31 +354,31 @@ def test_the_command_is_for_people_and_for_programs(service: Service, upstream: 
     service.push(upstream)
     second = upstream.commit({"a": b"2"})
     service.push(upstream)
-    shown = run(service, "status")
+    shown = run_process(service, "status")
     head, row, *_ = shown.stdout.splitlines()
     assert head.split() == ["PATH", "COMMIT", "SINCE", "STATE", "CONFIRMED", "PREVIOUS", "RELEASES", "FILES", "SIZE"]
     assert row.split()[:2] == [MAIN, second[:12]]
     assert row.index("current") == head.index("STATE")
     assert (shown.returncode, "\x1b" in shown.stdout) == (0, False)
     assert "asking the remotes" in shown.stderr
-    done = run(service, "rollback", MAIN, "--why", "blank page", "--json")
+    done = run("rollback", MAIN, "--why", "blank page", "--json")
     content = json.loads(done.stdout)
     assert (done.returncode, content["exit_code"], content["targets"][0]["commit"]) == (0, 0, first)
     assert service.record()["held"]["why"] == "blank page"
     assert service.record()["held"]["by"]
-    shown = run(service, "status", "--no-disk")
+    shown = run("status", "--no-disk")
     assert shown.returncode == 1
     assert "blank page" in shown.stdout
     assert f"{MAIN}: refs/heads/main names {second[:12]}" in shown.stdout
-    assert run(service, "resume", MAIN).returncode == 0
-    assert run(service, "hold", MAIN, "--by", "mona").returncode == 0
-    assert run(service, "publish", "octo/site").returncode == 1
-    assert run(service, "verify").returncode == 0
-    refused = run(service, "rollback", MAIN, "--to", "abcdef0")
+    assert run("resume", MAIN).returncode == 0
+    assert run("hold", MAIN, "--by", "mona").returncode == 0
+    assert run("publish", "octo/site").returncode == 1
+    assert run("verify").returncode == 0
+    refused = run("rollback", MAIN, "--to", "abcdef0")
     assert refused.returncode == 2
     assert "what stands" in refused.stdout
     service.put_repository_text("octo/site", "{")
-    assert run(service, "publish", "octo/site").returncode == 3
+    assert run("publish", "octo/site").returncode == 3
 
 
 @pytest.mark.parametrize(
@@ -373,7 +387,7 @@ def test_the_command_is_for_people_and_for_programs(service: Service, upstream: 
 )
 def test_wrong_usage_has_an_exit_code_of_its_own(service: Service, arguments: tuple[str, ...]) -> None:
     """2, as of every command."""
-    assert run(service, *arguments).returncode == 2
+    assert run(*arguments).returncode == 2
 
 
 def test_without_settings_the_command_says_which_are_missing(tmp_path: Path) -> None:
@@ -385,6 +399,19 @@ def test_without_settings_the_command_says_which_are_missing(tmp_path: Path) -> 
     assert "GIT2EFS_MOUNT is not set" in done.stdout
     assert "--function" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("handler.operate", "python -m handler.operate"), ("handler.cli", "git2efs")]
+)
+def test_the_command_names_itself_as_it_was_called(service: Service, module: str, name: str) -> None:
+    """What the help shows can be typed; the console script is the same `main`."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, "rollback", "--help"], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"usage: {name} rollback")
+    scripts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"git2efs": f"{cli.main.__module__}:{cli.main.__name__}"}
 
 
 class _Lambda(BaseHTTPRequestHandler):

@@ -15,12 +15,9 @@ from testing.repositories import (
     archive,
     empty_directories,
     fsck,
-    has_git,
     run_git,
     snapshot,
 )
-
-pytestmark = pytest.mark.skipif(not has_git(), reason="needs the git binary")
 
 HOSTILE: dict[str, Builder] = {**UNSAFE, **DISGUISED, **MALFORMED, **LINKS_OUT, **LEGAL}
 

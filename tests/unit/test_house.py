@@ -148,6 +148,12 @@ def test_the_top_level_can_be_taken_in_at_a_glance() -> None:
     assert [name for name in names if name not in told] == []
 
 
+def test_threads_are_started_by_one_engine() -> None:
+    """On the mount side nothing but `fs.parallel` and `fs.executor` has a pool of threads."""
+    pools = {module for module in INNER if part_of(module) == "mount" and "ThreadPool" in MODULES[module].read_text()}
+    assert pools == {"handler.mount.fs.parallel", "handler.mount.fs.executor"}
+
+
 def test_nothing_imports_itself_in_a_circle() -> None:
     """Also not by a detour."""
     graph = {module: set(imports_of(path)) & set(MODULES) for module, path in MODULES.items()}
@@ -176,8 +182,8 @@ def test_what_calls_itself_pure_imports_nothing_that_acts(module: str) -> None:
     """No clock, no file, no socket, no thread, no AWS; of git only what reads bytes."""
     allowed = {
         "handler.mount.target.layout": {"os"},  # os.path, for joining names
-        "handler.mount.git.plan": {"dulwich"},  # parsing a tree and judging a name: bytes in, values out
-        "handler.mount.working_copy.rebase.patches": {"dulwich"},  # parsing a tree
+        "handler.mount.git.tree": {"dulwich"},  # parsing a tree: bytes in, values out
+        "handler.mount.git.plan": {"dulwich"},  # judging a name
         "handler.network.aws.cache": {"threading"},  # the lock around its memory
     }
     found = {name.partition(".")[0] for name in imports_of(MODULES[module])} & IMPURE
@@ -191,6 +197,7 @@ def test_the_rules_of_protocols_are_pure() -> None:
     wanted += " network.aws.api_gateway network.remote.protocol network.remote.protocol_v0"
     wanted += " network.forges.delivery network.forges.push network.forges.signature"
     wanted += " mount.target.layout mount.releases.strategy mount.git.plan mount.git.diff"
+    wanted += " mount.git.tree mount.git.commit"
     wanted += " mount.working_copy.index.index_file mount.working_copy.merge.contents"
     wanted += " mount.working_copy.rebase.commit_graph mount.working_copy.rebase.replay"
     assert {f"handler.{name}" for name in wanted.split()} <= set(PURE)

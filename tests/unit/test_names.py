@@ -1,6 +1,5 @@
 """Names of refs and of paths."""
 
-import shutil
 import subprocess
 
 import pytest
@@ -8,13 +7,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from handler.config.names import branch_of, default_path, path_problem, ref_problem
+from testing import selection
+from testing.repositories import require_git
 
 TRICKY = ["a", "b.", ".", "..", "/", "//", ".lock", "@", "@{", "{", "~", "^", ":", "?", "*", "[", "]", "\\", " "]
 TRICKY += ["\x7f", "\x01", "\t", "é", "日", "-", "heads", "refs", "HEAD", "\u2028", "\xa0"]
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="compares with the git program")
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=selection.count(300, 60))
 @given(st.lists(st.sampled_from(TRICKY), min_size=1, max_size=6).map(lambda parts: "refs/" + "".join(parts)))
 @example("refs/heads/@")
 @example("refs/heads/-")
@@ -23,6 +23,7 @@ TRICKY += ["\x7f", "\x01", "\t", "é", "日", "-", "heads", "refs", "HEAD", "\u2
 @example("refs/heads/a./b")
 def test_a_ref_is_good_exactly_when_git_says_so(ref: str) -> None:
     """The rules are git's own, held to the program."""
+    require_git()
     verdict = subprocess.run(["git", "check-ref-format", ref], check=False, capture_output=True)
     assert (ref_problem(ref) is None) == (verdict.returncode == 0)
 

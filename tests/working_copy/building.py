@@ -12,7 +12,7 @@ from hashlib import sha1
 from pathlib import Path
 
 from testing.origin import GitOrigin
-from testing.repositories import GENESIS, git_environment
+from testing.repositories import GENESIS, git_environment, require_git
 from tests.working_copy.model import GITLINK, Dirt, DirtKind, History, Objects, Origin
 
 NO_ID = "0" * 40
@@ -45,6 +45,7 @@ def git(directory: Path, *arguments: str | Path, stdin: bytes = b"") -> bytes:
 
 def try_git(directory: Path, *arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run git, whatever comes of it."""
+    require_git()
     return subprocess.run(
         ["git", *map(str, arguments)], cwd=directory, env=ENVIRONMENT, input=stdin, capture_output=True, check=False
     )

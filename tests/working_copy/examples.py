@@ -3,10 +3,12 @@
 import os
 import random
 
+from testing import selection
+
 
 def examples(few: int) -> int:
-    """Return `few`, or what GIT2EFS_TEST_EXAMPLES says."""
-    return int(os.environ.get("GIT2EFS_TEST_EXAMPLES", few))
+    """Return `few` with `--all`, else a third, or what GIT2EFS_TEST_EXAMPLES says."""
+    return int(os.environ.get("GIT2EFS_TEST_EXAMPLES", selection.count(few, few // 3)))
 
 
 def chance(name: str) -> random.Random:

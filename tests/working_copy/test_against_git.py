@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 
-from testing.origin import GitOrigin, has_http_backend
+from testing import selection
+from testing.origin import GitOrigin
 from testing.parameters import ParameterStore
 from testing.service import Service
 from tests.working_copy.contenders import Ours
@@ -17,7 +18,7 @@ from tests.working_copy.histories import histories
 from tests.working_copy.model import History
 from tests.working_copy.trial import Disagreement, Trials
 
-EXAMPLES = int(os.environ.get("GIT2EFS_TEST_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("GIT2EFS_TEST_EXAMPLES", selection.count(60, 18)))
 # The same histories each time, unless more are asked for. A history is made smaller by hand alone: that takes minutes,
 # and its account can be read as it is.
 HOUSE = settings(
@@ -46,10 +47,6 @@ REPRESENTED = (
     "made us",
 )
 """What at least three of a hundred histories are."""
-
-pytestmark = [
-    pytest.mark.skipif(not has_http_backend(), reason="needs git with its http-backend"),
-]
 
 
 @pytest.fixture(scope="module")

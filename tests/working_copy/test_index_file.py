@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handler.errors import CopyUnusable, TreeUnsafe
-from handler.mount.git.modes import EXECUTABLE, FILE, LINK, SUBMODULE
+from handler.mount.git.tree import EXECUTABLE, FILE, LINK, SUBMODULE
 from handler.mount.working_copy.index.entry import EMPTY_BLOB, IndexEntry, Stat
 from handler.mount.working_copy.index.index_file import IndexFile, build
 from testing.repositories import run_git

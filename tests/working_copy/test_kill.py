@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from testing import selection
 from tests.crash import points
 from tests.crash.crew import Crew
 from tests.crash.test_kill import IS_EVERY, assert_sound
@@ -18,9 +19,9 @@ from tests.working_copy.scenes import PLOTS, CopyScene
 
 SceneOf = Callable[[str], CopyScene]
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.ESTALE)
-SAMPLED_KILLS = 16
+SAMPLED_KILLS = selection.count(16, 3)
 """Of the kills of a scene after something that others can see; the same again with every point asked for is all."""
-SAMPLED = 3
+SAMPLED = selection.count(3, 1)
 """Of each other kind of trial, a scene."""
 MEDDLED = (
     "forward",
@@ -81,7 +82,7 @@ def test_a_recovery_may_be_killed_too(crew: Crew, scene_of: SceneOf, name: str) 
     [
         (name, deed)
         for name in (MEDDLED if IS_EVERY else SOMETIMES_MEDDLED)
-        for deed in (TO_FILES if "stash" in name else DEEDS)
+        for deed in selection.spread(list(TO_FILES if "stash" in name else DEEDS), 4, shift=len(name))
     ],
 )
 def test_what_somebody_does_after_a_kill_is_not_lost(crew: Crew, scene_of: SceneOf, name: str, deed: str) -> None:
@@ -98,7 +99,7 @@ def test_an_error_from_any_operation_is_a_clear_outcome_and_the_next_run_heals(
 ) -> None:
     """EIO, ENOSPC, EACCES, ESTALE, once or from then on: the copy is as it was, or the next run brings it forward."""
     scene = scene_of(name)
-    trials = points.errors(crew.count(scene), name, is_every=IS_EVERY, kinds=ERRORS, count=SAMPLED)
+    trials = points.errors(crew.count(scene), name, is_every=IS_EVERY, kinds=ERRORS, count=max(SAMPLED, 2))
     assert_sound(crew.attempt(scene, trials), trials)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 
-from testing.origin import GitOrigin, has_http_backend
+from testing import selection
+from testing.origin import GitOrigin
 from tests.working_copy.account import PULL, account_of
 from tests.working_copy.building import ENVIRONMENT, Place, git
 from tests.working_copy.contenders import GitPulls
@@ -18,11 +19,10 @@ from tests.working_copy.model import DirtKind, History, changed, collisions
 from tests.working_copy.trial import Contender, Disagreement, Trials
 from tests.working_copy.verdicts import Pulled, git_pull
 
-EXAMPLES = int(os.environ.get("GIT2EFS_TEST_EXAMPLES", "10"))
+EXAMPLES = int(os.environ.get("GIT2EFS_TEST_EXAMPLES", selection.count(10, 3)))
 SEARCHED = 200
 """Within how many histories something wrong is found; most are drawn and not tried, as they cannot show it."""
 
-pytestmark = pytest.mark.skipif(not has_http_backend(), reason="needs git with its http-backend")
 Could = Callable[[History], bool]
 
 
@@ -193,6 +193,7 @@ WRONG: dict[str, tuple[Callable[[Path], Contender], Could, str]] = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_pull_is_caught_that(wrong: str, server: GitOrigin, tmp_path: Path) -> None:
     """Each of these is found, and for what it does."""

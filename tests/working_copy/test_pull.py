@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from testing import selection
 from testing.repositories import Entry, Executable, Link, Submodule, Upstream, archive, git_environment, run_git
 from testing.service import Service
 from tests.working_copy.person import PATH, Person
@@ -302,24 +303,30 @@ def make_in_the_way(copy: Person, kind: str) -> str:
     return "d0/f0"
 
 
+IN_THE_WAY = (
+    "uncommitted",
+    "staged",
+    "deleted",
+    "mode",
+    "untracked",
+    "ignored",
+    "untracked directory",
+    "untracked in a directory that goes",
+    "link",
+    "link for a directory",
+    "file for a directory",
+    "staged new",
+)
+
+
 @pytest.mark.parametrize(
-    "kind",
+    ("kind", "has_local_commit"),
     [
-        "uncommitted",
-        "staged",
-        "deleted",
-        "mode",
-        "untracked",
-        "ignored",
-        "untracked directory",
-        "untracked in a directory that goes",
-        "link",
-        "link for a directory",
-        "file for a directory",
-        "staged new",
+        (kind, has_local_commit)
+        for at, kind in enumerate(IN_THE_WAY)
+        for has_local_commit in selection.spread([False, True], 1, shift=at)
     ],
 )
-@pytest.mark.parametrize("has_local_commit", [False, True])
 def test_what_is_in_the_way_is_refused_and_named(
     service: Service,
     upstream: Upstream,

@@ -12,9 +12,9 @@ _THREADS = 4
 class Executor:
     """Runs steps side by side with the caller's own; a context manager that ends when every step has ended."""
 
-    def __init__(self, *, is_slow: bool) -> None:
-        """On a local disk a step takes less time than a thread's start: then `submit` takes it at once, in its turn."""
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="step") if is_slow else None
+    def __init__(self, threads: int = _THREADS) -> None:
+        """Without threads, `submit` takes each step at once, in its turn."""
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="step") if threads else None
 
     def __enter__(self) -> Self:
         return self
@@ -45,5 +45,10 @@ def wait_for(futures: "Iterable[Future[object]]") -> None:
         each.result()
 
 
-IN_TURN = Executor(is_slow=False)
+IN_TURN = Executor(threads=0)
 """Takes every step in its turn."""
+
+
+def executor_for(*, is_slow: bool) -> Executor:
+    """Return an executor with threads for a slow mount. On a local disk a step takes less than a thread's start."""
+    return Executor() if is_slow else IN_TURN

@@ -14,38 +14,34 @@ from handler.mount.fs.byte_budget import ByteBudget
 from handler.mount.fs.directories import DirectoryHandles, remove_directory
 from handler.mount.fs.files import write_whole
 
-Item = bytes | FileWrite | LinkWrite
-"""A directory's or file's path, or what to write."""
 
-
-def remove_files(directories: DirectoryHandles, paths: Sequence[Item]) -> int:
+def remove_files(directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
     """Remove files and links. Raises OSError."""
     for path in paths:
-        directories.remove(_bytes(path), os.unlink)
+        directories.remove(path, os.unlink)
     return 0
 
 
-def remove_directories(directories: DirectoryHandles, paths: Sequence[Item]) -> int:
+def remove_directories(directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
     """Remove directories, and what lies in them all the same. Raises OSError."""
     for path in paths:
-        directories.remove(_bytes(path), remove_directory)
+        directories.remove(path, remove_directory)
     return 0
 
 
-def make_directories(directories: DirectoryHandles, paths: Sequence[Item]) -> int:
+def make_directories(directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
     """Make directories whose parents are there. Raises OSError."""
     for path in paths:
-        descriptor, name = directories.parent(_bytes(path))
+        descriptor, name = directories.parent(path)
         with suppress(FileExistsError):
             os.mkdir(name, 0o755, dir_fd=descriptor)
     return 0
 
 
-def write(directories: DirectoryHandles, writes: Sequence[Item], flow: ByteBudget) -> int:
+def write(directories: DirectoryHandles, writes: Sequence[FileWrite | LinkWrite], budget: ByteBudget) -> int:
     """Write files and links; returns the bytes."""
     written = 0
     for write in writes:
-        assert not isinstance(write, bytes)
         descriptor, name = directories.parent(write.path)
         if write.is_replacing:
             # A new inode for changed content, so that a reader with the old file open keeps what it opened. Unlink
@@ -56,15 +52,10 @@ def write(directories: DirectoryHandles, writes: Sequence[Item], flow: ByteBudge
             _make_link(name, write.target, descriptor)
             written += len(write.target)
             continue
-        with flow.content(write.blob) as content:
+        with budget.borrow(write.blob) as content:
             write_whole(name, content, 0o755 if write.is_executable else 0o644, directory=descriptor)
             written += len(content)
     return written
-
-
-def _bytes(item: Item) -> bytes:
-    assert isinstance(item, bytes)
-    return item
 
 
 def _make_link(name: bytes, target: bytes, directory: int) -> None:
@@ -76,11 +67,11 @@ def _make_link(name: bytes, target: bytes, directory: int) -> None:
         os.symlink(target, name, dir_fd=directory)
 
 
-def touch(directories: DirectoryHandles, paths: Sequence[Item]) -> int:
+def touch(directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
     """Give directories a new change attribute; one that the plan removed has none to give."""
     for path in paths:
         with suppress(FileNotFoundError, NotADirectoryError):
-            descriptor, name = directories.parent(_bytes(path))
+            descriptor, name = directories.parent(path)
             os.utime(name, dir_fd=descriptor, follow_symlinks=False)
     return 0
 

@@ -6,13 +6,13 @@ own webhook, and then the ref still names the old commit, though the push is new
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 from handler.errors import CommitNotFound, PackInvalid
 from handler.exchange.remote import FetchQuery, Remote
 from handler.model import NULL_OID, PushEvent, Tip
+from handler.mount.fs.executor import Executor
 from handler.mount.git.ingest import EMPTY_PACK_BYTES
 from handler.mount.git.pack_store import PackStore, Received
 
@@ -137,8 +137,8 @@ class Fetcher:
         """Ask for the ref and, side by side, for the expected commit by its id: two requests, one round trip."""
         if expected is None:
             return self.remote.refs([ref]).tips.get(ref), None
-        with ThreadPoolExecutor(1, thread_name_prefix="ls-refs") as pool:
-            asked = pool.submit(self.remote.refs, [ref])
+        with Executor() as executor:
+            asked = executor.submit(partial(self.remote.refs, [ref]))
             try:
                 received = self._download(expected, have, is_next=is_next)
             except CommitNotFound:

@@ -8,19 +8,19 @@ import os
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from handler.errors import MirrorDamaged, ReleasesInGrace, TreeUnsafe
-from handler.model import NULL_OID, TreePlan
-from handler.mount.fs.checkout import Written, check_out
+from handler.model import NULL_OID, Counts, TreePlan
+from handler.mount.fs.checkout import check_out
 from handler.mount.fs.executor import Executor
+from handler.mount.fs.parallel import Workers
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change
-from handler.mount.releases.inventory import Inventory
-from handler.mount.releases.seal import seal
-from handler.mount.releases.strategy import Strategy, StrategyKind, choose_strategy, max_releases
+from handler.mount.releases.inventory import Inventory, seal
+from handler.mount.releases.strategy import WHOLE, Strategy, StrategyKind, choose_strategy, max_releases
 from handler.mount.target.directory import TargetDirectory, stage
 from handler.mount.target.layout import TargetPaths, journal_name, link_to, patch_name, read_patch_name
 from handler.mount.target.run import Run
@@ -32,40 +32,32 @@ _Step = tuple[str, str]
 """The commit that a tree comes from, and the one that it is brought to."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildResult:
-    """The release, complete under its name, and what it took.
-
-    `link` is the path of the temporary link that leads to it, ready for the flip; `leftovers` the names in staging that
-    nobody needs any more.
-    """
-
-    strategy: Strategy
-    written: Written
-    removed: int = 0
-    submodules: tuple[bytes, ...] = ()
-    link: str = ""
-    leftovers: tuple[str, ...] = ()
-
-
 @dataclass(slots=True)
 class ReleaseBuilder:
-    """Builds one release for a run. `inventory` is what lies in the target's directory."""
+    """Builds one release for a run. `inventory` is what lies in the target's directory.
+
+    After `build`, the other fields say what it took. `link` is the path of the temporary link to the release, ready for
+    the flip; `leftovers` are the names in staging that nobody needs any more.
+    """
 
     run: Run
     mirror: Mirror
     inventory: Inventory
-    _leftovers: list[str] = field(default_factory=list)
+    strategy: Strategy = field(default_factory=lambda: WHOLE)
+    counts: Counts = field(default_factory=Counts)
+    submodules: tuple[bytes, ...] = ()
+    link: str = ""
+    leftovers: list[str] = field(default_factory=list)
 
-    def build(self, wanted: str) -> BuildResult:
+    def build(self, wanted: str) -> None:
         """Build `releases/<wanted>`, complete. Raises ReleasesInGrace, MirrorDamaged, TreeUnsafe, OutOfTime."""
-        self._leftovers = list(self.inventory.staged)
+        self.leftovers = list(self.inventory.staged)
         patches = [patch for patch in map(read_patch_name, self.inventory.staged) if patch]
         if any(each.commit == wanted and not each.is_intact for each in self.inventory.releases):
             # Somebody changed it: it cannot be flipped to, and its name is needed for a sound one.
-            self._leftovers.append(trash_name())
-            os.rename(self._paths.release(wanted), self._paths.staged(self._leftovers[-1]))
-        strategy = choose_strategy(
+            self.leftovers.append(trash_name())
+            os.rename(self._paths.release(wanted), self._paths.staged(self.leftovers[-1]))
+        self.strategy = choose_strategy(
             wanted,
             self.run.published.commit,
             self.inventory.releases,
@@ -73,47 +65,43 @@ class ReleaseBuilder:
             now=self.run.clock(),
             grace_seconds=self.run.repository.grace_seconds,
         )
-        return replace(self._carry_out(strategy, wanted), leftovers=tuple(self._leftovers))
+        if self.strategy.kind is StrategyKind.FLIP:
+            self._name_and_link(None, wanted)
+        elif self.strategy.kind is StrategyKind.WHOLE or not self._patch(wanted):
+            self._write_whole(wanted)
 
     @property
     def _paths(self) -> TargetPaths:
         return self.run.directory.paths
 
-    def _carry_out(self, strategy: Strategy, wanted: str) -> BuildResult:
-        if strategy.kind is StrategyKind.FLIP:
-            return self._finish(BuildResult(strategy=strategy, written=Written(0, 0)), None, wanted)
-        if strategy.kind is not StrategyKind.WHOLE:
-            try:
-                return self._patch(strategy, wanted)
-            except (MirrorDamaged, TreeUnsafe):
-                # The base's objects are gone, after a fresh fetch say, and it cannot be compared any more; or what a
-                # killed run was patching to can never be finished. Where that is the wanted tree, it is told below.
-                pass
-            except OSError as error:
-                if error.errno not in _NOT_AS_LEFT:
-                    raise
-        return self._write_whole(wanted)
-
-    def _patch(self, strategy: Strategy, wanted: str) -> BuildResult:
-        """Recycle a release, or go on with what stands half done in staging."""
+    def _patch(self, wanted: str) -> bool:
+        """Recycle a release, or go on with a half-made tree. Returns False where only a whole write can help."""
+        strategy = self.strategy
         assert strategy.base is not None
         steps = [(strategy.base, wanted)]
         if strategy.halfway is not None:
             steps = [(strategy.base, strategy.halfway)]
             steps += [(strategy.halfway, wanted)] if strategy.halfway != wanted else []
-        # All plans come before the first change: what cannot be planned must not cost a release.
-        plans = [self._plan(None if base == NULL_OID else base, to) for base, to in steps]
-        if strategy.halfway is None:
-            # Renamed before its first file changes: half patched it must not bear a release's name for a moment.
-            os.rename(self._paths.release(strategy.base), self._staged(steps[0]))
-        return self._check_out(strategy, steps, plans, wanted)
+        try:
+            # All plans come before the first change: what cannot be planned must not cost a release.
+            plans = [self._plan(None if base == NULL_OID else base, to) for base, to in steps]
+            if strategy.halfway is None:
+                # Renamed before its first file changes: half patched it must not bear a release's name for a moment.
+                os.rename(self._paths.release(strategy.base), self._staged(steps[0]))
+            self._check_out(steps, plans, wanted)
+        except (MirrorDamaged, TreeUnsafe):
+            # The base's objects are gone, after a fresh fetch say, and it cannot be compared any more; or what a killed
+            # run was patching to can never be finished. Where that is the wanted tree, the whole write tells it.
+            return False
+        except OSError as error:
+            if error.errno not in _NOT_AS_LEFT:
+                raise
+            return False
+        return True
 
-    def _check_out(
-        self, strategy: Strategy, steps: Sequence[_Step], plans: Sequence[TreePlan], wanted: str
-    ) -> BuildResult:
-        """Bring what is staged for the first step to the last one's tree."""
-        previous = steps[0]
-        written, removed = Written(0, 0), 0
+    def _check_out(self, steps: Sequence[_Step], plans: Sequence[TreePlan], wanted: str) -> None:
+        """Bring what is staged for the first step to the last one's tree, and give it its name."""
+        previous, counts = steps[0], Counts()
         for step, plan in zip(steps, plans, strict=True):
             if step != previous:
                 # Its name says where it comes from and where it goes. After a kill the next run goes on by that name.
@@ -121,22 +109,23 @@ class ReleaseBuilder:
             done = check_out(
                 self._staged(step),
                 plan,
+                Workers(self.run.settings.checkout_workers, is_slow=self.run.is_slow),
                 read_blob=partial(self.mirror.read, kind=BLOB),
-                workers=self.run.settings.checkout_workers,
-                is_slow=self.run.is_slow,
                 journal=self._paths.staged(journal_name(*step)),
                 progress=partial(self.run.report_progress, wanted),
             )
-            written = Written(written.files + done.files, written.bytes + done.bytes)
-            removed += len(plan.removed_files)
+            counts = Counts(
+                files_written=counts.files_written + done.files,
+                files_removed=counts.files_removed + len(plan.removed_files),
+                bytes_written=counts.bytes_written + done.bytes,
+            )
             previous = step
-        result = BuildResult(
-            strategy=strategy, written=written, removed=removed, submodules=tuple(plans[-1].submodules)
-        )
-        return self._finish(result, self._staged(previous), wanted)
+        self.counts, self.submodules = counts, tuple(plans[-1].submodules)
+        self._name_and_link(self._staged(previous), wanted)
 
-    def _write_whole(self, wanted: str) -> BuildResult:
+    def _write_whole(self, wanted: str) -> None:
         """Patch an empty directory: the tree that it comes from has nothing."""
+        self.strategy = WHOLE
         plan = self._plan(None, wanted)
         releases = len(self.inventory.releases)
         if releases >= max_releases(len(plan.files) + len(plan.links), self.run.settings.burst_files):
@@ -147,14 +136,14 @@ class ReleaseBuilder:
             os.makedirs(directory, exist_ok=True)
         if patch_name(*step) in self.inventory.staged:
             # The patch above found that somebody changed what stands there.
-            self._leftovers.append(trash_name())
+            self.leftovers.append(trash_name())
             with suppress(FileNotFoundError):
-                os.rename(self._staged(step), self._paths.staged(self._leftovers[-1]))
+                os.rename(self._staged(step), self._paths.staged(self.leftovers[-1]))
         os.mkdir(self._staged(step), 0o755)
-        return self._check_out(Strategy(StrategyKind.WHOLE), [step], [plan], wanted)
+        self._check_out([step], [plan], wanted)
 
-    def _finish(self, result: BuildResult, staged: str | None, wanted: str) -> BuildResult:
-        link = prepare_flip(
+    def _name_and_link(self, staged: str | None, wanted: str) -> None:
+        self.link = prepare_flip(
             self.run.directory,
             self.inventory,
             previous=self.run.published.commit,
@@ -162,7 +151,6 @@ class ReleaseBuilder:
             staged=staged,
             executor=self.run.executor,
         )
-        return replace(result, link=link)
 
     def _plan(self, base: str | None, wanted: str) -> TreePlan:
         return plan_change(

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from handler.model import Repository
 from handler.mount.fs.directories import remove_tree
-from handler.mount.releases.build import BuildResult, trash_name
+from handler.mount.releases.build import ReleaseBuilder, trash_name
 from handler.mount.releases.inventory import Inventory
 from handler.mount.releases.strategy import Release, StrategyKind, choose_pruned
 from handler.mount.target.layout import TargetPaths, is_passing, is_staged
 from handler.mount.target.run import Run
 
 
-def prune(run: Run, inventory: Inventory, built: BuildResult, *, current: str) -> frozenset[str] | None:
+def prune(run: Run, inventory: Inventory, built: ReleaseBuilder, *, current: str) -> frozenset[str] | None:
     """Remove what is not needed after a flip to `current`.
 
     `inventory` is what was there before, so that nothing is listed twice; since then the flip retired the release that

@@ -6,16 +6,15 @@ from contextlib import contextmanager
 from functools import partial
 
 from handler.errors import Git2EfsError, MirrorDamaged
-from handler.model import Outcome
+from handler.model import Counts, Outcome
 from handler.mount.fs.errno_map import as_failure
 from handler.mount.git.fetch import Fetched, Have
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.store_pool import StorePool, discard_mirror
-from handler.mount.releases.build import BuildResult, ReleaseBuilder
+from handler.mount.releases.build import ReleaseBuilder
 from handler.mount.releases.inventory import Inventory, flip, list_releases
 from handler.mount.releases.prune import prune, sweep
 from handler.mount.releases.retire import retire
-from handler.mount.target.mode import FlipResult
 from handler.mount.target.run import Run
 
 _MAX_NOTED = 20
@@ -25,7 +24,7 @@ _MAX_NOTED = 20
 def open_session(run: Run, mirrors: StorePool) -> Iterator["ReleaseSession"]:
     """Open the mirror for one run. A damaged one is emptied on the way out: the next run fetches it anew."""
     try:
-        with mirrors.borrow(run.paths.mirror, is_unchanged=run.cached.known is not None) as mirror:
+        with mirrors.borrow(run.paths.mirror, is_unchanged=run.known is not None) as mirror:
             yield ReleaseSession(run, mirror)
     except MirrorDamaged:
         # What is published stays: readers need no object.
@@ -36,25 +35,25 @@ def open_session(run: Run, mirrors: StorePool) -> Iterator["ReleaseSession"]:
 class ReleaseSession:
     """One run of a target with releases; see `Session`."""
 
-    notes: tuple[str, ...] = ()
-
     def __init__(self, run: Run, mirror: Mirror) -> None:
         self._run = run
         self.store = mirror
         self.have = Have(run.published.commit, run.confirmed_pushed_at)
-        known = (run.cached.known or {}).get(run.target.path)
+        known = (run.known or {}).get(run.target.path)
         # Listed while the remote is asked: both only wait.
         self._listing = run.executor.submit(partial(list_releases, run.directory.paths, known))
         self._inventory = Inventory((), ())
         self._commit = ""
-        self._built: BuildResult | None = None
-        self._complete_at = 0.0
+        self.notes: tuple[str, ...] = ()
+        self._builder: ReleaseBuilder | None = None
+        self.counts = Counts()
+        self.complete_at = 0.0
 
     def retire(self, unchanged: Outcome) -> Outcome:
         """Take the target away, if it ends with its ref."""
         self._listing.result()
         outcome = retire(self._run, unchanged)
-        self._run.cached.set(self._run.target.path, None)
+        self._run.know(None)
         return outcome
 
     def prepare(self, fetched: Fetched) -> bool:
@@ -69,48 +68,39 @@ class ReleaseSession:
             run.refuse_new()
             # On the list before its first release: a target that is not on it is lost to maintenance after a kill.
             run.registry.add(run.target.path)
-        self._built = ReleaseBuilder(run, self.store, self._inventory).build(self._commit)
-        self._complete_at = time.perf_counter()
+        self._builder = builder = ReleaseBuilder(run, self.store, self._inventory)
+        builder.build(self._commit)
+        self.counts, self.complete_at = builder.counts, time.perf_counter()
+        submodules = (f"{path!r} is a submodule: an empty directory" for path in builder.submodules[:_MAX_NOTED])
+        changed = (
+            f"releases/{each.commit} was changed by somebody else: it is not recycled"
+            for each in self._inventory.releases
+            if not each.is_intact
+        )
+        self.notes = (*submodules, *changed)
         return True
 
-    def flip(self) -> FlipResult:
+    def flip(self) -> float:
         """Make `current` lead to what was built."""
-        assert self._built is not None
-        flip(self._run.directory.paths, self._built.link)
-        return FlipResult(
-            visible_at=self._run.clock(),
-            complete_at=self._complete_at,
-            files_written=self._built.written.files,
-            files_removed=self._built.removed,
-            bytes_written=self._built.written.bytes,
-            notes=self._build_notes(self._built),
-        )
+        assert self._builder is not None
+        flip(self._run.directory.paths, self._builder.link)
+        return self._run.clock()
 
     def tidy(self) -> tuple[str, ...]:
         """Prune what is past its grace, and repack the mirror."""
         run = self._run
-        if self._built is None:
+        if self._builder is None:
             is_swept = sweep(run.directory.paths, self._inventory)
-            run.cached.set(run.target.path, frozenset(_commits(self._inventory)) if is_swept else None)
+            run.know(frozenset(each.commit for each in self._inventory.releases) if is_swept else None)
             return ()
         try:
-            standing = prune(run, self._inventory, self._built, current=self._commit)
-            self.store.maintain(run.registry.release_commits, keeps_history=run.repository.depth == 0)
+            standing = prune(run, self._inventory, self._builder, current=self._commit)
+            self.store.maintain(self._release_commits, keeps_history=run.repository.depth == 0)
         except (Git2EfsError, OSError) as error:
-            run.cached.known = None
+            run.known = None
             return (f"after the flip: {as_failure(error)}",)
-        run.cached.set(run.target.path, standing)
+        run.know(standing)
         return ()
 
-    def _build_notes(self, built: BuildResult) -> tuple[str, ...]:
-        submodules = [f"{path!r} is a submodule: an empty directory" for path in built.submodules[:_MAX_NOTED]]
-        changed = [
-            f"releases/{each.commit} was changed by somebody else: it is not recycled"
-            for each in self._inventory.releases
-            if not each.is_intact
-        ]
-        return (*submodules, *changed)
-
-
-def _commits(inventory: Inventory) -> Iterator[str]:
-    return (each.commit for each in inventory.releases)
+    def _release_commits(self) -> list[str]:
+        return self._run.registry.release_commits()

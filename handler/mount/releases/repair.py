@@ -10,13 +10,16 @@ import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from handler.model import FileWrite, LinkWrite, TreePlan
 from handler.mount.fs.byte_budget import ByteBudget
-from handler.mount.fs.checkout import Phase, Written, by_depth, carry_out, chunks
+from handler.mount.fs.checkout import Written
 from handler.mount.fs.directories import DirectoryHandles
 from handler.mount.fs.files import write_all
-from handler.mount.fs.steps import Item, ancestors_of_changes, touch
+from handler.mount.fs.parallel import Stage, Workers, batches, levels_by_depth
+from handler.mount.fs.steps import ancestors_of_changes, touch
 from handler.mount.releases.build import trash_name
 from handler.mount.releases.verify import Drift, Part
 from handler.mount.target.layout import TargetPaths
@@ -40,8 +43,7 @@ def repair(
     drift: Drift,
     *,
     read_blob: Callable[[bytes], bytes],
-    workers: int,
-    is_slow: bool,
+    workers: Workers,
     pulse: Callable[[], object] = lambda: None,
 ) -> Repaired:
     """Bring what `drift` names, of a part of `releases/<commit>`, back to what the tree has.
@@ -52,13 +54,13 @@ def repair(
     os.makedirs(paths.staging, exist_ok=True)
     plan = _plan(part, drift)
     workshop = _Workshop(paths.staging, ByteBudget(read_blob), pulse)
-    phases: list[Phase] = [
-        (workshop.make_directories, by_depth(plan.made_directories), None),
-        (workshop.place, [chunks([*plan.files, *plan.links])], None),
-        (workshop.remove, [chunks(plan.removed_files)], None),
-        (touch, by_depth(ancestors_of_changes(plan), deepest_first=True), None),
+    stages: list[Stage[DirectoryHandles, Any]] = [
+        Stage(workshop.make_directories, levels_by_depth(plan.made_directories)),
+        Stage(workshop.place, [batches([*plan.files, *plan.links])]),
+        Stage(workshop.remove, [batches(plan.removed_files)]),
+        Stage(touch, levels_by_depth(ancestors_of_changes(plan), deepest_first=True)),
     ]
-    count = carry_out(paths.release(commit), phases, workers, is_slow=is_slow)
+    count = workers.run(partial(DirectoryHandles, paths.release(commit)), stages)
     files = len(plan.files) + len(plan.links)
     return Repaired(Written(files, count), len(plan.removed_files), tuple(workshop.trash))
 
@@ -80,14 +82,13 @@ class _Workshop:
     """The steps of a repair; each may be done again. Several threads take them."""
 
     staging: str
-    flow: ByteBudget
+    budget: ByteBudget
     pulse: Callable[[], object]
     trash: list[str] = field(default_factory=list)
 
-    def make_directories(self, directories: DirectoryHandles, paths: Sequence[Item]) -> int:
+    def make_directories(self, directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
         """Make directories that are missing, in the place of what is none, and give others their mode."""
         for path in paths:
-            assert isinstance(path, bytes)
             if path:
                 descriptor, name = directories.parent(path)
                 try:
@@ -103,12 +104,11 @@ class _Workshop:
                 os.close(opened)
         return 0
 
-    def place(self, directories: DirectoryHandles, writes: Sequence[Item]) -> int:
+    def place(self, directories: DirectoryHandles, writes: Sequence[FileWrite | LinkWrite]) -> int:
         """Make files and links aside, and rename them over what is wrong; returns the bytes."""
         written = 0
         for write in writes:
             self.pulse()
-            assert not isinstance(write, bytes)
             aside = os.path.join(self.staging, f"repair-{secrets.token_hex(8)}")
             try:
                 written += self._make(aside, write)
@@ -128,7 +128,7 @@ class _Workshop:
         if isinstance(write, LinkWrite):
             os.symlink(write.target, path)
             return len(write.target)
-        with self.flow.content(write.blob) as content:
+        with self.budget.borrow(write.blob) as content:
             mode = 0o755 if write.is_executable else 0o644
             descriptor = os.open(path, _CREATE, mode)
             try:
@@ -139,11 +139,10 @@ class _Workshop:
                 os.close(descriptor)
             return len(content)
 
-    def remove(self, directories: DirectoryHandles, paths: Sequence[Item]) -> int:
+    def remove(self, directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
         """Remove what does not belong."""
         for path in paths:
             self.pulse()
-            assert isinstance(path, bytes)
             descriptor, name = directories.parent(path)
             try:
                 os.unlink(name, dir_fd=descriptor)

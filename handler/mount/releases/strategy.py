@@ -49,6 +49,9 @@ class Strategy:
     halfway: str | None = None
 
 
+WHOLE = Strategy(StrategyKind.WHOLE)
+
+
 def choose_strategy(
     wanted: str,
     current: str | None,
@@ -76,7 +79,7 @@ def choose_strategy(
     if ready:
         # The one that was retired first: the younger ones are what an operator would roll back to.
         return Strategy(StrategyKind.RECYCLE, min(ready, key=lambda each: (each.retired_at, each.commit)).commit)
-    return Strategy(StrategyKind.WHOLE)
+    return WHOLE
 
 
 def max_releases(files: int, burst_files: int) -> int:

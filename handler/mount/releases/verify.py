@@ -11,11 +11,11 @@ import re
 import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from handler.model import FileWrite, LinkWrite, TreePlan
-from handler.mount.fs.checkout import carry_out, chunks
 from handler.mount.fs.directories import DirectoryHandles
-from handler.mount.fs.steps import Item
+from handler.mount.fs.parallel import Item, Stage, Workers, batches, path_of
 
 PART_ENTRIES = 5000
 """So much is compared, and mended, at a time: it bounds memory, and how long the lock is held for mending."""
@@ -80,7 +80,7 @@ class Part:
 
     def items(self) -> dict[bytes, Item]:
         """Return everything in it by its path."""
-        return {_path(item): item for items in self.directories.values() for item in items}
+        return {path_of(item): item for items in self.directories.values() for item in items}
 
 
 def parts_of(plan: TreePlan) -> list[Part]:
@@ -88,7 +88,7 @@ def parts_of(plan: TreePlan) -> list[Part]:
     directories: dict[bytes, list[Item]] = {path: [] for path in (b"", *plan.made_directories)}
     items: tuple[Item, ...] = (*plan.made_directories, *plan.files, *plan.links)
     for item in items:
-        directories[_path(item).rpartition(b"/")[0]].append(item)
+        directories[path_of(item).rpartition(b"/")[0]].append(item)
     parts, size = [Part({})], 0
     for path, within in directories.items():
         if size and size + len(within) + 1 > PART_ENTRIES:
@@ -100,17 +100,17 @@ def parts_of(plan: TreePlan) -> list[Part]:
 
 
 def compare(
-    root: str, part: Part, *, workers: int, is_slow: bool, now: float, pulse: Callable[[], object] = lambda: None
+    root: str, part: Part, workers: Workers, *, now: float, pulse: Callable[[], object] = lambda: None
 ) -> Drift:
     """Compare a part of a tree with what lies below `root`.
 
-    With `workers` where the mount makes it worth it; `is_slow` as for `check_out`. `now` is the mount's time. `pulse`
-    is called all the while, by any thread; what it raises ends the comparison. Raises OSError; FileNotFoundError or
-    NotADirectoryError where there is no directory `root`.
+    `now` is the mount's time. `pulse` is called all the while, by any thread; what it raises ends the comparison.
+    Raises OSError; FileNotFoundError or NotADirectoryError where there is no directory `root`.
     """
     comparison = _Comparison(part, now, pulse)
-    carry_out(root, [(comparison.look, [chunks(list(part.directories))], None)], workers, is_slow=is_slow)
-    carry_out(root, [(comparison.read, [chunks(list(comparison.present.values()))], None)], workers, is_slow=is_slow)
+    open_root = partial(DirectoryHandles, root)
+    workers.run(open_root, [Stage(comparison.look, [batches(list(part.directories))])])
+    workers.run(open_root, [Stage(comparison.read, [batches(list(comparison.present.values()))])])
     found = (comparison.missing, comparison.changed, comparison.extra)
     missing, changed, extra = (tuple(sorted(paths)) for paths in found)
     return Drift(missing, changed, extra, len(extra) >= MOST_EXTRA)
@@ -129,21 +129,20 @@ class _Comparison:
     present: dict[bytes, FileWrite] = field(default_factory=dict)
     """Regular files where the tree has them, to be read."""
 
-    def look(self, directories: DirectoryHandles, paths: Sequence[Item]) -> int:
+    def look(self, directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
         """See what lies in directories: kinds, links, names; contents come later, as there are many in one directory.
 
         One listing tells the kinds, so that a file costs no call here.
         """
         for path in paths:
             self.pulse()
-            assert isinstance(path, bytes)
-            wanted = {_path(item).rpartition(b"/")[2]: item for item in self.part.directories[path]}
+            wanted = {path_of(item).rpartition(b"/")[2]: item for item in self.part.directories[path]}
             try:
                 descriptor = os.open(b".", _DIRECTORY_FLAGS, dir_fd=directories.descriptor(path))
             except OSError as error:
                 if error.errno not in _NOT_THERE:
                     raise
-                self.missing.update(map(_path, wanted.values()))
+                self.missing.update(map(path_of, wanted.values()))
                 continue
             try:
                 if os.fstat(descriptor).st_mode & _PERMISSIONS != _PERMISSIONS:
@@ -172,7 +171,7 @@ class _Comparison:
                         self.changed.add(item.path)
                 elif not entry.is_dir(follow_symlinks=False):
                     self.changed.add(item)
-        self.missing.update(map(_path, wanted.values()))
+        self.missing.update(map(path_of, wanted.values()))
 
     def _is_held_open(self, name: bytes, descriptor: int) -> bool:
         if not _SILLY.fullmatch(name):
@@ -183,11 +182,10 @@ class _Comparison:
             return True
         return stat.S_ISREG(about.st_mode) and self.now - about.st_ctime < SILLY_SECONDS
 
-    def read(self, directories: DirectoryHandles, items: Sequence[Item]) -> int:
+    def read(self, directories: DirectoryHandles, items: Sequence[FileWrite]) -> int:
         """Read files, and compare modes and contents; an open, a read and a close each, unless they are large."""
         for item in items:
             self.pulse()
-            assert isinstance(item, FileWrite)
             try:
                 directory, name = directories.parent(item.path)
                 descriptor = os.open(name, _FILE_FLAGS, dir_fd=directory)
@@ -223,7 +221,3 @@ class _Comparison:
             left -= len(content)
             self.pulse()
         return left == 0 and digest.hexdigest().encode() == item.blob
-
-
-def _path(item: Item) -> bytes:
-    return item if isinstance(item, bytes) else item.path

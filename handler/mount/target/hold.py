@@ -8,15 +8,8 @@ from handler.exchange.events import Emit
 from handler.exchange.operations import Hold
 from handler.mount.git.objects import Objects
 from handler.mount.target.directory import Published, TargetDirectory
-from handler.mount.target.notify import has_pending_event, notify
+from handler.mount.target.notify import notify
 from handler.mount.target.record import PublishedRecord
-
-
-def is_held(published: Published, directory: TargetDirectory) -> bool:
-    """Whether an operator holds the target. Raises OSError."""
-    # Where somebody removed `current`, `published` has no record. A hold has to outlive that too, so read it then.
-    record = published.record if published.commit is not None else directory.read_record()
-    return record is not None and record.held is not None
 
 
 def record_of_flip(
@@ -55,7 +48,7 @@ def settle_hold(
         # A rollback that was killed after its flip left the record of the release that it went back from.
         at = directory.clock()
         record = record_of_flip(record, commit=commit, previous=record.commit, at=at, held=record.held)
-    elif not has_pending_event(emit, record):
+    elif emit is None or record.announced:
         return
     notify_and_write(record, published, directory, emit=emit, mirror=mirror)
 

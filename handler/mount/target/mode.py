@@ -2,27 +2,13 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
-from handler.model import Outcome
+from handler.model import Counts, Outcome
 from handler.mount.git.fetch import Fetched, Have
 from handler.mount.git.pack_store import PackStore
 from handler.mount.git.store_pool import StorePool
 from handler.mount.target.run import Run
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlipResult:
-    """What a flip published. `visible_at` is when readers got it (seconds since the epoch), `complete_at` when the
-    check-out was done (`time.perf_counter`). `notes` are for the log."""
-
-    visible_at: float
-    complete_at: float
-    files_written: int
-    files_removed: int
-    bytes_written: int
-    notes: tuple[str, ...] = ()
 
 
 class Session(Protocol):
@@ -40,7 +26,7 @@ class Session(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the log should say of opening the session."""
+        """What the log should say."""
         ...
 
     def retire(self, unchanged: Outcome) -> Outcome:
@@ -51,8 +37,18 @@ class Session(Protocol):
         """Plan and check out, where no reader looks. Returns whether there is something to flip to."""
         ...
 
-    def flip(self) -> FlipResult:
-        """Show readers what was prepared."""
+    def flip(self) -> float:
+        """Show readers what was prepared; returns when they got it (seconds since the epoch)."""
+        ...
+
+    @property
+    def counts(self) -> Counts:
+        """What was written and removed, after the flip."""
+        ...
+
+    @property
+    def complete_at(self) -> float:
+        """When the check-out was done, after the flip (`time.perf_counter`)."""
         ...
 
     def tidy(self) -> tuple[str, ...]:

@@ -14,15 +14,11 @@ from handler.mount.target.directory import Published
 from handler.mount.target.record import PublishedRecord
 
 
-def notify(
-    emit: Emit | None, record: PublishedRecord, published: Published, path: str, objects: Objects
-) -> PublishedRecord:
+def notify(emit: Emit, record: PublishedRecord, published: Published, path: str, objects: Objects) -> PublishedRecord:
     """Emit the event of the release that `record` is of, and return the record to write.
 
     `published` is what was published at the target (`path`) when the run began; `objects` say what changed since.
     """
-    if emit is None:
-        return record
     is_certain = _is_previous_announced(published, record.commit)
     event = Event(
         kind=EventKind.PUBLISHED,
@@ -38,11 +34,6 @@ def notify(
         changes=changed_paths(objects, record.previous_commit, record.commit) if is_certain else None,
     )
     return replace(record, announced=emit(event), previous_announced=is_certain)
-
-
-def has_pending_event(emit: Emit | None, record: PublishedRecord | None) -> bool:
-    """Whether the bus did not take the event of what is published yet."""
-    return emit is not None and record is not None and not record.announced
 
 
 def _is_previous_announced(published: Published, commit: str) -> bool:

@@ -85,12 +85,12 @@ def _held(value: object) -> Hold | None:
         return None
     # What is there and cannot be understood is a hold all the same: to lose one would undo a rollback.
     if not isinstance(value, dict):
-        return Hold(0.0)
+        return Hold(since=0.0)
     since, left = value.get("since"), value.get("left")
     return Hold(
-        float(since) if isinstance(since, int | float) else 0.0,
-        str(value.get("by", "")),
-        str(value.get("why", "")),
-        str(value.get("commit", "")),
-        tuple(map(str, left)) if isinstance(left, list) else (),
+        since=float(since) if isinstance(since, int | float) else 0.0,
+        by=str(value.get("by", "")),
+        why=str(value.get("why", "")),
+        commit=str(value.get("commit", "")),
+        left=tuple(map(str, left)) if isinstance(left, list) else (),
     )

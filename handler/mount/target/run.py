@@ -9,14 +9,14 @@ from handler.exchange.remote import Remote
 from handler.exchange.trigger import Trigger
 from handler.model import Repository, Target
 from handler.mount.fs.executor import Executor
-from handler.mount.fs.generation_cache import Cached
+from handler.mount.fs.lock import Known
 from handler.mount.target.directory import Published, TargetDirectory
 from handler.mount.target.layout import RepositoryPaths
 from handler.mount.target.registry import TargetRegistry
 from handler.settings import Settings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Run:
     """What is asked, what is published, and what it takes to do it."""
 
@@ -29,8 +29,8 @@ class Run:
     directory: TargetDirectory
     published: Published
     """What was published when the run took the lock."""
-    cached: Cached
-    """What this process knows of the repository, if no other run held the lock since."""
+    known: Known | None
+    """What this process knows of the repository; None: nothing for certain. At the run's end, what it knows then."""
     executor: Executor
     is_slow: bool
     """Whether every step waits for the mount."""
@@ -41,6 +41,19 @@ class Run:
     emit: Emit | None
     begin: Callable[[str], None]
     """Called with the commit that is about to be published."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether an operator holds the target. Raises OSError."""
+        # Where somebody removed `current`, `published` has no record. A hold has to outlive that too, so read it then.
+        record = self.published.record if self.published.commit is not None else self.directory.read_record()
+        return record is not None and record.held is not None
+
+    @property
+    def has_pending_event(self) -> bool:
+        """Whether the bus did not take the event of what is published yet."""
+        record = self.published.record
+        return self.emit is not None and record is not None and not record.announced
 
     @property
     def registry(self) -> TargetRegistry:
@@ -63,6 +76,11 @@ class Run:
         self.progress(f"{self.target.path} at {commit}", done, total)
         if done < total:
             self.check_deadline()
+
+    def know(self, commits: frozenset[str] | None) -> None:
+        """Note the target's releases, all of them; None: not sure. What is known of other targets stays."""
+        others = {path: known for path, known in (self.known or {}).items() if path != self.target.path}
+        self.known = others if commits is None else {**others, self.target.path: commits}
 
     def refuse_new(self) -> None:
         """Raise TargetOccupied or TooManyTargets where the target is new, and may not be at its path."""

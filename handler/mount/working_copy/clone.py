@@ -12,10 +12,10 @@ from functools import partial
 
 from handler.errors import TargetOccupied
 from handler.model import TreePlan
-from handler.mount.fs.checkout import Written, carry_out, check_out, chunks
+from handler.mount.fs.checkout import Written, check_out
 from handler.mount.fs.directories import DirectoryHandles, remove_tree
 from handler.mount.fs.files import is_there, write_whole
-from handler.mount.fs.steps import Item
+from handler.mount.fs.parallel import Stage, Workers, batches
 from handler.mount.git.diff import diff_trees
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change
@@ -99,9 +99,8 @@ class Clone:
         written = check_out(
             tree,
             plan,
+            Workers(work.settings.checkout_workers, is_slow=work.is_slow),
             read_blob=partial(store.read, kind=BLOB),
-            workers=work.settings.checkout_workers,
-            is_slow=work.is_slow,
             journal=os.path.join(self.stage, commit + _JOURNAL),
             progress=partial(work.report_progress, commit),
         )
@@ -114,19 +113,15 @@ class Clone:
 
     def _write_index(self, store: CopyStore, commit: str, tree: str, plan: TreePlan) -> None:
         """Write the index, with what each file's status is now, so that git need not read them all."""
-        paths: list[Item] = [*(write.path for write in plan.files), *(write.path for write in plan.links)]
-        carry_out(
-            tree,
-            [(self._lstat, [chunks(paths)], None)],
-            self.work.settings.checkout_workers,
-            is_slow=self.work.is_slow,
-        )
+        paths = [*(write.path for write in plan.files), *(write.path for write in plan.links)]
+        workers = Workers(self.work.settings.checkout_workers, is_slow=self.work.is_slow)
+        workers.run(partial(DirectoryHandles, tree), [Stage(self._lstat, [batches(paths)])])
         found = diff_trees(partial(store.read, kind=TREE), None, store.tree_of(commit))
         entries = []
-        for path, (_, leaf) in found.leaves.items():
-            assert leaf is not None
+        for path, (_, entry) in found.entries.items():
+            assert entry is not None
             status = self._statuses.get(path)
-            entries.append((path, IndexEntry(*leaf, Stat.of(status) if status else Stat())))
+            entries.append((path, IndexEntry(*entry, Stat.of(status) if status else Stat())))
         write_whole(os.path.join(self.git, "index"), build(entries, found.new_trees))
 
     def _make_index_newest(self) -> None:
@@ -145,9 +140,8 @@ class Clone:
             self.work.sleep(_MOST_SECONDS / _TRIES)
             os.utime(index)
 
-    def _lstat(self, directories: DirectoryHandles, paths: Sequence[Item]) -> int:
+    def _lstat(self, directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
         for path in paths:
-            assert isinstance(path, bytes)
             directory, name = directories.parent(path)
             self._statuses[path] = os.stat(name, dir_fd=directory, follow_symlinks=False)
         return 0

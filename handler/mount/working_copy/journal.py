@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from handler.mount.fs.files import read_whole
-from handler.mount.git.modes import Leaf
+from handler.mount.git.tree import TreeEntry
 from handler.mount.working_copy.gitdir.staging_area import StagingArea
 from handler.mount.working_copy.local_changes import LocalChange
 from handler.mount.working_copy.paths import CopyPaths
@@ -48,7 +48,7 @@ class PullJournal:
             "at": self.timestamp,
             "lines": [[_text(field) for field in line] for line in self.lines],
             "kept": {
-                path.hex(): [_leaf_to_json(leaf) for leaf in change] for path, change in self.local_changes.items()
+                path.hex(): [_entry_to_json(entry) for entry in change] for path, change in self.local_changes.items()
             },
             "stash": None if self.stash is None else self.stash.decode(),
             "version": _VERSION,
@@ -78,7 +78,7 @@ def read_journal(paths: CopyPaths) -> PullJournal | None:
             timestamp=fields["at"],
             lines=tuple(LogLine(*(_bytes(field) for field in line)) for line in fields["lines"]),
             local_changes={
-                bytes.fromhex(path): LocalChange(*(_leaf_from_json(leaf) for leaf in change))
+                bytes.fromhex(path): LocalChange(*(_entry_from_json(entry) for entry in change))
                 for path, change in fields["kept"].items()
             },
             stash=None if stash is None else _bytes(stash),
@@ -93,17 +93,17 @@ def remove_journal(paths: CopyPaths) -> None:
         os.unlink(paths.journal)
 
 
-def _leaf_to_json(leaf: Leaf | None) -> list[object] | None:
-    return None if leaf is None else [leaf[0], leaf[1].decode()]
+def _entry_to_json(entry: TreeEntry | None) -> list[object] | None:
+    return None if entry is None else [entry.mode, entry.id.decode()]
 
 
-def _leaf_from_json(value: object) -> Leaf | None:
+def _entry_from_json(value: object) -> TreeEntry | None:
     if value is None:
         return None
     if not isinstance(value, list):
         raise TypeError
     mode, object_id = value
-    return int(mode), str(object_id).encode()
+    return TreeEntry(int(mode), str(object_id).encode())
 
 
 def _text(field: bytes) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from handler.errors import CopyUnusable
 from handler.mount.fs.files import is_there, read_all
+from handler.mount.fs.parallel import Workers
 from handler.mount.git.diff import TreeDiff, diff_trees
 from handler.mount.git.objects import TREE, Objects
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
@@ -17,7 +18,6 @@ from handler.mount.working_copy.index.index_file import IndexFile
 from handler.mount.working_copy.journal import remove_journal
 from handler.mount.working_copy.local_changes import ChangeSet, IndexComparison
 from handler.mount.working_copy.overlay import MemoryOverlay
-from handler.mount.working_copy.parallel import Crew
 from handler.mount.working_copy.paths import CopyPaths
 from handler.mount.working_copy.worktree import Worktree
 
@@ -34,7 +34,7 @@ class OpenCopy:
     branch: str
     store: CopyStore
     refs: Refs
-    crew: Crew
+    workers: Workers
 
     @property
     def committer(self) -> bytes:

@@ -7,19 +7,18 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from handler.errors import CopyUnusable, LocalChanges, MirrorDamaged, OutOfTime
-from handler.model import Outcome, OutcomeKind
-from handler.mount.fs.errno_map import as_failure
+from handler.model import Counts
 from handler.mount.fs.files import is_there
 from handler.mount.git.diff import TreeDiff
 from handler.mount.git.fetch import Fetched, Have
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change
 from handler.mount.git.store_pool import StorePool
-from handler.mount.target.mode import FlipResult, Session
+from handler.mount.target.mode import Session
 from handler.mount.target.run import Run
 from handler.mount.working_copy import apply
 from handler.mount.working_copy.autostash import (
@@ -32,17 +31,13 @@ from handler.mount.working_copy.autostash import (
 )
 from handler.mount.working_copy.branch import prepared_branch, update_refs
 from handler.mount.working_copy.clone import Clone
-from handler.mount.working_copy.gitdir.copy_store import CopyStore
-from handler.mount.working_copy.gitdir.refs import Refs
-from handler.mount.working_copy.gitdir.staging_area import StagingArea
-from handler.mount.working_copy.gitdir.validate import validate
+from handler.mount.working_copy.clone_session import CloneSession, CopySession, is_warm, opened, repacked
 from handler.mount.working_copy.index.index_file import IndexFile
 from handler.mount.working_copy.journal import PullJournal
 from handler.mount.working_copy.local_changes import ChangeSet, LocalChange, describe_obstructions, find_obstructions
-from handler.mount.working_copy.open_copy import DEFAULT_COMMITTER, CopyLock, OpenCopy
+from handler.mount.working_copy.open_copy import CopyLock
 from handler.mount.working_copy.overlay import MemoryOverlay
-from handler.mount.working_copy.parallel import Crew
-from handler.mount.working_copy.paths import CopyPaths, prepare_state_directory
+from handler.mount.working_copy.paths import CopyPaths
 from handler.mount.working_copy.plan import plan_pull
 from handler.mount.working_copy.recovery import recover, undo
 from handler.mount.working_copy.tracking import TrackingUpdate
@@ -63,7 +58,7 @@ def open_session(run: Run, stores: StorePool) -> Iterator[Session]:
             f"the working copy's objects are damaged, and only a person can mend them: {error}"
         ) from None
     # For a working copy we cache one fact: this process did the last run, and it succeeded.
-    run.cached.known = {}
+    run.known = {}
 
 
 def _open(run: Run, stores: StorePool, stack: ExitStack) -> Session:
@@ -74,82 +69,6 @@ def _open(run: Run, stores: StorePool, stack: ExitStack) -> Session:
         if not clone.prepare():
             return CloneSession(run, stores, stack, clone)
     return PullSession(run, stores, stack)
-
-
-def _is_warm(run: Run) -> bool:
-    """Whether this process did the last run here, and it succeeded: then no killed run left anything."""
-    return run.cached.known is not None
-
-
-@contextmanager
-def _opened(run: Run, stores: StorePool) -> Iterator[OpenCopy]:
-    """Open the copy, if it is one that can be pulled into. Raises CopyUnusable, MirrorDamaged, OSError."""
-    paths = CopyPaths(run.directory.paths.directory)
-    config = validate(paths.root, run.repository.url, run.target.ref)
-    if not _is_warm(run):
-        prepare_state_directory(paths)
-    # Not refreshed, though others may have repacked it: the store sees that by itself, where it matters.
-    with stores.borrow_as(CopyStore, paths.git, is_unchanged=True) as store:
-        store.executor = run.executor
-        # An NFS client makes files of one directory one after the other, and refs are written beside all else.
-        staging = StagingArea(paths.ref_staging) if run.is_slow else None
-        refs = Refs(paths.git, makes_logs=config.makes_logs, staging=staging)
-        crew = Crew(run.settings.checkout_workers, run.is_slow)
-        yield OpenCopy(paths=paths, config=config, branch=run.target.ref, store=store, refs=refs, crew=crew)
-
-
-class _CopySession:
-    """What both kinds of session share."""
-
-    def __init__(self, run: Run, stores: StorePool, stack: ExitStack) -> None:
-        self._run = run
-        self._stores = stores
-        self._stack = stack
-        self.notes: tuple[str, ...] = ()
-
-    def retire(self, unchanged: Outcome) -> Outcome:
-        """Leave the copy as it is: somebody's work may be in it."""
-        return replace(unchanged, kind=OutcomeKind.IGNORED, reason="ref_gone")
-
-
-class CloneSession(_CopySession):
-    """The first run of a working copy: make it beside, and rename it into its place when it is complete."""
-
-    def __init__(self, run: Run, stores: StorePool, stack: ExitStack, clone: Clone) -> None:
-        super().__init__(run, stores, stack)
-        run.registry.add(run.target.path)
-        self._clone = clone
-        self.store = CopyStore(clone.git)
-        stack.callback(self.store.close)
-        self.store.refresh()
-        self.have = Have(None, run.confirmed_pushed_at)
-        self._commit = ""
-        self._is_published = False
-
-    def prepare(self, fetched: Fetched) -> bool:
-        """Say what is about to be published; the clone checks out where it makes the copy."""
-        self._commit = fetched.commit or ""
-        self._run.begin(self._commit)
-        return True
-
-    def flip(self) -> FlipResult:
-        """Check out beside, and rename the copy into its place."""
-        written, plan = self._clone.finish(self.store, self._commit, DEFAULT_COMMITTER)
-        self.store.close()
-        # Its objects are at their new place now; the event and the repacking read them there.
-        self.store = self._stack.enter_context(_opened(self._run, self._stores)).store
-        return FlipResult(
-            visible_at=self._run.clock(),
-            complete_at=time.perf_counter(),
-            files_written=written.files,
-            files_removed=0,
-            bytes_written=written.bytes,
-            notes=tuple(f"{path!r} is a submodule: an empty directory" for path in plan.submodules[:_MAX_NOTED]),
-        )
-
-    def tidy(self) -> tuple[str, ...]:
-        """Repack what pulls wrote."""
-        return _repacked(self.store)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -165,17 +84,17 @@ class _Prepared:
     notes: tuple[str, ...]
 
 
-class PullSession(_CopySession):
+class PullSession(CopySession):
     """A run of a working copy that is there."""
 
     def __init__(self, run: Run, stores: StorePool, stack: ExitStack) -> None:
         super().__init__(run, stores, stack)
-        self._copy = copy = stack.enter_context(_opened(run, stores))
+        self._copy = copy = stack.enter_context(opened(run, stores))
         self.store = copy.store
         if run.published.record is None:
             run.registry.add(run.target.path)
             Clone.of(run).sweep()
-        if not _is_warm(run):
+        if not is_warm(run):
             self.notes = recover(copy)
         reading_head = run.executor.submit(copy.head)
         self._tracking = copy.refs.read(copy.config.tracking_ref)
@@ -191,7 +110,7 @@ class PullSession(_CopySession):
         """Plan the pull, and store its objects. Raises LocalChanges, ReplayConflict, CopyBusy, TreeUnsafe."""
         run, copy, tip = self._run, self._copy, fetched.commit or ""
         update = TrackingUpdate.of(copy, self._tracking, tip.encode())
-        writing = run.executor.submit(partial(update.write, copy, int(run.clock()), is_retry=not _is_warm(run)))
+        writing = run.executor.submit(partial(update.write, copy, int(run.clock()), is_retry=not is_warm(run)))
         self._writing_tracking = writing
         if self._head != tip:
             lock = self._stack.enter_context(copy.locked())
@@ -217,7 +136,7 @@ class PullSession(_CopySession):
         comparison = copy.compare_index(worktree, index, changes)
         local_changes: Mapping[bytes, LocalChange] = {}
         stash = None
-        if obstructions := find_obstructions(comparison, changes, copy.crew):
+        if obstructions := find_obstructions(comparison, changes, copy.workers):
             if head is None or not run.target.autostash or not can_reapply(obstructions, comparison):
                 raise LocalChanges(describe_obstructions(obstructions))
             base = StashBase(head, copy.branch, copy.committer, timestamp)
@@ -256,7 +175,7 @@ class PullSession(_CopySession):
             allow_external_links=self._run.repository.allow_external_links,
         )
 
-    def flip(self) -> FlipResult:
+    def flip(self) -> float:
         """Change files, index and refs, in this order."""
         assert self._prepared is not None
         assert self._writing_tracking is not None
@@ -265,14 +184,10 @@ class PullSession(_CopySession):
         ending = self._run.executor.submit(self._prepared.lock.release)
         self._stack.callback(ending.result)
         self._writing_tracking.result()
-        return FlipResult(
-            visible_at=self._run.clock(),
-            complete_at=time.perf_counter(),
-            files_written=done.files_written,
-            files_removed=done.files_removed,
-            bytes_written=done.bytes_written,
-            notes=self._prepared.notes,
-        )
+        self.notes += self._prepared.notes
+        self.counts = Counts(done.files_written, done.files_removed, done.bytes_written)
+        self.complete_at = time.perf_counter()
+        return self._run.clock()
 
     def _apply(self, prepared: _Prepared) -> apply.ApplyResult:
         """Do what the journal says, to the end or back."""
@@ -285,11 +200,11 @@ class PullSession(_CopySession):
             with prepared_branch(copy.refs, journal, run.executor) as branch:
                 store_stash(copy.refs, journal)
                 entries, done = apply.apply(
-                    prepared.worktree, prepared.changes, copy.store, run.check_deadline, copy.crew
+                    prepared.worktree, prepared.changes, copy.store, run.check_deadline, copy.workers
                 )
                 content = prepared.index.patch(entries, trees=prepared.difference.new_trees)
                 apply.write_index(copy.paths, copy.store.staging, content)
-                update_refs(copy.refs, journal, branch.result(), run.executor, is_retry=not _is_warm(run))
+                update_refs(copy.refs, journal, branch.result(), run.executor, is_retry=not is_warm(run))
         except OutOfTime:
             raise  # the next run finds the journal, and goes on
         except Exception:
@@ -300,12 +215,4 @@ class PullSession(_CopySession):
 
     def tidy(self) -> tuple[str, ...]:
         """Repack what pulls wrote, if this run pulled."""
-        return _repacked(self.store) if self._prepared is not None else ()
-
-
-def _repacked(store: CopyStore) -> tuple[str, ...]:
-    try:
-        store.maintain()
-    except Exception as error:
-        return (f"after the pull: {as_failure(error)}",)
-    return ()
+        return repacked(self.store) if self._prepared is not None else ()

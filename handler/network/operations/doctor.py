@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from handler.config.names import is_pattern
-from handler.config.overlaps import meetings_between
+from handler.config.overlaps import overlaps_between
 from handler.config.targets import needs_default_branch, ref_prefixes, targets_in
 from handler.config.versions import newest
 from handler.deadline import NO_DEADLINE, Deadline
@@ -59,7 +59,7 @@ class Doctor:
         check_secrets(checks, settings, self.parameters, _valid(chosen))
         check_queue(checks, settings)
         check_bus(checks, settings)
-        for sentence in meetings_between(_valid(listed)):
+        for sentence in overlaps_between(_valid(listed)):
             todo = "give one of them another path: the later one's pushes are refused"
             checks.wrong("places", found=sentence, todo=todo)
         self.say("asking the remotes")

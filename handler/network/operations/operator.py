@@ -148,7 +148,7 @@ class Operator:
         outcomes: list[Outcome] = []
         for ref in refs:
             self._say(f"publishing {ref} of {repository.full_name}")
-            trigger = Trigger(ref, None, "", self._clock(), deadline=deadline)
+            trigger = Trigger(ref=ref, push=None, delivery="", received_at=self._clock(), deadline=deadline)
             outcomes += self._deliverer.deliver(repository, self._parameters.token_of(repository), trigger)
         self.outcomes = outcomes
         return _content_of_outcomes(outcomes)

@@ -10,7 +10,6 @@ The extension's content is the nodes, parents first: name, NUL, number of entrie
 of directories below, newline, and the tree's id in 20 bytes where the node is valid.
 """
 
-import hashlib
 import re
 import struct
 from bisect import bisect_left
@@ -18,9 +17,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from handler.mount.git.objects import TREE, hash_object
+from handler.mount.git.tree import MAX_DEPTH
+
 INVALID: Final = -1
-MAX_DEPTH: Final = 200
-"""Of the directories above a change. No tree that deep is written by us; the recursion here has an end."""
 
 _HEAD = re.compile(rb"([^\0]*)\0(-1|[0-9]{1,9}) ([0-9]{1,9})\n")
 _NODE = re.compile(rb"[^\0]*\0(?:-1 ([0-9]{1,9})\n|[0-9]{1,9} ([0-9]{1,9})\n.{20})", re.DOTALL)
@@ -94,6 +94,7 @@ def update_cache_tree(
     or replaced since, `listing` the entries after. `trees` gives the ids (40 hex digits) of tree objects that are in
     the object store and that directories (the root is empty) are expected to equal now.
     """
+    # No tree that deep is written by us; the recursion here has an end.
     if any(directory.count(b"/") >= MAX_DEPTH for directory in changed):
         return b""
     if not extension:
@@ -149,9 +150,9 @@ class _Update:
             lines.append(b"40000 %b\0%b" % (name, below.id))
             number = end
         if is_known:
-            raw_id = _tree_id(b"".join(lines))
-            if raw_id.hex().encode() == expected:
-                node.count, node.id = last - first, raw_id
+            tree = hash_object(TREE, b"".join(lines))
+            if tree == expected:
+                node.count, node.id = last - first, bytes.fromhex(tree.decode())
         return node
 
 
@@ -209,7 +210,3 @@ def _serialize(name: bytes, node: Node) -> bytes:
     below = sorted(node.directories.items(), key=lambda item: (len(item[0]), item[0]))
     nodes = b"".join(_serialize(*item) for item in below)
     return b"%b\0%d %d\n%b%b" % (name, node.count, len(below), node.id, nodes)
-
-
-def _tree_id(content: bytes) -> bytes:
-    return hashlib.sha1(b"tree %d\0%b" % (len(content), content), usedforsecurity=False).digest()

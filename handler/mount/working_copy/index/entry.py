@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol, Self
 
 from handler.errors import CopyUnusable, TreeUnsafe
-from handler.mount.git.modes import EXECUTABLE, FILE, LINK, SUBMODULE
+from handler.mount.git.tree import EXECUTABLE, FILE, LINK, SUBMODULE
 
 MODES: Final = frozenset((FILE, EXECUTABLE, LINK, SUBMODULE))
 

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from handler.mount.git.modes import DIRECTORY, Leaf
 from handler.mount.git.objects import TREE
-from handler.mount.git.tree import Entries, TreeEntry
+from handler.mount.git.tree import DIRECTORY, Entries, TreeEntry
 from handler.mount.working_copy.merge.trees import TreeReader
 from handler.mount.working_copy.overlay import MemoryOverlay
 
@@ -62,14 +61,14 @@ def _expand(trees: TreeReader, tree: bytes | None) -> TreeDraft:
     return draft
 
 
-def tree_with(objects: MemoryOverlay, tree: bytes | None, leaves: Mapping[bytes, Leaf | None]) -> bytes:
+def tree_with(objects: MemoryOverlay, tree: bytes | None, entries: Mapping[bytes, TreeEntry | None]) -> bytes:
     """Return the tree (hex id) that has these files and links at these paths, None: nothing; new trees are added.
 
     Directories that become empty vanish. Raises MirrorDamaged, TreeUnsafe.
     """
     trees = TreeReader(objects)
     draft = _expand(trees, tree)
-    for path, leaf in leaves.items():
-        draft.put(trees, path, None if leaf is None else TreeEntry(*leaf))
+    for path, entry in entries.items():
+        draft.put(trees, path, entry)
     written, _ = draft.write(trees)
     return written or objects.add(TREE, b"")

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from handler.errors import TreeUnsafe
-from handler.mount.git.modes import DIRECTORY
+from handler.mount.git import tree as trees
+from handler.mount.git.diff import Change, walk_changes
 from handler.mount.git.objects import TREE, hash_object
-from handler.mount.git.plan import MAX_DEPTH, MAX_ENTRIES
-from handler.mount.git.tree import Entries, TreeEntry, parse_entries, tree_of
+from handler.mount.git.tree import Entries, TreeEntry, parse_entries, serialize_entries, tree_of
 from handler.mount.working_copy.overlay import MemoryOverlay
 
 _MOST_VISITS = 4
@@ -30,13 +30,12 @@ class TreeReader:
         """
         if tree is None:
             return {}
-        if prefix.count(b"/") > MAX_DEPTH:
-            raise TreeUnsafe(f"a tree lies more than {MAX_DEPTH} directories deep")
+        trees.check_depth(prefix)
         found = self._entries(tree)
         # Counted again each time: a tree of few objects can name itself into billions of paths.
         self._seen += len(found) + 1
-        if self._seen > _MOST_VISITS * MAX_ENTRIES:
-            raise TreeUnsafe(f"the trees have more than {MAX_ENTRIES} entries")
+        if self._seen > _MOST_VISITS * trees.MAX_ENTRIES:
+            raise TreeUnsafe(f"the trees have more than {trees.MAX_ENTRIES} entries")
         return found
 
     def find(self, tree: bytes | None, path: bytes) -> TreeEntry | None:
@@ -52,35 +51,22 @@ class TreeReader:
             found = self._read[tree] = parse_entries(self.objects.read(tree, TREE))
         return found
 
-    def diff(
-        self, old: bytes | None, new: bytes | None, prefix: bytes = b""
-    ) -> Iterator[tuple[bytes, TreeEntry | None, TreeEntry | None]]:
-        """Yield each path at which two trees differ, in git's order, with both entries.
+    def diff(self, old: bytes | None, new: bytes | None) -> Iterator[Change]:
+        """Yield each path at which two trees differ, names of one directory sorted, with both entries.
 
         A directory counts as no entry; it is yielded itself only where it is in `old` and not in `new`.
         """
-        if old == new:
-            return
-        before, after = self.entries(old, prefix), self.entries(new, prefix)
-        for name in sorted(before.keys() | after.keys()):
-            one, two = before.get(name), after.get(name)
-            if one == two:
-                continue
+        for path, one, two in walk_changes(self.entries, old, new, visits=_MOST_VISITS):
             one_tree, two_tree = tree_of(one), tree_of(two)
-            path = prefix + name
             if one_tree is not None and two_tree is None:
                 yield path, one, None
             one_file = None if one_tree else one
             two_file = None if two_tree else two
             if one_file != two_file:
                 yield path, one_file, two_file
-            if one_tree or two_tree:
-                yield from self.diff(one_tree, two_tree, path + b"/")
 
     def write(self, entries: Entries) -> bytes:
         """Return the id of the tree with these entries, added to the overlay unless it was read from there."""
-        names = sorted(entries, key=lambda name: name + b"/" if entries[name].mode == DIRECTORY else name)
-        lines = (b"%o %b\0%b" % (entries[name].mode, name, bytes.fromhex(entries[name].id.decode())) for name in names)
-        content = b"".join(lines)
+        content = serialize_entries(entries)
         tree = hash_object(TREE, content)
         return tree if tree in self._read else self.objects.add(TREE, content)

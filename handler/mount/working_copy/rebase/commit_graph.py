@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from handler.errors import Git2EfsError
-from handler.mount.working_copy.rebase.commits import Commit
+from handler.mount.git.commit import Commit
+from handler.mount.working_copy.gitdir.ref_logs import NULL_OID
 
-_NULL_OID = b"0" * 40
 _LEFT, _RIGHT, _STALE = 1, 2, 4
 _BOTH = _LEFT | _RIGHT
 _SLOP = 5
@@ -72,7 +72,7 @@ class CommitGraph:
         `logged` is what the ref's log tells, before anything is fetched: the old value of its first entry and every
         new one; of a ref without a log, its value. Those that are gone from the object store are passed over.
         """
-        known = dict.fromkeys(commit for commit in logged if commit != _NULL_OID)
+        known = dict.fromkeys(commit for commit in logged if commit != NULL_OID)
         if head in known:
             return head
         bases = self.merge_bases(head, [commit for commit in known if self._has(commit)])

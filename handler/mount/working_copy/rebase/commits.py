@@ -1,18 +1,12 @@
-"""Commits as values, and the commit that a replay makes of one. Pure: bytes in, values and bytes out.
-
-A commit's content is hostile: whoever may push may write it. What git needs of it is insisted on (a tree, ids that
-are ids), and everything else is taken as git takes it.
-"""
+"""The commit that a replay makes of another one. Pure: bytes in, values and bytes out."""
 
 import re
-from dataclasses import dataclass
+from typing import Protocol
 
-from handler.errors import MirrorDamaged
+from handler.errors import MirrorDamaged, TreeUnsafe
+from handler.mount.git.commit import Commit, parse_commit, skip_blank_lines
+from handler.mount.git.objects import COMMIT
 
-_ID_BYTES = 40
-_ID = re.compile(rb"[0-9a-fA-F]{40}")
-_SECONDS = re.compile(rb"\s*(\d{1,15})(?!\d)")
-_BLANK_LINES = re.compile(rb"(?:[ \t\r]*\n)*(?:[ \t\r]+\Z)?")
 _SUBJECT_CHARACTERS = 80
 
 _UTF8 = re.compile(rb"(?:utf-?8)?", re.IGNORECASE)
@@ -39,57 +33,22 @@ _UTF8_RUN = re.compile(
 """The longest run of characters that git takes for UTF-8: no surrogates, and none of Unicode's non-characters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """A commit: ids are 40 lower-case hex digits, everything else as it stands in the object.
+class Reader(Protocol):
+    """Reads objects; raises MirrorDamaged for one that is missing."""
 
-    `author` and `committer` are what follows these words on their lines, b"" where there is no such line;
-    `committed_at` is in seconds since the epoch, 0 where the commit says nothing readable. `message` is all that
-    follows the first empty line.
-    """
-
-    tree: bytes
-    parents: tuple[bytes, ...]
-    author: bytes
-    committer: bytes
-    committed_at: int
-    encoding: bytes | None
-    message: bytes
-
-    @property
-    def subject(self) -> bytes:
-        """The message's first line, after blank ones, without its end."""
-        return skip_blank_lines(self.message).partition(b"\n")[0]
+    def read(self, object_id: bytes, kind: int) -> bytes:
+        """Return the content of an object of this kind."""
+        ...
 
 
-def parse_commit(content: bytes) -> Commit:
-    """Read a commit's content. Raises MirrorDamaged where its tree or a parent is no id."""
-    # As git, which holds a commit as a C string: nothing after a NUL was ever part of it.
-    headers, _, message = content.partition(b"\0")[0].partition(b"\n\n")
-    lines = headers.split(b"\n")
-    tree = _id_of(lines[0], b"tree ")
-    at = 1
-    while at < len(lines) and lines[at].startswith(b"parent "):
-        at += 1
-    committer = _first(lines[at:], b"committer ") or b""
-    return Commit(
-        tree=tree,
-        parents=tuple(_id_of(line, b"parent ") for line in lines[1:at]),
-        author=_first(lines[at:], b"author ") or b"",
-        committer=committer,
-        committed_at=_seconds(committer),
-        encoding=_first(lines[at:], b"encoding "),
-        message=message,
-    )
-
-
-def serialize(commit: Commit) -> bytes:
-    """Return the content of a commit with these fields; `encoding` is told where it is not None."""
-    lines = [b"tree " + commit.tree, *(b"parent " + parent for parent in commit.parents)]
-    lines += [b"author " + commit.author, b"committer " + commit.committer]
-    if commit.encoding is not None:
-        lines.append(b"encoding " + commit.encoding)
-    return b"\n".join([*lines, b"", commit.message])
+def read_commit(objects: Reader, commit: bytes) -> Commit:
+    """Read a commit of the working copy. Raises MirrorDamaged where it is missing, or its tree or a parent is no id."""
+    content = objects.read(commit, COMMIT)
+    try:
+        return parse_commit(content)
+    except TreeUnsafe:
+        # Git made it, or took it in: only damage explains such a header.
+        raise MirrorDamaged("a commit's header is malformed") from None
 
 
 def replayed_commit(commit: Commit, tree: bytes, parent: bytes, committer: bytes) -> bytes:
@@ -125,12 +84,6 @@ def ident_line(committer: bytes, timestamp: int) -> bytes:
     return b"%b %d +0000" % (committer, timestamp)
 
 
-def skip_blank_lines(message: bytes) -> bytes:
-    """Return a message without the blank lines before its subject; what follows is kept to the byte."""
-    blank = _BLANK_LINES.match(message)
-    return message[blank.end() :] if blank else message
-
-
 def to_utf8(content: bytes) -> bytes:
     """Return text with every byte that is not part of UTF-8 replaced by the Latin-1 character that it may mean."""
     if content.isascii():
@@ -151,18 +104,3 @@ def describe_commit(commit_id: bytes, commit: Commit) -> str:
     """Name a commit in a message: twelve digits and its subject, quoted and bounded, for the text is hostile."""
     subject = commit.subject[: 4 * _SUBJECT_CHARACTERS].decode(errors="replace")[:_SUBJECT_CHARACTERS]
     return f"{commit_id[:12].decode()} ({subject!a})"
-
-
-def _id_of(line: bytes, field: bytes) -> bytes:
-    if not line.startswith(field) or not _ID.fullmatch(line, len(field)):
-        raise MirrorDamaged("a commit's header is malformed")
-    return line[-_ID_BYTES:].lower()
-
-
-def _first(lines: list[bytes], field: bytes) -> bytes | None:
-    return next((line[len(field) :] for line in lines if line.startswith(field)), None)
-
-
-def _seconds(committer: bytes) -> int:
-    found = _SECONDS.match(committer.partition(b">")[2])
-    return int(found[1]) if found else 0

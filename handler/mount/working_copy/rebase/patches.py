@@ -6,50 +6,32 @@ but for a file that is new or gone.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Protocol
-
-from dulwich.errors import ObjectFormatException
-from dulwich.objects import parse_tree
 
 from handler.errors import TreeUnsafe
-from handler.mount.git.modes import DIRECTORY, EXECUTABLE, FILE, LINK, SUBMODULE
+from handler.mount.git.diff import walk_changes
+from handler.mount.git.objects import BLOB, TREE
+from handler.mount.git.tree import MAX_ENTRIES, SUBMODULE, Entries, TreeEntry, canonical, read_records, tree_of
+from handler.mount.working_copy.gitdir.ref_logs import NULL_OID
 from handler.mount.working_copy.rebase.commit_graph import CommitGraph
+from handler.mount.working_copy.rebase.commits import Reader
 
 EMPTY_TREE = b"4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 """The tree without entries, which every repository knows without having it."""
 
-_TREE, _BLOB = 2, 3
-_MAX_DEPTH = 200
-_MAX_CHANGES = 500_000
+_MOST_VISITS = 4
+"""A change is looked for in trees that people made, some of which no plan would take."""
 _CONTEXT_LINES = 3
 _BINARY_BYTES = 8000
 _MAX_COMPARED = 4_000_000
 """Lines of one side times lines of the other; beyond it a change counts as one block, from its first line to its last.
 Comparing may take that many steps, and whoever wrote the files would like it to take more."""
 _SPACE = b" \t\n\r"
-_ABSENT = b"0" * 40
 
 
-class Reader(Protocol):
-    """Reads objects; raises MirrorDamaged for one that is missing."""
-
-    def read(self, object_id: bytes, kind: int) -> bytes:
-        """Return the content of an object of this kind."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    mode: int
-    id: bytes
-
-
-_Change = tuple[_Entry | None, _Entry | None]
+_Change = tuple[TreeEntry | None, TreeEntry | None]
 _Changes = dict[bytes, _Change]
 _Header = tuple[tuple[bytes, bytes], ...]
-_Listing = dict[bytes, _Entry]
 
 
 def is_empty(graph: CommitGraph, commit: bytes) -> bool:
@@ -94,7 +76,7 @@ class _Patch:
 
     def root_names(self) -> frozenset[bytes]:
         """Return the names in the root that differ, as `header` has paths."""
-        old, new = (self._listing(tree, 0) for tree in (self._old, self._new))
+        old, new = (self._listing(tree) if tree else {} for tree in (self._old, self._new))
         return frozenset(_remove_space(name) for name in old.keys() | new.keys() if old.get(name) != new.get(name))
 
     def header(self) -> _Header:
@@ -105,10 +87,12 @@ class _Patch:
         """Return what differs, by path; directories are looked into."""
         if self._changes is None:
             self._changes = {}
-            for path, change in self._differences(b"", self._old, self._new, 0):
-                self._changes[path] = change
-                if len(self._changes) > _MAX_CHANGES:
-                    raise TreeUnsafe(f"a commit changes more than {_MAX_CHANGES} paths")
+            for path, *entries in walk_changes(self._listing, self._old, self._new, visits=_MOST_VISITS):
+                old, new = (None if tree_of(entry) else entry for entry in entries)
+                if old or new:
+                    self._changes[path] = old, new
+                if len(self._changes) > MAX_ENTRIES:
+                    raise TreeUnsafe(f"a commit changes more than {MAX_ENTRIES} paths")
         return self._changes
 
     def is_same_as(self, other: "_Patch") -> bool:
@@ -124,44 +108,25 @@ class _Patch:
             )
         return self._text
 
-    def _body(self, old: _Entry | None, new: _Entry | None) -> tuple[bytes, ...]:
+    def _body(self, old: TreeEntry | None, new: TreeEntry | None) -> tuple[bytes, ...]:
         before, after = self._content(old), self._content(new)
         if b"\0" in before[:_BINARY_BYTES] or b"\0" in after[:_BINARY_BYTES]:
-            return (old.id if old else _ABSENT), (new.id if new else _ABSENT)
+            return (old.id if old else NULL_OID), (new.id if new else NULL_OID)
         return (changed_text(before, after),)
 
-    def _content(self, entry: _Entry | None) -> bytes:
+    def _content(self, entry: TreeEntry | None) -> bytes:
         if entry is None:
             return b""
         if entry.mode == SUBMODULE:
             return b"Subproject commit %b\n" % entry.id
-        return self._read(entry.id, _BLOB)
+        return self._read(entry.id, BLOB)
 
-    def _differences(
-        self, prefix: bytes, old: bytes | None, new: bytes | None, depth: int
-    ) -> Iterator[tuple[bytes, _Change]]:
-        if old == new:
-            return
-        before, after = self._listing(old, depth), self._listing(new, depth)
-        for name in before.keys() | after.keys():
-            if before.get(name) == after.get(name):
-                continue
-            old_tree, old_file = _split(before.get(name))
-            new_tree, new_file = _split(after.get(name))
-            if old_file or new_file:
-                yield prefix + name, (old_file, new_file)
-            yield from self._differences(prefix + name + b"/", old_tree, new_tree, depth + 1)
-
-    def _listing(self, tree: bytes | None, depth: int) -> _Listing:
-        if tree is None or tree == EMPTY_TREE:
+    def _listing(self, tree: bytes, prefix: bytes = b"") -> Entries:
+        """Return a tree's entries, as git takes them: also those that would not be published."""
+        if tree == EMPTY_TREE:
             return {}
-        if depth > _MAX_DEPTH:
-            raise TreeUnsafe(f"a tree is more than {_MAX_DEPTH} directories deep")
-        try:
-            parsed = list(parse_tree(self._read(tree, _TREE), 20))
-        except (ValueError, OverflowError, AssertionError, ObjectFormatException) as error:
-            raise TreeUnsafe(f"the tree {tree.decode()} is malformed ({type(error).__name__})") from None
-        return {name: _Entry(_mode(mode), object_id) for name, mode, object_id in parsed}
+        records = read_records(self._read(tree, TREE), prefix)
+        return {name: TreeEntry(_mode(mode), object_id) for name, mode, object_id in records}
 
 
 def changed_text(old: bytes, new: bytes) -> bytes:
@@ -211,26 +176,16 @@ def _diff_lines(
         yield from before[j:done]
 
 
-def _split(entry: _Entry | None) -> tuple[bytes | None, _Entry | None]:
-    """Return an entry as (the tree that it names, None) or (None, what a patch shows of it)."""
-    if entry is not None and entry.mode == DIRECTORY:
-        return entry.id, None
-    return None, entry
-
-
 def _remove_space(text: bytes) -> bytes:
     return text.translate(None, _SPACE)
 
 
-def _file_header(old: _Entry | None, new: _Entry | None) -> bytes:
+def _file_header(old: TreeEntry | None, new: TreeEntry | None) -> bytes:
     if old is None:
         return b"new %o" % (new.mode if new else 0)
     return b"gone %o" % old.mode if new is None else b""
 
 
 def _mode(mode: int) -> int:
-    """Return a mode as git takes it: two kinds of files, links, directories; everything else names a commit."""
-    kind = mode & 0o170000
-    if kind == 0o100000:
-        return EXECUTABLE if mode & 0o100 else FILE
-    return kind if kind in (DIRECTORY, LINK) else SUBMODULE
+    """Return a mode as git takes it; every kind that it does not know names a commit."""
+    return canonical(mode) or SUBMODULE

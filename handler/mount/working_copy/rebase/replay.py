@@ -7,12 +7,13 @@ makes are added to an overlay, and a conflict is an error that leaves nothing be
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Protocol
 
 from handler.errors import CopyUnusable, ReplayConflict
 from handler.mount.working_copy.overlay import MemoryOverlay
 from handler.mount.working_copy.rebase.commit_graph import CommitGraph
-from handler.mount.working_copy.rebase.commits import describe_commit, parse_commit, reencode, replayed_commit
+from handler.mount.working_copy.rebase.commits import describe_commit, read_commit, reencode, replayed_commit
 from handler.mount.working_copy.rebase.patches import already_upstream, is_empty
 
 _COMMIT = 1
@@ -86,7 +87,7 @@ class ReplayResult:
 
 def graph_of(objects: MemoryOverlay, shallow: Collection[bytes] = ()) -> CommitGraph:
     """Return the graph of the commits in `objects`; those in `shallow` count as having no parents."""
-    return CommitGraph(lambda commit: parse_commit(objects.read(commit, _COMMIT)), shallow)
+    return CommitGraph(partial(read_commit, objects), shallow)
 
 
 def decide(graph: CommitGraph, head: bytes, tip: bytes, logged: Collection[bytes] = ()) -> Decision:

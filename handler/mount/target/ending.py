@@ -1,0 +1,127 @@
+"""How a run ends: the record, the release's event, and the outcome.
+
+The event goes between flip and record: so the record says whether the bus took it, or a later run has to emit it again.
+"""
+
+from dataclasses import replace
+
+from handler.model import Counts, Durations, Outcome, OutcomeKind, PushEvent
+from handler.mount.git.fetch import Fetched
+from handler.mount.git.objects import Objects
+from handler.mount.target.notify import notify
+from handler.mount.target.record import PublishedRecord
+from handler.mount.target.run import Run
+
+
+def record_published(run: Run, objects: Objects, fetched: Fetched, *, visible_at: float, counts: Counts) -> None:
+    """Emit the event of the commit that was just published, and record it. `objects` say what changed."""
+    record = replace(
+        _record(run, fetched, published_at=visible_at),
+        files_written=counts.files_written,
+        files_removed=counts.files_removed,
+        bytes_fetched=fetched.bytes_fetched,
+    )
+    _notify_and_write(run, objects, record)
+
+
+def record_confirmed(run: Run, objects: Objects, fetched: Fetched) -> None:
+    """Record that the remote confirmed what is published, where that matters to a later run.
+
+    It matters where a killed run left no record of this commit, where a push is newer, and where the event is pending.
+    """
+    record, commit = run.published.record, fetched.commit
+    is_of_this = record is not None and record.commit == commit
+    if record is not None and is_of_this and record.ref == run.target.ref:
+        fresh = replace(record, asked_at=fetched.asked_at, pushed_at=_latest_pushed_at(run), gone_since=None)
+    else:
+        previous = None
+        if record is not None:
+            previous = record.previous_commit if is_of_this else record.commit
+        fresh = replace(_record(run, fetched, published_at=run.clock()), previous_commit=previous)
+    if not is_of_this or run.has_pending_event:
+        _notify_and_write(run, objects, fresh)
+    elif record is None or replace(fresh, asked_at=record.asked_at) != record:
+        # A record that differs in `asked_at` alone is not written: that would be a write for every redelivery.
+        run.directory.write_record(fresh)
+
+
+def _notify_and_write(run: Run, objects: Objects, record: PublishedRecord) -> None:
+    if run.emit is not None:
+        record = notify(run.emit, record, run.published, run.target.path, objects)
+    run.directory.write_record(record)
+
+
+def _record(run: Run, fetched: Fetched, *, published_at: float) -> PublishedRecord:
+    assert fetched.commit is not None
+    return PublishedRecord(
+        repository=run.repository.full_name,
+        ref=run.target.ref,
+        commit=fetched.commit,
+        previous_commit=run.published.commit,
+        published_at=published_at,
+        asked_at=fetched.asked_at,
+        pushed_at=_latest_pushed_at(run),
+        delivery=run.trigger.delivery,
+    )
+
+
+def _latest_pushed_at(run: Run) -> int | None:
+    """Return the latest of all deliveries' `pushed_at`, in GitHub's clock."""
+    push = run.trigger.push
+    known = (run.confirmed_pushed_at, push.pushed_at if push is not None else None)
+    return max((at for at in known if at is not None), default=None)
+
+
+def unchanged(run: Run) -> Outcome:
+    """Return the outcome of a run that finds its work done."""
+    return Outcome(
+        kind=OutcomeKind.UNCHANGED,
+        reason="already_published",
+        repository=run.repository.full_name,
+        ref=run.target.ref,
+        path=run.target.path,
+        commit=run.published.commit,
+        previous_commit=run.published.commit,
+        last_success_age_seconds=0.0,
+    )
+
+
+def held(run: Run) -> Outcome:
+    """Return the outcome of a run that finds an operator's hold."""
+    # No age: that readers have something older is a person's wish, and no failure.
+    return replace(unchanged(run), kind=OutcomeKind.IGNORED, reason="held", last_success_age_seconds=None)
+
+
+def fetched_only(run: Run, fetched: Fetched, durations: Durations, *, notes: tuple[str, ...]) -> Outcome:
+    """Return the outcome of a run that fetched, and changed nothing."""
+    counts = Counts(bytes_fetched=fetched.bytes_fetched)
+    return replace(unchanged(run), counts=counts, durations=durations, notes=notes)
+
+
+def published(run: Run, fetched: Fetched, *, visible_at: float, counts: Counts, durations: Durations) -> Outcome:
+    """Return the outcome of a run that published the fetched commit."""
+    return replace(
+        unchanged(run),
+        kind=OutcomeKind.PUBLISHED,
+        reason=_reason(fetched, run.trigger.push),
+        commit=fetched.commit,
+        counts=replace(counts, bytes_fetched=fetched.bytes_fetched),
+        durations=durations,
+        push_to_visible_seconds=_push_to_visible(run.trigger.push, fetched, visible_at),
+    )
+
+
+def _reason(fetched: Fetched, push: PushEvent | None) -> str:
+    if not fetched.is_confirmed:
+        return "payload_trusted"
+    return "pushed" if push is not None and fetched.object_id == push.after else "ref_moved_on"
+
+
+def _push_to_visible(push: PushEvent | None, fetched: Fetched, visible_at: float) -> float | None:
+    """Return the seconds from the push until readers see it; None where they see another commit than the pushed one."""
+    if push is None:
+        return None
+    pushed_at = push.pushed_at if push.pushed_at is not None else push.committed_at
+    if pushed_at is None or fetched.object_id != push.after:
+        return None
+    return max(0.0, visible_at - pushed_at)
