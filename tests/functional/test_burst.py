@@ -15,7 +15,9 @@ def test_a_burst_ends_with_every_tip_and_few_fetches(tmp_path: Path, is_queued: 
     require_git()
     repositories = selection.count(5, 3)
     pushes = 20 * repositories
-    result = burst(tmp_path, pushes=pushes, repositories=repositories, in_flight=20, over_seconds=0.0, is_queued=is_queued)
+    result = burst(
+        tmp_path, pushes=pushes, repositories=repositories, in_flight=20, over_seconds=0.0, is_queued=is_queued
+    )
     assert result.lost == []
     assert sum(result.answers.values()) == pushes
     assert {answer.split()[0] for answer in result.answers} == {"202" if is_queued else "200"}
