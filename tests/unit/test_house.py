@@ -3,6 +3,7 @@
 import ast
 import inspect
 import io
+import re
 import subprocess
 import sys
 import tokenize
@@ -128,6 +129,14 @@ def test_the_working_copy_is_one_room(module: str) -> None:
     """Two of its names are for others: what pulls, and what maintains."""
     inside = {name for name in imports_of(MODULES[module]) if name.startswith("handler.mount.working_copy")}
     assert inside <= WORKING_COPY_DOORS
+
+
+def test_the_working_copys_map_is_complete() -> None:
+    """Its docstring names every file and every room in it."""
+    room = HOUSE / "mount" / "working_copy"
+    told = set(re.findall(r"\w+", ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""))
+    names = {path.parent.name if path.stem == "__init__" else path.stem for path in room.rglob("*.py")}
+    assert names - told == {room.name}
 
 
 def test_no_public_class_name_stands_in_two_rooms() -> None:

@@ -16,7 +16,7 @@ from handler.mount.fs.parallel import SEQUENTIAL, Workers, by_depth
 from handler.mount.git.objects import BLOB, Objects
 from handler.mount.git.tree import EXECUTABLE, LINK, SUBMODULE, TreeEntry
 from handler.mount.working_copy.gitdir.staging_area import StagingArea
-from handler.mount.working_copy.index.entry import IndexEntry, Stat
+from handler.mount.working_copy.index.entry import NO_STAT, IndexEntry, Stat
 from handler.mount.working_copy.index.index_file import IndexFile
 from handler.mount.working_copy.local_changes import ChangeSet, IndexComparison, PathChange
 from handler.mount.working_copy.parallel import Phase, run_phases
@@ -94,10 +94,7 @@ def apply(
         (make_directories, by_depth(changes.made_directories)),
         (check_out, [[change.path for change in changes.changes if change.after is not None]]),
         (remove, [[path for path in gone if path not in conflicts]]),
-        (
-            _remove_directories,
-            by_depth(gone_last, deepest_first=True),
-        ),
+        (_remove_directories, by_depth(gone_last, deepest_first=True)),
     ]
     run_phases(worktree, phases, workers, is_writing=True, before_threads=budget.enforce)
     # A reapplied change can remove a file for which the index has an entry, or the other way round.
@@ -189,8 +186,7 @@ def _index_entry(entry: TreeEntry | None, status: os.stat_result | None) -> Inde
     """Return the index's entry. Without a status git reads the file to find out whether it is modified."""
     if entry is None:
         return None
-    mode, object_id = entry
-    return IndexEntry(mode=mode, id=object_id, stat=Stat() if status is None else Stat.of(status))
+    return IndexEntry(mode=entry.mode, id=entry.id, stat=NO_STAT if status is None else Stat.of(status))
 
 
 def write_index(paths: CopyPaths, staging: StagingArea, content: bytes) -> None:

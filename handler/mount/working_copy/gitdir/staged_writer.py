@@ -1,4 +1,4 @@
-"""Write a working copy's packs and its file `shallow`: aside first, as other people's git reads at any moment."""
+"""Write a working copy's packs and its `shallow` file: staged first, as other people's git reads at any time."""
 
 import os
 from concurrent.futures import Future
@@ -14,17 +14,16 @@ from handler.mount.working_copy.gitdir.locks import lock_held
 from handler.mount.working_copy.gitdir.staging_area import StagingArea
 
 _MODE = 0o444
-_BRAND = b"g2ef".hex()
-"""How the names of our packs go on after `pack-`.
+_OWN_PREFIX = b"g2ef".hex()
+"""How the names of our packs begin, after `pack-`.
 
-Git takes any 40 hex digits for a pack's name (it has named them in two ways itself), some other readers nothing else.
-A list of our packs would have to be written at every push.
-"""
+Git accepts any 40 hex digits as a pack's name (it has changed its own naming once); some other readers accept nothing
+else. A list of our packs would have to be written at every push."""
 _HEX = frozenset(b"0123456789abcdef")
 
 
 class StagedWriter(PackWriter):
-    """Writes below the git directory at `path`. `executor` takes what need not be waited for before `flush`."""
+    """Writes below the git directory at `path`. `executor` does what need not be waited for before `flush`."""
 
     def __init__(self, path: str) -> None:
         self.staging = StagingArea.of(path)
@@ -33,8 +32,8 @@ class StagedWriter(PackWriter):
         self._writing: Future[None] | None = None
 
     def pack_name(self, trailer: str) -> str:
-        """Return the name by which a later run knows the pack as ours."""
-        return branded_name(trailer)
+        """Return a name by which later runs recognize the pack as ours."""
+        return own_pack_name(trailer)
 
     def create_spool(self) -> tuple[BinaryIO, str]:
         """Create a temporary file in the staging area."""
@@ -42,7 +41,7 @@ class StagedWriter(PackWriter):
         return self.staging.make_in(lambda: create(path, _MODE)), path
 
     def write_hidden(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
-        """Rename a large pack into place, as git does it; a small one can be read from memory until its index comes."""
+        """Rename a large pack into place, as git does. A small one is read from memory until its index is written."""
         if spool.name is not None:
             os.rename(spool.name, path + ".pack")
 
@@ -55,11 +54,11 @@ class StagedWriter(PackWriter):
         writing = self.executor.submit(partial(self.staging.write, indexed.index, "idx", _MODE))
         if spool.name is None:
             self.staging.replace(path + ".pack", spool.content(), "pack", _MODE)
-        # The index is renamed last: git takes a pack for complete as soon as it has one.
+        # The index is renamed last: for git a pack with an index is complete.
         self.staging.rename(writing.result(), path + ".idx")
 
     def flush(self) -> None:
-        """Wait until what was written is on the mount. Raises OSError for what was not."""
+        """Wait until everything is on the mount. Raises OSError for what could not be written."""
         if self._writing is not None:
             self._writing.result()
 
@@ -68,29 +67,29 @@ class StagedWriter(PackWriter):
         self.executor, self._writing = IN_TURN, None
 
     def shallow_commits(self) -> set[bytes]:
-        """Return the commits (40 hex digits) whose parents are left out. Raises MirrorDamaged."""
-        # Read each time: others deepen and cut history as they like.
+        """Return the commits (40 hex digits) at the shallow boundary. Raises MirrorDamaged."""
+        # Read each time: others deepen and shorten history as they like.
         commits = set((read_whole(self._shallow) or b"").split())
         if not all(len(each) == 40 and _HEX.issuperset(each) for each in commits):
             raise MirrorDamaged("the file shallow, which says where history ends, cannot be read")
         return commits
 
     def change_shallow(self, added: set[bytes], removed: set[bytes]) -> None:
-        """Change the file under git's own lock of it. Raises CopyBusy, MirrorDamaged."""
+        """Change `shallow` under git's lock of it. Raises CopyBusy, MirrorDamaged."""
         with lock_held(self._shallow + ".lock"):
             commits = (self.shallow_commits() | added) - removed
             if commits:
                 self.staging.replace(self._shallow, shallow_file(commits), "shallow")
             else:
-                # Where the file is there, git takes the repository for a shallow one.
+                # If the file exists, git takes the repository for a shallow one.
                 unlink_if_there(self._shallow)
 
 
-def branded_name(trailer: str) -> str:
-    """Return the name, without extension, that we give to the pack with this trailer."""
-    return f"pack-{_BRAND}{trailer[: 40 - len(_BRAND)]}"
+def own_pack_name(trailer: str) -> str:
+    """Return our name, without extension, for the pack with this trailer."""
+    return f"pack-{_OWN_PREFIX}{trailer[: 40 - len(_OWN_PREFIX)]}"
 
 
-def is_branded(name: str) -> bool:
+def is_own_pack(name: str) -> bool:
     """Whether a pack's name looks like one of ours."""
-    return name.startswith(f"pack-{_BRAND}")
+    return name.startswith(f"pack-{_OWN_PREFIX}")
