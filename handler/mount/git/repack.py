@@ -118,7 +118,7 @@ def write_pack(wanted: Collection[bytes], packs: Sequence[Pack], write: Callable
     has them, so no chain can lead round in a circle, and with the newest pack first chains do not grow from merge to
     merge. Raises KeyError where an object is missing.
     """
-    writer = _PackWriter([_Located(pack) for pack in packs], set(wanted), write)
+    writer = _PackRecords(packs=[_Located(pack) for pack in packs], wanted=set(wanted), write=write)
     writer.put(pack_header_chunks(len(wanted)))
     for object_id in wanted:
         writer.add(object_id)
@@ -130,7 +130,7 @@ def write_new(objects: Mapping[bytes, RawObject], write: Callable[[bytes], objec
 
     Raises MirrorDamaged where one is not what its id says.
     """
-    writer = _PackWriter([], set(), write)
+    writer = _PackRecords(packs=[], wanted=set(), write=write)
     writer.put(pack_header_chunks(len(objects)))
     for object_id, (kind, content) in objects.items():
         if hash_object(kind, content) != object_id:
@@ -155,8 +155,8 @@ class _Located:
         return self.ids[found.offset - found.delta_base]
 
 
-@dataclass(slots=True)
-class _PackWriter:
+@dataclass(slots=True, kw_only=True)
+class _PackRecords:
     packs: list[_Located]
     wanted: set[bytes]
     write: Callable[[bytes], object]
