@@ -19,16 +19,17 @@ import os
 import re
 from dataclasses import dataclass
 
+from handler.model import OBJECT_ID, is_object_id
+
 CURRENT, RELEASES, STAGING, RECORD = "current", "releases", "staging", "published.json"
 
 GIT = ".git"
 COPY = ".git/git2efs"
 """Our own directory in a working copy; `git status` does not look there."""
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _PASSING = re.compile(r"(?:link|record|repair|trash)-[0-9a-f]{16}")
 _JOURNAL = ".journal"
-_LINK = re.compile(r"releases/([0-9a-f]{40})")
+_LINK = re.compile(f"releases/({OBJECT_ID})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class TargetPaths:
 
 def is_commit(name: str) -> bool:
     """Whether a name is a commit id, as releases are named."""
-    return bool(_COMMIT.fullmatch(name))
+    return is_object_id(name)
 
 
 def release_of(link: str) -> str | None:
