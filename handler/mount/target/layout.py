@@ -19,18 +19,19 @@ import os
 import re
 from dataclasses import dataclass
 
+from handler.model import OBJECT_ID, is_object_id
+
 CURRENT, RELEASES, STAGING, RECORD = "current", "releases", "staging", "published.json"
 
 GIT = ".git"
 COPY = ".git/git2efs"
 """Our own directory in a working copy; `git status` does not look there."""
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 # What only its own run needs has a random name: a fixed one, left by a killed run, would stop every later run.
 _PASSING = re.compile(r"(?:link|record|repair|trash)-[0-9a-f]{16}")
 _JOURNAL = ".journal"
 # Only a link of this very form is ours. Somebody else's `current` is never replaced.
-_LINK = re.compile(r"releases/([0-9a-f]{40})")
+_LINK = re.compile(f"releases/({OBJECT_ID})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class TargetPaths:
 
 def is_commit(name: str) -> bool:
     """Whether a name is a commit id, as releases are named."""
-    return bool(_COMMIT.fullmatch(name))
+    return is_object_id(name)
 
 
 def release_of(link: str) -> str | None:
