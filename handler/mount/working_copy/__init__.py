@@ -14,6 +14,9 @@ a pull, under the repository's lock:
 9. record: `published.json`, and the event. That is the caller's part.
 10. If a step after 5 fails, undo; if that fails too, journal and `index.lock` stay for the next run.
 
+Every function that reads or writes the mount raises OSError for what the mount answers. Docstrings name the other
+errors.
+
 The map:
 
     pull            the session that `reconcile` drives; the steps above in order

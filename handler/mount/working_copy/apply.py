@@ -56,7 +56,7 @@ def apply(
     """Bring the worktree from `before` to `after`. Returns the index's new entries (None: remove it) by path.
 
     `check_time()` is called before each file; what it raises ends the run. With `skip_blocked` a file is skipped if
-    somebody has put a file in the place of a directory, or the other way round. Raises OSError.
+    somebody has put a file in the place of a directory, or the other way round.
     """
     blocked = (NotADirectoryError, IsADirectoryError) if skip_blocked else ()
     budget = ByteBudget(partial(objects.read, kind=BLOB))
@@ -190,7 +190,7 @@ def _index_entry(entry: TreeEntry | None, status: os.stat_result | None) -> Inde
 
 
 def write_index(paths: CopyPaths, staging: StagingArea, content: bytes) -> None:
-    """Replace the index. Raises OSError."""
+    """Replace the index."""
     staging.replace(paths.index, content, "index")
 
 
@@ -198,7 +198,7 @@ def write_index(paths: CopyPaths, staging: StagingArea, content: bytes) -> None:
 
 
 def path_states(comparison: IndexComparison, changes: ChangeSet) -> dict[bytes, tuple[PathState, PathStatus]]:
-    """Return how far each change has come, and the status of its path before its content was read. Raises OSError."""
+    """Return how far each change has come, and the status of its path before its content was read."""
     known = {change.path for change in changes.changes}
     states = {}
     for change in changes.changes:

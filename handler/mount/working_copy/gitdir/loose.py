@@ -32,7 +32,7 @@ def loose_path(objects_directory: str, object_id: bytes) -> str:
 def read_loose(objects_directory: str, object_id: bytes, max_bytes: int = 2**31) -> RawObject | None:
     """Return type and content of a loose object, checked against its id (40 hex digits); None if it is missing.
 
-    Raises MirrorDamaged for a file that is not the object, and OSError.
+    Raises MirrorDamaged for a file that is not the object.
     """
     try:
         compressed = read_whole(loose_path(objects_directory, object_id), follow=True, max_bytes=max_bytes)
@@ -68,7 +68,7 @@ def _inflated(compressed: bytes) -> RawObject | None:
 def read_alternates(objects_directory: str) -> list[str]:
     """Return the other objects directories of the repository, each once, however they are nested.
 
-    As in git, one that is missing or no path is ignored. Raises OSError.
+    As in git, one that is missing or no path is ignored.
     """
     found: dict[str, None] = {}
     pending = [(objects_directory, 0)]

@@ -53,7 +53,7 @@ class CopyConfig:
 def validate(copy_path: str, url: str, branch_ref: str) -> CopyConfig:
     """Return the copy's config, if the branch can be pulled into it from the remote at `url`.
 
-    Raises CopyUnusable with the reason if not, and OSError.
+    Raises CopyUnusable with the reason if not.
     """
     git_directory = os.path.join(copy_path, ".git")
     names = _list_entries(git_directory)
