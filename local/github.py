@@ -21,7 +21,7 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the endpoint answered; header names lower-cased."""
+    """The endpoint's answer; header names are lower-cased."""
 
     status: int
     body: bytes
@@ -29,7 +29,7 @@ class Answer:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The body as a JSON object; empty where it is none."""
+        """The body as a JSON object; empty if it is not one."""
         try:
             value = json.loads(self.body)
         except ValueError:
@@ -39,7 +39,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a pushed commit says of itself. `committed_at` is in ISO 8601; None is the time of the push."""
+    """The details of a pushed commit. `committed_at` is in ISO 8601; None is the time of the push."""
 
     text: str = "A change"
     added: Sequence[str] = ()
@@ -137,7 +137,7 @@ def delivery_headers(
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float = 60.0) -> Answer:
-    """Post `body` as it is and return the answer; a proxy of the environment is not used. Raises OSError."""
+    """Post `body` unchanged and return the answer; ignore the environment's proxies. Raises OSError."""
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=timeout_seconds)

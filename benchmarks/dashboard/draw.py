@@ -1,7 +1,7 @@
 """A dashboard's body and a run's figures as one SVG, by matplotlib. The same input gives the same text.
 
 Each widget lies on a card of its own with an opaque ground, so that the picture can be read on a light and on a dark
-page. A widget of which a local run has no figures says so.
+page. A widget without figures from a local run says so.
 """
 
 import io
@@ -19,7 +19,7 @@ from benchmarks.dashboard.lines import PERIODS, Line, lines_of
 from benchmarks.dashboard.samples import Sample
 
 UNIT_X, UNIT_Y, GAP, HEAD = 50, 25, 6, 34
-"""Pixels: of a column and a row of CloudWatch's grid, between cards, and above them all."""
+"""Pixels: a column and a row of CloudWatch's grid, the gap between cards, the head above them."""
 MARGIN, TITLE, LEGEND_ROW, LABELS, TICKS = 14, 32, 15, 28, 20
 """Pixels within a card: left and right, above the legend, of each row of it, left of the graph, below it."""
 PIXELS = IdentityTransform()

@@ -9,7 +9,7 @@ from benchmarks.dashboard.samples import Sample, series
 from testing.dashboard import Shown, shown_by
 
 PERIODS = 30
-"""Into how many points a run is divided."""
+"""The number of points in a line."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def lines_of(widget: Mapping[str, Any], samples: Sequence[Sample], seconds: floa
 
 
 def _lines(shown: Shown, samples: Sequence[Sample], seconds: float) -> Iterator[Line]:
-    """Yield a line for each combination of the dimensions to which a search gives no value."""
+    """Yield a line for each combination of values of the dimensions that a search leaves open."""
     of_metric = [each for each in samples if (each.namespace, each.name) == (shown.namespace, shown.name)]
     fixed = {name: value for name, value in shown.dimensions.items() if value}
     matching = [each for each in of_metric if fixed.items() <= each.dimensions.items()]
