@@ -27,7 +27,8 @@ _PROTECTED = (".keep", ".promisor", ".mtimes")
 class CopyStore(PackStore):
     """The objects of the git directory at `path`. Call `refresh` first.
 
-    Only `read` and `read_raw` are safe for threads. Damage raises MirrorDamaged, and is not repaired. `release` ends a run, `close` closes every pack.
+    Only `read` and `read_raw` are safe for threads. Damage raises MirrorDamaged, and is not repaired. `release` ends a
+    run, `close` closes every pack.
     """
 
     def __init__(self, path: str) -> None:
