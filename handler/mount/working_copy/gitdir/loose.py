@@ -18,7 +18,7 @@ _NO_PATH = frozenset(
 )
 _KINDS = {b"commit": COMMIT, b"tree": TREE, b"blob": BLOB, b"tag": TAG}
 _HEADER = re.compile(rb"(commit|tree|blob|tag) (0|[1-9][0-9]{0,18})\0")
-_MOST_HEADER_BYTES = 32
+_MAX_HEADER_BYTES = 32
 _ESCAPE = re.compile(rb'\\(?:([0-3][0-7]{2})|([abtnvfr"\\]))')
 _ESCAPED = {b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
 
@@ -50,7 +50,7 @@ def _inflated(compressed: bytes) -> RawObject | None:
     """Return the object. It inflates no more than the header's size."""
     inflater = zlib.decompressobj()
     try:
-        head = inflater.decompress(compressed, _MOST_HEADER_BYTES)
+        head = inflater.decompress(compressed, _MAX_HEADER_BYTES)
         header = _HEADER.match(head)
         if header is None:
             return None
