@@ -60,7 +60,7 @@ class Clone:
     def prepare(self) -> bool:
         """Begin the clone, or find what a former run left. Returns whether that was complete, and is in its place now.
 
-        Raises TargetOccupied if something else is in its place, and OSError.
+        Raises TargetOccupied if something else is in its place.
         """
         root = self.work.directory.paths.directory
         try:
@@ -81,12 +81,12 @@ class Clone:
         return False
 
     def sweep(self) -> None:
-        """Remove what is left of the clone when a copy is in its place, ours or somebody else's. Raises OSError."""
+        """Remove what is left of the clone when a copy is in its place, ours or somebody else's."""
         with suppress(FileNotFoundError):
             remove_tree(self.stage)
 
     def finish(self, store: CopyStore, commit: str, committer: bytes) -> tuple[Written, TreePlan]:
-        """Check the commit out, and move the copy into its place. Raises Git2EfsError, OSError."""
+        """Check the commit out, and move the copy into its place. Raises Git2EfsError."""
         tree = os.path.join(self.stage, commit)
         for name in _list_names(self.stage):
             # An earlier run was stopped while it checked this commit out.

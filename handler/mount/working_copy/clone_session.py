@@ -29,7 +29,7 @@ def is_warm(run: Run) -> bool:
 
 @contextmanager
 def opened(run: Run, stores: StorePool) -> Iterator[OpenCopy]:
-    """Open the copy, if it can be pulled into. Raises CopyUnusable, MirrorDamaged, OSError."""
+    """Open the copy, if it can be pulled into. Raises CopyUnusable, MirrorDamaged."""
     paths = CopyPaths(run.directory.paths.directory)
     config = validate(paths.root, run.repository.url, run.target.ref)
     if not is_warm(run):
