@@ -83,6 +83,7 @@ class TargetDirectory:
         """
         directory = self.paths.directory
         while len(directory) > len(self.mount):
+            # A working copy and releases exclude each other at one path, too: neither knows what the other may remove.
             is_above = directory != self.paths.directory
             if os.path.lexists(os.path.join(directory, CURRENT)) and (is_above or self.paths.is_copy):
                 raise TargetOccupied("a target with releases is at the target's path, or on the way to it")

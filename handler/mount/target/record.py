@@ -53,8 +53,10 @@ def read_record(path: str) -> PublishedRecord | None:
     Raises OSError for what the mount answers, a missing file excepted.
     """
     try:
+        # Bounded: a record of ours has some 700 bytes, and whoever can write the mount may have put anything here.
         content = read_whole(path, max_bytes=_MAX_BYTES)
     except NotADirectoryError:
+        # The target's path leads through a file. That is told where something is to be published there.
         return None
     return None if content is None else _parse(content)
 
@@ -66,6 +68,7 @@ def _parse(content: bytes) -> PublishedRecord | None:
         record = PublishedRecord(**{name: value for name, value in fields.items() if name != "since"}, held=held)
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
+    # Every field is checked before a run believes it: readers may have write access to the mount.
     texts = (record.repository, record.ref, record.commit, record.delivery)
     numbers = (record.published_at, record.asked_at, record.pushed_at or 0, record.gone_since or 0)
     is_sound = (

@@ -34,6 +34,8 @@ class TargetRegistry:
     def remove(self, target_path: str) -> None:
         """Remove a target, when all of it is gone."""
         kept = [each for each in self.read() if each != target_path]
+        # Written beside and renamed: killed in the middle, the old list still has the target, and the next run
+        # removes it.
         temporary = f"{self.path}.new"
         write_whole(temporary, "".join(f"\n{each}\n" for each in kept).encode())
         os.rename(temporary, self.path)
@@ -52,6 +54,7 @@ class TargetRegistry:
         commits: dict[str, None] = {}
         for target_path in self.read():
             try:
+                # Listed, and not taken from records: a release that a killed run left needs its objects too.
                 names = os.listdir(os.path.join(self.mount, target_path, RELEASES))
             except (FileNotFoundError, NotADirectoryError):
                 continue
