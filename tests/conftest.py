@@ -16,6 +16,10 @@ from testing.queue import MessageQueue
 from testing.repositories import Upstream
 from testing.service import Service
 
+# Else every run, and each of its workers, rewrites the assertions of all test modules anew: most of what it costs to
+# collect them.
+sys.dont_write_bytecode = False
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--all`."""
