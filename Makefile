@@ -48,10 +48,10 @@ serve: venv  ## stay up for a real webhook: make serve SECRET=... REPOSITORY=own
 aws-local: venv  ## stand in for Parameter Store and GitHub, for `sam local`: tests/events (Ctrl-C ends it)
 	@$(RUN) -m local.stand_in $(if $(HOST),--host $(HOST))
 
-test: venv  ## run the tests to wait for: minutes, and every promise has one
+test: venv  ## run the tests; where there are many cases, a sample of them
 	@$(RUN) -m pytest -n auto $(ARGS)
 
-test-all: $(VENV)/.bench  ## run every test that needs no deployed stack
+test-all: $(VENV)/.bench  ## run the tests with every case: all that needs no deployed stack
 	@$(RUN) -m pytest -n auto --all $(ARGS)
 
 # SAM and the emulator want different versions of the same things: one environment each.

@@ -1,1 +1,1 @@
-"""Measures git2efs against what people use instead: `python -m benchmarks --help`, or `make bench`."""
+"""Compare git2efs with the tools that people use instead: `python -m benchmarks --help`, or `make bench`."""

@@ -21,12 +21,12 @@ from testing.repositories import archive, has_git, snapshot
 
 RESULTS = Path(__file__).parent / "results.md"
 _REPLAYED_FILES = 10_000
-"""Pushes onto a local commit are measured in the largest tree up to this size."""
+"""The largest tree in which pushes onto a local commit are measured."""
 PEERS = {"git": figures.GIT_PULL, "gitpython": figures.GITPYTHON, "pygit2": figures.PYGIT2}
 
 
 def main() -> None:
-    """Measure, print the results, and put them into the results' file."""
+    """Measure, print the results, and write them into the results file."""
     options = _options(sys.argv[1:])
     if not has_git():
         sys.exit("the benchmarks need git with its http-backend (Debian and macOS: part of git; Alpine: git-daemon)")
@@ -73,7 +73,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "first_rounds": 5,
         "large": 300,
     }
-    # A first publish takes git two minutes there; what strace would count is the same as on a local disk.
+    # There a first publish takes git two minutes; strace counts the same calls as on a local disk.
     slow = {"files": [1000, 10_000], "pushes": [1, 100], "first": [10_000], "rounds": 9, "first_rounds": 2, "large": 0}
     if options.pause is None:
         options.pause = 4.0 if options.mount else 0.0
@@ -122,7 +122,7 @@ def _measure(place: Place, options: argparse.Namespace, *, is_traced: bool) -> R
 
 
 def _check_published(fields: Iterable[Field]) -> None:
-    """Fail unless both modes have the commit's tree."""
+    """Fail unless both modes published the commit's tree."""
     for field in fields:
         wanted = archive(field.history.upstream, field.history.tip)
         for name in (figures.OURS, figures.COPY):

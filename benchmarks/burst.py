@@ -1,7 +1,7 @@
 """A burst of signed pushes over many repositories, through the local service: `python -m benchmarks.burst --help`.
 
-Each push moves its ref at a real `git http-backend` and is then delivered; so many deliveries are in flight at once.
-What is told: how they were answered, what the remote was asked, and when every tip was published.
+Each push moves its ref at a real `git http-backend`, and is then delivered, up to `--in-flight` deliveries at once. The
+report counts the answers and the requests to the remote, and says when every tip was published.
 """
 
 import argparse
@@ -33,7 +33,7 @@ PATIENCE_SECONDS = 300.0
 
 @dataclass(slots=True)
 class Result:
-    """What came of a burst. Times in seconds, `handler_ms` in milliseconds, sorted."""
+    """The result of a burst. Times are in seconds, `handler_ms` in milliseconds; lists are sorted."""
 
     pushes: int
     answers: Counter[str] = field(default_factory=Counter)
@@ -43,21 +43,21 @@ class Result:
     published_seconds: float = 0.0
     lost: list[str] = field(default_factory=list)
     lag_seconds: list[float] = field(default_factory=list)
-    """How long the oldest message of each look had waited; in queued mode, sorted."""
+    """Queued mode: how long the oldest message of each look had waited, sorted."""
 
     @property
     def fetches_per_push(self) -> float:
-        """How many packs were asked for, for each push."""
+        """Packs requested per push."""
         return self.asked["fetch"] / self.pushes
 
 
 def quantile(ordered: Sequence[float], part: float) -> float:
-    """Return what so much of all values keeps within."""
+    """Return the value that `part` of all values do not exceed."""
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
 
 class _Repository:
-    """One upstream with its commits made beforehand, and how far they are pushed."""
+    """One upstream with commits made beforehand, and the number of those already pushed."""
 
     def __init__(self, root: Path, number: int, pushes: int) -> None:
         self.upstream = Upstream(root, f"octo/site{number:03d}")
@@ -80,12 +80,12 @@ class _Repository:
 
     def payload(self, before: str) -> dict[str, object]:
         committed_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(GENESIS + self.at * COMMIT_INTERVAL_SECONDS))
-        return github.push_payload(
-            self.upstream.full_name, REF, before, self.tip, pushed_at=self.pushed_at, committed_at=committed_at
-        )
+        change = github.Change(committed_at=committed_at)
+        name = self.upstream.full_name
+        return github.push_payload(name, REF, before, self.tip, change=change, pushed_at=self.pushed_at)
 
     def _point(self, commit: str) -> None:
-        # As git writes a ref that is not packed; its own command would take longer than the push.
+        # Write the loose ref as git does: git's own command would take longer than the push.
         path = self.upstream.path / REF
         temporary = path.with_name("main.new")
         temporary.write_text(commit + "\n")
@@ -103,9 +103,9 @@ def burst(
     latency_seconds: float = 0.0,
     poisoned: int = 0,
 ) -> Result:
-    """Play a burst in an empty directory; every repository's first publish is made before, and not counted.
+    """Play a burst in an empty directory, after a first publish of every repository, which does not count.
 
-    `poisoned` repositories more are pushed to as often, and their remote never answers.
+    `poisoned` further repositories get as many pushes, and have a remote that never answers.
     """
     (place / "origin").mkdir()
     each = pushes // repositories
@@ -152,7 +152,7 @@ def _push(
     pool: ThreadPoolExecutor,
     deliver: Callable[[dict[str, object]], github.Answer],
 ) -> list[Future[github.Answer]]:
-    """Push in this order, spread evenly over a time, whether or not the deliveries keep up."""
+    """Push in this order, evenly over `over_seconds`, whether or not the deliveries keep up."""
     started = time.monotonic()
     deliveries = []
     for number, one in enumerate(order):
@@ -200,7 +200,7 @@ def _report(mode: str, result: Result) -> str:
 
 
 def main() -> None:
-    """Play the burst in each mode, and print what came of it."""
+    """Play the burst in each mode, and print the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.burst", description=__doc__)
     parser.add_argument("--pushes", type=int, default=1000)
     parser.add_argument("--repositories", type=int, default=50)

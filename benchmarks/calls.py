@@ -1,8 +1,8 @@
-"""File calls on a mount, read from strace's output, and a model of what they cost on EFS. Pure.
+"""Count file calls on a mount from strace's output, and model their cost on EFS. Pure.
 
-The model multiplies calls by EFS's published latencies, as if one came after the other and nothing were cached but
-what is open. It overstates whoever looks at the same thing twice, and whoever has many calls in flight; the run on a
-mount that really takes its time (`--mount`) does neither.
+The model multiplies calls by EFS's published latencies, as if calls never overlapped and the client cached nothing but
+open files. It overstates the cost of contenders that look at a file twice, or have many calls in flight. The run on a
+mount with real latencies (`--mount`) does not.
 """
 
 import re
@@ -32,8 +32,8 @@ MILLISECONDS: Mapping[str, float] = MappingProxyType(
         "other": 0.0,
     }
 )
-"""By kind of call. A flush is a close of what was written, or an fsync; a write waits in memory for it. `other` is what
-the client answers itself: the status of an open file, seeks, flags."""
+"""By kind of call. A flush is an fsync, or the close of a written file; writes wait in memory for it. `other` are calls
+that the client answers itself: the status of an open file, seeks, flags."""
 
 _KINDS = {
     "look up": "stat lstat newfstatat statx access faccessat faccessat2 readlink readlinkat chdir statfs getxattr",
@@ -63,7 +63,7 @@ _OPEN_FILE = re.compile(r'^\d+<[^>]*>, ""')
 def count_calls(lines: Iterable[str], mount: str, *, is_inside: bool) -> Counter[str]:
     """Count the calls on `mount` by kind, from the lines of `strace -f -y`.
 
-    `is_inside` says that the traced process works in a directory of the mount, so that relative paths are there.
+    `is_inside`: the working directory of the traced process is on the mount, and so are relative paths.
     """
     counts: Counter[str] = Counter()
     written: set[str] = set()
@@ -75,7 +75,7 @@ def count_calls(lines: Iterable[str], mount: str, *, is_inside: bool) -> Counter
 
 
 def model_seconds(calls: Mapping[str, int]) -> float:
-    """Return what the calls take on EFS, one after the other."""
+    """Return the seconds that the calls take on EFS, one after the other."""
     return sum(MILLISECONDS[kind] * count for kind, count in calls.items()) / 1000
 
 

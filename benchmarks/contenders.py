@@ -1,4 +1,4 @@
-"""Who takes part: each brings a directory to what the remote has, and is timed, traced and weighed in the same way."""
+"""The contenders: each brings a directory to the remote's tip, and is timed, traced and weighed in the same way."""
 
 import json
 import os
@@ -19,15 +19,15 @@ from testing.repositories import Upstream, git_environment
 from testing.service import Service
 
 _QUIET = ("-c", "gc.auto=0", "-c", "maintenance.auto=false")
-"""Each repository's own configuration: without git's housekeeping, which goes on in the background and would fall on
-whoever comes next."""
+"""Each repository's own configuration: no housekeeping, which git does in the background, at the next contender's
+cost."""
 
 _WEIGH = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
 _WEIGH += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
 
 
 class Contender(Protocol):
-    """Publishes what the remote has."""
+    """Publishes the remote's tip."""
 
     def publish(self) -> Timing:
         """Publish the tip, and return how long it took."""
@@ -42,15 +42,15 @@ class Contender(Protocol):
         ...
 
     def stop(self) -> None:
-        """End what runs."""
+        """End its process, if there is one."""
         ...
 
 
 class Command:
-    """A command line, run anew for each publish, in `directory`."""
+    """A command line that runs once for each publish, in `directory`."""
 
     def __init__(self, arguments: Sequence[str | Path], directory: Path, mount: Path) -> None:
-        """Nothing runs before `publish`."""
+        """Run nothing before `publish`."""
         self._arguments = [str(each) for each in arguments]
         self._directory = directory
         self._mount = mount
@@ -68,11 +68,11 @@ class Command:
         return read_trace(output, self._mount, is_inside=self._directory.is_relative_to(self._mount))
 
     def weigh(self) -> float:
-        """Run it below a small process: a child's figure is never less than what its parent had when it forked."""
+        """Run it below a small process: a child's peak is at least the size of its parent at the fork."""
         return int(self._run([sys.executable, "-S", "-c", _WEIGH, *self._arguments]).split()[-1]) / 1024
 
     def stop(self) -> None:
-        """Nothing runs."""
+        """Do nothing: no process is left."""
 
     def _run(self, command: Sequence[str]) -> str:
         result = subprocess.run(
@@ -84,10 +84,10 @@ class Command:
 
 
 class Warm:
-    """A process that stays (see `benchmarks.warm`), and is asked to publish."""
+    """A process that stays (see `benchmarks.warm`) and publishes on request."""
 
     is_inside = False
-    """Whether it starts others that work in a directory of the mount."""
+    """Whether it starts processes whose working directory is on the mount."""
 
     def __init__(self, mount: Path, environment: Mapping[str, str], *arguments: str | Path) -> None:
         """Start it, and wait until it is ready."""
@@ -107,7 +107,7 @@ class Warm:
         self._read()
 
     def request(self) -> dict[str, Any]:
-        """Return what is sent to publish; made beforehand, it is not part of the time."""
+        """Return the request; making it beforehand keeps it out of the measured time."""
         return {"publish": True}
 
     def publish(self) -> Timing:
@@ -125,14 +125,14 @@ class Warm:
         return read_trace(output, self._mount, is_inside=self.is_inside)
 
     def weigh(self) -> float:
-        """Publish, with the peak set back before."""
+        """Publish, after resetting the peak."""
         peak: float = self.ask({"is_peak_reset": True, **self.request()})["peak_mib"]
         return peak
 
     def weigh_anonymous(self) -> tuple[float, float]:
-        """Publish; return the peaks of all resident memory and, as often as one can look, of what maps no file, MiB.
+        """Publish; return the peaks in MiB of all resident memory, and of memory that maps no file (sampled).
 
-        Mapped pages count as resident, and go when somebody else needs the room.
+        Mapped pages count as resident, but the kernel reclaims them when it needs room.
         """
         anonymous = [0.0]
         is_over = threading.Event()
@@ -150,12 +150,12 @@ class Warm:
             watcher.join()
 
     def idle_mib(self) -> float:
-        """Return what is resident while nothing is done."""
+        """Return the resident memory of the idle process."""
         resident: float = self.ask({"is_peak_reset": True})["peak_mib"]
         return resident
 
     def ask(self, request: Mapping[str, object]) -> dict[str, Any]:
-        """Send a request and return its answer. Raises RuntimeError where the process ended."""
+        """Send a request and return its answer. Raises RuntimeError if the process ended."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
@@ -169,7 +169,7 @@ class Warm:
         return answer
 
     def stop(self) -> None:
-        """Let it end."""
+        """Close its input, and wait for its end."""
         assert self._process.stdin
         self._process.stdin.close()
         self._process.wait()
@@ -177,10 +177,10 @@ class Warm:
 
 
 class Ours(Warm):
-    """The handler, as a Lambda that was invoked before: the secret is read, the connections are made."""
+    """The handler in a warm Lambda environment: it has read the secret and made its connections."""
 
     def __init__(self, service: Service, upstream: Upstream, **fields: object) -> None:
-        """`fields` are the repository's parameter's."""
+        """`fields` go into the repository's parameter."""
         service.mount.mkdir(parents=True, exist_ok=True)
         service.put_secret(service.secret)
         service.put_repository(upstream.full_name, **fields)
@@ -189,7 +189,7 @@ class Ours(Warm):
         super().__init__(service.mount, service.environment, "ours")
 
     def warm_up(self) -> None:
-        """Let it read the secret, with a ping."""
+        """Send a ping, so that it reads the secret."""
         payload = ping_payload(self._upstream.full_name)
         self.ask({"event": http_api_event(webhook_request("ping", payload, self._service.secret))})
 
@@ -204,7 +204,7 @@ def _status_mib(process_id: int, field: str) -> float:
 
 
 def git_clone(url: str, directory: Path, *, workers: int = 1, depth: int | None = 1) -> Command:
-    """Return the first check-out into `directory`, which is not there yet."""
+    """Return the first check-out into `directory`, which does not exist yet."""
     depths = [] if depth is None else ["--depth", str(depth)]
     directory.parent.mkdir(parents=True, exist_ok=True)
     workers_option = f"checkout.workers={workers}"
@@ -213,17 +213,17 @@ def git_clone(url: str, directory: Path, *, workers: int = 1, depth: int | None 
 
 
 def git_pull(directory: Path) -> Command:
-    """Return the pull of a repository that was checked out."""
+    """Return a pull into an existing check-out."""
     return Command(["git", "pull", "--quiet", "--rebase"], directory, directory)
 
 
 class GitPython(Warm):
-    """A service that pulls with GitPython, which runs git."""
+    """A service that pulls with GitPython, which runs git as a child process."""
 
     is_inside = True
 
     def __init__(self, directory: Path) -> None:
-        """`directory` was checked out by git."""
+        """`directory` is a check-out by git."""
         super().__init__(directory, {}, "gitpython", directory)
 
 
@@ -231,5 +231,5 @@ class Pygit2(Warm):
     """A service that fetches and checks out with libgit2."""
 
     def __init__(self, directory: Path) -> None:
-        """`directory` was checked out by git."""
+        """`directory` is a check-out by git."""
         super().__init__(directory, {}, "pygit2", directory)

@@ -1,7 +1,7 @@
-"""What was measured, and how it is summed up. Pure.
+"""Measured figures, and their summaries. Pure.
 
-Times are compared pair by pair: contenders take turns on the same push, so that a busy moment of the machine falls on
-both of a pair, and the median ratio says more than the ratio of two medians.
+Compare times pair by pair: contenders take turns on the same push, so that a busy moment of the machine falls on both
+of a pair. The median of ratios then says more than the ratio of medians.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from statistics import median, quantiles
 
 OURS = "git2efs"
 COPY = "git2efs working copy"
-"""The target's other mode: the contender that does the very same as `git pull --rebase`."""
+"""The target's other mode: the contender that does exactly what `git pull --rebase` does."""
 GIT_PULL = "git pull --rebase"
 GITPYTHON = "GitPython"
 PYGIT2 = "pygit2"
@@ -21,7 +21,7 @@ GIT_CLONE_PARALLEL = "git -c checkout.workers=32 clone --depth 1"
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds from the start of a publish until its content is visible, and until the contender is done with it."""
+    """Seconds from the start of a publish until its content is visible, and until the contender is done."""
 
     visible: float
     done: float
@@ -29,9 +29,9 @@ class Timing:
 
 @dataclass(slots=True)
 class Cell:
-    """What was measured of one contender at one kind of push (or at a first publish).
+    """The figures of one contender for one kind of push, or for a first publish.
 
-    `calls` holds, for each traced publish, how many file calls on the mount there were of each kind.
+    `calls` has, for each traced publish, the number of file calls on the mount by kind.
     """
 
     timings: list[Timing] = field(default_factory=list)
@@ -45,9 +45,9 @@ Row = dict[str, Cell]
 
 @dataclass(slots=True)
 class LargeFetch:
-    """A first fetch of much that does not compress: sizes and peaks in MiB, seconds.
+    """A large first fetch that does not compress: sizes and peaks in MiB, seconds.
 
-    `anonymous_mib` is the peak of what is not a mapped file.
+    `anonymous_mib` is the peak of memory that maps no file.
     """
 
     pack_mib: float
@@ -61,7 +61,7 @@ class LargeFetch:
 
 @dataclass(slots=True)
 class Results:
-    """All of a run: pushes by (files in the tree, files changed), first publishes by files.
+    """The results of a run: pushes by (files in the tree, files changed), first publishes by files.
 
     `replays` are pushes onto a working copy that has one local commit.
     """
@@ -110,6 +110,6 @@ def ratio(ours: Sequence[Timing], theirs: Sequence[Timing], what: Callable[[Timi
 
 
 def typical(calls: Iterable[Counter[str]]) -> Counter[str]:
-    """Return the traced publish whose total is the median of all: not one in seven that also merges packs."""
+    """Return the traced publish with the median total: one in seven also merges packs, and is not typical."""
     ordered = sorted(calls, key=lambda each: each.total())
     return ordered[(len(ordered) - 1) // 2]

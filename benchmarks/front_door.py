@@ -1,4 +1,4 @@
-"""What the front door takes in queued mode, from event to answer, one request at a time as a Lambda environment has it.
+"""Time the queued webhook from event to answer, one request at a time, as a Lambda environment gets them.
 
 `python -m benchmarks.front_door`: the handler itself, a Parameter Store and a queue on loopback, no worker.
 """
@@ -24,7 +24,7 @@ SECRET = "benchmark"
 
 
 def front_door(requests: int, repositories: int = 50) -> tuple[float, list[float]]:
-    """Return the milliseconds of the first request, and of each of so many warm ones, in their order."""
+    """Return the milliseconds of the first request, and of each warm one, in their order."""
     names = [f"octo/site{number:03d}" for number in range(repositories)]
     with embedded_aws(PREFIX, SECRET, dict.fromkeys(names, "{}")) as queues:
         os.environ |= {

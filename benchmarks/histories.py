@@ -1,4 +1,4 @@
-"""The repositories that are measured with: made by git, the same in every run."""
+"""The repositories that contenders publish: git makes them, the same in every run."""
 
 import random
 import string
@@ -8,7 +8,7 @@ from testing.repositories import Entry, Upstream, run_git
 
 
 class History:
-    """A repository of so many small files, in directories of 25, on which pushes of any size can be made."""
+    """A repository of small files, 25 in a directory, that takes pushes of any size."""
 
     def __init__(self, root: Path, files: int) -> None:
         """Make the first commit. The files have 100 to 2,000 bytes."""
@@ -20,7 +20,7 @@ class History:
         self._chance = random.Random(files)
 
     def push(self, changes: int) -> str:
-        """Commit new content for `changes` files, and let the branch name it; returns the commit."""
+        """Commit new content for `changes` files to the branch; return the commit."""
         chosen = self._chance.sample(self._paths, changes)
         entries: dict[str, Entry | None] = {
             path: self._chance.randbytes(self._chance.randint(50, 1000)).hex().encode() + b"\n" for path in chosen
@@ -37,7 +37,7 @@ def commit_in(copy: Path) -> None:
 
 
 def large_upstream(root: Path, mebibytes: int) -> Upstream:
-    """Return a repository of files of 1 to 9 MiB that do not compress, so many mebibytes of them in all."""
+    """Return a repository of `mib` mebibytes in files of 1 to 9 MiB that do not compress."""
     upstream = Upstream(root, "bench/large")
     chance = random.Random(0)
     left = mebibytes

@@ -1,7 +1,7 @@
-"""What a cold start imports, against all that it could use: `python -m benchmarks.imports`.
+"""Compare a cold start's imports with everything that it could import: `python -m benchmarks.imports`.
 
-Each round imports every set once, each in a Python of its own, one after the other and beginning with another one each
-time. Processor time is taken, so that who waits for a busy machine does not look slow; and the ratio pair by pair.
+Each round imports every set once, in an interpreter of its own, and starts with another set than the round before. The
+measure is processor time, so that waiting for a busy machine does not count; ratios are taken pair by pair.
 """
 
 import argparse
@@ -20,7 +20,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 TITLE = "Imports of a cold start"
 ROUNDS = 15
 MOST = 0.55
-"""Of everything, at most, for any entry point."""
+"""The most that any entry point may take, as a part of everything."""
 
 SETS: Mapping[str, str] = MappingProxyType(
     {
@@ -49,8 +49,8 @@ SETS: Mapping[str, str] = MappingProxyType(
         ),
     }
 )
-"""What each imports. `everything` is what the libraries at hand offer for what the handler does with less: tracing, a
-router that validates, cached parameters (with boto3 and its client), git's own commands."""
+"""The imports of each set. `everything` has what the same libraries offer for the handler's tasks, and the handler does
+without: tracing, a validating router, cached parameters (with boto3 and its client), git's commands."""
 EVERYTHING = "everything"
 
 _MEASURE = """
@@ -64,18 +64,18 @@ print(json.dumps([took, len(set(sys.modules) - modules)]))
 
 @dataclass(slots=True)
 class Imported:
-    """What a set took, in seconds of processor time a round, and how many modules it loaded."""
+    """Seconds of processor time of a set in each round, and the number of modules that it loads."""
 
     seconds: list[float] = field(default_factory=list)
     modules: int = 0
 
 
 def measure(rounds: int, say: Callable[[str], None] = lambda text: None) -> dict[str, Imported]:
-    """Import every set that often, in turn. Raises CalledProcessError where one cannot be imported."""
+    """Import every set once in each round. Raises CalledProcessError for a set that cannot be imported."""
     results = {name: Imported() for name in SETS}
     names = list(SETS)
     for name in names:
-        imported(SETS[name])  # the first time reads from the disk, and writes bytecode
+        imported(SETS[name])  # the first import reads from the disk, and writes bytecode
     for number in range(rounds):
         say(f"imports: round {number + 1} of {rounds}")
         start = number % len(names)
@@ -86,7 +86,7 @@ def measure(rounds: int, say: Callable[[str], None] = lambda text: None) -> dict
 
 
 def imported(imports: str) -> tuple[float, int]:
-    """Run imports in a Python of their own; return their seconds of processor time, and how many modules they load."""
+    """Run imports in a new interpreter; return their seconds of processor time, and the number of modules."""
     code = _MEASURE.format(imports=imports)
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
@@ -128,7 +128,7 @@ def section(results: Mapping[str, Imported]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure and print; return 1 where an entry point is over the bound, else 0."""
+    """Measure and print; return 1 if an entry point exceeds the bound, else 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.imports", description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="(%(default)s)")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Where a run keeps what it makes: the remote and the traces on a local disk, the published trees on the mount."""
+"""The directories of a run: the remote and the traces on a local disk, the published trees on the mount."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ class Place:
     workers: int | None = None
 
     def service(self, mount: Path, **settings: object) -> Service:
-        """Return a stack of its own, with the product's settings but for these."""
+        """Return a stack of its own, with the product's settings except for these."""
         service = Service(mount, self.store, self.origin)
         service.settings = {"checkout_workers": self.workers} | settings
         return service
@@ -34,7 +34,7 @@ class Place:
 
 @contextmanager
 def make_place(mount: Path | None, workers: int | None) -> Iterator[Place]:
-    """Make it, with nothing of the user's in the environment, and remove it at the end."""
+    """Make it, in an environment without the user's configuration; remove it at the end."""
     with TemporaryDirectory(prefix="git2efs-bench-") as name:
         local = Path(name)
         (local / "origin").mkdir()
@@ -50,7 +50,7 @@ def make_place(mount: Path | None, workers: int | None) -> Iterator[Place]:
 
 
 def discard(directory: Path) -> None:
-    """Remove a tree, many files at a time: one after the other takes minutes on a slow mount."""
+    """Remove a tree with many removals in flight: one by one they take minutes on a slow mount."""
     with ThreadPoolExecutor(32) as pool:
         directories = [Path(at) for at, _, files in os.walk(directory) if files]
         for _ in pool.map(_remove_files, directories):

@@ -19,7 +19,7 @@ git2efs recycles releases (`grace_seconds` 0, `keep_releases` 3), so that it als
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A promise: what it is about, the bound, and what was measured (None: not in this run)."""
+    """A promise: its subject, its bound, and the measured value (None: not in this run)."""
 
     about: str
     most: float
@@ -27,7 +27,7 @@ class Bar:
 
 
 def report(results: Results, about: Sequence[str], *, is_slow_mount: bool) -> str:
-    """Return the section for a run; `about` says where and how it was measured, a line each."""
+    """Return the section for a run; `about` says where and how it was measured, one line each."""
     parts: list[str] = ["".join(f"{line}  \n" for line in about)]
     if results.pushes:
         parts += ["### Pushes\n", _pushes(results)]
@@ -46,7 +46,7 @@ def report(results: Results, about: Sequence[str], *, is_slow_mount: bool) -> st
 
 
 def with_section(document: str, title: str, section: str) -> str:
-    """Return the document with the section of this title replaced, or added at its end."""
+    """Return the document with the section of this title replaced, or appended."""
     if not document.startswith(_TITLE):
         document = _TITLE + _ABOUT
     head, *sections = re.split(r"^(?=## )", document, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The measurements: contenders take turns on the same push, in another order each round."""
+"""The measurements: contenders take turns on the same push, in a different order each round."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,17 +20,17 @@ from benchmarks.histories import History, commit_in, large_upstream
 from benchmarks.places import Place
 
 _STEADY_AFTER = 4
-"""Pushes until ours recycles: before that there is no release to recycle, or it differs by what others pushed."""
+"""Pushes until ours recycles: earlier there is none, or one that differs by what others pushed."""
 _TRACES_OF_OURS = 7
-"""One or two of them merge packs."""
+"""One or two of these publishes merge packs."""
 
 Say = Callable[[str], None]
 
 
 def first_publishes(place: Place, history: History, rounds: int, *, is_weighed: bool, is_traced: bool) -> Row:
-    """Measure first publishes of the history's tip, each into a directory that is not there yet.
+    """Measure first publishes of the history's tip, each into a directory that does not exist yet.
 
-    Memory and file calls take a publish more each.
+    Memory and file calls take one more publish each.
     """
     row: Row = {name: Cell() for name in (figures.OURS, figures.GIT_CLONE, figures.GIT_CLONE_PARALLEL)}
     for number in range(rounds):
@@ -49,7 +49,7 @@ def first_publishes(place: Place, history: History, rounds: int, *, is_weighed: 
 
 @contextmanager
 def _first_publish(place: Place, history: History, name: str) -> Iterator[Contender]:
-    # Left there until the end: ext4 gives no inode again within five seconds, and looks for another one for long.
+    # Removed only at the end: ext4 does not reuse an inode for five seconds, and searches long for another.
     directory = Path(mkdtemp(prefix="first-", dir=place.trees)) / "tree"
     url = place.origin.url(history.upstream.full_name)
     contender: Contender
@@ -66,10 +66,10 @@ def _first_publish(place: Place, history: History, name: str) -> Iterator[Conten
 
 
 class Field:
-    """Contenders that all have the same tree checked out, and take the next push in turn; a context manager."""
+    """Contenders with the same tree checked out, which take the next push in turn. A context manager."""
 
     def __init__(self, place: Place, history: History, names: Sequence[str], *, is_committed_in: bool = False) -> None:
-        """Check the tree out for each. `is_committed_in`: somebody commits in each, which nobody pushes."""
+        """Check out the tree for each. `is_committed_in`: each also has a local commit that nobody pushes."""
         self.history = history
         self.trees: dict[str, Path] = {}
         self._trace = place.local / "trace"
@@ -96,28 +96,28 @@ class Field:
         return {name: Cell() for name in self._contenders}
 
     def settle(self, changes: int) -> None:
-        """Push until what is measured is the steady state."""
+        """Push until the steady state."""
         for _ in range(_STEADY_AFTER):
             self.history.push(changes)
             for contender in self._contenders.values():
                 contender.publish()
 
     def play(self, changes: int, row: Row, number: int, pause_seconds: float) -> None:
-        """Push once, and time everybody on it, after the pause: pushes are minutes apart, and what a client remembers
-        of a mount (attributes, names) has expired by then for everybody."""
+        """Push once after the pause, and time every contender. Real pushes are minutes apart: what a client caches of
+        a mount (attributes, names) expires in between."""
         self.history.push(changes)
         time.sleep(pause_seconds)
         for name in _in_turn(self._contenders, number):
             row[name].timings.append(self._contenders[name].publish())
 
     def weigh(self, changes: int, row: Row) -> None:
-        """Push once, and measure everybody's memory."""
+        """Push once, and measure the memory of every contender."""
         self.history.push(changes)
         for name, contender in self._contenders.items():
             row[name].peak_mib = contender.weigh()
 
     def trace(self, changes: int, row: Row) -> None:
-        """Push a few times, and count everybody's file calls."""
+        """Push a few times, and count the file calls of every contender."""
         for number in range(_TRACES_OF_OURS):
             self.history.push(changes)
             for name, contender in self._contenders.items():
@@ -135,7 +135,7 @@ def _settled(place: Place, history: History, name: str, directory: Path, url: st
         ours = Ours(place.service(directory), history.upstream, publish=publish, depth=0)
         ours.publish()
         return ours
-    # With the whole history, as people have it: a pull is quicker so, because a shallow one costs the remote more.
+    # With the whole history, as people have it: a shallow pull costs the remote more, and takes longer.
     git_clone(url, directory, workers=32, depth=None).publish()
     if name == figures.GITPYTHON:
         return GitPython(directory)
@@ -143,7 +143,7 @@ def _settled(place: Place, history: History, name: str, directory: Path, url: st
 
 
 def large_fetch(place: Place, mebibytes: int) -> LargeFetch:
-    """Fetch and publish much that does not compress, and measure the memory that it takes."""
+    """Publish a large tree that does not compress, and measure the memory that it takes."""
     upstream = large_upstream(place.local / "origin", mebibytes)
     upstream.git("repack", "-a", "-d", "-q", "--window=0")
     pack = sum(path.stat().st_size for path in upstream.path.glob("objects/pack/*.pack"))
@@ -164,7 +164,7 @@ def large_fetch(place: Place, mebibytes: int) -> LargeFetch:
 def play_pushes(
     fields: Mapping[int, Field], changes: int, rounds: int, say: Say, *, is_traced: bool, pause_seconds: float = 0.0
 ) -> dict[tuple[int, int], Row]:
-    """Measure pushes of `changes` files on all sizes of trees, in turn as well: so that the sizes compare too."""
+    """Measure pushes of `changes` files on trees of all sizes, in turn, so that sizes compare too."""
     taking_part = {files: field for files, field in fields.items() if files >= changes}
     rows = {files: field.row() for files, field in taking_part.items()}
     for field in taking_part.values():
@@ -185,7 +185,7 @@ def play_pushes(
 def fields_of(
     place: Place, histories: Mapping[int, History], names: Sequence[str], say: Say, *, is_committed_in: bool = False
 ) -> Iterator[dict[int, Field]]:
-    """Check every tree out for every contender."""
+    """Check out every tree for every contender."""
     with ExitStack() as stack:
         fields = {}
         for files, history in histories.items():
@@ -196,7 +196,7 @@ def fields_of(
 
 
 def _in_turn(names: Mapping[str, object], number: int) -> list[str]:
-    """Return the names, beginning with another one each round."""
+    """Return the names, starting with a different one each round."""
     ordered = list(names)
     start = number % len(ordered)
     return ordered[start:] + ordered[:start]

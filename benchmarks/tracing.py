@@ -1,4 +1,4 @@
-"""Counts the file calls of a process on a mount with strace, where the machine has it."""
+"""Count the file calls of a process on a mount with strace, if the machine has it."""
 
 import contextlib
 import shutil
@@ -14,17 +14,17 @@ _STRACE = ("strace", "-f", "-y", "-s", "0", "-e", "trace=file,desc", "-e", "sign
 
 
 def has_strace() -> bool:
-    """Tell whether strace is on the machine."""
+    """Return whether the machine has strace."""
     return shutil.which("strace") is not None
 
 
 def traced_command(output: Path) -> list[str]:
-    """Return what to put before a command so that its calls are written to `output`."""
+    """Return the prefix of a command that writes its calls to `output`."""
     return [*_STRACE, "-o", str(output)]
 
 
 def read_trace(output: Path, mount: Path, *, is_inside: bool) -> Counter[str]:
-    """Return the calls on `mount` that stand in a trace, by kind."""
+    """Return the number of calls on `mount` in a trace, by kind."""
     with open(output, errors="replace") as lines:
         return count_calls(lines, str(mount), is_inside=is_inside)
 

@@ -1,6 +1,6 @@
 """A contender that stays warm, in a process of its own: `python -m benchmarks.warm <fd> <contender> [<directory>]`.
 
-Reads requests from standard input, one JSON object a line, and answers each on the file descriptor.
+It reads requests from standard input, one JSON object per line, and answers each on the file descriptor.
 """
 
 import atexit
@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 Publish = Callable[[dict[str, Any]], float]
-"""Bring the published tree to what the remote has; returns when it was visible, by the monotonic clock."""
+"""Brings the published tree to the remote's tip; returns the monotonic time when it was visible."""
 
 
 def main() -> None:
@@ -59,7 +59,7 @@ def _ours() -> Publish:
 
 
 def _gitpython(directory: str) -> Publish:
-    """Do what the route of the tutorial's Flask service does at each request."""
+    """Do what the Flask service of the tutorial does at each request."""
     # By name: whoever lints need not have what only the benchmarks compare with.
     git: Any = importlib.import_module("git")
 

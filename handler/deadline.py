@@ -23,7 +23,7 @@ class Deadline:
 
     @classmethod
     def of_context(cls, context: object, clock: Callable[[], float] = time.time) -> "Deadline":
-        """Return the deadline under Lambda's `context`, MARGIN_SECONDS before the timeout; none where it tells none."""
+        """Return the deadline MARGIN_SECONDS before the timeout of Lambda's `context`; none outside Lambda."""
         remaining = getattr(context, "get_remaining_time_in_millis", None)
         return cls(clock() + remaining() / 1000 - MARGIN_SECONDS if callable(remaining) else None, clock)
 

@@ -37,7 +37,7 @@
         └── Unexpected
 
 A leaf's `reason` is stable: it is a metric's dimension and stands in the answer. The message is for the log: it may
-name repositories, refs and paths of a tree, and never a secret, a body or a signature.
+name repositories, refs and paths, and never a secret, a body or a signature.
 """
 
 from typing import ClassVar
@@ -79,21 +79,21 @@ class RepositoryUnknown(Rejected):
 
 
 class TargetUnknown(Rejected):
-    """An operator named a target or repository that does not stand on the mount, or not as git2efs makes them."""
+    """An operator named a target or repository that is not on the mount, or not as git2efs makes them."""
 
     reason = "target_unknown"
     status = 404
 
 
 class ReleaseUnusable(Rejected):
-    """An operator wants to go back, and the release does not stand, or somebody changed it; the message lists all."""
+    """The release to roll back to is missing, or was changed since it was published; the message lists all releases."""
 
     reason = "release_unusable"
     status = 409
 
 
 class BodyTooLarge(Rejected):
-    """The body is over the bound, and was not looked at."""
+    """The body is over the bound, and was not read."""
 
     reason = "body_too_large"
     status = 413
@@ -107,7 +107,7 @@ class MediaTypeUnsupported(Rejected):
 
 
 class Transient(Git2EfsError):
-    """Passes by itself: the next delivery, redelivery or schedule does the work."""
+    """The failure passes by itself: the next delivery, redelivery or schedule does the work."""
 
     reason = "transient"
     status = 503
@@ -133,7 +133,7 @@ class RemoteUnavailable(Transient):
 
 
 class CommitNotFound(Transient):
-    """The remote does not know the pushed commit yet, by its ref or by its id."""
+    """The remote does not have the pushed commit yet, neither by its ref nor by its id."""
 
     reason = "commit_not_there"
 
@@ -151,19 +151,19 @@ class MountUnavailable(Transient):
 
 
 class ReleasesInGrace(Transient):
-    """A burst of pushes made as many releases as are allowed; the next needs one to be past its grace."""
+    """A burst of pushes made as many releases as are allowed; the next one waits until the oldest's grace ends."""
 
     reason = "releases_in_grace"
 
 
 class OutOfTime(Transient):
-    """The run would have gone on beyond its time; what was done so far is found by the next one."""
+    """The run stopped before its deadline; the next one continues from what it did."""
 
     reason = "out_of_time"
 
 
 class CopyBusy(Transient):
-    """Git, or somebody's tool, holds a lock of the working copy."""
+    """Git or another tool holds a lock of the working copy."""
 
     reason = "copy_busy"
 
@@ -175,7 +175,7 @@ class MirrorDamaged(Transient):
 
 
 class Stalled(Git2EfsError):
-    """Needs a person: trying again changes nothing until something is mended."""
+    """The failure needs a person: trying again changes nothing until something is repaired."""
 
     reason = "stalled"
 
@@ -205,19 +205,19 @@ class RemoteUnsupported(Stalled):
 
 
 class PackInvalid(Stalled):
-    """What the remote sent is not a pack whose objects are what their ids say."""
+    """The remote sent no valid pack, or one whose objects do not match their ids."""
 
     reason = "pack_invalid"
 
 
 class PackTooLarge(Stalled):
-    """The fetch is over the bound `max_pack_bytes`."""
+    """The remote sent more than `max_pack_bytes`."""
 
     reason = "pack_too_large"
 
 
 class TreeUnsafe(Stalled):
-    """The commit's tree holds a path or a link that must not be written; nothing of it was."""
+    """The commit's tree holds a path or a link that must not be written; nothing of the tree was written."""
 
     reason = "tree_unsafe"
 
@@ -235,7 +235,7 @@ class TooManyTargets(Stalled):
 
 
 class CopyUnusable(Stalled):
-    """The repository at the path is none that can be pulled into: another remote or branch, a merge half done, ..."""
+    """The repository at the path cannot be pulled into: it has another remote or branch, an unfinished merge, ..."""
 
     reason = "copy_unusable"
 
@@ -247,7 +247,7 @@ class LocalChanges(Stalled):
 
 
 class ReplayConflict(Stalled):
-    """A local commit does not go onto the new tip; the message names it and the paths. The copy is as it was."""
+    """A local commit conflicts with the new tip; the message names it and the paths. The copy is as it was."""
 
     reason = "replay_conflict"
 

@@ -30,19 +30,19 @@ def is_object_id(value: str | bytes) -> bool:
 
 
 class OutcomeKind(StrEnum):
-    """How a delivery ended; a metric's dimension, and `outcome` in the answer."""
+    """How a delivery ended for a target; a metric's dimension, and `outcome` in the answer."""
 
     PUBLISHED = "published"
     UNCHANGED = "unchanged"
     RETIRED = "retired"
     ACCEPTED = "accepted"
-    """Queued: a worker does the work, and tells how it ended."""
+    """Queued: a worker reconciles the target later, and records that outcome."""
     IGNORED = "ignored"
     REJECTED = "rejected"
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One verified webhook request: what its headers say, and the bytes that were signed."""
 
@@ -51,16 +51,16 @@ class Delivery:
     media_type: str
     body: bytes
     url_repository: str | None = None
-    """The `<owner>/<name>` that its URL names, whose own secret it was signed with; None at the common URL."""
+    """The `<owner>/<name>` in its URL, whose own secret signed it; None at the common URL."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PushEvent:
     """What a push payload claims. A hint: the remote's ref is the truth.
 
     `pushed_at` is GitHub's clock in whole seconds, None where the payload has none; `committed_at` is the head
-    commit's own time. `is_single` says that `after` is the one commit that the push adds to `before`.
-    `default_branch_ref` is what the repository called its default branch then; None where the payload does not say.
+    commit's own time. `is_single` says that the push adds one commit, `after`, to `before`. `default_branch_ref` was
+    the repository's default branch at that time; None where the payload does not say.
     """
 
     repository: str
@@ -74,14 +74,14 @@ class PushEvent:
     default_branch_ref: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublishRule:
     """One entry of a repository's `publish`: this ref goes to that path.
 
     `ref` None is the remote's default branch; with `*` at its end it is a pattern. `path` is relative to the mount;
-    None is `<owner>/<name>/<branch>`. `is_latest`: of the tags that match, the newest version goes to the one path
-    (None: `<owner>/<name>/latest`), a pre-release only where `prereleases` says so. `is_copy`: a git working copy is
-    kept there instead of releases; uncommitted changes in the way are refused, unless `autostash` carries them over.
+    None is `<owner>/<name>/<branch>`. With `is_latest` the newest version among the matching tags goes to one path
+    (None: `<owner>/<name>/latest`), a pre-release only with `prereleases`. With `is_copy` the target is a git working
+    copy instead of releases; uncommitted changes in the way fail the pull, unless `autostash` stashes them.
     """
 
     ref: str | None = None
@@ -92,7 +92,7 @@ class PublishRule:
     autostash: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Repository:
     """A repository's parameter, validated."""
 
@@ -105,18 +105,18 @@ class Repository:
     credentials: str | None = None
     allow_external_links: bool = False
     commit_status: bool = False
-    """Tell each outcome on the commit, on GitHub; only with `credentials`."""
+    """Post each outcome as a status of the commit on GitHub; only with `credentials`."""
     own_secret: bool = False
-    """Only deliveries through the repository's own URL, signed with its own secret, speak for it."""
+    """Accept only deliveries through the repository's own URL, signed with its own secret."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """A ref published to a path (relative to the mount).
 
-    With `is_latest`, `ref` is the pattern, and what is published is the newest of the tags that match it (see
-    `versions.newest`, which takes `prereleases`). `is_retirable`: it comes from a pattern and ends when its ref is
-    gone; targets that the configuration spells out are never retired. `is_copy` and `autostash` as in `PublishRule`.
+    With `is_latest`, `ref` is a pattern, and the newest tag that matches it is published (see `versions.newest`, which
+    takes `prereleases`). With `is_retirable` a pattern made it, and it ends when its ref is deleted; a target without
+    pattern is never retired. `is_copy` and `autostash` as in `PublishRule`.
     """
 
     ref: str
@@ -130,7 +130,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Tip:
-    """What a ref names on the remote: `object_id` itself, and `commit`, the same after peeling annotated tags."""
+    """What a ref names on the remote: `object_id`, and `commit`, the same after peeling annotated tags."""
 
     ref: str
     object_id: str
@@ -139,7 +139,7 @@ class Tip:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What an outcome cost; files are regular files and links."""
+    """What a run wrote, removed and fetched; files are regular files and links."""
 
     files_written: int = 0
     files_removed: int = 0
@@ -156,14 +156,14 @@ class Durations:
     publish_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How one target of one delivery ended.
+    """How one delivery ended for one target.
 
-    `push_to_visible_seconds` runs from GitHub's `pushed_at` (else the head commit's time) to the flip, None where
-    nothing was flipped or the push's time is unknown. `last_success_age_seconds` is how old the confirmed state is
-    that consumers read, 0 after a success, None where nothing was ever published. `detail` and `notes` are for the
-    log alone.
+    `push_to_visible_seconds` runs from GitHub's `pushed_at` (else the head commit's time) to the flip; None where
+    nothing was flipped or the push's time is unknown. `last_success_age_seconds` is the age of the last successful
+    check of what consumers read: 0 after a success, None where nothing was ever published. `detail` and `notes` only
+    go to the log.
     """
 
     kind: OutcomeKind
@@ -192,9 +192,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ChangedPaths:
-    """The paths, relative to the tree and in bytes as git has them, of files and links that differ between two trees.
+    """The paths of files and links that differ between two trees, relative to the tree and in bytes as git has them.
 
-    What turned from a file into a link, or got another mode, is modified; a directory is told by what is in it.
+    A path that turned from a file into a link, or got another mode, is modified. Directories are not listed: the files
+    in them are.
     """
 
     added: tuple[bytes, ...] = ()
@@ -221,13 +222,13 @@ class LinkWrite:
     is_replacing: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TreePlan:
-    """What brings a directory from one tree to another, in the order of the fields.
+    """The steps that bring a directory from one tree to another, in the order of the fields.
 
-    Each step may be done again: a plan that was broken off anywhere is finished by applying it anew.
-    `removed_directories` come deepest first, `made_directories` parents first. `submodules` are made as empty
-    directories, and listed here so that the log can say so.
+    Each step may be repeated: to finish a plan that was interrupted anywhere, apply it again. `removed_directories`
+    come deepest first, `made_directories` parents first. `submodules` become empty directories; they are listed here
+    for the log.
     """
 
     removed_files: tuple[bytes, ...] = ()

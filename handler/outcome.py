@@ -1,4 +1,4 @@
-"""Outcomes of failures, and how outcomes become one answer. Pure: the one place where exceptions become results."""
+"""The one place where exceptions become outcomes, and outcomes one answer. Pure: no I/O, no clock."""
 
 import traceback
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ from handler.model import Outcome, OutcomeKind
 
 
 def outcome_of(error: Git2EfsError) -> Outcome:
-    """Return the outcome that a failure is."""
+    """Return the outcome of a failure."""
     kind = OutcomeKind.REJECTED if isinstance(error, Rejected) else OutcomeKind.FAILED
-    return Outcome(kind, error.reason, error.status, detail=str(error))
+    return Outcome(kind=kind, reason=error.reason, status=error.status, detail=str(error))
 
 
 def ignored(reason: str, repository: str, ref: str) -> Outcome:
-    """Return the outcome of a push that publishes nothing."""
-    return Outcome(OutcomeKind.IGNORED, reason, repository=repository, ref=ref)
+    """Return the outcome of a push that changes no target."""
+    return Outcome(kind=OutcomeKind.IGNORED, reason=reason, repository=repository, ref=ref)
 
 
 def is_transient(outcome: Outcome) -> bool:
@@ -24,9 +24,9 @@ def is_transient(outcome: Outcome) -> bool:
 
 
 def unexpected(error: Exception) -> Unexpected:
-    """Return the failure that a defect is: the exception's kind and where it was raised, without its text.
+    """Return the failure for a defect: the exception's type and where it was raised, without its text.
 
-    The text of somebody else's exception may hold anything, a URL or a payload's piece among it.
+    The text of an exception that is not ours may hold anything, such as a URL or a piece of a payload.
     """
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     places = " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames))
@@ -34,7 +34,7 @@ def unexpected(error: Exception) -> Unexpected:
 
 
 def as_failure(error: Exception) -> Git2EfsError:
-    """Return the failure that an exception is: itself, or else a defect, told as `Unexpected`."""
+    """Return the exception itself if it is one of ours, else `Unexpected`."""
     return error if isinstance(error, Git2EfsError) else unexpected(error)
 
 
@@ -45,10 +45,10 @@ def summary_of(error: Exception) -> str:
 
 
 def answer_of(outcomes: Sequence[Outcome], duration_ms: float) -> tuple[int, dict[str, object]]:
-    """Return the HTTP status and the content that tell these outcomes.
+    """Return the answer to these outcomes: the HTTP status, and the content of its JSON body.
 
-    One outcome is told flat. Of several, the worst is told so and all of them stand in `targets`: the delivery is a
-    success only where every target is.
+    Of several outcomes the worst gives the status and the top-level fields, and all of them stand in `targets`: the
+    delivery succeeds only if every target does.
     """
     worst = max(outcomes, key=lambda each: (each.status, each.kind is OutcomeKind.PUBLISHED))
     content = _content(worst)

@@ -128,4 +128,6 @@ class LocalPublisher:
         # A lazy import: functions that publish do not pay for operators' commands.
         from handler.mount.operations.local import LocalOperations
 
-        return LocalOperations(self._settings, self._mirrors, self._emit, self._clock, self._say)
+        return LocalOperations(
+            settings=self._settings, mirrors=self._mirrors, emit=self._emit, clock=self._clock, say=self._say
+        )

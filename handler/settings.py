@@ -1,7 +1,7 @@
-"""The process's settings: from a mapping of environment variables to one frozen value, every problem at once.
+"""The process's settings: from a mapping of environment variables to one frozen value, all problems reported at once.
 
 A field `lock_seconds` is read from `GIT2EFS_LOCK_SECONDS`; template.yaml sets the same names, and a test compares
-the two.
+the two. docs/configuration.md takes its table from the fields' docstrings.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ ENVIRONMENT_PREFIX = "GIT2EFS_"
 MIB = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the stack decides; what a repository decides is in its parameter."""
+    """The settings of a stack; a repository's own are in its parameter."""
 
     parameter_prefix: str
     """Parameters live under it: `<prefix>/webhook-secret`, `<prefix>/repositories/<owner>/<name>`."""
@@ -26,44 +26,44 @@ class Settings:
     allow_sha1: bool = False
     """Accept X-Hub-Signature (sha1) where no sha256 header is there."""
     event_bus: str = ""
-    """The EventBridge bus that is told of outcomes, by its name; empty: nobody is told."""
+    """The name of the EventBridge bus that gets an event for each outcome; empty: no events."""
     max_body_bytes: int = 6 * MIB
-    """A larger body is refused before it is verified. Lambda itself ends at 6 MiB."""
+    """A larger body is refused before it is verified. Lambda's own limit is 6 MiB."""
     secret_cache_seconds: int = 300
-    """How long a read secret is trusted without asking again."""
+    """How long a secret is cached."""
     secret_overlap_seconds: int = 86_400
-    """How long a replaced secret still verifies."""
+    """How long a replaced secret still verifies signatures."""
     secret_refresh_seconds: int = 15
-    """At most one fresh read of the secret in this time, however many signatures do not match."""
+    """The secret is read afresh at most once in this time, however many signatures do not match."""
     repository_cache_seconds: int = 30
-    """How long a repository's parameter is trusted without asking again."""
+    """How long a repository's parameter is cached."""
     listing_cache_seconds: int = 60
-    """How long the list of all repositories is trusted; it costs a request for each ten of them."""
+    """How long the list of all repositories is cached; it costs a request for each ten of them."""
     max_targets: int = 100
-    """How many targets one repository may have; a pattern could make any number of them."""
+    """How many targets one repository may have; without this bound a pattern could make any number."""
     connect_timeout_seconds: float = 3.0
-    """How long a connection to the remote may take to be made."""
+    """How long connecting to the remote may take."""
     read_timeout_seconds: float = 20.0
     """How long the remote may be silent in the middle of an answer."""
     fetch_attempts: int = 3
     """Tries of one request to the remote, where the failure is transient."""
     lag_seconds: float = 4.0
-    """How long a ref that lags behind its webhook is asked again, before the signed payload is trusted."""
+    """How long to ask again for a ref that lags behind its webhook, before the signed payload is trusted."""
     lock_seconds: float = 20.0
     """How long a run waits for the repository's lock."""
     max_pack_bytes: int = 4096 * MIB
-    """A fetch that brings more is broken off."""
+    """A fetch that brings more is aborted."""
     burst_files: int = 1_000_000
-    """Files that all releases of one target may hold together, before a push waits for the grace of the oldest.
+    """Files that all releases of one target may hold together, before a push waits for the oldest one's grace to end.
 
-    Eight releases are allowed whatever their size.
+    Eight releases are always allowed.
     """
     checkout_workers: int = 32
     """File operations in flight while a tree is checked out."""
     queue_url: str = ""
-    """The FIFO queue that verified pushes go to; empty: they are reconciled at once, while GitHub waits."""
+    """The FIFO queue for verified pushes; empty: a push is reconciled at once, while GitHub waits."""
     dead_letter_url: str = ""
-    """The FIFO queue for what needs a person; the worker alone sends there."""
+    """The FIFO queue for messages that need a person; only the worker sends to it."""
 
 
 _BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(

@@ -1,7 +1,7 @@
 """Parameter Store and SQS on loopback, in a process of their own: `python -m local.aws`.
 
-Clients find them through AWS_ENDPOINT_URL. A process of its own, because what they cost would else be counted as the
-handler's time. It ends when standard input does: with its parent, however that ends.
+Clients find them through AWS_ENDPOINT_URL. They run in a process of their own, so that their work does not count as the
+handler's time. The process ends when standard input does: with its parent, however the parent ends.
 """
 
 import json
@@ -46,7 +46,7 @@ class Services:
     """Answers calls of the JSON protocol. Safe between threads."""
 
     def __init__(self) -> None:
-        """The queues are there, and empty; the parameters are moto's."""
+        """Create empty queues; moto holds the parameters."""
         dead_letters = FifoQueue(VISIBILITY_SECONDS)
         queue = FifoQueue(VISIBILITY_SECONDS, dead_letters, MAX_RECEIVES)
         self._queues = FifoQueues({QUEUES.url: queue, QUEUES.dead_letter_url: dead_letters}, time.time)
@@ -73,9 +73,9 @@ class Services:
 def embedded_aws(
     prefix: str, secret: str, repositories: Mapping[str, str], secure: Mapping[str, str] | None = None
 ) -> Iterator[Queues]:
-    """Hold a Parameter Store, as `embedded_parameters` does, and a queue, until the block ends.
+    """Run a Parameter Store, as `embedded_parameters` does, and a queue, until the block ends.
 
-    The process's environment leads clients there meanwhile, those of its children too.
+    Meanwhile the environment directs the clients of this process and of its children there.
     """
     import boto3
 
@@ -100,7 +100,7 @@ def embedded_aws(
 
 def main() -> None:
     """Serve until standard input ends; the first line of standard output is the address."""
-    # A Ctrl-C is the whole group's; the parent takes it, and ends this process last.
+    # Ctrl-C goes to the whole process group. The parent handles it, and ends this process last.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     server = LoopbackServer("127.0.0.1", 0, Services().respond, MAX_CALL_BYTES)
     server.start()

@@ -1,4 +1,4 @@
-"""Reading a request's body as RFC 9112 frames it, within a bound, from any binary stream; pure otherwise."""
+"""Read a request's body as RFC 9112 frames it, within a bound, from any binary stream."""
 
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -20,7 +20,7 @@ class Readable(Protocol):
 
 
 class BodyRefused(Exception):
-    """The body cannot be read; `status` says why, and what is left of the connection must not be trusted."""
+    """The body cannot be read; `status` says why. Do not trust the rest of the connection."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"refused with {status}")
@@ -40,9 +40,9 @@ def read_body(
 ) -> bytes:
     """Return the whole body; no Content-Length and no Transfer-Encoding means none.
 
-    `go_ahead` is called once the framing is accepted, before the first byte is read. Raises BodyRefused: 400
-    for framing that is wrong or contradicts itself (a request smuggler's way in behind a tunnel) and for a
-    body that ends early, 408 when it does not come, 413 over `max_bytes`.
+    Call `go_ahead` when the framing is accepted, before reading the first byte. Raises BodyRefused: 400 for
+    framing that is wrong or contradicts itself (behind a tunnel that is how requests are smuggled) and for a
+    body that ends early, 408 for one that does not arrive, 413 for one over `max_bytes`.
     """
     pairs = [(name.lower(), value.strip()) for name, value in headers]
     lengths = {value for name, value in pairs if name == "content-length"}
@@ -65,7 +65,7 @@ def _length(values: set[str]) -> int:
     if len(values) > 1:
         raise BodyRefused(400)
     text = values.pop()
-    # str.isdigit and int() take signs, underscores and other scripts' digits; a length has none of them.
+    # str.isdigit and int() accept signs, underscores and digits of other scripts; a length has none of them.
     if not (text.isascii() and text.isdigit() and len(text) <= 19):
         raise BodyRefused(400)
     return int(text)

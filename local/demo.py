@@ -19,11 +19,11 @@ from local.tree import differences, listing, published_files
 REPOSITORY = "octocat/weather"
 REF = "refs/heads/main"
 NO_GRACE = ("--configure", f'{REPOSITORY}={{"grace_seconds": 0}}')
-"""There are no other readers here, and the third push shall not have to wait five minutes for a release to recycle."""
+"""Nobody else reads here, and the third push should not wait five minutes for a release that it can recycle."""
 
 
 class DemoFailed(Exception):
-    """A step did not end as it should."""
+    """A step did not end as expected."""
 
 
 class Screen:
@@ -40,7 +40,7 @@ class Screen:
         print(f"\n{self._paint('1', f'{self._step}  {text}')}")
 
     def line(self, label: str, text: str) -> None:
-        """Print one labelled line; the lines of a longer text go below each other."""
+        """Print one labelled line; put the lines of a longer text below each other."""
         for index, part in enumerate(text.splitlines() or [""]):
             shown = part.encode(self._encoding, "backslashreplace").decode(self._encoding)
             label = label if index == 0 else ""
@@ -70,7 +70,8 @@ class Demo:
         files = sample.first_push()
         commit = self._commit(files, "Begin")
         added = sorted(map(os.fsdecode, files))
-        payload = github.push_payload(REPOSITORY, REF, github.NO_COMMIT, commit, text="Begin", added=added)
+        change = github.Change("Begin", added=added)
+        payload = github.push_payload(REPOSITORY, REF, github.NO_COMMIT, commit, change=change)
         self._deliver(payload, "published", commit)
         self._show_tree()
         self._show_records(in_full=True)
@@ -81,15 +82,10 @@ class Demo:
         files, changed, removed = sample.second_push()
         self._screen.step("The second push: one file changed, one removed; this time as a form, GitHub's default")
         commit = self._commit(files, "Rain")
-        payload = github.push_payload(
-            REPOSITORY,
-            REF,
-            before,
-            commit,
-            text="Rain",
-            modified=[os.fsdecode(path) for path in changed],
-            removed=[os.fsdecode(path) for path in removed],
+        change = github.Change(
+            "Rain", modified=list(map(os.fsdecode, changed)), removed=list(map(os.fsdecode, removed))
         )
+        payload = github.push_payload(REPOSITORY, REF, before, commit, change=change)
         delivery = str(uuid.uuid4())
         self._deliver(payload, "published", commit, media_type=github.FORM, delivery=delivery)
         self._show_tree()
@@ -97,10 +93,11 @@ class Demo:
         return payload, delivery
 
     def third_push(self, before: str) -> None:
-        """Change one file again: now a retired release is there to be recycled, and only what differs is written."""
+        """Change one file again. This push recycles a retired release, and writes only what differs."""
         self._screen.step("The third push: a release past its grace is recycled, only what differs is written")
         commit = self._commit(sample.third_push(), "Snow")
-        payload = github.push_payload(REPOSITORY, REF, before, commit, text="Snow", modified=["site/index.html"])
+        change = github.Change("Snow", modified=["site/index.html"])
+        payload = github.push_payload(REPOSITORY, REF, before, commit, change=change)
         self._deliver(payload, "published", commit)
         self._show_records()
 
@@ -157,7 +154,7 @@ class Demo:
         self._screen.line("tree", "\n".join(listing(os.path.join(self._target, "current"))))
 
     def _show_records(self, in_full: bool = False) -> None:
-        """Show what CloudWatch would get: whole the first time, then what of it changes."""
+        """Show what CloudWatch would get: everything the first time, then only what changes."""
         logs, metrics = self._service.records()
         if not (logs and metrics):
             raise DemoFailed("the handler wrote no log line or no metrics")
@@ -172,7 +169,7 @@ class Demo:
 
 
 def _outcomes(fields: Mapping[str, Any]) -> set[str]:
-    """Return the outcomes that an answer names: its own, and those of its targets where it lists them."""
+    """Return the outcomes in an answer: its own, and one for each target that it lists."""
     found = {str(fields.get("outcome"))}
     for value in fields.values():
         if isinstance(value, list):
@@ -181,7 +178,7 @@ def _outcomes(fields: Mapping[str, Any]) -> set[str]:
 
 
 def _short_log(record: Mapping[str, Any]) -> list[str]:
-    """Return the level and what the line says of how it ended; the rest stands in the answer above it."""
+    """Return the level and the outcome that a log line states; the answer above it shows the rest."""
     names = ("outcome", "reason", "detail", "repository", "event", "correlation_id")
     return [str(record.get("level"))] + [f"{name} {record[name]}" for name in names if record.get(name)]
 
@@ -197,7 +194,7 @@ def _short_metrics(record: Mapping[str, Any]) -> list[str]:
 
 @contextmanager
 def _directory(keep: bool) -> Iterator[str]:
-    """Yield a new directory; it is removed in the end unless `keep`."""
+    """Yield a new directory; remove it at the end unless `keep`."""
     if keep:
         yield tempfile.mkdtemp(prefix="git2efs-")
         return
@@ -206,7 +203,7 @@ def _directory(keep: bool) -> Iterator[str]:
 
 
 def demo(keep: bool = False) -> int:
-    """Run all steps; return 0, or 1 with the reason on standard error where one did not end as it should."""
+    """Run all steps; return 0, or 1 with the reason on standard error if a step does not end as expected."""
     started = time.monotonic()
     screen = Screen()
     print("git2efs: from a push to a published tree. Nothing leaves this machine; no AWS, git or Docker.")

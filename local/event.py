@@ -1,4 +1,4 @@
-"""API Gateway's side of a request, pure: HTTP API events in payload format 2.0, and reading a proxy answer.
+"""Do API Gateway's part of a request: build the HTTP API event (payload format 2.0), and read the proxy answer. Pure.
 
 Shapes: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
 """
@@ -30,9 +30,9 @@ def http_api_event(
 ) -> dict[str, Any]:
     """Return the event that the function gets for `request`; `received_at` in seconds since the epoch.
 
-    `route` is the key of the route that it took, with its variables; None where it is the path itself.
+    `route` is the key of the route that matched, with its variables; None if the key is the path itself.
 
-    Absent things are absent keys (no body, no query, no cookies), as on AWS.
+    What the request lacks (body, query, cookies) is an absent key, as on AWS.
     """
     headers, cookies = _headers(request, trace_id)
     event: dict[str, Any] = {
@@ -54,13 +54,13 @@ def http_api_event(
 
 
 def _headers(request: Request, trace_id: str) -> tuple[dict[str, str], list[str]]:
-    """Names lower-cased, duplicates joined with commas; cookies go into a list of their own."""
+    """Return the headers, with names lower-cased and duplicates joined by commas, and the cookies as a list."""
     pairs = [(name.lower(), value.strip()) for name, value in request.headers]
     cookies = [part.strip() for name, value in pairs if name == "cookie" for part in value.split(";")]
     headers = _joined([(name, value) for name, value in pairs if name not in _HOP_BY_HOP | {"cookie"}])
     headers["content-length"] = str(len(request.body))
     headers["x-amzn-trace-id"] = trace_id
-    # Behind a tunnel the tunnel's word about the client comes first, as behind any proxy.
+    # Each proxy appends the address that it saw: a tunnel's entry comes before ours.
     headers["x-forwarded-for"] = ", ".join(filter(None, [headers.get("x-forwarded-for"), request.peer]))
     headers.setdefault("x-forwarded-proto", "http")
     return headers, [cookie for cookie in cookies if cookie]
@@ -98,7 +98,7 @@ def _request_context(
 
 
 def _path_parameters(path: str, route: str) -> dict[str, str]:
-    """What the route's variables, parts in braces, stand for."""
+    """Return the values of the route's variables, which are its parts in braces."""
     pairs = zip(route.partition(" ")[2].split("/"), path.split("/"), strict=False)
     return {name[1:-1]: part for name, part in pairs if name.startswith("{")}
 
@@ -106,8 +106,8 @@ def _path_parameters(path: str, route: str) -> dict[str, str]:
 def _body(body: bytes, content_type: str) -> dict[str, Any]:
     """Text for text, JSON, XML and JavaScript; base64 for the rest.
 
-    The documentation says "binary" and lists nothing. Observed on AWS by others, a form and a body without a
-    Content-Type are among the rest, so that GitHub's default webhook, a form, arrives in base64.
+    The documentation says "binary" without listing media types. Others observed on AWS that a form, and a body
+    without a Content-Type, count as binary. So GitHub's default webhook, a form, arrives in base64.
     """
     if not body:
         return {"isBase64Encoded": False}
@@ -116,14 +116,14 @@ def _body(body: bytes, content_type: str) -> dict[str, Any]:
         try:
             return {"body": body.decode(), "isBase64Encoded": False}
         except UnicodeDecodeError:
-            pass  # text that is no UTF-8 cannot be a JSON string; base64 keeps the bytes that were signed
+            pass  # text that is not UTF-8 cannot be a JSON string; base64 keeps the signed bytes
     return {"body": base64.b64encode(body).decode(), "isBase64Encoded": True}
 
 
 def read_answer(answer: object) -> Response:
     """Return the HTTP response that a handler's `answer` asks for.
 
-    Raises AnswerMalformed where API Gateway would answer 500 by itself.
+    Raises AnswerMalformed for an answer that API Gateway itself would turn into a 500.
     """
     if not isinstance(answer, Mapping):
         raise AnswerMalformed("not an object")
@@ -148,7 +148,7 @@ def _answer_headers(headers: object) -> dict[str, str]:
     result = {"content-type": "text/plain;charset=UTF-8"}
     for name, value in headers.items():
         line = f"{name}: {value}"
-        # A line break in a header would let an answer grow headers of its own.
+        # A line break in a value would add headers to the response.
         if not isinstance(name, str) or not line.isprintable() or not line.isascii():
             raise AnswerMalformed("a header is not printable ASCII")
         if name.lower() not in ("connection", "content-length", "date", "server", "transfer-encoding"):

@@ -1,7 +1,7 @@
 """Ready events for `sam local`, made from a secret and a repository: `python -m local.events`.
 
-The same arguments make the same bytes, so that a test can say whether what lies in tests/events is what this makes. The
-default ones fit the stand-in (`local.stand_in`): its secret, and the commit of its sample repository.
+The same arguments make the same bytes, so that a test can compare tests/events with what this module makes. The
+defaults fit the stand-in (`local.stand_in`): its secret, and the commit of its sample repository.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from local import sample
 from local.aws import QUEUES
 from local.event import http_api_event
 from local.exchange import Request
-from local.github import FORM, JSON, NO_COMMIT, delivery_headers, encode, post, push_payload
+from local.github import FORM, JSON, NO_COMMIT, Change, delivery_headers, encode, post, push_payload
 from local.mapping import sqs_event
 from local.origin import SampleOrigin
 
@@ -34,8 +34,8 @@ MADE_AT = 1_735_689_600
 """2025-01-01: all of an event's times, in seconds since the epoch."""
 
 HOST = "stand-in.localhost"
-"""What containers call this machine, with `--add-host stand-in.localhost:host-gateway`: below `localhost`, since a
-repository's URL is in plain http there alone."""
+"""The name of this machine in containers, with `--add-host stand-in.localhost:host-gateway`. It is below `localhost`,
+because a repository's URL may use plain http only there."""
 AWS_PORT, ORIGIN_PORT = 8091, 8092
 MOUNT = "/tmp/git2efs"  # noqa: S108 -- in a container of its own: SAM mounts no file system
 ROUTE = "/github"
@@ -53,7 +53,9 @@ class Made:
     @property
     def payload(self) -> dict[str, Any]:
         """The push's payload."""
-        return push_payload(self.repository, self.ref, NO_COMMIT, self.commit, pushed_at=MADE_AT, text="Begin")
+        return push_payload(
+            self.repository, self.ref, NO_COMMIT, self.commit, change=Change("Begin"), pushed_at=MADE_AT
+        )
 
 
 def sample_commit() -> str:
@@ -93,10 +95,19 @@ def _http_event(made: Made, payload: Mapping[str, Any], event: str = "push", med
 
 
 def _batch(made: Made) -> dict[str, Any]:
-    """What Lambda makes of one message that the front door sent."""
+    """Return the event that Lambda makes of one message that the webhook sent."""
     body = encode(made.payload)
     push = read_push(made.payload)
-    text = encode_message(Message(Cause.PUSH, made.repository, made.ref, _id("push", body), float(MADE_AT), push))
+    text = encode_message(
+        Message(
+            cause=Cause.PUSH,
+            repository=made.repository,
+            ref=made.ref,
+            delivery=_id("push", body),
+            received_at=float(MADE_AT),
+            push=push,
+        )
+    )
     about = {
         "ApproximateReceiveCount": "1",
         "SentTimestamp": str(MADE_AT * 1000),
@@ -117,7 +128,7 @@ def _batch(made: Made) -> dict[str, Any]:
 
 
 def _variables() -> dict[str, dict[str, str]]:
-    """What leads each function to the stand-in, as `--env-vars` takes it: variables that the template declares."""
+    """Return the variables that direct each function to the stand-in, in the format of `--env-vars`."""
     common = {
         "AWS_ENDPOINT_URL": f"http://{HOST}:{AWS_PORT}",
         f"{ENVIRONMENT_PREFIX}PARAMETER_PREFIX": PREFIX,
@@ -136,20 +147,20 @@ def _variables() -> dict[str, dict[str, str]]:
 
 
 def _id(about: str, body: bytes) -> str:
-    """Return what looks like the random id that it stands in for."""
+    """Return an id that looks random, and is the same for the same input."""
     text = hashlib.sha256(about.encode() + body).hexdigest()
     return "-".join((text[:8], text[8:12], f"4{text[13:16]}", f"a{text[17:20]}", text[20:32]))
 
 
 def write(directory: Path, made: Made) -> None:
-    """Write every event's file into a directory; made if missing."""
+    """Write a file for each event into a directory, which is created if it does not exist."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, event in events(made).items():
         (directory / name).write_text(json.dumps(event, indent=2) + "\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the events, or post the push to a running API; return the exit status, 1 where that answered an error."""
+    """Write the events, or post the push to a running API; return the exit status, 1 for an error."""
     parser = argparse.ArgumentParser(prog="python -m local.events", description=__doc__)
     add = parser.add_argument
     add("--secret", default=os.environ.get("GIT2EFS_LOCAL_SECRET", SECRET), help="the webhook's (the stand-in's)")

@@ -19,7 +19,7 @@ _WORDS: Mapping[int, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What came: `path` without the query, `headers` as sent, duplicates kept, `body` decoded from chunks."""
+    """A request: `path` without the query, `headers` as sent with duplicates kept, `body` without its framing."""
 
     method: str
     path: str
@@ -36,7 +36,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What to answer; Content-Length, Date and Connection are the server's."""
+    """A response; the server adds Content-Length, Date and Connection."""
 
     status: int
     body: bytes = b""

@@ -2,9 +2,8 @@
 
 So does `POST /github/<owner>/<name>`, for a repository with a secret of its own.
 
-What an HTTP API does by itself is mirrored: 404 for any other route, 413 over 10 MB, 500 when the handler
-fails. Its 30 s integration timeout is not: who tries a first fetch of something large wants the answer, not a
-503.
+This answers as an HTTP API does: 404 for any other route, 413 for a body over 10 MB, 500 when the handler fails. It
+has no integration timeout of 30 s: somebody who tries a first, large fetch wants the answer, not a 503.
 """
 
 import re
@@ -30,7 +29,7 @@ FUNCTION_NAME = "git2efs-local-webhook"
 MEMORY_MIB = 1024
 TIMEOUT_SECONDS = 900.0
 MANY = 1000
-"""What an account has, unless it asks for more."""
+"""Concurrent runs that an account may have by default."""
 
 Handler = Callable[[dict[str, Any], Any], Any]
 """A Lambda handler: (event, context) -> proxy answer."""
@@ -38,7 +37,7 @@ Handler = Callable[[dict[str, Any], Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class LambdaContext:
-    """What Lambda passes beside the event; the names are Lambda's."""
+    """The context that Lambda passes with the event; the names are Lambda's."""
 
     aws_request_id: str
     function_name: str = FUNCTION_NAME
@@ -59,8 +58,8 @@ class LambdaContext:
 class Gateway:
     """Answers requests with `handler`, concurrently: each has a thread of its own.
 
-    `environments` bounds how many run at once; further ones wait, as for Lambda's concurrency. Threads share a
-    processor where Lambda's environments do not, and the time that a handler takes is only worth a look where few do.
+    At most `environments` run at once; more of them wait. Unlike Lambda's environments, threads share a processor:
+    the measured time of a run means something only while few threads run.
     """
 
     def __init__(self, handler: Handler, environments: int = MANY) -> None:
@@ -99,7 +98,7 @@ class Gateway:
 
 
 def route_of(method: str, path: str) -> str | None:
-    """Return the key of the route that a request takes, None where there is none; a variable takes one part."""
+    """Return the key of the route that a request matches, None if none does. A variable matches one part."""
     if method != "POST" or not (path == ROUTE or _OWN_URL.fullmatch(path)):
         return None
     return f"POST {ROUTE}" if path == ROUTE else f"POST {OWN_ROUTE}"

@@ -21,7 +21,7 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the endpoint answered; header names lower-cased."""
+    """The endpoint's answer; header names are lower-cased."""
 
     status: int
     body: bytes
@@ -29,7 +29,7 @@ class Answer:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The body as a JSON object; empty where it is none."""
+        """The body as a JSON object; empty if it is not one."""
         try:
             value = json.loads(self.body)
         except ValueError:
@@ -37,24 +37,26 @@ class Answer:
         return value if isinstance(value, dict) else {}
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The details of a pushed commit. `committed_at` is in ISO 8601; None is the time of the push."""
+
+    text: str = "A change"
+    added: Sequence[str] = ()
+    removed: Sequence[str] = ()
+    modified: Sequence[str] = ()
+    committed_at: str | None = None
+
+
+NO_DETAILS = Change()
+
+
 def push_payload(
-    full_name: str,
-    ref: str,
-    before: str,
-    after: str,
-    *,
-    pushed_at: int | None = None,
-    committed_at: str | None = None,
-    text: str = "A change",
-    forced: bool = False,
-    default_branch: str = "main",
-    added: Sequence[str] = (),
-    removed: Sequence[str] = (),
-    modified: Sequence[str] = (),
+    full_name: str, ref: str, before: str, after: str, *, change: Change = NO_DETAILS, pushed_at: int | None = None
 ) -> dict[str, Any]:
     """Return the payload of a push that moved `ref` from `before` to `after` (40 hex; NO_COMMIT for none).
 
-    `pushed_at` is in seconds since the epoch (default: now), `committed_at` in ISO 8601.
+    `pushed_at` is in seconds since the epoch; None is now.
     """
     owner, _, name = full_name.partition("/")
     now = int(time.time()) if pushed_at is None else pushed_at
@@ -62,14 +64,14 @@ def push_payload(
     person = {"name": owner, "email": f"{owner}@users.noreply.github.com", "username": owner}
     commit = {
         "id": after,
-        "message": text,
-        "timestamp": committed_at or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
+        "message": change.text,
+        "timestamp": change.committed_at or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
         "url": f"{url}/commit/{after}",
         "author": person,
         "committer": person,
-        "added": list(added),
-        "removed": list(removed),
-        "modified": list(modified),
+        "added": list(change.added),
+        "removed": list(change.removed),
+        "modified": list(change.modified),
     }
     deleted = after == NO_COMMIT
     return {
@@ -78,7 +80,7 @@ def push_payload(
         "after": after,
         "created": before == NO_COMMIT,
         "deleted": deleted,
-        "forced": forced,
+        "forced": False,
         "base_ref": None,
         "compare": f"{url}/compare/{before[:12]}...{after[:12]}",
         "commits": [] if deleted else [commit],
@@ -91,7 +93,7 @@ def push_payload(
             "owner": {"name": owner, "login": owner},
             "html_url": url,
             "clone_url": f"{url}.git",
-            "default_branch": default_branch,
+            "default_branch": "main",
             "pushed_at": now,
         },
         "pusher": {"name": owner, "email": person["email"]},
@@ -117,7 +119,6 @@ def delivery_headers(
     event: str = "push",
     delivery: str | None = None,
     media_type: str = JSON,
-    signed_with: Sequence[str] = ("sha1", "sha256"),
 ) -> dict[str, str]:
     """Return the headers of a delivery. GitHub signs with sha1 and sha256; without a secret, not at all."""
     headers = {
@@ -129,14 +130,14 @@ def delivery_headers(
         "X-GitHub-Hook-ID": "292430182",
         "X-GitHub-Hook-Installation-Target-Type": "repository",
     }
-    names = {"sha1": "X-Hub-Signature", "sha256": "X-Hub-Signature-256"}
     if secret is not None:
-        headers |= {names[algorithm]: sign(body, secret, algorithm) for algorithm in signed_with}
+        headers["X-Hub-Signature"] = sign(body, secret, "sha1")
+        headers["X-Hub-Signature-256"] = sign(body, secret)
     return headers
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float = 60.0) -> Answer:
-    """Post `body` as it is and return the answer; a proxy of the environment is not used. Raises OSError."""
+    """Post `body` unchanged and return the answer; ignore the environment's proxies. Raises OSError."""
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=timeout_seconds)
@@ -159,12 +160,7 @@ def send(
     event: str = "push",
     delivery: str | None = None,
     media_type: str = JSON,
-    signed_with: Sequence[str] = ("sha1", "sha256"),
-    timeout_seconds: float = 60.0,
 ) -> Answer:
     """Deliver `payload` to `url` like GitHub, signed with `secret`; return the answer. Raises OSError."""
     body = encode(payload, media_type)
-    headers = delivery_headers(
-        body, secret, event=event, delivery=delivery, media_type=media_type, signed_with=signed_with
-    )
-    return post(url, body, headers, timeout_seconds)
+    return post(url, body, delivery_headers(body, secret, event=event, delivery=delivery, media_type=media_type))

@@ -1,7 +1,7 @@
 """Lambda's event source mapping for a FIFO queue: batches of messages become events, answers become deletions.
 
-What AWS does is mirrored: up to ten messages a batch, several batches at once, and one batch in flight a group, which
-is the queue's own doing. https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+As on AWS, a batch has up to ten messages and several batches run at once. The queue itself allows one batch in flight
+per group. https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
 """
 
 import sys
@@ -18,15 +18,15 @@ from local.parameters import REGION
 
 BATCH_SIZE = 10
 CONCURRENCY = 5
-"""With so many pollers Lambda begins."""
+"""Lambda starts with this many pollers."""
 IDLE_SECONDS = 0.05
 
 Invoke = Callable[[dict[str, Any]], Any]
-"""Invokes a function with an event; returns its answer, or raises where the run failed."""
+"""Invokes a function with an event; returns its answer, or raises if the run fails."""
 
 
 def invoking(handler: Callable[[dict[str, Any], Any], Any], name: str) -> Invoke:
-    """Return what invokes a handler in this process, with a context as Lambda's."""
+    """Return a function that invokes a handler in this process, with a context like Lambda's."""
 
     def invoke(event: dict[str, Any]) -> Any:
         return handler(event, LambdaContext(str(uuid.uuid4()), function_name=name))
@@ -55,10 +55,10 @@ def sqs_event(messages: list[Mapping[str, Any]], queue_name: str) -> dict[str, A
 
 
 class EventSourceMapping:
-    """Takes messages from a queue to a function. `client` is boto3's for SQS."""
+    """Delivers messages from a queue to a function. `client` is boto3's SQS client."""
 
     def __init__(self, client: Any, queue_url: str, invoke: Invoke) -> None:
-        """Nothing is taken yet."""
+        """Take no message yet."""
         self._client = client
         self._url = queue_url
         self._invoke = invoke
@@ -74,8 +74,8 @@ class EventSourceMapping:
     def run(self, messages: list[Mapping[str, Any]]) -> None:
         """Invoke the function with a batch, and delete what it did not report as failed.
 
-        A run that failed, or an answer that Lambda would not understand, deletes nothing: the messages are seen again
-        when they are no longer hidden.
+        After a failed run, or an answer that Lambda would not understand, delete nothing: the messages become visible
+        again when their visibility timeout ends.
         """
         try:
             answer = self._invoke(sqs_event(messages, self._url.rpartition("/")[2]))
@@ -92,7 +92,7 @@ class EventSourceMapping:
             self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)
 
     def run_until(self, ended: threading.Event, concurrency: int = CONCURRENCY) -> None:
-        """Take batches, so many at once, until the end; then wait for those in flight."""
+        """Run up to `concurrency` batches at once until `ended` is set; then wait for those in flight."""
         free = threading.Semaphore(concurrency)
 
         def let_go(_: Future[None]) -> None:

@@ -1,4 +1,4 @@
-"""The arguments of `python -m local`, checked before anything starts. A wrong one: a clear line, exit 2."""
+"""Parse and check the arguments of `python -m local` before anything starts. A wrong one exits with 2 and one line."""
 
 import argparse
 import functools
@@ -16,7 +16,7 @@ from handler.settings import ENVIRONMENT_PREFIX, Settings, read_settings
 PREFIX = "/git2efs/local"
 SECRET_VARIABLE = "GIT2EFS_LOCAL_SECRET"  # noqa: S105 -- the name of a variable, not a secret
 MAX_PARAMETER_BYTES = 4096
-"""A standard parameter's bound; what does not fit here would not fit there."""
+"""The size limit of a standard parameter in Parameter Store."""
 
 _FULL_NAME = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 _PARAMETER_NAME = re.compile(r"/?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
@@ -24,7 +24,7 @@ _PARAMETER_NAME = re.compile(r"/?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What `serve` was asked for. `environment` holds the handler's settings by their variables' names."""
+    """The options of `serve`. `environment` holds the handler's settings by variable name."""
 
     host: str
     port: int
@@ -68,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
 def serve_options(
     parser: argparse.ArgumentParser, arguments: argparse.Namespace, environment: Mapping[str, str]
 ) -> ServeOptions:
-    """Return what `arguments` ask for; where they are wrong, end the process with 2 and a clear line."""
+    """Return the options that `arguments` state; if one is wrong, exit with 2 and one line that says why."""
     try:
         return _serve_options(arguments, environment)
     except _Problem as problem:
@@ -105,7 +105,7 @@ def _secret(arguments: argparse.Namespace, environment: Mapping[str, str]) -> st
 
 
 def _read_secret(option: str, path: str) -> str:
-    """Return the file's text without its last line end: editors add one, GitHub's form does not."""
+    """Return the file's text without its last line end, which editors add and GitHub's form does not."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -128,7 +128,7 @@ def _secure(values: Sequence[str]) -> dict[str, str]:
 def _pairs(option: str, values: Sequence[str], shape: str) -> dict[str, str]:
     """Split each `name=value` at its first equals sign; a name may come once.
 
-    A problem's text does not repeat the value: a URL or a file's name may hold what is nobody's business.
+    A problem's text does not repeat the value: a URL may contain a token.
     """
     pairs: dict[str, str] = {}
     for text in values:

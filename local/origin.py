@@ -39,7 +39,7 @@ class FileContent:
 
 
 class SampleOrigin:
-    """A repository that is committed to by method calls and fetched from by URL. Safe for several threads.
+    """A repository: methods commit to it, clients fetch from its URL. Thread-safe.
 
     Refs are full names, ids 40 hex digits as text.
     """
@@ -61,18 +61,18 @@ class SampleOrigin:
 
     @property
     def url(self) -> str:
-        """What to give as the repository's URL."""
+        """The repository's URL."""
         return f"{self._server.url}/{self.full_name}.git"
 
     def __enter__(self) -> Self:
-        """Begin to serve."""
+        """Start serving."""
         self._server.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Serve no more."""
+        """Stop serving."""
         self._server.stop(grace_seconds=5.0)
 
     def commit(
@@ -86,8 +86,8 @@ class SampleOrigin:
     ) -> str:
         """Commit the whole tree `files` (path -> content), move `ref` to it, and return the commit.
 
-        Parents are what `ref` names now, or those given; `()` begins a history. Raises ValueError where a
-        path is both a file and a directory.
+        The parent is the current tip of `ref`, unless `parents` are given; `()` makes a root commit. Raises
+        ValueError if a path is both a file and a directory.
         """
         if parents is None:
             tip = self.tip(ref)
@@ -134,13 +134,13 @@ class SampleOrigin:
         return tag.id.decode()
 
     def tip(self, ref: str) -> str | None:
-        """Return what `ref` names, None where it is not there."""
+        """Return the commit or tag that `ref` names, None if there is no such ref."""
         with self._lock:
             found = self._refs.get(ref.encode())
         return found.decode() if found else None
 
     def set_ref(self, ref: str, object_id: str | None) -> None:
-        """Let `ref` name `object_id`, forward or back; None deletes it."""
+        """Point `ref` at `object_id`, whether or not that is a fast-forward; None deletes the ref."""
         with self._lock:
             if object_id is None:
                 self._refs.pop(ref.encode(), None)
@@ -192,7 +192,7 @@ def _refused(status: int, text: bytes) -> Response:
 
 
 def _decoded(request: Request) -> bytes | None:
-    """Return the body without gzip (git packs larger requests so); None where it is broken or too large."""
+    """Return the body, decompressed (git compresses large requests); None if it is broken or too large."""
     if request.header("content-encoding") not in ("gzip", "x-gzip"):
         return request.body
     inflate = zlib.decompressobj(wbits=31)

@@ -1,7 +1,6 @@
-"""Parameter Store, embedded: moto answers every AWS call of this process, and none reaches AWS.
+"""Parameter Store in this process: moto answers every AWS call, and none reaches AWS.
 
-moto hooks into botocore (and `requests`) only. A fetch from a git remote goes through urllib3 directly and is
-real.
+moto hooks into botocore and `requests` only. A fetch from a git remote uses urllib3 directly, and is real.
 """
 
 import os
@@ -18,7 +17,7 @@ AWS_ENVIRONMENT: Mapping[str, str] = {
     "AWS_REGION": REGION,
     "AWS_DEFAULT_REGION": REGION,
     "AWS_EC2_METADATA_DISABLED": "true",
-    # A user's own profile could name an endpoint, a region or a credential process.
+    # The user's profile may name an endpoint, a region or a credential process.
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
@@ -29,10 +28,10 @@ DROPPED = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOI
 def embedded_parameters(
     prefix: str, secret: str, repositories: Mapping[str, str], secure: Mapping[str, str] | None = None
 ) -> Iterator[None]:
-    """Hold a Parameter Store with the webhook secret and the repositories, until the block ends.
+    """Run a Parameter Store with the webhook secret and the repositories until the block ends.
 
     `repositories` maps `owner/name` to the JSON text of its parameter; `secure` maps further names (absolute,
-    or relative to `prefix`) to SecureStrings, for tokens. The process's environment is changed meanwhile.
+    or relative to `prefix`) to SecureStrings, for tokens. Meanwhile the process has another environment.
     """
     import boto3
     from moto import mock_aws
@@ -41,7 +40,7 @@ def embedded_parameters(
     for name in DROPPED:
         os.environ.pop(name, None)
     os.environ.update(AWS_ENVIRONMENT)
-    # moto's own fake keys come without a session token, and would undo ours.
+    # moto's fake keys have no session token, and would replace ours.
     with mock_aws(config={"core": {"mock_credentials": False}}):
         put_parameters(boto3.client("ssm", region_name=REGION), prefix, secret, repositories, secure or {})
         try:
@@ -54,7 +53,7 @@ def embedded_parameters(
 def put_parameters(
     client: Any, prefix: str, secret: str, repositories: Mapping[str, str], secure: Mapping[str, str]
 ) -> None:
-    """Put what `embedded_parameters` describes; `client` is boto3's for Parameter Store."""
+    """Write the parameters that `embedded_parameters` describes; `client` is boto3's SSM client."""
     client.put_parameter(Name=f"{prefix}/webhook-secret", Value=secret, Type="SecureString")
     for full_name, text in repositories.items():
         client.put_parameter(Name=f"{prefix}/repositories/{full_name}", Value=text, Type="String")

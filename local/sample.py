@@ -1,4 +1,4 @@
-"""What the demonstration pushes: a small tree with everything that a published tree must keep."""
+"""The files that the demonstration pushes: a small tree with everything that a published tree must preserve."""
 
 import struct
 import zlib
@@ -26,7 +26,7 @@ exec python -m weather.check --tables readings,stations "$@"
 
 
 def _picture(side: int = 16) -> bytes:
-    """Return a small PNG: bytes that any conversion of line ends or of text would break."""
+    """Return a small PNG: bytes that converting line ends or text would break."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -35,7 +35,7 @@ def _picture(side: int = 16) -> bytes:
         b"\0" + bytes(value for column in range(side) for value in (16 * row, 16 * column, 13)) for row in range(side)
     )
     head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    # Stored, not deflated: libraries deflate differently, and the sample's commit is to be the same everywhere.
+    # Stored, not deflated: compressors differ, and the sample's commit has to be the same everywhere.
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows, 0)) + chunk(b"IEND", b"")
 
 
@@ -55,7 +55,7 @@ def first_push() -> dict[bytes, FileContent]:
 
 
 def third_push() -> dict[bytes, FileContent]:
-    """Return the tree of the third commit: one file is other than in the second."""
+    """Return the tree of the third commit: one file differs from the second."""
     files, _, _ = second_push()
     files[b"site/index.html"] = FileContent(b"<!doctype html>\r\n<title>Weather</title>\r\n<h1>Snow</h1>\r\n")
     return files

@@ -1,4 +1,4 @@
-"""`python -m local serve`: the handler behind the loopback endpoint, from the first line to a clean end."""
+"""`python -m local serve`: run the handler behind the loopback endpoint until a signal, then end cleanly."""
 
 import os
 import signal
@@ -12,13 +12,13 @@ from local.options import SECRET_VARIABLE, ServeOptions
 from local.parameters import embedded_parameters
 
 FRONT_DOORS = 2
-"""With a queue a request takes milliseconds: more at once would only wait for each other."""
+"""With a queue a request takes milliseconds; more threads would only wait for each other."""
 GRACE_SECONDS = 30.0
-"""How long requests in flight may take once the end is asked for."""
+"""How long requests in flight may take after the signal."""
 
 
 def load_webhook() -> Handler:
-    """Return the handler that Lambda runs. Imported late: its environment must stand before it."""
+    """Return the handler that Lambda runs. It is imported late, because it reads the environment."""
     from handler.webhook import handler
 
     return handler
@@ -27,7 +27,7 @@ def load_webhook() -> Handler:
 def serve(options: ServeOptions, load_handler: Callable[[], Handler] = load_webhook) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status.
 
-    0 after a clean end, 1 when requests were cut off after GRACE_SECONDS, 2 when the mount or the address
+    0 after a clean end, 1 if requests were still running after GRACE_SECONDS, 2 if the mount or the address
     cannot be used. Standard output carries the line that says "listening", then what CloudWatch would get.
     """
     _prepare_output(sys.stdout)
@@ -56,7 +56,7 @@ def serve(options: ServeOptions, load_handler: Callable[[], Handler] = load_webh
 
 @contextmanager
 def _stack(options: ServeOptions) -> Iterator[None]:
-    """Hold what stands around the handler: Parameter Store, and with a queue that, and the worker behind it."""
+    """Run what the handler needs: Parameter Store, and with `--queued` the queue and the worker."""
     if not options.is_queued:
         with embedded_parameters(options.prefix, options.secret, options.repositories, options.secure):
             yield
@@ -72,14 +72,14 @@ def _stack(options: ServeOptions) -> Iterator[None]:
 
 
 def _prepare_output(stream: TextIO) -> None:
-    """Write line by line even into a pipe: a reader waits for lines, not for a full buffer."""
+    """Flush each line, even into a pipe: readers wait for lines, not for a full buffer."""
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(line_buffering=True)
 
 
 def _prepare_environment(options: ServeOptions) -> None:
-    """Set what Lambda's environment holds; the secret leaves it, for it is Parameter Store's now."""
+    """Set the variables that Lambda sets; remove the secret, which Parameter Store holds from now on."""
     os.environ.pop(SECRET_VARIABLE, None)
     os.environ.update(options.environment)
     os.environ["GIT2EFS_PARAMETER_PREFIX"] = options.prefix
@@ -88,11 +88,11 @@ def _prepare_environment(options: ServeOptions) -> None:
 
 
 def _catch_signals() -> Callable[[], None]:
-    """Take over SIGTERM and SIGINT; return what waits for the first of them.
+    """Handle SIGTERM and SIGINT; return a function that waits for the first of them.
 
-    Python runs a handler in the main thread only, and a main thread that waits for a lock is not woken by a signal
-    that the kernel gave to another thread: an Event set by the handler was seen to wait for ever. The wake-up
-    descriptor is written to in whichever thread the signal arrives.
+    Not an Event that the handler sets: Python runs handlers in the main thread only, and a signal that the kernel
+    delivers to another thread does not wake a main thread that waits for a lock; it was seen to wait for ever.
+    Python writes to the wake-up descriptor in whichever thread the signal arrives.
     """
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
@@ -102,7 +102,7 @@ def _catch_signals() -> Callable[[], None]:
 
     def wait() -> None:
         os.read(read_end, 1)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C does not wait for anything
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends the process at once
 
     return wait
 

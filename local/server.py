@@ -1,8 +1,8 @@
-"""A threaded HTTP/1.1 server for loopback: each request is answered, and stopping waits for those in flight.
+"""A threaded HTTP/1.1 server for loopback that calls a plain function, `Request -> Response`.
 
-`http.server` alone answers with HTML, does not read chunked bodies, prints tracebacks for broken connections
-and cannot tell an idle connection from a busy one; this puts a plain function, `Trigger -> Response`, behind
-it.
+It answers every request that it accepted, and stopping waits for those in flight. `http.server` alone answers errors
+in HTML, does not read chunked bodies, prints tracebacks for broken connections, and cannot tell idle connections from
+busy ones. docs/decisions.md says why it is not werkzeug's.
 """
 
 import socket
@@ -19,20 +19,20 @@ from local.body import BodyRefused, read_body, wants_continue
 from local.exchange import Request, Response, message
 
 IDLE_SECONDS = 30.0
-"""How long a connection may be silent: between requests, and inside one."""
+"""How long a connection may be silent, between requests or inside one."""
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 64 * 1024 * 1024
 
 
 class LoopbackServer(socketserver.ThreadingTCPServer):
-    """Serves `respond` on (host, port), a thread a connection; port 0 takes any that is free.
+    """Serves `respond` on (host, port) with a thread per connection; port 0 takes any free port.
 
     Raises OSError when the address cannot be bound. `respond` must not raise; if it does, the answer is a
     bare 500 and one line on standard error.
     """
 
     allow_reuse_address = True
-    daemon_threads = True  # an idle connection must not hold up the end; stop() waits for the busy ones
+    daemon_threads = True  # an idle connection must not delay the end; stop() waits for busy ones
     request_queue_size = 128
 
     def __init__(self, host: str, port: int, respond: Callable[[Request], Response], max_body_bytes: int) -> None:
@@ -47,16 +47,16 @@ class LoopbackServer(socketserver.ThreadingTCPServer):
 
     @property
     def url(self) -> str:
-        """The address that was bound, without a trailing slash."""
+        """The bound address, without a trailing slash."""
         host, port = self.socket.getsockname()[:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def start(self) -> None:
-        """Begin to answer, in threads of its own."""
+        """Start answering, in threads of its own."""
         self._thread.start()
 
     def stop(self, grace_seconds: float) -> bool:
-        """Accept no more, wait for the requests in flight; return whether all were answered in time."""
+        """Stop accepting, wait for the requests in flight; return whether all were answered in time."""
         self.is_stopping = True
         self.shutdown()
         self.server_close()
@@ -65,7 +65,7 @@ class LoopbackServer(socketserver.ThreadingTCPServer):
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:
-        """Count a request from its last header line until its answer is written."""
+        """Count a request as in flight from its last header line until its answer is written."""
         with self._is_idle:
             self._busy += 1
         try:
@@ -76,14 +76,14 @@ class LoopbackServer(socketserver.ThreadingTCPServer):
                 self._is_idle.notify_all()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is its own affair; anything else is one line, never a traceback."""
+        """Ignore clients that go away; write one line for anything else, never a traceback."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             print(f"git2efs: a connection failed: {type(error).__name__}", file=sys.stderr, flush=True)
 
 
 class _Connection(BaseHTTPRequestHandler):
-    """One connection: requests one after the other, each read whole before it is answered."""
+    """One connection: read each request whole, answer it, then read the next."""
 
     server: LoopbackServer
     protocol_version = "HTTP/1.1"
@@ -94,7 +94,7 @@ class _Connection(BaseHTTPRequestHandler):
     wbufsize = -1  # head and body leave in one segment
 
     def handle_one_request(self) -> None:
-        """Answer one request; leave the connection usable, or close it with its bytes drained."""
+        """Answer one request; leave the connection usable, or drain and close it."""
         try:
             self.raw_requestline = self.rfile.readline(65537)
         except OSError:
@@ -130,13 +130,13 @@ class _Connection(BaseHTTPRequestHandler):
         self._write(response)
 
     def _write(self, response: Response) -> None:
-        """Send the answer. A client that is gone already is no error of ours."""
+        """Send the answer. A client that has gone away is not an error."""
         if self.server.is_stopping:
             self.close_connection = True
         self.send_response(response.status)
         for name, value in response.headers.items():
             self.send_header(name, value)
-        if response.status not in (204, 304):  # RFC 9110: neither has a body, nor says how long it is
+        if response.status not in (204, 304):  # RFC 9110: these have neither a body nor a length
             self.send_header("Content-Length", str(len(response.body)))
         if self.close_connection:
             self.send_header("Connection", "close")
@@ -149,10 +149,10 @@ class _Connection(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _refuse(self, status: int) -> None:
-        """Answer without having read the body, then read on and drop it.
+        """Answer without having read the body, then read and discard it.
 
-        Closing a socket with unread bytes in it makes the kernel send a reset, and the client, still writing,
-        would lose the answer.
+        Closing a socket with unread bytes makes the kernel send a reset: a client that is still writing would
+        lose the answer.
         """
         self.close_connection = True
         self._write(message(status))
@@ -173,14 +173,14 @@ class _Connection(BaseHTTPRequestHandler):
             self.wfile.flush()
 
     def handle_expect_100(self) -> bool:
-        """Say nothing yet: a body that is too large is refused before it is sent."""
+        """Send nothing yet: refuse a body that is too large before the client sends it."""
         return True
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what `http.server` finds wrong with a request, as JSON and without its words."""
-        # A request line that was not understood counts as HTTP/0.9, which has no status line to answer with.
+        """Answer a request that `http.server` finds wrong with JSON instead of its HTML."""
+        # http.server takes an unreadable request line for HTTP/0.9, whose answers have no status line.
         self.request_version = "HTTP/1.1"
         self._refuse(code)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silent: who answers writes the line."""
+        """Write nothing: `respond` writes the line."""

@@ -1,4 +1,4 @@
-"""`python -m local serve` as a child process: started, awaited, its log lines collected, ended."""
+"""Run `python -m local serve` as a child process: start it, wait for it, collect its log lines, end it."""
 
 import json
 import os
@@ -20,7 +20,7 @@ SILENCE_SECONDS = 0.1
 
 
 class ServiceFailed(Exception):
-    """The service did not start, or ended by itself; the text ends with what it wrote to standard error."""
+    """The service did not start, or ended by itself; the text includes its standard error."""
 
 
 class Service:
@@ -72,7 +72,7 @@ class Service:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ask it to end, and wait for that."""
+        """Ask it to end, and wait until it has."""
         self._end()
 
     @property
@@ -118,7 +118,7 @@ class Service:
     def records(self, wait_seconds: float = 3.0) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Return the log lines and the metrics lines since the last call, as their JSON objects.
 
-        Waits up to `wait_seconds` for one of each, then until there is silence: a delivery may write several.
+        Wait up to `wait_seconds` for one of each, then for silence: a delivery may write several.
         """
         logs: list[dict[str, Any]] = []
         metrics: list[dict[str, Any]] = []

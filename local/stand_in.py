@@ -1,7 +1,7 @@
 """Parameter Store, SQS and GitHub for `sam local`, in one process on fixed ports: `python -m local.stand_in`.
 
-They hold the secret and the sample repository that the events in tests/events are made of. The functions come here from
-containers, which call this machine `stand-in.localhost` (`--add-host stand-in.localhost:host-gateway`).
+They hold the secret and the sample repository that the events in tests/events are made of. The functions call them
+from containers, where this machine is called `stand-in.localhost` (`--add-host stand-in.localhost:host-gateway`).
 """
 
 import argparse
@@ -23,7 +23,7 @@ from local.server import LoopbackServer
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
-    """Where both listen, and the commit that the sample repository's `main` names."""
+    """Both addresses, and the commit that `main` of the sample repository names."""
 
     aws_url: str
     origin_url: str
@@ -38,9 +38,9 @@ def standing_in(
     secret: str = SECRET,
     repositories: dict[str, str] | None = None,
 ) -> Iterator[StandIn]:
-    """Stand in until the block ends; `repositories` are the URLs of more of them. Raises OSError for the address.
+    """Run both until the block ends; `repositories` are the URLs of more repositories. Raises OSError for an address.
 
-    What the functions read as the sample's address is `stand-in.localhost`, whatever `host` is listened on.
+    The functions read `stand-in.localhost` as the sample's address, whatever `host` it listens on.
     """
     import boto3
 
@@ -67,14 +67,14 @@ def standing_in(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Stand in until Ctrl-C or SIGTERM; return the exit status: 2 where an address cannot be listened on."""
+    """Run until Ctrl-C or SIGTERM; return the exit status: 2 if it cannot listen on an address."""
     parser = argparse.ArgumentParser(prog="python -m local.stand_in", description=__doc__)
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="the address to listen on; Docker on Linux: its bridge's, 172.17.0.1")
     add("--aws-port", type=int, default=AWS_PORT, help="(%(default)s)")
     add("--origin-port", type=int, default=ORIGIN_PORT, help="(%(default)s)")
     options = parser.parse_args(arguments)
-    # Its own calls must reach itself alone, whatever the user's profile says.
+    # Its own calls must reach only itself, whatever the user's profile says.
     os.environ.pop("AWS_PROFILE", None)
     os.environ.update(AWS_ENVIRONMENT)
     ended = threading.Event()

@@ -1,4 +1,4 @@
-"""Reading a published tree, and comparing it with what was committed."""
+"""Read a published tree, and compare it with a commit."""
 
 import os
 import stat
@@ -10,8 +10,8 @@ from local.origin import EXECUTABLE, FILE, LINK, SUBMODULE, FileContent
 def published_files(root: str) -> dict[bytes, FileContent]:
     """Return the tree below `root` as git would see it: path -> content and mode.
 
-    Git has no empty directories; one that is found counts as a submodule, which is published as just that.
-    What is neither file, link nor directory gets its own mode, which no commit has. Raises OSError.
+    An empty directory counts as a submodule: git has no others, and a submodule is published as one. What is
+    neither file, link nor directory keeps its own mode, which no commit has. Raises OSError.
     """
     files: dict[bytes, FileContent] = {}
     _read(os.path.join(os.fsencode(root), b""), b"", files)
@@ -38,7 +38,7 @@ def _read(root: bytes, prefix: bytes, files: dict[bytes, FileContent]) -> None:
 
 
 def differences(committed: Mapping[bytes, FileContent], published: Mapping[bytes, FileContent]) -> list[str]:
-    """Return what is not as it was committed, a line a path; empty where path, mode and content are equal."""
+    """Return a line for each path that differs in presence, mode or content; empty if the trees are equal."""
     lines = []
     for path in sorted(committed.keys() | published.keys()):
         name = os.fsdecode(path)

@@ -1,7 +1,7 @@
-"""Git's protocol version 2, the serving side of a fetch, over a store of objects. No HTTP, no files.
+"""The server's side of a fetch in git's protocol version 2, over an object store. No HTTP, no files.
 
-One request in, one whole answer out: https://git-scm.com/docs/protocol-v2. It is as much of it as git and
-dulwich use to fetch: `ls-refs` (peel, symrefs, ref-prefix, unborn) and `fetch` (want, have, done, shallow,
+One request in, one whole answer out: https://git-scm.com/docs/protocol-v2. It covers what git and dulwich use to
+fetch: `ls-refs` (peel, symrefs, ref-prefix, unborn) and `fetch` (want, have, done, shallow,
 deepen; packs hold whole objects, so thin-pack and ofs-delta are accepted and not used). dulwich's own server
 speaks versions 0 and 1 only.
 """
@@ -34,12 +34,12 @@ _IGNORED = frozenset({b"thin-pack", b"ofs-delta", b"no-progress", b"include-tag"
 
 
 class ProtocolError(Exception):
-    """The client asked for what is not there or not understood; the text goes to it in an ERR packet."""
+    """The client asked for something unknown or malformed; it gets the text in an ERR packet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refs:
-    """What the repository's refs name: full name -> object id, and the ref that HEAD stands for."""
+    """The repository's refs: full name -> object id, and the ref that HEAD points to."""
 
     head: bytes
     ids: Mapping[bytes, ObjectID]
@@ -61,7 +61,7 @@ def advertisement() -> bytes:
 
 
 def answer(store: BaseObjectStore, refs: Refs, body: bytes) -> bytes:
-    """Return the answer to one `git-upload-pack` request; a problem becomes an ERR packet, no exception."""
+    """Return the answer to one `git-upload-pack` request; a problem becomes an ERR packet, not an exception."""
     try:
         command, arguments = _parse(body)
         if command == b"ls-refs":
@@ -168,7 +168,7 @@ def _fetch(store: BaseObjectStore, request: _FetchRequest) -> bytes:
     cut, shallow_info = _boundary(store, request)
     if request.depth is not None or request.shallow:
         sections += pkt_line(b"shallow-info\n") + b"".join(map(pkt_line, shallow_info)) + DELIMITER
-    # What the client has ends at its own old boundary, even where this fetch moves that further down.
+    # The client's history ends at its old boundary, even if this fetch deepens it.
     held = set(_reachable(store, common, request.shallow))
     missing = [found for found in _reachable(store, request.wants, cut) if found not in held]
     sections += pkt_line(b"packfile\n")
@@ -179,7 +179,7 @@ def _fetch(store: BaseObjectStore, request: _FetchRequest) -> bytes:
 
 
 def _boundary(store: BaseObjectStore, request: _FetchRequest) -> tuple[set[ObjectID], list[bytes]]:
-    """Return the commits whose parents are left out, and the lines that tell the client so."""
+    """Return the shallow boundary: the commits whose parents are left out, and the lines for the client."""
     if request.depth is None:
         return request.shallow, []
     level = {peeled for want in request.wants if isinstance(store[peeled := _peel(store, want)], Commit)}
@@ -189,7 +189,7 @@ def _boundary(store: BaseObjectStore, request: _FetchRequest) -> tuple[set[Objec
         level = {parent for commit in level for parent in _parents(store, commit)} - inner
         if not level:
             break
-    # The last level counts as shallow even where it has no parents: git's own server says so too.
+    # The last level is shallow even if it has no parents; git's own server says so too.
     lines = [b"shallow " + commit + b"\n" for commit in sorted(level - request.shallow)]
     lines += [b"unshallow " + commit + b"\n" for commit in sorted(request.shallow & inner)]
     return level | (request.shallow - inner), lines
@@ -208,7 +208,7 @@ def _peel(store: BaseObjectStore, object_id: ObjectID) -> ObjectID:
 
 
 def _reachable(store: BaseObjectStore, roots: Iterable[ObjectID], cut: set[ObjectID]) -> Iterator[ObjectID]:
-    """Yield every object reachable from `roots` once, not going past the commits in `cut`."""
+    """Yield every object reachable from `roots` once, without going past the commits in `cut`."""
     seen: set[ObjectID] = set()
     waiting = list(roots)
     while waiting:

@@ -1,7 +1,8 @@
-"""The worker in a process of its own, fed by an event source mapping: `python -m local.worker`, for `serve --queued`.
+"""Run the worker behind an event source mapping, in a process of its own: `python -m local.worker`.
 
-A process of its own because Lambda's is one: were it in the front door's, each would wait for the other's turn with the
-interpreter. It ends, after the batches in flight, when standard input does: with its parent, however that ends.
+`serve --queued` starts it. It has its own process, as in Lambda: in the webhook's process both would compete for the
+interpreter lock. When standard input ends, with its parent and however the parent ends, it finishes the batches in
+flight and ends.
 """
 
 import os
@@ -16,12 +17,12 @@ from local.mapping import EventSourceMapping, invoking
 
 FUNCTION_NAME = "git2efs-local-worker"
 GRACE_SECONDS = 30.0
-"""How long batches in flight may take once the end is asked for."""
+"""How long batches in flight may take after standard input ended."""
 
 
 def main() -> None:
-    """Work until standard input ends."""
-    # A Ctrl-C is the whole group's; the parent takes it, and ends this process in its order.
+    """Run batches until standard input ends."""
+    # Ctrl-C goes to the whole process group. The parent handles it, and ends this process in turn.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import boto3
 

@@ -1,7 +1,7 @@
-"""One AWS service on a loopback port: moto's, for boto3 clients in this process and in child processes.
+"""One AWS service, simulated by moto, on a loopback port, for boto3 clients in this process and in child processes.
 
-Clients find it through an endpoint variable. Nothing of botocore is patched, so that what is tested is what runs in
-Lambda, down to its sockets. A service that throttles, hangs or hangs up is a switch.
+Clients find it through an endpoint variable. Nothing patches botocore: the tests use the code that runs in Lambda, down
+to its sockets. Switches make the service throttle, hang or hang up.
 """
 
 import contextlib
@@ -22,18 +22,18 @@ Asked = dict[str, Any]
 
 
 class AwsService:
-    """Listens from the beginning to `stop`. A subclass says which service it is, and keeps what it was asked.
+    """Listens until `stop`. A subclass names the service, and keeps the calls.
 
-    While `is_down` it hangs up on every call; while `is_hanging` it does so only when `stop` releases the call, or
-    after MAX_HANG_SECONDS. Every call takes `delay_seconds` longer than it needs.
+    While `is_down` it hangs up on every call. While `is_hanging` it waits for `stop`, or MAX_HANG_SECONDS, before it
+    hangs up. It delays every answer by `delay_seconds`.
     """
 
     ENDPOINT_VARIABLE: ClassVar[str]
     ERROR_PREFIX: ClassVar[str] = ""
-    """What the service puts before an error's code."""
+    """The service's prefix of error codes."""
 
     def __init__(self) -> None:
-        """Listen on a free loopback port; the first call pays for moto's import, a second."""
+        """Listen on a free loopback port. The first call imports moto, which takes a second."""
         self.is_down = False
         self.is_hanging = False
         self.delay_seconds = 0.0
@@ -45,14 +45,14 @@ class AwsService:
         threading.Thread(target=serve, kwargs={"poll_interval": 0.05}, name=type(self).__name__, daemon=True).start()
 
     def stop(self) -> None:
-        """Stop listening, and release what hangs."""
+        """Stop listening, and release hanging calls."""
         self.released.set()
         self._server.shutdown()
         self._server.server_close()
 
     @property
     def endpoint(self) -> str:
-        """Where clients find it."""
+        """The URL of the service."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def environment(self) -> dict[str, str]:
@@ -70,12 +70,12 @@ class AwsService:
             self._faults += [(status, answer)] * n
 
     def forget_faults(self) -> None:
-        """Answer as it should again."""
+        """Answer normally again."""
         with self._lock:
             self._faults.clear()
 
     def respond(self, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
-        """Answer one call of the JSON protocol: with a fault that was ordered, or with what moto says."""
+        """Answer one call of the JSON protocol: with an ordered fault, or with moto's answer."""
         operation, asked = operation_of(headers)[1], json.loads(body or b"{}")
         with self._lock:
             self._note(operation, asked)
@@ -88,15 +88,15 @@ class AwsService:
         return status, content
 
     def _note(self, operation: str, asked: Asked) -> None:
-        """Keep what a call asks; it may be answered with a fault."""
+        """Record a call, before it is answered."""
         raise NotImplementedError
 
     def _took(self, asked: Asked, answered: Asked) -> None:
-        """Keep what moto did; nothing by default."""
+        """Record a call that moto answered with 200; by default do nothing."""
 
     @staticmethod
     def backend(service: str) -> Any:
-        """Return moto's own object for a service, to set what no call can: times, and what is hidden."""
+        """Return moto's object for a service, to change what no call can: times and visibility."""
         from moto.backends import get_backend
 
         return get_backend(service)[ACCOUNT_ID][REGION]  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""The stack's dashboard: its body as CloudWatch gets it, and which metrics each widget shows. Pure: no I/O."""
+"""The stack's dashboard: its body as CloudWatch gets it, and the metrics of each widget. Pure: no I/O."""
 
 import json
 import re
@@ -13,7 +13,7 @@ _SEARCH = re.compile(r"SEARCH\('\{([^}]*)\} MetricName=\"(\w+)\" service=\"([^\"
 
 @dataclass(frozen=True)
 class Shown:
-    """One metric of a widget; `options` are those of its line, or of the widget where the line has none."""
+    """One metric of a widget; `options` are its line's, or the widget's if the line has none."""
 
     widget: str
     namespace: str
@@ -23,14 +23,14 @@ class Shown:
 
 
 def dashboard_of(stack: Stack) -> dict[str, Any]:
-    """Return the dashboard's body, as CloudWatch gets it. Raises ValueError where it is no JSON."""
+    """Return the dashboard's body, as CloudWatch gets it. Raises ValueError if it is not JSON."""
     ((_, dashboard),) = stack.of_type("AWS::CloudWatch::Dashboard").items()
     body: dict[str, Any] = json.loads(stack.resolve(dashboard["Properties"]["DashboardBody"]))
     return body
 
 
 def shown_by(widget: Mapping[str, Any]) -> Iterator[Shown]:
-    """Yield the metrics of a widget; a search as the one metric that it is for, its dimensions without values."""
+    """Yield the metrics of a widget; a search is the one metric that it finds, its open dimensions empty."""
     properties = widget["properties"]
     before: list[str] = []
     for line in properties.get("metrics", []):

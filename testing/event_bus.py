@@ -1,4 +1,4 @@
-"""An EventBridge bus on a loopback port; moto holds an entry to what EventBridge takes."""
+"""An EventBridge bus on a loopback port; moto checks entries as EventBridge does."""
 
 import json
 import uuid
@@ -12,8 +12,8 @@ from testing.aws import AwsService
 class Bus(AwsService):
     """A bus of its own for each test.
 
-    `calls` lists what was asked in each PutEvents, in order; `events` what the bus took, in the
-    envelopes that rules see.
+    `calls` lists the parameters of each PutEvents, in order; `events` the accepted events, in the envelopes that rules
+    see.
     """
 
     ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL_EVENTBRIDGE"
@@ -31,7 +31,7 @@ class Bus(AwsService):
         return [event["detail"] for event in self.events if event["detail-type"] == detail_type]
 
     def refuse_next(self, n: int = 1, error: str = "InternalFailure") -> None:
-        """Answer the next `n` calls with 200, and an entry that was not taken."""
+        """Answer the next `n` calls with 200, and an entry that the bus did not accept."""
         entry = {"ErrorCode": error, "ErrorMessage": "ordered by a test: octo/site"}
         self.answer_next(n, 200, {"FailedEntryCount": 1, "Entries": [entry]})
 

@@ -1,4 +1,4 @@
-"""What the handler writes to standard output, as CloudWatch would get it: log lines and metrics."""
+"""Capture what the handler writes to standard output, as CloudWatch gets it: log lines and metrics."""
 
 import contextlib
 import io
@@ -13,7 +13,7 @@ Line = dict[str, Any]
 
 
 class Output:
-    """Text, read as log lines (JSON objects) and metrics (those in CloudWatch's embedded metric format)."""
+    """Text, parsed as log lines (JSON objects) and metrics (lines in CloudWatch's embedded metric format)."""
 
     @property
     def text(self) -> str:
@@ -22,7 +22,7 @@ class Output:
 
     @property
     def lines(self) -> list[Line]:
-        """Every line. Raises ValueError for one that is no JSON object: CloudWatch could not query it."""
+        """Every line. Raises ValueError for a line that is not a JSON object, which CloudWatch could not query."""
         parsed: list[Line] = []
         for line in filter(None, map(str.strip, self.text.splitlines())):
             value = json.loads(line)
@@ -33,16 +33,16 @@ class Output:
 
     @property
     def log_lines(self) -> list[Line]:
-        """The lines that are no metrics."""
+        """The lines that are not metrics."""
         return [line for line in self.lines if "_aws" not in line]
 
     @property
     def metrics(self) -> list[Line]:
-        """The embedded metrics, a line each."""
+        """The lines with embedded metrics."""
         return [line for line in self.lines if "_aws" in line]
 
     def metric_values(self, name: str) -> list[float]:
-        """Return the values of one metric, in the order in which they were written."""
+        """Return the values of one metric, in the order of writing."""
         values: list[float] = []
         for line in self.metrics:
             declared = [m["Name"] for part in line["_aws"]["CloudWatchMetrics"] for m in part["Metrics"]]
@@ -55,12 +55,12 @@ class Output:
 class CapturedOutput(Output):
     """Standard output of this process while a delivery runs; deliveries may overlap in threads.
 
-    Loggers keep the stream that was standard output when they were made, so their handlers are led here too,
-    and back afterwards; those that write to standard error, and pytest's own, are left alone.
+    A logger's handler keeps the stream that was standard output when it was made, so this redirects those handlers
+    too, and restores them afterwards. It leaves alone handlers to standard error, and pytest's.
     """
 
     def __init__(self) -> None:
-        """Nothing is captured outside `capturing`."""
+        """Capture nothing before `capturing`."""
         self._buffer = io.StringIO()
         self._lock = threading.Lock()
         self._depth = 0
@@ -98,7 +98,7 @@ class CapturedOutput(Output):
 
 
 def _handlers() -> list[logging.StreamHandler[Any]]:
-    """Return the handlers of all loggers that write to what is, or once was, standard output."""
+    """Return the handlers of all loggers that write to the present or a former standard output."""
     loggers = [logging.root, *logging.root.manager.loggerDict.values()]
     return [
         handler

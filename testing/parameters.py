@@ -11,7 +11,7 @@ from testing.aws import AwsService
 class ParameterStore(AwsService):
     """One store for a whole test session: tests keep apart by their prefixes.
 
-    `calls` lists (operation, name or names) of what clients asked, in order; its own methods do not count.
+    `calls` lists (operation, name or names) of every client's call, in order; its own methods do not count.
     """
 
     ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL_SSM"

@@ -1,6 +1,6 @@
 """A FIFO queue and its dead letters on a loopback port.
 
-`deliver_batch` plays Lambda's event source mapping; `show_all` plays the time for which messages are hidden.
+`deliver_batch` stands for Lambda's event source mapping; `show_all` for the end of every visibility timeout.
 """
 
 import json
@@ -19,7 +19,7 @@ MAX_RECEIVES = 8
 class MessageQueue(AwsService):
     """A queue of its own for each test.
 
-    `calls` lists (operation, what was asked) of every client's call, in order.
+    `calls` lists (operation, parameters) of every client's call, in order.
     """
 
     ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL_SQS"
@@ -37,19 +37,19 @@ class MessageQueue(AwsService):
         self.calls.clear()
 
     def client(self) -> Any:
-        """Return boto3's client of the queue's."""
+        """Return boto3's client for the queue."""
         import boto3
 
         return boto3.client("sqs", endpoint_url=self.endpoint, region_name=REGION)
 
     def of_operation(self, operation: str) -> list[dict[str, Any]]:
-        """Return what was asked in each call of an operation."""
+        """Return the parameters of each call of an operation."""
         return [asked for name, asked in self.calls if name == operation]
 
     # -- messages -------------------------------------------------------------------------------------------
 
     def put(self, body: str | Mapping[str, object], group: str = "octo/site") -> None:
-        """Put a message of any body."""
+        """Send a message with any body."""
         text = body if isinstance(body, str) else json.dumps(body)
         self.client().send_message(
             QueueUrl=self.url, MessageBody=text, MessageGroupId=group, MessageDeduplicationId=uuid.uuid4().hex
@@ -75,14 +75,14 @@ class MessageQueue(AwsService):
 
     @property
     def hidden_seconds(self) -> list[float]:
-        """How much longer each message is hidden, rounded to seconds; 0.0 for those that can be seen."""
+        """The seconds for which each message is still hidden, rounded; 0.0 for visible ones."""
         from moto.core.utils import unix_time_millis
 
         now = unix_time_millis()
         return [max(0.0, round((m.visible_at - now) / 1000)) for m in self._queue(self.url)._messages]
 
     def show_all(self) -> None:
-        """Let every message be seen, as when all time has passed for which they were hidden."""
+        """Make every message visible, as at the end of its visibility timeout."""
         with self._lock:
             queue = self._queue(self.url)
             for message in queue._messages:
@@ -90,9 +90,9 @@ class MessageQueue(AwsService):
             queue.pending_messages.clear()
 
     def deliver_batch(self, invoke: Callable[[dict[str, Any]], Any]) -> Any:
-        """Take one batch to a function, as Lambda does, and delete what it does not report; return its answer.
+        """Deliver one batch to a function as Lambda does, and delete the messages that it does not report.
 
-        None where there was nothing to take.
+        Return the answer; None if there was no message to receive.
         """
         answers: list[Any] = []
 
@@ -108,7 +108,7 @@ class MessageQueue(AwsService):
         return answers[-1] if answers else None
 
     def deliver_all(self, invoke: Callable[[dict[str, Any]], Any]) -> int:
-        """Take batch after batch until none is to be had; return how many there were."""
+        """Deliver batches until there is none; return their number."""
         count = 0
         while self.deliver_batch(invoke) is not None:
             count += 1

@@ -1,7 +1,7 @@
-"""The template as the tests see it: as written, and as CloudFormation gets it after SAM's transform.
+"""The template, as written and as CloudFormation gets it after SAM's transform.
 
-`Stack.resolve` answers what a value becomes for given parameters: enough of CloudFormation's functions for
-the values that the tests ask about. That every name exists is cfn-lint's to say.
+`Stack.resolve` evaluates a value for given parameters, with as many of CloudFormation's functions as the tests need.
+cfn-lint checks that every name exists.
 """
 
 import copy
@@ -35,9 +35,9 @@ MODES = {
     "queued": {"Delivery": "queued", "EventBus": ""},
     "queued, telling": {"Delivery": "queued", "EventBus": "house"},
 }
-"""What decides which functions there are, and what each has to do with."""
+"""The parameters that decide which functions there are, and what each may use."""
 
-# Nested JSON of any shape; every test looks at a few places of it.
+# Nested JSON of any shape; each test looks at a few of its places.
 Node = Any
 
 
@@ -78,7 +78,7 @@ def parse(text: str) -> Node:
 
 @dataclass(frozen=True)
 class Stack:
-    """`source` is the template as written, `plain` what the transform makes of it; neither is changed."""
+    """`source` is the template as written, `plain` the transformed one. Both stay unchanged."""
 
     source: Node
     plain: Node
@@ -103,10 +103,9 @@ class Stack:
             yield name, resource["Properties"]
 
     def under(self, given: Mapping[str, str]) -> "Stack":
-        """Return the stack that the parameters `given` make: what their conditions leave out is gone.
+        """Return the stack for the parameters `given`, without the resources that their conditions exclude.
 
-        Conditions that ask about other parameters stay as they are, and so do the parameters themselves, the given
-        ones with the given value as their default.
+        Conditions on other parameters stay, and so do the parameters; the given values become defaults.
         """
         decided = {
             name: self._truth(expression, dict(given))
@@ -124,7 +123,7 @@ class Stack:
 
     @property
     def is_queued(self) -> bool:
-        """Whether a queue stands between the webhook and the work; asked of a stack `under` its mode."""
+        """Whether there is a queue between webhook and worker; ask a stack `under` its mode."""
         return bool(self.of_type("AWS::SQS::Queue"))
 
     def reconciles(self, function: str) -> bool:
@@ -142,9 +141,9 @@ class Stack:
         return variables
 
     def resolve(self, value: Node, given: Mapping[str, str] | None = None) -> Node:
-        """Return what `value` becomes where the parameters are `given`, and the others have their defaults.
+        """Return the result of `value` for the parameters `given`, with defaults for the others.
 
-        What a resource would answer stands as `<LogicalId>` (a queue's URL as `https://<LogicalId>`) or
+        A resource's answer stands as `<LogicalId>` (a queue's URL as `https://<LogicalId>`) or
         `<LogicalId.Attribute>`.
         """
         defaults = {name: str(parameter["Default"]) for name, parameter in self.parameters.items()}
@@ -173,7 +172,7 @@ class Stack:
         return {function: self._resolve(argument, names)}
 
     def _scheme(self, name: str) -> str:
-        """What a resource's Ref begins with, where that matters: a queue's is its URL."""
+        """Return the scheme of a resource's Ref: a queue's Ref is its URL."""
         kind = self.plain["Resources"].get(name, {}).get("Type")
         return "https://" if kind == "AWS::SQS::Queue" else ""
 
@@ -207,7 +206,7 @@ def parameters_in(value: Node) -> set[str]:
 
 
 def _decide(value: Node, decided: Mapping[str, bool]) -> Node:
-    """Return `value` with every Fn::If of a decided condition replaced by its branch, those without a value gone."""
+    """Return `value` with each Fn::If on a decided condition replaced by its branch, and AWS::NoValue removed."""
     if isinstance(value, list):
         items = [_decide(item, decided) for item in value]
         return [item for item in items if item != _NO_VALUE]
@@ -227,14 +226,14 @@ _NO_VALUE = {"Ref": "AWS::NoValue"}
 
 
 def transform(source: Node) -> Node:
-    """Return what SAM makes of `source`, offline: no managed policy is looked up, the region is given.
+    """Return the transformed `source`. Works offline: looks up no managed policy, and names the region.
 
-    Raises samtranslator's InvalidDocumentException for what SAM refuses.
+    Raises samtranslator's InvalidDocumentException for a template that SAM refuses.
     """
     packaged = copy.deepcopy(source)
     for resource in packaged["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
-            # `sam package` puts the artefact's place here; the transform takes nothing else.
+            # `sam package` puts the artefact's location here; the transform accepts nothing else.
             resource["Properties"]["CodeUri"] = "s3://artefacts/function"
     session = boto3.Session(region_name=REGION)
     return Translator({}, Parser(), boto_session=session).translate(packaged, {})

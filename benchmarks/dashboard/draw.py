@@ -1,32 +1,92 @@
-"""A dashboard's body and figures, as one SVG. Pure; the same input gives the same text.
+"""A dashboard's body and a run's figures as one SVG, by matplotlib. The same input gives the same text.
 
 Each widget lies on a card of its own with an opaque ground, so that the picture can be read on a light and on a dark
-page. A widget of which a local run has no figures says so.
+page. A widget without figures from a local run says so.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+import io
+from collections.abc import Mapping, Sequence
 from typing import Any
-from xml.sax.saxutils import escape
 
-from benchmarks.dashboard.samples import Sample, series
-from testing.dashboard import Shown, shown_by
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, Patch
+from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.transforms import IdentityTransform
+
+from benchmarks.dashboard.lines import PERIODS, Line, lines_of
+from benchmarks.dashboard.samples import Sample
 
 UNIT_X, UNIT_Y, GAP, HEAD = 50, 25, 6, 34
-"""Pixels: of a column and a row of CloudWatch's grid, between cards, and above them all."""
-PERIODS = 30
+"""Pixels: a column and a row of CloudWatch's grid, the gap between cards, the head above them."""
+MARGIN, TITLE, LEGEND_ROW, LABELS, TICKS = 14, 32, 15, 28, 20
+"""Pixels within a card: left and right, above the legend, of each row of it, left of the graph, below it."""
+PIXELS = IdentityTransform()
+"""An SVG has 72 dots an inch, so that points and pixels are the same."""
+ALARMS_A_ROW = 7
+LONG_LABEL = 15
 INKS = ("#1f77b4", "#d9730d", "#2a9d4a", "#c0392b", "#7a52b3", "#8c6239", "#c2418f", "#5f6b76", "#9a8b00", "#148f9e")
 TEXT, SOFT, GROUND, EDGE, GRID = "#1f2328", "#59636e", "#ffffff", "#c4ccd4", "#e6eaee"
+STYLE: Any = {
+    "svg.fonttype": "none",  # text stays text: it can be searched, and tests read it
+    "svg.hashsalt": "git2efs",  # else every picture has other ids
+    "text.parse_math": False,  # a repository's name may have dollars
+    "font.family": ["DejaVu Sans", "sans-serif"],  # matplotlib brings the first: the same layout on every machine
+    "font.size": 10,
+    "text.color": TEXT,
+    "axes.edgecolor": EDGE,
+    "axes.spines.top": False,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "xtick.color": EDGE,
+    "xtick.labelcolor": SOFT,
+    "xtick.labelsize": 9,
+    "ytick.labelcolor": SOFT,
+    "ytick.labelsize": 9,
+    "ytick.major.size": 0,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "legend.fontsize": 10,
+    "legend.borderpad": 0,
+    "legend.borderaxespad": 0,
+    "legend.handlelength": 0.9,
+    "legend.handleheight": 0.9,
+    "legend.handletextpad": 0.4,
+    "legend.columnspacing": 1.2,
+    "legend.labelspacing": 0.3,
+}
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of a graph: its label, its values by period, and which axis it belongs to."""
+class _Card:
+    """A widget's place on the figure. Points are in pixels from the card's upper left corner."""
 
-    label: str
-    values: list[float | None]
-    is_right: bool
+    def __init__(self, figure: Figure, x: float, y: float, width: float, height: float) -> None:
+        """Draw the empty card."""
+        self.figure, self.width, self.height = figure, width, height
+        self._x, self._y = x, y
+        corner = self.place(GAP / 2, height - GAP / 2)
+        box = FancyBboxPatch(corner, width - GAP, height - GAP, "round,pad=0,rounding_size=6", transform=PIXELS)
+        box.set(facecolor=GROUND, edgecolor=EDGE, zorder=-1)
+        figure.add_artist(box)
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """Return a point in the figure's own pixels, which count from the bottom."""
+        return self._x + x, self.figure.get_figheight() * 72 - self._y - y
+
+    def text(self, x: float, y: float, text: str, **style: Any) -> None:
+        """Write a text."""
+        self.figure.text(*self.place(x, y), text, transform=PIXELS, **({"va": "center_baseline"} | style))
+
+    def axes(self, top: float, right: float) -> Axes:
+        """Return a graph's axes below `top`, and so far from the card's right edge."""
+        left, bottom = self.place(MARGIN + LABELS, self.height - GAP / 2 - TICKS)
+        width = self.width - MARGIN - LABELS - right
+        height = self.place(0, top)[1] - bottom
+        full_width, full_height = self.figure.get_size_inches() * 72
+        return self.figure.add_axes((left / full_width, bottom / full_height, width / full_width, height / full_height))
 
 
 def draw(body: Mapping[str, Any], samples: Sequence[Sample], seconds: float) -> str:
@@ -35,159 +95,69 @@ def draw(body: Mapping[str, Any], samples: Sequence[Sample], seconds: float) -> 
     width = max(each["x"] + each["width"] for each in widgets) * UNIT_X
     height = max(each["y"] + each["height"] for each in widgets) * UNIT_Y + HEAD
     caption = f"git2efs, Delivery=queued: {seconds:.0f} s on one machine, {seconds / PERIODS:.0f} s a point"
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'font-family="-apple-system,Segoe UI,Helvetica,Arial,sans-serif" role="img">',
-        f"<title>{escape(caption)}</title>",
-        _card(0, 0, width, HEAD),
-        _text(12, 22, caption, TEXT, 14, "600"),
-        _text(width - 12, 22, "the template's dashboard, drawn by python -m benchmarks.dashboard", SOFT, 11, end=True),
-    ]
-    for widget in widgets:
-        parts += _widget(widget, samples, seconds)
-    return "\n".join([*parts, "</svg>", ""])
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width / 72, height / 72), facecolor="none")
+        head = _Card(figure, 0, 0, width, HEAD)
+        head.text(MARGIN, HEAD / 2, caption, size=13, weight="bold")
+        source = "the template's dashboard, drawn by python -m benchmarks.dashboard"
+        head.text(width - MARGIN, HEAD / 2, source, color=SOFT, ha="right")
+        for widget in widgets:
+            x, y = widget["x"] * UNIT_X, widget["y"] * UNIT_Y + HEAD
+            card = _Card(figure, x, y, widget["width"] * UNIT_X, widget["height"] * UNIT_Y)
+            _fill(card, widget, samples, seconds)
+        picture = io.StringIO()
+        # The date and matplotlib's version would make each picture another one.
+        figure.savefig(picture, format="svg", metadata={"Date": None, "Creator": None, "Title": caption})
+    return picture.getvalue()
 
 
-def _widget(widget: Mapping[str, Any], samples: Sequence[Sample], seconds: float) -> list[str]:
-    x, y = widget["x"] * UNIT_X, widget["y"] * UNIT_Y + HEAD
-    width, height = widget["width"] * UNIT_X, widget["height"] * UNIT_Y
+def _fill(card: _Card, widget: Mapping[str, Any], samples: Sequence[Sample], seconds: float) -> None:
     properties = widget["properties"]
-    parts = [_card(x, y, width, height), _text(x + 14, y + 23, properties["title"], TEXT, 13, "600")]
+    card.text(MARGIN, 19, properties["title"], size=12, weight="bold")
     if widget["type"] == "alarm":
-        return parts + _alarms(properties["alarms"], x + 14, y + 34, width - 28)
-    lines = [line for shown in shown_by(widget) for line in _lines(shown, samples, seconds)]
-    lines = [line for line in lines if any(value is not None for value in line.values)]
-    if not lines:
-        return [
-            *parts,
-            _text(x + width / 2, y + height / 2 + 8, "measured by AWS, not in a local run", SOFT, 12, mid=True),
-        ]
-    return parts + _graph(lines, x + 14, y + 34, width - 28, height - 44, bool(properties.get("stacked")))
+        _alarms(card, properties["alarms"])
+    elif lines := lines_of(widget, samples, seconds):
+        _graph(card, lines, seconds, bool(properties.get("stacked")))
+    else:
+        card.text(card.width / 2, card.height / 2 + 4, "measured by AWS, not in a local run", color=SOFT, ha="center")
 
 
-def _lines(shown: Shown, samples: Sequence[Sample], seconds: float) -> Iterable[Line]:
-    of_metric = [each for each in samples if (each.namespace, each.name) == (shown.namespace, shown.name)]
-    fixed = {name: value for name, value in shown.dimensions.items() if value}
-    matching = [each for each in of_metric if fixed.items() <= each.dimensions.items()]
-    is_right = shown.options.get("yAxis") == "right"
-
-    def key(sample: Sample) -> str:
-        return " ".join(sample.dimensions[name] for name in shown.dimensions if name not in fixed)
-
-    for label, members in groupby(sorted(matching, key=key), key):
-        values = series(members, str(shown.options["stat"]), seconds, PERIODS)
-        yield Line(label or str(shown.options.get("label", shown.name)), values, is_right)
-
-
-def _graph(lines: list[Line], x: float, y: float, width: float, height: float, is_stacked: bool) -> list[str]:
-    parts, used = _legend(lines, x, y, width)
-    top, left, right = y + used + 8, x + 34, x + width - (34 if any(line.is_right for line in lines) else 4)
-    bottom = y + height - 2
-    if is_stacked:
-        lines = _stacked(lines)
-    for is_right in (False, True):
-        axis = [line for line in lines if line.is_right is is_right]
-        if not axis:
-            continue
-        most = _nice(max(value for line in axis for value in line.values if value is not None))
-        edge = right + 4 if is_right else left - 4
-        parts += [
-            _text(edge, at, label, SOFT, 10, end=not is_right) for at, label in ((top + 4, _short(most)), (bottom, "0"))
-        ]
-        if not is_right:
-            parts += [_rule(left, right, top + (bottom - top) * part / 2) for part in range(3)]
-        for line in reversed(axis):
-            ink = INKS[lines.index(line) % len(INKS)]
-            points = [
-                (left + (right - left) * at / (PERIODS - 1), bottom - (bottom - top) * value / most)
-                for at, value in enumerate(line.values)
-                if value is not None
-            ]
-            parts.append(_area(points, bottom, ink) if is_stacked else _path(points, ink))
-    return parts
-
-
-def _stacked(lines: list[Line]) -> list[Line]:
-    """Return the lines each on top of those before it; what is missing counts as nothing."""
-    below = [0.0] * PERIODS
-    stacked = []
-    for line in lines:
-        below = [low + (value or 0.0) for low, value in zip(below, line.values, strict=True)]
-        stacked.append(Line(line.label, list(below), line.is_right))
-    return stacked
-
-
-def _legend(lines: list[Line], x: float, y: float, width: float) -> tuple[list[str], float]:
-    """Return the legend, and how high it is."""
-    parts, at, row = [], 0.0, 0
-    for number, line in enumerate(lines):
-        needed = 6.1 * len(line.label) + 26
-        if at + needed > width and at:
-            at, row = 0.0, row + 1
-        top = y + row * 15
-        parts.append(
-            f'<rect x="{x + at:.1f}" y="{top:.1f}" width="9" height="9" rx="2" fill="{INKS[number % len(INKS)]}"/>'
-        )
-        parts.append(_text(x + at + 13, top + 9, line.label, TEXT, 11))
-        at += needed
-    return parts, row * 15 + 12
-
-
-def _alarms(arns: Sequence[str], x: float, y: float, width: float) -> list[str]:
-    parts, at, row = [], 0.0, 0
-    for arn in arns:
+def _alarms(card: _Card, arns: Sequence[str]) -> None:
+    column = (card.width - 2 * MARGIN) / ALARMS_A_ROW
+    pill = {"boxstyle": "round,pad=0.45,rounding_size=0.9", "facecolor": GRID, "edgecolor": EDGE}
+    for number, arn in enumerate(arns):
+        row, at = divmod(number, ALARMS_A_ROW)
         name = arn.strip("<>").removesuffix(".Arn").removesuffix("Alarm")
-        needed = 6.6 * len(name) + 18
-        if at + needed > width:
-            at, row = 0.0, row + 1
-        top = y + row * 20
-        shape = f'<rect x="{x + at:.1f}" y="{top:.1f}" width="{needed - 6:.1f}" height="16" rx="8" '
-        parts += [shape + f'fill="{GRID}" stroke="{EDGE}"/>', _text(x + at + 6, top + 12, name, SOFT, 11)]
-        at += needed
-    return parts
+        card.text(MARGIN + at * column + 5, 42 + 20 * row, name, color=SOFT, size=9, va="center", bbox=pill)
 
 
-def _card(x: float, y: float, width: float, height: float) -> str:
-    place = f'x="{x + GAP / 2:g}" y="{y + GAP / 2:g}" width="{width - GAP:g}" height="{height - GAP:g}"'
-    return f'<rect {place} rx="6" fill="{GROUND}" stroke="{EDGE}"/>'
-
-
-def _text(
-    x: float, y: float, text: str, ink: str, size: int, weight: str = "", *, end: bool = False, mid: bool = False
-) -> str:
-    anchor = ' text-anchor="end"' if end else ' text-anchor="middle"' if mid else ""
-    bold = f' font-weight="{weight}"' if weight else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{ink}" font-size="{size}"{bold}{anchor}>{escape(text)}</text>'
-
-
-def _rule(left: float, right: float, y: float) -> str:
-    return f'<path d="M{left:.1f} {y:.1f}H{right:.1f}" stroke="{GRID}"/>'
-
-
-def _path(points: Sequence[tuple[float, float]], ink: str) -> str:
-    if len(points) == 1:
-        return f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="2.5" fill="{ink}"/>'
-    return f'<path d="M{_joined(points)}" fill="none" stroke="{ink}" stroke-width="1.6" stroke-linejoin="round"/>'
-
-
-def _area(points: Sequence[tuple[float, float]], bottom: float, ink: str) -> str:
-    return f'<path d="M{points[0][0]:.1f} {bottom:.1f}L{_joined(points)}V{bottom:.1f}Z" fill="{ink}"/>'
-
-
-def _joined(points: Sequence[tuple[float, float]]) -> str:
-    return "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-
-
-def _nice(most: float) -> float:
-    """Return a round number that is not below `most`."""
-    if most <= 0:
-        return 1.0
-    power = 10.0 ** (len(f"{int(most)}") - 1) if most >= 1 else 0.1
-    return next(step * power for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * power >= most)
-
-
-def _short(value: float) -> str:
-    for bound, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= bound:
-            return f"{value / bound:g}{unit}"
-    return f"{value:g}"
+def _graph(card: _Card, lines: Sequence[Line], seconds: float, is_stacked: bool) -> None:
+    columns = 3 if any(len(line.label) > LONG_LABEL for line in lines) else 4
+    rows = -(-len(lines) // columns)
+    has_right = any(line.is_right for line in lines)
+    left = card.axes(TITLE + LEGEND_ROW * rows + 6, MARGIN + (LABELS if has_right else 6))
+    right = left.twinx() if has_right else left
+    times = [(period + 0.5) * seconds / PERIODS for period in range(PERIODS)]
+    inks = [INKS[number % len(INKS)] for number in range(len(lines))]
+    if is_stacked:
+        left.stackplot(times, *[[value or 0.0 for value in line.values] for line in lines], colors=inks)
+    else:
+        for line, ink in zip(lines, inks, strict=True):
+            known = [(at, value) for at, value in zip(times, line.values, strict=True) if value is not None]
+            marker = "o" if len(known) == 1 else ""
+            axes = right if line.is_right else left
+            axes.plot(*zip(*known, strict=True), color=ink, marker=marker, markersize=4, clip_on=False, zorder=3)
+    for axes in {left: None, right: None}:
+        ticks = MaxNLocator(nbins=3, steps=[1, 2, 4, 5, 10]).tick_values(0, axes.dataLim.ymax or 1.0)
+        axes.set(xlim=(0, seconds), ylim=(0, ticks[-1]), yticks=ticks)
+        axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    left.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+    left.xaxis.set_major_formatter(EngFormatter(unit="s", sep=" "))
+    left.grid(axis="y")
+    left.legend(
+        handles=[Patch(color=ink, label=line.label) for line, ink in zip(lines, inks, strict=True)],
+        loc="upper left",
+        bbox_to_anchor=card.place(MARGIN, TITLE),
+        bbox_transform=PIXELS,
+        ncols=columns,
+    )

@@ -21,7 +21,7 @@ from testing.repositories import Upstream
 from testing.service import Service
 
 REPOSITORIES = {"octo/site": 400, "octo/dags": 1_500, "octo/themes": 4_000, "octo/notes": 60}
-"""And how many files each has."""
+"""The number of files in each."""
 SEED = 7
 SCHEDULE_SECONDS = 8.0
 _QUEUE = "<DeliveryQueue.QueueName>"
@@ -29,7 +29,7 @@ _DEAD = "<DeadLetterQueue.QueueName>"
 
 
 class _Run:
-    """The stack, what is done to it, and what it says."""
+    """The stack, the pushes to it, and the figures that it emits."""
 
     def __init__(self, service: Service, queue: MessageQueue, upstreams: list[Upstream]) -> None:
         self.service = service
@@ -45,19 +45,19 @@ class _Run:
         self.samples.append(Sample(time.time() - self.began_at, namespace, name, dimensions, value))
 
     def timed(self, function: str, call: Callable[[], Any]) -> Any:
-        """Call a function, as Lambda would; keep how long it took."""
+        """Call a function as Lambda would; keep its duration."""
         started = time.perf_counter()
         result = call()
         self.note("AWS/Lambda", "Duration", {"FunctionName": f"<{function}>"}, (time.perf_counter() - started) * 1000)
         return result
 
     def work(self) -> None:
-        """Be the worker, until the end."""
+        """Deliver batches to the worker until the end."""
         while not self.ended.wait(0.02):
             self.queue.deliver_batch(lambda event: self.timed("WorkerFunction", lambda: self.service.work(event)))
 
     def watch(self) -> None:
-        """Look at the queues now and then, as SQS does."""
+        """Sample the queues' sizes, as SQS does for its metrics."""
         while not self.ended.wait(0.25):
             # Few messages: reading moto's lists is cheap.
             hidden = sum(seconds > 0 for seconds in self.queue.hidden_seconds)
@@ -68,7 +68,7 @@ class _Run:
             self.note("AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": _DEAD}, dead)
 
     def push(self) -> None:
-        """One push, in one of the ways that a webhook sees."""
+        """Make one push, of one of the kinds that a webhook gets."""
         upstream = self.random.choice(self.upstreams)
         kind = self.random.choices(
             ["push", "burst", "redelivery", "forgery", "other", "lost", "bad"], [60, 8, 8, 5, 6, 8, 3]
@@ -94,7 +94,7 @@ class _Run:
                     self.send(upstream, None, options | secret)
 
     def send(self, upstream: Upstream, ref: str | None, options: dict[str, Any]) -> None:
-        """Deliver a push; keep what API Gateway would count."""
+        """Deliver a push; keep the figures that API Gateway would measure."""
         request = self.service.push_request(upstream, ref, **options)
         started = time.perf_counter()
         answer = self.timed("WebhookFunction", lambda: self.service.send(request))
@@ -105,7 +105,7 @@ class _Run:
         self.note("AWS/ApiGateway", "5xx", api, answer.status >= 500)
 
     def go(self, seconds: float) -> list[Sample]:
-        """Do it all for so long; return the figures."""
+        """Push, deliver and reconcile for so long; return the figures."""
         threads = [threading.Thread(target=each) for each in (self.work, self.watch)]
         for thread in threads:
             thread.start()
@@ -125,7 +125,7 @@ class _Run:
 
 
 def run(seconds: float) -> list[Sample]:
-    """Run for so many seconds; return every figure, those before the first second left out."""
+    """Run for so many seconds; return the figures of that time."""
     with tempfile.TemporaryDirectory(prefix="git2efs-dashboard-") as directory, _stack(Path(directory)) as one:
         return [sample for sample in one.go(seconds) if 0 <= sample.at <= seconds]
 

@@ -1,4 +1,4 @@
-"""Figures as CloudWatch has them: a value of a metric at a time. Pure."""
+"""Figures as CloudWatch keeps them: a metric's value at a time. Pure."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ class Sample:
 
 
 def samples_of(line: Mapping[str, Any], began_at: float) -> list[Sample]:
-    """Return the figures that a line in the embedded metric format holds; none where it is another line.
+    """Return the figures that a line in the embedded metric format holds; none for any other line.
 
     `began_at` is in seconds since the epoch.
     """
@@ -36,9 +36,9 @@ def samples_of(line: Mapping[str, Any], began_at: float) -> list[Sample]:
 
 
 def statistic(stat: str, values: Sequence[float]) -> float | None:
-    """Return a statistic of CloudWatch's (Sum, p99, ...) of the values of one period; None where there are none.
+    """Return one of CloudWatch's statistics (Sum, p99, ...) of the values of a period; None without values.
 
-    Raises ValueError for one that is not known.
+    Raises ValueError for an unknown statistic.
     """
     if not values:
         return None
@@ -52,7 +52,7 @@ def statistic(stat: str, values: Sequence[float]) -> float | None:
 
 
 def series(samples: Iterable[Sample], stat: str, seconds: float, periods: int) -> list[float | None]:
-    """Return the statistic of each period of the run."""
+    """Return the statistic for each period of the run."""
     buckets: list[list[float]] = [[] for _ in range(periods)]
     for sample in samples:
         buckets[min(periods - 1, max(0, int(sample.at / seconds * periods)))].append(sample.value)

@@ -1,6 +1,6 @@
-"""What a month costs, item by item, in USD. Pure.
+"""The cost of a month, item by item, in USD. Pure.
 
-A month is 22 working days as the simulated one, and 30 days of what goes on without pushes. No free tiers.
+A month has 22 working days like the simulated one, and 30 days of the costs that do not depend on pushes. No free tier.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _GIB_KIB = 1024 * 1024
 
 
 def bill(result: Result, trees: Sequence[int], stack: Stack) -> dict[str, float]:
-    """Return the items of a month's bill, in the order of the way of a push."""
+    """Return the items of a month's bill, in the order in which a push meets the services."""
     prices, sizes = Prices(), Sizes()
     tour = pass_of(len(trees), stack, Times())
     asks = tour.passes_a_day * DAYS * len(trees)
@@ -72,7 +72,7 @@ def _queue(result: Result, stack: Stack) -> float:
     if not stack.is_queued:
         return 0.0
     idle = Sizes().pollers * _MONTH_SECONDS / 20
-    # A batch is received with one call and deleted with another.
+    # One call receives a batch, another deletes it.
     return (WORKING_DAYS * (result.sends.total + 2 * result.queue.batches) + idle) * Prices().sqs
 
 
@@ -88,7 +88,7 @@ def _parameters(repositories: int, calls: float, stack: Stack) -> float:
 
 
 def pass_dollars(repositories: int, stack: Stack) -> float:
-    """Return what the schedule's passes cost a month: Lambda, the NAT's bytes, and paid reads of parameters."""
+    """Return the monthly cost of the schedule's passes: Lambda, the NAT's bytes, and paid reads of parameters."""
     tour, sizes, prices = pass_of(repositories, stack, Times()), Sizes(), Prices()
     asks = tour.passes_a_day * DAYS * repositories
     nat_gb = (asks * sizes.ask_kib + _pages(tour) * sizes.parameter_kib) / _GIB_KIB

@@ -1,7 +1,7 @@
-"""The simulation against reality, once: the same burst through the local service and through the model.
+"""Compare the simulation with reality: play the same burst through the local service and through the model.
 
-The local service is one process with threads, beside a real `git http-backend` that answers late: what is compared is
-the lock, the waiting, and how many looks a burst takes. Lambda's and AWS's part cannot be compared here.
+The local service is one process with threads, and fetches from a real `git http-backend` that answers late. This checks
+the lock, the waiting, and the number of looks in a burst. It cannot check the parts of Lambda and AWS.
 """
 
 import os
@@ -31,7 +31,7 @@ _FILES = 20
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What came of a burst: lags in seconds, sorted, and how many deliveries ended how."""
+    """The result of a burst: sorted lags in seconds, and the number of deliveries by outcome."""
 
     lags: list[float]
     published: int
@@ -40,7 +40,7 @@ class Played:
 
 
 class _Repository:
-    """An upstream with its commits made beforehand, and when each was pushed and seen on the mount."""
+    """An upstream with commits made beforehand, and the times when each was pushed and seen on the mount."""
 
     def __init__(self, root: Path, number: int, pushes: int) -> None:
         self.upstream = Upstream(root, f"octo/check{number}")
@@ -78,7 +78,7 @@ class _Repository:
             self.seen_at.append((time.time(), at))
 
     def lags(self) -> list[float]:
-        """Return each push's seconds until it, or a later one, was seen."""
+        """Return the seconds from each push until it, or a later one, was seen."""
         return [
             next(seen for seen, at in self.seen_at if at > number) - pushed
             for number, pushed in enumerate(self.pushed_at)
@@ -86,7 +86,7 @@ class _Repository:
 
 
 def _order(repositories: int, pushes: int, seconds: float, seed: int) -> list[tuple[float, int]]:
-    """Return when which repository is pushed to: up to six times in a row, a twentieth of a second apart."""
+    """Return (time, repository) of each push: up to six in a row, a twentieth of a second apart."""
     random = Random(seed)
     order: list[tuple[float, int]] = []
     while len(order) < pushes:
@@ -96,7 +96,7 @@ def _order(repositories: int, pushes: int, seconds: float, seed: int) -> list[tu
 
 
 def _play(place: Path, latency_seconds: float, seed: int) -> tuple[Played, Times, list[Push]]:
-    """Play a burst through the local service; return what came of it, the times measured alone, and the pushes."""
+    """Play a burst through the local service; return its result, the times of single pushes, and the pushes."""
     (place / "origin").mkdir()
     order = _order(10, 100, 12.0, seed)
     with GitOrigin(place / "origin") as origin:
@@ -140,7 +140,7 @@ def _watch(stocked: list[_Repository], mount: Path, ended: threading.Event) -> N
 
 
 def _alone(stocked: list[_Repository], send: object) -> Times:
-    """Measure one push at a time, and one delivery that finds nothing new."""
+    """Measure single pushes, and single deliveries that find nothing new."""
     assert callable(send)
     published, unchanged = [], []
     for one in stocked:
@@ -175,7 +175,7 @@ def _seconds(action: object) -> float:
 
 
 def compare(latency_seconds: float = 0.1, seed: int = 1) -> tuple[Played, Played]:
-    """Return what was measured and what the model says."""
+    """Return the measured result and the model's."""
     with tempfile.TemporaryDirectory() as place:
         measured, times, pushes = _play(Path(place), latency_seconds, seed)
     result = Simulation(pushes, [_FILES] * 10, Stack(throttle_rate=1e6), times, is_local=True).run()

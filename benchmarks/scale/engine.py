@@ -12,19 +12,16 @@ import simpy
 
 T = TypeVar("T")
 Steps = Generator[simpy.Event, Any, T]
-"""A process, or a part of one: it yields the events that it waits for, and returns T."""
+"""A process, or a part of one, that yields the events it waits for and returns T."""
 
 
-class Clock(simpy.Environment):
-    """simpy's environment, under a name that Lambda's environments leave free."""
-
-    def until(self, when: float) -> simpy.Event:
-        """Return the event of that time, or of now if that is past."""
-        return self.timeout(max(0.0, when - self.now))
+def until(clock: simpy.Environment, when: float) -> simpy.Event:
+    """Return the event of that time, or of now if that is past."""
+    return clock.timeout(max(0.0, when - clock.now))
 
 
 class Bucket:
-    """A rate limit as the services have it: `burst` at once, and `rate` a second."""
+    """A token bucket: `burst` at once, and `rate` a second."""
 
     def __init__(self, rate: float, burst: float) -> None:
         """Full at midnight."""
@@ -32,7 +29,7 @@ class Bucket:
         self._level, self._at = burst, 0.0
 
     def take(self, now: float) -> bool:
-        """Return whether one more is let through."""
+        """Return whether the limit admits one more."""
         self._level = min(self._burst, self._level + (now - self._at) * self._rate)
         self._at = now
         if self._level < 1:
@@ -42,7 +39,7 @@ class Bucket:
 
 
 class Meter:
-    """How much of something there was in each second."""
+    """Amounts per second."""
 
     def __init__(self) -> None:
         """Nothing yet."""
@@ -50,7 +47,7 @@ class Meter:
         self._seconds: defaultdict[int, float] = defaultdict(float)
 
     def add(self, start: float, amount: float, seconds: float = 0.0) -> None:
-        """Count so much from `start` on, spread evenly over so many seconds."""
+        """Add `amount` from `start` on, spread evenly over `seconds`."""
         self.total += amount
         first, last = int(start), int(start + seconds)
         for second in range(first, last + 1):
@@ -64,28 +61,28 @@ class Meter:
 
 @dataclass(eq=False, slots=True)
 class Environment:
-    """One of a function's environments: one processor, its caches, and since when it is idle."""
+    """One environment of a function: one processor, its caches, and the time since it is idle."""
 
     idle_since: float = 0.0
     processor_until: float = 0.0
     is_connected: bool = False
     read_at: dict[int, float] = field(default_factory=dict)
-    """When each parameter was read: by repository, the secret by -1."""
+    """The time when each parameter was read, by repository; -1 is the secret."""
 
     def compute(self, start: float, seconds: float) -> float:
-        """Return when so much work is done that begins at `start`: one thing after the other."""
+        """Return when `seconds` of work end that begin at `start`: the processor does one thing at a time."""
         self.processor_until = max(start, self.processor_until) + seconds
         return self.processor_until
 
 
 class Function:
-    """A Lambda function: a run takes the environment that was used last, or a new one, up to a limit.
+    """A Lambda function: a run takes the most recently used environment, or a new one, up to a limit.
 
-    With `is_shared` there is one environment for all runs, never cold: a process with threads, as the local service.
+    With `is_shared` all runs share one environment that is never cold, like the local service with its threads.
     """
 
     def __init__(self, cold_seconds: float, limit: int, keep_alive: float, *, is_shared: bool = False) -> None:
-        """No environment is there yet."""
+        """Begin without environments."""
         self._cold_seconds, self._limit, self._keep_alive = cold_seconds, limit, keep_alive
         self._idle: list[Environment] = []
         self._shared = Environment() if is_shared else None
@@ -93,7 +90,7 @@ class Function:
         self.busy_seconds = 0.0
 
     def start(self, now: float) -> tuple[Environment, float] | None:
-        """Return an environment and when it is ready; None where as many run as may."""
+        """Return an environment and when it is ready; None at the limit."""
         if self.running >= self._limit:
             return None
         self.running += 1
@@ -105,12 +102,12 @@ class Function:
             found = self._idle.pop()
             if now - found.idle_since <= self._keep_alive:
                 return found, now
-            self._idle.clear()  # the rest was idle for longer
+            self._idle.clear()  # the others have been idle for longer
         self.cold_starts += 1
         return Environment(), now + self._cold_seconds
 
     def end(self, environment: Environment, started: float, now: float) -> None:
-        """The run that was started then is over."""
+        """End a run that began at `started`."""
         self.running -= 1
         self.busy_seconds += now - started
         environment.idle_since = now

@@ -1,6 +1,6 @@
-"""What goes into the capacity model: what was measured, what is published, what is assumed; each with its source. Pure.
+"""The capacity model's inputs: measured, published or assumed, each with its source. Pure.
 
-Every figure stands here once. docs/scale.md shows these tables, made from the fields.
+Every figure stands here once; the tables of docs/scale.md are made from these fields.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def _is(value: float, about: str, kind: str, source: str) -> Any:
 
 
 def figures_of(values: "Times | Sizes | Limits | Prices") -> Iterator[Figure]:
-    """Yield the fields with what is known of them."""
+    """Yield each field with its description and source."""
     for each in fields(values):
         about = each.metadata
         yield Figure(each.name, getattr(values, each.name), about["about"], about["kind"], about["source"])
@@ -97,7 +97,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the services allow by default; us-east-1."""
+    """The services' default limits in us-east-1."""
 
     api_rate: float = _is(10_000, "HTTP API requests a second, an account", PUBLISHED, "API Gateway quotas")
     api_seconds: float = _is(30, "an integration may take", PUBLISHED, "HTTP API quotas; cannot be raised")
@@ -157,7 +157,7 @@ class Prices:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What an operator turns; the comments name template.yaml's parameter, or the variable of the functions."""
+    """An operator's settings; the comments name the parameter in template.yaml, or the functions' variable."""
 
     is_queued: bool = False  # Delivery
     throttle_rate: float = 20.0  # ThrottleRate
@@ -180,5 +180,5 @@ class Stack:
     batch: int = 10  # messages a worker takes
 
     def with_(self, **changes: Any) -> Self:
-        """Return the same with some of it changed."""
+        """Return a copy with some fields changed."""
         return replace(self, **changes)

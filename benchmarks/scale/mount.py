@@ -1,13 +1,15 @@
-"""Looking at a repository, as handler/mount/reconcile.py does it: lock, ask the remote, publish what is new. Pure.
+"""Reconcile a repository as handler/mount/reconcile.py does: lock, ask the remote, publish the tip. Pure.
 
-A look publishes what the ref names when it asks, and so every push up to then at once.
+A look publishes the ref's tip at the moment when it asks, and so every push up to then at once.
 """
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
 
-from benchmarks.scale.engine import Clock, Environment, Meter, Steps
+import simpy
+
+from benchmarks.scale.engine import Environment, Meter, Steps, until
 from benchmarks.scale.model import Sizes, Stack, Times
 from benchmarks.scale.trace import Push
 
@@ -18,7 +20,7 @@ _MIN_RELEASES = 8
 
 
 class End(StrEnum):
-    """How a look, or a delivery, ended."""
+    """The outcome of a look or of a delivery."""
 
     PUBLISHED = "published"
     UNCHANGED = "unchanged"
@@ -40,22 +42,22 @@ class Repository:
     files: int
     is_locked: bool = False
     waiting: list[tuple[float, int]] = field(default_factory=list)
-    """The pushes that are not visible yet: when, and their number in the trace."""
+    """The pushes that are not visible yet: (time, number in the trace)."""
     asked_at: float = -1.0
     pushed_at: int = -1
-    """Of the newest delivery that was confirmed, in GitHub's whole seconds; as its record says."""
+    """`pushed_at` of the newest confirmed delivery, in GitHub's whole seconds, as in the target's record."""
     retired: list[float] = field(default_factory=list)
-    """Since when each release but the current one is retired, the first first."""
+    """The times since when each release but the current one is retired, the oldest first."""
     last: Environment | None = None
 
 
 class Mount:
-    """All repositories, and what looks at them cost."""
+    """All repositories, and the cost of looks at them."""
 
     def __init__(
-        self, clock: Clock, trees: list[int], trace: list[Push], stack: Stack, times: Times, seed: int
+        self, clock: simpy.Environment, trees: list[int], trace: list[Push], stack: Stack, times: Times, seed: int
     ) -> None:
-        """Every repository was published long ago, with two retired releases that are past their grace."""
+        """Begin with every repository published long ago, and two retired releases past their grace."""
         self._clock, self._trace, self._stack, self._times = clock, trace, stack, times
         self._random = Random(f"lock {seed}")
         self._sizes = Sizes()
@@ -71,7 +73,7 @@ class Mount:
         self.fetches = self.asks = 0
 
     def push(self, number: int) -> None:
-        """GitHub took this push: the ref names it."""
+        """Move the ref: GitHub accepted this push."""
         push = self._trace[number]
         self.repositories[push.repository].waiting.append((push.at, number))
 
@@ -81,7 +83,7 @@ class Mount:
         """Look at a repository on behalf of a delivery; return how that ended.
 
         `push` is the delivery's number in the trace, None for the schedule. The ref is asked and the delivery's commit
-        fetched side by side. Who is late, waited for the lock, or finds that the ref moved on, fetches after that.
+        fetched side by side. A look that is late, waited for the lock, or finds that the ref moved, fetches afterwards.
         """
         pushed_at = -1 if push is None else int(self._trace[push].at)
         repository = self.repositories[number]
@@ -122,14 +124,14 @@ class Mount:
         self.asks += 1
         sent = self._clock.now + (0.0 if environment.is_connected else times.connect)
         environment.is_connected = True
-        yield self._clock.until(sent + times.read_share * times.github)
+        yield until(self._clock, sent + times.read_share * times.github)
         covered, repository.waiting = repository.waiting, []
         if not covered:
             self._count(self._clock.now, self._sizes.look_reads, self._sizes.look_writes)
-            yield self._clock.until(environment.compute(sent + times.github, times.ask_processor) + times.confirm)
+            yield until(self._clock, environment.compute(sent + times.github, times.ask_processor) + times.confirm)
             return End.UNCHANGED
         self.fetches += 1
-        yield self._clock.until(sent + (1 if covered[-1][1] == hoped else 2) * times.github)
+        yield until(self._clock, sent + (1 if covered[-1][1] == hoped else 2) * times.github)
         return (yield from self._publish(repository, covered, environment))
 
     def _publish(
@@ -150,9 +152,10 @@ class Mount:
         self, repository: Repository, covered: list[tuple[float, int]], environment: Environment, is_past: bool
     ) -> float:
         """Count what a publish writes; return how many seconds it takes. `is_past`: a release may be recycled."""
-        now, times, sizes = self._clock.now, self._times, self._sizes
+        now: float = self._clock.now
+        times, sizes = self._times, self._sizes
         changed = min(repository.files, sum(self._trace[number].files for _, number in covered))
-        # A recycled release is two pushes behind, and gets both.
+        # A recycled release is two pushes behind, and needs both.
         files = min(repository.files, 2 * changed - 1) if is_past else repository.files
         strange = repository.last is not environment
         repository.last = environment

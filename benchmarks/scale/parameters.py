@@ -1,8 +1,10 @@
-"""Reading parameters: the caches of handler/network/aws for each environment, Parameter Store's limit for all. Pure."""
+"""Read parameters: each environment has the caches of handler/network/aws, all share Parameter Store's limit. Pure."""
 
 from collections.abc import Sequence
 
-from benchmarks.scale.engine import Bucket, Clock, Environment, Meter, Steps
+import simpy
+
+from benchmarks.scale.engine import Bucket, Environment, Meter, Steps
 from benchmarks.scale.model import Stack, Times
 
 SECRET = -1
@@ -10,10 +12,10 @@ _NEVER = -1e9
 
 
 class Parameters:
-    """What all functions read. A repository's parameter has its number for a name, the secret SECRET."""
+    """The parameters of all functions. A repository's number names its parameter, SECRET the secret."""
 
-    def __init__(self, clock: Clock, stack: Stack, times: Times, listing_share: float) -> None:
-        """`listing_share` is which part of the time a listing takes its part of the limit."""
+    def __init__(self, clock: simpy.Environment, stack: Stack, times: Times, listing_share: float) -> None:
+        """`listing_share` is the part of the time in which a listing uses its part of the limit."""
         self._clock, self._stack, self._times = clock, stack, times
         self._bucket = Bucket(stack.ssm_rate - listing_share * stack.listing_rate, stack.ssm_rate)
         self.calls = Meter()
@@ -27,7 +29,7 @@ class Parameters:
         return True
 
     def _read(self, environment: Environment, name: int) -> Steps[bool]:
-        """Try twice; after that, a value that was known goes on for another lifetime."""
+        """Try twice; then a known value is good for another lifetime. Return whether there is one."""
         for attempt in range(2):
             if attempt:
                 yield self._clock.timeout(self._times.parameter_pause)

@@ -1,13 +1,15 @@
-"""The FIFO queue and its workers, as handler/worker.py and Lambda's event source have it. Pure.
+"""The FIFO queue and its workers, as handler/network/queue/worker.py and Lambda's event source have it. Pure.
 
-A group is one repository's messages: they come in order, and only to one worker at a time. A worker takes up to ten
-messages, of one group or several, and looks at their repositories side by side; a group's messages cost one look.
+A group is one repository's messages, which go to one worker at a time, in order. A worker takes up to ten messages of
+one or several groups, and looks at their repositories side by side; all messages of a group cost one look.
 """
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
-from benchmarks.scale.engine import Clock, Environment, Function, Meter, Steps
+import simpy
+
+from benchmarks.scale.engine import Environment, Function, Meter, Steps, until
 from benchmarks.scale.model import Sizes, Stack, Times
 from benchmarks.scale.mount import FAILURES, End, Mount
 from benchmarks.scale.parameters import Parameters
@@ -19,7 +21,7 @@ _BACK_OFF_SECONDS, _MAX_BACK_OFF_SECONDS = 5.0, 900.0
 
 @dataclass(eq=False, slots=True)
 class Message:
-    """A push, by its number in the trace, and when its delivery came."""
+    """A push, by its number in the trace, and the time of its delivery."""
 
     push: int
     repository: int
@@ -34,12 +36,18 @@ class _Group:
 
 
 class Queue:
-    """Takes messages, and has them worked off."""
+    """Accepts messages, and delivers them to workers."""
 
     def __init__(
-        self, clock: Clock, mount: Mount, parameters: Parameters, worker: Function, stack: Stack, times: Times
+        self,
+        clock: simpy.Environment,
+        mount: Mount,
+        parameters: Parameters,
+        worker: Function,
+        stack: Stack,
+        times: Times,
     ) -> None:
-        """Empty at midnight."""
+        """Begin with an empty queue."""
         self._clock, self._mount, self._parameters, self._worker = clock, mount, parameters, worker
         self._stack, self._times = stack, times
         self._groups: dict[int, _Group] = {}
@@ -52,7 +60,7 @@ class Queue:
         self.batches = 0
 
     def put(self, message: Message) -> None:
-        """A message is in the queue."""
+        """Send a message."""
         name = message.repository
         group = self._groups.setdefault(name, _Group())
         group.messages.append(message)
@@ -80,7 +88,7 @@ class Queue:
         environment, ready = started
         received_at = self._clock.now
         self._poll()
-        yield self._clock.until(ready)
+        yield until(self._clock, ready)
         yield from self._work(batch, environment, received_at)
 
     def _take_batch(self) -> dict[int, list[Message]]:
@@ -97,7 +105,7 @@ class Queue:
     def _work(self, batch: dict[int, list[Message]], environment: Environment, received_at: float) -> Steps[None]:
         """Look at the batch's repositories side by side.
 
-        Every group is let go when all looks are done; after ten seconds, each group when its own look is.
+        Release all groups when all looks are done; after ten seconds, each group when its own look is done.
         """
         looks = {self._clock.process(self._look(each, environment)): name for name, each in batch.items()}
         yield self._clock.all_of(looks) | self._clock.timeout(_LONG_BATCH_SECONDS)
@@ -109,7 +117,7 @@ class Queue:
             if not looks:
                 self._worker.end(environment, received_at, self._clock.now)
             for name in published:
-                self._let_go(name)
+                self._release(name)
             if looks:
                 yield self._clock.any_of(looks)
         self._poll()
@@ -138,9 +146,9 @@ class Queue:
             message.receives += 1
             self._groups[name].messages.appendleft(message)
         yield self._clock.timeout(min(_MAX_BACK_OFF_SECONDS, _BACK_OFF_SECONDS * 2 ** (messages[0].receives - 1)))
-        self._let_go(name)
+        self._release(name)
 
-    def _let_go(self, name: int) -> None:
+    def _release(self, name: int) -> None:
         group = self._groups[name]
         group.is_held = False
         if group.messages:

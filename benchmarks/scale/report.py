@@ -21,9 +21,9 @@ def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def with_tables(document: str, tables: Mapping[str, str]) -> str:
-    """Return the document with what stands between each `<!-- NAME -->` and `<!-- /NAME -->` replaced.
+    """Return the document with each table between its `<!-- NAME -->` and `<!-- /NAME -->`.
 
-    Raises KeyError for a table that has no such place.
+    Raises KeyError for a table without that place.
     """
     for name, text in tables.items():
         document, count = re.subn(
@@ -38,7 +38,7 @@ def with_tables(document: str, tables: Mapping[str, str]) -> str:
 
 
 def all_tables(days: Sequence[Day]) -> dict[str, str]:
-    """Return every table but the one of `check`, simulating what is needed."""
+    """Simulate, and return every table except that of `check`."""
     return {
         "lag": lag_table(days),
         "storms": storm_table(),
@@ -60,7 +60,7 @@ def _is_advised(day: Day) -> bool:
 
 
 def lag_table(days: Sequence[Day]) -> str:
-    """The lag from push to visible, and what was lost on the way."""
+    """The lag from push to visible, and the deliveries lost on the way."""
     lines = [
         [
             f"{day.profile.repositories:,}",
@@ -91,7 +91,7 @@ def storm_table() -> str:
 
 
 def worker_table() -> str:
-    """What WorkerConcurrency buys, in a storm of 10,000 within a minute that the throttle lets through."""
+    """The effect of WorkerConcurrency in a storm of 10,000 within a minute that the throttle admits."""
     pushes = storm(10_000, 60.0, SEED, start=60.0)
     lines = []
     stack = LARGE.with_(throttle_rate=1_000.0)
@@ -107,7 +107,7 @@ def worker_table() -> str:
 
 
 def busy_table() -> str:
-    """One repository that is pushed to each second for two minutes: the grace makes each publish a whole tree."""
+    """One repository with a push each second for two minutes: within the grace each publish writes a whole tree."""
     pushes = [Push(60.0 + number, 0, 1) for number in range(120)]
     lines = []
     for files in _BUSY_FILES:
@@ -121,7 +121,7 @@ def busy_table() -> str:
 
 
 def grace_table(days: Sequence[Day]) -> str:
-    """What the grace costs: a push within it has its tree written whole."""
+    """The cost of the grace: a push within it writes its tree whole."""
     day = next(day for day in days if day.profile.repositories == 10_000)
     lines = []
     for grace in (600.0, 300.0, 60.0):

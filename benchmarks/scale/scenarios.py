@@ -1,4 +1,4 @@
-"""The organisations that docs/scale.md is about, and how their stacks are set up. Pure."""
+"""The organisations of docs/scale.md, and the settings of their stacks. Pure."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +26,7 @@ LARGE = QUEUED.with_(
     listing_cache_seconds=3_600.0,
     ssm_rate=10_000.0,
 )
-"""Queued, for 100,000 repositories: what is turned, and why, stands in docs/scale.md."""
+"""Queued, for 100,000 repositories; docs/scale.md gives the reason for each setting."""
 STACKS = {"direct": DIRECT, "queued": QUEUED, "queued, turned": LARGE}
 
 
@@ -46,7 +46,7 @@ class Day:
 
     @cached_property
     def result(self) -> Result:
-        """What became of it."""
+        """The simulated result."""
         return Simulation(self.trace, self.trees, self.stack, seed=SEED).run()
 
     @cached_property
@@ -56,7 +56,7 @@ class Day:
 
 
 def make_days() -> list[Day]:
-    """Return each organisation with each stack; simulated when first asked."""
+    """Return each organisation with each stack; a day is simulated when first asked for its result."""
     days = []
     for profile in PROFILES:
         trace, trees = tuple(make_trace(profile, SEED)), tuple(make_trees(profile, SEED))

@@ -1,6 +1,6 @@
-"""The schedule's pass over all repositories: how long it takes, and when it comes by. Pure.
+"""The schedule's pass over all repositories: its duration, and the time when it reaches a repository. Pure.
 
-A pass lists the repositories where the list is not remembered, and asks each one's refs, so many in flight.
+A pass lists the repositories, unless the list is cached, and asks for the refs of each, many in flight.
 """
 
 import math
@@ -13,7 +13,7 @@ PAGE = 10
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One pass: seconds of its parts, and how often one begins."""
+    """One pass: the seconds of its parts, and how often one begins."""
 
     repositories: int
     listing_seconds: float
@@ -23,43 +23,43 @@ class Pass:
 
     @property
     def seconds(self) -> float:
-        """A pass that has to list."""
+        """The duration of a pass that has to list."""
         return self.listing_seconds + self.asking_seconds
 
     @property
     def period_seconds(self) -> float:
-        """From one pass's beginning to the next one's: a pass that is not done delays the next."""
+        """Seconds between the starts of passes: an unfinished pass delays the next."""
         return max(self.every_seconds, self.seconds)
 
     @property
     def listing_share(self) -> float:
-        """Which part of the time a listing goes on."""
+        """The part of the time in which a listing runs."""
         return self.listing_seconds / max(self.period_seconds, self.listing_cache_seconds)
 
     @property
     def listings_a_day(self) -> float:
-        """How often a day the list is read anew."""
+        """Listings a day."""
         return 86_400 / max(self.period_seconds, self.listing_cache_seconds)
 
     @property
     def passes_a_day(self) -> float:
-        """How many passes a day there are."""
+        """Passes a day."""
         return 86_400 / self.period_seconds
 
     @property
     def asks_per_second(self) -> float:
-        """Requests to GitHub, on average."""
+        """Requests to GitHub a second, on average."""
         return self.repositories / self.period_seconds
 
     def next_visit(self, now: float, repository: int) -> float:
-        """Return when the schedule next looks at a repository: they come in the order of the list."""
+        """Return when the schedule next looks at a repository; it follows the order of the list."""
         offset = self.listing_seconds + self.asking_seconds * repository / self.repositories
         number = math.ceil((now - offset) / self.period_seconds)
         return number * self.period_seconds + offset
 
 
 def pass_of(repositories: int, stack: Stack, times: Times) -> Pass:
-    """Return what a pass over so many repositories is."""
+    """Return the pass over `repositories` repositories."""
     asking = max(repositories * times.github / stack.in_flight, repositories * times.ask_processor)
     return Pass(
         repositories,

@@ -1,15 +1,17 @@
-"""A day of pushes played through the stack, direct or queued: what became of each, and what it took. Pure.
+"""Play a day of pushes through the stack, direct or queued; return the outcome and the cost of each. Pure.
 
 Direct: API Gateway's throttle → an environment of the webhook's → its parameters → the look, while GitHub waits.
 Queued: the same up to the parameters, then a message; workers take batches, one at a time of each repository's group.
-What is lost (no delivery is sent twice) stays behind until the schedule comes by.
+GitHub sends no delivery twice: a lost one stays behind until the schedule comes by.
 """
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.scale.engine import Bucket, Clock, Environment, Function, Meter, Steps
+import simpy
+
+from benchmarks.scale.engine import Bucket, Environment, Function, Meter, Steps, until
 from benchmarks.scale.model import Limits, Stack, Times
 from benchmarks.scale.mount import FAILURES, End, Mount
 from benchmarks.scale.parameters import SECRET, Parameters
@@ -35,20 +37,20 @@ class Result:
     gateway_timeouts: int = 0
     never_visible: int = 0
     healed: int = 0
-    """Pushes that only the schedule found."""
+    """The number of pushes that only the schedule found."""
 
     @property
     def refusals(self) -> int:
-        """Deliveries that were answered with an error: nobody sends them again, but what they said may be found."""
+        """The number of deliveries answered with an error; the schedule may still find their pushes."""
         return sum(self.refused.values())
 
     def lag(self, part: float) -> float:
-        """Return the lag that so much of all pushes kept within; 1 for the longest."""
+        """Return the lag that `part` of all pushes did not exceed; 1 gives the longest."""
         return self.lags[min(len(self.lags) - 1, int(part * len(self.lags)))] if self.lags else 0.0
 
 
 class Simulation:
-    """One run, see the module; the same arguments give the same result."""
+    """One run of the simulation; the same arguments give the same result."""
 
     def __init__(
         self,
@@ -60,10 +62,10 @@ class Simulation:
         *,
         is_local: bool = False,
     ) -> None:
-        """`is_local`: one process with threads and nothing of AWS's, as the local service, to compare with it."""
+        """`is_local`: one process with threads and no AWS, to compare with the local service."""
         self._trace, self._stack, self._times = list(trace), stack, times or Times()
         limits = Limits()
-        self._clock = Clock()
+        self._clock = simpy.Environment()
         self.mount = Mount(self._clock, list(trees), self._trace, stack, self._times, seed)
         self._throttle = Bucket(stack.throttle_rate, stack.throttle_burst)
         self._pass: Pass = pass_of(len(trees), stack, self._times)
@@ -81,7 +83,7 @@ class Simulation:
         )
 
     def run(self) -> Result:
-        """Play it to its end."""
+        """Run the simulation to its end."""
         for number in range(len(self._trace)):
             self._clock.process(self._push(number))
         self._clock.run()
@@ -92,8 +94,8 @@ class Simulation:
         return self.result
 
     def _push(self, number: int) -> Steps[None]:
-        """GitHub takes a push and delivers it; one that is refused is left to the schedule."""
-        yield self._clock.until(self._trace[number].at)
+        """Accept a push as GitHub does, and deliver it; leave a refused one to the schedule."""
+        yield until(self._clock, self._trace[number].at)
         self.mount.push(number)
         yield self._clock.timeout(self._times.webhook)
         end = yield from self._deliver(number)
@@ -102,7 +104,7 @@ class Simulation:
             yield from self._heal(number)
 
     def _deliver(self, number: int) -> Steps[End]:
-        """Answer a delivery; return how it ended, UNCHANGED where a message was sent."""
+        """Answer a delivery; return its outcome, UNCHANGED if it sent a message."""
         received_at = self._clock.now
         if not self._is_local and not self._throttle.take(received_at):
             return End.THROTTLED
@@ -110,7 +112,7 @@ class Simulation:
         if started is None:
             return End.NO_CONCURRENCY
         environment, ready = started
-        yield self._clock.until(ready + self._times.door)
+        yield until(self._clock, ready + self._times.door)
         end = yield from self._handle(number, received_at, environment)
         now = self._clock.now
         self._webhook.end(environment, received_at, now)
@@ -131,9 +133,9 @@ class Simulation:
         return (yield from self.mount.look(repository, received_at, number, environment))
 
     def _heal(self, number: int) -> Steps[None]:
-        """Let the schedule come by until the push is visible: in queued mode it sends a message, else it looks."""
+        """Let the schedule come by until the push is visible. In queued mode it sends a message; otherwise it looks."""
         repository = self._trace[number].repository
-        yield self._clock.until(self._pass.next_visit(self._clock.now, repository))
+        yield until(self._clock, self._pass.next_visit(self._clock.now, repository))
         while self.mount.visible_at[number] is None:
             self.result.healed += 1
             now = self._clock.now
@@ -148,4 +150,4 @@ class Simulation:
             if end not in FAILURES:
                 return
             self.result.healed -= 1
-            yield self._clock.until(self._pass.next_visit(self._clock.now + 1, repository))
+            yield until(self._clock, self._pass.next_visit(self._clock.now + 1, repository))

@@ -1,8 +1,8 @@
-"""Pushes as an organisation makes them, from a seed. Pure.
+"""An organisation's pushes, from a seed. Pure.
 
-People push as a Poisson process whose rate follows the working day; which repository they push to follows a power law
-(Zipf), so that a few get most; who has pushed pushes again soon, with a given chance; and now and then a bot pushes to
-many repositories within a minute.
+People's pushes are a Poisson process whose rate follows the working day. Repositories follow a power law (Zipf): a few
+get most pushes. A push is followed by another soon, with a given chance. Now and then a bot pushes to many repositories
+within a minute.
 """
 
 import itertools
@@ -14,16 +14,16 @@ from random import Random
 DAY_SECONDS = 86_400.0
 HOUR_SECONDS = 3_600.0
 HOURS = (1, 1, 1, 1, 1, 2, 4, 8, 14, 18, 18, 15, 12, 17, 18, 17, 14, 9, 5, 4, 3, 2, 2, 1)
-"""How much of a working day's pushes each hour has, as weights: two time zones of one continent."""
+"""Each hour's share of a working day's pushes, as weights: two time zones of one continent."""
 MOST_FILES = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What is pushed in a working day.
+    """An organisation's pushes in a working day.
 
-    `pushes_a_day` are people's; each of them is followed by another to the same repository with the chance
-    `follow_up`, after `follow_up_seconds` on average. `popularity` is Zipf's exponent. Each of `bots_a_day` bursts goes
+    `pushes_a_day` counts people's. Each is followed by another to the same repository with the chance `follow_up`,
+    after `follow_up_seconds` on average. `popularity` is Zipf's exponent. Each of `bots_a_day` bursts goes
     to `bot_repositories` different ones within `bot_seconds`, during working hours.
     """
 
@@ -41,7 +41,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Push:
-    """A push: when GitHub took it (seconds from midnight), to which repository, and how many files it changes."""
+    """A push: its time (seconds from midnight), its repository, and the number of files that it changes."""
 
     at: float
     repository: int
@@ -57,7 +57,7 @@ def make_trace(profile: Profile, seed: int) -> list[Push]:
 
 
 def make_trees(profile: Profile, seed: int) -> list[int]:
-    """Return how many files each repository's tree has: a log-normal, so that a few are large."""
+    """Return the number of files in each repository: log-normal, so that a few are large."""
     random = Random(f"trees {seed}")
     middle = math.log(profile.tree_median_files)
     return [
@@ -97,18 +97,18 @@ def _bot(profile: Profile, random: Random) -> Iterator[Push]:
 
 
 def _changed(random: Random) -> int:
-    """Six pushes in ten change one file; the others a log-normal of 5 in the median, and at most 2,000."""
+    """Return a number of files: one in six pushes of ten, else log-normal with a median of 5, at most 2,000."""
     return 1 if random.random() < 0.6 else min(2000, 1 + round(random.lognormvariate(math.log(5), 1.3)))
 
 
 def storm(repositories: int, seconds: float, seed: int, start: float = 0.0) -> list[Push]:
-    """Return one burst alone: a push to each of so many repositories, within so many seconds."""
+    """Return a burst: one push to each of `repositories` repositories within `seconds`."""
     random = Random(f"storm {seed}")
     return sorted(Push(start + random.uniform(0, seconds), each, 1) for each in range(repositories))
 
 
 def peak_rate(trace: Sequence[Push], seconds: float) -> float:
-    """Return the most pushes a second in any window of so many seconds that begins with a push."""
+    """Return the highest rate of pushes, per second, in any window of `seconds` that begins with a push."""
     most, first = 0, 0
     for last, push in enumerate(trace):
         while push.at - trace[first].at >= seconds:

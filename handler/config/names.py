@@ -1,26 +1,25 @@
-"""Which names are good: repositories, refs and paths on the mount. Pure: no I/O, no clock.
+"""Which names are valid: repositories, refs and paths on the mount. Pure: no I/O, no clock.
 
-Each `*_problem` returns None for a good name, else the end of a sentence ("has an empty part"), so that a
-payload's field, a parameter's field and an answer can put their own beginning before it.
+Each `*_problem` returns None for a valid name, else the end of a sentence ("has an empty part"). The caller puts its
+own beginning before it: a payload's field, a parameter's field.
 """
 
 import re
 from collections.abc import Iterator
 
 MIRROR = "mirror.git"
-"""What a repository's directory holds beside its targets; no part of a target's path may be called so.
+"""The mirror's name in a repository's directory. No part of a target's path may be called so.
 
-`staging` or `releases` may: many branches are called so, and no target lies inside another one.
+`staging` and `releases` are allowed: branches bear these names, and no target lies inside another one.
 """
 
 MAX_REF_BYTES = 512
 MAX_PART_BYTES = 255
-"""EFS (as every Linux file system) ends a name here."""
+"""The longest name on EFS, as on every Linux file system."""
 MAX_PATH_BYTES = 1024
 
 _FULL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
-# Control characters, space and what git's revision syntax needs; see git-check-ref-format(1), rules 4, 5 and
-# 10.
+# Control characters, space and what git's revision syntax needs; see git-check-ref-format(1), rules 4, 5 and 10.
 _NOT_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]")
 _NOT_IN_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 
@@ -31,12 +30,12 @@ def is_full_name(text: str) -> bool:
 
 
 def full_name_problem(text: str) -> str | None:
-    """What is wrong with `text` as a repository's full name."""
+    """Return what is wrong with `text` as a repository's full name."""
     return None if is_full_name(text) else "is not <owner>/<name>"
 
 
 def ref_problem(ref: str) -> str | None:
-    """What is wrong with `ref` as a ref's full name, by the rules of git-check-ref-format(1)."""
+    """Return what is wrong with `ref` as a ref's full name, by the rules of git-check-ref-format(1)."""
     size = _utf8_size(ref)
     parts = ref.split("/")
     if size is None or size > MAX_REF_BYTES:
@@ -53,7 +52,7 @@ def ref_problem(ref: str) -> str | None:
 
 
 def path_problem(path: str) -> str | None:
-    """What is wrong with `path` as a target's path, relative to the mount."""
+    """Return what is wrong with `path` as a target's path, relative to the mount."""
     size = _utf8_size(path)
     if size is None or size > MAX_PATH_BYTES:
         return f"is not UTF-8 of at most {MAX_PATH_BYTES} bytes"
@@ -72,29 +71,29 @@ def path_problem(path: str) -> str | None:
 
 
 def is_pattern(name: str) -> bool:
-    """Whether a rule's ref or path stands for many: its last character is `*`."""
+    """Whether a rule's ref or path is a pattern: its last character is `*`."""
     return name.endswith("*")
 
 
 def starred(pattern: str, name: str) -> str | None:
-    """What `*` stands for in `name`: all that follows the fixed part, slashes too; None where that does not match.
+    """Return what `*` matches in `name`: the rest after the fixed part, slashes too. None where nothing matches.
 
-    At least one character, as `v` alone is not one of `v*`.
+    The rest has at least one character: `v*` does not match `v`.
     """
     fixed = pattern[:-1]
     return name.removeprefix(fixed) if name.startswith(fixed) and name != fixed else None
 
 
 def default_path(full_name: str, ref: str) -> str:
-    """Where `ref` goes when its rule names no path: `<owner>/<name>/<branch>`.
+    """Return where `ref` goes when its rule names no path: `<owner>/<name>/<branch>`.
 
-    A tag goes to `<owner>/<name>/tags/<tag>`. A pattern's `*` is kept: it stands for the same on both sides.
+    A tag goes to `<owner>/<name>/tags/<tag>`. A pattern keeps its `*`, which matches the same in the ref and the path.
     """
     return f"{full_name}/{branch_of(ref)}"
 
 
 def branch_of(ref: str) -> str:
-    """The short name of a ref: without `refs/heads/`; of what is no branch, without `refs/`."""
+    """Return a branch's name without `refs/heads/`, and any other ref's without `refs/`."""
     return ref.removeprefix("refs/heads/") if ref.startswith("refs/heads/") else ref.removeprefix("refs/")
 
 

@@ -1,9 +1,9 @@
-"""Where rules publish to, and which of them would meet there. Pure: no I/O, no clock.
+"""Where rules publish to, and which of them overlap. Pure: no I/O, no clock.
 
-Two refs in one directory would take turns at destroying each other, and a target inside another's directory would be
-swept with it. A place is the beginning that the paths of all that is in there have: `site/` for the target `site`,
-`site/v` for the pattern `site/v*`. Two places meet where one beginning is the other's: what the patterns' `*` stand
-for may then be the same directory, or one inside the other, and nowhere else.
+Two refs that publish to one directory would destroy each other's releases in turn, and a target inside another's
+directory would be swept with it. A rule's path prefix is the beginning of all the paths that it publishes to: `site/`
+for the target `site`, `site/v` for the pattern `site/v*`. Two rules overlap where one prefix starts with the other:
+then, and only then, can their paths be the same, or one lie inside the other.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,85 +11,90 @@ from collections.abc import Iterable, Iterator, Sequence
 from handler.config.names import MIRROR, default_path, is_pattern
 from handler.model import PublishRule, Repository
 
+_Claim = tuple[str, str, str]
+"""A path prefix, the repository that publishes there, and what of it does."""
+
 
 def path_of(full_name: str, rule: PublishRule) -> str:
-    """Return the rule's path, its default where it names none; a pattern's ends with `*`.
+    """Return the rule's path, or its default path; a pattern's path ends with `*`.
 
-    The default branch's own name is not known from the rule: an empty last part stands for it.
+    The rule does not know the default branch's name: an empty last part stands for it.
     """
     if rule.path is not None:
         return rule.path
     return f"{full_name}/latest" if rule.is_latest else default_path(full_name, rule.ref or "")
 
 
-def place_of(full_name: str, rule: PublishRule) -> str:
-    """Return where the rule publishes."""
+def path_prefix(full_name: str, rule: PublishRule) -> str:
+    """Return the beginning of all the paths that the rule publishes to."""
     path = path_of(full_name, rule)
     return path[:-1] if is_pattern(path) else f"{path}/"
 
 
-def do_meet(one: str, other: str) -> bool:
-    """Whether two places meet."""
+def do_overlap(one: str, other: str) -> bool:
+    """Whether two path prefixes overlap."""
     return one.startswith(other) or other.startswith(one)
 
 
-def meetings(full_name: str, rules: Sequence[PublishRule]) -> Iterator[tuple[int, int]]:
-    """Yield (earlier, later) for each rule that meets an earlier one: the first such, so that lists stay short.
+def overlapping_rules(full_name: str, rules: Sequence[PublishRule]) -> Iterator[tuple[int, int]]:
+    """Yield (earlier, later) for each rule that overlaps an earlier one: only the first, so that lists stay short.
 
-    The default branch is taken for one whose name no other rule's path ends with; `default_branch_meeting` knows more.
+    Assume that no other rule's path ends with the default branch's name. `default_branch_overlap` checks that, once
+    the name is known.
     """
-    places = [place_of(full_name, rule) for rule in rules]
-    for later, place in enumerate(places):
-        earlier = next((at for at in range(later) if do_meet(places[at], place)), None)
+    prefixes = [path_prefix(full_name, rule) for rule in rules]
+    for later, prefix in enumerate(prefixes):
+        earlier = next((at for at in range(later) if do_overlap(prefixes[at], prefix)), None)
         if earlier is not None:
             yield earlier, later
 
 
-def default_branch_meeting(full_name: str, rules: Sequence[PublishRule], default_branch_ref: str) -> int | None:
-    """Return the number of the first rule that meets the default branch's default path with another ref.
+def default_branch_overlap(full_name: str, rules: Sequence[PublishRule], default_branch_ref: str) -> int | None:
+    """Return the number of the first rule that publishes another ref to the default branch's default path, or into it.
 
-    None where none does, or no rule publishes the default branch to its default path.
+    Return None where no rule does, or no rule publishes the default branch to its default path.
     """
     if not any(rule.ref is None and rule.path is None for rule in rules):
         return None
     path = default_path(full_name, default_branch_ref)
     for number, rule in enumerate(rules):
         if rule.path is None and (rule.ref is None or rule.ref.startswith("refs/heads/")):
-            continue  # branches at their default paths keep apart as their names do
+            continue  # the default paths of two branches differ as their names do
         is_same_target = rule.ref in (None, default_branch_ref) and rule.path == path
-        if not is_same_target and do_meet(place_of(full_name, rule), f"{path}/"):
+        if not is_same_target and do_overlap(path_prefix(full_name, rule), f"{path}/"):
             return number
     return None
 
 
-def takes_repository(full_name: str, rule: PublishRule) -> bool:
-    """Whether a target of the rule can be the directory of all the owner's repositories, or a pattern's this one's."""
-    return full_name.startswith(place_of(full_name, rule))
+def covers_repository(full_name: str, rule: PublishRule) -> bool:
+    """Whether the rule can publish over the repository's own directory, where its mirror is, or above it."""
+    return full_name.startswith(path_prefix(full_name, rule))
 
 
-def meetings_between(repositories: Iterable[Repository]) -> Iterator[str]:
-    """Yield a sentence for each rule that meets another repository's rule or mirror, so that somebody mends it.
+def overlaps_between(repositories: Iterable[Repository]) -> Iterator[str]:
+    """Yield a sentence for each rule that overlaps another repository's rule or mirror.
 
-    Of such two, the mount lets the one that came first go on, and refuses the other's pushes. Takes the time of a sort.
+    On the mount the target that was there first is still published; the other one's pushes are refused. Takes the time
+    of a sort.
     """
-    places = sorted(
-        place for repository in repositories for place in (*_rule_places(repository), _mirror_place(repository))
+    claims = sorted(
+        claim for repository in repositories for claim in (*_rule_prefixes(repository), _mirror_prefix(repository))
     )
-    around: list[tuple[str, str, str]] = []
-    for place in places:
-        # What a beginning is one of comes right after it: those around this place are at the list's end.
-        while around and not place[0].startswith(around[-1][0]):
-            around.pop()
-        other = next((each for each in reversed(around) if each[1] != place[1]), None)
+    enclosing: list[_Claim] = []
+    for prefix, full_name, about in claims:
+        # In this order a prefix comes right before those that start with it: the enclosing ones form a stack.
+        while enclosing and not prefix.startswith(enclosing[-1][0]):
+            enclosing.pop()
+        other = next((each for each in reversed(enclosing) if each[1] != full_name), None)
         if other is not None:
-            yield f"{place[1]}: {place[2]} meets {other[1]}'s {other[2]}"
-        around.append(place)
+            yield f"{full_name}: {about} meets {other[1]}'s {other[2]}"
+        enclosing.append((prefix, full_name, about))
 
 
-def _rule_places(repository: Repository) -> Iterator[tuple[str, str, str]]:
+def _rule_prefixes(repository: Repository) -> Iterator[_Claim]:
     for number, rule in enumerate(repository.publish):
-        yield place_of(repository.full_name, rule), repository.full_name, f"publish[{number}]"
+        yield path_prefix(repository.full_name, rule), repository.full_name, f"publish[{number}]"
 
 
-def _mirror_place(repository: Repository) -> tuple[str, str, str]:
+def _mirror_prefix(repository: Repository) -> _Claim:
     return f"{repository.full_name}/{MIRROR}/", repository.full_name, MIRROR

@@ -5,16 +5,16 @@ All fields have defaults, so `{}` is complete: the remote's default branch, publ
 
     url                   https://github.com/<owner>/<name>.git
     publish               list of {"ref", "path", "mode", "autostash", "latest", "prereleases"}; see `_read_rule`
-    keep_releases         1 to 50
+    keep_releases         1 to 50: how many releases of a target are kept
     grace_seconds         0 to 604,800: how long a replaced release stays
     depth                 commits of history in the mirror; 0 is all of it
     credentials           the name of the SecureString parameter that holds the token
     allow_external_links  publish links that lead out of the tree
-    commit_status         tell outcomes on the commit; needs credentials
-    own_secret            only the repository's own webhook URL and secret speak for it
+    commit_status         post outcomes as statuses of the commit; needs credentials
+    own_secret            accept deliveries only at the repository's own webhook URL, signed with its own secret
 
-Every problem is reported at once. A message names fields, refs and paths, and never the url, which may hold a
-token that somebody put there against the rules.
+All problems are reported at once. A message names fields, refs and paths, and never the url, in which somebody may
+have put a token against the rules.
 """
 
 import re
@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from handler.config.fields import FieldReader, checked, flag, parse_object, text, whole_number
 from handler.config.names import is_full_name, is_pattern, path_problem, ref_problem
-from handler.config.overlaps import meetings, path_of, takes_repository
+from handler.config.overlaps import covers_repository, overlapping_rules, path_of
 from handler.errors import ConfigurationInvalid
 from handler.model import PublishRule, Repository
 
@@ -89,7 +89,7 @@ def _parameter_name(value: object) -> str:
 
 
 def _url_problem(url: str) -> str | None:
-    """What is wrong with `url`; a good one is https (http on loopback), host, perhaps a port, and a path."""
+    """Return what is wrong with `url`. A valid one is https (http on loopback), a host, perhaps a port, and a path."""
     # First, because urlsplit drops tabs and newlines silently.
     if len(url) > MAX_URL_LENGTH or not _URL_CHARACTERS.fullmatch(url) or "\\" in url:
         return f"is not at most {MAX_URL_LENGTH} printable ASCII characters without spaces and backslashes"
@@ -124,7 +124,7 @@ def _is_address(host: str) -> bool:
 
 
 def _is_loopback(host: str) -> bool:
-    # Names below localhost are this machine's by RFC 6761: no DNS has them. A container calls its host by one.
+    # RFC 6761 reserves names below localhost for this machine: no DNS has them. A container calls its host by one.
     is_name = host == "localhost" or host.endswith(".localhost")
     return is_name or (_is_address(host) and ip_address(host).is_loopback)
 
@@ -141,7 +141,7 @@ def _read_publish(fields: dict[str, object], full_name: str, problems: list[str]
     for position, entry in enumerate(entries):
         rules.append(_read_rule(entry, f"publish[{position}]", problems))
     if len(problems) == before:
-        problems.extend(_place_problems(rules, full_name))
+        problems.extend(_overlap_problems(rules, full_name))
     return tuple(rules)
 
 
@@ -149,11 +149,11 @@ def _read_rule(entry: object, where: str, problems: list[str]) -> PublishRule:
     """Return one rule.
 
     `ref` is a full name under refs/heads/ or refs/tags/, or a pattern: such a name with `*` as its last character,
-    which stands for the rest of a ref, slashes too, as in git's refspecs. Absent, it is the remote's default branch.
-    `path` is where it goes, relative to the mount; a pattern's must end with `*` too, which stands for the same.
-    `latest` publishes, of the tags that a pattern matches, the newest version, to a path without `*`.
-    `mode` is "releases", or "working-copy" for a branch that is kept as a git working copy; `autostash` then carries
-    uncommitted changes over to what is pulled.
+    which matches the rest of a ref, slashes too, as in git's refspecs. By default it is the remote's default branch.
+    `path` is where it goes, relative to the mount; a pattern's path must end with `*` too, which stands for the same.
+    `latest` publishes the newest version among the tags that a pattern matches, to a path without `*`.
+    `mode` is "releases", or "working-copy" for a branch that is kept as a git working copy; `autostash` then stashes
+    uncommitted changes before a pull, and applies them afterwards.
     """
     if not isinstance(entry, dict):
         problems.append(f"{where} is not an object")
@@ -214,26 +214,26 @@ def _rule_path_problem(path: str, rule: PublishRule) -> str | None:
 
 
 def _sample(pattern: str) -> str:
-    """A name that the pattern matches, to hold its fixed part to the rules."""
+    """Return a name that the pattern matches, so that the rules for names can judge its fixed part."""
     return f"{pattern[:-1]}x" if is_pattern(pattern) else pattern
 
 
-def _place_problems(rules: list[PublishRule], full_name: str) -> list[str]:
-    """Name the rules that publish to an earlier one's path, above it, or inside it, or where the mirror is.
+def _overlap_problems(rules: list[PublishRule], full_name: str) -> list[str]:
+    """Return the problems of rules that publish to an earlier rule's path, above it, inside it, or over the mirror.
 
-    What can only be seen later (the default branch's name, other repositories) is refused then.
+    Overlaps that depend on the default branch's name or on other repositories are refused when these are known.
     """
     problems = [
         f"publish[{number}].path takes the repository's own directory {full_name}, where its mirror is"
         for number, rule in enumerate(rules)
-        if takes_repository(full_name, rule)
+        if covers_repository(full_name, rule)
     ]
     problems += [
         f"publish[{number}] would go to {path_of(full_name, rule)}, which {problem}; give it a path"
         for number, rule in enumerate(rules)
         if rule.is_latest and rule.path is None and (problem := path_problem(path_of(full_name, rule)))
     ]
-    # One line a rule, so that a hundred rules with one path do not make thousands of lines.
-    for earlier, later in meetings(full_name, rules):
+    # One line for each rule, so that a hundred rules with one path do not make thousands of lines.
+    for earlier, later in overlapping_rules(full_name, rules):
         problems.append(f"publish[{later}] goes to the path of publish[{earlier}], or one lies in the other")
     return problems

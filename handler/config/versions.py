@@ -1,9 +1,9 @@
 """Which of several tags names the newest version. Pure: no I/O, no clock.
 
 A version is numbers with dots between them (`1.2.3`, `2024.05.01`, `7`), then perhaps `-` and a pre-release, then
-perhaps `+` and build metadata, as semver.org writes them; any number of numbers is taken, and leading zeros, since
-dates have them. What stands before it in a tag's name (`v`, `release-`) is the fixed part of the pattern. Anything
-else (`nightly`, `1.0rc1`, `1..2`) is no version, and never the newest.
+perhaps `+` and build metadata, as semver.org defines them. Unlike semver, it may have any number of numbers, and
+leading zeros, since dates have them. A prefix in the tag's name (`v`, `release-`) is the fixed part of the pattern.
+Anything else (`nightly`, `1.0rc1`, `1..2`) is not a version, and never the newest.
 """
 
 import re
@@ -19,19 +19,19 @@ Identifier = tuple[int, int, str]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Version:
-    """Ordered as its fields are, so that no two spellings are the same version."""
+    """A version, ordered by its fields; two spellings are never equal."""
 
     numbers: tuple[int, ...]
-    """Without zeros at the end: 1.2 and 1.2.0 are the same point in the order."""
+    """Without zeros at the end: 1.2 and 1.2.0 compare equal here."""
     is_release: bool
     prerelease: tuple[Identifier, ...]
-    """Numbers before words, numbers by value, words by ASCII; of two, the one that goes on is later."""
+    """Numbers come before words, numbers by value, words in ASCII order; a longer list comes after its own prefix."""
     spelling: tuple[int, str]
-    """How many numbers, then the text: settles what is equal by rule (1.2 and 1.2.0, 1.0+a and 1.0+b)."""
+    """How many numbers, then the text: orders what is equal by semver's rules (1.2 and 1.2.0, 1.0+a and 1.0+b)."""
 
 
 def read_version(text: str) -> Version | None:
-    """Return the version that `text` is, None when it is none."""
+    """Return the version that `text` spells, None when it spells none."""
     match = _VERSION.fullmatch(text)
     if match is None:
         return None
@@ -53,10 +53,10 @@ def _identifier(text: str) -> Identifier:
 
 
 def version_of(name: str, pattern: str, *, prereleases: bool = False) -> Version | None:
-    """Return the version that the ref `name` names under `pattern`.
+    """Return the version that `*` of `pattern` matches in the ref `name`.
 
-    None where the pattern does not match, what `*` stands for is no version, or it is a pre-release and
-    `prereleases` does not ask for those.
+    Return None where the pattern does not match, the match is not a version, or it is a pre-release and `prereleases`
+    is false.
     """
     text = starred(pattern, name)
     version = None if text is None else read_version(text)
@@ -66,7 +66,7 @@ def version_of(name: str, pattern: str, *, prereleases: bool = False) -> Version
 def newest(names: Iterable[str], pattern: str, *, prereleases: bool = False) -> str | None:
     """Return the ref among `names` whose version under `pattern` is the newest, None where there is no version.
 
-    The answer hangs on which names there are, not on their order.
+    The result does not depend on the order of the names.
     """
     found = ((version_of(name, pattern, prereleases=prereleases), name) for name in names)
     versions = [(version, name) for version, name in found if version is not None]

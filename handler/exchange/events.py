@@ -1,6 +1,6 @@
-"""What others are told of a target: the content of an event, bounded. Pure: no I/O, no clock.
+"""The events that are put on the EventBridge bus, and their bounded content. Pure: no I/O, no clock.
 
-docs/events.md describes the events to those who receive them.
+docs/events.md describes the events for their consumers.
 """
 
 import json
@@ -13,9 +13,9 @@ from handler.errors import Transient
 from handler.model import ChangedPaths, Counts, Outcome, Target
 
 MAX_PATHS = 500
-"""So many changed paths one event tells, of all three lists together."""
+"""The most changed paths in one event, all three lists together."""
 MAX_DETAIL_BYTES = 190_000
-"""EventBridge takes entries of 256 KB, and queues behind it messages of as much, with the envelope around them."""
+"""EventBridge takes entries of 256 KB, and SQS queues behind it messages of 256 KB with the envelope around them."""
 
 
 class EventKind(StrEnum):
@@ -26,12 +26,12 @@ class EventKind(StrEnum):
     RETIRED = "TargetRetired"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One event. `at` is when it happened (seconds since the epoch).
+    """One event. `at` is when it happened, in seconds since the epoch.
 
-    `commit` is what readers have now, `previous_commit` what they had before. `changes` None means that they are not
-    known. `pushed_commit` is what a failed push brought.
+    `commit` is what readers have now, `previous_commit` what they had before. `changes` is None where they are not
+    known. `pushed_commit` is the commit of a push that failed.
     """
 
     kind: EventKind
@@ -50,53 +50,62 @@ class Event:
 
 
 Emit = Callable[[Event], bool]
-"""Take an event; returns whether the bus took it."""
+"""Put an event; return whether the bus took it."""
 
 
-def failed(outcome: Outcome, target: Target, delivery: str, at: float, pushed_commit: str | None) -> Event:
-    """Return the event of a target's failed outcome; what readers have did not change."""
+def failed_event(outcome: Outcome, target: Target, *, delivery: str, at: float, pushed_commit: str | None) -> Event:
+    """Return the event for a target's failed outcome; what readers have did not change."""
     return Event(
-        EventKind.FAILED,
-        outcome.repository or "",
-        target.ref,
-        target.path,
-        outcome.commit,
-        outcome.commit,
-        delivery,
-        at,
+        kind=EventKind.FAILED,
+        repository=outcome.repository or "",
+        ref=target.ref,
+        path=target.path,
+        commit=outcome.commit,
+        previous_commit=outcome.commit,
+        delivery=delivery,
+        at=at,
         reason=outcome.reason,
         is_transient=outcome.status == Transient.status,
         pushed_commit=pushed_commit,
     )
 
 
-def retired(repository: str, target: Target, commit: str | None, delivery: str, at: float) -> Event:
-    """Return the event of a target that ended with its ref; `commit` is what stood there."""
-    return Event(EventKind.RETIRED, repository, target.ref, target.path, None, commit, delivery, at)
+def retired_event(repository: str, target: Target, *, commit: str | None, delivery: str, at: float) -> Event:
+    """Return the event for a target that was retired with its ref; `commit` was the last one published."""
+    return Event(
+        kind=EventKind.RETIRED,
+        repository=repository,
+        ref=target.ref,
+        path=target.path,
+        commit=None,
+        previous_commit=commit,
+        delivery=delivery,
+        at=at,
+    )
 
 
-def detail_of(announcement: Event) -> str:
+def detail_of(event: Event) -> str:
     """Return the event's detail: a JSON object of at most MAX_DETAIL_BYTES in UTF-8."""
     detail: dict[str, object] = {
-        "repository": announcement.repository,
-        "ref": announcement.ref,
-        "path": announcement.path,
-        "commit": announcement.commit,
-        "previous_commit": announcement.previous_commit,
-        "delivery": announcement.delivery,
+        "repository": event.repository,
+        "ref": event.ref,
+        "path": event.path,
+        "commit": event.commit,
+        "previous_commit": event.previous_commit,
+        "delivery": event.delivery,
     }
-    moment = datetime.fromtimestamp(announcement.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    if announcement.kind is EventKind.FAILED:
+    moment = datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if event.kind is EventKind.FAILED:
         detail |= {
-            "pushed_commit": announcement.pushed_commit,
+            "pushed_commit": event.pushed_commit,
             "failed_at": moment,
-            "reason": announcement.reason,
-            "is_transient": announcement.is_transient,
+            "reason": event.reason,
+            "is_transient": event.is_transient,
         }
-    elif announcement.kind is EventKind.RETIRED:
+    elif event.kind is EventKind.RETIRED:
         detail |= {"retired_at": moment}
     else:
-        counts = announcement.counts
+        counts = event.counts
         detail |= {
             "published_at": moment,
             "counts": {
@@ -105,12 +114,12 @@ def detail_of(announcement: Event) -> str:
                 "bytes_fetched": counts.bytes_fetched,
             },
         }
-        detail["changes"] = _told(announcement.changes, MAX_DETAIL_BYTES - _size(detail) - 200)
+        detail["changes"] = _bounded_changes(event.changes, MAX_DETAIL_BYTES - _size(detail) - 200)
     return _json(detail)
 
 
-def _told(changes: ChangedPaths | None, room: int) -> dict[str, object]:
-    """Return the changes as far as they fit in: the first ones by their paths, whichever list they are of."""
+def _bounded_changes(changes: ChangedPaths | None, room: int) -> dict[str, object]:
+    """Return the changes that fit into `room` bytes: in the order of their paths, whichever list they are in."""
     lists: dict[str, list[str]] = {"added": [], "modified": [], "removed": []}
     if changes is None:
         return {**lists, "total": None, "is_complete": False}
@@ -134,7 +143,7 @@ def _size(value: object) -> int:
 
 
 def _json(value: object) -> str:
-    """Escape only what JSON must have escaped: paths may be of any script, and each escape is six bytes."""
+    # No ASCII escapes: paths may be in any script, and each escape is six bytes.
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     # Names come from payloads and parameters, where JSON can spell half of a surrogate pair.
     return text.encode("utf-8", "replace").decode()

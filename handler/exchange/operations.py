@@ -41,7 +41,7 @@ class MountedTarget:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
     """An operator holds the target at `commit` since `since` (seconds since the epoch); no push changes it.
 

@@ -1,7 +1,7 @@
-"""A repository's remote as the mount side knows it: what it can ask, and the values that come back. Pure: no I/O.
+"""A repository's remote as the mount side sees it: queries and answers. Pure: no I/O.
 
-The network side has the one real implementation, over smart HTTP. The mount side never opens a connection: it gets a
-`Remote` that answers.
+The network side has the one real implementation, over smart HTTP. The mount side never opens a connection: it is given
+a `Remote`.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ WHOLE_HISTORY = 0x7FFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class RemoteRefs:
-    """What `ls-refs` answered: tips by full ref name, and the ref that HEAD names (None where it was not asked)."""
+    """The answer to `ls-refs`: tips by full ref name, and the ref that HEAD names (None where it was not asked for)."""
 
     tips: dict[str, Tip]
     head: str | None = None
@@ -24,7 +24,7 @@ class RemoteRefs:
 
 @dataclass(slots=True)
 class ShallowChanges:
-    """What a fetch changed about the ends of history.
+    """How a fetch moves the shallow boundary.
 
     `shallow` are the commits whose parents the remote left out, `unshallow` those whose parents it sent now.
     """
@@ -35,11 +35,11 @@ class ShallowChanges:
 
 @dataclass(frozen=True, slots=True)
 class FetchQuery:
-    """What a fetch asks for: the object `want`, given that the commit `have` is complete here.
+    """What to fetch: the object `want`, where the commit `have` is complete here.
 
-    `deepen` is the number of commits of history that are wanted; 0 is all that leads to what is here. Without a bound,
-    another branch's or a merge's history would come down to its first commit. `shallow` are the commits here whose
-    parents are not.
+    `deepen` is how many commits of history to fetch; 0 is all that is missing. Without this bound the remote would send
+    the history of another branch, or of a merge, down to its first commit. `shallow` are the commits here whose parents
+    are not.
     """
 
     want: str
@@ -49,14 +49,14 @@ class FetchQuery:
 
 
 Sink = Callable[[], Callable[[bytes], object]]
-"""Called once a try; returns what takes the pack's bytes, from their beginning."""
+"""Called once for each attempt; returns the function that takes the pack's bytes, from the start."""
 
 
 class Remote(Protocol):
     """One repository's remote."""
 
     def refs(self, refs: list[str], *, with_head: bool = False) -> RemoteRefs:
-        """Return what `refs` (full names) and, if asked, HEAD name now.
+        """Return what `refs` (full names) and, with `with_head`, HEAD name now.
 
         Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported.
         """

@@ -1,14 +1,14 @@
-"""What the schedule remembers from one run to the next. Pure: no I/O, no clock. Times are seconds since the epoch."""
+"""What the schedule keeps from one run to the next. Pure: no I/O, no clock. Times are in seconds since the epoch."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
 class RepositoryState:
-    """What the schedule knows of one repository.
+    """The schedule's state of one repository.
 
-    `confirmed_at` is when all its targets were last seen to be what the remote says, or the first time that the
-    schedule looked at it. After `failures` in a row the schedule leaves it alone until `not_before`.
+    `confirmed_at` is when all its targets last matched the remote, at first when the schedule first visited it. After
+    `failures` in a row the schedule does not visit it until `not_before`.
     """
 
     confirmed_at: float
@@ -20,8 +20,8 @@ class RepositoryState:
 class ScheduleState:
     """The state of one task.
 
-    `stopped_at` names the first repository that a run which ended early did not reach; None if it reached all.
-    `resume_at` is the cursor at which maintenance of a repository goes on.
+    `stopped_at` names the first repository that the last run had no time for; None if it visited all. `resume_at` is,
+    for each repository, the cursor at which its maintenance continues.
     """
 
     repositories: dict[str, RepositoryState] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What says "look now": a verified push, or a timer or operator who know no more than the ref. Pure."""
+"""What triggers a reconcile: a verified push, or a timer or operator that names only the ref. Pure."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,12 @@ from handler.deadline import NO_DEADLINE, Deadline
 from handler.model import PushEvent
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
     """A request to reconcile what publishes `ref`.
 
-    `push` is None for a timer or an operator. `delivery` is the id that correlates log lines. `received_at` is when it
-    came, in seconds of our clock. `is_late` says that it had to wait, so that others may have published more meanwhile.
+    `push` is None for a timer or an operator. `delivery` is the id that correlates log lines. `received_at` is when the
+    request came, in seconds of our clock. `is_late` says that it waited, so that a newer push may be published already.
     """
 
     ref: str

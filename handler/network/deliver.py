@@ -1,4 +1,4 @@
-"""From a request to its outcomes: which targets publish the ref, each reconciled, each failure an outcome."""
+"""From a trigger to its outcomes: find the targets that publish its ref, and reconcile each of them."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from functools import partial
 from handler.config.targets import needs_default_branch, ref_prefixes, targets_of
 from handler.config.versions import newest
 from handler.exchange.drift import RepositoryDrift
-from handler.exchange.events import Emit, failed
+from handler.exchange.events import Emit, failed_event
 from handler.exchange.publisher import Publisher
 from handler.exchange.trigger import Trigger
 from handler.model import BoundedMapping, Outcome, OutcomeKind, Repository, Target
@@ -22,7 +22,7 @@ _MAX_DEFAULT_BRANCHES = 1000
 
 
 class Deliverer:
-    """Delivers requests; keeps connections, packs and default branches between deliveries. Safe for threads."""
+    """Delivers triggers; keeps connections and default branches between deliveries. Safe for threads."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Deliverer:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`emit` takes an event (None: nobody is told), `warn` what an operator should mend. Opens nothing yet."""
+        """`emit` puts an event (None: no events); `warn` is called with what an operator should mend."""
         self._clock = clock
         self._remotes = RemotePool(settings, sleep)
         self._publisher = publisher
@@ -61,69 +61,75 @@ class Deliverer:
         refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
         return self._publisher.drift(repository, refs)
 
-    def deliver(self, repository: Repository, token: str | None, request: Trigger) -> tuple[Outcome, ...]:
-        """Bring every target that publishes the request's ref to what the remote says; one outcome a target.
+    def deliver(self, repository: Repository, token: str | None, trigger: Trigger) -> tuple[Outcome, ...]:
+        """Reconcile every target that publishes the trigger's ref; return one outcome a target.
 
-        A target's failure is its outcome. Raises only what keeps the targets from being found: RemoteUnavailable,
+        A target's failure is its outcome. Raises only where the targets cannot be found: RemoteUnavailable,
         RemoteRefused, RemoteUnsupported, ConfigurationInvalid.
         """
-        is_deleted = request.push is not None and request.push.is_deleted
+        is_deleted = trigger.push is not None and trigger.push.is_deleted
         if is_deleted:
-            # There is no commit to ask for by its id; what the ref says is asked as ever.
-            request = replace(request, push=None)
-        remote = self._remotes.at(repository.url, token)
-        targets = targets_of(repository, request.ref, self._default_branch(repository, remote, request.ref))
+            # There is no commit to fetch by its id; the ref is asked for as ever.
+            trigger = replace(trigger, push=None)
+        remote = self.remote(repository, token)
+        targets = targets_of(repository, trigger.ref, self._default_branch(repository, remote, trigger.ref))
         if not targets:
-            return (ignored("ref_not_published", repository.full_name, request.ref),)
+            return (ignored("ref_not_published", repository.full_name, trigger.ref),)
         if is_deleted and not any(target.is_retirable or target.is_latest for target in targets):
-            return (ignored("ref_deleted", repository.full_name, request.ref),)
-        statuses = self._statuses.of(repository, token, request.push)
+            return (ignored("ref_deleted", repository.full_name, trigger.ref),)
+        statuses = self._statuses.of(repository, token, trigger.push)
         try:
-            return tuple(self._reconcile(repository, target, remote, request, statuses) for target in targets)
+            return tuple(self._reconcile(repository, target, remote, trigger, statuses) for target in targets)
         finally:
             statuses.close()
 
     def _default_branch(self, repository: Repository, remote: HttpRemote, ref: str) -> str | None:
-        """Return the remote's default branch; remembered for a while, but only to go on: to ignore, it is asked."""
+        """Return the remote's default branch; None where no rule needs it.
+
+        A cached one only serves to publish: before a push is ignored, the remote is asked.
+        """
         if not needs_default_branch(repository):
             return None
-        remembered, until = self._default_branches.get(repository.full_name) or (None, 0.0)
-        if remembered == ref and self._clock() < until:
-            return remembered
+        cached, until = self._default_branches.get(repository.full_name) or (None, 0.0)
+        if cached == ref and self._clock() < until:
+            return cached
         head = remote.refs([], with_head=True).head
         if head is not None:
             self._default_branches.put(repository.full_name, (head, self._clock() + _DEFAULT_BRANCH_SECONDS))
         return head
 
     def _reconcile(
-        self, repository: Repository, target: Target, remote: HttpRemote, request: Trigger, statuses: DeliveryStatuses
+        self, repository: Repository, target: Target, remote: HttpRemote, trigger: Trigger, statuses: DeliveryStatuses
     ) -> Outcome:
         try:
-            latest = _newest(target, remote, request) if target.is_latest else (target, request)
-        except Exception as error:  # whatever it is: this target fails with it, the others do not
+            latest = _newest_tag(target, remote, trigger) if target.is_latest else (target, trigger)
+        except Exception as error:  # also a defect: this target fails with it, the others do not
             outcome = self._publisher.failed(repository, target, as_failure(error))
         else:
             if latest is None:
                 return replace(ignored("ref_gone", repository.full_name, target.ref), path=target.path)
-            target, request = latest
-            begin = partial(statuses.begin, target.path)
-            outcome = self._publisher.reconcile(repository, target, remote, request, begin)
+            target, trigger = latest
+            outcome = self._publisher.reconcile(
+                repository, target, remote, trigger, begin=partial(statuses.begin, target.path)
+            )
         statuses.conclude(target.path, outcome)
         if self._emit is not None and outcome.kind is OutcomeKind.FAILED:
-            pushed_commit = request.push.after if request.push is not None else None
-            self._emit(failed(outcome, target, request.delivery, self._clock(), pushed_commit))
+            pushed_commit = trigger.push.after if trigger.push is not None else None
+            self._emit(
+                failed_event(outcome, target, delivery=trigger.delivery, at=self._clock(), pushed_commit=pushed_commit)
+            )
         return outcome
 
 
-def _newest(target: Target, remote: HttpRemote, request: Trigger) -> tuple[Target, Trigger] | None:
-    """Return the target of the newest tag, and what is asked of it; None where no tag matches.
+def _newest_tag(target: Target, remote: HttpRemote, trigger: Trigger) -> tuple[Target, Trigger] | None:
+    """Return the target and the trigger for the newest tag; None where no tag matches.
 
-    The pushed tag counts even if the remote's answer lacks it: it may lag behind its webhook.
+    The pushed tag counts even if the remote's answer lacks it: that may lag behind its webhook.
     """
-    push = request.push
+    push = trigger.push
     names = set(remote.refs([target.ref.removesuffix("*")]).tips)
     ref = newest(names | ({push.ref} if push is not None else set()), target.ref, prereleases=target.prereleases)
     if ref is None:
         return None
-    request = replace(request, ref=ref, push=push if push is not None and push.ref == ref else None)
-    return replace(target, ref=ref, is_latest=False), request
+    trigger = replace(trigger, ref=ref, push=push if push is not None and push.ref == ref else None)
+    return replace(target, ref=ref, is_latest=False), trigger

@@ -66,7 +66,7 @@ class Receiver:
             if fresh is None:
                 raise
             self._verify(request.headers, request.body, fresh)
-        self._parameters.verified(named)
+        self._parameters.note_verified(named)
         return replace(read_delivery(request.headers, request.body), url_repository=named)
 
     def _verify(self, headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes]) -> None:
@@ -80,13 +80,13 @@ class Receiver:
         if delivery.event == "ping":
             if delivery.url_repository is not None:
                 refuse_other_repository(delivery.url_repository, read_full_name(read_payload(delivery)))
-            return (Outcome(OutcomeKind.IGNORED, "pong"),)
+            return (Outcome(kind=OutcomeKind.IGNORED, reason="pong"),)
         if delivery.event != "push":
-            return (Outcome(OutcomeKind.IGNORED, "event_not_push"),)
+            return (Outcome(kind=OutcomeKind.IGNORED, reason="event_not_push"),)
         push = read_push(read_payload(delivery))
         refuse_other_repository(delivery.url_repository, push.repository)
         try:
-            trigger = Trigger(push.ref, push, delivery.id, received_at, deadline=deadline)
+            trigger = Trigger(ref=push.ref, push=push, delivery=delivery.id, received_at=received_at, deadline=deadline)
             return self._deliver_push(push, trigger, delivery.url_repository)
         except Rejected:
             raise
@@ -109,5 +109,14 @@ class Receiver:
         default_branch_ref = push.default_branch_ref or push.ref
         if not targets_of(repository, push.ref, default_branch_ref):
             return ignored("ref_not_published", push.repository, push.ref)
-        queue.send(Message(Cause.PUSH, push.repository, push.ref, trigger.delivery, trigger.received_at, push))
-        return Outcome(OutcomeKind.ACCEPTED, "queued", 202, repository=push.repository, ref=push.ref)
+        queue.send(
+            Message(
+                cause=Cause.PUSH,
+                repository=push.repository,
+                ref=push.ref,
+                delivery=trigger.delivery,
+                received_at=trigger.received_at,
+                push=push,
+            )
+        )
+        return Outcome(kind=OutcomeKind.ACCEPTED, reason="queued", status=202, repository=push.repository, ref=push.ref)

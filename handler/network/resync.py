@@ -1,6 +1,7 @@
-"""A round of the schedule: every configured repository, many at a time, within the time that there is.
+"""One run of the schedule over every configured repository, many at a time, until the deadline.
 
-What ends early goes on with the next repository at the next run; who keeps failing is looked at less and less often.
+A run that ends early lets the next one start with the repository that it did not reach. A repository that keeps failing
+is visited less and less often.
 """
 
 import threading
@@ -17,18 +18,20 @@ from handler.network.aws.parameters import Parameters
 from handler.outcome import as_failure, outcome_of
 
 IN_FLIGHT = 32
-"""Repositories at a time: nearly all of it is waiting for the remote."""
+"""Repositories that are visited at a time: nearly all the time goes into waiting for the remote."""
 FIRST_PAUSE_SECONDS = 300
 LONGEST_PAUSE_SECONDS = 6 * 3600
 
 Visit = Callable[[Repository], tuple[int, Sequence[Outcome]]]
-"""Look after a repository: how many refs were behind, and what came of it. Raises Git2EfsError, OSError."""
+"""Do a repository's task; return how many refs were behind, and the outcomes. May raise."""
 Report = Callable[[Outcome], None]
 
+_Listed = tuple[str, Repository | ConfigurationInvalid]
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, kw_only=True)
 class ResyncReport:
-    """What a round has done so far."""
+    """What a run has done so far. The names are fields of the schedule's log line and answer."""
 
     looked_at: int = 0
     behind: int = 0
@@ -38,9 +41,9 @@ class ResyncReport:
     outcomes: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Resync:
-    """Makes one round. `tell` gets every outcome that did something, or failed."""
+    """Makes one run. `report` is called with every outcome, by any thread; `state` is brought up to date."""
 
     parameters: Parameters
     visit: Visit
@@ -50,78 +53,82 @@ class Resync:
     clock: Callable[[], float] = time.time
     in_flight: int = IN_FLIGHT
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _report: ResyncReport = field(default_factory=ResyncReport)
+    _totals: ResyncReport = field(default_factory=ResyncReport)
 
     def run(self) -> ResyncReport:
-        """Go round. Raises ParametersUnavailable, ConfigurationInvalid where the repositories cannot be listed."""
+        """Visit all repositories. Raises ParametersUnavailable and ConfigurationInvalid where they cannot be listed."""
         listed = list(self.parameters.repositories())
         self._forget_others({name for name, _ in listed})
-        ordered = _from(listed, self.state.stopped_at)
-        names = [name for name, _ in ordered]
-        with ThreadPoolExecutor(self.in_flight, thread_name_prefix="round") as pool:
-            done = list(pool.map(lambda each: self._one(*each), ordered))
-        left = [name for name, is_done in zip(names, done, strict=True) if not is_done]
-        self._report.left = len(left)
+        ordered = _rotated(listed, self.state.stopped_at)
+        with ThreadPoolExecutor(self.in_flight, thread_name_prefix="resync") as pool:
+            reached = list(pool.map(lambda each: self._visit_repository(*each), ordered))
+        left = [name for (name, _), is_reached in zip(ordered, reached, strict=True) if not is_reached]
+        self._totals.left = len(left)
         self.state.stopped_at = left[0] if left else None
-        # Those that rest too: an alarm must not fall silent because somebody is left in peace.
-        self._report.failing = sum(entry.failures > 0 for entry in self.state.repositories.values())
-        return self._report
+        # Also those that are not visited for now: an alarm must not stop because of that.
+        self._totals.failing = sum(state.failures > 0 for state in self.state.repositories.values())
+        return self._totals
 
     def oldest_seconds(self) -> float | None:
-        """Return the age of the oldest confirmation, None without any repository."""
+        """Return the age of the oldest successful check of any repository; None without any repository."""
         now = self.clock()
-        return max((now - entry.confirmed_at for entry in self.state.repositories.values()), default=None)
+        return max((now - state.confirmed_at for state in self.state.repositories.values()), default=None)
 
     def _forget_others(self, names: set[str]) -> None:
         for name in self.state.repositories.keys() - names:
             del self.state.repositories[name]
             self.state.resume_at.pop(name, None)
 
-    def _one(self, name: str, found: Repository | ConfigurationInvalid) -> bool:
-        """Look after one repository; returns whether it had its turn."""
+    def _visit_repository(self, name: str, found: Repository | ConfigurationInvalid) -> bool:
+        """Visit one repository, unless it rests after failures; return False where no time was left."""
         now = self.clock()
         if self.deadline.is_past():
             return False
-        entry = self.state.repositories.setdefault(name, RepositoryState(now))
-        if now < entry.not_before:
+        state = self.state.repositories.setdefault(name, RepositoryState(now))
+        if now < state.not_before:
             with self._lock:
-                self._report.resting += 1
+                self._totals.resting += 1
             return True
-        behind, outcomes = self._visited(name, found)
-        is_failed = any(outcome.kind is OutcomeKind.FAILED for outcome in outcomes)
-        is_sent = any(outcome.kind is OutcomeKind.ACCEPTED for outcome in outcomes)
-        if is_failed:
-            entry.failures += 1
-            pause = min(FIRST_PAUSE_SECONDS * 2 ** min(entry.failures - 1, 20), LONGEST_PAUSE_SECONDS)
-            # Half a minute sooner: else a timer of the same period would come a moment before it, and skip a turn.
-            entry.not_before = now + pause - 30
-        else:
-            entry.failures, entry.not_before = 0, 0.0
-            if not is_sent:
-                entry.confirmed_at = now
-        with self._lock:
-            self._report.looked_at += 1
-            self._report.behind += behind
-            for outcome in outcomes:
-                key = f"{outcome.kind}:{outcome.reason}"
-                self._report.outcomes[key] = self._report.outcomes.get(key, 0) + 1
+        behind, outcomes = self._visit_or_fail(name, found)
+        _update(state, outcomes, now)
+        self._count(behind, outcomes)
         for outcome in outcomes:
             self.report(outcome)
         return True
 
-    def _visited(self, name: str, found: Repository | ConfigurationInvalid) -> tuple[int, Sequence[Outcome]]:
+    def _visit_or_fail(self, name: str, found: Repository | ConfigurationInvalid) -> tuple[int, Sequence[Outcome]]:
         try:
             if isinstance(found, ConfigurationInvalid):
                 raise found
             return self.visit(found)
-        except Exception as error:  # whatever it is: this repository fails with it, the others do not
+        except Exception as error:  # also a defect: this repository fails with it, the others do not
             return 0, (replace(outcome_of(as_failure(error)), repository=name),)
 
+    def _count(self, behind: int, outcomes: Sequence[Outcome]) -> None:
+        with self._lock:
+            self._totals.looked_at += 1
+            self._totals.behind += behind
+            for outcome in outcomes:
+                key = f"{outcome.kind}:{outcome.reason}"
+                self._totals.outcomes[key] = self._totals.outcomes.get(key, 0) + 1
 
-def _from(
-    listed: Iterable[tuple[str, Repository | ConfigurationInvalid]], start: str | None
-) -> list[tuple[str, Repository | ConfigurationInvalid]]:
-    """Return them by name, beginning with `start`, or with what comes after it."""
+
+def _update(state: RepositoryState, outcomes: Sequence[Outcome], now: float) -> None:
+    """Note a visit in the repository's state; `now` is when it began."""
+    if any(outcome.kind is OutcomeKind.FAILED for outcome in outcomes):
+        state.failures += 1
+        pause = min(FIRST_PAUSE_SECONDS * 2 ** min(state.failures - 1, 20), LONGEST_PAUSE_SECONDS)
+        # Half a minute less: otherwise a timer of the same period would run a moment too early, and skip it.
+        state.not_before = now + pause - 30
+        return
+    state.failures, state.not_before = 0, 0.0
+    # A queued push is not published yet: a later run confirms it.
+    if not any(outcome.kind is OutcomeKind.ACCEPTED for outcome in outcomes):
+        state.confirmed_at = now
+
+
+def _rotated(listed: Iterable[_Listed], start: str | None) -> list[_Listed]:
+    """Return the repositories sorted by name, rotated so that they begin at `start`."""
     ordered = sorted(listed, key=lambda each: each[0])
     if start is None:
         return ordered

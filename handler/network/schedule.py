@@ -86,7 +86,7 @@ class Schedule:
         seconds = round(time.perf_counter() - started, 1)
         summary: dict[str, object] = {"task": task, "outcome": "done", **asdict(report), "seconds": seconds}
         if task == RECONCILE:
-            self._telemetry.survey(summary, resync.oldest_seconds(), request_id)
+            self._telemetry.record_resync(summary, resync.oldest_seconds(), request_id)
         return summary
 
     def _visit(self, task: str, state: ScheduleState, deadline: Deadline) -> Visit:
@@ -104,12 +104,23 @@ class Schedule:
         now, outcomes = self._clock(), list[Outcome]()
         for ref in refs:
             if self._queue is not None:
-                self._queue.send(Message(Cause.SCHEDULE, repository.full_name, ref, "", now, None))
-                queued = Outcome(OutcomeKind.ACCEPTED, "queued", 202, repository=repository.full_name, ref=ref)
+                self._queue.send(
+                    Message(
+                        cause=Cause.SCHEDULE,
+                        repository=repository.full_name,
+                        ref=ref,
+                        delivery="",
+                        received_at=now,
+                        push=None,
+                    )
+                )
+                queued = Outcome(
+                    kind=OutcomeKind.ACCEPTED, reason="queued", status=202, repository=repository.full_name, ref=ref
+                )
                 outcomes.append(queued)
             else:
                 with self._runs:
-                    trigger = Trigger(ref, None, "", now, deadline=deadline)
+                    trigger = Trigger(ref=ref, push=None, delivery="", received_at=now, deadline=deadline)
                     outcomes += self._deliverer.deliver(repository, self._parameters.token_of(repository), trigger)
         return outcomes
 

@@ -8,7 +8,7 @@ import os
 from functools import cache
 
 from handler import webhook
-from handler.mount.fs import byte_budget, lock
+from handler.mount.fs import lock, parallel
 from tests.crash.operations import Operations, Stop
 
 
@@ -27,7 +27,7 @@ def handler(event: object, context: object) -> dict[str, object]:
 @cache
 def _installed() -> Operations:
     # However busy this machine is: the mount is not taken for a slow one, where more threads open more directories.
-    lock.SLOW_SECONDS = byte_budget._WORTH_WAITING_SECONDS = 1e9
+    lock.SLOW_SECONDS = parallel._SLOW_STEP_SECONDS = 1e9
     operations = Operations(os.environ["GIT2EFS_MOUNT"], Stop(), say=lambda where: None)
     operations.install()
     return operations

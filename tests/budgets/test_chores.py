@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from handler.model import FileWrite, TreePlan
+from handler.mount.fs.parallel import Workers
 from handler.mount.releases.verify import Drift, Part, compare, parts_of
 from testing.process import PROJECT
 
@@ -19,6 +20,7 @@ MIB = 1024 * 1024
 
 COUNT = """
 import json, os, sys
+from handler.mount.fs.parallel import Workers
 from handler.mount.releases.verify import compare
 from tests.budgets.test_chores import parts
 from tests.crash.operations import Operations, Stop
@@ -27,7 +29,7 @@ todo = parts(files)
 operations = Operations(root, Stop(), say=print)
 operations.install()
 for part in todo:
-    assert not compare(root, part, workers=workers, is_slow=is_slow, now=0.0)
+    assert not compare(root, part, Workers(workers, is_slow=is_slow), now=0.0)
 print(json.dumps([len(operations.modifying), operations.reading]))
 """
 
@@ -99,7 +101,7 @@ def test_what_a_comparison_holds_in_memory_does_not_grow_with_the_tree(tmp_path:
     for part in todo:
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
-        drift = compare(os.fspath(root), part, workers=1, is_slow=False, now=0.0)
+        drift = compare(os.fspath(root), part, Workers(1, is_slow=False), now=0.0)
         peaks.append(tracemalloc.get_traced_memory()[1] - before)
         missing += len(drift.missing)
     tracemalloc.stop()
@@ -119,7 +121,7 @@ def test_a_large_file_is_read_piece_by_piece(tmp_path: Path) -> None:
     large = FileWrite(b"large", digest.hexdigest().encode(), False, False)
     (part,) = parts_of(TreePlan(files=(large,)))
     tracemalloc.start()
-    assert compare(os.fspath(root), part, workers=4, is_slow=True, now=0.0) == Drift()
+    assert compare(os.fspath(root), part, Workers(4, is_slow=True), now=0.0) == Drift()
     assert tracemalloc.get_traced_memory()[1] < 8 * MIB
     tracemalloc.stop()
     pulses = 0
@@ -131,5 +133,5 @@ def test_a_large_file_is_read_piece_by_piece(tmp_path: Path) -> None:
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        compare(os.fspath(root), part, workers=4, is_slow=True, now=0.0, pulse=pulse)
+        compare(os.fspath(root), part, Workers(4, is_slow=True), now=0.0, check=pulse)
     assert pulses < 40

@@ -11,7 +11,7 @@ from tests.crash.forks import answer
 
 def _do_the_chores(_: object) -> dict[str, object]:
     caretaker = Maintenance(read_settings(os.environ), StorePool())
-    tended = caretaker.maintain(Repository("octo/site", "https://unused.example"))
+    tended = caretaker.maintain(Repository(full_name="octo/site", url="https://unused.example"))
     return {"outcomes": [[str(outcome.kind), outcome.reason] for outcome in tended.outcomes]}
 
 

@@ -122,7 +122,7 @@ def _change(number: int) -> _Files:
 
 STEADY: Mapping[str, object] = {
     "handler.mount.fs.lock:SLOW_SECONDS": 1e9,
-    "handler.mount.fs.byte_budget:_WORTH_WAITING_SECONDS": 1e9,
+    "handler.mount.fs.parallel:_SLOW_STEP_SECONDS": 1e9,
 }
 """Never takes the mount for a slow one, however busy this machine is: so operations are the same in every run."""
 SLOW: Mapping[str, object] = {"handler.mount.fs.lock:SLOW_SECONDS": 0.0}

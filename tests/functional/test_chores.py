@@ -34,7 +34,7 @@ def caretaker(service: Service, clock: Callable[[], float] = time.time) -> Maint
 
 def tend_all(service: Service, **fields: Any) -> MaintenanceResult:
     """Do the chores of `octo/site`, with `fields` of its parameter."""
-    return caretaker(service).maintain(Repository("octo/site", "https://unused.example", **fields))
+    return caretaker(service).maintain(Repository(full_name="octo/site", url="https://unused.example", **fields))
 
 
 def tend(service: Service, **fields: Any) -> Outcome:
@@ -435,7 +435,9 @@ def test_out_of_time_the_chores_tell_where_to_go_on_and_go_on_there(
     while True:
         calls += 1
         tended = keeper.maintain(
-            Repository("octo/site", "https://unused.example"), deadline=Deadline(now + 30, clock), resume_at=place
+            Repository(full_name="octo/site", url="https://unused.example"),
+            deadline=Deadline(now + 30, clock),
+            resume_at=place,
         )
         outcomes += tended.outcomes
         assert tended.resume_at != place or place is None
@@ -455,14 +457,18 @@ def test_out_of_time_the_chores_tell_where_to_go_on_and_go_on_there(
 @pytest.mark.parametrize("place", ["", "//", "octo/site/main//nonsense//x", "octo/site/gone//1//2", "////0"])
 def test_a_place_that_is_none_any_more_means_to_begin(service: Service, published: str, place: str) -> None:
     """The target went meanwhile, or the text is not ours."""
-    tended = caretaker(service).maintain(Repository("octo/site", "https://unused.example"), resume_at=place)
+    tended = caretaker(service).maintain(
+        Repository(full_name="octo/site", url="https://unused.example"), resume_at=place
+    )
     assert [outcome.reason for outcome in tended.outcomes] == ["verified"]
 
 
 def test_with_no_time_at_all_nothing_is_begun(service: Service, published: str) -> None:
     """And the answer says that all is still to be done."""
     before = footprint(service.mount)
-    tended = caretaker(service).maintain(Repository("octo/site", "https://unused.example"), deadline=Deadline(1.0))
+    tended = caretaker(service).maintain(
+        Repository(full_name="octo/site", url="https://unused.example"), deadline=Deadline(1.0)
+    )
     assert tended.outcomes == ()
     assert tended.resume_at
     assert footprint(service.mount) == before

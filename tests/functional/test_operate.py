@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from http.server import BaseHTTPRequestHandler
@@ -398,6 +399,19 @@ def test_without_settings_the_command_says_which_are_missing(tmp_path: Path) -> 
     assert "GIT2EFS_MOUNT is not set" in done.stdout
     assert "--function" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("handler.operate", "python -m handler.operate"), ("handler.cli", "git2efs")]
+)
+def test_the_command_names_itself_as_it_was_called(service: Service, module: str, name: str) -> None:
+    """What the help shows can be typed; the console script is the same `main`."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, "rollback", "--help"], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"usage: {name} rollback")
+    scripts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"git2efs": f"{cli.main.__module__}:{cli.main.__name__}"}
 
 
 class _Lambda(BaseHTTPRequestHandler):

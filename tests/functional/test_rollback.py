@@ -8,6 +8,11 @@ from typing import Any
 
 import pytest
 
+from handler.deadline import NO_DEADLINE
+from handler.errors import TargetUnknown
+from handler.exchange.operations import MountedTarget
+from handler.publisher import LocalPublisher
+from handler.settings import read_settings
 from testing.event_bus import Bus
 from testing.origin import GitOrigin
 from testing.repositories import Upstream, archive
@@ -166,6 +171,30 @@ def test_a_warm_process_that_published_looks_again(service: Service, upstream: U
         commit = upstream.commit({"a": b"again %d" % number})
         assert service.push(upstream).outcome == "published"
         assert service.tree() == archive(upstream, commit)
+
+
+def test_a_target_that_the_network_side_names_is_checked_again(service: Service, upstream: Upstream) -> None:
+    """It may have become another's since it was found; and a path out of the mount was never found."""
+    service.put_repository()
+    publish(service, upstream, 2)
+    publisher = LocalPublisher(read_settings(service.environment), emit=None, progress=lambda about, done, total: None)
+    operations = publisher.operations
+    assert operations.find_targets(MAIN) == (MountedTarget("octo/site", MAIN),)
+    before = footprint(service.mount)
+    for target in (
+        MountedTarget("octo/other", MAIN),
+        MountedTarget("octo/site", "../site"),
+        MountedTarget("octo/site", "octo/site/none"),
+    ):
+        with pytest.raises(TargetUnknown):
+            operations.roll_back(target, to=None, by="", why="", deadline=NO_DEADLINE)
+        with pytest.raises(TargetUnknown):
+            operations.hold(target, by="", why="", deadline=NO_DEADLINE)
+        with pytest.raises(TargetUnknown):
+            operations.end_hold(target, deadline=NO_DEADLINE)
+        assert operations.verify(target, is_repairing=True, deadline=NO_DEADLINE).reason == TargetUnknown.reason
+    assert footprint(service.mount) == before
+    publisher.close()
 
 
 def test_other_targets_of_the_repository_go_on(service: Service, upstream: Upstream) -> None:

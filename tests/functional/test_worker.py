@@ -36,7 +36,9 @@ def asked(service: Service, upstream: Upstream, content: bytes, branch: str = "m
 
 def look_now(ref: str = "refs/heads/main", repository: str = "octo/site", cause: Cause = Cause.SCHEDULE) -> str:
     """Return the message of a timer."""
-    return encode_message(Message(cause, repository, ref, "timer", time.time()))
+    return encode_message(
+        Message(cause=cause, repository=repository, ref=ref, delivery="timer", received_at=time.time())
+    )
 
 
 def invoking(process: ServiceProcess) -> Callable[[dict[str, Any]], Any]:

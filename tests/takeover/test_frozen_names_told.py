@@ -300,7 +300,7 @@ def test_outcomes_reasons_and_statuses() -> None:
 
 
 def test_commands_and_options(capsys: pytest.CaptureFixture[str]) -> None:
-    """Of `python -m handler.operate`, each with what it is about and its own options."""
+    """Each with what it is about and its own options."""
     options = {
         "status": ("REPOSITORY", {"--offline", "--no-disk"}),
         "publish": ("REPOSITORY", {"--ref"}),

@@ -9,7 +9,7 @@ import pytest
 
 from testing.repositories import has_git, snapshot
 from tests.functional.mounts import check_mirror, footprint
-from tests.takeover.history import WIDE, WIDE_FILES
+from tests.takeover.history import NAME, WIDE, WIDE_FILES
 from tests.takeover.stored import TARGET, Stored, Take, tree_of
 
 CURRENT = {
@@ -139,6 +139,22 @@ def test_the_chores_alone_lose_nothing(take: Take, name: str, current: int | Non
         assert stored.service.tree() == tree_of(current)
     assert stored.push(NEXT).outcome == "published"
     check(stored, NEXT)
+
+
+@pytest.mark.parametrize(("name", "current"), CURRENT.items())
+def test_an_operator_sees_what_stands_and_publishes(take: Take, name: str, current: int | None) -> None:
+    """A status changes nothing; to publish by hand ends as a push does."""
+    stored = take(name, publish=[{"ref": "refs/heads/main"}])
+    stored.history.push(NEXT)
+    before = footprint(stored.mount)
+    found = stored.service.operate("status")["repositories"][0]["targets"][0]
+    assert found["commit"] == (None if current is None else stored.commits[current])
+    assert found["tip"] == stored.commits[NEXT]
+    assert footprint(stored.mount) == before
+    done = stored.service.operate("publish", NAME)
+    assert (done["exit_code"], done["targets"][0]["outcome"]) == (0, "published")
+    check(stored, NEXT)
+    assert stored.service.operate("verify", TARGET)["exit_code"] == 0
 
 
 def test_a_release_past_its_grace_is_recycled(take: Take) -> None:

@@ -10,7 +10,8 @@ from dulwich.repo import Repo
 
 from testing.repositories import Tree as Files
 from testing.repositories import has_git
-from tests.takeover.history import MAIN, lines
+from tests.functional.mounts import footprint
+from tests.takeover.history import MAIN, NAME, lines
 from tests.takeover.stored import TARGET, Stored, Take, tree_at, tree_of
 from tests.working_copy.person import Person
 
@@ -75,8 +76,8 @@ def check(stored: Stored, name: str, number: int) -> None:
             assert isinstance(held, Blob)
             assert held.data == MINE
     # Looked for by name: a lock is a link that leads nowhere.
-    left = [path for parent, _, files in os.walk(git) for path in (os.path.join(parent, each) for each in files)]
-    assert [path for path in left if path.endswith(".lock") or "tmp_" in path] == []
+    left = [each for _, _, files in os.walk(git) for each in files]
+    assert [each for each in left if each.endswith(".lock") or each.startswith("tmp_")] == []
     assert {each.name for each in (git / "git2efs").iterdir() if not each.is_dir()} == {"published.json"}
     assert not (stored.mount / "octo/site/.copies").exists() or os.listdir(stored.mount / "octo/site/.copies") == []
 
@@ -129,6 +130,19 @@ def test_the_chores_alone_lose_nothing(take: Take, name: str) -> None:
     assert (done["outcome"], done["failing"]) == ("done", 0), stored.service.text
     assert tree_at(stored.mount / TARGET) == before
     assert stored.push(4).outcome == "published"
+    check(stored, name, 4)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_an_operators_publish_ends_with_the_tip_and_the_local_work(take: Take, name: str) -> None:
+    """A status before it changes nothing."""
+    stored = taken(take, name)
+    stored.history.push(4)
+    before = footprint(stored.mount)
+    stored.service.operate("status")
+    assert footprint(stored.mount) == before
+    done = stored.service.operate("publish", NAME)
+    assert (done["exit_code"], done["targets"][0]["outcome"]) == (0, "published")
     check(stored, name, 4)
 
 

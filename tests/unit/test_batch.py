@@ -14,20 +14,29 @@ from handler.network.queue.message import Cause, Message, encode_message
 def record(number: int, message: Message | str, receives: int = 1) -> SqsMessage:
     """Return a record with this message."""
     body = message if isinstance(message, str) else encode_message(message)
-    return SqsMessage(f"id-{number}", f"receipt-{number}", body, "octo/site", receives)
+    return SqsMessage(id=f"id-{number}", receipt=f"receipt-{number}", body=body, group="octo/site", receives=receives)
 
 
 def pushed(
     after: str, pushed_at: int | None, received_at: float, repository: str = "octo/site", ref: str = "refs/heads/main"
 ) -> Message:
     """Return the message of a push; `after` is one digit."""
-    push = PushEvent(repository, ref, "0" * 40, after * 40, pushed_at=pushed_at)
-    return Message(Cause.PUSH, repository, ref, f"delivery-{after}", received_at, push)
+    push = PushEvent(repository=repository, ref=ref, before="0" * 40, after=after * 40, pushed_at=pushed_at)
+    return Message(
+        cause=Cause.PUSH,
+        repository=repository,
+        ref=ref,
+        delivery=f"delivery-{after}",
+        received_at=received_at,
+        push=push,
+    )
 
 
 def timer(received_at: float) -> Message:
     """Return a timer's message."""
-    return Message(Cause.SCHEDULE, "octo/site", "refs/heads/main", "timer", received_at)
+    return Message(
+        cause=Cause.SCHEDULE, repository="octo/site", ref="refs/heads/main", delivery="timer", received_at=received_at
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,7 +113,9 @@ def test_sqs_event_is_read() -> None:
             }
         ]
     }
-    assert read_batch(event) == (SqsMessage("059f36b4", "AQEBwJnK", "text", "octo/site", 3),)
+    assert read_batch(event) == (
+        SqsMessage(id="059f36b4", receipt="AQEBwJnK", body="text", group="octo/site", receives=3),
+    )
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(

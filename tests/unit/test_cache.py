@@ -133,7 +133,7 @@ def test_what_is_learnt_serves_as_if_it_had_been_read_then() -> None:
     """Until its own time is over, counted from when it was read and not from when it was told."""
     now = [1000.0]
     kept = cache(clock=lambda: now[0])
-    kept.learn("a", "learnt", read_at=990.0)
+    kept.put("a", "learnt", read_at=990.0)
     now[0] = 1019.0
     assert kept.get("a", never) == "learnt"
     now[0] = 1020.0
@@ -144,12 +144,12 @@ def test_what_is_learnt_does_not_replace_what_is_newer() -> None:
     """A listing takes a while: what a delivery found out meanwhile stands, also that a name is gone."""
     kept = cache()
     kept.get("a", lambda: "read")
-    kept.learn("a", "learnt", read_at=999.0)
+    kept.put("a", "learnt", read_at=999.0)
     assert kept.get("a", never) == "read"
     with pytest.raises(RepositoryUnknown):
         kept.get("b", failing(RepositoryUnknown("b")))
-    kept.learn("b", "learnt", read_at=999.0)
+    kept.put("b", "learnt", read_at=999.0)
     with pytest.raises(RepositoryUnknown):
         kept.get("b", never)
-    kept.learn("b", "learnt", read_at=1001.0)
+    kept.put("b", "learnt", read_at=1001.0)
     assert kept.get("b", never) == "learnt"

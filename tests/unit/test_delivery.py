@@ -14,7 +14,9 @@ HEADERS = {"x-github-event": "push", "x-github-delivery": GUID, "content-type": 
 
 def test_githubs_headers_make_a_delivery() -> None:
     """Id, event, media type, and the body untouched."""
-    assert read_delivery(HEADERS, b"\xff") == Delivery(GUID, "push", "application/json", b"\xff")
+    assert read_delivery(HEADERS, b"\xff") == Delivery(
+        id=GUID, event="push", media_type="application/json", body=b"\xff"
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -127,6 +128,14 @@ def test_the_working_copy_is_one_room(module: str) -> None:
     assert inside <= WORKING_COPY_DOORS
 
 
+def test_the_working_copys_map_is_complete() -> None:
+    """Its docstring names every file and every room in it."""
+    room = HOUSE / "mount" / "working_copy"
+    told = set(re.findall(r"\w+", ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""))
+    names = {path.parent.name if path.stem == "__init__" else path.stem for path in room.rglob("*.py")}
+    assert names - told == {room.name}
+
+
 def test_no_public_class_name_stands_in_two_rooms() -> None:
     """A name says one thing in the whole house."""
     places: dict[str, list[str]] = {}
@@ -146,6 +155,26 @@ def test_the_top_level_can_be_taken_in_at_a_glance() -> None:
     rooms += [path.parent.name for path in HOUSE.glob("*/*/__init__.py")]
     names = [path.stem for path in files if path.stem != "__init__"] + rooms
     assert [name for name in names if name not in told] == []
+
+
+def test_threads_are_started_by_one_engine() -> None:
+    """On the mount side nothing but `fs.parallel` and `fs.executor` has a pool of threads."""
+    pools = {module for module in INNER if part_of(module) == "mount" and "ThreadPool" in MODULES[module].read_text()}
+    assert pools == {"handler.mount.fs.parallel", "handler.mount.fs.executor"}
+
+
+def _opens_a_file(path: Path) -> bool:
+    """Whether a module calls `open`, `os.open`, `os.fdopen` or `io.open`."""
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    names = {ast.unparse(call) for call in calls if isinstance(call, ast.Name | ast.Attribute)}
+    return bool(names & {"open", "os.open", "os.fdopen", "io.open"})
+
+
+def test_the_mount_is_opened_at_one_place() -> None:
+    """No link followed, nothing waited for, only regular files, bounded: one module can be held to that."""
+    openers = {module for module in INNER if part_of(module) == "mount" and _opens_a_file(MODULES[module])}
+    openers -= {"handler.mount.fs.mounts"}  # /proc, which is no mount of ours
+    assert openers == {"handler.mount.fs.files", "handler.mount.fs.directories"}
 
 
 def test_nothing_imports_itself_in_a_circle() -> None:
@@ -176,8 +205,8 @@ def test_what_calls_itself_pure_imports_nothing_that_acts(module: str) -> None:
     """No clock, no file, no socket, no thread, no AWS; of git only what reads bytes."""
     allowed = {
         "handler.mount.target.layout": {"os"},  # os.path, for joining names
-        "handler.mount.git.plan": {"dulwich"},  # parsing a tree and judging a name: bytes in, values out
-        "handler.mount.working_copy.rebase.patches": {"dulwich"},  # parsing a tree
+        "handler.mount.git.tree": {"dulwich"},  # parsing a tree: bytes in, values out
+        "handler.mount.git.plan": {"dulwich"},  # judging a name
         "handler.network.aws.cache": {"threading"},  # the lock around its memory
     }
     found = {name.partition(".")[0] for name in imports_of(MODULES[module])} & IMPURE
@@ -191,6 +220,7 @@ def test_the_rules_of_protocols_are_pure() -> None:
     wanted += " network.aws.api_gateway network.remote.protocol network.remote.protocol_v0"
     wanted += " network.forges.delivery network.forges.push network.forges.signature"
     wanted += " mount.target.layout mount.releases.strategy mount.git.plan mount.git.diff"
+    wanted += " mount.git.tree mount.git.commit"
     wanted += " mount.working_copy.index.index_file mount.working_copy.merge.contents"
     wanted += " mount.working_copy.rebase.commit_graph mount.working_copy.rebase.replay"
     assert {f"handler.{name}" for name in wanted.split()} <= set(PURE)

@@ -61,7 +61,7 @@ class World:
             config=Config(retries={"total_max_attempts": 1}),
         )
         self.parameters = Parameters(
-            Settings(self.prefix, "/mnt/x"),
+            Settings(parameter_prefix=self.prefix, mount="/mnt/x"),
             lambda: self.client,
             self.clock,
             lambda: self.client,
@@ -273,7 +273,7 @@ def test_boto3s_own_client_gets_over_being_throttled(world: World, monkeypatch: 
     world.put("octo/site")
     client: Any = make_listing_client()
     assert client.meta.config.retries == {"total_max_attempts": 6, "mode": "adaptive"}
-    parameters = Parameters(Settings(world.prefix, "/mnt/x"), listing_client=lambda: client)
+    parameters = Parameters(Settings(parameter_prefix=world.prefix, mount="/mnt/x"), listing_client=lambda: client)
     world.store.fail_next(1)
     assert [name for name, _ in parameters.repositories()] == ["octo/site"]
     assert world.store.counts() == {"GetParametersByPath": 2}

@@ -10,8 +10,24 @@ from handler.errors import Malformed
 from handler.model import PushEvent
 from handler.network.queue.message import Cause, Message, decode_message, encode_message, group_of
 
-PUSH = PushEvent("octo/site", "refs/heads/main", "a" * 40, "b" * 40, False, 1_750_000_000, 1_750_000_000.5, True)
-MESSAGE = Message(Cause.PUSH, "octo/site", "refs/heads/main", "11111111-2222", 1_750_000_001.25, PUSH)
+PUSH = PushEvent(
+    repository="octo/site",
+    ref="refs/heads/main",
+    before="a" * 40,
+    after="b" * 40,
+    is_deleted=False,
+    pushed_at=1_750_000_000,
+    committed_at=1_750_000_000.5,
+    is_single=True,
+)
+MESSAGE = Message(
+    cause=Cause.PUSH,
+    repository="octo/site",
+    ref="refs/heads/main",
+    delivery="11111111-2222",
+    received_at=1_750_000_001.25,
+    push=PUSH,
+)
 
 commits = st.text("0123456789abcdef", min_size=40, max_size=40)
 pushes = st.builds(
@@ -35,14 +51,21 @@ json_values = st.recursive(
 @given(pushes, st.floats(0, 1e12), st.text("0123456789abcdef-", max_size=40))
 def test_what_is_written_is_read(push: PushEvent, received_at: float, delivery: str) -> None:
     """A push with all that a payload claims of it, but for what only the front door needs."""
-    message = Message(Cause.PUSH, push.repository, push.ref, delivery, received_at, push)
+    message = Message(
+        cause=Cause.PUSH,
+        repository=push.repository,
+        ref=push.ref,
+        delivery=delivery,
+        received_at=received_at,
+        push=push,
+    )
     assert decode_message(encode_message(message)) == message
 
 
 @pytest.mark.parametrize("cause", [Cause.SCHEDULE, Cause.OPERATOR])
 def test_who_only_says_look_now_claims_nothing(cause: Cause) -> None:
     """The fields of a push are there, and null."""
-    message = Message(cause, "octo/site", "refs/tags/v1", "timer", 1.0)
+    message = Message(cause=cause, repository="octo/site", ref="refs/tags/v1", delivery="timer", received_at=1.0)
     fields = json.loads(encode_message(message))
     assert {fields[name] for name in ("before", "after", "is_single", "is_deleted", "pushed_at", "committed_at")} == {
         None

@@ -122,7 +122,9 @@ class World:
             config=Config(retries={"total_max_attempts": 1}),
         )
         self.client = Spoilt(client)
-        self.parameters = Parameters(Settings(self.prefix, "/mnt/x", **settings), lambda: self.client, self.clock)
+        self.parameters = Parameters(
+            Settings(parameter_prefix=self.prefix, mount="/mnt/x", **settings), lambda: self.client, self.clock
+        )
 
     def put_secret(self, value: str, *, is_secure: bool = True) -> float:
         """Write the webhook secret; return when, by the store's clock."""
@@ -451,8 +453,8 @@ def test_a_flood_of_unknown_names_neither_grows_memory_nor_drives_out_the_known(
         with pytest.raises(RepositoryUnknown):
             world.parameters.repository(f"octo/n{number}")
     assert world.parameters.repository("octo/site").full_name == "octo/site"
-    assert len(world.parameters._texts._failed) == MAX_REPOSITORIES
-    assert len(world.parameters._texts._known) == 1
+    assert len(world.parameters._texts._failures) == MAX_REPOSITORIES
+    assert len(world.parameters._texts._values) == 1
 
 
 # -- tokens -----------------------------------------------------------------------------------------------
@@ -468,9 +470,9 @@ def test_a_token_is_decrypted_and_cached(world: World) -> None:
 def test_a_repository_has_the_token_that_its_parameter_names_or_none(world: World) -> None:
     """One that names none costs no call."""
     url = "https://github.com/octo/site.git"
-    assert world.parameters.token_of(Repository("octo/site", url)) is None
+    assert world.parameters.token_of(Repository(full_name="octo/site", url=url)) is None
     assert world.store.counts() == {}
-    named = Repository("octo/site", url, credentials=world.put_token("ghp_abcDEF123"))
+    named = Repository(full_name="octo/site", url=url, credentials=world.put_token("ghp_abcDEF123"))
     assert world.parameters.token_of(named) == "ghp_abcDEF123"
 
 
@@ -605,7 +607,7 @@ def test_the_client_is_made_once_at_the_first_use_by_whichever_thread(store: Par
         time.sleep(0.01)  # long enough for the others to come
         return world.client
 
-    parameters = Parameters(Settings(world.prefix, "/mnt/x"), make, world.clock)
+    parameters = Parameters(Settings(parameter_prefix=world.prefix, mount="/mnt/x"), make, world.clock)
     assert made == []
     barrier, results = threading.Barrier(8), []
 
@@ -634,7 +636,7 @@ def test_boto3s_own_client_has_short_timeouts_and_gets_over_a_throttle(
     assert client.meta.config.connect_timeout == 2
     assert client.meta.config.read_timeout == 3
     store.fail_next(1)
-    parameters = Parameters(Settings(world.prefix, "/mnt/x"), lambda: client)
+    parameters = Parameters(Settings(parameter_prefix=world.prefix, mount="/mnt/x"), lambda: client)
     assert parameters.webhook_secrets() == (b"one",)
     assert store.counts()["GetParameter"] == 2
     store.reset()

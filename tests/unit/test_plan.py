@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from handler.errors import TreeUnsafe
 from handler.model import FileWrite, LinkWrite, TreePlan
-from handler.mount.git import plan as plan_module
-from handler.mount.git.plan import plan_change, stays_inside
+from handler.mount.git import tree
+from handler.mount.git.plan import _is_writable, plan_change, stays_inside
 
 FILE, EXECUTABLE, LINK, DIRECTORY, SUBMODULE = 0o100644, 0o100755, 0o120000, 0o40000, 0o160000
 
@@ -157,11 +157,11 @@ def test_a_tree_too_deep_or_too_large_is_refused_before_anything_is_planned(monk
     level = store.raw([(FILE, b"%02d" % n, store.put(b"x")) for n in range(10)])
     for _ in range(8):
         level = store.raw([(DIRECTORY, b"%02d" % n, level) for n in range(10)])
-    monkeypatch.setattr(plan_module, "MAX_ENTRIES", 5000)
+    monkeypatch.setattr(tree, "MAX_ENTRIES", 5000)
     with pytest.raises(TreeUnsafe, match="more than 5000 entries"):
         plan_change(store.read, store.read, None, level)
     deep = store.raw([])
-    for _ in range(plan_module.MAX_DEPTH + 2):
+    for _ in range(tree.MAX_DEPTH + 2):
         deep = store.raw([(DIRECTORY, b"d", deep)])
     with pytest.raises(TreeUnsafe, match="deep"):
         plan_change(store.read, store.read, None, deep)
@@ -251,4 +251,4 @@ def test_names_without_git_in_them_need_no_closer_look(name: bytes) -> None:
     if name in (b".", b".."):
         return
     is_ntfs_name = not name.strip(b". ") or validate_path_element_ntfs(name)
-    assert plan_module._is_writable(name) == (is_ntfs_name and validate_path_element_hfs(name))
+    assert _is_writable(name) == (is_ntfs_name and validate_path_element_hfs(name))

@@ -114,7 +114,15 @@ def test_githubs_push_payload_makes_a_push_event() -> None:
         "octo/site", "refs/heads/main", BEFORE, AFTER, pushed_at=1_750_000_000, committed_at=1_749_999_990
     )
     assert read_push(sent) == PushEvent(
-        "octo/site", "refs/heads/main", BEFORE, AFTER, False, 1_750_000_000, 1_749_999_990.0, True, "refs/heads/main"
+        repository="octo/site",
+        ref="refs/heads/main",
+        before=BEFORE,
+        after=AFTER,
+        is_deleted=False,
+        pushed_at=1_750_000_000,
+        committed_at=1_749_999_990.0,
+        is_single=True,
+        default_branch_ref="refs/heads/main",
     )
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E402 -- what is tested cannot be imported where simpy is not installed
 """The capacity model: the trace is what it says, the simulation loses nothing, and small cases come out by hand."""
 
 from collections import Counter
@@ -6,9 +7,11 @@ from itertools import pairwise
 
 import pytest
 
+simpy = pytest.importorskip("simpy", reason="of the bench group")
+
 from benchmarks.scale.__main__ import DOCUMENT
 from benchmarks.scale.bill import bill
-from benchmarks.scale.engine import Bucket, Clock, Function, Meter, Steps
+from benchmarks.scale.engine import Bucket, Function, Meter, Steps, until
 from benchmarks.scale.model import Limits, Prices, Sizes, Stack, Times, figures_of
 from benchmarks.scale.mount import End
 from benchmarks.scale.report import figures_table, schedule_table, with_tables
@@ -250,11 +253,11 @@ def test_one_readers_limit_holds_for_all() -> None:
 
 def test_a_time_that_is_past_is_now() -> None:
     """simpy refuses to wait for the past, and a look may be done before what it waited for."""
-    clock, done = Clock(), list[float]()
+    clock, done = simpy.Environment(), list[float]()
 
     def steps() -> Steps[None]:
         for when in (2.0, 1.0, 3.0):
-            yield clock.until(when)
+            yield until(clock, when)
             done.append(clock.now)
 
     clock.process(steps())

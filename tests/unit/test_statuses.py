@@ -18,7 +18,7 @@ from handler.network.forges.statuses import (
 from handler.outcome import outcome_of
 
 COMMIT = "a" * 40
-PUBLISHED = Outcome(OutcomeKind.PUBLISHED, "pushed", commit=COMMIT)
+PUBLISHED = Outcome(kind=OutcomeKind.PUBLISHED, reason="pushed", commit=COMMIT)
 
 
 class Recorder:
@@ -116,8 +116,8 @@ def test_a_second_try_does_not_begin_again() -> None:
     "push",
     [
         None,
-        PushEvent("octo/site", "refs/tags/v1", NULL_OID, COMMIT),
-        PushEvent("octo/site", "refs/heads/main", COMMIT, NULL_OID, is_deleted=True),
+        PushEvent(repository="octo/site", ref="refs/tags/v1", before=NULL_OID, after=COMMIT),
+        PushEvent(repository="octo/site", ref="refs/heads/main", before=COMMIT, after=NULL_OID, is_deleted=True),
     ],
 )
 def test_a_failure_without_a_commit_is_told_of_none(push: PushEvent | None) -> None:
@@ -143,7 +143,7 @@ def test_no_thread_is_started_for_nothing() -> None:
 def test_a_token_that_is_no_header_is_in_no_warning(end: str, kind: str) -> None:
     """The exception's text quotes the header; its kind alone is told, and the thread does not die of it."""
     warnings: list[str] = []
-    repository = Repository("octo/site", "http://127.0.0.1:9/octo/site.git", commit_status=True)
+    repository = Repository(full_name="octo/site", url="http://127.0.0.1:9/octo/site.git", commit_status=True)
     process = Statuses(warnings.append)
     statuses = process.of(repository, f"5ecret{end}", None)
     statuses.begin("one", COMMIT)

@@ -71,7 +71,7 @@ def test_of_one_second_the_records_previous_is_the_one() -> None:
 
 def test_a_hold_comes_back_from_the_file(tmp_path: Path) -> None:
     """All of it."""
-    held = Hold(1.5, "mona", "wait", A, (B, C))
+    held = Hold(since=1.5, by="mona", why="wait", commit=A, left=(B, C))
     record = PublishedRecord("octo/site", "refs/heads/main", A, B, 1.0, 2.0, held=held)
     (tmp_path / "published.json").write_bytes(record.to_json())
     assert read_record(str(tmp_path / "published.json")) == record

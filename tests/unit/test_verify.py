@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.model import FileWrite, LinkWrite, TreePlan
+from handler.mount.fs.parallel import Workers
 from handler.mount.releases import verify
 from handler.mount.releases.verify import SILLY_SECONDS, Drift, compare, parts_of
 
@@ -79,7 +80,7 @@ def test_a_file_that_a_reader_still_holds_open_is_not_drift(
     (root / name).write_bytes(b"open")
     now = (root / name).stat().st_ctime + age_seconds
     (part,) = parts_of(TreePlan())
-    drift = compare(os.fspath(root), part, workers=1, is_slow=False, now=now)
+    drift = compare(os.fspath(root), part, Workers(1, is_slow=False), now=now)
     assert drift.extra == ((os.fsencode(name),) if is_extra else ())
 
 
@@ -87,7 +88,7 @@ def test_a_root_that_is_gone_or_a_link_is_an_error_and_not_drift(tmp_path: Path)
     """Whoever compares must know whether the release is still there."""
     (part,) = parts_of(TreePlan())
     with pytest.raises(FileNotFoundError):
-        compare(os.fspath(tmp_path / "gone"), part, workers=1, is_slow=False, now=0.0)
+        compare(os.fspath(tmp_path / "gone"), part, Workers(1, is_slow=False), now=0.0)
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(NotADirectoryError):
-        compare(os.fspath(tmp_path / "link"), part, workers=1, is_slow=False, now=0.0)
+        compare(os.fspath(tmp_path / "link"), part, Workers(1, is_slow=False), now=0.0)

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from handler.errors import MirrorDamaged, TreeUnsafe
+from handler.mount.git.commit import parse_commit
 from handler.mount.working_copy.rebase.commit_graph import CommitGraph
-from handler.mount.working_copy.rebase.commits import parse_commit
 from handler.mount.working_copy.rebase.patches import already_upstream, changed_ranges, changed_text
 from tests.working_copy.graphs import EXAMPLES, Graph, Plan, plans
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handler.errors import CopyUnusable, MirrorDamaged, ReplayConflict
+from handler.errors import CopyUnusable, MirrorDamaged, ReplayConflict, TreeUnsafe
+from handler.mount.git.commit import parse_commit, serialize_commit
 from handler.mount.git.objects import hash_object
 from handler.mount.working_copy.overlay import MemoryOverlay
-from handler.mount.working_copy.rebase.commits import parse_commit, serialize, to_utf8
+from handler.mount.working_copy.rebase.commits import read_commit, to_utf8
 from handler.mount.working_copy.rebase.reflog_lines import reflog_lines
 from handler.mount.working_copy.rebase.replay import DecisionKind, ReplayResult, decide, format_paths, replay
 from testing.repositories import GENESIS
@@ -244,15 +245,28 @@ def test_text_that_is_utf8_stays_and_any_other_becomes_it() -> None:
     to_utf8(bytes(range(256)) * 20).decode()
 
 
+class One:
+    """A store that has one object, whatever it is asked for."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def read(self, object_id: bytes, kind: int) -> bytes:
+        """Return the object's content."""
+        return self.content
+
+
 @given(st.binary(max_size=200))
 def test_whatever_a_commit_holds_is_read_or_said_to_be_damaged(content: bytes) -> None:
     """No other error, and what was read is written as it was read."""
     for text in (content, b"tree " + b"a" * 40 + b"\n" + content, b"tree " + b"a" * 40 + b"\nparent " + content):
         try:
-            commit = parse_commit(text)
+            commit = read_commit(One(text), b"")
         except MirrorDamaged:
+            with pytest.raises(TreeUnsafe):
+                parse_commit(text)
             continue
-        again = parse_commit(serialize(commit))
+        again = parse_commit(serialize_commit(commit))
         assert (again.tree, again.parents, again.message) == (commit.tree, commit.parents, commit.message)
 
 

@@ -1,47 +1,31 @@
-"""Carry out a tree's plan in a staging directory that nobody else looks at: in turn, or many steps at a time.
+"""Carry out a tree's plan in a staging directory that no reader looks at.
 
-A plan that was broken off is finished by the next run.
+A later run finishes a plan that a killed run began: every step may be taken again. Every directory on the way is opened
+without following links, so that no write leaves the tree, even where somebody put a link into it.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+from handler.config.names import ancestors_of
 from handler.model import FileWrite, LinkWrite, TreePlan
-from handler.mount.fs.byte_budget import ByteBudget, is_waiting_long
 from handler.mount.fs.checkpoint import WORTH_FILES, Checkpoint
-from handler.mount.fs.directories import DirectoryHandles
-from handler.mount.fs.steps import (
-    Item,
-    ancestors_of_changes,
-    make_directories,
-    remove_directories,
-    remove_files,
-    touch,
-    write,
-)
+from handler.mount.fs.directories import DirectoryHandles, remove_directory
+from handler.mount.fs.files import write_whole
+from handler.mount.fs.parallel import Stage, Workers, batches, levels_by_depth
 
-Work = Callable[[DirectoryHandles, Sequence[Item]], int]
-Level = list[Sequence[Item]]
-"""Items in chunks that may be done in any order, each chunk by one worker."""
-Report = Callable[[int], None]
-Phase = tuple[Work, list[Level], Report | None]
-"""What to do, level after level, and whom to tell how many items of a level are done."""
+IN_FLIGHT_BYTES = 64 * 1024 * 1024
+"""Content that was read and is not written yet. One file alone may be larger."""
+_READERS = 2
+"""The processor bounds inflating: more readers bring no speed, and each holds its file twice."""
 
-Opened = Callable[[], DirectoryHandles]
-"""Opens the root, for one worker."""
-
-_CHUNK = 32
-"""Files that one worker writes in one directory at a time; creates in one directory wait for each other on NFS."""
-_REPORT = 1000
-"""Items between two reports, where one worker does them all."""
-_FEW = 64
-"""Of so few steps none is spent on finding out whether the mount is slow: the caller's word is taken."""
-_PROBE = 4
-"""Steps that it takes to find out."""
+Write = FileWrite | LinkWrite
+WriteBatches = list[Sequence[Write]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,174 +39,181 @@ class Written:
 def check_out(
     root: str,
     plan: TreePlan,
+    workers: Workers,
     *,
     read_blob: Callable[[bytes], bytes],
-    workers: int,
-    is_slow: bool,
     journal: str,
     progress: Callable[[int, int], None],
 ) -> Written:
-    """Bring the directory `root` to the plan's tree, with `workers` where waiting for the mount is worth hiding.
+    """Bring the directory `root` to the plan's tree.
 
-    `is_slow` is what the caller knows of the mount; where there is much to do, it is found out by doing some of it.
-    `read_blob(blob id)` gives a file's content and is called from several threads. `journal` is where a long check-out
-    writes down how far it came: begun again with the same plan after it broke off, it goes on from there.
-    `progress(done, total)` is told how many files and links are written, now and then; what it raises ends the
-    check-out. Raises OSError and what `read_blob` raises; `root` is then unfinished, and to be finished or thrown away.
+    `read_blob(blob id)` returns a file's content and is called from several threads. `journal` is the path of the
+    checkpoint of a long check-out: begun again with the same plan, the check-out goes on from there.
+    `progress(done, total)` hears now and then how many files and links are written; what it raises ends the check-out.
+    Raises what `read_blob` raises; `root` is then unfinished, to be finished or thrown away.
     """
     total = len(plan.files) + len(plan.links)
-    writes = chunks([*plan.files, *plan.links])
-    flow = ByteBudget(read_blob)
-    with _reporting(journal, writes, total, progress) as (todo, report):
-        phases: list[Phase] = [
-            (remove_files, [chunks(plan.removed_files)], None),
-            (remove_directories, by_depth(plan.removed_directories, deepest_first=True), None),
-            (make_directories, by_depth(plan.made_directories), None),
-            (partial(write, flow=flow), [todo], report),
-            (touch, by_depth(ancestors_of_changes(plan), deepest_first=True), None),
+    writes: WriteBatches = batches([*plan.files, *plan.links])
+    budget = ByteBudget(read_blob)
+    with _checkpointed(journal, writes, total, progress) as (todo, on_progress):
+        stages: list[Stage[DirectoryHandles, Any]] = [
+            Stage(remove_files, [batches(plan.removed_files)]),
+            Stage(remove_directories, levels_by_depth(plan.removed_directories, deepest_first=True)),
+            Stage(make_directories, levels_by_depth(plan.made_directories)),
+            Stage(partial(write, budget=budget), [todo], on_progress),
+            # Last: a directory that looks new to a reader's cache must have its new content.
+            Stage(touch, levels_by_depth(ancestors_of_changes(plan), deepest_first=True)),
         ]
-        return Written(total, carry_out(root, phases, workers, is_slow=is_slow, share=flow.share))
-
-
-def carry_out(
-    root: str,
-    phases: Sequence[Phase],
-    workers: int,
-    *,
-    is_slow: bool,
-    share: Callable[[], None] = lambda: None,
-    asks_server: bool = False,
-) -> int:
-    """Do the phases' work below `root`, one phase and one level after the other; returns the sum of what it returns.
-
-    With `workers` at a time where waiting for the mount is worth hiding; see `check_out`. To find that out, the first
-    few items may be worked on twice. `share()` is called before several threads begin. `asks_server` is for
-    `DirectoryHandles`. Raises what the work raises, the first failure; then no further work is begun.
-    """
-    opened = partial(DirectoryHandles, root, asks_server=asks_server)
-    phases = [(work, [level for level in levels if level], report) for work, levels, report in phases]
-    if workers == 1 or not _is_waiting_worth_hiding(opened, phases, is_slow=is_slow):
-        return _one_by_one(opened, phases)
-    share()
-    return _side_by_side(opened, phases, workers)
+        written = workers.run(partial(DirectoryHandles, root), stages, before_threads=budget.enforce)
+    return Written(total, written)
 
 
 @contextmanager
-def _reporting(
-    path: str, writes: Level, total: int, progress: Callable[[int, int], None]
-) -> Iterator[tuple[Level, Report]]:
-    """Give what is still to be written, and whom to tell how many items of that are done; keep the journal of it."""
+def _checkpointed(
+    path: str, writes: WriteBatches, total: int, progress: Callable[[int, int], None]
+) -> Iterator[tuple[WriteBatches, Callable[[int], None]]]:
+    """Give the batches that are still to be written, and a callback that hears how many items of them are done."""
     if total < WORTH_FILES:
         yield writes, lambda done: progress(done, total)
         return
-    journal = Checkpoint(path)
-    done_before, skipped = journal.begin(write for chunk in writes for write in _writes(chunk)), 0
+    checkpoint = Checkpoint(path)
+    done_before, skipped = checkpoint.begin(write for batch in writes for write in batch), 0
     first = 0
+    # Whole batches only: within the one under way, what is written differs from thread to thread.
     while first < len(writes) and skipped + len(writes[first]) <= done_before:
         skipped += len(writes[first])
         first += 1
     done = skipped
 
-    def report(count: int) -> None:
+    def on_progress(count: int) -> None:
         nonlocal done
         done = skipped + count
-        journal.note(done)
+        checkpoint.note(done)
         progress(done, total)
 
     try:
-        yield writes[first:], report
+        yield writes[first:], on_progress
     except BaseException:
         with suppress(OSError):
-            journal.save(done)
+            checkpoint.save(done)
         raise
-    journal.end()
+    checkpoint.end()
 
 
-def _one_by_one(opened: Opened, phases: Sequence[Phase]) -> int:
-    """Take every step in turn, and add up what the work returns."""
-    result = 0
-    with opened() as directories:
-        for work, levels, report in phases:
-            for level in levels:
-                done = reported = 0
-                for chunk in level:
-                    result += work(directories, chunk)
-                    done += len(chunk)
-                    if report is not None and (done - reported >= _REPORT or chunk is level[-1]):
-                        report(done)
-                        reported = done
-    return result
+class ByteBudget:
+    """Bounds the memory of a check-out. Safe for threads after `enforce`."""
+
+    def __init__(self, read_blob: Callable[[bytes], bytes], limit: int = IN_FLIGHT_BYTES) -> None:
+        """`read_blob(blob id)` returns a file's content; `limit` is in bytes."""
+        self._read_blob = read_blob
+        self._limit = limit
+        self._readers = threading.Semaphore(_READERS)
+        self._changed = threading.Condition()
+        self._bytes = 0
+        self._is_enforced = False
+
+    def enforce(self) -> None:
+        """Make threads wait for room. A single thread holds one file at a time, and need not pay for the locks."""
+        self._is_enforced = True
+
+    def borrow(self, blob: bytes) -> AbstractContextManager[bytes]:
+        """Give a file's content, once there is room for it, until the block ends. Raises what `read_blob` raises."""
+        return self._borrow(blob) if self._is_enforced else nullcontext(self._read_blob(blob))
+
+    @contextmanager
+    def _borrow(self, blob: bytes) -> Iterator[bytes]:
+        with self._readers:
+            content = self._read_blob(blob)
+            with self._changed:
+                # A file larger than the limit passes alone; else it would wait for ever.
+                self._changed.wait_for(lambda: self._bytes == 0 or self._bytes + len(content) <= self._limit)
+                self._bytes += len(content)
+        try:
+            yield content
+        finally:
+            with self._changed:
+                self._bytes -= len(content)
+                self._changed.notify_all()
 
 
-def _side_by_side(opened: Opened, phases: Sequence[Phase], workers: int) -> int:
-    """Take the steps of a level with so many workers. The first failure ends it, and is raised."""
-    result = 0
-    with ThreadPoolExecutor(workers, thread_name_prefix="checkout") as pool:
-        for work, levels, report in phases:
-            for level in levels:
-                futures = [pool.submit(_with_directories, opened, work, chunk) for chunk in level]
-                done = 0
-                try:
-                    for chunk, future in zip(level, futures, strict=True):
-                        result += future.result()
-                        done += len(chunk)
-                        if report is not None:
-                            report(done)
-                except BaseException:
-                    pool.shutdown(wait=True, cancel_futures=True)
-                    raise
-    return result
-
-
-def _is_waiting_worth_hiding(opened: Opened, phases: Sequence[Phase], *, is_slow: bool) -> bool:
-    """Tell whether the mount makes each step wait; where there are many, by doing the first few of them.
-
-    They are done again with the rest: each step may be.
-    """
-    sizes = [sum(map(len, level)) for _, levels, _ in phases for level in levels]
-    if max(sizes, default=0) <= 1:
-        return False
-    if sum(sizes) <= _FEW:
-        return is_slow
-    work, first = next((work, levels[0][0]) for work, levels, _ in phases if levels)
-    steps = first[:_PROBE]
-    return is_waiting_long(lambda: _with_directories(opened, work, steps), len(steps))
-
-
-def by_depth(paths: Iterable[bytes], *, deepest_first: bool = False) -> list[Level]:
-    """Part directories by their depth: those of one level may be done side by side."""
-    depths: defaultdict[int, list[bytes]] = defaultdict(list)
+def remove_files(directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
+    """Remove files and links. Raises OSError."""
     for path in paths:
-        depths[path.count(b"/")].append(path)
-    return [chunks(depths[depth]) for depth in sorted(depths, reverse=deepest_first)]
+        directories.remove(path, os.unlink)
+    return 0
 
 
-def _with_directories(opened: Opened, work: Work, chunk: Sequence[Item]) -> int:
-    with opened() as directories:
-        return work(directories, chunk)
+def remove_directories(directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
+    """Remove directories, and what lies in them all the same. Raises OSError."""
+    for path in paths:
+        directories.remove(path, remove_directory)
+    return 0
 
 
-def chunks(items: Sequence[Item]) -> Level:
-    """Cut the items into chunks of one directory each, and take the directories in turn.
+def make_directories(directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
+    """Make directories whose parents are there. Raises OSError."""
+    for path in paths:
+        descriptor, name = directories.parent(path)
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o755, dir_fd=descriptor)
+    return 0
 
-    Neighbouring chunks are of different directories, because an NFS client does the creates of one directory one
-    after the other.
+
+def write(directories: DirectoryHandles, writes: Sequence[FileWrite | LinkWrite], budget: ByteBudget) -> int:
+    """Write files and links; returns the bytes."""
+    written = 0
+    for write in writes:
+        descriptor, name = directories.parent(write.path)
+        if write.is_replacing:
+            # A new inode for changed content, so that a reader with the old file open keeps what it opened. Unlink
+            # and create is one round trip less than a temporary file and a rename, and nobody looks here.
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=descriptor)
+        if isinstance(write, LinkWrite):
+            _make_link(name, write.target, descriptor)
+            written += len(write.target)
+            continue
+        with budget.borrow(write.blob) as content:
+            write_whole(name, content, 0o755 if write.is_executable else 0o644, directory=descriptor)
+            written += len(content)
+    return written
+
+
+def _make_link(name: bytes, target: bytes, directory: int) -> None:
+    try:
+        os.symlink(target, name, dir_fd=directory)
+    except FileExistsError:
+        # Left by the run that was killed here.
+        os.unlink(name, dir_fd=directory)
+        os.symlink(target, name, dir_fd=directory)
+
+
+def touch(directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
+    """Give directories a new change attribute; one that the plan removed has none to give."""
+    for path in paths:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            descriptor, name = directories.parent(path)
+            os.utime(name, dir_fd=descriptor, follow_symlinks=False)
+    return 0
+
+
+def ancestors_of_changes(plan: TreePlan) -> set[bytes]:
+    """Return every directory above one in which something changes; the root is left to the release's seal.
+
+    They are touched, the deepest first, when all else is done. A recycled release keeps its directories' file handles,
+    and one that is made anew may have been walked through by whoever walks through everything (a backup, a search). An
+    NFS client that remembers such directories looks up only what it believes to have changed: below one that looks the
+    same it goes on using the names it remembers, and shows an old file under the new link, or none, for as long as its
+    attributes live (60 s). Touched, each level tells it to look up the next one. From the bottom up, because a client
+    that looks in between must not find the parent already new and the child still old.
     """
-    size = _CHUNK if len(items) > _FEW else 1
-    by_directory: defaultdict[bytes, list[Item]] = defaultdict(list)
-    for item in items:
-        path = item if isinstance(item, bytes) else item.path
-        by_directory[path.rpartition(b"/")[0]].append(item)
-    queues, at = list(by_directory.values()), 0
-    level: Level = []
-    while queues:
-        level += [queue[at : at + size] for queue in queues]
-        at += size
-        queues = [queue for queue in queues if len(queue) > at]
-    return level
+    changed = {path.rpartition(b"/")[0] for path in _changed_paths(plan)}
+    return {above for directory in changed for above in ancestors_of(directory)}
 
 
-def _writes(chunk: Sequence[Item]) -> Iterator[FileWrite | LinkWrite]:
-    for item in chunk:
-        assert not isinstance(item, bytes)
-        yield item
+def _changed_paths(plan: TreePlan) -> Iterator[bytes]:
+    yield from plan.removed_files
+    yield from plan.removed_directories
+    yield from plan.made_directories
+    yield from (write.path for write in plan.files)
+    yield from (write.path for write in plan.links)

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from handler.model import FileWrite, LinkWrite
-from handler.mount.fs.files import write_whole
+from handler.mount.fs.files import read_whole, write_whole
 
 WORTH_FILES = 2000
 """A shorter check-out is quicker done again than written down."""
 PERIOD_SECONDS = 5.0
+_MAX_BYTES = 100
 
 
 class Checkpoint:
@@ -35,16 +36,11 @@ class Checkpoint:
         for write in writes:
             digest.update(b"%s\0%s\0" % (write.path, write.blob if isinstance(write, FileWrite) else write.target))
         self._digest = digest.hexdigest()
-        try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
+        content = read_whole(self._path, max_bytes=_MAX_BYTES)
+        if content is None:
             return 0
-        try:
-            content = os.read(descriptor, 100).decode("ascii", "replace")
-        finally:
-            os.close(descriptor)
         self._is_there = True
-        found, _, count = content.strip().partition(" ")
+        found, _, count = content.decode("ascii", "replace").strip().partition(" ")
         # Another digest: the plan was another, by another release of this code say. What is there is written over.
         return int(count) if found == self._digest and count.isdecimal() else 0
 

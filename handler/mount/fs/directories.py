@@ -2,8 +2,8 @@
 
 import errno
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Self
 
 _OPEN = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -67,8 +67,7 @@ def remove_directory(name: bytes, *, dir_fd: int) -> None:
 
 def remove_tree(name: str | bytes, *, dir_fd: int | None = None) -> None:
     """Remove a directory and all below it, without following links. Raises OSError for the first thing that stays."""
-    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
-    try:
+    with open_directory(name, directory=dir_fd) as descriptor:
         with os.scandir(descriptor) as entries:
             children = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
         for child, is_directory in children:
@@ -77,6 +76,18 @@ def remove_tree(name: str | bytes, *, dir_fd: int | None = None) -> None:
             else:
                 with suppress(FileNotFoundError):
                     os.unlink(child, dir_fd=descriptor)
+    os.rmdir(name, dir_fd=dir_fd)
+
+
+@contextmanager
+def open_directory(path: str | bytes, *, directory: int | None = None) -> Iterator[int]:
+    """Give an open descriptor of a directory, until the block ends; no link is followed.
+
+    It is opened for reading, not only as a path: so an NFS client asks the server what is new in it.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, dir_fd=directory)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
-    os.rmdir(name, dir_fd=dir_fd)

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from handler.errors import LockTimeout
+from handler.mount.fs.files import open_to_lock
 
 _MAX_ENTRIES = 1000
 _FIRST_PAUSE_SECONDS = 0.01
@@ -55,12 +56,11 @@ def locked(path: str, wait_seconds: float) -> Iterator[HeldLock]:
     Makes the directory if need be. Raises LockTimeout after `wait_seconds`, and OSError.
     """
     started = time.monotonic()
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(path, flags, 0o644)
+        descriptor = open_to_lock(path)
     except FileNotFoundError:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        descriptor = os.open(path, flags, 0o644)
+        descriptor = open_to_lock(path)
     try:
         waited = _take(descriptor, wait_seconds)
         yield HeldLock(descriptor, waited, time.monotonic() - started >= SLOW_SECONDS)

@@ -3,9 +3,9 @@
 import os
 import stat
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from handler.model import Usage
+from handler.mount.fs.parallel import Workers
 
 _AT_A_TIME = 4096
 """Directories; between so many it is asked whether to go on."""
@@ -21,15 +21,15 @@ def usage_of(
     """
     files, sizes, total = [0] * len(roots), [0] * len(roots), 0
     waiting = [(number, root) for number, root in enumerate(roots) if _is_directory(root)]
-    with ThreadPoolExecutor(workers, thread_name_prefix="usage") as pool:
-        while waiting:
-            now, waiting = waiting[:_AT_A_TIME], waiting[_AT_A_TIME:]
-            for (number, _), (found, size, below) in zip(now, pool.map(lambda each: _read(each[1]), now), strict=True):
-                files[number] += found
-                sizes[number] += size
-                total += found
-                waiting += [(number, path) for path in below]
-            pulse(total)
+    while waiting:
+        now, waiting = waiting[:_AT_A_TIME], waiting[_AT_A_TIME:]
+        counts = Workers(workers).map(_read, [path for _, path in now])
+        for (number, _), (found, size, below) in zip(now, counts, strict=True):
+            files[number] += found
+            sizes[number] += size
+            total += found
+            waiting += [(number, path) for path in below]
+        pulse(total)
     return tuple(map(Usage, files, sizes))
 
 

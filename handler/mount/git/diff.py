@@ -1,79 +1,96 @@
-"""What differs between two trees, entry by entry: what stood at each path and what is to stand there. Pure.
+"""The one walk of two trees: what stood at each path and what is to stand there. Pure.
 
-A plan (see `plan_change`) says what a directory needs that surely holds the old tree. A working copy is somebody's:
-there each path is looked at, and compared with what it should be, before anything is done.
+A plan (see `plan_change`) says what a directory needs that certainly holds the old tree. A working copy belongs to
+somebody: each path is compared with what stands there before anything is done.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from handler.mount.git.modes import DIRECTORY, Leaf
-from handler.mount.git.tree import Entries, parse_entries
+from handler.errors import TreeUnsafe
+from handler.mount.git import tree as trees
+from handler.mount.git.tree import Entries, TreeEntry, parse_entries, tree_of
+
+Change = tuple[bytes, TreeEntry | None, TreeEntry | None]
+"""A path, what the old tree has there, and what the new one has."""
+ListTree = Callable[[bytes, bytes], Entries]
+"""`list_tree(tree id, prefix)` returns a tree's entries; `prefix` is the tree's path with a final slash."""
 
 
-@dataclass(frozen=True, slots=True)
+def walk_changes(list_tree: ListTree, old: bytes | None, new: bytes | None, *, visits: int = 1) -> Iterator[Change]:
+    """Yield each path at which two trees (hex ids; None: no tree) differ, a directory before what lies in it.
+
+    Names of one directory come sorted. What both trees share is not read. Raises TreeUnsafe for a directory that lies
+    too deep, and after `visits` times MAX_ENTRIES entries; and what `list_tree` raises.
+    """
+    room = visits * trees.MAX_ENTRIES
+
+    def entries_of(tree: bytes | None, prefix: bytes) -> Entries:
+        nonlocal room
+        entries = {} if tree is None else list_tree(tree, prefix)
+        # Counted at each visit: a tree of a few objects can name itself into billions of paths.
+        room -= len(entries)
+        if room < 0:
+            raise TreeUnsafe(f"the tree has more than {trees.MAX_ENTRIES} entries")
+        return entries
+
+    def walk(prefix: bytes, old: bytes | None, new: bytes | None) -> Iterator[Change]:
+        trees.check_depth(prefix)
+        before, after = entries_of(old, prefix), entries_of(new, prefix)
+        for name in sorted(before.keys() | after.keys()):
+            was, will = before.get(name), after.get(name)
+            if was == will:
+                continue
+            yield prefix + name, was, will
+            was_tree, will_tree = tree_of(was), tree_of(will)
+            if was_tree or will_tree:
+                yield from walk(prefix + name + b"/", was_tree, will_tree)
+
+    return iter(()) if old == new else walk(b"", old, new)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TreeDiff:
-    """Each differing path with what it was and what it is to be, sorted as git's index sorts paths.
+    """Each path that differs with its entries in the old and the new tree, sorted as git's index sorts paths.
 
-    `trees` are the directories on the way to them with the ids that their new trees have; None: it is no directory in
-    the new tree. The root is the empty path. `made` are the directories that only the new tree has, parents first,
-    `gone` those that only the old one has, deepest first.
+    `trees` are the directories above these paths with the ids of their new trees; None: no directory in the new tree.
+    The root is the empty path. `made` are the directories that only the new tree has, parents first, `gone` those that
+    only the old one has, deepest first.
     """
 
-    leaves: dict[bytes, tuple[Leaf | None, Leaf | None]] = field(default_factory=dict)
+    entries: dict[bytes, tuple[TreeEntry | None, TreeEntry | None]] = field(default_factory=dict)
     trees: dict[bytes, bytes | None] = field(default_factory=dict)
     made: tuple[bytes, ...] = ()
     gone: tuple[bytes, ...] = ()
 
     @property
     def new_trees(self) -> dict[bytes, bytes]:
-        """The trees of the directories on the way to what differs, as they are to be."""
+        """The new trees of the directories above what differs."""
         return {directory: tree for directory, tree in self.trees.items() if tree is not None}
 
 
 def diff_trees(read: Callable[[bytes], bytes], old: bytes | None, new: bytes | None) -> TreeDiff:
     """Return what turns the tree `old` into `new` (hex ids; None: nothing is there).
 
-    `read(tree id)` gives a tree's content; what both share is not read. Raises TreeUnsafe for a tree that is malformed,
-    and what `read` raises.
+    `read(tree id)` returns a tree's content. Raises as `walk_changes`, and what `read` raises.
     """
-    found = _Found()
-    _compare(read, b"", old, new, found)
+    entries: dict[bytes, tuple[TreeEntry | None, TreeEntry | None]] = {}
+    directories: dict[bytes, bytes | None] = {} if old == new else {b"": new}
+    made, gone = [], []
+    for path, was, will in walk_changes(lambda tree, prefix: parse_entries(read(tree), prefix), old, new):
+        was_tree, will_tree = tree_of(was), tree_of(will)
+        if was_tree or will_tree:
+            directories[path] = will_tree
+            if was_tree is None:
+                made.append(path)
+            elif will_tree is None:
+                gone.append(path)
+        before, after = (None if tree_of(entry) else entry for entry in (was, will))
+        if before or after:
+            entries[path] = before, after
     return TreeDiff(
-        dict(sorted(found.leaves.items())), found.trees, tuple(sorted(found.made)), tuple(sorted(found.gone)[::-1])
+        entries=dict(sorted(entries.items())),
+        trees=directories,
+        made=tuple(sorted(made)),
+        gone=tuple(sorted(gone, reverse=True)),
     )
-
-
-@dataclass(slots=True)
-class _Found:
-    leaves: dict[bytes, tuple[Leaf | None, Leaf | None]] = field(default_factory=dict)
-    trees: dict[bytes, bytes | None] = field(default_factory=dict)
-    made: list[bytes] = field(default_factory=list)
-    gone: list[bytes] = field(default_factory=list)
-
-
-def _compare(
-    read: Callable[[bytes], bytes], directory: bytes, old: bytes | None, new: bytes | None, found: "_Found"
-) -> None:
-    if old == new:
-        return
-    found.trees[directory] = new
-    if directory and (old is None or new is None):
-        (found.made if old is None else found.gone).append(directory)
-    prefix = directory + b"/" if directory else b""
-    before, after = _entries(read, old), _entries(read, new)
-    for name in before.keys() | after.keys():
-        was, will = before.get(name), after.get(name)
-        if was == will:
-            continue
-        path = prefix + name
-        trees = [each[1] if each is not None and each[0] == DIRECTORY else None for each in (was, will)]
-        if any(trees):
-            _compare(read, path, trees[0], trees[1], found)
-        leaves = [each if each is not None and each[0] != DIRECTORY else None for each in (was, will)]
-        if any(leaves):
-            found.leaves[path] = (leaves[0], leaves[1])
-
-
-def _entries(read: Callable[[bytes], bytes], tree: bytes | None) -> Entries:
-    return {} if tree is None else parse_entries(read(tree))

@@ -6,15 +6,15 @@ own webhook, and then the ref still names the old commit, though the push is new
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 from handler.errors import CommitNotFound, PackInvalid
 from handler.exchange.remote import FetchQuery, Remote
 from handler.model import NULL_OID, PushEvent, Tip
-from handler.mount.git.ingest import EMPTY_PACK_BYTES
-from handler.mount.git.pack_store import PackStore, Received
+from handler.mount.fs.executor import Executor
+from handler.mount.git.ingest import EMPTY_PACK_BYTES, PackSpool
+from handler.mount.git.pack_store import PackStore
 
 _LAG_PAUSE_SECONDS = 0.5
 _TRIES_BY_ID = 4
@@ -121,7 +121,7 @@ class Fetcher:
         except CommitNotFound:
             return False
         try:
-            return received.spool.size <= EMPTY_PACK_BYTES
+            return received.size <= EMPTY_PACK_BYTES
         finally:
             self._drop(received)
 
@@ -133,12 +133,12 @@ class Fetcher:
 
     def _ask(
         self, ref: str, expected: str | None, have: str | None, *, is_next: bool
-    ) -> tuple[Tip | None, Received | None]:
+    ) -> tuple[Tip | None, PackSpool | None]:
         """Ask for the ref and, side by side, for the expected commit by its id: two requests, one round trip."""
         if expected is None:
             return self.remote.refs([ref]).tips.get(ref), None
-        with ThreadPoolExecutor(1, thread_name_prefix="ls-refs") as pool:
-            asked = pool.submit(self.remote.refs, [ref])
+        with Executor() as executor:
+            asked = executor.submit(partial(self.remote.refs, [ref]))
             try:
                 received = self._download(expected, have, is_next=is_next)
             except CommitNotFound:
@@ -149,7 +149,7 @@ class Fetcher:
                 self._drop(received)
                 raise
 
-    def _drop(self, received: Received | None) -> None:
+    def _drop(self, received: PackSpool | None) -> None:
         if received is not None:
             self.store.drop(received)
 
@@ -166,13 +166,13 @@ class Fetcher:
                     raise
             self.sleep(_LAG_PAUSE_SECONDS)
 
-    def _download(self, wanted: str, have: str | None, *, is_next: bool = False) -> Received:
+    def _download(self, wanted: str, have: str | None, *, is_next: bool = False) -> PackSpool:
         # A commit that the store lost must not be claimed: the remote would leave out what builds on it.
         claimed = have if have is not None and self.store.holds(have) else None
         history = self.store.history(claimed, self.depth, is_next=is_next and claimed is not None)
         query = FetchQuery(wanted, claimed, *history)
         received = self.store.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))
-        self.bytes_fetched += received.spool.size
+        self.bytes_fetched += received.size
         return received
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dulwich.pack import Pack, write_pack_index_v2
 
 from handler.errors import MirrorDamaged
-from handler.mount.fs.files import write_whole
+from handler.mount.fs.files import read_whole, write_whole
 from handler.mount.git.mirror import CONFIG, HEAD, Mirror
 from handler.mount.git.objects import COMMIT
 from handler.mount.git.packs import NOT_A_PACK, SMALL_BYTES
@@ -84,13 +84,11 @@ def _is_end(mirror: Mirror, object_id: bytes) -> bool:
 def _read(path: str) -> bytes | None:
     """Return a file's content, None where there is none to read: then it is made anew."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return read_whole(path)
     except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
+        if error.errno not in (errno.ELOOP, errno.ENXIO):
             raise
         return None
-    with open(descriptor, "rb") as file:
-        return file.read()
 
 
 def _replace(path: str, name: str, content: bytes) -> None:

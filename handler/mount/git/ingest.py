@@ -26,6 +26,7 @@ from dulwich.pack import (
 )
 
 from handler.errors import Git2EfsError, MirrorDamaged, PackInvalid, PackTooLarge
+from handler.exchange.remote import ShallowChanges
 from handler.mount.git import packs
 from handler.mount.git.packs import NOT_A_PACK, RawObject, ReadRaw, forget_pages
 
@@ -50,6 +51,8 @@ class PackSpool:
         self.size = 0
         self.file: BinaryIO = io.BytesIO()
         self.name: str | None = None
+        self.changes = ShallowChanges()
+        """Where the fetch cuts history, known at its end."""
         self._digest = hashlib.sha1(usedforsecurity=False)
         self._tail = b""
 
@@ -59,8 +62,9 @@ class PackSpool:
         if self.size > self._max_bytes:
             raise PackTooLarge(f"the fetch brings more than {self._max_bytes} bytes")
         if self.name is None and self.size > packs.IN_MEMORY_BYTES:
-            file, self.name = self._make_file()
-            file.write(self.file.getvalue())  # type: ignore[attr-defined]
+            file, name = self._make_file()
+            self.name = name
+            file.write(self.content())
             self.file = file
         self.file.write(content)
         # Hashed as it comes: a large pack is not read from end to end once more for it.
@@ -79,6 +83,11 @@ class PackSpool:
         self.file.truncate()
         self._digest = hashlib.sha1(usedforsecurity=False)
         self._tail = b""
+
+    def content(self) -> bytes:
+        """Return all that came, of a spool that stayed in memory."""
+        content: bytes = self.file.getvalue()  # type: ignore[attr-defined]
+        return content
 
     def close(self) -> None:
         """Close the file; its bytes are on the server when this returns, or it raises OSError."""

@@ -7,6 +7,7 @@ from dulwich.objects import RawObjectID
 from dulwich.pack import Pack
 
 from handler.errors import Git2EfsError, MirrorDamaged, TreeUnsafe
+from handler.mount.git.commit import object_in, parse_commit, tree_in
 from handler.mount.git.packs import NOT_A_PACK, RawObject, as_binary, forget_pages, unreadable
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
@@ -85,11 +86,11 @@ class Objects:
 
     def committed_at(self, commit: str) -> int:
         """Return when a commit says that it was made, in seconds since the epoch; 0 where it says nothing readable."""
-        for line in self.read(commit.encode(), COMMIT).partition(b"\n\n")[0].split(b"\n"):
-            if line.startswith(b"committer "):
-                seconds = line.rpartition(b"> ")[2].partition(b" ")[0]
-                return int(seconds) if seconds.isdigit() and len(seconds) < 16 else 0
-        return 0
+        content = self.read(commit.encode(), COMMIT)
+        try:
+            return parse_commit(content).committed_at
+        except TreeUnsafe:
+            return 0
 
     def peel(self, object_id: str) -> str:
         """Return the commit that an object (commit or annotated tag, however deep) names.
@@ -103,17 +104,15 @@ class Objects:
                 return current.decode()
             if kind != TAG:
                 break
-            current = _header_id(content.partition(b"\n")[0], b"object ")
+            current = object_in(content)
         raise TreeUnsafe(f"{object_id} does not name a commit")
 
     def has_parents(self, commit: bytes, among: Container[bytes] | None = None) -> bool:
         """Whether all parents of a commit are here, or `among` these binary ids."""
         try:
-            content = self.read(commit, COMMIT)
+            parents = parse_commit(self.read(commit, COMMIT)).parents
         except Git2EfsError:
             return False
-        lines = content.partition(b"\n\n")[0].split(b"\n")
-        parents = [line[7:47] for line in lines if line.startswith(b"parent ")]
         if among is not None:
             return all(as_binary(parent) in among for parent in parents)
         return all(self.holds(parent.decode()) for parent in parents)
@@ -125,11 +124,6 @@ def hash_object(kind: int, content: bytes) -> bytes:
     return hashlib.sha1(header + content, usedforsecurity=False).hexdigest().encode()
 
 
-def tree_in(commit: bytes) -> bytes:
-    """Return the id (hex) of the tree that a commit's content names. Raises TreeUnsafe."""
-    return _header_id(commit.partition(b"\n")[0], b"tree ")
-
-
 def _offset(pack: Pack, binary: RawObjectID) -> int | None:
     try:
         return pack.index.object_offset(binary)
@@ -137,9 +131,3 @@ def _offset(pack: Pack, binary: RawObjectID) -> int | None:
         return None
     except (TypeError, *NOT_A_PACK) as error:  # TypeError where the index leads beyond its own names
         raise unreadable(error, "a pack's index") from None
-
-
-def _header_id(line: bytes, field: bytes) -> bytes:
-    if not line.startswith(field) or len(line) != len(field) + 40:
-        raise TreeUnsafe("an object's header is malformed")
-    return line[len(field) :]

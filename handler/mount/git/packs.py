@@ -22,7 +22,7 @@ from dulwich.pack import (
 )
 
 from handler.errors import MirrorDamaged
-from handler.mount.fs.files import read_all
+from handler.mount.fs.files import open_to_read, read_all, reader
 
 IN_MEMORY_BYTES = 8 * 1024 * 1024
 """A larger pack is received into a file on the mount."""
@@ -73,12 +73,9 @@ def open_pack(path: str) -> Pack | None:
 
     Raises OSError, and MirrorDamaged for no pack or no index.
     """
-    descriptor = os.open(path + ".pack", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
+    with open_to_read(path + ".pack") as descriptor:
         is_small = os.fstat(descriptor).st_size <= SMALL_BYTES
         content = read_all(descriptor) if is_small else b""
-    finally:
-        os.close(descriptor)
     try:
         if not is_small:
             return Pack.from_lazy_objects(lambda: _map(path + ".pack"), lambda: _read_index(path + ".idx"))
@@ -93,11 +90,8 @@ def open_pack(path: str) -> Pack | None:
 
 
 def _read_index(path: str) -> PackIndex:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
+    with open_to_read(path) as descriptor:
         content = read_all(descriptor)
-    finally:
-        os.close(descriptor)
     try:
         return load_pack_index_file(path, io.BytesIO(content), SHA1)
     except NOT_A_PACK as error:
@@ -125,7 +119,9 @@ def forget_pages(data: PackData) -> None:
 
 
 def _map(path: str) -> PackData:
-    return PackData(path, SHA1, delta_base_cache_limit=DELTA_CACHE_BYTES)
+    with open_to_read(path) as descriptor, reader(descriptor) as file:
+        # The mapping outlives its file.
+        return PackData(path, SHA1, file=file, delta_base_cache_limit=DELTA_CACHE_BYTES)
 
 
 def as_binary(object_id: bytes) -> RawObjectID:

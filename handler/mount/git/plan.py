@@ -4,36 +4,29 @@ Nothing on disk is looked at: the two commits' trees say everything. Every path 
 here, before the first write.
 """
 
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dulwich.errors import ObjectFormatException
 from dulwich.index import validate_path_element_hfs, validate_path_element_ntfs
-from dulwich.objects import parse_tree
 
 from handler.errors import TreeUnsafe
 from handler.model import FileWrite, LinkWrite, TreePlan
+from handler.mount.git.diff import walk_changes
+from handler.mount.git.tree import (
+    DIRECTORY,
+    EXECUTABLE,
+    LINK,
+    MAX_NAME_BYTES,
+    SUBMODULE,
+    TreeEntry,
+    parse_entries,
+    quote,
+)
 
-MAX_ENTRIES = 500_000
-"""A tree of a few objects can name itself into billions of paths; this is where the plan stops believing it."""
-MAX_DEPTH = 200
-MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 3000
+"""A path must fit Linux's 4,096 bytes with the mount and the release before it."""
 MAX_LINK_BYTES = 4080
-"""EFS's own limits for a name and a link; a path must fit Linux's 4,096 with the mount and the release before it."""
-
-_FILE, _LINK, _DIRECTORY = "file", "link", "directory"
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    kind: str
-    id: bytes | None
-    is_executable: bool = False
-
-
-Entries = dict[bytes, _Entry]
+"""EFS's own limit for a link."""
 
 
 def plan_change(
@@ -46,17 +39,17 @@ def plan_change(
 ) -> TreePlan:
     """Return the plan that turns the tree `old` (hex id, None for an empty directory) into `new`.
 
-    `read(tree id)` gives a tree's raw content, `read_link(blob id)` a link's target. What both trees share is
+    `read(tree id)` returns a tree's raw content, `read_link(blob id)` a link's target. What both trees share is
     neither read nor planned. Raises TreeUnsafe, naming the path; and what the two readers raise.
     """
-    difference = _Difference(read, read_link, allow_external_links)
-    difference.compare(b"", old, new, 0)
-    return difference.plan()
+    draft = _PlanDraft(read_link, allow_external_links)
+    for path, was, will in walk_changes(lambda tree, prefix: parse_entries(read(tree), prefix), old, new):
+        draft.add(path, was, will)
+    return draft.plan()
 
 
 @dataclass(slots=True)
-class _Difference:
-    read: Callable[[bytes], bytes]
+class _PlanDraft:
     read_link: Callable[[bytes], bytes]
     allow_external_links: bool
     removed_files: list[bytes] = field(default_factory=list)
@@ -65,85 +58,59 @@ class _Difference:
     files: list[FileWrite] = field(default_factory=list)
     links: list[LinkWrite] = field(default_factory=list)
     submodules: list[bytes] = field(default_factory=list)
-    entries_seen: int = 0
 
     def plan(self) -> TreePlan:
         return TreePlan(
-            tuple(self.removed_files),
-            tuple(self.removed_directories),
-            tuple(self.made_directories),
-            tuple(self.files),
-            tuple(self.links),
-            tuple(self.submodules),
+            removed_files=tuple(self.removed_files),
+            # The walk finds parents first; a directory can go only when all below it is gone.
+            removed_directories=tuple(reversed(self.removed_directories)),
+            made_directories=tuple(self.made_directories),
+            files=tuple(self.files),
+            links=tuple(self.links),
+            submodules=tuple(self.submodules),
         )
 
-    def compare(self, prefix: bytes, old: bytes | None, new: bytes | None, depth: int) -> None:
-        """Plan one directory; None is a directory without entries (an absent tree, or a submodule)."""
-        if depth > MAX_DEPTH:
-            raise TreeUnsafe(f"{_show(prefix)} lies more than {MAX_DEPTH} directories deep")
-        before = self._entries(prefix, old)
-        after = self._entries(prefix, new)
-        for name, entry in before.items():
-            if name not in after:
-                self._remove(prefix + name, entry, depth)
-        for name, entry in after.items():
-            previous = before.get(name)
-            if previous != entry:
-                # What is the same in both was checked when it was first written.
-                _check_name(prefix, name)
-                self._change(prefix + name, previous, entry, depth)
-
-    def _change(self, path: bytes, old: _Entry | None, new: _Entry, depth: int) -> None:
-        is_directory_already = old is not None and old.kind == _DIRECTORY
-        if new.kind == _DIRECTORY:
-            if old is not None and not is_directory_already:
-                self.removed_files.append(path)
-            if not is_directory_already:
-                self.made_directories.append(path)
-            if new.id is None:
-                self.submodules.append(path)
-            self.compare(path + b"/", old.id if old is not None and is_directory_already else None, new.id, depth + 1)
+    def add(self, path: bytes, old: TreeEntry | None, new: TreeEntry | None) -> None:
+        """Plan one path. A submodule is published as a directory without entries, whatever commit it names."""
+        was_directory, will_be_directory = _is_directory(old), _is_directory(new)
+        if old is not None and new is not None and old.mode == new.mode == SUBMODULE:
             return
-        if old is not None and is_directory_already:
-            self._remove(path, old, depth)
-        is_replacing = old is not None and not is_directory_already
-        if new.kind == _LINK:
-            self.links.append(LinkWrite(path, self._link_target(path, new, depth), is_replacing))
-        else:
-            assert new.id is not None
-            self.files.append(FileWrite(path, new.id, new.is_executable, is_replacing))
-
-    def _remove(self, path: bytes, entry: _Entry, depth: int) -> None:
-        if entry.kind != _DIRECTORY:
+        if new is not None:
+            # What is the same in both trees was checked when it was first written.
+            _check_name(path)
+        was_file = old is not None and not was_directory
+        if was_directory and not will_be_directory:
+            self.removed_directories.append(path)
+        elif was_file and (new is None or will_be_directory):
             self.removed_files.append(path)
-            return
-        self.compare(path + b"/", entry.id, None, depth + 1)
-        self.removed_directories.append(path)
+        if new is not None and will_be_directory:
+            self._make_directory(path, new, is_there=was_directory)
+        elif new is not None:
+            self._write(path, new, is_replacing=was_file)
 
-    def _entries(self, prefix: bytes, tree: bytes | None) -> Entries:
-        if tree is None:
-            return {}
-        entries: Entries = {}
-        try:
-            for name, mode, object_id in parse_tree(self.read(tree), 20):
-                if name in entries:
-                    raise TreeUnsafe(f"{_show(prefix + name)} stands twice in its tree")
-                entries[name] = _entry(prefix + name, mode, object_id)
-        except (ValueError, OverflowError, AssertionError, ObjectFormatException) as error:
-            raise TreeUnsafe(f"the tree of {_show(prefix)} is malformed ({type(error).__name__})") from None
-        self.entries_seen += len(entries)
-        if self.entries_seen > MAX_ENTRIES:
-            raise TreeUnsafe(f"the tree has more than {MAX_ENTRIES} entries")
-        return entries
+    def _make_directory(self, path: bytes, new: TreeEntry, *, is_there: bool) -> None:
+        if not is_there:
+            self.made_directories.append(path)
+        if new.mode == SUBMODULE:
+            self.submodules.append(path)
 
-    def _link_target(self, path: bytes, entry: _Entry, depth: int) -> bytes:
-        assert entry.id is not None
+    def _write(self, path: bytes, new: TreeEntry, *, is_replacing: bool) -> None:
+        if new.mode == LINK:
+            self.links.append(LinkWrite(path, self._link_target(path, new), is_replacing))
+        else:
+            self.files.append(FileWrite(path, new.id, new.mode == EXECUTABLE, is_replacing))
+
+    def _link_target(self, path: bytes, entry: TreeEntry) -> bytes:
         target = self.read_link(entry.id)
         if not 0 < len(target) <= MAX_LINK_BYTES or b"\0" in target:
-            raise TreeUnsafe(f"the link {_show(path)} has a target that no file system takes")
-        if not self.allow_external_links and not stays_inside(target, depth):
-            raise TreeUnsafe(f"the link {_show(path)} may lead out of the tree")
+            raise TreeUnsafe(f"the link {quote(path)} has a target that no file system takes")
+        if not self.allow_external_links and not stays_inside(target, path.count(b"/")):
+            raise TreeUnsafe(f"the link {quote(path)} may lead out of the tree")
         return target
+
+
+def _is_directory(entry: TreeEntry | None) -> bool:
+    return entry is not None and entry.mode in (DIRECTORY, SUBMODULE)
 
 
 def stays_inside(target: bytes, depth: int) -> bool:
@@ -163,25 +130,11 @@ def stays_inside(target: bytes, depth: int) -> bool:
     return climbs <= depth and b".." not in parts[climbs:]
 
 
-def _entry(path: bytes, mode: int, object_id: bytes) -> _Entry:
-    """Read a mode as git does: any file with the owner's execute bit is 100755, any other 100644."""
-    kind = stat.S_IFMT(mode)
-    if kind == stat.S_IFREG:
-        return _Entry(_FILE, object_id, bool(mode & 0o100))
-    if kind == stat.S_IFLNK:
-        return _Entry(_LINK, object_id)
-    if kind == stat.S_IFDIR:
-        return _Entry(_DIRECTORY, object_id)
-    if kind == 0o160000:
-        return _Entry(_DIRECTORY, None)
-    raise TreeUnsafe(f"{_show(path)} has the mode {mode:o}, which git does not know")
-
-
-def _check_name(prefix: bytes, name: bytes) -> None:
-    if not _is_writable(name):
-        raise TreeUnsafe(f"{_show(prefix + name)} is not a name that may be written")
-    if len(prefix) + len(name) > MAX_PATH_BYTES:
-        raise TreeUnsafe(f"{_show(prefix + name)} is longer than {MAX_PATH_BYTES} bytes")
+def _check_name(path: bytes) -> None:
+    if not _is_writable(path.rpartition(b"/")[2]):
+        raise TreeUnsafe(f"{quote(path)} is not a name that may be written")
+    if len(path) > MAX_PATH_BYTES:
+        raise TreeUnsafe(f"{quote(path)} is longer than {MAX_PATH_BYTES} bytes")
 
 
 def _is_writable(name: bytes) -> bool:
@@ -201,9 +154,3 @@ def _is_writable(name: bytes) -> bool:
     except UnicodeDecodeError:
         return True
     return validate_path_element_hfs(name)
-
-
-def _show(path: bytes) -> str:
-    """Quote a path for a message, bounded: it comes from a repository and may hold anything."""
-    text = repr(path[:200])[1:]
-    return text if len(path) <= 200 else text + "..."

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from dulwich.object_format import SHA1
-from dulwich.objects import RawObjectID, parse_tree
+from dulwich.objects import RawObjectID
 from dulwich.pack import (
     OFS_DELTA,
     REF_DELTA,
@@ -31,10 +31,11 @@ from dulwich.pack import (
 )
 
 from handler.errors import MirrorDamaged
+from handler.mount.git.commit import tree_in
 from handler.mount.git.ingest import IndexedPack
-from handler.mount.git.modes import DIRECTORY, SUBMODULE
-from handler.mount.git.objects import hash_object
+from handler.mount.git.objects import COMMIT, TREE, hash_object
 from handler.mount.git.packs import RawObject
+from handler.mount.git.tree import DIRECTORY, SUBMODULE, parse_entries
 
 MAX_SMALL_PACKS = 6
 """So few that a cold start, which opens them all, stays within some dozens of round trips."""
@@ -90,23 +91,23 @@ def all_objects(packs: Iterable[Pack]) -> dict[bytes, None]:
 def needed_objects(commits: Iterable[str], read: Callable[[bytes, int], bytes]) -> dict[bytes, None]:
     """Return the binary ids of these commits, their trees and files: what it takes to compare and to publish them.
 
-    `read(hex id, kind)` gives a commit (1) or a tree (2). Raises what `read` raises.
+    `read(hex id, kind)` returns a commit or a tree. Raises TreeUnsafe, and what `read` raises.
     """
     needed: dict[bytes, None] = {}
     pending: list[bytes] = []
     for commit in commits:
         needed[bytes.fromhex(commit)] = None
-        pending.append(read(commit.encode(), 1)[5:45])
+        pending.append(tree_in(read(commit.encode(), COMMIT)))
     while pending:
         tree = pending.pop()
         if bytes.fromhex(tree.decode()) in needed:
             continue
         needed[bytes.fromhex(tree.decode())] = None
-        for _, mode, object_id in parse_tree(read(tree, 2), 20):
-            if mode == DIRECTORY:
-                pending.append(object_id)
-            elif mode != SUBMODULE:
-                needed[bytes.fromhex(object_id.decode())] = None
+        for entry in parse_entries(read(tree, TREE)).values():
+            if entry.mode == DIRECTORY:
+                pending.append(entry.id)
+            elif entry.mode != SUBMODULE:
+                needed[bytes.fromhex(entry.id.decode())] = None
     return needed
 
 

@@ -1,4 +1,7 @@
-"""Tree objects: entries by name, with the modes that git gives them in an index. Pure."""
+"""Tree objects: their entries, the modes that git gives them, and the bounds that every reader of a tree keeps. Pure.
+
+A tree's content is hostile: whoever may push may write it.
+"""
 
 import stat
 from typing import NamedTuple
@@ -7,11 +10,25 @@ from dulwich.errors import ObjectFormatException
 from dulwich.objects import parse_tree
 
 from handler.errors import TreeUnsafe
-from handler.mount.git.modes import DIRECTORY, canonical
+
+FILE = 0o100644
+EXECUTABLE = 0o100755
+LINK = 0o120000
+SUBMODULE = 0o160000
+DIRECTORY = 0o040000
+_MODES = frozenset({FILE, EXECUTABLE, LINK, SUBMODULE, DIRECTORY})
+
+_NO_NAMES = frozenset({b"", b".", b".."})
+
+MAX_ENTRIES = 500_000
+"""A tree of a few objects can name itself into billions of paths; this is where a walk stops believing it."""
+MAX_DEPTH = 200
+MAX_NAME_BYTES = 255
+"""EFS's own limit for a name."""
 
 
 class TreeEntry(NamedTuple):
-    """What a name stands for: `mode` is one of 0o100644, 0o100755, 0o120000, 0o160000, 0o40000; `id` is in hex."""
+    """What a name or path stands for: `mode` is one of the five above, `id` the object's in 40 hex digits."""
 
     mode: int
     id: bytes
@@ -26,18 +43,68 @@ Entries = dict[bytes, TreeEntry]
 
 
 def tree_of(entry: TreeEntry | None) -> bytes | None:
-    """Return the id of the tree that an entry is, None where it is none."""
+    """Return the id of the tree that an entry names, None where it names none."""
     return entry.id if entry is not None and entry.mode == DIRECTORY else None
 
 
-def parse_entries(content: bytes) -> Entries:
-    """Return the entries of a tree. Raises TreeUnsafe for one that is malformed, or that git would not make."""
-    entries: Entries = {}
+def read_records(content: bytes, prefix: bytes = b"") -> list[tuple[bytes, int, bytes]]:
+    """Return name, mode and id (hex) of each record as it stands. Raises TreeUnsafe where the tree is malformed.
+
+    `prefix` is the tree's path with a final slash, for messages.
+    """
     try:
-        for name, mode, object_id in parse_tree(content, 20):
-            if name in entries or b"/" in name or name in (b"", b".", b".."):
-                raise TreeUnsafe(f"a tree has the name {name[:200]!r} twice, or it is none")
-            entries[name] = TreeEntry(canonical(mode), object_id)
+        return list(parse_tree(content, 20))
     except (ValueError, OverflowError, AssertionError, ObjectFormatException) as error:
-        raise TreeUnsafe(f"a tree is malformed ({type(error).__name__})") from None
+        raise TreeUnsafe(f"the tree of {quote(prefix)} is malformed ({type(error).__name__})") from None
+
+
+def parse_entries(content: bytes, prefix: bytes = b"") -> Entries:
+    """Return the entries of a tree, in its order.
+
+    Raises TreeUnsafe for a tree that is malformed or too deep, a name that stands twice or names no entry, and a mode
+    that git does not know. `prefix` is the tree's path with a final slash.
+    """
+    check_depth(prefix)
+    entries: Entries = {}
+    for name, mode, object_id in read_records(content, prefix):
+        if name in entries:
+            raise TreeUnsafe(f"{quote(prefix + name)} stands twice in its tree")
+        if b"/" in name or name in _NO_NAMES:
+            raise TreeUnsafe(f"{quote(prefix + name)} is not a name that may be written")
+        known = mode if mode in _MODES else canonical(mode)
+        if known is None:
+            raise TreeUnsafe(f"{quote(prefix + name)} has the mode {mode:o}, which git does not know")
+        entries[name] = TreeEntry(known, object_id)
     return entries
+
+
+def check_depth(prefix: bytes) -> None:
+    """Raise TreeUnsafe where a directory lies too deep; `prefix` is its path with a final slash."""
+    if prefix.count(b"/") > MAX_DEPTH:
+        raise TreeUnsafe(f"{quote(prefix)} lies more than {MAX_DEPTH} directories deep")
+
+
+def canonical(mode: int) -> int | None:
+    """Return the mode that git puts into its index: of a file's bits only the owner's execute bit counts.
+
+    None for a mode that git does not know.
+    """
+    kind = stat.S_IFMT(mode)
+    if kind == stat.S_IFREG:
+        return EXECUTABLE if mode & 0o100 else FILE
+    return kind if kind in (LINK, DIRECTORY, SUBMODULE) else None
+
+
+def serialize_entries(entries: Entries) -> bytes:
+    """Return the content of the tree with these entries."""
+    # Git sorts a directory as if its name ended in a slash; a tree in another order has another id.
+    names = sorted(entries, key=lambda name: name + b"/" if entries[name].mode == DIRECTORY else name)
+    return b"".join(
+        b"%o %b\0%b" % (entries[name].mode, name, bytes.fromhex(entries[name].id.decode())) for name in names
+    )
+
+
+def quote(path: bytes) -> str:
+    """Quote a path for a message, bounded: it comes from a repository and may hold anything."""
+    text = repr(path[:200])[1:]
+    return text if len(path) <= 200 else text + "..."

@@ -1,1 +1,1 @@
-"""Daily maintenance and drift detection of a repository on the mount."""
+"""Daily maintenance, audits of releases, drift detection, and the schedule's state on the mount."""

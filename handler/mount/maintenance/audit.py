@@ -9,7 +9,8 @@ from itertools import islice
 
 from handler.errors import MirrorDamaged
 from handler.model import NULL_OID, Counts, TreePlan
-from handler.mount.fs.checkout import check_out
+from handler.mount.fs.checkout import ByteBudget, check_out
+from handler.mount.fs.parallel import SEQUENTIAL, Workers
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change
@@ -26,7 +27,7 @@ _MAX_PATHS = 20
 _MAX_NOTES = 60
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class AuditFindings:
     """What the audits of one target found and did.
 
@@ -60,7 +61,7 @@ class ReleaseAudit:
     reached: int = 0
     is_repairing: bool = True
     """Whether to repair, or set aside, what differs; else it is noted alone."""
-    _is_slow: bool = False
+    _workers: Workers = SEQUENTIAL
     _inode: int = 0
     _sealed_ns: int = 0
     """The release's mtime when this audit last read or set it: if it differs, somebody changed the release since."""
@@ -93,7 +94,7 @@ class ReleaseAudit:
     def _begin(self) -> TreePlan | None:
         """Return the commit's tree as a plan from nothing; None where there is nothing to compare."""
         with self.context.locked() as lock:
-            self._is_slow = lock.is_slow
+            self._workers = Workers(self.context.settings.checkout_workers, is_slow=lock.is_slow)
             is_current = self._is_current
             with self.context.borrowed_mirror() as mirror:
                 if self.commit in mirror:
@@ -136,10 +137,9 @@ class ReleaseAudit:
         return compare(
             self._path,
             part,
-            workers=self.context.settings.checkout_workers,
-            is_slow=self._is_slow,
+            self._workers,
             now=self.context.clock(),
-            pulse=self.context.check_deadline,
+            check=self.context.check_deadline,
         )
 
     def _audit_part(self, part: Part) -> bool:
@@ -189,26 +189,24 @@ class ReleaseAudit:
         """Repair what readers read; return the names in staging of what did not belong."""
         # First: killed from here on, the release is half repaired, and no run may recycle it.
         self._break_seal()
-        settings, paths = self.context.settings, self.directory.paths
+        paths = self.directory.paths
         with self.context.borrowed_mirror() as mirror:
             done = repair(
                 paths,
                 self.commit,
-                part,
-                drift,
-                read_blob=partial(mirror.read, kind=BLOB),
-                workers=settings.checkout_workers,
-                is_slow=self._is_slow,
-                pulse=self.context.check_deadline,
+                (part, drift),
+                budget=ByteBudget(partial(mirror.read, kind=BLOB)),
+                workers=self._workers,
+                check=self.context.check_deadline,
             )
         # Again: the repair changed the root's mtime, and `_seal` takes any mtime but the remembered one for a change
         # that somebody else made.
         self._break_seal()
         counts = self.findings.counts
         self.findings.counts = Counts(
-            counts.files_written + done.written.files,
-            counts.files_removed + done.removed,
-            counts.bytes_written + done.written.bytes,
+            counts.files_written + done.counts.files_written,
+            counts.files_removed + done.counts.files_removed,
+            counts.bytes_written + done.counts.bytes_written,
         )
         if not self.findings.is_repaired:
             self.findings.note([f"releases/{self.commit}, which is published, was changed by somebody else; mended:"])
@@ -226,9 +224,8 @@ class ReleaseAudit:
         written = check_out(
             staged,
             plan,
+            self._workers,
             read_blob=partial(mirror.read, kind=BLOB),
-            workers=self.context.settings.checkout_workers,
-            is_slow=self._is_slow,
             journal=paths.staged(journal_name(*step)),
             progress=lambda done, total: self.context.check_deadline(),
         )

@@ -186,8 +186,8 @@ class _RepositoryMaintenance:
         if findings.is_repaired:
             kind, reason = OutcomeKind.PUBLISHED, "repaired"
         outcome = Outcome(
-            kind,
-            reason,
+            kind=kind,
+            reason=reason,
             repository=self.repository.full_name,
             path=path,
             counts=findings.counts,

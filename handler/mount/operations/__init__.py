@@ -1,1 +1,1 @@
-"""The operator's commands that need the mount."""
+"""The mount half of the operator's commands: `local` has them all, by the protocol `exchange.operations`."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from handler.exchange.checks import MAX_SKEW_SECONDS, Check, CheckList
 from handler.mount.fs.directories import remove_tree
 from handler.mount.fs.errno_map import mount_errors
-from handler.mount.fs.files import write_whole
+from handler.mount.fs.files import open_to_lock, write_whole
 
 MIN_FREE_BYTES = 1024**3
 _SECOND = 1_000_000_000
@@ -47,14 +47,10 @@ def mount_checks(mount: str, clock: Callable[[], float]) -> tuple[Check, ...]:
     return tuple(checks)
 
 
-def _make(path: str) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-
-
 def _locks(checks: CheckList, directory: str) -> None:
     path = os.path.join(directory, "lock")
     # Two open files of one path, as two processes have: flock tells them apart within one process too.
-    first, second = _make(path), _make(path)
+    first, second = open_to_lock(path), open_to_lock(path)
     try:
         fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
@@ -100,7 +96,7 @@ def _times(checks: CheckList, directory: str) -> None:
 def _modes(checks: CheckList, parent: str) -> None:
     directory = os.path.join(parent, "directory")
     os.mkdir(directory, 0o755)
-    file = _make(os.path.join(directory, "file"))
+    file = open_to_lock(os.path.join(directory, "file"))
     try:
         mode = stat.S_IMODE(os.fstat(file).st_mode)
     finally:

@@ -21,7 +21,7 @@ from handler.mount.operations.verify import Verifier
 from handler.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LocalOperations:
     """Carries out commands on one mount. `say` hears in a sentence what a long command is at. Safe for threads."""
 

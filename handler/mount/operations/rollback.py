@@ -72,7 +72,7 @@ class Rollback:
             previous = locked.record.previous_commit
             wanted = choose_release(locked.commit, previous, inventory.releases, to, left=locked.left)
             left = tuple(each for each in dict.fromkeys((*locked.left, locked.commit)) if each != wanted)
-            hold = Hold(self.clock(), by, why, wanted, left)
+            hold = Hold(since=self.clock(), by=by, why=why, commit=wanted, left=left)
             # Before the flip: a push that came between the two would undo a rollback that the record does not know.
             directory.write_record(replace(locked.record, held=hold))
             if wanted == locked.commit:
@@ -100,7 +100,7 @@ class Rollback:
         directory = self._open(target)
         with self._lock(target, deadline):
             locked = self._read(target, directory)
-            held = Hold(self.clock(), by, why, locked.commit, locked.left)
+            held = Hold(since=self.clock(), by=by, why=why, commit=locked.commit, left=locked.left)
             record = replace(locked.record, held=held)
             directory.write_record(record)
             self._settle(target, replace(locked, record=record))
@@ -183,8 +183,8 @@ class _LockedTarget:
 
     def outcome(self, *, reason: str, commit: str, previous: str) -> Outcome:
         return Outcome(
-            OutcomeKind.PUBLISHED if commit != previous else OutcomeKind.UNCHANGED,
-            reason,
+            kind=OutcomeKind.PUBLISHED if commit != previous else OutcomeKind.UNCHANGED,
+            reason=reason,
             repository=self.record.repository,
             ref=self.record.ref,
             path=self.directory.path,

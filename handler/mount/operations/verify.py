@@ -35,7 +35,7 @@ class Verifier:
         with `out_of_time` where the deadline came first.
         """
         findings = AuditFindings()
-        outcome = Outcome(OutcomeKind.UNCHANGED, "verified", repository=target.repository, path=target.path)
+        outcome = Outcome(kind=OutcomeKind.UNCHANGED, reason="verified", repository=target.repository, path=target.path)
         try:
             directory = open_target(self.settings.mount, target, self.clock)
             if directory.paths.is_copy:

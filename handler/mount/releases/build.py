@@ -15,6 +15,7 @@ from handler.errors import MirrorDamaged, ReleasesInGrace, TreeUnsafe
 from handler.model import NULL_OID, Counts, TreePlan
 from handler.mount.fs.checkout import check_out
 from handler.mount.fs.executor import Executor
+from handler.mount.fs.parallel import Workers
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change
@@ -108,9 +109,8 @@ class ReleaseBuilder:
             done = check_out(
                 self._staged(step),
                 plan,
+                Workers(self.run.settings.checkout_workers, is_slow=self.run.is_slow),
                 read_blob=partial(self.mirror.read, kind=BLOB),
-                workers=self.run.settings.checkout_workers,
-                is_slow=self.run.is_slow,
                 journal=self._paths.staged(journal_name(*step)),
                 progress=partial(self.run.report_progress, wanted),
             )

@@ -26,8 +26,10 @@ COPY = ".git/git2efs"
 """Our own directory in a working copy; `git status` does not look there."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+# What only its own run needs has a random name: a fixed one, left by a killed run, would stop every later run.
 _PASSING = re.compile(r"(?:link|record|repair|trash)-[0-9a-f]{16}")
 _JOURNAL = ".journal"
+# Only a link of this very form is ours. Somebody else's `current` is never replaced.
 _LINK = re.compile(r"releases/([0-9a-f]{40})")
 
 
@@ -51,6 +53,7 @@ class RepositoryPaths:
     @property
     def targets(self) -> str:
         """The registry of the repository's targets, one path a line."""
+        # One file a repository: the mirror has to keep the objects of all its targets, wherever their paths are.
         return os.path.join(self.directory, ".targets")
 
     def new_copy(self, target_path: str) -> str:
@@ -80,6 +83,7 @@ class TargetPaths:
     @property
     def record(self) -> str:
         """`published.json`."""
+        # Beside `current`, not in a release, which never changes; in a copy below .git, where git shows no change.
         return os.path.join(self.directory, *([COPY] if self.is_copy else []), RECORD)
 
     @property
@@ -90,6 +94,7 @@ class TargetPaths:
     @property
     def staging(self) -> str:
         """The directory of what is being made; readers do not look there."""
+        # In the target's own directory: a rename within one file system is atomic, and costs the same for any tree.
         return os.path.join(self.directory, COPY if self.is_copy else STAGING)
 
     def release(self, commit: str) -> str:

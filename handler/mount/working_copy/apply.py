@@ -4,22 +4,22 @@ The objects are complete and the journal is written before this begins. Every st
 """
 
 import os
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 
 from handler.config.names import ancestors_of
-from handler.mount.fs.byte_budget import ByteBudget
-from handler.mount.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
+from handler.mount.fs.checkout import ByteBudget
+from handler.mount.fs.parallel import SEQUENTIAL, Workers, by_depth
 from handler.mount.git.objects import BLOB, Objects
+from handler.mount.git.tree import EXECUTABLE, LINK, SUBMODULE, TreeEntry
 from handler.mount.working_copy.gitdir.staging_area import StagingArea
-from handler.mount.working_copy.index.entry import IndexEntry, Stat
+from handler.mount.working_copy.index.entry import NO_STAT, IndexEntry, Stat
 from handler.mount.working_copy.index.index_file import IndexFile
 from handler.mount.working_copy.local_changes import ChangeSet, IndexComparison, PathChange
-from handler.mount.working_copy.parallel import ALONE, Crew, Phase
+from handler.mount.working_copy.parallel import Phase, run_phases
 from handler.mount.working_copy.paths import CopyPaths
 from handler.mount.working_copy.worktree import PathStatus, Worktree
 
@@ -49,7 +49,7 @@ def apply(
     changes: ChangeSet,
     objects: Objects,
     check_time: Callable[[], None] = lambda: None,
-    crew: Crew = ALONE,
+    workers: Workers = SEQUENTIAL,
     *,
     skip_blocked: bool = False,
 ) -> tuple[dict[bytes, IndexEntry | None], ApplyResult]:
@@ -86,27 +86,20 @@ def apply(
     # directory or a file has to be is removed first.
     conflicts = _directory_file_conflicts(changes)
     gone = [change.path for change in changes.changes if change.after is None]
-    gone_directories = changes.removed_directories
+    gone_first = [each for each in changes.removed_directories if each in conflicts]
+    gone_last = [each for each in changes.removed_directories if each not in conflicts]
     phases: list[Phase] = [
         (remove, [[path for path in gone if path in conflicts]]),
-        (_remove_directories, _by_depth([each for each in gone_directories if each in conflicts])[::-1]),
-        (make_directories, _by_depth(changes.made_directories)),
+        (_remove_directories, by_depth(gone_first, deepest_first=True)),
+        (make_directories, by_depth(changes.made_directories)),
         (check_out, [[change.path for change in changes.changes if change.after is not None]]),
         (remove, [[path for path in gone if path not in conflicts]]),
-        (_remove_directories, _by_depth([each for each in gone_directories if each not in conflicts])[::-1]),
+        (_remove_directories, by_depth(gone_last, deepest_first=True)),
     ]
-    crew.carry_out(worktree, phases, is_writing=True, share=budget.share)
+    run_phases(worktree, phases, workers, is_writing=True, before_threads=budget.enforce)
     # A reapplied change can remove a file for which the index has an entry, or the other way round.
     entries |= {path: _index_entry(change.index_after, None) for path, change in by_path.items() if path not in entries}
     return entries, ApplyResult(len(written), len(removed), sum(written.values()))
-
-
-def _by_depth(directories: Iterable[bytes]) -> list[list[bytes]]:
-    """Group directories by their depth, parents first."""
-    depths: defaultdict[int, list[bytes]] = defaultdict(list)
-    for directory in directories:
-        depths[directory.count(b"/")].append(directory)
-    return [depths[depth] for depth in sorted(depths)]
 
 
 def _remove_directories(worktree: Worktree, directories: Sequence[bytes]) -> None:
@@ -155,9 +148,9 @@ def _check_out(
             worktree.remove(change.path)  # removes a file, and leaves a directory
         _make_directory(worktree, change.path)
         return _index_entry(change.index_after, None)
-    if change.before is not None and change.before[0] == SUBMODULE:
+    if change.before is not None and change.before.mode == SUBMODULE:
         worktree.remove_directory(change.path)
-    with budget.content(blob) as content:
+    with budget.borrow(blob) as content:
         try:
             status = _write(worktree, change.path, mode, content)
         except FileNotFoundError:
@@ -182,19 +175,18 @@ def _remove(worktree: Worktree, change: PathChange) -> bool:
     """Remove what is at a path; returns whether that was a file or link."""
     if change.before is None:
         return False
-    if change.before[0] == SUBMODULE:
+    if change.before.mode == SUBMODULE:
         worktree.remove_directory(change.path)  # stays if there is anything in it
         return False
     worktree.remove(change.path)
     return True
 
 
-def _index_entry(leaf: Leaf | None, status: os.stat_result | None) -> IndexEntry | None:
+def _index_entry(entry: TreeEntry | None, status: os.stat_result | None) -> IndexEntry | None:
     """Return the index's entry. Without a status git reads the file to find out whether it is modified."""
-    if leaf is None:
+    if entry is None:
         return None
-    mode, object_id = leaf
-    return IndexEntry(mode=mode, id=object_id, stat=Stat() if status is None else Stat.of(status))
+    return IndexEntry(mode=entry.mode, id=entry.id, stat=NO_STAT if status is None else Stat.of(status))
 
 
 def write_index(paths: CopyPaths, staging: StagingArea, content: bytes) -> None:
@@ -219,7 +211,7 @@ def _path_state(
     comparison: IndexComparison, change: PathChange, known: Collection[bytes], status: PathStatus
 ) -> PathState:
     path, before, after = change.path, change.before, change.after
-    was_submodule = before is not None and before[0] == SUBMODULE
+    was_submodule = before is not None and before.mode == SUBMODULE
     if after is None:
         # A directory in the place of a removed file belongs to the new tree or to somebody: it stays either way.
         is_gone = status.stat is None or (status.is_directory and not was_submodule)
@@ -232,7 +224,7 @@ def _path_state(
     elif status.stat is None:
         if before is None:
             return PathState.BEFORE
-        return PathState.BETWEEN if was_submodule or after[0] == SUBMODULE else PathState.NEITHER
+        return PathState.BETWEEN if was_submodule or after.mode == SUBMODULE else PathState.NEITHER
     elif status.is_directory and (before is None or was_submodule):
         # In the place of a new file: it may hold nothing but files that the pull removes.
         is_ours = all(each in known for each in comparison.worktree.list_files(path))
@@ -247,7 +239,7 @@ def index_entries(
     entries: dict[bytes, IndexEntry | None] = {}
     for change in changes.changes:
         entry = change.index_after
-        is_file = entry is not None and entry == change.after and entry[0] != SUBMODULE
+        is_file = entry is not None and entry == change.after and entry.mode != SUBMODULE
         # The status from before the content was compared: git then sees whatever somebody has changed since.
         entries[change.path] = _index_entry(entry, states[change.path][1].stat if is_file else None)
     return entries
@@ -256,8 +248,8 @@ def index_entries(
 def matches_index(index: IndexFile, changes: ChangeSet) -> bool:
     """Whether the index is the one that a run writes after all files."""
     entries = index.entries({change.path for change in changes.changes})
-    return all(_leaf(entries.get(change.path)) == change.index_after for change in changes.changes)
+    return all(_tree_entry(entries.get(change.path)) == change.index_after for change in changes.changes)
 
 
-def _leaf(entry: IndexEntry | None) -> Leaf | None:
-    return None if entry is None else (entry.mode, entry.id)
+def _tree_entry(entry: IndexEntry | None) -> TreeEntry | None:
+    return None if entry is None else TreeEntry(entry.mode, entry.id)

@@ -6,28 +6,44 @@ stashed. The others need not move, and to find them all would mean to scan the w
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from handler.errors import MirrorDamaged
-from handler.mount.git.modes import EXECUTABLE, FILE, LINK, Leaf
+from handler.config.names import branch_of
+from handler.errors import LocalChanges, MirrorDamaged
 from handler.mount.git.objects import BLOB, COMMIT
+from handler.mount.git.tree import EXECUTABLE, FILE, LINK, TreeEntry
 from handler.mount.working_copy.gitdir.locks import release_stale_lock
+from handler.mount.working_copy.gitdir.names import encode_name
 from handler.mount.working_copy.gitdir.ref_logs import NULL_OID, LogEntry
 from handler.mount.working_copy.gitdir.refs import STASH, Refs
 from handler.mount.working_copy.journal import PullJournal
-from handler.mount.working_copy.local_changes import IndexComparison, LocalChange, Obstruction, PathChange
+from handler.mount.working_copy.local_changes import (
+    IndexComparison,
+    LocalChange,
+    Obstruction,
+    PathChange,
+    describe_obstructions,
+)
 from handler.mount.working_copy.merge.contents import merge_contents
 from handler.mount.working_copy.merge.tree_draft import tree_with
 from handler.mount.working_copy.overlay import MemoryOverlay
-from handler.mount.working_copy.rebase.commits import ident_line, parse_commit
+from handler.mount.working_copy.rebase.commits import ident_line, read_commit
 
 
 @dataclass(frozen=True, slots=True)
 class AutostashResult:
     """The uncommitted changes by path. `stash` is the commit that holds them if they conflict, else None."""
 
-    local_changes: dict[bytes, LocalChange]
+    local_changes: Mapping[bytes, LocalChange] = field(default_factory=dict)
     stash: bytes | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The outcome's notes on the uncommitted changes."""
+        if self.stash is not None:
+            return (f"uncommitted changes did not fit, and are kept as the stash {self.stash.decode()}",)
+        count = len(self.local_changes)
+        return (f"{count} files with uncommitted changes were carried over",) if count else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +64,8 @@ class StashBase:
         return _short_name(self.branch)
 
 
-def can_reapply(obstructions: Sequence[Obstruction], comparison: IndexComparison) -> bool:
-    """Whether each obstruction is a tracked file, and none is a directory now. Raises OSError."""
+def _can_reapply(obstructions: Sequence[Obstruction], comparison: IndexComparison) -> bool:
+    """Whether each obstruction is a tracked file, and none is a directory now."""
     for found in obstructions:
         if not found.is_tracked or comparison.worktree.lstat(found.path).is_directory:
             return False
@@ -60,34 +76,39 @@ def can_reapply(obstructions: Sequence[Obstruction], comparison: IndexComparison
 
 
 def reapply(
-    objects: MemoryOverlay, comparison: IndexComparison, obstructions: Sequence[Obstruction], base: StashBase
+    objects: MemoryOverlay,
+    comparison: IndexComparison,
+    obstructions: Sequence[Obstruction],
+    base: StashBase,
+    refs: Refs,
 ) -> AutostashResult:
-    """Merge each uncommitted change into the file that is pulled. Raises MirrorDamaged, TreeUnsafe, OSError.
+    """Merge each uncommitted change into the file that is pulled.
 
-    All of them become objects first, so that each is stored, whatever happens then.
+    All of them become objects first, so that each is stored, whatever happens then. Raises LocalChanges if one is not
+    a tracked file; MirrorDamaged, TreeUnsafe, CopyUnusable, OSError.
     """
+    if not _can_reapply(obstructions, comparison):
+        raise LocalChanges(describe_obstructions(obstructions))
     local_changes: dict[bytes, LocalChange] = {}
     has_conflict = False
     changes = {found.path: found.change for found in obstructions}
     for path, change in changes.items():
-        worktree, index = _add_worktree_file(objects, comparison, change), _index_leaf(comparison, change)
+        worktree, index = _add_worktree_file(objects, comparison, change), _index_entry(comparison, change)
         merged = _merge(objects, change, worktree)
         has_conflict = has_conflict or isinstance(merged, _Conflict) or index not in (change.before, worktree)
         local_changes[path] = LocalChange(worktree, None if isinstance(merged, _Conflict) else merged, index)
     if not has_conflict:
         return AutostashResult(local_changes)
-    stash = _create_stash(objects, local_changes, base)
+    stash = _reused(objects, refs, _create_stash(objects, local_changes, base))
     return AutostashResult(
         {path: each._replace(result=changes[path].after) for path, each in local_changes.items()}, stash
     )
 
 
-def reuse_last_stash(objects: MemoryOverlay, refs: Refs, stash: bytes) -> bytes:
-    """Return the last stash if it has the contents of `stash`, else `stash`. Raises CopyUnusable, OSError.
-
-    A run that failed and was undone left the last one. Without this a mount that keeps failing would get another
-    stash at each try.
-    """
+def _reused(objects: MemoryOverlay, refs: Refs, stash: bytes) -> bytes:
+    """Return the last stash if it has the contents of `stash`, else `stash`."""
+    # A run that failed and was undone left the last one. A mount that keeps failing would get another stash at each
+    # try.
     if logged := refs.log(STASH):  # the reflog, as the ref may be what could not be written
         last = logged[-1].new
         with suppress(MirrorDamaged, KeyError):  # a broken stash is somebody else's: not for a pull to report
@@ -98,8 +119,8 @@ def reuse_last_stash(objects: MemoryOverlay, refs: Refs, stash: bytes) -> bytes:
 
 def _stash_contents(objects: MemoryOverlay, stash: bytes) -> tuple[bytes, ...]:
     """Return the trees of a stash, and its first parent."""
-    commit = parse_commit(objects.read(stash, COMMIT))
-    index_trees = (parse_commit(objects.read(each, COMMIT)).tree for each in commit.parents[1:])
+    commit = read_commit(objects, stash)
+    index_trees = (read_commit(objects, each).tree for each in commit.parents[1:])
     return commit.tree, *commit.parents[:1], *index_trees
 
 
@@ -126,38 +147,38 @@ class _Conflict:
 _CONFLICT = _Conflict()
 
 
-def _add_worktree_file(objects: MemoryOverlay, comparison: IndexComparison, change: PathChange) -> Leaf | None:
+def _add_worktree_file(objects: MemoryOverlay, comparison: IndexComparison, change: PathChange) -> TreeEntry | None:
     """Add the worktree's file or link to the objects; None if there is neither."""
     status = comparison.worktree.lstat(change.path)
     if not (status.is_file or status.is_link):
         return None
     blob = objects.add(BLOB, comparison.worktree.read(change.path, status))
     if status.is_link:
-        return LINK, blob
+        return TreeEntry(LINK, blob)
     if not comparison.trusts_filemode and change.before is not None:
-        return change.before[0], blob
-    return EXECUTABLE if status.is_executable else FILE, blob
+        return TreeEntry(change.before.mode, blob)
+    return TreeEntry(EXECUTABLE if status.is_executable else FILE, blob)
 
 
-def _index_leaf(comparison: IndexComparison, change: PathChange) -> Leaf | None:
+def _index_entry(comparison: IndexComparison, change: PathChange) -> TreeEntry | None:
     entry = comparison.entries.get(change.path)
-    return None if entry is None else (entry.mode, entry.id)
+    return None if entry is None else TreeEntry(entry.mode, entry.id)
 
 
-def _merge(objects: MemoryOverlay, change: PathChange, worktree: Leaf | None) -> Leaf | _Conflict | None:
+def _merge(objects: MemoryOverlay, change: PathChange, worktree: TreeEntry | None) -> TreeEntry | _Conflict | None:
     before, after = change.before, change.after
     if worktree in (before, after):
         return after
     if before is None or after is None or worktree is None:
         return _CONFLICT
-    if not {before[0], after[0], worktree[0]} <= {FILE, EXECUTABLE}:
+    if not {before.mode, after.mode, worktree.mode} <= {FILE, EXECUTABLE}:
         return _CONFLICT
-    mode = after[0] if worktree[0] == before[0] else worktree[0]
-    if before[1] == after[1]:
-        return mode, worktree[1]
-    base, ours, theirs = (objects.read(leaf[1], BLOB) for leaf in (before, after, worktree))
+    mode = after.mode if worktree.mode == before.mode else worktree.mode
+    if before.id == after.id:
+        return TreeEntry(mode, worktree.id)
+    base, ours, theirs = (objects.read(entry.id, BLOB) for entry in (before, after, worktree))
     content = merge_contents(base, ours, theirs)
-    return _CONFLICT if content is None else (mode, objects.add(BLOB, content))
+    return _CONFLICT if content is None else TreeEntry(mode, objects.add(BLOB, content))
 
 
 def _create_stash(objects: MemoryOverlay, local_changes: Mapping[bytes, LocalChange], base: StashBase) -> bytes:
@@ -165,8 +186,8 @@ def _create_stash(objects: MemoryOverlay, local_changes: Mapping[bytes, LocalCha
     tree, head = objects.tree_of(base.head), base.head.encode()
     ident = ident_line(base.committer, base.timestamp)
 
-    def commit(leaves: dict[bytes, Leaf | None], parents: Sequence[bytes], message: bytes) -> bytes:
-        lines = [b"tree " + tree_with(objects, tree, leaves), *(b"parent " + each for each in parents)]
+    def commit(entries: dict[bytes, TreeEntry | None], parents: Sequence[bytes], message: bytes) -> bytes:
+        lines = [b"tree " + tree_with(objects, tree, entries), *(b"parent " + each for each in parents)]
         lines += [b"author " + ident, b"committer " + ident, b"", message]
         return objects.add(COMMIT, b"\n".join(lines))
 
@@ -178,11 +199,4 @@ def _create_stash(objects: MemoryOverlay, local_changes: Mapping[bytes, LocalCha
 
 
 def _short_name(branch: str) -> bytes:
-    return branch.removeprefix("refs/heads/").encode("utf-8", "surrogateescape")
-
-
-def autostash_notes(local_changes: Mapping[bytes, LocalChange], stash: bytes | None) -> tuple[str, ...]:
-    """Return the outcome's notes on the uncommitted changes."""
-    if stash is not None:
-        return (f"uncommitted changes did not fit, and are kept as the stash {stash.decode()}",)
-    return (f"{len(local_changes)} files with uncommitted changes were carried over",) if local_changes else ()
+    return encode_name(branch_of(branch))

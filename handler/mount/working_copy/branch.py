@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 from handler.mount.fs.executor import IN_TURN, Executor, wait_for
+from handler.mount.working_copy.gitdir.names import decode_name
 from handler.mount.working_copy.gitdir.ref_logs import LogEntry
 from handler.mount.working_copy.gitdir.refs import Refs, RefTransaction
 from handler.mount.working_copy.journal import PullJournal
@@ -52,9 +53,7 @@ def update_refs(
     """
     entries: dict[str, list[LogEntry]] = {}
     for line in journal.lines:
-        entries.setdefault(line.ref.decode("utf-8", "surrogateescape"), []).append(
-            LogEntry(line.old, line.new, line.message)
-        )
+        entries.setdefault(decode_name(line.ref), []).append(LogEntry(line.old, line.new, line.message))
     # The logs first, as git does it, under the branch's lock. A killed run leaves a log with lines too many, and the
     # next run finds them there. The branch last: as soon as it moves, the pull is done.
     wait_for(

@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from handler.mount.fs.files import read_whole
-from handler.mount.git.modes import Leaf
+from handler.mount.git.tree import TreeEntry
+from handler.mount.working_copy.gitdir.names import decode_name, encode_name
 from handler.mount.working_copy.gitdir.staging_area import StagingArea
 from handler.mount.working_copy.local_changes import LocalChange
 from handler.mount.working_copy.paths import CopyPaths
@@ -44,11 +45,11 @@ class PullJournal:
             "branch": self.branch,
             "old": self.old,
             "new": self.new,
-            "committer": _text(self.committer),
+            "committer": decode_name(self.committer),
             "at": self.timestamp,
-            "lines": [[_text(field) for field in line] for line in self.lines],
+            "lines": [[decode_name(field) for field in line] for line in self.lines],
             "kept": {
-                path.hex(): [_leaf_to_json(leaf) for leaf in change] for path, change in self.local_changes.items()
+                path.hex(): [_entry_to_json(entry) for entry in change] for path, change in self.local_changes.items()
             },
             "stash": None if self.stash is None else self.stash.decode(),
             "version": _VERSION,
@@ -74,14 +75,14 @@ def read_journal(paths: CopyPaths) -> PullJournal | None:
             branch=fields["branch"],
             old=fields["old"],
             new=fields["new"],
-            committer=_bytes(fields["committer"]),
+            committer=encode_name(fields["committer"]),
             timestamp=fields["at"],
-            lines=tuple(LogLine(*(_bytes(field) for field in line)) for line in fields["lines"]),
+            lines=tuple(LogLine(*(encode_name(field) for field in line)) for line in fields["lines"]),
             local_changes={
-                bytes.fromhex(path): LocalChange(*(_leaf_from_json(leaf) for leaf in change))
+                bytes.fromhex(path): LocalChange(*(_entry_from_json(entry) for entry in change))
                 for path, change in fields["kept"].items()
             },
-            stash=None if stash is None else _bytes(stash),
+            stash=None if stash is None else encode_name(stash),
         )
     except (ValueError, TypeError, KeyError, AttributeError, IndexError):
         return None
@@ -93,22 +94,14 @@ def remove_journal(paths: CopyPaths) -> None:
         os.unlink(paths.journal)
 
 
-def _leaf_to_json(leaf: Leaf | None) -> list[object] | None:
-    return None if leaf is None else [leaf[0], leaf[1].decode()]
+def _entry_to_json(entry: TreeEntry | None) -> list[object] | None:
+    return None if entry is None else [entry.mode, entry.id.decode()]
 
 
-def _leaf_from_json(value: object) -> Leaf | None:
+def _entry_from_json(value: object) -> TreeEntry | None:
     if value is None:
         return None
     if not isinstance(value, list):
         raise TypeError
     mode, object_id = value
-    return int(mode), str(object_id).encode()
-
-
-def _text(field: bytes) -> str:
-    return field.decode("utf-8", "surrogateescape")
-
-
-def _bytes(field: str) -> bytes:
-    return field.encode("utf-8", "surrogateescape")
+    return TreeEntry(int(mode), str(object_id).encode())

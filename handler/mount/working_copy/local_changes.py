@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from handler.config.names import ancestors_of
+from handler.mount.fs.parallel import SEQUENTIAL, Workers
 from handler.mount.git.diff import TreeDiff
-from handler.mount.git.modes import EXECUTABLE, LINK, SUBMODULE, Leaf
 from handler.mount.git.objects import BLOB, hash_object
+from handler.mount.git.tree import EXECUTABLE, LINK, SUBMODULE, TreeEntry
 from handler.mount.working_copy.index.entry import IndexEntry, Stat
 from handler.mount.working_copy.index.index_file import IndexFile
-from handler.mount.working_copy.parallel import ALONE, Crew
+from handler.mount.working_copy.parallel import run_phases
 from handler.mount.working_copy.worktree import PathStatus, Worktree
 
 _MAX_NAMED = 20
@@ -24,9 +25,9 @@ _MAX_NAMED = 20
 class LocalChange(NamedTuple):
     """An uncommitted change that a pull reapplies: the worktree's file, the file to write, and what is staged."""
 
-    worktree: Leaf | None
-    result: Leaf | None
-    staged: Leaf | None
+    worktree: TreeEntry | None
+    result: TreeEntry | None
+    staged: TreeEntry | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +38,10 @@ class PathChange:
     """
 
     path: bytes
-    before: Leaf | None
-    after: Leaf | None
-    index_before: Leaf | None
-    index_after: Leaf | None
+    before: TreeEntry | None
+    after: TreeEntry | None
+    index_before: TreeEntry | None
+    index_after: TreeEntry | None
 
     def reversed(self) -> "PathChange":
         """Return the change that undoes this one."""
@@ -66,7 +67,7 @@ class ChangeSet:
         """Return the changes from one commit's tree to another's, in a copy without local changes."""
         changes = tuple(
             PathChange(path=path, before=before, after=after, index_before=before, index_after=after)
-            for path, (before, after) in difference.leaves.items()
+            for path, (before, after) in difference.entries.items()
         )
         return cls(changes, difference.made, difference.gone)
 
@@ -128,9 +129,9 @@ class IndexComparison:
             trusts_ctime=trusts_ctime,
         )
 
-    def matches(self, path: bytes, leaf: Leaf, status: PathStatus) -> bool:
+    def matches(self, path: bytes, expected: TreeEntry, status: PathStatus) -> bool:
         """Whether the worktree, with `status` at the path, has this file, link or submodule. Raises OSError."""
-        mode, blob = leaf
+        mode, blob = expected
         if mode == SUBMODULE:
             return status.is_directory  # what is in it belongs to the submodule
         if status.stat is None or not (status.is_link if mode == LINK else status.is_file):
@@ -146,15 +147,20 @@ class IndexComparison:
 
 @dataclass(frozen=True, slots=True)
 class Obstruction:
-    """A local change at `path` that obstructs `change`. `is_tracked`: autostash could reapply it."""
+    """A local change at `path` that obstructs `change`.
+
+    `is_tracked`: autostash could reapply it. `kind` is for messages.
+    """
 
     path: bytes
     change: PathChange
     is_tracked: bool
-    reason: str
+    kind: str
 
 
-def find_obstructions(comparison: IndexComparison, changes: ChangeSet, crew: Crew = ALONE) -> list[Obstruction]:
+def find_obstructions(
+    comparison: IndexComparison, changes: ChangeSet, workers: Workers = SEQUENTIAL
+) -> list[Obstruction]:
     """Return the staged, uncommitted, untracked and ignored files that obstruct the changes. Raises OSError."""
     by_path = {change.path: change for change in changes.changes}
     removed = {change.path for change in changes.changes if change.before is not None}
@@ -166,15 +172,15 @@ def find_obstructions(comparison: IndexComparison, changes: ChangeSet, crew: Cre
             change = by_path[path]
             found[path] = [*_in_index(own, change, removed), *_in_worktree(own, change, removed)]
 
-    crew.carry_out(comparison.worktree, [(compare, [list(by_path)])])
+    run_phases(comparison.worktree, [(compare, [list(by_path)])], workers)
     return [each for path in by_path for each in found[path]]
 
 
 def describe_obstructions(obstructions: Sequence[Obstruction]) -> str:
     """Name the obstructed paths, each once, up to a bound."""
-    reasons = {each.path: each.reason for each in obstructions}
-    named = [f"{path!r}"[1:] + f" ({reason})" for path, reason in list(reasons.items())[:_MAX_NAMED]]
-    more = len(reasons) - len(named)
+    kinds = {each.path: each.kind for each in obstructions}
+    named = [f"{path!r}"[1:] + f" ({kind})" for path, kind in list(kinds.items())[:_MAX_NAMED]]
+    more = len(kinds) - len(named)
     return f"in the way: {', '.join(named)}" + (f", and {more} more" if more else "")
 
 
@@ -196,13 +202,13 @@ def _in_index(comparison: IndexComparison, change: PathChange, removed: Collecti
 def _in_worktree(comparison: IndexComparison, change: PathChange, removed: Collection[bytes]) -> Iterator[Obstruction]:
     """Yield what the worktree has at the path, and should not have."""
     status = comparison.worktree.lstat(change.path)
-    becomes_file = change.after is not None and change.after[0] != SUBMODULE
+    becomes_file = change.after is not None and change.after.mode != SUBMODULE
     if change.before is not None:
         # A submodule that is not there is one that nobody has initialized.
-        is_uninitialized = change.before[0] == SUBMODULE and status.stat is None and status.blocker is None
+        is_uninitialized = change.before.mode == SUBMODULE and status.stat is None and status.blocker is None
         if not comparison.matches(change.path, change.before, status) and not is_uninitialized:
-            reason = "uncommitted" if status.stat is not None else "deleted, and not committed"
-            yield Obstruction(change.path, change, True, reason)
+            kind = "uncommitted" if status.stat is not None else "deleted, and not committed"
+            yield Obstruction(change.path, change, True, kind)
         elif status.is_directory and becomes_file:
             yield from _untracked_below(comparison.worktree, change, removed)
     elif status.blocker is not None and status.blocker not in removed:

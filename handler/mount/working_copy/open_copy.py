@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from handler.errors import CopyUnusable
-from handler.mount.fs.files import is_there, read_all
+from handler.mount.fs.files import is_there, open_to_read, read_all
+from handler.mount.fs.parallel import Workers
 from handler.mount.git.diff import TreeDiff, diff_trees
 from handler.mount.git.objects import TREE, Objects
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
@@ -17,7 +18,6 @@ from handler.mount.working_copy.index.index_file import IndexFile
 from handler.mount.working_copy.journal import remove_journal
 from handler.mount.working_copy.local_changes import ChangeSet, IndexComparison
 from handler.mount.working_copy.overlay import MemoryOverlay
-from handler.mount.working_copy.parallel import Crew
 from handler.mount.working_copy.paths import CopyPaths
 from handler.mount.working_copy.worktree import Worktree
 
@@ -34,7 +34,7 @@ class OpenCopy:
     branch: str
     store: CopyStore
     refs: Refs
-    crew: Crew
+    workers: Workers
 
     @property
     def committer(self) -> bytes:
@@ -54,14 +54,11 @@ class OpenCopy:
     def read_index(self) -> IndexFile:
         """Read the index. Raises CopyUnusable if it is damaged, unmerged or of an unknown kind, and OSError."""
         try:
-            descriptor = os.open(self.paths.index, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with open_to_read(self.paths.index) as descriptor:
+                written_at = int(os.fstat(descriptor).st_mtime)
+                content = read_all(descriptor)
         except FileNotFoundError:
             return IndexFile.empty()
-        try:
-            written_at = int(os.fstat(descriptor).st_mtime)
-            content = read_all(descriptor)
-        finally:
-            os.close(descriptor)
         index = IndexFile.read(content, written_at)
         if index.unmerged:
             paths = ", ".join(repr(path)[1:] for path in index.unmerged[:5])

@@ -1,6 +1,7 @@
 """New objects in memory over those of a store: what a merge and a replay work on."""
 
-from handler.mount.git.objects import COMMIT, Objects, hash_object, tree_in
+from handler.mount.git.commit import tree_in
+from handler.mount.git.objects import COMMIT, Objects, hash_object
 from handler.mount.git.packs import RawObject
 
 

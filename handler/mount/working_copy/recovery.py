@@ -89,7 +89,7 @@ def _finish_or_undo(copy: OpenCopy, journal: PullJournal, *, may_finish: bool = 
         else:
             # A file that somebody put in the place of an old one stays; the old one then counts as removed.
             todo, entries = changes.only(by_state[PathState.AFTER] | by_state[PathState.BETWEEN]).reversed(), {}
-        entries |= apply.apply(worktree, todo, copy.store, crew=copy.crew, skip_blocked=not finishes)[0]
+        entries |= apply.apply(worktree, todo, copy.store, workers=copy.workers, skip_blocked=not finishes)[0]
     new_trees = difference.new_trees if finishes else None
     apply.write_index(copy.paths, copy.store.staging, index.patch(entries, new_trees))
     if finishes:

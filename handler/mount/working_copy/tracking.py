@@ -32,7 +32,7 @@ class TrackingUpdate:
     def of(cls, copy: OpenCopy, old: bytes | None, tip: bytes) -> "TrackingUpdate":
         """Return the update that a fetch of `tip` asks for. Raises MirrorDamaged, OSError."""
         objects = MemoryOverlay(copy.store)
-        graph = graph_of(objects, copy.store.shallow_commits())
+        graph = graph_of(objects, copy.store.writer.shallow_commits())
         entry = None
         if old != tip:
             kind = b"storing head"

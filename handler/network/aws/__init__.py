@@ -1,1 +1,1 @@
-"""AWS: API Gateway's events, parameters."""
+"""AWS: API Gateway's events, Parameter Store, EventBridge, CloudWatch, and the boto3 clients."""

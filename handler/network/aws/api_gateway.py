@@ -1,8 +1,8 @@
-"""API Gateway's and function URLs' events, to a request and back to an answer. Pure: no I/O, no clock.
+"""From an event of API Gateway or a function URL to a request, and from content to a response. Pure: no I/O, no clock.
 
-Three shapes come: HTTP APIs and function URLs (payload 2.0: lower-case names, repeated headers joined by a
-comma) and REST APIs (1.0: names as sent, each value in `multiValueHeaders`, the last one in `headers`). All
-are read by the fields that they share, not by their version.
+Events have two formats: HTTP APIs and function URLs send payload 2.0 (lower-case names, repeated headers joined by a
+comma), REST APIs 1.0 (names as sent, all values in `multiValueHeaders`, the last one in `headers`). We read the fields
+that they share, whatever the version.
 """
 
 import binascii
@@ -20,7 +20,7 @@ ROUTE_NAME = "github"
 class HttpRequest:
     """Headers by lower-case name, repeated ones joined by a comma; the body's bytes exactly as sent.
 
-    `path` is the URL's, '' where the event has none; a stage's name or a domain's base path may stand before it.
+    `path` is the URL's path, which may start with a stage's name or a domain's base path; '' where the event has none.
     """
 
     headers: Mapping[str, str]
@@ -29,10 +29,9 @@ class HttpRequest:
 
 
 def read_request(event: object, *, max_body_bytes: int) -> HttpRequest:
-    """Return the request that `event` carries, its body decoded from base64 where `isBase64Encoded` says so.
+    """Return the request in `event`, its body decoded from base64 where `isBase64Encoded` says so.
 
-    Raises BodyTooLarge, before anything of a larger body is decoded, and Malformed for any other event or
-    shape.
+    Raises BodyTooLarge, before it decodes anything of a larger body, and Malformed for an event of another shape.
     """
     if not isinstance(event, dict):
         raise Malformed("the event is not an object")
@@ -49,17 +48,17 @@ def read_request(event: object, *, max_body_bytes: int) -> HttpRequest:
 
 
 def url_repository(path: str) -> str | None:
-    """Return what stands for `<owner>/<name>` in `.../github/<owner>/<name>`, unchecked; None at any other path.
+    """Return the `<owner>/<name>` of `.../github/<owner>/<name>`, not validated; None for any other path.
 
-    Read from the end, since what stands before it differs: HTTP APIs give their stage's name, REST APIs do not, and
-    either gives a custom domain's base path.
+    Only the end of the path counts, since its beginning differs: HTTP APIs put their stage's name there, REST APIs do
+    not, and both put a custom domain's base path.
     """
     parts = path.strip("/").split("/")
     return "/".join(parts[-2:]) if len(parts) > 2 and parts[-3] == ROUTE_NAME else None
 
 
 def answer(status: int, content: Mapping[str, object]) -> dict[str, object]:
-    """Return the proxy response, good for all three shapes, with `content` as its JSON body."""
+    """Return the proxy response, valid for both formats, with `content` as its JSON body."""
     return {
         "statusCode": status,
         "headers": {"content-type": "application/json", "cache-control": "no-store"},
@@ -105,7 +104,7 @@ def _text(value: object) -> str:
 
 
 def _decode_body(body: str, is_base64: bool, max_body_bytes: int) -> bytes:
-    """Return the bytes; held to the bound as text first, so that nothing too large is decoded."""
+    # The bound first applies to the text, so that nothing too large is decoded.
     if len(body) > (_base64_length(max_body_bytes) if is_base64 else max_body_bytes):
         raise BodyTooLarge(f"the body is over {max_body_bytes} bytes")
     try:

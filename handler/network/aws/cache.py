@@ -1,8 +1,8 @@
-"""What was read from AWS, remembered for a while. Pure: the clock comes in.
+"""A cache of what was read from AWS. Pure: the clock is a parameter.
 
-A value is trusted while it is fresh, and beyond that as long as its source does not answer. A failure that
-needs a person is remembered too: a flood of requests for a name that is not there then costs one call, not
-one each. Requests that miss the same name at the same time share one read.
+A value is used while it is fresh, and longer while its source does not answer. A failure that needs a person is cached
+too: a flood of requests for a name that does not exist then costs one call, not one each. Requests that miss the same
+name at the same time share one read.
 """
 
 import threading
@@ -18,31 +18,31 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """In seconds: how long a value is fresh, a failure is believed, a value outlives its source's silence."""
+    """In seconds: how long a value is fresh, a failure is cached, and a value is used while its source is silent."""
 
     fresh_seconds: float
     failure_seconds: float
     stale_seconds: float
     retry_seconds: float
-    """While the source is silent, it is asked again this often; waiting for it costs each time."""
+    """How often a silent source is asked again; each time costs a timeout."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Known(Generic[Value]):
+class _CachedValue(Generic[Value]):
     value: Value
     read_at: float
     fresh_until: float
 
 
 @dataclass(frozen=True, slots=True)
-class _Failed:
+class _CachedFailure:
     error: Git2EfsError
     read_at: float
     until: float
 
 
 class _Flight(Generic[Value]):
-    """A read under way, for those who wait for it: `values` gets one, or `error` is set, before `is_done`."""
+    """A read in progress, for the threads that wait for it: `values` gets one, or `error` is set, before `is_done`."""
 
     def __init__(self) -> None:
         self.is_done = threading.Event()
@@ -51,35 +51,34 @@ class _Flight(Generic[Value]):
 
 
 class Cache(Generic[Value]):
-    """Values by name; safe between threads; bounded: the name that was read longest ago makes room.
+    """Values by name. Safe for threads, and bounded: the name that was read longest ago makes room.
 
-    Values and failures have each their own room, so that names nobody knows do not drive out those in use.
-    The lock guards memory only and is never held while a value is read, so that one slow answer does not stop
-    requests for other names.
+    Values and failures are bounded separately, so that unknown names do not evict those in use. The lock is never held
+    during a read, so that one slow answer does not stop requests for other names.
     """
 
     def __init__(self, lifetimes: Lifetimes, *, max_entries: int, clock: Callable[[], float]) -> None:
         self._lifetimes = lifetimes
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: BoundedMapping[str, _Known[Value]] = BoundedMapping(max_entries)
-        self._failed: BoundedMapping[str, _Failed] = BoundedMapping(max_entries)
+        self._values: BoundedMapping[str, _CachedValue[Value]] = BoundedMapping(max_entries)
+        self._failures: BoundedMapping[str, _CachedFailure] = BoundedMapping(max_entries)
         self._flights: dict[str, _Flight[Value]] = {}
 
     def get(self, name: str, read: Callable[[], Value]) -> Value:
         """Return the value of `name`, from memory while it is fresh, else from `read`.
 
-        Raises what `read` raises, or raised lately; ParametersUnavailable only where no value is left that is
-        young enough.
+        Raises what `read` raises, or what it raised within `failure_seconds`; ParametersUnavailable only where no value
+        is younger than `stale_seconds`.
         """
         while True:
             now = self._clock()
             with self._lock:
-                known, failed = self._known.get(name), self._failed.get(name)
+                known, failed = self._values.get(name), self._failures.get(name)
                 if known is not None and now < known.fresh_until:
                     return known.value
                 if failed is not None and now < failed.until:
-                    raise _again(failed.error)
+                    raise _copy_of(failed.error)
                 flight = self._flights.get(name)
                 if flight is None:
                     ours = self._flights[name] = _Flight[Value]()
@@ -88,34 +87,36 @@ class Cache(Generic[Value]):
             if flight.values:
                 return flight.values[0]
             if flight.error is not None:
-                raise _again(flight.error)
-            # Neither: whoever read was ended by something that says nothing about the name.
+                raise _copy_of(flight.error)
+            # Neither: an exception that is no failure of the read (an interrupt, say) ended the other thread's read.
         try:
-            ours.values.append(self._read_patiently(name, read, known, now))
+            ours.values.append(self._read_or_stale(name, read, known, now))
             return ours.values[0]
         except Git2EfsError as error:
-            ours.error = _again(error)
+            ours.error = _copy_of(error)
             raise
         finally:
             with self._lock:
                 del self._flights[name]
             ours.is_done.set()
 
-    def _read_patiently(self, name: str, read: Callable[[], Value], known: _Known[Value] | None, now: float) -> Value:
+    def _read_or_stale(
+        self, name: str, read: Callable[[], Value], known: _CachedValue[Value] | None, now: float
+    ) -> Value:
         try:
             return self.read(name, read)
         except ParametersUnavailable:
             if known is None or now >= known.read_at + self._lifetimes.stale_seconds:
                 raise
             with self._lock:
-                self._known.put(name, replace(known, fresh_until=now + self._lifetimes.retry_seconds))
+                self._values.put(name, replace(known, fresh_until=now + self._lifetimes.retry_seconds))
             return known.value
 
     def read(self, name: str, read: Callable[[], Value]) -> Value:
-        """Return the value from `read`, whatever is in memory, and remember it. Raises what `read` raises.
+        """Return the value from `read`, whatever is in memory, and cache it. Raises what `read` raises.
 
-        A failure other than ParametersUnavailable forgets the value: what was deleted or closed must not come
-        back in the next outage.
+        A failure other than ParametersUnavailable drops the cached value: a parameter that was deleted, or that we may
+        not read any more, must not be used again in the next outage.
         """
         now = self._clock()
         try:
@@ -124,25 +125,25 @@ class Cache(Generic[Value]):
             raise
         except Git2EfsError as error:
             with self._lock:
-                self._known.pop(name)
-                failed = _Failed(_again(error), now, now + self._lifetimes.failure_seconds)
-                self._failed.put(name, failed)
+                self._values.pop(name)
+                failed = _CachedFailure(_copy_of(error), now, now + self._lifetimes.failure_seconds)
+                self._failures.put(name, failed)
             raise
         with self._lock:
-            self._failed.pop(name)
-            self._known.put(name, _Known(value, now, now + self._lifetimes.fresh_seconds))
+            self._failures.pop(name)
+            self._values.put(name, _CachedValue(value, now, now + self._lifetimes.fresh_seconds))
         return value
 
-    def learn(self, name: str, value: Value, read_at: float) -> None:
-        """Remember a value that was read otherwise, as of `read_at`, unless something newer is known."""
+    def put(self, name: str, value: Value, read_at: float) -> None:
+        """Cache a value that was read in another way at `read_at`, unless something newer is cached."""
         with self._lock:
-            known, failed = self._known.get(name), self._failed.get(name)
+            known, failed = self._values.get(name), self._failures.get(name)
             if (known is not None and known.read_at >= read_at) or (failed is not None and failed.read_at >= read_at):
                 return
-            self._failed.pop(name)
-            self._known.put(name, _Known(value, read_at, read_at + self._lifetimes.fresh_seconds))
+            self._failures.pop(name)
+            self._values.put(name, _CachedValue(value, read_at, read_at + self._lifetimes.fresh_seconds))
 
 
-def _again(error: Git2EfsError) -> Git2EfsError:
-    """Return a copy: one that is raised again and again grows its traceback, which keeps a request's frames alive."""
+def _copy_of(error: Git2EfsError) -> Git2EfsError:
+    # A copy, because each raise of one exception grows its traceback, which keeps the frames of requests alive.
     return type(error)(*error.args)

@@ -1,4 +1,4 @@
-"""EventBridge: one event an announcement. Whatever the bus does, a publish goes on."""
+"""EventBridge: put one event for each outcome. Whatever the bus does, a publish goes on."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -14,23 +14,26 @@ OPTIONS = ClientOptions(connect_timeout_seconds=1, read_timeout_seconds=2, attem
 
 SLOW_SECONDS = 0.9
 PAUSE_SECONDS = 15.0
-"""After a try that failed slowly the bus is left alone for this long: a bus that cannot be reached (a subnet without a
-way there, say) must not cost every target of every delivery some seconds under a lock."""
+"""After an attempt that failed slowly, put no event for this long: a bus that cannot be reached (from a subnet without
+a route to it, for example) must not cost every target of every delivery some seconds under the lock."""
 
 
 class EventsClient(Protocol):
-    """What is used of boto3's EventBridge client; tests bring their own."""
+    """The part of boto3's EventBridge client that we use."""
 
     def put_events(self, *, Entries: list[dict[str, str]]) -> Mapping[str, Any]: ...
 
 
 def make_emit(bus: str, warn: Callable[[str], None]) -> Emit | None:
-    """Return what puts events on the bus of that name; None without a name. `warn` is told what was not taken."""
+    """Return the function that puts events on the bus of that name; None without a name.
+
+    `warn` is called with a sentence for each event that the bus did not take.
+    """
     return EventBus(bus, warn).emit if bus else None
 
 
 class EventBus:
-    """The bus of that name. Safe for threads."""
+    """An event bus. Safe for threads."""
 
     def __init__(
         self,
@@ -39,33 +42,33 @@ class EventBus:
         make: Callable[[], EventsClient] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`warn` is told what was not taken. Nothing is imported or connected yet."""
+        """See `make_emit`. The client is made with the first event."""
         self._name = name
         self._warn = warn
         self._client = LazyClient(make or make_events_client)
         self._clock = clock
         self._paused_until = float("-inf")
 
-    def emit(self, announcement: Event) -> bool:
-        """Put the event; whether the bus took it. Never raises, and takes some seconds at the very most."""
+    def emit(self, event: Event) -> bool:
+        """Put the event; return whether the bus took it. Raises no Exception, and takes some seconds at most."""
         started = self._clock()
         if started < self._paused_until:
             return False
-        problem = self._put(announcement)
+        problem = self._put(event)
         if problem is None:
             return True
         if self._clock() - started >= SLOW_SECONDS:
             self._paused_until = self._clock() + PAUSE_SECONDS
-        self._warn(f"EventBridge did not take {announcement.kind} of {announcement.path}: {problem}")
+        self._warn(f"EventBridge did not take {event.kind} of {event.path}: {problem}")
         return False
 
-    def _put(self, announcement: Event) -> str | None:
-        """Return what was wrong: a code or an exception's kind. The text of either may quote the request."""
+    def _put(self, event: Event) -> str | None:
+        """Return what went wrong: an error code or an exception's type. The text of either may quote the request."""
         try:
             entry = {
                 "Source": SOURCE,
-                "DetailType": str(announcement.kind),
-                "Detail": detail_of(announcement),
+                "DetailType": str(event.kind),
+                "Detail": detail_of(event),
                 "EventBusName": self._name,
             }
             answer = call(self._client.get().put_events, Entries=[entry])

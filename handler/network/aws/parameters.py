@@ -1,7 +1,7 @@
-"""The webhook secrets, the repositories and their tokens, from Parameter Store; cached, so no redeploy.
+"""Webhook secrets, repositories and tokens, read from Parameter Store and cached; to change them needs no redeploy.
 
-While Parameter Store does not answer, what is known goes on for up to an hour (STALE_SECONDS): a push that is
-refused is lost, for GitHub does not send it again.
+While Parameter Store does not answer, cached values are used for up to an hour (STALE_SECONDS): a push that is refused
+is lost, since GitHub does not send it again.
 """
 
 import threading
@@ -46,12 +46,12 @@ __all__ = [
 ]
 
 MAX_REPOSITORIES = 10_000
-"""Of those that are known, and again of those that are not there; past that, the oldest are read again."""
+"""How many repositories are cached, and again how many names that do not exist; beyond that the oldest are dropped."""
 MAX_TOKENS = 100
 
 
 class Parameters:
-    """What Parameter Store holds for the stack. Safe between threads; clients are made at their first use."""
+    """What Parameter Store holds for the stack. Safe for threads; clients are made at their first use."""
 
     def __init__(
         self,
@@ -59,14 +59,14 @@ class Parameters:
         client: Callable[[], SSMClient] = make_ssm_client,
         clock: Callable[[], float] = time.time,
         listing_client: Callable[[], SSMClient] = make_listing_client,
-        pace: Callable[[], RateLimiter] = RateLimiter,
+        make_limiter: Callable[[], RateLimiter] = RateLimiter,
     ) -> None:
         """`clock` gives seconds since the epoch, to compare with Parameter Store's own dates."""
         self._settings = settings
         self._client = LazyClient(client)
-        # A client and a pace of its own: its retries are too patient for a delivery, and the cache lets one in.
+        # A client of its own, since its retries take too long for a delivery. The cache lets one thread list at a time.
         self._listing_client = LazyClient(listing_client)
-        self._make_pace = pace
+        self._make_limiter = make_limiter
         self._clock = clock
         self._lock = threading.Lock()
         self._problems: dict[str, tuple[str, ...]] = {}
@@ -75,37 +75,30 @@ class Parameters:
         seconds = settings.repository_cache_seconds
         for_repositories = Lifetimes(seconds, seconds, STALE_SECONDS, RETRY_SECONDS)
         for_listing = Lifetimes(settings.listing_cache_seconds, RETRY_SECONDS, STALE_SECONDS, RETRY_SECONDS)
-        self._secrets = WebhookSecrets(settings, self._client.get, clock, self._note)
+        self._secrets = WebhookSecrets(settings, self._client.get, clock, self._note_problems)
         self._tokens: Cache[str] = Cache(for_tokens, max_entries=MAX_TOKENS, clock=clock)
-        # The text, not the repository: a wrong parameter then costs one call in the cache's time, as a good
-        # one does.
+        # Cache the text, not the repository: an invalid parameter then costs no more calls than a valid one.
         self._texts: Cache[str] = Cache(for_repositories, max_entries=MAX_REPOSITORIES, clock=clock)
         self._listing: Cache[tuple[tuple[str, Text], ...]] = Cache(for_listing, max_entries=1, clock=clock)
 
     def prepare(self) -> None:
-        """Make the client now, and connect to nothing. Raises ConfigurationInvalid."""
+        """Make the client now; connect to nothing. Raises ConfigurationInvalid."""
         self._client.get()
 
     def webhook_secrets(self, url_repository: str | None = None) -> tuple[bytes, ...]:
-        """Return the secrets that verify now: the current one, then those replaced lately, newest first.
-
-        Of the repository that the URL names, None the common one; raises as `WebhookSecrets.get`.
-        """
+        """Return the secrets that verify now; None is the common URL. See `WebhookSecrets.get`."""
         return self._secrets.get(url_repository)
 
     def refresh_webhook_secrets(self, url_repository: str | None = None) -> tuple[bytes, ...] | None:
-        """Read the secret afresh, since a signature did not match; None where there is nothing newer to try.
-
-        Raises as `WebhookSecrets.refresh`.
-        """
+        """Read the secrets again, since a signature did not match. See `WebhookSecrets.refresh`."""
         return self._secrets.refresh(url_repository)
 
-    def verified(self, url_repository: str | None) -> None:
-        """Take note that a signature fits: what was read for this request counts as no stranger's."""
-        self._secrets.verified(url_repository)
+    def note_verified(self, url_repository: str | None) -> None:
+        """Note that a signature verified. See `WebhookSecrets.note_verified`."""
+        self._secrets.note_verified(url_repository)
 
     def secret_problems(self) -> tuple[str, ...]:
-        """Return what looks wrong with the secrets read so far, as sentences that never show a value."""
+        """Return what looks wrong with the secrets that were read so far, as sentences that never show a value."""
         with self._lock:
             return tuple(sentence for sentences in self._problems.values() for sentence in sentences)
 
@@ -115,37 +108,36 @@ class Parameters:
         Raises RepositoryUnknown (no such parameter, or no such name possible), ConfigurationInvalid,
         ParametersUnavailable.
         """
-        # Before the name becomes part of a parameter's: `..` or `:3` would ask for something else.
+        # Before the name becomes part of a parameter's name: `..` or `:3` would name another parameter or version.
         if not is_full_name(full_name):
             raise RepositoryUnknown("this cannot be a repository's name")
         text = self._texts.get(full_name, lambda: self._read_repository(full_name))
         return parse_repository(full_name, text)
 
     def repositories(self) -> Iterator[tuple[str, Repository | ConfigurationInvalid]]:
-        """Return every repository there is a parameter for, by its name: read, or what is wrong with it.
+        """Return every repository that has a parameter, as (name, repository or what is wrong with its parameter).
 
-        Read at a pace of `rate_limit.PAGES_PER_SECOND`, ten a page, and remembered for `listing_cache_seconds`; what is
-        seen also serves `repository`. Raises, at the call, ParametersUnavailable and ConfigurationInvalid where there
-        is no listing at all.
+        Lists ten parameters a page, at `rate_limit.PAGES_PER_SECOND`, and caches the list for `listing_cache_seconds`,
+        and each text for `repository`. The call itself, not the iterator, raises ParametersUnavailable, and
+        ConfigurationInvalid where nothing can be listed.
         """
         texts = self._listing.get("", self._list)
         return ((full_name, _parsed(full_name, text)) for full_name, text in texts)
 
     def token(self, name: str) -> str:
-        """Return the token in the SecureString `name`, fit for an HTTP header.
+        """Return the token in the SecureString `name`, valid in an HTTP header.
 
-        A newline at its end, which most ways to store one add, is taken off and noted in `secret_problems`.
-        Raises SecretUnusable (missing, blank, not printable ASCII), ParametersUnavailable,
-        ConfigurationInvalid.
+        A newline at its end, which many ways of storing a value add, is removed and noted in `secret_problems`. Raises
+        SecretUnusable (missing, blank, not printable ASCII), ParametersUnavailable, ConfigurationInvalid.
         """
         return self._tokens.get(name, lambda: self._read_token(name))
 
     def token_of(self, repository: Repository) -> str | None:
-        """Return the repository's token, None where it needs none. Raises as `token`."""
+        """Return the repository's token, None where it has no credentials. Raises as `token` does."""
         return self.token(repository.credentials) if repository.credentials else None
 
     def diagnose(self, name: str) -> tuple[str, ...]:
-        """Read a secret now, for a person; return what looks wrong with it, as sentences that never show the value.
+        """Read a secret now, past the cache; return what looks wrong with it, as sentences that never show the value.
 
         Raises SecretUnusable (missing, blank), ParametersUnavailable, ConfigurationInvalid.
         """
@@ -162,7 +154,7 @@ class Parameters:
         token = stored.value.rstrip("\r\n")
         if not token.isascii() or not token.isprintable() or " " in token:
             raise SecretUnusable(f"parameter {name} holds what cannot stand in an HTTP header")
-        self._note(name, problems_of(name, stored))
+        self._note_problems(name, problems_of(name, stored))
         return token
 
     def _read_repository(self, full_name: str) -> str:
@@ -173,15 +165,15 @@ class Parameters:
             raise RepositoryUnknown(f"there is no parameter {name}") from None
 
     def _list(self) -> tuple[tuple[str, Text], ...]:
-        found = list_texts(self._listing_client.get(), self._repositories, self._make_pace(), self._clock)
+        found = list_texts(self._listing_client.get(), self._repositories, self._make_limiter(), self._clock)
         texts = []
         for full_name, text, read_at in found:
             texts.append((full_name, text))
             if isinstance(text, str) and is_full_name(full_name):
-                self._texts.learn(full_name, text, read_at)
+                self._texts.put(full_name, text, read_at)
         return tuple(texts)
 
-    def _note(self, name: str, problems: Sequence[str]) -> None:
+    def _note_problems(self, name: str, problems: Sequence[str]) -> None:
         with self._lock:
             if problems:
                 self._problems[name] = tuple(problems)

@@ -1,18 +1,18 @@
-"""Rates that are bounded: what unverified requests may cause, and how fast a listing reads Parameter Store."""
+"""Bounded rates: of the calls that unverified requests may cause, and of reading pages from Parameter Store."""
 
 import threading
 import time
 from collections.abc import Callable
 
 PAGES_PER_SECOND = 20.0
-"""Half of what Parameter Store gives an account by default, 40 requests a second, all functions together."""
+"""Half of Parameter Store's default quota for an account: 40 requests a second, all functions together."""
 
 
 class TokenBucket:
-    """`burst` tokens, filled up again by `rate` a second. Safe between threads; `clock` is in seconds."""
+    """A token bucket of `burst` tokens, refilled with `rate` tokens a second. Safe for threads; `clock` in seconds."""
 
     def __init__(self, rate: float, burst: int, clock: Callable[[], float]) -> None:
-        """Full at first."""
+        """Start with a full bucket."""
         self._rate = rate
         self._burst = burst
         self._clock = clock
@@ -21,10 +21,10 @@ class TokenBucket:
         self._filled_at = clock()
 
     def take(self) -> bool:
-        """Take one token; False when there is none."""
+        """Take one token; return False when there is none."""
         with self._lock:
             now = self._clock()
-            # A clock that was set back fills nothing, and takes nothing away.
+            # A clock that was set back adds no tokens, and takes none away.
             gained = max(0.0, now - self._filled_at) * self._rate
             self._tokens, self._filled_at = min(float(self._burst), self._tokens + gained), now
             if self._tokens < 1:
@@ -33,13 +33,13 @@ class TokenBucket:
             return True
 
     def give_back(self, count: int = 1) -> None:
-        """Put tokens back: what they were taken for turned out to be no stranger's doing."""
+        """Return tokens to the bucket: the request that took them is verified by now."""
         with self._lock:
             self._tokens = min(float(self._burst), self._tokens + count)
 
 
 class RateLimiter:
-    """Lets through `per_second` calls a second at most, evenly. For one thread."""
+    """Limits calls to `per_second`, evenly spaced. For one thread."""
 
     def __init__(
         self,
@@ -47,16 +47,16 @@ class RateLimiter:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """The first call need not wait."""
+        """The first call does not wait."""
         self._interval = 1 / per_second
         self._clock = clock
         self._sleep = sleep
         self._next_at = clock()
 
     def wait(self) -> None:
-        """Return when the next call may be made."""
+        """Sleep until the next call may be made."""
         now = self._clock()
         if now < self._next_at:
             self._sleep(self._next_at - now)
-        # From now on and not from the last time: a call that took long is not made up for by a burst.
+        # Count from now, and not from the planned time: no burst makes up for a call that took long.
         self._next_at = max(now, self._next_at) + self._interval

@@ -1,11 +1,11 @@
 """Webhook secrets: the common one, and those that repositories have of their own. Cached, rotated without downtime.
 
-The parameter's history says when a value was replaced, and for `secret_overlap_seconds` from then on the old one
-still verifies. Deleting the parameter ends that, as its history goes with it.
+The parameter's history says when a value was replaced, and the old value still verifies for `secret_overlap_seconds`
+after that. To end this at once, delete the parameter: that deletes its history too.
 
-A request's URL names the repository whose secret is to be read, and is read before anything is verified: what
-strangers can make us ask for is bounded by a token bucket, and what is not there is remembered. Tokens come back
-where the signature fits, so that only strangers run out of them; a secret that is known goes on meanwhile.
+A request's URL names the repository whose secret we read, before anything is verified. So a token bucket bounds how
+many secrets unverified requests can make us read, and we cache that a secret does not exist. A request whose signature
+verifies returns its tokens: only unverified requests use them up, and cached secrets verify without any.
 """
 
 import threading
@@ -23,30 +23,30 @@ from handler.settings import Settings
 STALE_SECONDS = 3600
 RETRY_SECONDS = 15
 SECRET_FAILURE_SECONDS = 5
-"""How long a missing or closed secret is believed missing: short, since somebody is just putting it there."""
+"""How long we cache that a secret is missing or may not be read: short, since somebody is probably storing it now."""
 NO_SECRET_SECONDS = 30
-"""The same for a repository's own, which strangers may ask for by any name."""
+"""The same for a repository's own secret: longer, since unverified requests may name any repository."""
 
 UNVERIFIED_PER_SECOND = 5.0
 UNVERIFIED_AT_ONCE = 20
 MAX_OWN_SECRETS = 10_000
 MAX_REMEMBERED = 1000
 
-Note = Callable[[str, Sequence[str]], None]
-"""Told what looks wrong with a parameter, by its name."""
+NoteProblems = Callable[[str, Sequence[str]], None]
+"""Called with a parameter's name and what looks wrong with it."""
 
 
 class WebhookSecrets:
-    """Reads and keeps them. Safe between threads. `clock` is comparable with Parameter Store's own dates."""
+    """Reads and caches webhook secrets. Safe for threads."""
 
     def __init__(
-        self, settings: Settings, ssm: Callable[[], SSMClient], clock: Callable[[], float], note: Note
+        self, settings: Settings, ssm: Callable[[], SSMClient], clock: Callable[[], float], note: NoteProblems
     ) -> None:
-        """Nothing is read yet."""
+        """`clock` gives seconds since the epoch, to compare with Parameter Store's own dates."""
         self._settings = settings
         self._ssm = ssm
         self._clock = clock
-        self._note = note
+        self._note_problems = note
         self._lock = threading.Lock()
         self._refreshed_at: BoundedMapping[str, float] = BoundedMapping(MAX_REMEMBERED)
         self._histories: BoundedMapping[str, tuple[StoredVersion, ...]] = BoundedMapping(MAX_REMEMBERED)
@@ -61,11 +61,11 @@ class WebhookSecrets:
         )
 
     def get(self, full_name: str | None) -> tuple[bytes, ...]:
-        """Return the values that verify now: the current one, then those replaced lately, newest first.
+        """Return the values that verify now: the current one, then the recently replaced ones, newest first.
 
-        Of the repository `full_name`, a name that nobody vouches for; None is the common secret. Raises
-        SecretUnusable (missing, blank), ParametersUnavailable, ConfigurationInvalid; and for a repository that has no
-        secret of its own SignatureInvalid: whoever asks learns no more than with a wrong signature.
+        They are those of the repository `full_name`, which an unverified request named; None is the common secret.
+        Raises SecretUnusable (missing, blank), ParametersUnavailable and ConfigurationInvalid. Where the repository has
+        no secret of its own, raises SignatureInvalid: the sender learns no more than from a wrong signature.
         """
         if full_name is None:
             return self._usable(self._common.get("", self._read_common))
@@ -74,11 +74,11 @@ class WebhookSecrets:
         return self._usable(self._own.get(full_name, lambda: self._read_own(full_name)))
 
     def refresh(self, full_name: str | None) -> tuple[bytes, ...] | None:
-        """Read it afresh, since a signature did not match; return as `get`.
+        """Read the secret again, since a signature did not match; return the values as `get` does.
 
-        None when the last such read is less than `secret_refresh_seconds` ago, or Parameter Store does not
-        answer, or strangers ask for too much: there is nothing newer to try, and forged signatures shall neither wear
-        out its quota nor turn their 401 into a 503. Raises as `get`.
+        Return None when the last such read is less than `secret_refresh_seconds` ago, Parameter Store does not answer,
+        or unverified requests used up the tokens: then there is nothing newer to try. Forged signatures must neither
+        use up Parameter Store's quota nor turn their 401 into a 503. Raises as `get` does.
         """
         now, name = self._clock(), full_name or ""
         with self._lock:
@@ -93,15 +93,15 @@ class WebhookSecrets:
         except ParametersUnavailable:
             return None
 
-    def verified(self, full_name: str | None) -> None:
-        """Take note that a signature was made with the secret: what was read for it, no stranger asked for."""
+    def note_verified(self, full_name: str | None) -> None:
+        """Return the tokens that reading the secret took: a signature verified with it."""
         if full_name is not None:
             with self._lock:
                 count = self._charged.pop(full_name) or 0
             self._bucket.give_back(count)
 
     def _usable(self, versions: Sequence[StoredVersion]) -> tuple[bytes, ...]:
-        # Anew at each call: an overlap that ends within the cache's time ends then, not with the cache.
+        # Computed at each call, so that an overlap ends on time, and not when the cached value expires.
         values = usable_values(versions, self._clock(), self._settings.secret_overlap_seconds)
         return tuple(value.encode() for value in values)
 
@@ -125,33 +125,33 @@ class WebhookSecrets:
         return found
 
     def _read(self, name: str) -> tuple[StoredVersion, ...]:
-        """Return the versions, the current one first. Raises ParameterNotFound and what a secure read raises."""
+        """Return the versions, the current one first. Raises as `read_secure` does."""
         current = read_secure(self._ssm(), name)
         problems = problems_of(name, current)
         older = self._read_history(name, current, problems)
-        self._note(name, problems)
+        self._note_problems(name, problems)
         return (current, *(version for version in older if version.number < current.number))
 
     def _read_history(self, name: str, current: StoredVersion, problems: list[str]) -> tuple[StoredVersion, ...]:
         replaced_at = current.modified_at
         if current.number == 1 or self._clock() >= replaced_at + self._settings.secret_overlap_seconds:
-            return ()  # nothing was replaced, or so long ago that it does not verify: no second call
+            return ()  # nothing was replaced, or too long ago to verify: save the second call
         try:
             history = read_history(self._ssm(), name)
         except (ConfigurationInvalid, ParameterNotFound):
-            # Not worth refusing every delivery: only those signed with a replaced secret do not verify.
+            # Do not refuse every delivery for that: only those signed with a replaced secret do not verify.
             history = ()
             problems.append(f"The history of {name} cannot be read: a replaced secret ends at once.")
         except ParametersUnavailable:
             with self._lock:
-                return self._histories.get(name) or ()  # what was known of it is as good; versions do not change
+                return self._histories.get(name) or ()  # versions never change: what we read before is as good
         with self._lock:
             self._histories.put(name, history)
         return history
 
 
 def read_secure(client: SSMClient, name: str) -> StoredVersion:
-    """Return the current version of a secret.
+    """Return the current version of a secret, decrypted.
 
     Raises ParameterNotFound, SecretUnusable (blank), ParametersUnavailable, ConfigurationInvalid.
     """
@@ -175,7 +175,7 @@ def usable_values(versions: Sequence[StoredVersion], now: float, overlap_seconds
 
 
 def problems_of(name: str, stored: StoredVersion) -> list[str]:
-    """Return what looks like a slip in storing the value, which is used as it stands all the same."""
+    """Return what looks like a mistake in storing the value, as sentences. The value is used as it is all the same."""
     value, problems = stored.value, []
     if not stored.is_secure:
         problems.append(f"{name} is not a SecureString: it can be read without its key.")

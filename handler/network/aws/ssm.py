@@ -1,4 +1,4 @@
-"""Parameter Store's calls, with its failures turned into ours."""
+"""Parameter Store's calls, its failures translated into ours."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ LISTING_OPTIONS = ClientOptions(attempts=6, retry_mode="adaptive")
 """A listing runs on a schedule, and nobody waits for it: better late than not."""
 
 MAX_HISTORY_PAGES = 10
-"""Parameter Store keeps 100 versions, 50 a page; the rest is room for pages that are not full."""
+"""Parameter Store keeps 100 versions and returns 50 a page; more pages come only where some are not full."""
 
 
 Text = str | ConfigurationInvalid
@@ -22,7 +22,7 @@ Text = str | ConfigurationInvalid
 
 
 class SSMClient(Protocol):
-    """What is used of boto3's SSM client; tests bring their own."""
+    """The part of boto3's SSM client that we use."""
 
     def get_parameter(self, *, Name: str, WithDecryption: bool) -> Mapping[str, Any]: ...
 
@@ -36,12 +36,12 @@ class SSMClient(Protocol):
 
 
 class ParameterNotFound(Exception):
-    """Parameter Store knows no parameter of that name; what that means is for the caller to say."""
+    """There is no parameter of that name; the caller decides what that means."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredVersion:
-    """One version of a parameter; it replaced the one before at `modified_at` (seconds since the epoch)."""
+    """One version of a parameter; it replaced the previous one at `modified_at` (seconds since the epoch)."""
 
     number: int
     value: str = field(repr=False)
@@ -51,7 +51,7 @@ class StoredVersion:
 
 @dataclass(frozen=True, slots=True)
 class StoredParameter:
-    """A parameter as a listing shows it; the value of one that `is_secure` is not decrypted."""
+    """A parameter in a listing; where `is_secure`, the value is not decrypted."""
 
     name: str
     value: str = field(repr=False)
@@ -67,7 +67,7 @@ def make_ssm_client() -> SSMClient:
 
 
 def make_listing_client() -> SSMClient:
-    """Return a client that slows down and tries again when it is throttled. Raises as `make_ssm_client`."""
+    """Return a client that slows down and tries again when it is throttled. Raises as `make_ssm_client` does."""
     return _make_client(LISTING_OPTIONS)
 
 
@@ -81,13 +81,14 @@ def _make_client(options: ClientOptions) -> SSMClient:
 def read_version(client: SSMClient, name: str) -> StoredVersion:
     """Return the parameter's current version, decrypted.
 
-    Raises ParameterNotFound, ParametersUnavailable, ConfigurationInvalid (access denied, and all else).
+    Raises ParameterNotFound, ParametersUnavailable (throttled, unreachable), ConfigurationInvalid (all else, such as
+    access denied).
     """
     return _version(_call(client.get_parameter, name, Name=name, WithDecryption=True)["Parameter"])
 
 
 def read_history(client: SSMClient, name: str) -> tuple[StoredVersion, ...]:
-    """Return all versions that are kept, the current one among them, decrypted. Raises as `read_version`."""
+    """Return all versions that are kept, the current one too, decrypted. Raises as `read_version` does."""
     versions: list[StoredVersion] = []
     more: dict[str, str] = {}
     for _ in range(MAX_HISTORY_PAGES):
@@ -100,13 +101,13 @@ def read_history(client: SSMClient, name: str) -> tuple[StoredVersion, ...]:
 
 
 def read_page(client: SSMClient, path: str, token: str | None) -> tuple[list[StoredParameter], str | None]:
-    """Return one page of the parameters below `path`, and what asks for the next one; None after the last.
+    """Return one page of the parameters below `path`, and the token of the next page; None after the last.
 
-    Ten a page is Parameter Store's maximum, and a page may hold fewer, or none, and not be the last. Nothing is
-    decrypted: one parameter under a key that is closed would fail the whole page. Raises ParametersUnavailable,
-    ConfigurationInvalid.
+    A page holds at most ten parameters, Parameter Store's maximum. It may hold fewer, or none, without being the last.
+    Raises ParametersUnavailable, ConfigurationInvalid.
     """
     more = {} if token is None else {"NextToken": token}
+    # Nothing is decrypted: one parameter under a key that we may not use would fail the whole page.
     page = _call(
         client.get_parameters_by_path, path, Path=path, Recursive=True, WithDecryption=False, MaxResults=10, **more
     )
@@ -118,16 +119,16 @@ def read_page(client: SSMClient, path: str, token: str | None) -> tuple[list[Sto
 
 
 def list_texts(
-    client: SSMClient, path: str, pace: RateLimiter, read_at: Callable[[], float]
+    client: SSMClient, path: str, limiter: RateLimiter, read_at: Callable[[], float]
 ) -> Iterator[tuple[str, Text, float]]:
-    """Yield every parameter below `path`: its name without that, its text, and when it was asked for.
+    """Yield every parameter below `path`: its name without the path, its text, and when it was read, by `read_at`.
 
-    A SecureString is read by itself: where its key is closed, its own text is the failure, and the rest is there. One
-    that is deleted meanwhile is left out. Raises ParametersUnavailable, and ConfigurationInvalid for the whole.
+    A SecureString is read by itself: where we may not use its key, only its own text is a failure. One that was deleted
+    meanwhile is left out. Raises ParametersUnavailable, and ConfigurationInvalid where nothing can be listed.
     """
     token: str | None = None
     while True:
-        pace.wait()
+        limiter.wait()
         asked_at = read_at()
         page, token = read_page(client, path, token)
         for found in page:
@@ -135,7 +136,7 @@ def list_texts(
             if not found.is_secure:
                 yield name, found.value, asked_at
                 continue
-            pace.wait()
+            limiter.wait()
             try:
                 yield name, read_version(client, found.name).value, read_at()
             except ParameterNotFound:

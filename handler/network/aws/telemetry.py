@@ -1,6 +1,6 @@
-"""What CloudWatch gets: one log line an outcome, and its metrics in the embedded metric format. Nothing secret.
+"""Log lines and metrics for CloudWatch: one line an outcome, and its metrics in the embedded metric format. No secrets.
 
-The metrics' names stand here alone; template.yaml's alarms name the same, and a test compares them.
+All metrics are named here; template.yaml's alarms use the same names, and a test compares them.
 """
 
 import os
@@ -38,38 +38,38 @@ FAILING = "RepositoriesFailing"
 
 PROGRESS_SECONDS = 10
 
-_ALONE = ("service",)
+_SERVICE_ONLY = ("service",)
 METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         DELIVERIES: ("service", "outcome", "reason"),
-        FAILED_OUTCOMES: _ALONE,
-        LAST_SUCCESS_AGE: _ALONE,
-        PUSH_TO_VISIBLE: _ALONE,
-        FETCH: _ALONE,
-        CHECKOUT: _ALONE,
-        PUBLISH: _ALONE,
-        FILES_WRITTEN: _ALONE,
-        FILES_REMOVED: _ALONE,
-        BYTES_FETCHED: _ALONE,
-        BYTES_WRITTEN: _ALONE,
-        COALESCED: _ALONE,
-        QUEUE_LAG: _ALONE,
-        SURVEYED: _ALONE,
-        BEHIND: _ALONE,
-        FAILING: _ALONE,
+        FAILED_OUTCOMES: _SERVICE_ONLY,
+        LAST_SUCCESS_AGE: _SERVICE_ONLY,
+        PUSH_TO_VISIBLE: _SERVICE_ONLY,
+        FETCH: _SERVICE_ONLY,
+        CHECKOUT: _SERVICE_ONLY,
+        PUBLISH: _SERVICE_ONLY,
+        FILES_WRITTEN: _SERVICE_ONLY,
+        FILES_REMOVED: _SERVICE_ONLY,
+        BYTES_FETCHED: _SERVICE_ONLY,
+        BYTES_WRITTEN: _SERVICE_ONLY,
+        COALESCED: _SERVICE_ONLY,
+        QUEUE_LAG: _SERVICE_ONLY,
+        SURVEYED: _SERVICE_ONLY,
+        BEHIND: _SERVICE_ONLY,
+        FAILING: _SERVICE_ONLY,
     }
 )
-"""Every metric that is emitted, and its dimensions. No repository among them: each value would be a metric of its own
-to pay for; the log line names it."""
+"""Every metric that is emitted, and its dimensions. The repository is not one of them, since each value would be a
+metric to pay for; the log line names it."""
 
 _LEVELS = {OutcomeKind.REJECTED: Logger.warning, OutcomeKind.FAILED: Logger.error}
 
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """What came by the queue: how many messages the outcome answers, and how long the oldest of them had waited.
+    """How an outcome came through the queue: how many messages it answers, and how long the oldest had waited.
 
-    `is_measured` is False where another outcome of the same messages carries the metrics.
+    `is_measured` is False where another outcome of the same messages has the metrics.
     """
 
     coalesced: int
@@ -78,10 +78,10 @@ class Queued:
 
 
 class Telemetry:
-    """Writes to standard output. Safe for threads: no keys are kept between lines."""
+    """Writes to standard output. Safe for threads: no log keys are kept between lines."""
 
     def __init__(self) -> None:
-        """The service is POWERTOOLS_SERVICE_NAME, which the template sets to the stack's name."""
+        """Take the service's name from POWERTOOLS_SERVICE_NAME, which the template sets to the stack's name."""
         self._service = os.environ.get("POWERTOOLS_SERVICE_NAME", "git2efs")
         self._logger = Logger(service=self._service, stream=sys.stdout)
         self._lock = threading.Lock()
@@ -97,7 +97,7 @@ class Telemetry:
         duration_ms: float,
         queued: Queued | None = None,
     ) -> None:
-        """Tell one outcome: one log line, correlated by the delivery's id, and its metrics."""
+        """Write one outcome's log line, correlated by the delivery's id, and its metrics."""
         fields = {name: _rounded(value) for name, value in asdict(outcome).items() if value not in (None, (), "")}
         fields["outcome"] = str(fields.pop("kind"))
         if queued is not None:
@@ -119,10 +119,10 @@ class Telemetry:
             )
             self._count(outcome, queued if queued is not None and queued.is_measured else None)
 
-    def survey(self, summary: Mapping[str, object], oldest_seconds: float | None, request_id: str) -> None:
-        """Tell one run of the schedule: one log line, and metrics of those of its figures that are metrics.
+    def record_resync(self, summary: Mapping[str, object], oldest_seconds: float | None, request_id: str) -> None:
+        """Write the log line of one run of the schedule, and its metrics.
 
-        `oldest_seconds` is the age of the oldest confirmation of any repository.
+        `oldest_seconds` is the age of the oldest successful check of any repository; None without any repository.
         """
         with self._lock:
             self._logger.info("schedule", extra={**summary, "function_request_id": request_id})
@@ -135,12 +135,12 @@ class Telemetry:
             metrics.flush_metrics()
 
     def warn(self, sentence: str) -> None:
-        """Say something that an operator should mend, in a line of its own."""
+        """Write a warning that needs an operator's attention, in a line of its own."""
         with self._lock:
             self._logger.warning(sentence)
 
     def progress(self, about: str, done: int, total: int) -> None:
-        """Say how far a long check-out is: every ten seconds or so, and never for a short one."""
+        """Write how far a long check-out is: about every ten seconds, and never for a short one."""
         now = time.monotonic()
         with self._lock:
             last = self._progress.setdefault(about, now)
@@ -184,7 +184,7 @@ def _measures(outcome: Outcome) -> Iterator[tuple[str, MetricUnit, float]]:
 
 
 def _rounded(value: object) -> object:
-    """Cut floats, in a mapping too, to what is worth reading."""
+    """Round floats, in mappings too, to milliseconds' precision."""
     if isinstance(value, dict):
         return {name: _rounded(each) for name, each in value.items()}
     return round(value, 3) if isinstance(value, float) else value

@@ -1,1 +1,1 @@
-"""What GitHub says: signatures, deliveries and payloads. Pure."""
+"""Forges (GitHub): signatures, deliveries and payloads, which are pure; commit statuses."""

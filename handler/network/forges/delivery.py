@@ -1,4 +1,4 @@
-"""What a delivery's headers say. Pure: no I/O, no clock."""
+"""A delivery's headers. Pure: no I/O, no clock."""
 
 import re
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ _ID = re.compile(r"[A-Za-z0-9-]{1,100}")
 def read_delivery(headers: Mapping[str, str], body: bytes) -> Delivery:
     """Return the delivery; `headers` have lower-case names, `body` is verified and not decoded yet.
 
-    The id is '' when it is missing or odd: it only correlates log lines, and goes into them as it is. The
-    media type is in lower case without its parameters, '' when missing.
+    The id is '' when it is missing or invalid: it only correlates log lines, and goes into them as it is. The media
+    type is in lower case without its parameters, '' when missing.
 
     Raises Malformed when X-GitHub-Event is missing or not an event's name.
     """

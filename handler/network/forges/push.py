@@ -1,8 +1,7 @@
-"""What a push payload says. Pure: no I/O, no clock.
+"""Push payloads. Pure: no I/O, no clock.
 
-Two steps: `read_payload` from bytes to a JSON object, whatever the event; `read_push` from that to a push
-event (https://docs.github.com/webhooks/webhook-events-and-payloads#push). Only the fields that the service
-uses are looked at.
+Two steps: `read_payload` decodes bytes to a JSON object, whatever the event; `read_push` reads a push event from that
+(https://docs.github.com/webhooks/webhook-events-and-payloads#push). We read only the fields that the service uses.
 """
 
 import re
@@ -16,7 +15,7 @@ from handler.model import NULL_OID, Delivery, PushEvent, is_object_id
 
 MAX_FORM_FIELDS = 16
 MAX_EPOCH_SECONDS = 253_402_300_799
-"""The last second of the year 9999, where Python's and most others' calendars end."""
+"""The last second of the year 9999, where Python's calendar ends, as most do."""
 
 _SHA256_COMMIT = re.compile(r"[0-9a-f]{64}")
 
@@ -54,9 +53,8 @@ def _payload_field(form: str) -> str:
 def read_push(payload: dict[str, object]) -> PushEvent:
     """Return the push event that `payload` claims.
 
-    Times that cannot be read become None, since anybody can date a commit as he likes, and only a metric and
-    the judgement of a lagging ref need them. Raises Malformed, naming the field, for all else that is missing
-    or wrong.
+    Times that cannot be read become None: anybody can date a commit as he likes, and only a metric and the decision
+    whether a ref lags need them. Raises Malformed, naming the field, for anything else that is missing or wrong.
     """
     try:
         return _read_push(payload)
@@ -85,7 +83,7 @@ def _read_push(payload: dict[str, object]) -> PushEvent:
 
 
 def read_full_name(payload: dict[str, object]) -> str:
-    """Return the name of the repository that the payload, of whatever event, is about. Raises Malformed."""
+    """Return the full name of the payload's repository, whatever the event. Raises Malformed."""
     try:
         return _read_full_name(payload)
     except FieldInvalid as error:
@@ -98,13 +96,13 @@ def _read_full_name(payload: dict[str, object]) -> str:
 
 
 def _is_single(payload: dict[str, object]) -> bool:
-    """Whether the push adds one commit. Only a saving hangs on it, so that anything odd is simply a no."""
+    """Whether the push adds one commit. It only saves work, so anything unexpected counts as no."""
     commits = payload.get("commits")
     return payload.get("forced") is False and isinstance(commits, list) and len(commits) == 1
 
 
 def _default_branch_ref(repository: dict[str, object]) -> str | None:
-    """Return the default branch's full name. A hint: what is missing or odd is simply not known."""
+    """Return the default branch's full name. It is a hint, so None where it is missing or invalid."""
     name = repository.get("default_branch")
     if not isinstance(name, str) or ref_problem(f"refs/heads/{name}"):
         return None
@@ -121,7 +119,7 @@ def _commit(value: object) -> str:
 
 
 def _pushed_at(value: object) -> int | None:
-    """Return whole seconds from the epoch, from a number (push payloads) or ISO 8601 text (GitHub's other ones)."""
+    """Return whole seconds since the epoch, from a number (push payloads) or ISO 8601 text (other payloads)."""
     if isinstance(value, str):
         moment = _epoch_seconds(value)
         return int(moment) if moment is not None and moment >= 0 else None
@@ -135,7 +133,7 @@ def _committed_at(value: object) -> float | None:
 
 
 def _epoch_seconds(iso_time: str) -> float | None:
-    """Return seconds from the epoch for an ISO 8601 time, UTC where it names no zone; None when it is none."""
+    """Return the seconds since the epoch of an ISO 8601 time, UTC where it names no zone; None for anything else."""
     try:
         moment = datetime.fromisoformat(iso_time[:64])
         if moment.tzinfo is None:

@@ -1,6 +1,6 @@
-"""The commit's status on GitHub: pending while its tree is being published, then success or what went wrong.
+"""Commit statuses on GitHub: pending while a commit's tree is being published, then success or what went wrong.
 
-A courtesy. It is posted beside the work, never fails it, and is given up where GitHub takes too long.
+A thread posts them during the publish. They never fail it, and are dropped where GitHub takes too long.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from handler.model import Outcome, OutcomeKind, PushEvent, Repository
 CONNECT_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 3
 CLOSE_SECONDS = 3
-"""How long the end of a delivery waits for what is still to be posted: a Lambda that has answered is frozen."""
+"""How long the end of a delivery waits for statuses in progress: Lambda freezes a process that has answered."""
 MAX_DESCRIPTION = 140
 MAX_CONTEXT = 255
 _MAX_ANSWER_BYTES = 65_536
@@ -32,20 +32,20 @@ _HEADERS: Mapping[str, str] = MappingProxyType(
 )
 
 Post = Callable[[str, Mapping[str, str]], None]
-"""Posts one status, given the commit and the request's fields. Never raises."""
+"""Post one status, given the commit and the request's fields. Raises no Exception."""
 
 
 class Statuses:
-    """The connections of one process; safe for threads."""
+    """The connections to GitHub's API of one process. Safe for threads."""
 
     def __init__(self, warn: Callable[[str], None]) -> None:
-        """`warn` is told what GitHub did not take. Nothing is connected yet."""
+        """`warn` is called with a sentence for each status that GitHub did not take."""
         self._warn = warn
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=READ_TIMEOUT_SECONDS)
         self._pool = urllib3.PoolManager(num_pools=4, maxsize=4, timeout=timeout, retries=False)
 
     def of(self, repository: Repository, token: str | None, push: PushEvent | None) -> "DeliveryStatuses":
-        """Return what posts the statuses of one delivery; nothing, unless the repository's parameter says so."""
+        """Return the statuses of one delivery; they post nothing unless the repository has `commit_status`."""
         post: Post | None = None
         if repository.commit_status and token is not None:
             post = _Poster(self._pool, self._warn, repository, token).post
@@ -57,10 +57,10 @@ class Statuses:
 
 
 class DeliveryStatuses:
-    """The statuses of one delivery's targets, posted in order by one thread of its own."""
+    """The statuses of one delivery's targets, posted in order by a thread of its own."""
 
     def __init__(self, about: str, post: Post | None, push: PushEvent | None, warn: Callable[[str], None]) -> None:
-        """`about` names the repository. Without `post` nothing is done; the thread starts with the first status."""
+        """`about` names the repository. Without `post`, post nothing. The thread starts with the first status."""
         self._about = about
         self._post = post
         self._push = push
@@ -72,14 +72,14 @@ class DeliveryStatuses:
     def begin(self, path: str, commit: str) -> None:
         """Post that the commit is about to be published at `path` (relative to the mount)."""
         begun, _ = self._begun.get(path, (None, None))
-        if begun != commit:  # else a second try, after trouble with the mirror
+        if begun != commit:  # the same commit begins again where a damaged mirror was fetched anew
             self._begun[path] = commit, self._submit(commit, path, "pending", "Publishing")
 
     def conclude(self, path: str, outcome: Outcome) -> None:
-        """Post how it ended: for what was published, or begun, or pushed and not published."""
+        """Post how the target ended: on the commit that was published, or else on the one that was begun or pushed."""
         begun, pending = self._begun.get(path, (None, None))
         if pending is not None and pending is not self._futures[0]:
-            pending.cancel()  # still behind other targets', it needs not be: what comes now is the end of it
+            pending.cancel()  # not posted yet: the final status makes it superfluous
         if outcome.kind is OutcomeKind.PUBLISHED and outcome.commit is not None:
             self._submit(outcome.commit, path, "success", f"Published to {path}")
         elif outcome.kind is OutcomeKind.FAILED:
@@ -89,7 +89,7 @@ class DeliveryStatuses:
                 self._submit(commit, path, state, f"Not published: {outcome.reason}")
 
     def _pushed_commit(self) -> str | None:
-        """Return the pushed commit; None where there is none, or it may be an annotated tag's own id."""
+        """Return the pushed commit; None where there is none, or the pushed id may be an annotated tag's."""
         push = self._push
         return push.after if push is not None and not push.is_deleted and push.ref.startswith("refs/heads/") else None
 
@@ -102,7 +102,7 @@ class DeliveryStatuses:
         return self._futures[-1]
 
     def close(self) -> None:
-        """Wait until all is posted, for a few seconds; what was not begun by then is dropped."""
+        """Wait up to CLOSE_SECONDS until all is posted, then drop the statuses that are not in progress."""
         if self._pool is None:
             return
         late = [each for each in wait(self._futures, timeout=CLOSE_SECONDS).not_done if not each.cancelled()]
@@ -112,7 +112,7 @@ class DeliveryStatuses:
 
 
 class _Poster:
-    """Posts to one repository's commits; the token goes into a header alone."""
+    """Posts statuses to one repository's commits. The token only goes into a header."""
 
     def __init__(
         self, pool: urllib3.PoolManager, warn: Callable[[str], None], repository: Repository, token: str
@@ -124,12 +124,12 @@ class _Poster:
         self._headers = {**_HEADERS, "Authorization": f"Bearer {token}"}
 
     def post(self, commit: str, status: Mapping[str, str]) -> None:
-        problem = self._try(commit, status)
+        problem = self._post(commit, status)
         if problem is not None:
             self._warn(f"GitHub did not take the status {status['state']} of {self._about} at {commit}: {problem}")
 
-    def _try(self, commit: str, status: Mapping[str, str]) -> str | None:
-        """Return what was wrong: a number or an exception's kind. The text of one may quote a header."""
+    def _post(self, commit: str, status: Mapping[str, str]) -> str | None:
+        """Return what went wrong: a status code or an exception's type. An exception's text may quote a header."""
         try:
             response = self._pool.request(
                 "POST",
@@ -140,7 +140,7 @@ class _Poster:
                 preload_content=False,
             )
             try:
-                # Read to its end, the connection serves the next status; GitHub's answer is some thousand bytes.
+                # Read to the end, so that the connection serves the next status. GitHub answers some kilobytes.
                 is_whole = len(response.read(_MAX_ANSWER_BYTES)) < _MAX_ANSWER_BYTES
             except BaseException:
                 response.close()
@@ -153,15 +153,15 @@ class _Poster:
 
 
 def api_url(url: str) -> str:
-    """Return where the API of a repository's host is: GitHub's own, or that of an Enterprise Server.
+    """Return the API's URL for a repository's host: GitHub's own, or an Enterprise Server's.
 
-    The token goes to the host that it is for, and nowhere else.
+    So the token goes only to the host that it was stored for.
     """
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
     if host in ("github.com", "www.github.com"):
         return "https://api.github.com"
-    if host.endswith(".ghe.com"):  # an enterprise's own place in GitHub's cloud
+    if host.endswith(".ghe.com"):  # GitHub Enterprise Cloud with data residency
         return f"https://api.{host}"
     return f"{parts.scheme}://{parts.netloc}/api/v3"
 
@@ -171,7 +171,7 @@ def context_of(path: str) -> str:
     context = f"git2efs/{path}"
     if len(context) <= MAX_CONTEXT:
         return context
-    # Two long paths must not replace each other's statuses.
+    # With a hash, so that two long paths do not replace each other's statuses.
     return f"{context[: MAX_CONTEXT - 17]}~{hashlib.sha256(path.encode()).hexdigest()[:16]}"
 
 

@@ -1,4 +1,9 @@
-"""What an operator can ask for: to see every target, publish now, go back and stay there, compare, find what is wrong.
+"""The operator's commands: status, publish, roll back, hold, resume, verify, and the doctor.
 
-Each action takes a `Command` and returns plain content for JSON, with the exit code among it; `operate` is its door.
+command    an event's fields → a `Command`; every problem at once
+operator   carries out a `Command`, and returns its content: plain values for JSON, with the exit code
+status     remotes, mount and schedule → the status of each repository
+doctor     checks everything that publishing needs; `checks` has its AWS half
+aws        requests to SQS, EventBridge and Lambda
+render     a command's content → a table for a terminal
 """

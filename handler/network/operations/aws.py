@@ -1,6 +1,6 @@
-"""What a person asks of AWS: how full the queue is, whether the bus is there, what a deployed function answers.
+"""What an operator's commands ask of AWS: the queue's depth, the event bus, a deployed function's answer.
 
-Called by hand and not for deliveries: boto3 is imported when one of these is.
+No delivery needs these. They load boto3 when they are called, so that no cold start pays for it.
 """
 
 import json
@@ -11,19 +11,20 @@ from handler.errors import ConfigurationInvalid, Git2EfsError, OutOfTime, QueueU
 from handler.network.aws.client import AwsError, ClientOptions, call, make_client
 
 OPTIONS = ClientOptions(connect_timeout_seconds=3, read_timeout_seconds=5, attempts=1)
+# One attempt: a second invocation of a rollback would go back a second time.
 INVOKE_OPTIONS = ClientOptions(connect_timeout_seconds=3, read_timeout_seconds=910, attempts=1)
-"""A function runs for 900 seconds at most, and is never invoked twice."""
+"""Lambda ends a function after 900 seconds at most."""
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError"})
 
 
 class AccessDenied(Exception):
-    """Whoever asks has no right to; which one, is the text."""
+    """The caller lacks a permission; the text names the service and its error code."""
 
 
 def queue_depth(url: str) -> tuple[int, int]:
-    """Return how many messages wait, and how many are worked on.
+    """Return how many messages wait in the queue at `url`, and how many are in work.
 
-    Raises AccessDenied, ConfigurationInvalid (no such queue, no client), QueueUnavailable.
+    Raises AccessDenied, ConfigurationInvalid (no such queue, no credentials or region), QueueUnavailable.
     """
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     found = _ask("SQS", "sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=names)["Attributes"]
@@ -31,15 +32,15 @@ def queue_depth(url: str) -> tuple[int, int]:
 
 
 def describe_bus(name: str) -> None:
-    """Return if there is an event bus of that name. Raises as `queue_depth`."""
+    """Return if the event bus `name` exists; raise as `queue_depth` does if not."""
     _ask("EventBridge", "events", "describe_event_bus", Name=name)
 
 
 def invoke(function: str, event: Mapping[str, object]) -> dict[str, object]:
-    """Let a deployed function carry out a command; return its answer.
+    """Invoke a deployed function with an operator's event; return its content.
 
-    Never twice: a second try of a rollback would go back a second time. Raises AccessDenied, ConfigurationInvalid (no
-    such function, no client, or it answers as no operator does), OutOfTime, QueueUnavailable where AWS does not answer.
+    Raises AccessDenied, ConfigurationInvalid (no such function, no credentials or region, or the answer is not that of
+    an operator's function), OutOfTime where Lambda ended the function, and QueueUnavailable where AWS does not answer.
     """
     payload = json.dumps(event).encode()
     answer = _ask("Lambda", "lambda", "invoke", FunctionName=function, Payload=payload)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from handler.config.names import is_pattern
-from handler.config.overlaps import meetings_between
+from handler.config.overlaps import overlaps_between
 from handler.config.targets import needs_default_branch, ref_prefixes, targets_in
 from handler.config.versions import newest
 from handler.deadline import NO_DEADLINE, Deadline
@@ -19,8 +19,8 @@ from handler.exchange.operations import Operations
 from handler.exchange.remote import RemoteRefs
 from handler.model import Repository
 from handler.network.aws.parameters import Parameters
+from handler.network.deliver import Deliverer
 from handler.network.operations.checks import check_bus, check_queue, check_secrets
-from handler.network.remote.client import HttpRemote
 from handler.settings import Settings
 
 _IN_FLIGHT = 16
@@ -31,12 +31,12 @@ NamedRepository = tuple[str, Repository | ConfigurationInvalid]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doctor:
-    """Checks one stack. `remote` returns a repository's remote, with its token; `say` hears what is being checked."""
+    """Checks one stack. `say` is told in a sentence what is being checked."""
 
     settings: Settings
     parameters: Parameters
     operations: Operations
-    remote: Callable[[Repository], HttpRemote]
+    deliverer: Deliverer
     clock: Callable[[], float]
     say: Callable[[str], None]
     deadline: Deadline = NO_DEADLINE
@@ -59,7 +59,7 @@ class Doctor:
         check_secrets(checks, settings, self.parameters, _valid(chosen))
         check_queue(checks, settings)
         check_bus(checks, settings)
-        for sentence in meetings_between(_valid(listed)):
+        for sentence in overlaps_between(_valid(listed)):
             todo = "give one of them another path: the later one's pushes are refused"
             checks.wrong("places", found=sentence, todo=todo)
         self.say("asking the remotes")
@@ -116,7 +116,7 @@ class Doctor:
 
     def _check_remote(self, checks: CheckList, repository: Repository) -> None:
         name = repository.full_name
-        remote = self.remote(repository)
+        remote = self.deliverer.remote(repository, self.parameters.token_of(repository))
         refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
         checks.ok(f"{name}: remote", found=f"answers, with {len(refs.tips)} refs")
         self._check_clock(checks, name, remote.date)

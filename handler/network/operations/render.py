@@ -1,7 +1,7 @@
-"""A command's content as people read it: aligned tables, and colours where a terminal is. Pure: text in, text out.
+"""Render a command's content for people: aligned tables, and colours on a terminal. Pure: text in, text out.
 
-Made of the content alone, which may have come from a deployed function. Nothing of it reaches the terminal but
-printable characters: paths and refs are a repository's own.
+It needs the content alone, which may come from a deployed function. A repository chooses its paths and refs, and could
+hide control sequences in them: only printable characters reach the terminal.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,11 @@ Row = Sequence[str]
 
 
 def render(content: Mapping[str, Any], *, now: float, has_colours: bool) -> str:
-    """Return the content as lines of text. `now` is in seconds since the epoch; what looks odd is shown as it is."""
+    """Return the content as lines of text. `now` is in seconds since the epoch.
+
+    Raises LookupError, TypeError, ValueError, AttributeError or ArithmeticError where the content has another shape: a
+    function of another version may have made it.
+    """
     if "reason" in content and "detail" in content:
         lines: Iterator[str] = iter(
             [plain(f"{content.get('action') or 'operate'}: {content['reason']}: {content['detail']}")]
@@ -73,7 +77,7 @@ def _row(target: Mapping[str, Any], now: float) -> Row:
 
 
 def _releases(releases: Sequence[Mapping[str, Any]], now: float) -> str:
-    """Say how many there are, and how long ago the latest of those that are kept were replaced."""
+    """Return how many releases there are, and how long ago the latest retired ones were replaced."""
     kept = [_ago(now, each["retired_at"]).removesuffix(" ago") for each in releases if not each["is_current"]]
     more = ", ..." if len(kept) > 3 else ""
     return f"{len(releases)} ({', '.join(kept[:3])}{more})" if kept else str(len(releases))
@@ -118,7 +122,7 @@ def _outcomes(targets: Sequence[Mapping[str, Any]], *, has_colours: bool) -> Ite
 
 
 def _table(rows: Sequence[Row], coloured: int, *, has_colours: bool) -> Iterator[str]:
-    """Align the columns; the one of number `coloured` says how it is."""
+    """Yield the rows with aligned columns. Column number `coloured` holds the word that decides its colour."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
@@ -132,7 +136,7 @@ def _coloured(text: str, word: str, *, has_colours: bool) -> str:
 
 
 def plain(value: object) -> str:
-    """Return text that a terminal shows as it is, and never acts on."""
+    """Return the value as text without control characters, on which a terminal would act."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in str(value))
 
 
@@ -141,7 +145,7 @@ def _short(commit: object) -> str:
 
 
 def _ago(now: float, at: object) -> str:
-    """Say how long ago, in one unit; what is no time is none."""
+    """Return how long ago `at` was, in one unit; `-` where it is no time."""
     if not isinstance(at, int | float) or not isfinite(at):
         return "-"
     seconds = max(0.0, now - at)

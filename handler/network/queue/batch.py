@@ -1,6 +1,6 @@
-"""A batch of the queue's messages, and what is to be done for them. Pure: no I/O, no clock.
+"""A batch of SQS messages, coalesced into one reconcile for each ref. Pure: no I/O, no clock.
 
-Ten pushes of one ref say ten times "look now": one look answers them all, and what becomes of it becomes of each.
+Ten pushes of one ref need one reconcile: it answers all their messages, and its outcome is theirs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,9 +14,9 @@ MAX_BACK_OFF_SECONDS = 900
 UNKNOWN_GROUP = "malformed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SqsMessage:
-    """One message as SQS hands it over: `receives` counts this time too."""
+    """One message as Lambda receives it from SQS; `receives` counts this time too."""
 
     id: str
     receipt: str
@@ -27,9 +27,9 @@ class SqsMessage:
 
 @dataclass(frozen=True, slots=True)
 class CoalescedPush:
-    """One ref to look at. `message` stands for all that `records` say: the newest push of them, if there is one.
+    """One ref to reconcile. `message` is the newest push of all `messages`, if there is one.
 
-    Its `received_at` is the latest of all, since only a look after that one answers them; `waiting_since` is the
+    Its `received_at` is the latest of all, since only a reconcile after that answers them; `waiting_since` is the
     earliest.
     """
 
@@ -39,27 +39,27 @@ class CoalescedPush:
 
     @property
     def receipts(self) -> tuple[str, ...]:
-        """The receipts of all messages that this work answers."""
-        return tuple(record.receipt for record in self.messages)
+        """The receipts of all messages that this push answers."""
+        return tuple(message.receipt for message in self.messages)
 
     @property
     def receives(self) -> int:
-        """How often the one that came most often came."""
-        return max(record.receives for record in self.messages)
+        """How often SQS delivered the message that it delivered most often."""
+        return max(message.receives for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """The work of each repository, in its order, and what is no message of ours, with what is wrong with it."""
+    """Each repository's pushes in order, and the messages that are not ours, with what is wrong with them."""
 
     repositories: tuple[tuple[CoalescedPush, ...], ...]
     malformed: tuple[tuple[SqsMessage, Malformed], ...]
 
 
 def read_batch(event: object) -> tuple[SqsMessage, ...]:
-    """Return the records of SQS's event; never raises.
+    """Return the messages of SQS's event. Never raises.
 
-    What has no id or no receipt is left out: nothing could be said of it to anybody.
+    A record without id or receipt is left out: it could be neither acked nor nacked.
     """
     records = event.get("Records") if isinstance(event, dict) else None
     return tuple(_read_records(records)) if isinstance(records, list) else ()
@@ -85,37 +85,37 @@ def _read_records(records: list[object]) -> Iterator[SqsMessage]:
 
 
 def _count(value: object) -> int:
-    """Return a count that SQS writes as text; 1 where it is none."""
+    """Return a count that SQS writes as text; 1 for anything else."""
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 9 else 1
 
 
-def plan_batch(records: Sequence[SqsMessage]) -> BatchPlan:
-    """Return what is to be done: one work a ref, the refs of one repository together."""
-    works: dict[str, dict[tuple[str, str], CoalescedPush]] = {}
+def plan_batch(messages: Sequence[SqsMessage]) -> BatchPlan:
+    """Return one push for each ref, those of one repository together."""
+    pushes: dict[str, dict[tuple[str, str], CoalescedPush]] = {}
     malformed: list[tuple[SqsMessage, Malformed]] = []
-    for record in records:
+    for sqs_message in messages:
         try:
-            message = decode_message(record.body)
+            message = decode_message(sqs_message.body)
         except Malformed as error:
-            malformed.append((record, error))
+            malformed.append((sqs_message, error))
             continue
-        refs = works.setdefault(group_of(message.repository), {})
+        of_repository = pushes.setdefault(group_of(message.repository), {})
         name = (message.repository, message.ref)
-        refs[name] = _with(refs.get(name), message, record)
-    return BatchPlan(tuple(tuple(refs.values()) for refs in works.values()), tuple(malformed))
+        of_repository[name] = _coalesced(of_repository.get(name), message, sqs_message)
+    return BatchPlan(tuple(tuple(each.values()) for each in pushes.values()), tuple(malformed))
 
 
-def _with(work: CoalescedPush | None, message: Message, record: SqsMessage) -> CoalescedPush:
-    if work is None:
-        return CoalescedPush(message, (record,), message.received_at)
-    newest = message if _is_newer(message, work.message) else work.message
-    received_at = max(work.message.received_at, message.received_at)
-    waiting_since = min(work.waiting_since, message.received_at)
-    return CoalescedPush(replace(newest, received_at=received_at), (*work.messages, record), waiting_since)
+def _coalesced(push: CoalescedPush | None, message: Message, sqs_message: SqsMessage) -> CoalescedPush:
+    if push is None:
+        return CoalescedPush(message, (sqs_message,), message.received_at)
+    newest = message if _is_newer(message, push.message) else push.message
+    received_at = max(push.message.received_at, message.received_at)
+    waiting_since = min(push.waiting_since, message.received_at)
+    return CoalescedPush(replace(newest, received_at=received_at), (*push.messages, sqs_message), waiting_since)
 
 
 def _is_newer(message: Message, than: Message) -> bool:
-    """Whether a message that came later in the queue is the newer one; GitHub's deliveries may come in any order."""
+    """Whether a message that is later in the queue is the newer one; GitHub's deliveries may come in any order."""
     if message.push is None or than.push is None:
         return than.push is None
     if message.push.pushed_at is None or than.push.pushed_at is None:
@@ -124,5 +124,5 @@ def _is_newer(message: Message, than: Message) -> bool:
 
 
 def back_off_seconds(receives: int) -> int:
-    """Return how long a message that failed in passing waits: doubled with each time that it was received."""
+    """Return how many seconds a message waits after a transient failure: doubled with each time it was received."""
     return min(MAX_BACK_OFF_SECONDS, BACK_OFF_SECONDS << min(receives - 1, 16)) if receives > 0 else BACK_OFF_SECONDS

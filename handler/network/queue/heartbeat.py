@@ -1,8 +1,8 @@
-"""The messages of a batch while they are worked on: hidden from others for as long as somebody is at them.
+"""Extend the visibility timeout of a batch's messages while they are worked on.
 
-The queue hides a received message for longer than a function may run, so that nobody else takes it meanwhile. Were
-that all, a message whose worker was killed would be seen again only after a quarter of an hour, and with it its whole
-group: so whoever works for long says again and again "a little longer", and what nobody speaks for comes back soon.
+The queue's visibility timeout is longer than a function may run, so that no other worker receives a message meanwhile.
+With that alone, SQS would show the messages of a killed worker, and their whole group, only after a quarter of an hour.
+So a worker that takes long sets short timeouts and renews them: without a renewal the messages are soon shown again.
 """
 
 import threading
@@ -15,37 +15,38 @@ from handler.errors import Git2EfsError
 from handler.network.queue.sqs import Queue
 
 SPLIT_SECONDS = 0.5
-"""Most batches are done by then, and cost no call; from then on each repository of a batch ends by itself."""
+"""Most batches end before this, and cost no call. After this, messages are deleted as soon as they are acked."""
 FIRST_SECONDS = 10.0
 EVERY_SECONDS = 30.0
 HIDDEN_SECONDS = 90
-"""Three beats: one that is lost does no harm."""
+"""Three heartbeats: one that fails does no harm."""
 
 
 class VisibilityHeartbeat:
-    """Holds a batch's messages from `with` to its end. Safe between threads.
+    """Hides a batch's messages until the end of a `with` block. Safe for threads.
 
-    What a call of the queue's says is passed over: the worst is that a message is seen, and looked at, twice.
+    Failures of the queue's calls are ignored: at worst a message is received, and its ref reconciled, twice.
     """
 
     def __init__(
         self,
         queue: Queue,
         receipts: Iterable[str],
+        *,
         split_seconds: float = SPLIT_SECONDS,
         first_seconds: float = FIRST_SECONDS,
         every_seconds: float = EVERY_SECONDS,
     ) -> None:
-        """Calls nobody yet. The times count from the start of the batch, but for the last, which is between beats."""
+        """Times count from the start of the block, but `every_seconds` is the time between heartbeats."""
         self._queue = queue
         self._held = dict.fromkeys(receipts)
         self._done: dict[str, None] = {}
         self._waits = (split_seconds, first_seconds - split_seconds, every_seconds)
         self._is_split = False
         self._ended = threading.Event()
-        # Held through the calls too: a beat under way must not hide again what is given back at the same time.
+        # Held during the calls too: a heartbeat in progress must not hide again a message that is nacked meanwhile.
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._beat, name="custody", daemon=True)
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -58,11 +59,11 @@ class VisibilityHeartbeat:
         self._thread.join()
 
     def ack(self, receipts: Iterable[str]) -> None:
-        """These are done with.
+        """Mark messages as done.
 
-        Lambda deletes them when the whole batch is through. Where that takes longer for others they are deleted
-        before: as long as one message of a group is neither deleted nor seen again, no other of that group is handed
-        out, and the slowest repository of a batch would hold up those that happen to be in it.
+        Lambda deletes them when the whole batch ends. If that takes longer than SPLIT_SECONDS we delete them earlier:
+        SQS hands out no other message of a group until this one is deleted or visible again, and the slowest
+        repository would hold up all others in its batch.
         """
         with self._lock:
             for receipt in receipts:
@@ -72,7 +73,7 @@ class VisibilityHeartbeat:
                 self._delete_done()
 
     def nack(self, receipts: Iterable[str], seconds: int) -> None:
-        """These are to be seen again, in so many seconds."""
+        """Make messages visible again in so many seconds."""
         given = tuple(receipts)
         with self._lock:
             for receipt in given:
@@ -99,7 +100,7 @@ class VisibilityHeartbeat:
 
     def _delete_done(self) -> None:
         if not self._held:
-            return  # the batch is through, and Lambda about to delete them
+            return  # the batch is about to end, and Lambda deletes them
         done, self._done = tuple(self._done), {}
         with suppress(Git2EfsError):
             self._queue.delete(done)

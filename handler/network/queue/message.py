@@ -1,6 +1,6 @@
-"""What the queue carries: who says "look now" at which ref, and what a push claims. Pure: no I/O, no clock.
+"""The queue's messages: which ref to reconcile, why, and what a push claims. Pure: no I/O, no clock.
 
-Never the payload: a message has a few hundred bytes, and nothing in it that a log line could not hold.
+A message never holds the payload: it has a few hundred bytes, all of which may go into a log line.
 """
 
 import hashlib
@@ -25,21 +25,21 @@ from handler.model import PushEvent
 
 VERSION = 1
 MAX_GROUP_CHARACTERS = 128
-"""SQS ends a MessageGroupId here; two parts of 100 characters make a longer name."""
+"""The longest MessageGroupId in SQS; a repository's name can be longer, with two parts of 100 characters."""
 MAX_DELIVERY_CHARACTERS = 200
 
 
 class Cause(StrEnum):
-    """Who asks."""
+    """Who asked for the reconcile."""
 
     PUSH = "push"
     SCHEDULE = "schedule"
     OPERATOR = "operator"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """`push` is there for a push alone; `received_at` (seconds since the epoch) is when it was asked for."""
+    """`push` is None unless the cause is a push; `received_at` (seconds since the epoch) is when the request came."""
 
     cause: Cause
     repository: str
@@ -50,13 +50,13 @@ class Message:
 
 
 def group_of(repository: str) -> str:
-    """Return the group that a repository's messages form: one batch of a group is worked on at a time."""
+    """Return the MessageGroupId of a repository: SQS hands out its messages in order, one batch at a time."""
     group = repository.lower()
     return group if len(group) <= MAX_GROUP_CHARACTERS else hashlib.sha256(group.encode()).hexdigest()
 
 
 def encode_message(message: Message) -> str:
-    """Return the message's body."""
+    """Return the message as the body of an SQS message."""
     push = message.push
     return json.dumps(
         {
@@ -78,9 +78,9 @@ def encode_message(message: Message) -> str:
 
 
 def decode_message(body: str) -> Message:
-    """Return the message that `body` is.
+    """Return the message in the body of an SQS message.
 
-    Raises Malformed, naming the field and none of its values: whoever may send to the queue may send anything.
+    Raises Malformed, naming the field and never its value: anybody who may send to the queue may send anything.
     """
     try:
         fields = parse_object(body)
@@ -101,7 +101,7 @@ def _read_message(fields: dict[str, object]) -> Message:
     received_at = read_field(fields, "received_at", _received_at)
     cause = read_field(fields, "cause", _cause)
     push = _read_push(fields, repository, ref) if cause is Cause.PUSH else None
-    return Message(cause, repository, ref, delivery, received_at, push)
+    return Message(cause=cause, repository=repository, ref=ref, delivery=delivery, received_at=received_at, push=push)
 
 
 def _read_push(fields: dict[str, object], repository: str, ref: str) -> PushEvent:

@@ -1,4 +1,4 @@
-"""SQS's calls for the queue of work and for its dead letters, with their failures turned into ours."""
+"""SQS's calls for the queue of pushes and for its dead letters, their failures translated into ours."""
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from handler.network.aws.client import AwsError, ClientOptions, LazyClient, call
 from handler.network.queue.message import Message, encode_message, group_of
 
 MAX_ENTRIES = 10
-"""SQS takes no more in one call."""
+"""The most entries of one SQS call."""
 MAX_ATTRIBUTE_CHARACTERS = 1000
 
 OPTIONS = ClientOptions(attempts=2, max_pool_connections=2 * MAX_ENTRIES)
@@ -17,7 +17,7 @@ OPTIONS = ClientOptions(attempts=2, max_pool_connections=2 * MAX_ENTRIES)
 
 
 class SQSClient(Protocol):
-    """What is used of boto3's SQS client."""
+    """The part of boto3's SQS client that we use."""
 
     def send_message(
         self,
@@ -37,7 +37,7 @@ class SQSClient(Protocol):
 
 
 def make_sqs_client() -> SQSClient:
-    """Return boto3's client, with short time-outs. Raises ConfigurationInvalid when the environment makes none."""
+    """Return boto3's client, with short timeouts. Raises ConfigurationInvalid where it cannot be made."""
     try:
         return cast(SQSClient, make_client("sqs", OPTIONS))
     except AwsError as error:
@@ -45,33 +45,34 @@ def make_sqs_client() -> SQSClient:
 
 
 class Queue:
-    """The queue of work, and its dead letters. Safe between threads; the client is made at the first use.
+    """The queue of pushes, and its dead letters. Safe for threads; the client is made at its first use.
 
-    Every method raises QueueUnavailable (throttled, unreachable) and ConfigurationInvalid (no such queue, no right).
+    Every method raises QueueUnavailable (throttled, unreachable) and ConfigurationInvalid (no such queue, no
+    permission).
     """
 
     def __init__(self, url: str, dead_letter_url: str = "", client: Callable[[], SQSClient] = make_sqs_client) -> None:
-        """`dead_letter_url` is needed by `bury` alone."""
+        """Only `dead_letter` needs `dead_letter_url`."""
         self._url = url
         self._dead_letter_url = dead_letter_url
         self._client = LazyClient(client)
 
     def prepare(self) -> None:
-        """Make the client now, and connect to nothing. Raises ConfigurationInvalid."""
+        """Make the client now; connect to nothing. Raises ConfigurationInvalid."""
         self._client.get()
 
     def send(self, message: Message) -> None:
-        """Put a message behind the others of its repository."""
+        """Send a message, to be received after the others of its repository."""
         self._send(self._url, encode_message(message), group_of(message.repository), {})
 
     def dead_letter(self, body: str, group: str, reason: str, detail: str) -> None:
-        """Put a message among the dead letters, where a person finds it; `detail` holds no secret."""
+        """Send a message's body to the dead letters, for a person; `detail` must hold no secret."""
         if not self._dead_letter_url:
             raise ConfigurationInvalid("there is no queue for dead letters")
         self._send(self._dead_letter_url, body, group, {"reason": reason, "detail": detail})
 
     def change_visibility(self, receipts: Sequence[str], seconds: int) -> None:
-        """Hide the messages for so long from now; 0 shows them at once. Those whose receipt is over are passed over."""
+        """Hide the messages for so many seconds from now; 0 makes them visible. Expired receipts are ignored."""
         for some in _tens(receipts):
             entries = [
                 {"Id": str(at), "ReceiptHandle": receipt, "VisibilityTimeout": seconds}
@@ -80,7 +81,7 @@ class Queue:
             self._call(self._client.get().change_message_visibility_batch, QueueUrl=self._url, Entries=entries)
 
     def delete(self, receipts: Sequence[str]) -> None:
-        """Delete the messages. Those whose receipt is over are passed over."""
+        """Delete the messages. Expired receipts are ignored."""
         for some in _tens(receipts):
             entries = [{"Id": str(at), "ReceiptHandle": receipt} for at, receipt in enumerate(some)]
             self._call(self._client.get().delete_message_batch, QueueUrl=self._url, Entries=entries)
@@ -91,9 +92,9 @@ class Queue:
             QueueUrl=url,
             MessageBody=body,
             MessageGroupId=group,
-            # A fresh one each time, or a redelivery within five minutes would be swallowed. From os.urandom, not from
-            # a generator in memory: every process that is restored from one snapshot would draw the same ids, and
-            # their messages would swallow each other.
+            # A new one each time, or SQS would drop a redelivery within five minutes as a duplicate. From os.urandom,
+            # not from a generator in memory: all processes that are restored from one snapshot would draw the same
+            # ids, and SQS would drop their messages as duplicates of each other's.
             MessageDeduplicationId=uuid.uuid4().hex,
             MessageAttributes={
                 name: {"DataType": "String", "StringValue": _attribute(text)} for name, text in attributes.items()
@@ -114,7 +115,7 @@ def _tens(receipts: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _attribute(text: str) -> str:
-    """Return what SQS takes as an attribute: some printable ASCII, and not too much of it."""
+    """Return the text as SQS takes it for an attribute: printable ASCII, not empty, bounded."""
     ascii_text = text.encode("ascii", "backslashreplace").decode()
     printable = "".join(character if character.isprintable() else " " for character in ascii_text)
     return printable[:MAX_ATTRIBUTE_CHARACTERS] or "none"

@@ -76,7 +76,14 @@ class Worker:
             repository = self._parameters.repository(message.repository)
             token = self._parameters.token_of(repository)
             is_late = len(push.messages) > 1 or now - push.waiting_since > LATE_SECONDS
-            trigger = Trigger(message.ref, message.push, message.delivery, message.received_at, is_late, deadline)
+            trigger = Trigger(
+                ref=message.ref,
+                push=message.push,
+                delivery=message.delivery,
+                received_at=message.received_at,
+                is_late=is_late,
+                deadline=deadline,
+            )
             return self._deliverer.deliver(repository, token, trigger)
         except Exception as error:  # also a defect: these messages fail with it, the others do not
             failure = outcome_of(as_failure(error))

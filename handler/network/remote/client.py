@@ -1,10 +1,10 @@
 """A repository's remote over smart HTTP: its refs, and one commit's objects. Connections are kept alive.
 
-Requests are of protocol version 2; a server that does not speak it is asked in the old way.
+Requests use protocol version 2; a server that does not speak it is asked in version 0.
 
-dulwich's own client is not used here: it asks for the advertisement of every ref first, reads no timeout, retries
-GETs by itself, and closes each response undrained, which costs three requests on three connections where one of
-each does (its object layer is what reads the packs).
+We do not use dulwich's client: it first asks for the advertisement of every ref, has no read timeout, retries GETs by
+itself, and closes each response undrained. That costs three requests on three connections instead of one on one. (Its
+object layer reads the packs.)
 """
 
 import base64
@@ -24,30 +24,30 @@ T = TypeVar("T")
 Read = Callable[[int], bytes]
 
 _USER_AGENT = "git/2.40 git2efs"
-"""Some servers choose what they answer by a user agent that starts with `git/`."""
+"""Some servers answer in another way unless the user agent starts with `git/`."""
 _ADVERTISEMENT = "/info/refs?service=git-upload-pack"
 _TYPES = ("application/x-git-upload-pack-result", "application/x-git-upload-pack-advertisement")
 _FIRST_PAUSE_SECONDS = 0.2
 
 
 class RemoteFailed(RemoteUnavailable):
-    """The remote answered 500: a fault that passes, or what some old servers do with a request of version 2."""
+    """The remote answered 500: a failure that passes, or how some old servers answer a request of version 2."""
 
 
 class RemotePool:
-    """The connections of one process, shared by all repositories; safe for threads."""
+    """The connections of one process, shared by all repositories. Safe for threads."""
 
     def __init__(self, settings: Settings, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Make the pool; nothing is connected yet."""
+        """Make the pool; connect to nothing."""
         self.attempts = settings.fetch_attempts
         self.sleep = sleep
-        self.old: set[str] = set()
+        self.v0_urls: set[str] = set()
         timeout = urllib3.Timeout(connect=settings.connect_timeout_seconds, read=settings.read_timeout_seconds)
-        # Retries are ours: urllib3's end when the headers are there, and a pack breaks off after them.
+        # We retry ourselves: urllib3 only retries until it has the headers, and a pack can break off after them.
         self.pool = urllib3.PoolManager(num_pools=32, maxsize=32, timeout=timeout, retries=False)
 
     def at(self, url: str, token: str | None) -> "HttpRemote":
-        """Return the remote at `url`; `token` goes into the Authorization header alone."""
+        """Return the remote at `url`; `token` only goes into the Authorization header."""
         return HttpRemote(self, url, token)
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class HttpRemote:
         self._remotes = remotes
         self._url = url.rstrip("/")
         self.date: str | None = None
-        """The Date header of the last answer, for who compares clocks."""
+        """The Date header of the last answer, to compare clocks."""
         self._headers = {
             "User-Agent": _USER_AGENT,
             "Content-Type": "application/x-git-upload-pack-request",
@@ -74,20 +74,20 @@ class HttpRemote:
             self._headers["Authorization"] = f"Basic {basic}"
 
     def refs(self, refs: list[str], *, with_head: bool = False) -> RemoteRefs:
-        """Ask what `refs` name now, in one request.
+        """Return what `refs` (full names) and, with `with_head`, HEAD name now; one request.
 
         Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported.
         """
         body = protocol.ls_refs_request(refs, with_head=with_head)
         return self._in_either_version(
             lambda: self._post(body, lambda read: protocol.read_refs(protocol.read_packets(read))),
-            self._advertised,
+            self._advertised_refs,
         )
 
     def fetch(self, query: FetchQuery, sink: Sink) -> ShallowChanges:
-        """Fetch what the query asks for; the pack's bytes go to what `sink()` returns, anew a try.
+        """Fetch what the query asks for; each attempt hands the pack's bytes to a new `sink()`.
 
-        Raises CommitNotFound where the remote does not know it, else what `refs` raises and what the sink raises.
+        Raises CommitNotFound where the remote does not know `want`, what `refs` raises, and what the sink raises.
         """
         body, old_body = protocol.fetch_request(query), protocol_v0.fetch_request(query)
 
@@ -102,32 +102,32 @@ class HttpRemote:
 
         return self._in_either_version(attempt, attempt_old)
 
-    def _in_either_version(self, ask: Callable[[], T], ask_old: Callable[[], T]) -> T:
-        """Ask in version 2, and once that got no sensible answer, in the old one if the remote advertises so.
+    def _in_either_version(self, attempt: Callable[[], T], attempt_v0: Callable[[], T]) -> T:
+        """Attempt in version 2. If that gets no valid answer and the remote advertises version 0, attempt in that.
 
-        Nobody who speaks version 2 pays for this: the advertisement is only asked for after a failure.
+        This costs nothing on a server that speaks version 2: we ask for the advertisement only after a failure.
         """
-        if self._url not in self._remotes.old:
+        if self._url not in self._remotes.v0_urls:
             try:
-                return self._with_retries(ask)
+                return self._with_retries(attempt)
             except (RemoteUnsupported, RemoteFailed) as error:
-                if not self._is_old():
+                if not self._speaks_v0():
                     raise error from None
-                self._remotes.old.add(self._url)
-        return self._with_retries(ask_old)
+                self._remotes.v0_urls.add(self._url)
+        return self._with_retries(attempt_v0)
 
-    def _is_old(self) -> bool:
-        # Asked for version 2: whoever speaks it says so, and else it would be taken for old after an outage.
+    def _speaks_v0(self) -> bool:
+        # Asked in version 2: a server that speaks it says so. Otherwise an outage would make it look like an old one.
         try:
             return self._request("GET", _ADVERTISEMENT, None, lambda read: protocol_v0.is_advertisement(read(64)))
         except Git2EfsError:
             return False
 
-    def _advertised(self) -> RemoteRefs:
+    def _advertised_refs(self) -> RemoteRefs:
         return self._request("GET", _ADVERTISEMENT, None, protocol_v0.read_advertisement, version=0)
 
     def _with_retries(self, attempt: Callable[[], T]) -> T:
-        """Try again what is transient, with full jitter: many Lambdas are woken by the same outage's end."""
+        """Retry transient failures, with jitter: the end of an outage wakes many Lambda functions at once."""
         for number in range(1, self._remotes.attempts + 1):
             try:
                 return attempt()
@@ -149,13 +149,13 @@ class HttpRemote:
                 method, self._url + path, body=body, headers=headers, preload_content=False, redirect=False
             )
         except urllib3.exceptions.HTTPError as error:
-            # Only the exception's kind: its text holds the URL's host, and in other versions more than that.
+            # Only the exception's type: its text holds the URL's host, and in other versions more than that.
             raise RemoteUnavailable(f"the remote cannot be reached ({type(error).__name__})") from None
         self.date = response.headers.get("Date")
         try:
             _check(response)
-            answer = parse(_exactly(response))
-            # Drained, the connection goes back to the pool; closed with bytes unread it would be thrown away.
+            answer = parse(_exact_reader(response))
+            # Drained, so that the connection goes back to the pool; closing it with unread bytes would drop it.
             response.drain_conn()
             response.release_conn()
             return answer
@@ -167,8 +167,8 @@ class HttpRemote:
             raise
 
 
-def _exactly(response: urllib3.BaseHTTPResponse) -> Read:
-    """Return read(n) that gives n bytes, fewer only at the end."""
+def _exact_reader(response: urllib3.BaseHTTPResponse) -> Read:
+    """Return a function read(n) that returns n bytes, fewer only at the end of the response."""
 
     def read(count: int) -> bytes:
         content = response.read(count)

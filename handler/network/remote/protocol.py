@@ -1,7 +1,7 @@
 """Git's wire protocol version 2, the part that a fetch of one ref needs. Pure: bytes in, values out.
 
-Both requests are one stateless POST to `git-upload-pack`. No capability is sent that an old server could refuse, so
-the advertisement (`info/refs`, a whole round trip) is not needed: `ls-refs` and `fetch` are in every v2 server.
+Both requests are one stateless POST to `git-upload-pack`. We send no capability that an old server could refuse, so
+we save the advertisement (`info/refs`, a whole round trip): every v2 server has `ls-refs` and `fetch`.
 Source: git's Documentation/gitprotocol-v2.txt and gitprotocol-pack.txt.
 """
 
@@ -18,7 +18,7 @@ _PACK, _PROGRESS, _FATAL = 1, 2, 3
 
 
 class NotVersion2(RemoteUnsupported):
-    """The remote gave no answer to a request of version 2: it may be older than that."""
+    """The remote did not answer a request of version 2: it may only speak an older one."""
 
 
 def packet(line: bytes) -> bytes:
@@ -27,14 +27,14 @@ def packet(line: bytes) -> bytes:
 
 
 def ls_refs_request(refs: list[str], *, with_head: bool) -> bytes:
-    """Return the body that asks for `refs` (full names) alone, peeled, and for HEAD's target if `with_head`."""
+    """Return the body that asks only for `refs` (full names), peeled, and for HEAD's target if `with_head`."""
     lines = [packet(b"command=ls-refs\n"), DELIMITER, packet(b"peel\n"), packet(b"symrefs\n")]
     lines += [packet(b"ref-prefix %s\n" % name.encode()) for name in (["HEAD"] if with_head else []) + refs]
     return b"".join(lines) + FLUSH
 
 
 def fetch_request(query: FetchQuery) -> bytes:
-    """Return the body that asks for it."""
+    """Return the body of a `fetch` command."""
     lines = [packet(b"command=fetch\n"), DELIMITER, packet(b"thin-pack\n"), packet(b"ofs-delta\n")]
     lines += [packet(b"no-progress\n"), packet(b"want %s\n" % query.want.encode()), *history_lines(query)]
     if query.have is not None:
@@ -44,7 +44,7 @@ def fetch_request(query: FetchQuery) -> bytes:
 
 
 def history_lines(query: FetchQuery) -> list[bytes]:
-    """Return the lines that say where history is cut, here and in what is wanted."""
+    """Return the lines about shallow history: the boundary here, and the depth to fetch."""
     lines = [packet(b"shallow %s\n" % commit.encode()) for commit in query.shallow]
     if query.deepen:
         lines.append(packet(b"deepen %d\n" % query.deepen))
@@ -52,16 +52,16 @@ def history_lines(query: FetchQuery) -> list[bytes]:
 
 
 def read_packets(read: Callable[[int], bytes]) -> Iterator[bytes]:
-    """Yield each pkt-line's content; FLUSH and DELIMITER stand for themselves as markers. Ends at the flush.
+    """Yield each pkt-line's content, and DELIMITER for a delimiter packet; end at the flush packet.
 
-    `read(n)` returns exactly n bytes, or fewer at the end of the response. Raises RemoteUnavailable for a response
-    that breaks off and RemoteUnsupported for one that is no pkt-line stream.
+    `read(n)` returns exactly n bytes, or fewer at the end of the response. Raises RemoteUnavailable for a response that
+    breaks off, and RemoteUnsupported for one that is not a pkt-line stream.
     """
     is_first = True
     while True:
         header = read(4)
         if not header and is_first:
-            # What an old git does with a request that it does not understand: it ends without a word.
+            # An old git answers nothing to a request that it does not understand.
             raise NotVersion2("the remote's answer is empty")
         is_first = False
         if len(header) < 4:
@@ -86,7 +86,7 @@ def read_packets(read: Callable[[int], bytes]) -> Iterator[bytes]:
 
 
 def read_refs(packets: Iterator[bytes]) -> RemoteRefs:
-    """Return what `ls-refs` answered. Lines are `<id> <ref>[ symref-target:<ref>][ peeled:<id>]`."""
+    """Return the answer to `ls-refs`: lines of `<id> <ref>[ symref-target:<ref>][ peeled:<id>]`."""
     tips: dict[str, Tip] = {}
     head: str | None = None
     for line in packets:
@@ -109,7 +109,7 @@ def read_refs(packets: Iterator[bytes]) -> RemoteRefs:
 
 
 def read_fetch(packets: Iterator[bytes], write: Callable[[bytes], object]) -> ShallowChanges:
-    """Hand the pack's bytes to `write` as they come, and return the shallow changes that stood before them."""
+    """Hand the pack's bytes to `write` as they arrive; return the shallow changes, which come before them."""
     changes = ShallowChanges()
     for header in packets:
         section = header.rstrip(b"\n")
@@ -131,7 +131,7 @@ def _read_shallow(packets: Iterator[bytes], changes: ShallowChanges) -> None:
 
 
 def read_shallow_line(line: bytes, changes: ShallowChanges) -> None:
-    """Take a `shallow <id>` or `unshallow <id>` line into `changes`."""
+    """Add a `shallow <id>` or `unshallow <id>` line to `changes`."""
     kind, _, commit = line.rstrip(b"\n").partition(b" ")
     if kind not in (b"shallow", b"unshallow") or not is_object_id(commit):
         raise RemoteUnsupported("the remote's shallow section is not git's protocol")
@@ -139,7 +139,7 @@ def read_shallow_line(line: bytes, changes: ShallowChanges) -> None:
 
 
 def read_sideband(packets: Iterator[bytes], write: Callable[[bytes], object]) -> None:
-    """Hand the pack's bytes to `write`, drop progress, and raise what the remote calls fatal."""
+    """Hand the pack's bytes to `write`, drop progress messages, and raise the remote's fatal ones."""
     for line in packets:
         channel = line[0] if line else 0
         if channel == _PACK:
@@ -151,7 +151,7 @@ def read_sideband(packets: Iterator[bytes], write: Callable[[bytes], object]) ->
 
 
 def _remote_error(text: bytes) -> Git2EfsError:
-    """Turn an `ERR` line into one of ours; git's wording for an unknown id is the only one that is told apart."""
+    """Return our error for an `ERR` line's text, by the wordings of git's own server."""
     if b"not our ref" in text:
         return CommitNotFound("the remote does not know the wanted commit")
     if b"expected to get" in text or b"protocol error" in text:

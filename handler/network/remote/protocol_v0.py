@@ -1,7 +1,7 @@
-"""Git's wire protocol as it was before version 2, for the servers that still speak nothing else. Pure.
+"""Git's wire protocol version 0, for the servers that still speak nothing else. Pure: bytes in, values out.
 
-The refs come as an advertisement of all of them, by GET; the fetch is one POST as in version 2, without sections.
-A commit that no ref names may be refused here. Source: git's Documentation/gitprotocol-pack.txt.
+A GET returns an advertisement of all refs; the fetch is one POST as in version 2, without sections. The server may
+refuse a commit that no ref names. Source: git's Documentation/gitprotocol-pack.txt.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,14 +16,14 @@ _PEELED = "^{}"
 
 
 def is_advertisement(head: bytes) -> bool:
-    """Whether an answer to `info/refs` starts as one of this version does; version 2 names itself instead."""
+    """Whether an answer to `info/refs` starts as in version 0; in version 2 it names its version."""
     return head.startswith(b"001e# service=git-upload-pack\n0000") and b"version 2\n" not in head[:60]
 
 
 def read_advertisement(read: Callable[[int], bytes]) -> RemoteRefs:
     """Return all refs, peeled, and HEAD's target. Raises RemoteUnavailable, RemoteUnsupported."""
     for _ in read_packets(read):
-        pass  # the service's own line, up to its flush
+        pass  # the line that names the service, up to its flush packet
     ids: dict[str, str] = {}
     head: str | None = None
     for number, line in enumerate(read_packets(read)):
@@ -50,7 +50,7 @@ def _head(capabilities: bytes) -> str | None:
 
 
 def fetch_request(query: FetchQuery) -> bytes:
-    """Return the body that asks for it, as version 2's does."""
+    """Return the body of a fetch."""
     lines = [packet(b"want %s %s\n" % (query.want.encode(), _CAPABILITIES)), *history_lines(query), FLUSH]
     if query.have is not None:
         lines.append(packet(b"have %s\n" % query.have.encode()))
@@ -58,7 +58,7 @@ def fetch_request(query: FetchQuery) -> bytes:
 
 
 def read_fetch(read: Callable[[int], bytes], write: Callable[[bytes], object], *, is_deepened: bool) -> ShallowChanges:
-    """Hand the pack's bytes to `write`; `is_deepened` says that the request named a depth."""
+    """Hand the pack's bytes to `write`, and return the shallow changes; `is_deepened` if the request had a depth."""
     changes = ShallowChanges()
     if is_deepened:
         for line in read_packets(read):

@@ -1,46 +1,45 @@
-"""Trees as a merge reads and writes them."""
+"""Read and write trees for a merge."""
 
 from collections.abc import Iterator
 
 from handler.errors import TreeUnsafe
-from handler.mount.git.modes import DIRECTORY
+from handler.mount.git import tree as trees
+from handler.mount.git.diff import Change, walk_changes
 from handler.mount.git.objects import TREE, hash_object
-from handler.mount.git.plan import MAX_DEPTH, MAX_ENTRIES
-from handler.mount.git.tree import Entries, TreeEntry, parse_entries, tree_of
+from handler.mount.git.tree import Entries, TreeEntry, parse_entries, serialize_entries, tree_of
 from handler.mount.working_copy.overlay import MemoryOverlay
 
 _MOST_VISITS = 4
-"""A merge looks at an entry in three trees, and once more where renames are looked for."""
+"""A merge reads an entry in three trees, and once more for renames."""
 
 
 class TreeReader:
-    """The trees of an overlay: each is read once, and those that are written are not there yet."""
+    """The trees of an overlay. Each is read once; a new one is written only if it was not read."""
 
     def __init__(self, objects: MemoryOverlay) -> None:
-        """Nothing is read yet."""
+        """Read trees from `objects`, and add new ones to it."""
         self.objects = objects
         self._read: dict[bytes, Entries] = {}
         self._seen = 0
 
     def entries(self, tree: bytes | None, prefix: bytes = b"") -> Entries:
-        """Return the entries of a tree (hex id; None is one without entries); not to be changed.
+        """Return the entries of a tree (40 hex digits; None: no entries), which must not be changed.
 
-        Raises TreeUnsafe for one that is malformed or too deep, or where so many were read that it must be a trap;
-        MirrorDamaged where it is missing.
+        Raises TreeUnsafe for a tree that is malformed or too deep, or if more entries were read than a repository has;
+        MirrorDamaged for one that is missing.
         """
         if tree is None:
             return {}
-        if prefix.count(b"/") > MAX_DEPTH:
-            raise TreeUnsafe(f"a tree lies more than {MAX_DEPTH} directories deep")
+        trees.check_depth(prefix)
         found = self._entries(tree)
-        # Counted again each time: a tree of few objects can name itself into billions of paths.
+        # Counted at each visit: a tree of few objects can contain itself in billions of paths.
         self._seen += len(found) + 1
-        if self._seen > _MOST_VISITS * MAX_ENTRIES:
-            raise TreeUnsafe(f"the trees have more than {MAX_ENTRIES} entries")
+        if self._seen > _MOST_VISITS * trees.MAX_ENTRIES:
+            raise TreeUnsafe(f"the trees have more than {trees.MAX_ENTRIES} entries")
         return found
 
     def find(self, tree: bytes | None, path: bytes) -> TreeEntry | None:
-        """Return what stands at a path; None for nothing. Raises as `entries`."""
+        """Return the entry at a path; None if there is none. Raises what `entries` raises."""
         *parents, name = path.split(b"/")
         for parent in parents:
             tree = tree_of(self._entries(tree).get(parent)) if tree else None
@@ -52,35 +51,22 @@ class TreeReader:
             found = self._read[tree] = parse_entries(self.objects.read(tree, TREE))
         return found
 
-    def diff(
-        self, old: bytes | None, new: bytes | None, prefix: bytes = b""
-    ) -> Iterator[tuple[bytes, TreeEntry | None, TreeEntry | None]]:
+    def diff(self, old: bytes | None, new: bytes | None) -> Iterator[Change]:
         """Yield each path at which two trees differ, in git's order, with both entries.
 
-        A directory counts as no entry; it is yielded itself only where it is in `old` and not in `new`.
+        A directory counts as no entry. It is yielded itself only if it is in `old` and not in `new`.
         """
-        if old == new:
-            return
-        before, after = self.entries(old, prefix), self.entries(new, prefix)
-        for name in sorted(before.keys() | after.keys()):
-            one, two = before.get(name), after.get(name)
-            if one == two:
-                continue
+        for path, one, two in walk_changes(self.entries, old, new, visits=_MOST_VISITS):
             one_tree, two_tree = tree_of(one), tree_of(two)
-            path = prefix + name
             if one_tree is not None and two_tree is None:
                 yield path, one, None
             one_file = None if one_tree else one
             two_file = None if two_tree else two
             if one_file != two_file:
                 yield path, one_file, two_file
-            if one_tree or two_tree:
-                yield from self.diff(one_tree, two_tree, path + b"/")
 
     def write(self, entries: Entries) -> bytes:
-        """Return the id of the tree with these entries, added to the overlay unless it was read from there."""
-        names = sorted(entries, key=lambda name: name + b"/" if entries[name].mode == DIRECTORY else name)
-        lines = (b"%o %b\0%b" % (entries[name].mode, name, bytes.fromhex(entries[name].id.decode())) for name in names)
-        content = b"".join(lines)
+        """Add the tree with these entries to the overlay, unless it was read from there; returns its id."""
+        content = serialize_entries(entries)
         tree = hash_object(TREE, content)
         return tree if tree in self._read else self.objects.add(TREE, content)

@@ -1,18 +1,12 @@
-"""Commits as values, and the commit that a replay makes of one. Pure: bytes in, values and bytes out.
-
-A commit's content is hostile: whoever may push may write it. What git needs of it is insisted on (a tree, ids that
-are ids), and everything else is taken as git takes it.
-"""
+"""Read the commits of a working copy, and write the commits that a replay creates. Pure: no input or output."""
 
 import re
-from dataclasses import dataclass
+from typing import Protocol
 
-from handler.errors import MirrorDamaged
+from handler.errors import MirrorDamaged, TreeUnsafe
+from handler.mount.git.commit import Commit, parse_commit, skip_blank_lines
+from handler.mount.git.objects import COMMIT
 
-_ID_BYTES = 40
-_ID = re.compile(rb"[0-9a-fA-F]{40}")
-_SECONDS = re.compile(rb"\s*(\d{1,15})(?!\d)")
-_BLANK_LINES = re.compile(rb"(?:[ \t\r]*\n)*(?:[ \t\r]+\Z)?")
 _SUBJECT_CHARACTERS = 80
 
 _UTF8 = re.compile(rb"(?:utf-?8)?", re.IGNORECASE)
@@ -21,7 +15,7 @@ _RECODED = re.compile(
     r"|euc-?(?:jp|kr)|sjis|shift[-_]jis|cp9(?:32|49|50)|gb2312|gbk|gb18030|big5|iso-2022-jp)",
     re.IGNORECASE,
 )
-"""Encodings that people's commits have had. Python knows others which no `iconv` does (`rot13`, `unicode_escape`)."""
+"""Encodings of real commits. Python also knows some that no `iconv` has (`rot13`, `unicode_escape`)."""
 
 _UTF8_RUN = re.compile(
     rb"""(?: [\x00-\x7f]
@@ -36,75 +30,40 @@ _UTF8_RUN = re.compile(
     )*+""",
     re.VERBOSE,
 )
-"""The longest run of characters that git takes for UTF-8: no surrogates, and none of Unicode's non-characters."""
+"""The longest run of characters that git accepts as UTF-8: no surrogates, and no Unicode non-characters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """A commit: ids are 40 lower-case hex digits, everything else as it stands in the object.
+class Reader(Protocol):
+    """Reads objects. Raises MirrorDamaged if one is missing."""
 
-    `author` and `committer` are what follows these words on their lines, b"" where there is no such line;
-    `committed_at` is in seconds since the epoch, 0 where the commit says nothing readable. `message` is all that
-    follows the first empty line.
-    """
-
-    tree: bytes
-    parents: tuple[bytes, ...]
-    author: bytes
-    committer: bytes
-    committed_at: int
-    encoding: bytes | None
-    message: bytes
-
-    @property
-    def subject(self) -> bytes:
-        """The message's first line, after blank ones, without its end."""
-        return skip_blank_lines(self.message).partition(b"\n")[0]
+    def read(self, object_id: bytes, kind: int) -> bytes:
+        """Return the content of an object of this kind."""
+        ...
 
 
-def parse_commit(content: bytes) -> Commit:
-    """Read a commit's content. Raises MirrorDamaged where its tree or a parent is no id."""
-    # As git, which holds a commit as a C string: nothing after a NUL was ever part of it.
-    headers, _, message = content.partition(b"\0")[0].partition(b"\n\n")
-    lines = headers.split(b"\n")
-    tree = _id_of(lines[0], b"tree ")
-    at = 1
-    while at < len(lines) and lines[at].startswith(b"parent "):
-        at += 1
-    committer = _first(lines[at:], b"committer ") or b""
-    return Commit(
-        tree=tree,
-        parents=tuple(_id_of(line, b"parent ") for line in lines[1:at]),
-        author=_first(lines[at:], b"author ") or b"",
-        committer=committer,
-        committed_at=_seconds(committer),
-        encoding=_first(lines[at:], b"encoding "),
-        message=message,
-    )
-
-
-def serialize(commit: Commit) -> bytes:
-    """Return the content of a commit with these fields; `encoding` is told where it is not None."""
-    lines = [b"tree " + commit.tree, *(b"parent " + parent for parent in commit.parents)]
-    lines += [b"author " + commit.author, b"committer " + commit.committer]
-    if commit.encoding is not None:
-        lines.append(b"encoding " + commit.encoding)
-    return b"\n".join([*lines, b"", commit.message])
+def read_commit(objects: Reader, commit: bytes) -> Commit:
+    """Read a commit. Raises MirrorDamaged if it is missing or malformed."""
+    content = objects.read(commit, COMMIT)
+    try:
+        return parse_commit(content)
+    except TreeUnsafe:
+        # Git created or accepted this commit, so only damage explains such a header.
+        raise MirrorDamaged("a commit's header is malformed") from None
 
 
 def replayed_commit(commit: Commit, tree: bytes, parent: bytes, committer: bytes) -> bytes:
-    """Return the content of the commit that takes `commit`'s place on `parent`, with `tree`.
+    """Return the content of the commit that replaces `commit` on `parent`, with `tree`.
 
-    `committer` is the whole line, `Name <mail> seconds zone`. The author's line and the message are kept; signatures
-    and other headers are not, since they speak of the commit that was. Text in another encoding becomes UTF-8, and
-    bytes that are none are taken for Latin-1, so that the result always is.
+    `committer` is the whole line, `Name <mail> seconds zone`. The author line and the message are kept. Signatures and
+    other headers are dropped, since they are about the old commit. Text in another encoding becomes UTF-8; bytes that
+    are not UTF-8 count as Latin-1, so that the result always is UTF-8.
     """
     author, message = reencode(commit)
     return to_utf8(b"tree %b\nparent %b\nauthor %b\ncommitter %b\n\n%b" % (tree, parent, author, committer, message))
 
 
 def reencode(commit: Commit) -> tuple[bytes, bytes]:
-    """Return author line and message in UTF-8, as far as the commit names an encoding that fits its bytes.
+    """Return author line and message in UTF-8, if the commit names an encoding that fits its bytes.
 
     The message is without the blank lines before its subject.
     """
@@ -112,7 +71,7 @@ def reencode(commit: Commit) -> tuple[bytes, bytes]:
     name = (commit.encoding or b"").decode("ascii", "replace")
     if not _UTF8.fullmatch(name.encode("ascii", "replace")) and _RECODED.fullmatch(name):
         try:
-            # All or nothing, as `iconv` is given the whole commit.
+            # All or nothing: git gives the whole commit to `iconv`.
             recoded = b"\n".join([author, commit.committer, message]).decode(name).encode()
             author, _, message = recoded.split(b"\n", 2)
         except (UnicodeError, ValueError, LookupError):
@@ -125,14 +84,8 @@ def ident_line(committer: bytes, timestamp: int) -> bytes:
     return b"%b %d +0000" % (committer, timestamp)
 
 
-def skip_blank_lines(message: bytes) -> bytes:
-    """Return a message without the blank lines before its subject; what follows is kept to the byte."""
-    blank = _BLANK_LINES.match(message)
-    return message[blank.end() :] if blank else message
-
-
 def to_utf8(content: bytes) -> bytes:
-    """Return text with every byte that is not part of UTF-8 replaced by the Latin-1 character that it may mean."""
+    """Replace every byte that is not part of UTF-8 by the Latin-1 character that it may mean."""
     if content.isascii():
         return content
     pieces = []
@@ -151,18 +104,3 @@ def describe_commit(commit_id: bytes, commit: Commit) -> str:
     """Name a commit in a message: twelve digits and its subject, quoted and bounded, for the text is hostile."""
     subject = commit.subject[: 4 * _SUBJECT_CHARACTERS].decode(errors="replace")[:_SUBJECT_CHARACTERS]
     return f"{commit_id[:12].decode()} ({subject!a})"
-
-
-def _id_of(line: bytes, field: bytes) -> bytes:
-    if not line.startswith(field) or not _ID.fullmatch(line, len(field)):
-        raise MirrorDamaged("a commit's header is malformed")
-    return line[-_ID_BYTES:].lower()
-
-
-def _first(lines: list[bytes], field: bytes) -> bytes | None:
-    return next((line[len(field) :] for line in lines if line.startswith(field)), None)
-
-
-def _seconds(committer: bytes) -> int:
-    found = _SECONDS.match(committer.partition(b">")[2])
-    return int(found[1]) if found else 0

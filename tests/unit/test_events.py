@@ -13,13 +13,13 @@ from handler.exchange.events import (
     Event,
     EventKind,
     detail_of,
-    failed,
-    retired,
+    failed_event,
+    retired_event,
 )
 from handler.model import ChangedPaths, Outcome, Target
 from handler.outcome import outcome_of
 
-TARGET = Target("refs/heads/preview/x", "previews/x", is_retirable=True)
+TARGET = Target(ref="refs/heads/preview/x", path="previews/x", is_retirable=True)
 PATHS = st.lists(st.binary(min_size=1, max_size=40), max_size=12).map(tuple)
 
 
@@ -27,7 +27,7 @@ def published(changes: ChangedPaths | None, **fields: Any) -> Event:
     """Return the announcement of a release."""
     about = {"repository": "octo/site", "ref": "refs/heads/main", "path": "octo/site/main", "delivery": "1"} | fields
     return Event(
-        EventKind.PUBLISHED, commit="a" * 40, previous_commit=None, at=1_750_000_000.25, changes=changes, **about
+        kind=EventKind.PUBLISHED, commit="a" * 40, previous_commit=None, at=1_750_000_000.25, changes=changes, **about
     )
 
 
@@ -94,7 +94,7 @@ def test_a_failure_tells_its_reason_and_whether_it_passes() -> None:
                 "commit": "a" * 40,
             }
         )
-        text = detail_of(failed(outcome, TARGET, "1", 1_750_000_000.0, "b" * 40))
+        text = detail_of(failed_event(outcome, TARGET, delivery="1", at=1_750_000_000.0, pushed_commit="b" * 40))
         assert json.loads(text) == {
             "repository": "octo/site",
             "ref": TARGET.ref,
@@ -112,7 +112,9 @@ def test_a_failure_tells_its_reason_and_whether_it_passes() -> None:
 
 def test_a_retired_target_tells_what_stood_there() -> None:
     """It has no commit any more."""
-    assert json.loads(detail_of(retired("octo/site", TARGET, "a" * 40, "1", 1_750_000_000.0))) == {
+    assert json.loads(
+        detail_of(retired_event("octo/site", TARGET, commit="a" * 40, delivery="1", at=1_750_000_000.0))
+    ) == {
         "repository": "octo/site",
         "ref": TARGET.ref,
         "path": TARGET.path,

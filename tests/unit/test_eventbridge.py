@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
-from handler.exchange.events import Event, retired
+from handler.exchange.events import Event, retired_event
 from handler.model import Target
 from handler.network.aws.eventbridge import PAUSE_SECONDS, EventBus, EventsClient
 
-ABOUT: Event = retired("octo/site", Target("refs/heads/x", "octo/site/x"), None, "1", 0.0)
+ABOUT: Event = retired_event(
+    "octo/site", Target(ref="refs/heads/x", path="octo/site/x"), commit=None, delivery="1", at=0.0
+)
 
 
 class Fake:
