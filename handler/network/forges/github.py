@@ -1,7 +1,7 @@
 """GitHub's deliveries: headers and push payloads. Pure: no I/O, no clock.
 
-`read_delivery` reads the headers, `read_payload` decodes the body to a JSON object, whatever the event, and `read_push`
-reads a push event from that (https://docs.github.com/webhooks/webhook-events-and-payloads#push). We read only the fields
+`read_delivery` reads the headers. `read_payload` decodes the body to a JSON object, whatever the event, and `read_push`
+reads a push event from that: https://docs.github.com/webhooks/webhook-events-and-payloads#push. We read only the fields
 that the service uses.
 """
 
