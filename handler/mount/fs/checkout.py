@@ -8,12 +8,11 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from handler.config.names import ancestors_of
-from handler.model import FileWrite, LinkWrite, TreePlan
+from handler.model import Counts, FileWrite, LinkWrite, TreePlan
 from handler.mount.fs.checkpoint import WORTH_FILES, Checkpoint
 from handler.mount.fs.directories import DirectoryHandles, remove_directory
 from handler.mount.fs.files import write_whole
@@ -28,14 +27,6 @@ Write = FileWrite | LinkWrite
 WriteBatches = list[Sequence[Write]]
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What a check-out wrote."""
-
-    files: int
-    bytes: int
-
-
 def check_out(
     root: str,
     plan: TreePlan,
@@ -44,8 +35,8 @@ def check_out(
     read_blob: Callable[[bytes], bytes],
     journal: str,
     progress: Callable[[int, int], None],
-) -> Written:
-    """Bring the directory `root` to the plan's tree.
+) -> Counts:
+    """Bring the directory `root` to the plan's tree; return what was written and removed.
 
     `read_blob(blob id)` returns a file's content and is called from several threads. `journal` is the path of the
     checkpoint of a long check-out: begun again with the same plan, the check-out goes on from there.
@@ -67,7 +58,7 @@ def check_out(
             Stage(touch, levels_by_depth(ancestors_of_changes(plan), deepest_first=True)),
         ]
         written = workers.run(partial(DirectoryHandles, root), stages, before_threads=budget.enforce)
-    return Written(total, written)
+    return Counts(files_written=total, files_removed=len(plan.removed_files), bytes_written=written)
 
 
 @contextmanager

@@ -12,20 +12,12 @@ from functools import partial
 from handler.errors import CommitNotFound, PackInvalid
 from handler.exchange.remote import FetchQuery, Remote
 from handler.model import NULL_OID, PushEvent, Tip
-from handler.mount.fs.executor import Executor
+from handler.mount.fs.parallel import Executor
 from handler.mount.git.ingest import EMPTY_PACK_BYTES, PackSpool
 from handler.mount.git.pack_store import PackStore
 
 _LAG_PAUSE_SECONDS = 0.5
 _TRIES_BY_ID = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Have:
-    """What is published of the ref, and the latest `pushed_at` of all deliveries that were confirmed."""
-
-    commit: str | None
-    pushed_at: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +37,16 @@ class Fetched:
 
 @dataclass(slots=True, kw_only=True)
 class Fetcher:
-    """Fetches from a remote into a store, a mirror's or a working copy's. `check_time` raises once time is up."""
+    """Fetches from a remote into a store, a mirror's or a working copy's.
+
+    `have` is the commit to claim, if the store holds it; `confirmed_pushed_at` the latest `pushed_at` of all deliveries
+    that the remote confirmed. `check_time` raises once time is up.
+    """
 
     remote: Remote
     store: PackStore
+    have: str | None
+    confirmed_pushed_at: int | None
     depth: int
     max_pack_bytes: int
     lag_seconds: float
@@ -57,7 +55,7 @@ class Fetcher:
     sleep: Callable[[float], None] = time.sleep
     bytes_fetched: int = 0
 
-    def fetch(self, ref: str, push: PushEvent | None, known: Have, *, is_side_by_side: bool = True) -> Fetched:
+    def fetch(self, ref: str, push: PushEvent | None, *, is_side_by_side: bool = True) -> Fetched:
         """Return the commit to publish for `ref`, with its objects in the store.
 
         `is_side_by_side` fetches the pushed commit while it asks for the ref: for a push that is most likely the tip.
@@ -68,13 +66,13 @@ class Fetcher:
         expected = None
         # A push that does not start from the published commit was overtaken, or has overtaken others. Then the ref most
         # likely names another commit, and fetching the pushed one would be in vain.
-        is_likely_tip = push is not None and known.commit in (None, push.before)
+        is_likely_tip = push is not None and self.have in (None, push.before)
         if push is not None and is_side_by_side and is_likely_tip and push.after not in self.store:
             expected = push.after
-        is_next = push is not None and push.is_single and push.before == known.commit
-        tip, received = self._ask(ref, expected, known.commit, is_next=is_next)
+        is_next = push is not None and push.is_single and push.before == self.have
+        tip, received = self._ask(ref, expected, self.have, is_next=is_next)
         try:
-            wanted, is_confirmed = self._decide(ref, tip, push, known, asked_at + self.lag_seconds)
+            wanted, is_confirmed = self._decide(ref, tip, push, asked_at + self.lag_seconds)
         except BaseException:
             self._drop(received)
             raise
@@ -84,7 +82,7 @@ class Fetcher:
             self._drop(received)
             if wanted is None:
                 return Fetched(commit=None, asked_at=asked_at, bytes_fetched=self.bytes_fetched)
-            self._fetch_commit(wanted, known.commit)
+            self._fetch_commit(wanted, self.have)
         return Fetched(
             commit=self._peel(wanted),
             asked_at=asked_at,
@@ -93,16 +91,25 @@ class Fetcher:
             object_id=wanted,
         )
 
-    def _decide(
-        self, ref: str, tip: Tip | None, push: PushEvent | None, known: Have, deadline: float
-    ) -> tuple[str | None, bool]:
+    def _decide(self, ref: str, tip: Tip | None, push: PushEvent | None, deadline: float) -> tuple[str | None, bool]:
         """Return the object to publish (None: the remote has no such ref), and whether the ref confirms it."""
-        while push is not None and _may_lag(tip, push, known) and not self._is_ahead(tip, push):
+        while push is not None and self._may_lag(tip, push) and not self._is_ahead(tip, push):
             if self.clock() >= deadline:
                 return push.after, False
             self.sleep(_LAG_PAUSE_SECONDS)
             tip = self.remote.refs([ref]).tips.get(ref)
         return (tip.object_id if tip is not None else None), True
+
+    def _may_lag(self, tip: Tip | None, push: PushEvent) -> bool:
+        """Whether the ref may be older than the push: it names what was there before, and the push is the newest known.
+
+        The same payload redelivered after a forced push back is not newer by `pushed_at`, and so changes nothing.
+        """
+        named = tip.object_id if tip is not None else NULL_OID
+        if named == push.after or push.pushed_at is None:
+            return False
+        names_the_past = named in (self.have, push.before) or (tip is not None and tip.commit == self.have)
+        return names_the_past and (self.confirmed_pushed_at is None or push.pushed_at > self.confirmed_pushed_at)
 
     def _is_ahead(self, tip: Tip | None, push: PushEvent) -> bool:
         """Whether the ref has moved beyond the push, rather than lagging behind it.
@@ -178,15 +185,3 @@ class Fetcher:
         received = self.store.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))
         self.bytes_fetched += received.size
         return received
-
-
-def _may_lag(tip: Tip | None, push: PushEvent, known: Have) -> bool:
-    """Whether the ref may be older than the push: it names what was there before, and the push is the newest known.
-
-    The same payload redelivered after a forced push back is not newer by `pushed_at`, and so changes nothing.
-    """
-    named = tip.object_id if tip is not None else NULL_OID
-    if named == push.after or push.pushed_at is None:
-        return False
-    names_the_past = named in (known.commit, push.before) or (tip is not None and tip.commit == known.commit)
-    return names_the_past and (known.pushed_at is None or push.pushed_at > known.pushed_at)

@@ -233,7 +233,7 @@ class ReleaseAudit:
         if os.path.lexists(self._path):
             os.rename(self._path, paths.staged(trash_name()))
         os.rename(staged, self._path)
-        self.findings.counts = Counts(written.files, 0, written.bytes)
+        self.findings.counts = written
         self.findings.is_repaired = True
         self.findings.note([f"releases/{self.commit}, which is published, was gone, and is written anew"])
 

@@ -15,8 +15,8 @@ from handler.errors import ReleaseUnusable, TargetUnknown
 from handler.exchange.events import Emit
 from handler.exchange.operations import Hold, MountedTarget
 from handler.model import Outcome, OutcomeKind
-from handler.mount.fs.executor import executor_for
 from handler.mount.fs.lock import HeldLock
+from handler.mount.fs.parallel import executor_for
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.store_pool import StorePool
 from handler.mount.maintenance.context import RepositoryContext

@@ -14,8 +14,7 @@ from functools import partial
 from handler.errors import MirrorDamaged, ReleasesInGrace, TreeUnsafe
 from handler.model import NULL_OID, Counts, TreePlan
 from handler.mount.fs.checkout import check_out
-from handler.mount.fs.executor import Executor
-from handler.mount.fs.parallel import Workers
+from handler.mount.fs.parallel import Executor, Workers
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change
@@ -115,9 +114,9 @@ class ReleaseBuilder:
                 progress=partial(self.run.report_progress, wanted),
             )
             counts = Counts(
-                files_written=counts.files_written + done.files,
-                files_removed=counts.files_removed + len(plan.removed_files),
-                bytes_written=counts.bytes_written + done.bytes,
+                files_written=counts.files_written + done.files_written,
+                files_removed=counts.files_removed + done.files_removed,
+                bytes_written=counts.bytes_written + done.bytes_written,
             )
             previous = step
         self.counts, self.submodules = counts, tuple(plans[-1].submodules)

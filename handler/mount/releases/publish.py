@@ -8,7 +8,7 @@ from functools import partial
 from handler.errors import Git2EfsError, MirrorDamaged
 from handler.model import Counts, Outcome
 from handler.mount.fs.errno_map import as_failure
-from handler.mount.git.fetch import Fetched, Have
+from handler.mount.git.fetch import Fetched
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.store_pool import StorePool, discard_mirror
 from handler.mount.releases.build import ReleaseBuilder
@@ -38,7 +38,7 @@ class ReleaseSession:
     def __init__(self, run: Run, mirror: Mirror) -> None:
         self._run = run
         self.store = mirror
-        self.have = Have(run.published.commit, run.confirmed_pushed_at)
+        self.have = run.published.commit
         known = (run.known or {}).get(run.target.path)
         # Listed while the remote is asked: both only wait.
         self._listing = run.executor.submit(partial(list_releases, run.directory, known))

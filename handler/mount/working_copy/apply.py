@@ -6,11 +6,11 @@ The objects are complete and the journal is written before this begins. Every st
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 
 from handler.config.names import ancestors_of
+from handler.model import Counts
 from handler.mount.fs.checkout import ByteBudget
 from handler.mount.fs.parallel import SEQUENTIAL, Workers, by_depth
 from handler.mount.git.objects import BLOB, Objects
@@ -22,15 +22,6 @@ from handler.mount.working_copy.local_changes import ChangeSet, IndexComparison,
 from handler.mount.working_copy.parallel import Phase, run_phases
 from handler.mount.working_copy.paths import CopyPaths
 from handler.mount.working_copy.worktree import PathStatus, Worktree
-
-
-@dataclass(frozen=True, slots=True)
-class ApplyResult:
-    """How many files and links were written and removed, and how many bytes were written."""
-
-    files_written: int = 0
-    files_removed: int = 0
-    bytes_written: int = 0
 
 
 class PathState(Enum):
@@ -52,7 +43,7 @@ def apply(
     workers: Workers = SEQUENTIAL,
     *,
     skip_blocked: bool = False,
-) -> tuple[dict[bytes, IndexEntry | None], ApplyResult]:
+) -> tuple[dict[bytes, IndexEntry | None], Counts]:
     """Bring the worktree from `before` to `after`. Returns the index's new entries (None: remove it) by path.
 
     `check_time()` is called before each file; what it raises ends the run. With `skip_blocked` a file is skipped if
@@ -78,7 +69,7 @@ def apply(
     # A reapplied change can remove a file for which the index has an entry, or the other way round.
     for change in changes.changes:
         entries.setdefault(change.path, _index_entry(change.index_after, None))
-    return entries, ApplyResult(len(files.written), len(files.removed), sum(files.written.values()))
+    return entries, Counts(len(files.written), len(files.removed), sum(files.written.values()))
 
 
 class _Files:

@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from handler.mount.fs.executor import IN_TURN, Executor, wait_for
+from handler.mount.fs.parallel import IN_TURN, Executor, wait_for
 from handler.mount.working_copy.gitdir.names import decode_name
 from handler.mount.working_copy.gitdir.ref_logs import LogEntry
 from handler.mount.working_copy.gitdir.refs import Refs, RefTransaction

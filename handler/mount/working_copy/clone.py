@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from handler.errors import TargetOccupied
-from handler.model import TreePlan
-from handler.mount.fs.checkout import Written, check_out
+from handler.model import Counts, TreePlan
+from handler.mount.fs.checkout import check_out
 from handler.mount.fs.directories import DirectoryHandles, remove_tree
 from handler.mount.fs.files import is_there, write_whole
 from handler.mount.fs.parallel import Stage, Workers, batches
@@ -85,7 +85,7 @@ class Clone:
         with suppress(FileNotFoundError):
             remove_tree(self.stage)
 
-    def finish(self, store: CopyStore, commit: str, committer: bytes) -> tuple[Written, TreePlan]:
+    def finish(self, store: CopyStore, commit: str, committer: bytes) -> tuple[Counts, TreePlan]:
         """Check the commit out, and move the copy into its place. Raises Git2EfsError."""
         tree = os.path.join(self.stage, commit)
         for name in _list_names(self.stage):

@@ -11,8 +11,8 @@ from threading import Lock
 
 from dulwich.pack import Pack
 
-from handler.mount.fs.executor import Executor
 from handler.mount.fs.files import read_tail
+from handler.mount.fs.parallel import Executor
 from handler.mount.git import repack
 from handler.mount.git.pack_store import PackStore, unlink_if_there
 from handler.mount.git.packs import PackVanished, RawObject
