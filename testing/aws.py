@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from local.event import ACCOUNT_ID
 from local.moto_call import call_moto, operation_of
-from local.parameters import REGION
+from local.parameters import REGION, import_parameter_store
 from testing.loopback import LoopbackServer
 
 MAX_HANG_SECONDS = 30.0
@@ -99,6 +99,7 @@ class AwsService:
         """Return moto's object for a service, to change what no call can: times and visibility."""
         from moto.backends import get_backend
 
+        import_parameter_store()
         return get_backend(service)[ACCOUNT_ID][REGION]  # type: ignore[call-overload]
 
 
