@@ -40,9 +40,9 @@ def spread(cases: Sequence[T], sampled: int, *, shift: int = 0) -> list[T]:
     if sampled == 1:
         return [cases[shift % len(cases)]]
     last, inner = len(cases) - 1, sampled - 2
-    step = (last - 1) / inner if inner else 0.0
-    between = (1 + int(at * step + shift % max(step, 1)) for at in range(inner))
-    return [cases[at] for at in sorted({0, *(min(at, last) for at in between), last})]
+    step = (last - 1) / max(inner, 1)
+    between = (1 + int(at * step + (shift + step / 2) % step) for at in range(inner))
+    return [cases[at] for at in sorted({0, *between, last})]
 
 
 def deselect(items: list[pytest.Item]) -> list[pytest.Item]:

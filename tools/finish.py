@@ -7,10 +7,10 @@ which takes longer than all that is then run.
 import ast
 import compileall
 import os
-import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
@@ -25,29 +25,83 @@ SHARED_MODELS = frozenset({"_retry.json", "endpoints.json", "partitions.json", "
 """What botocore reads whatever the service."""
 MODELS = "botocore/data"
 
-_CLIENT = re.compile(r"^(client|resource)$")
-
 
 class UnfitPython(Exception):
     """This is not the Python that Lambda runs: what it compiles would be passed over there."""
 
 
+@dataclass(frozen=True)
+class _Function:
+    """A function, or a module's own level, with the calls that stand directly in it."""
+
+    path: Path
+    name: str
+    parameters: tuple[str, ...]
+    calls: tuple[ast.Call, ...]
+
+
 def services_of(source: Path) -> frozenset[str]:
     """Return the AWS services whose clients the package `source` makes: `ssm`, ...
 
-    Raises ValueError for a client whose service is not written out: nobody could tell which models it needs.
+    A function that takes the service as a parameter and passes it on makes what its callers name. Raises ValueError for
+    a client whose service is not written out: nobody could tell which models it needs.
     """
-    return frozenset(name for path in sorted(source.rglob("*.py")) for name in _services(path))
+    functions = [each for path in sorted(source.rglob("*.py")) for each in _functions(path)]
+    makers: dict[tuple[Path | None, str], int] = {}
+    while more := dict(_makers(functions, makers)).items() - makers.items():
+        makers |= dict(more)
+    services = set()
+    for function in functions:
+        for call in function.calls:
+            service = _service(function, call, makers)
+            if isinstance(service, ast.Constant) and isinstance(service.value, str):
+                services.add(service.value)
+            elif service is not None and _parameter(function, service) is None:
+                raise ValueError(f"{function.path.name}, line {call.lineno}: write the service's name out")
+    return frozenset(services)
 
 
-def _services(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _CLIENT.match(node.func.attr)):
-            continue
-        name = node.args[0] if node.args else None
-        if not (isinstance(name, ast.Constant) and isinstance(name.value, str)):
-            raise ValueError(f"{path.name}, line {node.lineno}: write the service's name out")
-        yield name.value
+def _functions(path: Path) -> Iterator[_Function]:
+    pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while pending:
+        scope = pending.pop()
+        calls, inside = [], list(ast.iter_child_nodes(scope))
+        while inside:
+            node = inside.pop()
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                pending.append(node)
+            else:
+                calls += [node] if isinstance(node, ast.Call) else []
+                inside += ast.iter_child_nodes(node)
+        arguments = getattr(scope, "args", None)
+        names = [each.arg for each in (*arguments.posonlyargs, *arguments.args)] if arguments else []
+        yield _Function(path, getattr(scope, "name", ""), tuple(names), tuple(calls))
+
+
+def _makers(
+    functions: Iterable[_Function], makers: Mapping[tuple[Path | None, str], int]
+) -> Iterator[tuple[tuple[Path | None, str], int]]:
+    """Yield the functions that pass a parameter on as the service, and the parameter's number."""
+    for function in functions:
+        for call in function.calls:
+            number = _parameter(function, _service(function, call, makers))
+            if number is not None:
+                yield (function.path if function.name.startswith("_") else None, function.name), number
+
+
+def _service(function: _Function, call: ast.Call, makers: Mapping[tuple[Path | None, str], int]) -> ast.expr | None:
+    """Return what a call names as the service; None where it makes no client."""
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    is_boto3 = isinstance(call.func, ast.Attribute) and name in ("client", "resource")
+    number = 0 if is_boto3 else makers.get((function.path if name.startswith("_") else None, name))
+    if number is None:
+        return None
+    return call.args[number] if number < len(call.args) else ast.Constant(None)
+
+
+def _parameter(function: _Function, value: ast.expr | None) -> int | None:
+    name = getattr(value, "id", None)
+    return function.parameters.index(name) if name in function.parameters else None
 
 
 def finish(directory: Path) -> None:

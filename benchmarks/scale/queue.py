@@ -1,4 +1,4 @@
-"""The FIFO queue and its workers, as handler/worker.py and Lambda's event source have it. Pure.
+"""The FIFO queue and its workers, as handler/network/queue/worker.py and Lambda's event source have it. Pure.
 
 A group is one repository's messages, which go to one worker at a time, in order. A worker takes up to ten messages of
 one or several groups, and looks at their repositories side by side; all messages of a group cost one look.

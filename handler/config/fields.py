@@ -1,8 +1,8 @@
 """JSON from outside, read strictly: the text, then its fields. Pure: no I/O, no clock.
 
 A parser (`text`, `flag`, `seconds`, ...) takes one value of the JSON and returns it with its type. It raises ValueError
-with the end of a sentence ("is not text"), which never holds the value: whoever sent it may have sent anything, a token
-among it. `read_field` and `FieldReader` put the field's name before that: the one stops at the first problem, the other
+with the end of a sentence ("is not text"), which never holds the value: that may be anything, even a token.
+`read_field` and `FieldReader` put the field's name before it. `read_field` stops at the first problem, `FieldReader`
 collects them all.
 """
 
@@ -44,7 +44,7 @@ def parse_object(text: str) -> dict[str, object]:
 
 
 class _NotStrictError(ValueError):
-    """Ours, to be told from the reader's own ValueError."""
+    """Distinguishes our refusals from the JSON reader's own ValueError."""
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

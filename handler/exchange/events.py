@@ -53,7 +53,7 @@ Emit = Callable[[Event], bool]
 """Put an event; return whether the bus took it."""
 
 
-def failed_event(outcome: Outcome, target: Target, delivery: str, at: float, pushed_commit: str | None) -> Event:
+def failed_event(outcome: Outcome, target: Target, *, delivery: str, at: float, pushed_commit: str | None) -> Event:
     """Return the event for a target's failed outcome; what readers have did not change."""
     return Event(
         kind=EventKind.FAILED,
@@ -70,7 +70,7 @@ def failed_event(outcome: Outcome, target: Target, delivery: str, at: float, pus
     )
 
 
-def retired_event(repository: str, target: Target, commit: str | None, delivery: str, at: float) -> Event:
+def retired_event(repository: str, target: Target, *, commit: str | None, delivery: str, at: float) -> Event:
     """Return the event for a target that was retired with its ref; `commit` was the last one published."""
     return Event(
         kind=EventKind.RETIRED,

@@ -1,7 +1,7 @@
 """The mount side as the network side sees it. Pure: no I/O, no clock.
 
-Neither side imports the other. An entry point makes the mount side (`handler.publisher`), and hands it to the network
-side by this protocol.
+Neither side imports the other. An entry point makes the mount side (`handler.publisher`) and hands it to the network
+side, which only knows this protocol.
 """
 
 from collections.abc import Callable
@@ -21,9 +21,9 @@ from handler.model import Outcome, Repository, Target
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceResult:
-    """What came of maintenance: an outcome for each target that was finished, in the order of the targets' list.
+    """The outcomes of maintenance: one for each target that was finished, in the order of the registry.
 
-    `resume_at` is None when all is done; else the time was up, and it is the cursor to hand to the next call.
+    `resume_at` is None when all is done. Otherwise the deadline was reached, and it is the cursor for the next call.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -43,13 +43,13 @@ class Publisher(Protocol):
     ) -> Outcome:
         """Make the target's `current` equal the tip of its ref.
 
-        `begin` is called with the commit that is about to be published. Raises no Exception: a failure is the outcome,
-        with the commit that readers have meanwhile.
+        `begin` is called with the commit before it is published. Raises no Exception: a failure is the outcome, with
+        the commit that readers have meanwhile.
         """
         ...
 
     def drift(self, repository: Repository, refs: RemoteRefs) -> RepositoryDrift:
-        """Return which targets are behind what the remote just said.
+        """Return which targets are behind `refs`, which the remote just answered.
 
         Raises ConfigurationInvalid, and the mount's failures as Git2EfsError.
         """
@@ -70,9 +70,9 @@ class Publisher(Protocol):
         ...
 
     def schedule_state(self, task: str) -> AbstractContextManager[ScheduleState]:
-        """Hold the state of one of the schedule's tasks; what it is at the end of a block that raised nothing is kept.
+        """Read and lock the state of one of the schedule's tasks; write it at the end of a block that raised nothing.
 
-        Raises LockTimeout where another run is at the same task, and the mount's failures as Git2EfsError.
+        Raises LockTimeout where another run has the same task, and the mount's failures as Git2EfsError.
         """
         ...
 

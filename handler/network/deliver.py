@@ -71,7 +71,7 @@ class Deliverer:
         if is_deleted:
             # There is no commit to fetch by its id; the ref is asked for as ever.
             trigger = replace(trigger, push=None)
-        remote = self._remotes.at(repository.url, token)
+        remote = self.remote(repository, token)
         targets = targets_of(repository, trigger.ref, self._default_branch(repository, remote, trigger.ref))
         if not targets:
             return (ignored("ref_not_published", repository.full_name, trigger.ref),)
@@ -103,18 +103,21 @@ class Deliverer:
     ) -> Outcome:
         try:
             latest = _newest_tag(target, remote, trigger) if target.is_latest else (target, trigger)
-        except Exception as error:  # whatever it is: this target fails with it, the others do not
+        except Exception as error:  # also a defect: this target fails with it, the others do not
             outcome = self._publisher.failed(repository, target, as_failure(error))
         else:
             if latest is None:
                 return replace(ignored("ref_gone", repository.full_name, target.ref), path=target.path)
             target, trigger = latest
-            begin = partial(statuses.begin, target.path)
-            outcome = self._publisher.reconcile(repository, target, remote, trigger, begin)
+            outcome = self._publisher.reconcile(
+                repository, target, remote, trigger, begin=partial(statuses.begin, target.path)
+            )
         statuses.conclude(target.path, outcome)
         if self._emit is not None and outcome.kind is OutcomeKind.FAILED:
             pushed_commit = trigger.push.after if trigger.push is not None else None
-            self._emit(failed_event(outcome, target, trigger.delivery, self._clock(), pushed_commit))
+            self._emit(
+                failed_event(outcome, target, delivery=trigger.delivery, at=self._clock(), pushed_commit=pushed_commit)
+            )
         return outcome
 
 

@@ -160,18 +160,37 @@ def test_other_python_does_not_compile(built: Path, monkeypatch: pytest.MonkeyPa
         finish.finish(built)
 
 
-def test_client_whose_service_is_not_written_out_is_refused(tmp_path: Path) -> None:
+NOT_WRITTEN_OUT = {
+    "a global": "import boto3\nboto3.client(name)\n",
+    "nothing": "import boto3\nboto3.client()\n",
+    "an expression": "import boto3\ndef make(name):\n    return boto3.client(name + 's')\n",
+    "by a function": "import boto3\ndef make(name):\n    return boto3.client(name)\nmake(name)\n",
+    "by a keyword": "import boto3\ndef make(name):\n    return boto3.client(name)\nmake(name='ssm')\n",
+}
+
+
+@pytest.mark.parametrize("text", NOT_WRITTEN_OUT.values(), ids=NOT_WRITTEN_OUT)
+def test_client_whose_service_is_not_written_out_is_refused(tmp_path: Path, text: str) -> None:
     """Its models would be removed, and nobody would see it before the first call."""
-    source = write(tmp_path, {"a.py": "import boto3\nboto3.client(name)\n"})
+    source = write(tmp_path, {"a.py": text})
     with pytest.raises(ValueError, match="write the service's name out"):
         finish.services_of(source)
+
+
+def test_a_service_is_found_through_functions_that_pass_it_on(tmp_path: Path) -> None:
+    """From module to module; a private function is its module's own."""
+    make = "import boto3\ndef make(title, service):\n    return boto3.client(service)\n"
+    ask = "from a import make\ndef _ask(service):\n    return make('title', service)\ndef depth():\n    _ask('sqs')\n"
+    other = "from a import make\ndef _ask(question):\n    return make('title', 'ssm')\n_ask(question)\n"
+    source = write(tmp_path, {"a.py": make, "b.py": ask, "c.py": other})
+    assert finish.services_of(source) == {"sqs", "ssm"}
 
 
 def test_project_calls_services_that_are_written_out() -> None:
     """All of the handler's clients are found."""
     from tools.artefact import PROJECT
 
-    assert {"ssm", "sqs", "events"} <= finish.services_of(PROJECT / "handler")
+    assert {"ssm", "sqs", "events", "lambda"} == finish.services_of(PROJECT / "handler")
 
 
 @pytest.mark.parametrize("line", ["boto3", "boto3>=1", "boto3==1.*", "boto3~=1.2", "-r other.txt", "boto3==1 ; x"])

@@ -1,0 +1,1 @@
+"""How many file operations, requests, bytes and imports a push may cost."""

@@ -133,5 +133,5 @@ def test_a_large_file_is_read_piece_by_piece(tmp_path: Path) -> None:
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        compare(os.fspath(root), part, Workers(4, is_slow=True), now=0.0, pulse=pulse)
+        compare(os.fspath(root), part, Workers(4, is_slow=True), now=0.0, check=pulse)
     assert pulses < 40

@@ -1,1 +1,1 @@
-"""The proof that a publish survives being stopped: killed, or refused by the mount, at each of its file operations."""
+"""A run killed, or refused by the mount, at its file operations: readers see whole trees, and the next run heals."""

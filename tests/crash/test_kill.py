@@ -1,7 +1,7 @@
 """Killed before any of its file operations, a run leaves the old tree or the new one, and the next run heals the rest.
 
-With `--all` every operation of every scene is a trial; else a few of each scene, and those of its flip. What holds after
-each stop, and in the end, is in `invariants`; what the scenes are, in `scenarios`.
+With `--all` every operation of every scene is a trial; else a few of each scene, and those of its flip. What holds
+after each stop, and in the end, is in `invariants`; what the scenes are, in `scenarios`.
 """
 
 import os

@@ -7,7 +7,7 @@ import pytest
 
 from handler.errors import OutOfTime
 from handler.model import FileWrite
-from handler.mount.fs import checkout, checkpoint, parallel, steps
+from handler.mount.fs import checkout, checkpoint, parallel
 from handler.mount.fs.checkpoint import Checkpoint
 from handler.mount.fs.files import write_whole
 from handler.mount.target.run import Run
@@ -26,7 +26,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         names.append(name)
         write_whole(name, content, mode, directory=directory)
 
-    monkeypatch.setattr(steps, "write_whole", noted)
+    monkeypatch.setattr(checkout, "write_whole", noted)
     monkeypatch.setattr(checkout, "WORTH_FILES", 100)
     monkeypatch.setattr(parallel, "_PROGRESS_STEPS", 10)
     return names
@@ -36,14 +36,14 @@ def end_after(monkeypatch: pytest.MonkeyPatch, reports: int) -> None:
     """Let a run's time be over at that report of its check-out."""
     left = iter(range(reports))
 
-    def check_time(work: Run) -> None:
+    def check_deadline(work: Run) -> None:
         # Each part of a pack looks at the clock too; the check-out comes after.
         if not (work.directory.paths.staging and os.path.isdir(work.directory.paths.staging)):
             return
         if next(left, None) is None:
             raise OutOfTime("for the test")
 
-    monkeypatch.setattr(Run, "check_time", check_time)
+    monkeypatch.setattr(Run, "check_deadline", check_deadline)
 
 
 def many(upstream: Upstream, content: bytes = b"") -> str:

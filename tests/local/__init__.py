@@ -1,0 +1,1 @@
+"""What runs on this machine: `make run`, `make serve`, the queue's worker, the sample origin, the stand-ins for AWS."""

@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
 
+from testing import origin_http
 from testing.origin import GitOrigin
 from testing.repositories import Upstream, git_environment
 
@@ -82,6 +84,35 @@ def test_answers_are_chunked_and_connections_kept(
     assert post(client, origin, LS_REFS).status == 200
     assert [record.connection for record in origin.requests] == [1, 1]
     assert origin.requests[0].ref_prefixes == ["refs/heads/"]
+
+
+def test_an_answer_is_remembered_until_a_ref_or_an_object_is_another(
+    origin: GitOrigin, upstream: Upstream, client: urllib3.PoolManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same question about the same repository is put to git once; an origin of its own asks each time."""
+    asked: list[object] = []
+    real = origin_http.cgi_answer
+
+    def counted(*about: Any) -> Any:
+        asked.append(about)
+        return real(*about)
+
+    monkeypatch.setattr(origin_http, "cgi_answer", counted)
+    origin_http._known.clear()
+    first = upstream.commit({"page": b"1"})
+    answers = [post(client, origin, LS_REFS).data for _ in range(3)]
+    assert len(asked) == 1 and len(set(answers)) == 1 and first.encode() in answers[0]
+    second = upstream.commit({"page": b"2"})
+    assert second.encode() in post(client, origin, LS_REFS).data
+    packs = [post(client, origin, fetch_body(commit)).data for commit in (first, second, first)]
+    assert packs[0] == packs[2] != packs[1]
+    assert len(asked) == 4
+    upstream.point("main", first)
+    upstream.blob(b"another")
+    assert first.encode() in post(client, origin, LS_REFS).data
+    origin.is_remembering = False
+    assert post(client, origin, LS_REFS).status == 200
+    assert len(asked) == 6
 
 
 def test_a_gzipped_request_is_understood(origin: GitOrigin, upstream: Upstream, client: urllib3.PoolManager) -> None:

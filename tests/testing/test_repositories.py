@@ -1,12 +1,15 @@
 """What real git says of the repositories that the tests make."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from testing import repositories
 from testing.hostile import DISGUISED, LEGAL, LINKS_OUT, MALFORMED, ODD_FILES, UNSAFE, UNSERVABLE, Builder
 from testing.repositories import (
+    GENESIS,
     Entry,
     Executable,
     Link,
@@ -56,6 +59,42 @@ def test_changes_build_on_the_branch(repository: Upstream) -> None:
     assert times == sorted(times, reverse=True)
     assert len(set(times)) == 3
     fsck(repository.path)
+
+
+EQUAL: tuple[Mapping[bytes, Entry | None], ...] = (
+    {b"a/b": b"1", b"run": Executable(b"2"), b"link": Link(b"a/b"), b"sub": Submodule("1" * 40), b"a/c/d": b"3"},
+    {b"a-b": b"", b"a.b": b"", b"a0": b"", b"a/\xff": b"odd", **ODD_FILES},
+    {b"a": None, b"a/b/c": b"a directory", b"run/now": b"a directory", b"link": b"a file"},
+    {b"a/b": b"a file", b"sub": None, b"gone": None},
+    {},
+    {b"a/b": None, b"a": b"a file again", b"run/now/deep": Link(b"x")},
+)
+"""Changes upon each other: sorting, names of any bytes, every kind of entry in the place of every other."""
+
+
+def test_a_commit_without_a_process_is_the_one_that_git_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same ids push by push, a merge and a new root among them; and git accepts the objects."""
+    ours, gits = Upstream(tmp_path / "ours"), Upstream(tmp_path / "gits")
+    written: list[str] = []
+    for at, files in enumerate([*EQUAL, EQUAL[0], EQUAL[0]]):
+        # On top of each other; the last two are a new root, and a merge.
+        parents = {len(EQUAL): [], len(EQUAL) + 1: written[-2:]}.get(at)
+        with monkeypatch.context() as patched:
+            patched.setattr(Upstream, "git", None)
+            commit = ours.commit(files, parents=parents, message=f"Change {at}", replace=at == 4, when=GENESIS + at)
+        with monkeypatch.context() as patched:
+            patched.setattr(repositories, "MAX_LOOSE_CHANGES", -1)
+            theirs = gits.commit(files, parents=parents, message=f"Change {at}", replace=at == 4, when=GENESIS + at)
+        written.append(commit)
+        assert (commit, ours.tip(), gits.tip()) == (theirs, commit, commit), at
+    fsck(ours.path)
+
+
+def test_an_empty_repository_is_as_git_makes_it(repository: Upstream, tmp_path: Path) -> None:
+    """Also the second one in a process, which is no process of git's."""
+    made = Upstream(tmp_path / "again", default_branch="trunk").path
+    run_git("init", "-q", "--bare", "--template=", "--initial-branch=trunk", tmp_path / "git", directory=tmp_path)
+    assert snapshot(made) == snapshot(tmp_path / "git")
 
 
 def test_refs_move_as_pushes_move_them(repository: Upstream) -> None:

@@ -1,0 +1,1 @@
+"""What needs neither a mount nor a remote: rules, parsers, values, and the laws of the source itself."""

@@ -2,8 +2,11 @@
 
 import ast
 import inspect
+import io
+import re
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +48,7 @@ IMPURE = frozenset(
     ["os", "boto3", "botocore", "dulwich", "time", "socket", "urllib3", "subprocess", "threading", "fcntl"]
 )
 MAX_LINES = 300
+MIN_COMMENTS = 0.05
 
 
 def part_of(module: str, depth: int = 1) -> str:
@@ -127,6 +131,14 @@ def test_the_working_copy_is_one_room(module: str) -> None:
     assert inside <= WORKING_COPY_DOORS
 
 
+def test_the_working_copys_map_is_complete() -> None:
+    """Its docstring names every file and every room in it."""
+    room = HOUSE / "mount" / "working_copy"
+    told = set(re.findall(r"\w+", ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""))
+    names = {path.parent.name if path.stem == "__init__" else path.stem for path in room.rglob("*.py")}
+    assert names - told == {room.name}
+
+
 def test_no_public_class_name_stands_in_two_rooms() -> None:
     """A name says one thing in the whole house."""
     places: dict[str, list[str]] = {}
@@ -152,6 +164,20 @@ def test_threads_are_started_by_one_engine() -> None:
     """On the mount side nothing but `fs.parallel` and `fs.executor` has a pool of threads."""
     pools = {module for module in INNER if part_of(module) == "mount" and "ThreadPool" in MODULES[module].read_text()}
     assert pools == {"handler.mount.fs.parallel", "handler.mount.fs.executor"}
+
+
+def _opens_a_file(path: Path) -> bool:
+    """Whether a module calls `open`, `os.open`, `os.fdopen` or `io.open`."""
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    names = {ast.unparse(call) for call in calls if isinstance(call, ast.Name | ast.Attribute)}
+    return bool(names & {"open", "os.open", "os.fdopen", "io.open"})
+
+
+def test_the_mount_is_opened_at_one_place() -> None:
+    """No link followed, nothing waited for, only regular files, bounded: one module can be held to that."""
+    openers = {module for module in INNER if part_of(module) == "mount" and _opens_a_file(MODULES[module])}
+    openers -= {"handler.mount.fs.mounts"}  # /proc, which is no mount of ours
+    assert openers == {"handler.mount.fs.files", "handler.mount.fs.directories"}
 
 
 def test_nothing_imports_itself_in_a_circle() -> None:
@@ -207,6 +233,19 @@ def test_the_rules_of_protocols_are_pure() -> None:
 def test_no_module_is_longer_than_one_can_hold_in_mind(module: str) -> None:
     """Beyond that it is two."""
     assert len(MODULES[module].read_text().splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("room", ["fs", "target", "releases"])
+def test_the_reason_of_a_step_stands_at_its_line(room: str) -> None:
+    """Where files, locks and races are, at least one line in twenty tells why it stands where it does."""
+    texts = [path.read_text() for module, path in MODULES.items() if module.startswith(f"handler.mount.{room}")]
+    lines = sum(len(text.splitlines()) for text in texts)
+    assert sum(map(_comment_lines, texts)) >= MIN_COMMENTS * lines
+
+
+def _comment_lines(text: str) -> int:
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return len({token.start[0] for token in tokens if token.type == tokenize.COMMENT})
 
 
 @pytest.mark.parametrize("module", MODULES)

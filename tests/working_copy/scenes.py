@@ -118,7 +118,7 @@ def _commit_and_pack(person: Person) -> None:
     person.git("pack-refs", "--all")
 
 
-_STEADY: Mapping[str, object] = {**STEADY, "handler.mount.working_copy.clone:_TRIES": 0}
+_STEADY: Mapping[str, object] = {**STEADY, "handler.mount.working_copy.clone:_WAIT_STEPS": 0}
 """Does not wait for the next second either, which takes as many operations as it takes."""
 _AUTOSTASH: Mapping[str, object] = {"publish": [{"ref": "refs/heads/main", "mode": "working-copy", "autostash": True}]}
 

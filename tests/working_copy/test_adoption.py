@@ -60,7 +60,13 @@ def refusal(copy: Path, url: str = URL, branch_ref: str = MAIN) -> str:
 
 def test_a_plain_clone_is_adopted(copy: Path) -> None:
     """With what its config says."""
-    wanted = CopyConfig("origin", "refs/remotes/origin/main", None, trusts_filemode=True, trusts_ctime=True)
+    wanted = CopyConfig(
+        remote="origin",
+        tracking_ref="refs/remotes/origin/main",
+        committer=None,
+        trusts_filemode=True,
+        trusts_ctime=True,
+    )
     assert validate(str(copy), URL, MAIN) == wanted
     configured(copy, "user.name=Bob Copy", "user.email=bob@example.com", "core.trustctime=no")
     run_git("config", "core.fileMode", "off", directory=copy)
@@ -373,7 +379,13 @@ def test_git_takes_a_new_copy_for_one_of_its_own(tmp_path: Path, template: Path,
     branch_ref = f"refs/heads/{branch}"
     init_repository(str(path), URL, branch_ref)
     found = validate(str(path), URL, branch_ref)
-    assert found == CopyConfig("origin", f"refs/remotes/origin/{branch}", None, trusts_filemode=True, trusts_ctime=True)
+    assert found == CopyConfig(
+        remote="origin",
+        tracking_ref=f"refs/remotes/origin/{branch}",
+        committer=None,
+        trusts_filemode=True,
+        trusts_ctime=True,
+    )
     assert run_git("status", "--porcelain", directory=path) == b""
     assert run_git("symbolic-ref", "HEAD", directory=path).decode().strip() == branch_ref
     fsck(path)

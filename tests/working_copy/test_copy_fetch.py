@@ -28,7 +28,9 @@ def fetch(request: pytest.FixtureRequest, origin: GitOrigin, upstream: Upstream)
         store = CopyStore(str(copy / ".git"))
         store.refresh()
         remote = remotes.at(origin.url(upstream.full_name), None)
-        source = Fetcher(remote, store, depth, 1 << 30, 0.0, lambda: None)
+        source = Fetcher(
+            remote=remote, store=store, depth=depth, max_pack_bytes=1 << 30, lag_seconds=0.0, check_time=lambda: None
+        )
         try:
             commit = source.fetch(MAIN, None, Have(known, None)).commit
         finally:

@@ -97,7 +97,9 @@ class Copy:
         is_link = os.path.islink(self.place(path))
         content = os.readlink(self.place(path)) if is_link else Path(os.fsdecode(self.place(path))).read_bytes()
         mode = LINK if is_link else EXECUTABLE if found.st_mode & 0o100 else FILE
-        return IndexEntry(mode, self.git("hash-object", "-w", "--stdin", stdin=content).strip(), Stat.of(found))
+        return IndexEntry(
+            mode=mode, id=self.git("hash-object", "-w", "--stdin", stdin=content).strip(), stat=Stat.of(found)
+        )
 
     def forward(self, files: Mapping[bytes, bytes | None], *, trees: bool = True) -> bytes:
         """Bring the copy to a commit with changed files, its index by git2efs; return the index's bytes."""
@@ -233,7 +235,7 @@ def test_an_index_without_entries_is_one(tmp_path: Path) -> None:
     copy = Copy(tmp_path / "copy", {})
     copy.put(build([]))
     copy.assert_git_agrees()
-    content = copy.read().patch({b"a": IndexEntry(FILE, EMPTY_BLOB)})
+    content = copy.read().patch({b"a": IndexEntry(mode=FILE, id=EMPTY_BLOB)})
     assert IndexFile.read(content, NEVER).paths_below(b"") == [b"a"]
 
 
@@ -252,7 +254,7 @@ def test_entries_are_found_as_git_shows_them(tmp_path: Path) -> None:
 
 def test_what_lies_below_a_directory_is_listed() -> None:
     """And not what only begins like it."""
-    index = IndexFile.read(build((path, IndexEntry(FILE, EMPTY_BLOB)) for path in FILES), NEVER)
+    index = IndexFile.read(build((path, IndexEntry(mode=FILE, id=EMPTY_BLOB)) for path in FILES), NEVER)
     assert index.paths_below(b"dir") == [b"dir/sub/deep/z", b"dir/sub/y", b"dir/x"]
     assert index.paths_below(b"a") == index.paths_below(b"nothing") == []
     assert index.paths_below(b"") == sorted(FILES)
@@ -262,19 +264,19 @@ def test_stat_data_is_compared_as_git_compares_it() -> None:
     """Every number but the device; the ctime where it is trusted."""
     stat = Stat(1, 2, 3, 4, 5, 6, 7, 8, 9)
     names = ["ctime_s", "ctime_ns", "mtime_s", "mtime_ns", "dev", "ino", "uid", "gid", "size"]
-    assert [name for name in names if stat.matches(replace(stat, **{name: 99}))] == ["dev"]
-    trusting = [name for name in names if stat.matches(replace(stat, **{name: 99}), trusts_ctime=False)]
+    assert [name for name in names if stat.matches(stat._replace(**{name: 99}))] == ["dev"]
+    trusting = [name for name in names if stat.matches(stat._replace(**{name: 99}), trusts_ctime=False)]
     assert trusting == ["ctime_s", "ctime_ns", "dev"]
 
 
 def test_an_entry_that_git_would_look_into_proves_nothing() -> None:
     """Racy, marked by the size 0, to be added, or half merged; an empty file's size is really 0."""
     stat = Stat(1, 2, 3, 4, 5, 6, 7, 8, 9)
-    entry = IndexEntry(FILE, b"1" * 40, stat)
+    entry = IndexEntry(mode=FILE, id=b"1" * 40, stat=stat)
     assert entry.seems_unchanged(stat)
     unsure = [replace(entry, is_racy=True), replace(entry, is_intent_to_add=True), replace(entry, stage=2)]
     assert not any(other.seems_unchanged(stat) for other in unsure)
-    empty = replace(stat, size=0)
+    empty = stat._replace(size=0)
     assert not replace(entry, stat=empty).seems_unchanged(empty)
     assert replace(entry, stat=empty, id=EMPTY_BLOB).seems_unchanged(empty)
 
@@ -381,7 +383,7 @@ def test_flags_are_kept(tmp_path: Path, version: str) -> None:
     assert nodes_of(content)[b""] == (-1, b"")
     assert copy.git("write-tree") == copy.git("rev-parse", "HEAD^{tree}")
     plain = copy.read().patch(dict.fromkeys([b"a-b", b"dir0", b"intended"]))
-    copy.put(IndexFile.read(plain, NEVER).patch({b"new": IndexEntry(FILE, EMPTY_BLOB, is_skip_worktree=True)}))
+    copy.put(IndexFile.read(plain, NEVER).patch({b"new": IndexEntry(mode=FILE, id=EMPTY_BLOB, is_skip_worktree=True)}))
     assert b"S new" in copy.git("ls-files", "-t")
 
 
@@ -406,7 +408,9 @@ def test_a_path_without_content_is_in_no_tree(tmp_path: Path) -> None:
 def test_names_without_a_letter_are_in_no_tree(path: bytes) -> None:
     """Git writes no such index; who does makes no run endless."""
     index = IndexFile.read(_sealed(_entries(path)), NEVER)
-    content = index.patch({path: IndexEntry(FILE, EMPTY_BLOB), b"b": IndexEntry(FILE, EMPTY_BLOB)}, {b"": b"1" * 40})
+    content = index.patch(
+        {path: IndexEntry(mode=FILE, id=EMPTY_BLOB), b"b": IndexEntry(mode=FILE, id=EMPTY_BLOB)}, {b"": b"1" * 40}
+    )
     assert IndexFile.read(content, NEVER).paths_below(b"") == [path, b"b"]
     assert all(count < 0 for count, _ in nodes_of(content).values())
 
@@ -415,9 +419,9 @@ def test_a_long_path_is_kept_beside_a_change(tmp_path: Path) -> None:
     """Its length does not fit the twelve bits that there are for it."""
     paths = [b"/".join([b"d" * 99] * 40) + b"f" * length for length in (95, 96, 97, 300)]
     assert [min(len(path), 0xFFF) for path in paths] == [4094, 4095, 4095, 4095]
-    entries = [(path, IndexEntry(FILE, b"%040d" % number)) for number, path in enumerate(paths)]
+    entries = [(path, IndexEntry(mode=FILE, id=b"%040d" % number)) for number, path in enumerate(paths)]
     copy = Copy(tmp_path / "copy", {})
-    copy.put(IndexFile.read(build(entries), NEVER).patch({b"a": IndexEntry(FILE, EMPTY_BLOB)}))
+    copy.put(IndexFile.read(build(entries), NEVER).patch({b"a": IndexEntry(mode=FILE, id=EMPTY_BLOB)}))
     listed = copy.git("ls-files", "-z", "--stage").split(b"\0")[1:-1]
     assert listed == sorted(b"100644 %b 0\t%b" % (entry.id, path) for path, entry in entries)
 
@@ -541,23 +545,25 @@ def test_a_cache_tree_that_git_did_not_write_is_not_believed(tree: bytes) -> Non
     """It is not known, then, what the index equals; and nothing of it gets into the next one."""
     index = IndexFile.read(_sealed(GOOD + b"TREE" + struct.pack(">I", len(tree)) + tree), NEVER)
     assert index.tree is None
-    assert bytes(20) not in index.patch({b"a": IndexEntry(FILE, b"1" * 40)})[len(GOOD) :]
+    assert bytes(20) not in index.patch({b"a": IndexEntry(mode=FILE, id=b"1" * 40)})[len(GOOD) :]
 
 
 def test_what_no_index_can_hold_is_refused() -> None:
     """A name with an end in it, a mode of no file; and a file in which a directory lies, from either side."""
     index = IndexFile.read(_sealed(GOOD), NEVER)
     for path, entry in [
-        (b"", IndexEntry(FILE, EMPTY_BLOB)),
-        (b"x\0y", IndexEntry(FILE, EMPTY_BLOB)),
-        (b"x", IndexEntry(0o40000, EMPTY_BLOB)),
+        (b"", IndexEntry(mode=FILE, id=EMPTY_BLOB)),
+        (b"x\0y", IndexEntry(mode=FILE, id=EMPTY_BLOB)),
+        (b"x", IndexEntry(mode=0o40000, id=EMPTY_BLOB)),
     ]:
         with pytest.raises(TreeUnsafe):
             index.patch({path: entry})
     for path in (b"a/b", b"b", b"b/c/d/e"):
         with pytest.raises(CopyUnusable, match="at once"):
-            index.patch({path: IndexEntry(FILE, EMPTY_BLOB)})
-    assert IndexFile.read(index.patch({b"b/c": None, b"b": IndexEntry(FILE, EMPTY_BLOB)}), NEVER).paths_below(b"") == [
+            index.patch({path: IndexEntry(mode=FILE, id=EMPTY_BLOB)})
+    assert IndexFile.read(index.patch({b"b/c": None, b"b": IndexEntry(mode=FILE, id=EMPTY_BLOB)}), NEVER).paths_below(
+        b""
+    ) == [
         b"a",
         b"b",
     ]
@@ -574,7 +580,7 @@ def test_the_deepest_paths_leave_their_trees_to_git(tmp_path: Path) -> None:
     """No recursion ends the run."""
     path = b"/".join([b"d"] * 1500)
     copy = Copy(tmp_path / "copy", {b"a": b"1"})
-    content = copy.read().patch({path: IndexEntry(FILE, copy.entry(b"a").id)}, copy.trees())
+    content = copy.read().patch({path: IndexEntry(mode=FILE, id=copy.entry(b"a").id)}, copy.trees())
     assert nodes_of(content) == {}
     copy.put(IndexFile.read(content, NEVER).patch({path: None}, copy.trees()))
     assert copy.git("write-tree") == copy.git("rev-parse", "HEAD^{tree}")
@@ -586,7 +592,7 @@ NAMES = st.sampled_from([b"a", b"a-b", b"a.b", b"a0", b"b", b"\xff", "ü".encode
 LONG = st.integers(4090, 4100).map(lambda length: b"/".join([b"L" * 199] * 20) + b"/" + b"x" * (length - 4000))
 PATHS = st.one_of(st.lists(NAMES, min_size=1, max_size=4).map(b"/".join), LONG)
 ENTRIES = st.builds(
-    lambda mode, number: IndexEntry(mode, b"%040x" % number),
+    lambda mode, number: IndexEntry(mode=mode, id=b"%040x" % number),
     st.sampled_from([FILE, EXECUTABLE, LINK, SUBMODULE]),
     st.integers(1, 2**160 - 1),
 )
@@ -674,7 +680,7 @@ def test_no_content_raises_anything_else(content: st.DataObject) -> None:
     try:
         index = IndexFile.read(_sealed(bytes(body[:cut])), 5)
         index.entries(index.paths_below(b""))
-        index.patch({b"b/d/e": None, b"g": IndexEntry(FILE, EMPTY_BLOB)}, {b"": b"1" * 40, b"b": b"2" * 40})
+        index.patch({b"b/d/e": None, b"g": IndexEntry(mode=FILE, id=EMPTY_BLOB)}, {b"": b"1" * 40, b"b": b"2" * 40})
     except CopyUnusable:
         pass
 
@@ -682,7 +688,7 @@ def test_no_content_raises_anything_else(content: st.DataObject) -> None:
 def test_reading_and_patching_cost_microseconds_an_entry() -> None:
     """Not a measurement, which machines are too different for: ten times what it costs is a defect."""
     paths = [b"area%03d/part%03d/file%06d.txt" % (n % 40, n // 40 % 40, n) for n in range(5_000)]
-    content = build((path, IndexEntry(FILE, EMPTY_BLOB)) for path in paths)
+    content = build((path, IndexEntry(mode=FILE, id=EMPTY_BLOB)) for path in paths)
     began = time.process_time()
     index = IndexFile.read(content, NEVER)
     index.patch(index.entries(paths[::500]))

@@ -246,7 +246,7 @@ def test_modes_of_old_are_kept_where_nothing_changes(oracle: Oracle) -> None:
     assert oracle.merge_ids(*trees, objects) == found.tree
 
 
-@pytest.mark.parametrize("bound", ["MAX_PAIRS", "MAX_EFFORT"])
+@pytest.mark.parametrize("bound", ["MAX_PAIRS", "MAX_WORK"])
 def test_more_renames_than_can_be_compared_conflict(bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Git would look further, or give up and take them for removed and added; equal contents are found always."""
     inexact = {b"a": TEXT}, {b"b": TOP}, {b"a": BOTTOM}

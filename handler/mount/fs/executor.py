@@ -1,4 +1,4 @@
-"""Take steps that wait for the network side by side, where the mount is slow, and only there."""
+"""Overlap steps that wait for a slow mount."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -10,10 +10,10 @@ _THREADS = 4
 
 
 class Executor:
-    """Runs steps side by side with the caller's own; a context manager that ends when every step has ended."""
+    """Runs steps in threads beside the caller's own; a context manager that ends when every step has ended."""
 
     def __init__(self, threads: int = _THREADS) -> None:
-        """Without threads, `submit` takes each step at once, in its turn."""
+        """Without threads, `submit` runs each step before it returns."""
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="step") if threads else None
 
     def __enter__(self) -> Self:
@@ -25,7 +25,7 @@ class Executor:
             self._pool.shutdown(wait=True)
 
     def submit(self, step: Callable[[], T]) -> "Future[T]":
-        """Start the step. Where it is taken in its turn it has ended on return, and what it raises is raised here."""
+        """Start the step, and return its future. Without threads, raise what the step raises."""
         if self._pool is not None:
             return self._pool.submit(step)
         done: Future[T] = Future()
@@ -39,6 +39,7 @@ class Executor:
 
 def wait_for(futures: "Iterable[Future[object]]") -> None:
     """Wait until all have ended, then raise the first failure, if there is one."""
+    # First all, then the failure: the caller undoes what the others did.
     started = list(futures)
     wait(started)
     for each in started:
@@ -46,7 +47,7 @@ def wait_for(futures: "Iterable[Future[object]]") -> None:
 
 
 IN_TURN = Executor(threads=0)
-"""Takes every step in its turn."""
+"""Runs every step in the caller's thread."""
 
 
 def executor_for(*, is_slow: bool) -> Executor:

@@ -1,61 +1,80 @@
-"""Small files, written so that nothing is lost without a word, with as few round trips as a shared mount allows."""
+"""The one module that opens files on the mount.
 
+Others can put anything there. So these functions follow no link, wait for no pipe, open nothing but a regular file, and
+read no more than the caller can hold. They report every failed write, and take as few round trips as they can.
+
+Every function raises OSError: ELOOP for a link, EISDIR for a directory, ENXIO for anything else that is no regular
+file.
+"""
+
+import errno
 import os
+import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, BinaryIO
 
-MOST_BYTES = 64 * 1024 * 1024
-"""No file that is read whole here is larger, unless somebody made it so on purpose."""
+MAX_BYTES = 64 * 1024 * 1024
+"""No honest file that is read whole is larger."""
 _CHUNK_BYTES = 8 * 1024 * 1024
-_WRITE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def write_all(descriptor: int, content: bytes) -> None:
-    """Write all of `content` to an open file. Raises OSError.
+@contextmanager
+def open_to_read(path: str | bytes, *, directory: int | None = None, follow: bool = False) -> Iterator[int]:
+    """Give an open descriptor until the block ends; `path` is relative to the open `directory`, if there is one.
 
-    `os.write` may write less than it was given, on a mount that is nearly full say, and only the next call fails.
+    `follow` follows a link: for files that people replace by links.
     """
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def write_whole(path: str | bytes, content: bytes, mode: int = 0o644, *, directory: int | None = None) -> None:
-    """Write a file in one go, over what is there; `path` is relative to the open `directory` if one is given.
-
-    On NFS the close sends it and reports what went wrong, so no fsync is needed. A link in its place is not followed.
-    The mode is given at the opening: a chmod would be a round trip more, and so would be an exclusive creation that
-    fails. Raises OSError.
-    """
-    _write(path, content, os.O_TRUNC, mode, directory)
-
-
-def append(path: str | bytes, content: bytes) -> None:
-    """Append to a file, made where it is missing; a link in its place is not followed. Raises OSError."""
-    _write(path, content, os.O_APPEND, 0o644, None)
-
-
-def read_whole(path: str | bytes, *, follows: bool = False, most_bytes: int = MOST_BYTES) -> bytes | None:
-    """Return a file's content, None where there is no such file; not more than `most_bytes` of it.
-
-    It may be anything that others put there: a link is followed only if `follows` says so, and a pipe is not waited
-    for. Without the look at its size that `open` takes first. Raises OSError.
-    """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follows else os.O_NOFOLLOW)
+    # O_NONBLOCK: a pipe in the file's place must not be waited for.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags, dir_fd=directory)
     try:
-        descriptor = os.open(path, flags)
-    except FileNotFoundError:
-        return None
-    try:
-        return read_all(descriptor, most_bytes)
+        # Not a round trip: the open has fetched the attributes.
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            code = errno.EISDIR if stat.S_ISDIR(mode) else errno.ENXIO
+            raise OSError(code, os.strerror(code), path)
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
-def is_there(path: str) -> bool:
-    """Whether anything is at a path, a link that leads nowhere too. Raises OSError where the mount does not say.
+def read_whole(path: str | bytes, *, follow: bool = False, max_bytes: int = MAX_BYTES) -> bytes | None:
+    """Return a file's content, and not more than `max_bytes` of it; None where there is no such file."""
+    try:
+        with open_to_read(path, follow=follow) as descriptor:
+            return read_all(descriptor, max_bytes)
+    except FileNotFoundError:
+        return None
 
-    `os.path.lexists` takes a mount that fails for one where nothing is.
-    """
+
+def read_tail(path: str | bytes, count: int) -> bytes:
+    """Return the last `count` bytes of a file."""
+    with open_to_read(path) as descriptor:
+        return os.pread(descriptor, count, max(0, os.fstat(descriptor).st_size - count))
+
+
+def read_all(descriptor: int, max_bytes: int = sys.maxsize) -> bytes:
+    """Return the content of an open file from here to its end, and not more than `max_bytes`."""
+    # Not the built-in `open`: it asks for the attributes again, and over the network each time is a round trip.
+    chunks: list[bytes] = []
+    left = max_bytes
+    while left > 0 and (chunk := os.read(descriptor, min(left, _CHUNK_BYTES))):
+        chunks.append(chunk)
+        left -= len(chunk)
+    return b"".join(chunks)
+
+
+def reader(descriptor: int) -> IO[bytes]:
+    """Return an unbuffered file object with a descriptor of its own for an open file."""
+    return open(os.dup(descriptor), "rb", buffering=0)
+
+
+def is_there(path: str) -> bool:
+    """Whether anything is at a path, be it a link that leads nowhere."""
+    # Not `os.path.lexists`: it returns False where the mount fails.
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -63,22 +82,53 @@ def is_there(path: str) -> bool:
     return True
 
 
-def read_all(descriptor: int, most_bytes: int = sys.maxsize) -> bytes:
-    """Return the content of an open file from here to its end, and not more than `most_bytes`. Raises OSError.
-
-    Without the extra look-ups that `open` does; each would be asked over the network.
-    """
-    chunks: list[bytes] = []
-    left = most_bytes
-    while left > 0 and (chunk := os.read(descriptor, min(left, _CHUNK_BYTES))):
-        chunks.append(chunk)
-        left -= len(chunk)
-    return b"".join(chunks)
+def write_whole(path: str | bytes, content: bytes, mode: int = 0o644, *, directory: int | None = None) -> None:
+    """Write a file over what is there; `path` is relative to the open `directory`, if there is one."""
+    # The open sets the mode: a chmod would be one more round trip, and so would be an exclusive creation that fails.
+    descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | _CREATE, mode, dir_fd=directory)
+    try:
+        write_all(descriptor, content)
+    finally:
+        # On NFS the close sends what was written and reports what failed, so that no fsync is needed.
+        os.close(descriptor)
 
 
-def _write(path: str | bytes, content: bytes, flag: int, mode: int, directory: int | None) -> None:
-    descriptor = os.open(path, _WRITE | flag, mode, dir_fd=directory)
+def write_new(
+    path: str | bytes, content: bytes, mode: int = 0o644, *, directory: int | None = None, exact_mode: bool = False
+) -> None:
+    """Write a file where nothing is, else raise FileExistsError. `exact_mode` gives it `mode` whatever the umask is."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_EXCL | _CREATE, mode, dir_fd=directory)
+    try:
+        if exact_mode:
+            os.fchmod(descriptor, mode)
+        write_all(descriptor, content)
+    finally:
+        os.close(descriptor)
+
+
+def append(path: str | bytes, content: bytes) -> None:
+    """Append to a file; make it if it is missing."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | _CREATE, 0o644)
     try:
         write_all(descriptor, content)
     finally:
         os.close(descriptor)
+
+
+def create(path: str, mode: int = 0o644) -> BinaryIO:
+    """Open a file for reading and writing; make it if it is missing, else empty it."""
+    return open(os.open(path, os.O_RDWR | os.O_TRUNC | _CREATE, mode), "w+b")
+
+
+def open_to_lock(path: str) -> int:
+    """Open a file to lock; make it if it is missing. The caller closes the descriptor, and so drops the lock."""
+    # Never O_EXCL or O_TRUNC: the file stays, and its mtime is the lock's generation.
+    return os.open(path, os.O_RDWR | _CREATE, 0o644)
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write all of `content` to an open file."""
+    # `os.write` may write less than it was given, on a mount that is nearly full, say; only the next call then fails.
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from handler.model import FileWrite, LinkWrite
 
@@ -36,8 +36,7 @@ _PROGRESS_STEPS = 1000
 _SLOW_STEP_SECONDS = 0.001
 
 
-@dataclass(frozen=True, slots=True)
-class Stage(Generic[Handle, AnyItem]):
+class Stage(NamedTuple, Generic[Handle, AnyItem]):
     """One task for many items, in levels: a level begins when every batch of the one before it has ended.
 
     The batches of a level run in any order, each in one thread. `task(handle, batch)` returns a number to be summed,
@@ -72,6 +71,7 @@ class Workers:
         """
         if self.count == 1 or not self._are_threads_worth_it(open_handle, stages):
             return _run_in_turn(open_handle, stages)
+        # The probe ran in this thread alone: what threads share is set up only now.
         before_threads()
         return self._run_in_threads(open_handle, stages)
 
@@ -105,6 +105,7 @@ class Workers:
         with _threads(self.count) as pool:
             for stage in stages:
                 for level in stage.levels:
+                    # A level ends before the next one begins: a directory must exist before what lies in it.
                     done = 0
                     run = partial(_run_batch, open_handle, stage.task)
                     for batch, result in zip(level, pool.map(run, level), strict=True):
@@ -131,6 +132,7 @@ def batches(items: Sequence[AnyItem]) -> list[Sequence[AnyItem]]:
     An NFS client creates the files of one directory one after the other, so that two threads in it would wait for
     each other.
     """
+    # Few items are spread over all threads, one each; of many, a batch saves opening its directory for each of them.
     size = _BATCH if len(items) > FEW else 1
     by_directory: defaultdict[bytes, list[AnyItem]] = defaultdict(list)
     for item in items:

@@ -1,7 +1,7 @@
-"""What a ref is to be published as, with its objects in the store: the remote's word, and the payload's hint.
+"""Decide which commit to publish for a ref, and bring its objects into the store.
 
-The payload is a hint, the remote's ref is the truth. One case is different: GitHub's replicas can lag behind GitHub's
-own webhook, and then the ref still names the old commit, though the push is newer than every one confirmed so far.
+The payload is a hint; the remote's ref is the truth. There is one exception: GitHub's replicas can lag behind GitHub's
+own webhook. Then the ref still names the old commit, though the push is newer than every push that was confirmed.
 """
 
 import time
@@ -13,8 +13,8 @@ from handler.errors import CommitNotFound, PackInvalid
 from handler.exchange.remote import FetchQuery, Remote
 from handler.model import NULL_OID, PushEvent, Tip
 from handler.mount.fs.executor import Executor
-from handler.mount.git.ingest import EMPTY_PACK_BYTES
-from handler.mount.git.pack_store import PackStore, Received
+from handler.mount.git.ingest import EMPTY_PACK_BYTES, PackSpool
+from handler.mount.git.pack_store import PackStore
 
 _LAG_PAUSE_SECONDS = 0.5
 _TRIES_BY_ID = 4
@@ -28,7 +28,7 @@ class Have:
     pushed_at: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
     """The commit to publish (None: the remote has no such ref), when the remote was asked, and what came.
 
@@ -43,12 +43,9 @@ class Fetched:
     object_id: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Fetcher:
-    """A remote, and the store that its objects go to, a mirror's or a working copy's.
-
-    `check_time` raises where the run has to have stopped.
-    """
+    """Fetches from a remote into a store, a mirror's or a working copy's. `check_time` raises once time is up."""
 
     remote: Remote
     store: PackStore
@@ -61,16 +58,16 @@ class Fetcher:
     bytes_fetched: int = 0
 
     def fetch(self, ref: str, push: PushEvent | None, known: Have, *, is_side_by_side: bool = True) -> Fetched:
-        """Return what `ref` is to be published as; its commit's objects are in the store.
+        """Return the commit to publish for `ref`, with its objects in the store.
 
-        `is_side_by_side` asks for the pushed commit while the ref is asked for: right for a push that is most likely
-        the tip. Raises CommitNotFound, RemoteUnavailable, RemoteRefused, RemoteUnsupported, PackInvalid, PackTooLarge,
-        MirrorDamaged, TreeUnsafe (the ref names no commit), OSError.
+        `is_side_by_side` fetches the pushed commit while it asks for the ref: for a push that is most likely the tip.
+        Raises CommitNotFound, RemoteUnavailable, RemoteRefused, RemoteUnsupported, PackInvalid, PackTooLarge,
+        MirrorDamaged, and TreeUnsafe where the ref names no commit.
         """
         asked_at = self.clock()
         expected = None
-        # A push that does not go on from what is published has been overtaken, or has overtaken others: the ref most
-        # likely names something else than its commit, which would be fetched in vain.
+        # A push that does not start from the published commit was overtaken, or has overtaken others. Then the ref most
+        # likely names another commit, and fetching the pushed one would be in vain.
         is_likely_tip = push is not None and known.commit in (None, push.before)
         if push is not None and is_side_by_side and is_likely_tip and push.after not in self.store:
             expected = push.after
@@ -86,14 +83,20 @@ class Fetcher:
         else:
             self._drop(received)
             if wanted is None:
-                return Fetched(None, asked_at, self.bytes_fetched)
+                return Fetched(commit=None, asked_at=asked_at, bytes_fetched=self.bytes_fetched)
             self._fetch_commit(wanted, known.commit)
-        return Fetched(self._peel(wanted), asked_at, self.bytes_fetched, is_confirmed, wanted)
+        return Fetched(
+            commit=self._peel(wanted),
+            asked_at=asked_at,
+            bytes_fetched=self.bytes_fetched,
+            is_confirmed=is_confirmed,
+            object_id=wanted,
+        )
 
     def _decide(
         self, ref: str, tip: Tip | None, push: PushEvent | None, known: Have, deadline: float
     ) -> tuple[str | None, bool]:
-        """Return the object to publish (None: the ref is gone), and whether the remote's ref confirms it."""
+        """Return the object to publish (None: the remote has no such ref), and whether the ref confirms it."""
         while push is not None and _may_lag(tip, push, known) and not self._is_ahead(tip, push):
             if self.clock() >= deadline:
                 return push.after, False
@@ -102,26 +105,26 @@ class Fetcher:
         return (tip.object_id if tip is not None else None), True
 
     def _is_ahead(self, tip: Tip | None, push: PushEvent) -> bool:
-        """Whether the ref has moved on beyond the push, rather than lagging behind it.
+        """Whether the ref has moved beyond the push, rather than lagging behind it.
 
-        In a burst a delivery may come after what the ref moved on to was published for an earlier one. Where the ref's
-        commit is here, and dated after the pushed one, that is taken to be so: anybody can write any date into a
-        commit, but whoever does loses only this, that a lagging ref is believed and looked at again later. Else the
-        remote is asked: whoever claims to have the ref's commit and all before it, and wants the pushed one, gets an
-        empty pack if that is among them.
+        In a burst a delivery can arrive after the commit that the ref moved to was published for an earlier delivery.
         """
         if tip is None:
             return False
+        # A ref's commit that is here and dated after the pushed one is taken for newer. Anybody can write any date into
+        # a commit, but gains nothing: a lagging ref is then believed, and looked at again later.
         is_dated = push.committed_at is not None and tip.commit in self.store
         if is_dated and self.store.committed_at(tip.commit) > (push.committed_at or 0):
             return True
+        # Claim to have the ref's commit and its history, and ask for the pushed commit: if that is part of the history,
+        # the pack is empty.
         query = FetchQuery(push.after, tip.commit, 0)
         try:
             received = self.store.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))
         except CommitNotFound:
             return False
         try:
-            return received.spool.size <= EMPTY_PACK_BYTES
+            return received.size <= EMPTY_PACK_BYTES
         finally:
             self._drop(received)
 
@@ -133,8 +136,8 @@ class Fetcher:
 
     def _ask(
         self, ref: str, expected: str | None, have: str | None, *, is_next: bool
-    ) -> tuple[Tip | None, Received | None]:
-        """Ask for the ref and, side by side, for the expected commit by its id: two requests, one round trip."""
+    ) -> tuple[Tip | None, PackSpool | None]:
+        """Ask for the ref, and fetch the expected commit by its id at the same time: two requests, one round trip."""
         if expected is None:
             return self.remote.refs([ref]).tips.get(ref), None
         with Executor() as executor:
@@ -149,12 +152,12 @@ class Fetcher:
                 self._drop(received)
                 raise
 
-    def _drop(self, received: Received | None) -> None:
+    def _drop(self, received: PackSpool | None) -> None:
         if received is not None:
             self.store.drop(received)
 
     def _fetch_commit(self, wanted: str, have: str | None) -> None:
-        """Bring `wanted` into the store. Raises CommitNotFound after a few tries: a replica may lag here too."""
+        """Bring `wanted` into the store. Raises CommitNotFound after a few tries."""
         for number in range(1, _TRIES_BY_ID + 1):
             if wanted in self.store:
                 break
@@ -162,17 +165,18 @@ class Fetcher:
                 self.store.ingest(self._download(wanted, have))
                 break
             except CommitNotFound:
+                # The replica that answers may lag behind the one that named the commit.
                 if number == _TRIES_BY_ID:
                     raise
             self.sleep(_LAG_PAUSE_SECONDS)
 
-    def _download(self, wanted: str, have: str | None, *, is_next: bool = False) -> Received:
+    def _download(self, wanted: str, have: str | None, *, is_next: bool = False) -> PackSpool:
         # A commit that the store lost must not be claimed: the remote would leave out what builds on it.
         claimed = have if have is not None and self.store.holds(have) else None
         history = self.store.history(claimed, self.depth, is_next=is_next and claimed is not None)
         query = FetchQuery(wanted, claimed, *history)
         received = self.store.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))
-        self.bytes_fetched += received.spool.size
+        self.bytes_fetched += received.size
         return received
 
 

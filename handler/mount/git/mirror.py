@@ -1,31 +1,37 @@
-"""`mirror.git`: a bare, shallow repository whose objects are all in packs. Only the holder of the lock touches it.
+"""`mirror.git`: a bare, shallow repository whose objects are all in packs. Only the lock's holder touches it.
 
-It has no refs: which commit of it is complete is what the published releases say, and writing a ref would cost
-five round trips a push to say it again. Git reads and checks it all the same.
+It has no refs. The published releases say which of its commits are complete; a ref would say it again for five round
+trips a push. Git reads and checks the repository all the same.
 """
 
 import os
+import secrets
 from collections.abc import Callable, Iterable
+from typing import BinaryIO
 
 from handler.exchange.remote import WHOLE_HISTORY
-from handler.mount.fs.files import write_whole
+from handler.mount.fs.files import create, read_whole, write_whole
 from handler.mount.git import repack
 from handler.mount.git.ingest import IndexedPack, PackSpool
-from handler.mount.git.pack_store import PackStore, contents_of, unlink_if_there
+from handler.mount.git.pack_store import PackStore, PackWriter, shallow_file, unlink_if_there
 from handler.mount.git.packs import SMALL_BYTES, open_pack
 
 HEAD = b"ref: refs/heads/main\n"
 CONFIG = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n[gc]\n\tauto = 0\n"
-_LEFTOVERS = ("tmp_",)
+TEMPORARY_PREFIX = "tmp_"
 
 
 class Mirror(PackStore):
-    """The mirror at `path`. Open packs stay open between deliveries; `refresh` looks what is there now."""
+    """The mirror at `path`. Call `refresh` first, and whenever somebody else held the lock; packs stay open."""
+
+    def __init__(self, path: str) -> None:
+        self._in_place = InPlaceWriter(path)
+        super().__init__(path, self._in_place)
 
     def refresh(self) -> None:
-        """Make the mirror if it is not there, see which packs there are, and sweep what a killed run left."""
+        """Make the mirror if it is missing, open new packs, and sweep what a killed run left."""
         try:
-            names = set(os.listdir(self._pack_directory))
+            names = set(os.listdir(self.pack_directory))
         except FileNotFoundError:
             self._create()
             names = set()
@@ -34,85 +40,135 @@ class Mirror(PackStore):
             self.packs.pop(name).close()
         for name in names:
             stem = os.path.splitext(name)[0]
-            if name.startswith(_LEFTOVERS) or stem not in shown:
-                # Ours alone under the lock: a killed run's temporary file, or a pack that it never showed.
-                unlink_if_there(os.path.join(self._pack_directory, name))
+            if name.startswith(TEMPORARY_PREFIX) or stem not in shown:
+                # Nobody else writes here under the lock: it is a killed run's temporary file, or a pack that it never
+                # made visible.
+                unlink_if_there(os.path.join(self.pack_directory, name))
         for name in shown - self.packs.keys():
-            pack = open_pack(self._pack_path(name))
+            pack = open_pack(self.pack_path(name))
             if pack is not None:
                 self.packs[name] = pack
             else:
-                # Killed while it was written: nothing builds on it. Or damaged since: what is missed is fetched.
-                self._remove(name)
-        self._shallow = None
+                # A run was killed while it wrote the pack, and nothing builds on it. Or it was damaged since: then the
+                # next fetch brings what is missing.
+                self.remove_pack(name)
+        self._in_place.forget_shallow()
 
     def _create(self) -> None:
-        """Make an empty bare repository; the pack directory comes last, as its presence says that all is there."""
-        os.makedirs(os.path.join(self._path, "refs", "heads"), exist_ok=True)
+        """Make an empty bare repository."""
+        os.makedirs(os.path.join(self.path, "refs", "heads"), exist_ok=True)
         for name, content in (("HEAD", HEAD), ("config", CONFIG)):
-            write_whole(os.path.join(self._path, name), content)
-        os.makedirs(self._pack_directory, exist_ok=True)
+            write_whole(os.path.join(self.path, name), content)
+        # Last: its presence says that all is there.
+        os.makedirs(self.pack_directory, exist_ok=True)
 
     def history(self, have: str | None, depth: int, *, is_next: bool) -> tuple[int, tuple[str, ...]]:
-        """Return how much history is wanted, and whether what is here is said to have none.
-
-        With a depth that is said even where some of it is here: claiming less than one has is always safe. `is_next`
-        spares the remote the depth: one commit upon the one that is here ends there by itself, and a depth makes git
-        look through the whole tree (at 50,000 files four fifths of the time that it takes to answer).
-        """
+        """Return the `deepen` and the `shallow` of a fetch; see `PackStore.history`."""
+        # With a depth, claim no history for `have`, even if some is here: to claim less than there is is always safe.
         shallow = (have,) if have is not None else ()
         if depth == 0:
             return (WHOLE_HISTORY, shallow) if self.is_shallow else (0, ())
+        # Without a depth where one commit comes upon `have`: the fetch ends there by itself, and a depth makes git walk
+        # the whole tree (at 50,000 files four fifths of the time that it takes to answer).
         return (0 if is_next else depth), shallow
 
-    def _place_first(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
-        """Put what comes first in place; a small pack's index.
-
-        A small pack comes second itself, after its index, and is written in place, which spares the renaming: whoever
-        opens it reads all of it, and sees by its checksum whether a killed run had written all (see `open_pack`).
-        """
-        if spool.name is not None:
-            super()._place_first(path, spool, indexed)
-        elif _is_small(spool):
-            write_whole(path + ".idx", indexed.index)
-        else:
-            # Where no index shows it yet, nobody minds that it is not whole.
-            write_whole(path + ".pack", contents_of(spool))
-
-    def _place_second(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
-        if _is_small(spool):
-            write_whole(path + ".pack", contents_of(spool))
-        else:
-            super()._place_second(path, spool, indexed)
-
     def maintain(self, needed_commits: Callable[[], Iterable[str]], *, keeps_history: bool) -> None:
-        """Replace many packs by one where it is time (see `consolidate`); readers of the mirror must hold its lock.
+        """Replace many packs by one, if `plan_repack` says so. The caller holds the lock.
 
-        `needed_commits()` names the commits of the releases on the mount; what others need may be left out. Raises
-        MirrorDamaged, OSError.
+        `needed_commits()` returns the commits of the releases on the mount; a rewrite keeps only what they need. Raises
+        MirrorDamaged.
         """
         if len(self.packs) <= repack.MAX_SMALL_PACKS:
             return
-        status = {name: os.stat(self._pack_path(name) + ".pack") for name in self.packs}
-        upkeep = repack.plan_repack({name: each.st_size for name, each in status.items()}, keeps_history=keeps_history)
-        if upkeep.step is repack.RepackStep.NOTHING:
+        status = {name: os.stat(self.pack_path(name) + ".pack") for name in self.packs}
+        plan = repack.plan_repack({name: each.st_size for name, each in status.items()}, keeps_history=keeps_history)
+        if plan.step is repack.RepackStep.NOTHING:
             return
-        newest_first = sorted(upkeep.packs, key=lambda name: (-status[name].st_mtime, name))
+        newest_first = sorted(plan.packs, key=lambda name: (-status[name].st_mtime, name))
         packs = [self.packs[name] for name in newest_first]
         shallow: set[bytes] | None = None
-        if upkeep.step is repack.RepackStep.REWRITE:
+        if plan.step is repack.RepackStep.REWRITE:
             commits = [commit for commit in needed_commits() if commit in self]
             wanted = repack.needed_objects(commits, self.read)
             shallow = {commit.encode() for commit in commits if not self.has_parents(commit.encode(), wanted)}
-            # Before anything goes: a commit without parents that is not in the list makes git call the mirror broken.
-            self._write_shallow(self.shallow_commits() | shallow)
+            # Before any pack is removed: git calls a repository broken if a commit lacks its parents and is not listed.
+            self._in_place.write_shallow(self.writer.shallow_commits() | shallow)
         else:
             wanted = repack.all_objects(packs)
-        self._rewrite(wanted, packs, set(upkeep.packs))
+        self.rewrite(wanted, packs, set(plan.packs))
         if shallow is not None:
-            self._write_shallow(shallow)
+            # Only now: until the packs are replaced, other commits still end their history here.
+            self._in_place.write_shallow(shallow)
+
+
+class InPlaceWriter(PackWriter):
+    """Writes a mirror's packs in place where a kill does no harm, and aside where it would."""
+
+    def __init__(self, git_directory: str) -> None:
+        self._git_directory = git_directory
+        self._pack_directory = os.path.join(git_directory, "objects", "pack")
+        self._shallow: set[bytes] | None = None
+
+    def pack_name(self, trailer: str) -> str:
+        """Return the name that git gives to a pack."""
+        return f"pack-{trailer}"
+
+    def create_spool(self) -> tuple[BinaryIO, str]:
+        """Create a temporary file beside the packs; `Mirror.refresh` sweeps what a killed run leaves."""
+        path = self._temporary("pack")
+        return create(path), path
+
+    def write_hidden(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
+        """Write a small pack's index, or a large pack."""
+        if spool.name is not None:
+            os.rename(spool.name, path + ".pack")
+        elif _is_small(spool):
+            # The index first, and the pack after it, in place, which saves a rename: `open_pack` reads a small pack
+            # whole, and its checksum tells whether a killed run had written all of it.
+            write_whole(path + ".idx", indexed.index)
+        else:
+            # In place too: until its index appears, an incomplete pack is swept.
+            write_whole(path + ".pack", spool.content())
+
+    def write_visible(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
+        """Write a small pack, or a large pack's index."""
+        if _is_small(spool):
+            write_whole(path + ".pack", spool.content())
+        else:
+            # Renamed: half an index would make a pack visible that cannot be read.
+            self._replace(path + ".idx", indexed.index, "idx")
+
+    def flush(self) -> None:
+        """Return at once: each write has closed its file."""
+
+    def shallow_commits(self) -> set[bytes]:
+        """Return what the file holds; cached until `forget_shallow`."""
+        if self._shallow is None:
+            self._shallow = set((read_whole(os.path.join(self._git_directory, "shallow")) or b"").split())
+        return self._shallow
+
+    def forget_shallow(self) -> None:
+        """Read the file again the next time."""
+        self._shallow = None
+
+    def change_shallow(self, added: set[bytes], removed: set[bytes]) -> None:
+        """Replace the file."""
+        self.write_shallow((self.shallow_commits() | added) - removed)
+
+    def write_shallow(self, commits: set[bytes]) -> None:
+        """Replace the file's commits by these."""
+        self._replace(os.path.join(self._git_directory, "shallow"), shallow_file(commits), "shallow")
+        self._shallow = commits
+
+    def _replace(self, path: str, content: bytes, kind: str) -> None:
+        temporary = self._temporary(kind)
+        write_whole(temporary, content)
+        os.rename(temporary, path)
+
+    def _temporary(self, kind: str) -> str:
+        return os.path.join(self._pack_directory, f"{TEMPORARY_PREFIX}{kind}_{secrets.token_hex(8)}")
 
 
 def _is_small(spool: PackSpool) -> bool:
-    # Not by the spool's own size: what completes a thin pack was added to it.
-    return spool.name is None and len(contents_of(spool)) <= SMALL_BYTES
+    # Not `spool.size`: what completes a thin pack was appended after that was counted.
+    return spool.name is None and len(spool.content()) <= SMALL_BYTES

@@ -1,51 +1,70 @@
-"""The packs of a repository's git directory: receiving a fetch's pack, showing it, merging many into one, and where
-history ends. What is a mirror's alone, or a working copy's, they add themselves.
+"""The packs of a git directory: receive a fetch's pack, show it, merge many into one, and say where history ends.
+
+A `PackWriter` knows where each file goes, and in which order.
 """
 
 import os
-import secrets
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from dulwich.pack import Pack
 
 from handler.errors import MirrorDamaged
 from handler.exchange.remote import ShallowChanges
-from handler.mount.fs.files import write_whole
 from handler.mount.git import repack
 from handler.mount.git.ingest import IndexedPack, PackSpool, index_pack
 from handler.mount.git.objects import Objects
 from handler.mount.git.packs import NOT_A_PACK, pack_of, unreadable
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A fetch's pack, not yet checked, and where it cuts history."""
+class PackWriter(ABC):
+    """Writes below one git directory."""
 
-    spool: PackSpool
-    changes: ShallowChanges
+    @abstractmethod
+    def pack_name(self, trailer: str) -> str:
+        """Return the name, without extension, of the pack with this trailer (40 hex digits)."""
+
+    @abstractmethod
+    def create_spool(self) -> tuple[BinaryIO, str]:
+        """Create the file that a large pack is received into; return it with its path."""
+
+    @abstractmethod
+    def write_hidden(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
+        """Write what comes first, and shows nothing yet. `path` is the pack's, without extension."""
+
+    @abstractmethod
+    def write_visible(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
+        """Write what comes second, and makes the pack visible: complete, or detectably incomplete."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Wait until what was written is on the mount."""
+
+    @abstractmethod
+    def shallow_commits(self) -> set[bytes]:
+        """Return the commits (40 hex digits) whose parents are left out."""
+
+    @abstractmethod
+    def change_shallow(self, added: set[bytes], removed: set[bytes]) -> None:
+        """Add commits to the file `shallow`, and remove others from it."""
 
 
 class PackStore(Objects, ABC):
     """The packs below the git directory at `path`. Not safe for threads, but for `read`, which is."""
 
-    pack_mode = 0o644
-    """What a new pack and its index may be used for by whom."""
-
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, writer: PackWriter) -> None:
         """Nothing is read or made yet; `refresh` comes first."""
         super().__init__()
-        self._path = path
-        self._pack_directory = os.path.join(path, "objects", "pack")
-        self._shallow: set[bytes] | None = None
+        self.path = path
+        self.pack_directory = os.path.join(path, "objects", "pack")
+        self.writer = writer
 
     @abstractmethod
     def refresh(self) -> None:
-        """See which packs there are. Raises MirrorDamaged, OSError."""
+        """See which packs there are. Raises MirrorDamaged."""
 
     @abstractmethod
     def history(self, have: str | None, depth: int, *, is_next: bool) -> tuple[int, tuple[str, ...]]:
@@ -66,19 +85,19 @@ class PackStore(Objects, ABC):
     @property
     def is_shallow(self) -> bool:
         """Whether some history is left out."""
-        return bool(self.shallow_commits())
+        return bool(self.writer.shallow_commits())
 
     def download(
         self,
         max_bytes: int,
         check: Callable[[], None],
         fetch: Callable[[Callable[[], Callable[[bytes], object]]], ShallowChanges],
-    ) -> Received:
+    ) -> PackSpool:
         """Run `fetch(sink)` and hold what came; `ingest` shows it, `drop` forgets it. `check()` is called now and then.
 
-        Raises what `fetch` and `check` raise, PackTooLarge past `max_bytes`, and OSError.
+        Raises what `fetch` and `check` raise, and PackTooLarge past `max_bytes`.
         """
-        spool = PackSpool(max_bytes, self._make_spool_file)
+        spool = PackSpool(max_bytes, self.writer.create_spool)
 
         def write(content: bytes) -> None:
             check()
@@ -89,158 +108,113 @@ class PackStore(Objects, ABC):
             return write
 
         try:
-            return Received(spool, fetch(sink))
+            spool.changes = fetch(sink)
         except BaseException:
-            self.drop(Received(spool, ShallowChanges()))
+            self.drop(spool)
             raise
+        return spool
 
-    def ingest(self, received: Received) -> None:
-        """Check what came, and show it; when this returns it is on the mount. Whatever fails, nothing of it is shown.
+    def ingest(self, spool: PackSpool) -> None:
+        """Check what came, and show it. Whatever fails, nothing of it is shown.
 
-        Raises PackInvalid, MirrorDamaged, OSError.
+        Raises PackInvalid, MirrorDamaged.
         """
         try:
-            indexed = index_pack(received.spool, self.read_raw, self.fresh)
+            indexed = index_pack(spool, self.read_raw, self.fresh)
             if indexed is not None:
-                self._show(received.spool, indexed, lambda: self._add_shallow(received.changes.shallow))
+                self._show(spool, indexed, lambda: self._add_shallow(spool.changes.shallow))
             else:
-                self._add_shallow(received.changes.shallow)
-            if received.changes.unshallow:
-                self._change_shallow(set(), received.changes.unshallow)
+                self._add_shallow(spool.changes.shallow)
+            if spool.changes.unshallow:
+                # After the pack is shown: killed before, history ends where it ended, which is true.
+                self.writer.change_shallow(set(), spool.changes.unshallow)
         except FileNotFoundError:
             # Somebody removed the directory while this process knew that it was there.
-            self.drop(received)
+            self.drop(spool)
             raise MirrorDamaged("the repository is gone") from None
         except BaseException:
-            self.drop(received)
+            self.drop(spool)
             raise
 
-    def drop(self, received: Received) -> None:
+    def drop(self, spool: PackSpool) -> None:
         """Forget what came."""
         with suppress(OSError):
-            received.spool.close()
-        if received.spool.name is not None:
+            spool.close()
+        if spool.name is not None:
             with suppress(OSError):
-                os.unlink(received.spool.name)
-
-    def _make_spool_file(self) -> tuple[BinaryIO, str]:
-        name = self._temporary("pack")
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        return open(os.open(name, flags, self.pack_mode), "w+b"), name
-
-    def _temporary(self, kind: str) -> str:
-        """Return the path of a new temporary file; whoever is killed leaves it to be swept."""
-        return os.path.join(self._pack_directory, f"tmp_{kind}_{secrets.token_hex(8)}")
-
-    def _pack_name(self, indexed: IndexedPack) -> str:
-        return f"pack-{indexed.trailer}"
+                os.unlink(spool.name)
 
     def _show(self, spool: PackSpool, indexed: IndexedPack, before: Callable[[], None] = lambda: None) -> None:
-        """Put the pack and its index in place; `before` runs before both are there, and reads the pack already.
-
-        What comes second shows the pack, so it must be whole or known not to be.
-        """
-        name = self._pack_name(indexed)
-        path = self._pack_path(name)
+        """Make the pack visible by writing its two files; `before` runs between the two, and reads the pack already."""
+        name = self.writer.pack_name(indexed.trailer)
+        path = self.pack_path(name)
+        # On NFS the close reports what was not written; nothing may be shown before it is.
         spool.close()
         if name in self.packs:
             if spool.name is not None:
                 unlink_if_there(spool.name)
             before()
             return
-        self._place_first(path, spool, indexed)
+        self.writer.write_hidden(path, spool, indexed)
         self.packs[name] = pack_of(None if spool.name is not None else spool.file, indexed.index, path)
         try:
             before()
-            self._place_second(path, spool, indexed)
+            # The second file makes the pack visible, so the pack must be complete, or detectably incomplete, when it
+            # appears.
+            self.writer.write_visible(path, spool, indexed)
         except BaseException:
             if (pack := self.packs.pop(name, None)) is not None:
                 pack.close()
             raise
 
-    def _place_first(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
-        """Put the pack in place, as git does it: without its index it is nothing yet."""
-        if spool.name is not None:
-            os.rename(spool.name, path + ".pack")
-        else:
-            self._replace(path + ".pack", contents_of(spool), "pack", self.pack_mode)
-
-    def _place_second(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
-        """Put the index in place, written aside and renamed."""
-        self._replace(path + ".idx", indexed.index, "idx", self.pack_mode)
-
-    def _replace(self, path: str, content: bytes, kind: str, mode: int = 0o644) -> None:
-        """Write a file aside and rename it into its place."""
-        temporary = self._temporary(kind)
-        write_whole(temporary, content, mode)
-        os.rename(temporary, path)
-
-    def shallow_commits(self) -> set[bytes]:
-        """Return the commits (40 hex digits) whose parents are left out. Raises OSError."""
-        if self._shallow is None:
-            try:
-                with open(os.path.join(self._path, "shallow"), "rb") as file:
-                    self._shallow = set(file.read().split())
-            except FileNotFoundError:
-                self._shallow = set()
-        return self._shallow
-
     def _add_shallow(self, commits: set[bytes]) -> None:
-        """Remember where history ends. A commit whose parents are all here needs no line: then nothing is written.
-
-        Comes before the pack is shown: a line for a commit that is not here does no harm, while a missing one makes
-        git call the repository broken, and nothing would mend that, since the commit is not fetched again.
-        """
+        """Remember where history ends. A commit whose parents are all here needs no line: then nothing is written."""
         cut = {commit for commit in commits if not self.has_parents(commit)}
-        if cut and not cut <= self.shallow_commits():
-            self._change_shallow(cut, set())
+        if cut and not cut <= self.writer.shallow_commits():
+            # Before the pack is shown: a line for a commit that is not here does no harm, while a missing one makes git
+            # call the repository broken, and no later run would add it, since the commit is not fetched again.
+            self.writer.change_shallow(cut, set())
 
-    def _change_shallow(self, added: set[bytes], removed: set[bytes]) -> None:
-        self._write_shallow((self.shallow_commits() | added) - removed)
-
-    def _write_shallow(self, commits: set[bytes]) -> None:
-        content = b"".join(commit + b"\n" for commit in sorted(commits))
-        self._replace(os.path.join(self._path, "shallow"), content, "shallow")
-        self._shallow = commits
-
-    def _rewrite(self, wanted: Collection[bytes], packs: list[Pack], replaced: set[str]) -> None:
-        """Write the objects as one pack, and when it is shown remove the packs that it replaces."""
-        name = self._write_pack(lambda write: repack.write_pack(wanted, packs, write))
+    def rewrite(self, wanted: Collection[bytes], packs: list[Pack], replaced: set[str]) -> None:
+        """Write the objects `wanted` (binary ids) of `packs` as one pack, and remove those that it replaces."""
+        name = self.write_pack(lambda write: repack.write_pack(wanted, packs, write))
+        # Only when the new pack is on the mount: killed in between, every object is there twice, not once too few.
         for each in replaced - {name}:
             self.packs.pop(each).close()
-            self._remove(each)
+            self.remove_pack(each)
 
-    def _write_pack(self, write: Callable[[Callable[[bytes], object]], IndexedPack]) -> str:
-        """Show the pack that `write(sink)` makes; returns its name."""
-        spool = PackSpool(sys.maxsize, self._make_spool_file)
-        received = Received(spool, ShallowChanges())
+    def write_pack(self, write: Callable[[Callable[[bytes], object]], IndexedPack]) -> str:
+        """Show the pack that `write(sink)` makes; it is on the mount on return. Returns its name."""
+        spool = PackSpool(sys.maxsize, self.writer.create_spool)
         try:
             written = write(spool.write)
             self._show(spool, written)
+            self.writer.flush()
         except NOT_A_PACK as error:
-            self.drop(received)
+            self.drop(spool)
             raise unreadable(error, "a pack that is to be merged") from None
         except BaseException:
-            self.drop(received)
+            self.drop(spool)
             raise
-        return self._pack_name(written)
+        return self.writer.pack_name(written.trailer)
 
-    def _remove(self, name: str) -> None:
-        """Remove a pack. The index first: without it the pack is nothing, and may be swept."""
-        unlink_if_there(self._pack_path(name) + ".idx")
-        unlink_if_there(self._pack_path(name) + ".pack")
+    def remove_pack(self, name: str) -> None:
+        """Remove a pack's files."""
+        # The index first: without it the pack is nothing, and may be swept.
+        unlink_if_there(self.pack_path(name) + ".idx")
+        unlink_if_there(self.pack_path(name) + ".pack")
 
-    def _pack_path(self, name: str) -> str:
-        return os.path.join(self._pack_directory, name)
+    def pack_path(self, name: str) -> str:
+        """Return a pack's path without extension."""
+        return os.path.join(self.pack_directory, name)
 
 
-def contents_of(spool: PackSpool) -> bytes:
-    """Return what a spool holds that stayed in memory."""
-    content: bytes = spool.file.getvalue()  # type: ignore[attr-defined]
-    return content
+def shallow_file(commits: set[bytes]) -> bytes:
+    """Return the content of a file `shallow`."""
+    return b"".join(commit + b"\n" for commit in sorted(commits))
 
 
 def unlink_if_there(path: str) -> None:
-    """Remove a file that somebody may have removed already. Raises OSError."""
+    """Remove a file that somebody may have removed already."""
     with suppress(FileNotFoundError):
         os.unlink(path)

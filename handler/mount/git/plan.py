@@ -42,13 +42,13 @@ def plan_change(
     `read(tree id)` returns a tree's raw content, `read_link(blob id)` a link's target. What both trees share is
     neither read nor planned. Raises TreeUnsafe, naming the path; and what the two readers raise.
     """
-    draft = _PlanDraft(read_link, allow_external_links)
+    draft = _PlanDraft(read_link=read_link, allow_external_links=allow_external_links)
     for path, was, will in walk_changes(lambda tree, prefix: parse_entries(read(tree), prefix), old, new):
         draft.add(path, was, will)
     return draft.plan()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _PlanDraft:
     read_link: Callable[[bytes], bytes]
     allow_external_links: bool

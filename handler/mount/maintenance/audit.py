@@ -9,7 +9,7 @@ from itertools import islice
 
 from handler.errors import MirrorDamaged
 from handler.model import NULL_OID, Counts, TreePlan
-from handler.mount.fs.checkout import check_out
+from handler.mount.fs.checkout import ByteBudget, check_out
 from handler.mount.fs.parallel import SEQUENTIAL, Workers
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
@@ -139,7 +139,7 @@ class ReleaseAudit:
             part,
             self._workers,
             now=self.context.clock(),
-            pulse=self.context.check_deadline,
+            check=self.context.check_deadline,
         )
 
     def _audit_part(self, part: Part) -> bool:
@@ -194,20 +194,19 @@ class ReleaseAudit:
             done = repair(
                 paths,
                 self.commit,
-                part,
-                drift,
-                read_blob=partial(mirror.read, kind=BLOB),
+                (part, drift),
+                budget=ByteBudget(partial(mirror.read, kind=BLOB)),
                 workers=self._workers,
-                pulse=self.context.check_deadline,
+                check=self.context.check_deadline,
             )
         # Again: the repair changed the root's mtime, and `_seal` takes any mtime but the remembered one for a change
         # that somebody else made.
         self._break_seal()
         counts = self.findings.counts
         self.findings.counts = Counts(
-            counts.files_written + done.written.files,
-            counts.files_removed + done.removed,
-            counts.bytes_written + done.written.bytes,
+            counts.files_written + done.counts.files_written,
+            counts.files_removed + done.counts.files_removed,
+            counts.bytes_written + done.counts.bytes_written,
         )
         if not self.findings.is_repaired:
             self.findings.note([f"releases/{self.commit}, which is published, was changed by somebody else; mended:"])

@@ -8,7 +8,7 @@ import os
 from dataclasses import asdict
 
 from handler.exchange.schedule_state import RepositoryState, ScheduleState
-from handler.mount.fs.files import write_whole
+from handler.mount.fs.files import read_whole, write_whole
 
 _DIRECTORY = ".git2efs"
 _MAX_BYTES = 64 * 1024 * 1024
@@ -21,12 +21,9 @@ def lock_path(mount: str, task: str) -> str:
 
 def read_state(mount: str, task: str) -> ScheduleState:
     """Return the task's state; an empty one where there is no file, or an unreadable one. Raises OSError."""
-    try:
-        descriptor = os.open(_path(mount, task), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
+    content = read_whole(_path(mount, task), max_bytes=_MAX_BYTES)
+    if content is None:
         return ScheduleState()
-    with os.fdopen(descriptor, "rb") as file:
-        content = file.read(_MAX_BYTES)
     try:
         fields = json.loads(content)
         repositories = {str(name): _repository_state(**each) for name, each in fields["repositories"].items()}

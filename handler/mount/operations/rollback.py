@@ -113,7 +113,7 @@ class Rollback:
             # Not `_read`: where somebody removed `current`, the hold has to end all the same.
             record = directory.read_record()
             if record is None or record.repository != target.repository:
-                raise TargetUnknown(f"{target.path} is not what it was")
+                raise TargetUnknown(f"{target.path} is not {target.repository}'s any more")
             if record.held is not None:
                 directory.write_record(replace(record, held=None))
             return record.ref

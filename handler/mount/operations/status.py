@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import islice
 
 from handler.config.names import is_full_name
 from handler.deadline import Deadline
@@ -46,19 +46,17 @@ class StatusReader:
         for path in dict.fromkeys((*by_path, *registered)):
             found = by_path.get(path)
             try:
-                status = self._target(repository, path, found)
+                status = self._target(repository, path, found, is_asked=drift is not None)
             except Exception as error:
                 problem = summary_of(as_failure(error))
                 status = TargetStatus(path=path, state=TargetState.FAILED, problems=(problem,))
                 if found is not None:
                     status = replace(status, ref=found.ref, tip=found.commit)
-            if status.state is TargetState.PUBLISHED and drift is not None:
-                status = replace(status, state=_state_of_published(found))
             statuses.append(status)
         return tuple(statuses)
 
-    def _target(self, repository: str, path: str, drift: TargetDrift | None) -> TargetStatus:
-        """Return the status of a target, as if the remote had not been asked whether what is published is its tip."""
+    def _target(self, repository: str, path: str, drift: TargetDrift | None, *, is_asked: bool) -> TargetStatus:
+        """Return the status of one target. Raises TargetUnknown, TargetOccupied, OSError."""
         directory = TargetDirectory.at(self.settings.mount, path, self.clock)
         if os.path.lexists(directory.paths.directory):
             refuse_links(self.settings.mount, path)
@@ -69,7 +67,7 @@ class StatusReader:
         releases = _releases(directory.paths, published.commit) if published.commit is not None else ()
         status = TargetStatus(
             path=path,
-            state=_state(published.commit, record, drift),
+            state=_state(published.commit, record, drift, is_asked=is_asked),
             ref=drift.ref if drift is not None else None,
             commit=published.commit,
             tip=drift.commit if drift is not None else None,
@@ -114,26 +112,20 @@ class StatusReader:
             for target in each.targets
             for release in target.releases
         ]
-        pulse = _Pulse(deadline, self.clock, self.say)
-        usages = usage_of(roots, workers=self.settings.checkout_workers, pulse=pulse)
-        mirrors, number = usages[: len(statuses)], count(len(statuses))
-        return tuple(
-            replace(
-                each,
-                mirror=mirror,
-                targets=tuple(
-                    replace(
-                        target,
-                        releases=tuple(replace(release, usage=usages[next(number)]) for release in target.releases),
-                    )
-                    for target in each.targets
-                ),
-            )
-            for each, mirror in zip(statuses, mirrors, strict=True)
-        )
+        progress = _CountProgress(deadline, self.clock, self.say)
+        usages = iter(usage_of(roots, workers=self.settings.checkout_workers, pulse=progress))
+        mirrors = list(islice(usages, len(statuses)))
+        counted = []
+        for each, mirror in zip(statuses, mirrors, strict=True):
+            targets = [
+                replace(target, releases=tuple(replace(release, usage=next(usages)) for release in target.releases))
+                for target in each.targets
+            ]
+            counted.append(replace(each, mirror=mirror, targets=tuple(targets)))
+        return tuple(counted)
 
 
-class _Pulse:
+class _CountProgress:
     """Called with the number of files counted so far: ends the count at the deadline, and says how far it is."""
 
     def __init__(self, deadline: Deadline, clock: Callable[[], float], say: Callable[[str], None]) -> None:
@@ -161,19 +153,18 @@ def _releases(paths: TargetPaths, current: str) -> tuple[ReleaseStatus, ...]:
     )
 
 
-def _state(commit: str | None, record: PublishedRecord | None, drift: TargetDrift | None) -> TargetState:
-    """Return what the mount alone tells; PUBLISHED where the state depends on what the remote said."""
+def _state(
+    commit: str | None, record: PublishedRecord | None, drift: TargetDrift | None, *, is_asked: bool
+) -> TargetState:
+    """Return the state of a target; `is_asked` says that the remote answered. No drift then: no rule publishes it."""
     if record is not None and record.held is not None:
         return TargetState.HELD
     if commit is None:
         return TargetState.UNPUBLISHED if drift is None or drift.commit is not None else TargetState.NO_REF
     if record is not None and record.gone_since is not None:
         return TargetState.RETIRING
-    return TargetState.PUBLISHED
-
-
-def _state_of_published(drift: TargetDrift | None) -> TargetState:
-    """Return the state of a published target whose repository's remote answered; no drift: no rule publishes it."""
+    if not is_asked:
+        return TargetState.PUBLISHED
     if drift is None:
         return TargetState.LEFT_OVER
     if drift.commit is None:

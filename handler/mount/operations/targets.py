@@ -71,7 +71,7 @@ def refuse_links(mount: str, path: str) -> None:
         except (FileNotFoundError, NotADirectoryError):
             raise TargetUnknown(f"nothing is published at {path}") from None
         if not stat.S_ISDIR(mode):
-            raise TargetUnknown(f"{path} leads through what is no directory")
+            raise TargetUnknown(f"{path} leads through something that is not a directory")
 
 
 def refuse_unregistered(mount: str, path: str, record: PublishedRecord) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
+from handler.mount.fs.directories import open_directory
 from handler.mount.releases.strategy import Release
 from handler.mount.target.layout import TargetPaths, is_commit
 
@@ -71,11 +72,8 @@ def read_release(path: str, commit: str, *, is_sure: bool) -> Release:
         try:
             # Opened, since that makes an NFS client ask the server. What the client remembers may be a minute old, from
             # when the release was current; another host may have replaced it since, and its grace has only begun.
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with open_directory(path) as descriptor:
+                mtime = os.fstat(descriptor).st_mtime_ns
         except NotADirectoryError:
             return Release(commit, 0.0, is_intact=False)
-        try:
-            mtime = os.fstat(descriptor).st_mtime_ns
-        finally:
-            os.close(descriptor)
     return Release(commit, mtime / _SECOND, mtime % _SECOND == 0)

@@ -1,7 +1,7 @@
-"""Mend a release in place, while readers are in it: what is as it should be is not touched, not even for a moment.
+"""Repair a release in place, while readers are in it. It does not touch what is as it should be.
 
-Everything is made in staging under a passing name and renamed over what is wrong, so that a reader finds the wrong
-file or the right one. Killed anywhere, less is left to mend; what stays in staging is swept as any leftover.
+Each file is made in staging under a temporary name and renamed over what is wrong, so that a reader finds the wrong
+file or the right one. Killed anywhere, less is left to repair; a later run sweeps what stays in staging.
 """
 
 import os
@@ -13,60 +13,55 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from handler.model import FileWrite, LinkWrite, TreePlan
-from handler.mount.fs.byte_budget import ByteBudget
-from handler.mount.fs.checkout import Written
-from handler.mount.fs.directories import DirectoryHandles
-from handler.mount.fs.files import write_all
+from handler.model import Counts, FileWrite, LinkWrite, TreePlan
+from handler.mount.fs.checkout import ByteBudget, ancestors_of_changes, touch
+from handler.mount.fs.directories import DirectoryHandles, open_directory
+from handler.mount.fs.files import write_new
 from handler.mount.fs.parallel import Stage, Workers, batches, levels_by_depth
-from handler.mount.fs.steps import ancestors_of_changes, touch
 from handler.mount.releases.build import trash_name
 from handler.mount.releases.verify import Drift, Part
 from handler.mount.target.layout import TargetPaths
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
 
 @dataclass(frozen=True, slots=True)
-class Repaired:
+class RepairResult:
     """What a repair took. `trash` are the names in staging to be removed: directories that did not belong."""
 
-    written: Written
-    removed: int
+    counts: Counts
     trash: tuple[str, ...]
 
 
 def repair(
     paths: TargetPaths,
     commit: str,
-    part: Part,
-    drift: Drift,
+    damage: tuple[Part, Drift],
     *,
-    read_blob: Callable[[bytes], bytes],
+    budget: ByteBudget,
     workers: Workers,
-    pulse: Callable[[], object] = lambda: None,
-) -> Repaired:
-    """Bring what `drift` names, of a part of `releases/<commit>`, back to what the tree has.
+    check: Callable[[], object] = lambda: None,
+) -> RepairResult:
+    """Bring what the drift of a part of `releases/<commit>` names back to what the tree has.
 
-    The caller holds the repository's lock and has broken the release's seal; it is for the caller to seal it again.
-    `pulse` may raise to end it. Raises OSError and what `read_blob` raises.
+    The caller holds the repository's lock, has broken the release's seal, and seals it again. `budget` reads the blobs.
+    `check` is called all the while; what it raises ends the repair. Raises OSError and what reading a blob raises.
     """
     os.makedirs(paths.staging, exist_ok=True)
-    plan = _plan(part, drift)
-    workshop = _Workshop(paths.staging, ByteBudget(read_blob), pulse)
+    plan = _plan(*damage)
+    steps = _Steps(paths.staging, budget, check)
+    # What readers miss comes first, what does not belong goes last: nobody reads less in between.
     stages: list[Stage[DirectoryHandles, Any]] = [
-        Stage(workshop.make_directories, levels_by_depth(plan.made_directories)),
-        Stage(workshop.place, [batches([*plan.files, *plan.links])]),
-        Stage(workshop.remove, [batches(plan.removed_files)]),
+        Stage(steps.make_directories, levels_by_depth(plan.made_directories)),
+        Stage(steps.replace, [batches([*plan.files, *plan.links])]),
+        Stage(steps.remove, [batches(plan.removed_files)]),
         Stage(touch, levels_by_depth(ancestors_of_changes(plan), deepest_first=True)),
     ]
-    count = workers.run(partial(DirectoryHandles, paths.release(commit)), stages)
-    files = len(plan.files) + len(plan.links)
-    return Repaired(Written(files, count), len(plan.removed_files), tuple(workshop.trash))
+    written = workers.run(partial(DirectoryHandles, paths.release(commit)), stages)
+    counts = Counts(len(plan.files) + len(plan.links), len(plan.removed_files), written)
+    return RepairResult(counts, tuple(steps.trash))
 
 
 def _plan(part: Part, drift: Drift) -> TreePlan:
-    """Return the repair as a plan: what does not belong is all among `removed_files`, directories too."""
+    """Return the repair as a plan. `removed_files` has all that does not belong, directories too."""
     items = part.items()
     wanted = [items.get(path, path) for path in (*drift.missing, *drift.changed)]
     return TreePlan(
@@ -78,16 +73,16 @@ def _plan(part: Part, drift: Drift) -> TreePlan:
 
 
 @dataclass(slots=True)
-class _Workshop:
-    """The steps of a repair; each may be done again. Several threads take them."""
+class _Steps:
+    """The steps of a repair. Each may be done again; several threads take them."""
 
     staging: str
     budget: ByteBudget
-    pulse: Callable[[], object]
+    check: Callable[[], object]
     trash: list[str] = field(default_factory=list)
 
     def make_directories(self, directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
-        """Make directories that are missing, in the place of what is none, and give others their mode."""
+        """Make missing directories, also in the place of something else, and set the mode of the others."""
         for path in paths:
             if path:
                 descriptor, name = directories.parent(path)
@@ -97,30 +92,28 @@ class _Workshop:
                     if not stat.S_ISDIR(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
                         self._set_aside(name, descriptor)
                         os.mkdir(name, 0o755, dir_fd=descriptor)
-            opened = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directories.descriptor(path))
-            try:
+            with open_directory(b".", directory=directories.descriptor(path)) as opened:
                 os.fchmod(opened, 0o755)
-            finally:
-                os.close(opened)
         return 0
 
-    def place(self, directories: DirectoryHandles, writes: Sequence[FileWrite | LinkWrite]) -> int:
-        """Make files and links aside, and rename them over what is wrong; returns the bytes."""
+    def replace(self, directories: DirectoryHandles, writes: Sequence[FileWrite | LinkWrite]) -> int:
+        """Make files and links in staging, and rename them over what is wrong; returns the bytes."""
         written = 0
         for write in writes:
-            self.pulse()
-            aside = os.path.join(self.staging, f"repair-{secrets.token_hex(8)}")
+            self.check()
+            staged = os.path.join(self.staging, f"repair-{secrets.token_hex(8)}")
             try:
-                written += self._make(aside, write)
+                written += self._make(staged, write)
                 descriptor, name = directories.parent(write.path)
                 try:
-                    os.rename(aside, name, dst_dir_fd=descriptor)
+                    os.rename(staged, name, dst_dir_fd=descriptor)
                 except IsADirectoryError:
+                    # A rename replaces no directory by a file. It goes to staging, in one step.
                     self._set_aside(name, descriptor)
-                    os.rename(aside, name, dst_dir_fd=descriptor)
+                    os.rename(staged, name, dst_dir_fd=descriptor)
             except BaseException:
                 with suppress(OSError):
-                    os.unlink(aside)
+                    os.unlink(staged)
                 raise
         return written
 
@@ -130,19 +123,14 @@ class _Workshop:
             return len(write.target)
         with self.budget.borrow(write.blob) as content:
             mode = 0o755 if write.is_executable else 0o644
-            descriptor = os.open(path, _CREATE, mode)
-            try:
-                # Whatever this process's umask is: a mode that stays wrong would be mended again every day.
-                os.fchmod(descriptor, mode)
-                write_all(descriptor, content)
-            finally:
-                os.close(descriptor)
+            # Whatever this process's umask is: an audit would find a mode that stays wrong again every day.
+            write_new(path, content, mode, exact_mode=True)
             return len(content)
 
     def remove(self, directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
         """Remove what does not belong."""
         for path in paths:
-            self.pulse()
+            self.check()
             descriptor, name = directories.parent(path)
             try:
                 os.unlink(name, dir_fd=descriptor)
@@ -151,13 +139,13 @@ class _Workshop:
             except IsADirectoryError:
                 self._set_aside(name, descriptor)
             except OSError:
-                # An NFS client on this host has it open after all: it is gone with the last close.
+                # An NFS client on this host keeps a file that is open under such a name: it goes with the last close.
                 if not name.startswith(b".nfs"):
                     raise
         return 0
 
     def _set_aside(self, name: bytes, descriptor: int) -> None:
-        """Move whatever it is to staging, in one step, however much is in it."""
+        # A rename is one step, however much is in it; to remove it takes as long as it is large.
         trash = trash_name()
         with suppress(FileNotFoundError):
             os.rename(name, os.path.join(self.staging, trash), src_dir_fd=descriptor)

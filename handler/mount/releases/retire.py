@@ -36,7 +36,9 @@ def retire(run: Run, unchanged: Outcome) -> Outcome:
         if run.clock() - (record.gone_since or 0) < run.repository.grace_seconds:
             return replace(unchanged, kind=OutcomeKind.IGNORED, reason="retiring")
         _remove_trees(run.directory.paths)
-        event = retired_event(run.repository.full_name, target, record.commit, run.trigger.delivery, run.clock())
+        event = retired_event(
+            run.repository.full_name, target, commit=record.commit, delivery=run.trigger.delivery, at=run.clock()
+        )
         if run.emit is not None and not run.emit(event):
             # The record stays until the bus has taken the event: by the record the schedule finds what is left to do.
             return replace(unchanged, kind=OutcomeKind.IGNORED, reason="retiring")

@@ -1,7 +1,7 @@
 """Compare a release with its commit's tree: what is missing, what is not as the commit has it, what does not belong.
 
-Everything is looked at: names, kinds, modes, contents, links. Nobody has to hold the lock for it; what a change under
-way makes look wrong is to be compared again under the lock.
+It compares everything: names, kinds, modes, contents, links. It needs no lock; what a push under way makes look wrong,
+the caller compares again under the lock.
 """
 
 import errno
@@ -10,37 +10,37 @@ import os
 import re
 import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
 from handler.model import FileWrite, LinkWrite, TreePlan
-from handler.mount.fs.directories import DirectoryHandles
+from handler.mount.fs.directories import DirectoryHandles, open_directory
+from handler.mount.fs.files import open_to_read
 from handler.mount.fs.parallel import Item, Stage, Workers, batches, path_of
 
 PART_ENTRIES = 5000
-"""So much is compared, and mended, at a time: it bounds memory, and how long the lock is held for mending."""
+"""The size of a part. It bounds memory, and how long a repair holds the lock."""
 MOST_EXTRA = 100_000
 SILLY_SECONDS = 86_400
-"""An NFS client keeps a removed file that is still open as `.nfs...`, and removes it with the last close. An older one
-is its client's that died."""
+"""An NFS client keeps a removed file that is still open as `.nfs...`, and removes it with the last close. One that is
+older than this belongs to a client that died."""
 
 _SILLY = re.compile(rb"\.nfs[0-9a-f]{8,}")
 _READ_BYTES = 1024 * 1024
 _PERMISSIONS = 0o755
-"""What of a mode is compared: the owner's bits, and what all others need to read. The rest hangs on the umask."""
+"""The bits of a mode that are compared: the owner's, and what all others need to read. The umask decides the rest."""
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""Not blocking: a pipe that took a file's place would be waited on for ever."""
-_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NOT_READABLE = (*_NOT_THERE, errno.EACCES, errno.EPERM, errno.ENXIO, errno.EISDIR)
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
     """How a directory differs from the tree; paths relative to its root, sorted. The root itself is b"".
 
-    `changed` is there and is not what the tree has: another kind, mode, content or link target. Below a directory that
-    is not there all is `missing`; of one that should not be there, `extra` is the directory alone. `is_cut` says that
-    there is more that does not belong, which is to be looked for again.
+    `changed` is there, but with another kind, mode, content or link target than the tree has. Of a directory that is
+    missing, everything below is `missing` too; of one that does not belong, `extra` has the directory alone. `is_cut`:
+    more does not belong than `extra` has; compare again after the repair.
     """
 
     missing: tuple[bytes, ...] = ()
@@ -53,13 +53,13 @@ class Drift:
         return bool(self.missing or self.changed or self.extra)
 
     def directories(self) -> set[bytes]:
-        """Return the directories in which something differs, for a part that looks again."""
+        """Return the directories in which something differs, to compare them again."""
         paths = (*self.missing, *self.changed, *self.extra)
-        # A changed directory is told by itself, a missing one by the one that it should be in.
+        # A changed directory stands for itself, a missing one for the directory that it should be in.
         return {path.rpartition(b"/")[0] for path in paths} | set(self.changed)
 
     def shown(self, most: int = 20) -> Iterator[str]:
-        """Yield a phrase a path, at most so many, and one for the rest."""
+        """Yield a phrase for each path, at most `most`, and one for the rest."""
         kinds = (("missing", self.missing), ("changed", self.changed), ("extra", self.extra))
         paths = [f"{kind} {path[-200:]!r}" for kind, found in kinds for path in found[:most]]
         yield from paths[:most]
@@ -70,7 +70,7 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some directories of a tree, and everything that is to lie in each: a directory's path, or a file or link."""
+    """Some directories of a tree, and what each has to contain: the paths of directories, files, links."""
 
     directories: dict[bytes, Sequence[Item]]
 
@@ -84,7 +84,7 @@ class Part:
 
 
 def parts_of(plan: TreePlan) -> list[Part]:
-    """Cut the tree of a plan from nothing into parts: the same ones, in the same order, for the same tree."""
+    """Divide the tree of a plan from nothing into parts. The same tree has the same parts, in the same order."""
     directories: dict[bytes, list[Item]] = {path: [] for path in (b"", *plan.made_directories)}
     items: tuple[Item, ...] = (*plan.made_directories, *plan.files, *plan.links)
     for item in items:
@@ -100,14 +100,14 @@ def parts_of(plan: TreePlan) -> list[Part]:
 
 
 def compare(
-    root: str, part: Part, workers: Workers, *, now: float, pulse: Callable[[], object] = lambda: None
+    root: str, part: Part, workers: Workers, *, now: float, check: Callable[[], object] = lambda: None
 ) -> Drift:
     """Compare a part of a tree with what lies below `root`.
 
-    `now` is the mount's time. `pulse` is called all the while, by any thread; what it raises ends the comparison.
+    `now` is the mount's time. `check` is called all the while, in any thread; what it raises ends the comparison.
     Raises OSError; FileNotFoundError or NotADirectoryError where there is no directory `root`.
     """
-    comparison = _Comparison(part, now, pulse)
+    comparison = _Comparison(part, now, check)
     open_root = partial(DirectoryHandles, root)
     workers.run(open_root, [Stage(comparison.look, [batches(list(part.directories))])])
     workers.run(open_root, [Stage(comparison.read, [batches(list(comparison.present.values()))])])
@@ -122,7 +122,7 @@ class _Comparison:
 
     part: Part
     now: float
-    pulse: Callable[[], object]
+    check: Callable[[], object]
     missing: set[bytes] = field(default_factory=set)
     changed: set[bytes] = field(default_factory=set)
     extra: set[bytes] = field(default_factory=set)
@@ -130,26 +130,24 @@ class _Comparison:
     """Regular files where the tree has them, to be read."""
 
     def look(self, directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
-        """See what lies in directories: kinds, links, names; contents come later, as there are many in one directory.
-
-        One listing tells the kinds, so that a file costs no call here.
-        """
+        """List directories, and compare names, kinds and links."""
+        # One listing tells the kinds, so that a file costs no call here. Contents come later, in batches of their own:
+        # one directory may hold most of the files.
         for path in paths:
-            self.pulse()
+            self.check()
             wanted = {path_of(item).rpartition(b"/")[2]: item for item in self.part.directories[path]}
-            try:
-                descriptor = os.open(b".", _DIRECTORY_FLAGS, dir_fd=directories.descriptor(path))
-            except OSError as error:
-                if error.errno not in _NOT_THERE:
-                    raise
-                self.missing.update(map(path_of, wanted.values()))
-                continue
-            try:
+            with ExitStack() as stack:
+                try:
+                    opened = open_directory(b".", directory=directories.descriptor(path))
+                    descriptor = stack.enter_context(opened)
+                except OSError as error:
+                    if error.errno not in _NOT_THERE:
+                        raise
+                    self.missing.update(map(path_of, wanted.values()))
+                    continue
                 if os.fstat(descriptor).st_mode & _PERMISSIONS != _PERMISSIONS:
                     self.changed.add(path)
                 self._look(path, wanted, descriptor)
-            finally:
-                os.close(descriptor)
         return 0
 
     def _look(self, path: bytes, wanted: dict[bytes, Item], descriptor: int) -> None:
@@ -183,41 +181,39 @@ class _Comparison:
         return stat.S_ISREG(about.st_mode) and self.now - about.st_ctime < SILLY_SECONDS
 
     def read(self, directories: DirectoryHandles, items: Sequence[FileWrite]) -> int:
-        """Read files, and compare modes and contents; an open, a read and a close each, unless they are large."""
+        """Read files, and compare modes and contents. A file that is not large costs an open, a read and a close."""
         for item in items:
-            self.pulse()
-            try:
-                directory, name = directories.parent(item.path)
-                descriptor = os.open(name, _FILE_FLAGS, dir_fd=directory)
-            except OSError as error:
-                if error.errno == errno.ENOENT:
-                    self.missing.add(item.path)
-                elif error.errno in (*_NOT_THERE, errno.EACCES, errno.EPERM, errno.ENXIO):
-                    # Something took its place since the directory was listed; or its owner may not read it.
-                    self.changed.add(item.path)
-                else:
-                    raise
-                continue
-            try:
+            self.check()
+            with ExitStack() as stack:
+                try:
+                    directory, name = directories.parent(item.path)
+                    descriptor = stack.enter_context(open_to_read(name, directory=directory))
+                except OSError as error:
+                    if error.errno == errno.ENOENT:
+                        self.missing.add(item.path)
+                    elif error.errno in _NOT_READABLE:
+                        # Something took its place since the directory was listed; or its owner may not read it.
+                        self.changed.add(item.path)
+                    else:
+                        raise
+                    continue
                 if not self._is_right(item, descriptor):
                     self.changed.add(item.path)
-            finally:
-                os.close(descriptor)
         return 0
 
     def _is_right(self, item: FileWrite, descriptor: int) -> bool:
-        about = os.fstat(descriptor)  # told by the open, so no round trip
+        about = os.fstat(descriptor)  # costs no round trip: the open told it
         wanted = 0o755 if item.is_executable else 0o644
-        if not stat.S_ISREG(about.st_mode) or about.st_mode & _PERMISSIONS != wanted:
+        if about.st_mode & _PERMISSIONS != wanted:
             return False
         digest = hashlib.sha1(b"blob %d\0" % about.st_size, usedforsecurity=False)
         left = about.st_size
         while left > 0:
-            # One more than is there: what comes short of it is the end, and no second read has to find that.
+            # Ask for one byte more than is left: a shorter answer is the end, and saves the read that would find it.
             content = os.read(descriptor, min(left + 1, _READ_BYTES))
             if not content:
                 return False
             digest.update(content)
             left -= len(content)
-            self.pulse()
+            self.check()
         return left == 0 and digest.hexdigest().encode() == item.blob

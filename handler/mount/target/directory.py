@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from handler.errors import TargetOccupied
+from handler.mount.fs.directories import open_directory
 from handler.mount.fs.files import write_whole
 from handler.mount.target.layout import COPY, CURRENT, GIT, TargetPaths, release_of
 from handler.mount.target.record import PublishedRecord, read_record
@@ -51,20 +52,14 @@ class TargetDirectory:
             # Opened for reading, not only as a path: then an NFS client asks the server whether the directory changed.
             # What this host remembers of `current` may be a minute old. If another host published since, its release
             # would look retired here, and this run would recycle it under its readers.
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(self.paths.directory, flags)
-        except FileNotFoundError:
-            return Published(None, None)
-        try:
-            link = os.readlink(CURRENT, dir_fd=descriptor)
+            with open_directory(self.paths.directory) as descriptor:
+                link = os.readlink(CURRENT, dir_fd=descriptor)
         except FileNotFoundError:
             return Published(None, None)
         except OSError as error:
             if error.errno == errno.EINVAL:
                 raise TargetOccupied("what stands at the target's path was not made by git2efs") from None
             raise
-        finally:
-            os.close(descriptor)
         commit = release_of(link)
         if commit is None:
             raise TargetOccupied("`current` is a link that git2efs did not make")
@@ -88,6 +83,7 @@ class TargetDirectory:
         """
         directory = self.paths.directory
         while len(directory) > len(self.mount):
+            # A working copy and releases exclude each other at one path, too: neither knows what the other may remove.
             is_above = directory != self.paths.directory
             if os.path.lexists(os.path.join(directory, CURRENT)) and (is_above or self.paths.is_copy):
                 raise TargetOccupied("a target with releases is at the target's path, or on the way to it")

@@ -21,6 +21,7 @@ def record_published(run: Run, objects: Objects, fetched: Fetched, *, visible_at
         files_removed=counts.files_removed,
         bytes_fetched=fetched.bytes_fetched,
     )
+    # After the flip: a record that is ahead of `current` would tell monitors of a commit that no reader has.
     _notify_and_write(run, objects, record)
 
 
@@ -46,6 +47,8 @@ def record_confirmed(run: Run, objects: Objects, fetched: Fetched) -> None:
 
 
 def _notify_and_write(run: Run, objects: Objects, record: PublishedRecord) -> None:
+    # The event first: killed between the two, the record is still of another commit, and the next run emits again.
+    # The other way round the event would be lost.
     if run.emit is not None:
         record = notify(run.emit, record, run.published, run.target.path, objects)
     run.directory.write_record(record)
@@ -67,6 +70,7 @@ def _record(run: Run, fetched: Fetched, *, published_at: float) -> PublishedReco
 
 def _latest_pushed_at(run: Run) -> int | None:
     """Return the latest of all deliveries' `pushed_at`, in GitHub's clock."""
+    # GitHub's clock alone is compared with GitHub's clock: ours may be off by more than two pushes are apart.
     push = run.trigger.push
     known = (run.confirmed_pushed_at, push.pushed_at if push is not None else None)
     return max((at for at in known if at is not None), default=None)

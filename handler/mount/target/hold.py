@@ -19,6 +19,7 @@ def record_of_flip(
 
     What is known of the remote stays: nobody asked it.
     """
+    # `notify` sets the two marks where there is a bus. Without one, nothing may look pending.
     return replace(
         record,
         commit=commit,

@@ -19,16 +19,19 @@ import os
 import re
 from dataclasses import dataclass
 
+from handler.model import OBJECT_ID, is_object_id
+
 CURRENT, RELEASES, STAGING, RECORD = "current", "releases", "staging", "published.json"
 
 GIT = ".git"
 COPY = ".git/git2efs"
 """Our own directory in a working copy; `git status` does not look there."""
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+# What only its own run needs has a random name: a fixed one, left by a killed run, would stop every later run.
 _PASSING = re.compile(r"(?:link|record|repair|trash)-[0-9a-f]{16}")
 _JOURNAL = ".journal"
-_LINK = re.compile(r"releases/([0-9a-f]{40})")
+# Only a link of this very form is ours. Somebody else's `current` is never replaced.
+_LINK = re.compile(f"releases/({OBJECT_ID})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class RepositoryPaths:
     @property
     def targets(self) -> str:
         """The registry of the repository's targets, one path a line."""
+        # One file a repository: the mirror has to keep the objects of all its targets, wherever their paths are.
         return os.path.join(self.directory, ".targets")
 
     def new_copy(self, target_path: str) -> str:
@@ -80,6 +84,7 @@ class TargetPaths:
     @property
     def record(self) -> str:
         """`published.json`."""
+        # Beside `current`, not in a release, which never changes; in a copy below .git, where git shows no change.
         return os.path.join(self.directory, *([COPY] if self.is_copy else []), RECORD)
 
     @property
@@ -90,6 +95,7 @@ class TargetPaths:
     @property
     def staging(self) -> str:
         """The directory of what is being made; readers do not look there."""
+        # In the target's own directory: a rename within one file system is atomic, and costs the same for any tree.
         return os.path.join(self.directory, COPY if self.is_copy else STAGING)
 
     def release(self, commit: str) -> str:
@@ -103,7 +109,7 @@ class TargetPaths:
 
 def is_commit(name: str) -> bool:
     """Whether a name is a commit id, as releases are named."""
-    return bool(_COMMIT.fullmatch(name))
+    return is_object_id(name)
 
 
 def release_of(link: str) -> str | None:

@@ -19,6 +19,7 @@ def notify(emit: Emit, record: PublishedRecord, published: Published, path: str,
 
     `published` is what was published at the target (`path`) when the run began; `objects` say what changed since.
     """
+    # `published` is of before the flip: it says what consumers had, and whether they know of it.
     is_certain = _is_previous_announced(published, record.commit)
     event = Event(
         kind=EventKind.PUBLISHED,

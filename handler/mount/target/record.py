@@ -4,12 +4,14 @@ People and monitors read it, and the next run.
 """
 
 import json
-import os
-import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from handler.exchange.operations import Hold
+from handler.model import is_object_id
+from handler.mount.fs.files import read_whole
+
+_MAX_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,12 @@ def read_record(path: str) -> PublishedRecord | None:
     Raises OSError for what the mount answers, a missing file excepted.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
+        # Bounded: a record of ours has some 700 bytes, and whoever can write the mount may have put anything here.
+        content = read_whole(path, max_bytes=_MAX_BYTES)
+    except NotADirectoryError:
+        # The target's path leads through a file. That is told where something is to be published there.
         return None
-    try:
-        content = os.read(descriptor, 65_536)
-    finally:
-        os.close(descriptor)
-    return _parse(content)
+    return None if content is None else _parse(content)
 
 
 def _parse(content: bytes) -> PublishedRecord | None:
@@ -68,6 +68,7 @@ def _parse(content: bytes) -> PublishedRecord | None:
         record = PublishedRecord(**{name: value for name, value in fields.items() if name != "since"}, held=held)
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
+    # Every field is checked before a run believes it: readers may have write access to the mount.
     texts = (record.repository, record.ref, record.commit, record.delivery)
     numbers = (record.published_at, record.asked_at, record.pushed_at or 0, record.gone_since or 0)
     is_sound = (
@@ -75,7 +76,7 @@ def _parse(content: bytes) -> PublishedRecord | None:
         and all(isinstance(number, int | float) for number in numbers)
         and isinstance(record.announced, bool)
         and isinstance(record.previous_announced, bool)
-        and re.fullmatch(r"[0-9a-f]{40}", record.commit)
+        and is_object_id(record.commit)
     )
     return record if is_sound else None
 

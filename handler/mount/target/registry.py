@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 
 from handler.config.names import path_problem
-from handler.mount.fs.files import append, write_whole
+from handler.mount.fs.files import append, read_whole, write_whole
 from handler.mount.target.layout import RELEASES, RepositoryPaths, is_commit
 
 
@@ -34,17 +34,15 @@ class TargetRegistry:
     def remove(self, target_path: str) -> None:
         """Remove a target, when all of it is gone."""
         kept = [each for each in self.read() if each != target_path]
+        # Written beside and renamed: killed in the middle, the old list still has the target, and the next run
+        # removes it.
         temporary = f"{self.path}.new"
         write_whole(temporary, "".join(f"\n{each}\n" for each in kept).encode())
         os.rename(temporary, self.path)
 
     def read(self) -> list[str]:
         """Return the lines, with any half line that a killed run left."""
-        try:
-            with open(self.path, "rb") as file:
-                lines = file.read().decode("utf-8", "replace").split("\n")
-        except FileNotFoundError:
-            return []
+        lines = (read_whole(self.path) or b"").decode("utf-8", "replace").split("\n")
         return [line for line in lines if line]
 
     def target_paths(self) -> list[str]:
@@ -56,6 +54,7 @@ class TargetRegistry:
         commits: dict[str, None] = {}
         for target_path in self.read():
             try:
+                # Listed, and not taken from records: a release that a killed run left needs its objects too.
                 names = os.listdir(os.path.join(self.mount, target_path, RELEASES))
             except (FileNotFoundError, NotADirectoryError):
                 continue

@@ -74,15 +74,18 @@ class Run:
     def report_progress(self, commit: str, done: int, total: int) -> None:
         """Report how far a check-out of `commit` has come. Raises OutOfTime, which ends it, unless it is done."""
         self.progress(f"{self.target.path} at {commit}", done, total)
+        # A check-out that is done is published, however late: to end here would throw its work away.
         if done < total:
             self.check_deadline()
 
     def know(self, commits: frozenset[str] | None) -> None:
         """Note the target's releases, all of them; None: not sure. What is known of other targets stays."""
+        # The cache has one entry for all targets of a repository, since they share its lock.
         others = {path: known for path, known in (self.known or {}).items() if path != self.target.path}
         self.known = others if commits is None else {**others, self.target.path: commits}
 
     def refuse_new(self) -> None:
         """Raise TargetOccupied or TooManyTargets where the target is new, and may not be at its path."""
+        # Under the lock, so that of two new targets the second one sees the first.
         self.directory.refuse_nested()
         refuse_too_many(self.repository, self.registry.read(), self.target, self.settings.max_targets)

@@ -6,16 +6,24 @@ stashed. The others need not move, and to find them all would mean to scan the w
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from handler.errors import MirrorDamaged
+from handler.config.names import branch_of
+from handler.errors import LocalChanges, MirrorDamaged
 from handler.mount.git.objects import BLOB, COMMIT
 from handler.mount.git.tree import EXECUTABLE, FILE, LINK, TreeEntry
 from handler.mount.working_copy.gitdir.locks import release_stale_lock
+from handler.mount.working_copy.gitdir.names import encode_name
 from handler.mount.working_copy.gitdir.ref_logs import NULL_OID, LogEntry
 from handler.mount.working_copy.gitdir.refs import STASH, Refs
 from handler.mount.working_copy.journal import PullJournal
-from handler.mount.working_copy.local_changes import IndexComparison, LocalChange, Obstruction, PathChange
+from handler.mount.working_copy.local_changes import (
+    IndexComparison,
+    LocalChange,
+    Obstruction,
+    PathChange,
+    describe_obstructions,
+)
 from handler.mount.working_copy.merge.contents import merge_contents
 from handler.mount.working_copy.merge.tree_draft import tree_with
 from handler.mount.working_copy.overlay import MemoryOverlay
@@ -26,8 +34,16 @@ from handler.mount.working_copy.rebase.commits import ident_line, read_commit
 class AutostashResult:
     """The uncommitted changes by path. `stash` is the commit that holds them if they conflict, else None."""
 
-    local_changes: dict[bytes, LocalChange]
+    local_changes: Mapping[bytes, LocalChange] = field(default_factory=dict)
     stash: bytes | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The outcome's notes on the uncommitted changes."""
+        if self.stash is not None:
+            return (f"uncommitted changes did not fit, and are kept as the stash {self.stash.decode()}",)
+        count = len(self.local_changes)
+        return (f"{count} files with uncommitted changes were carried over",) if count else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +64,8 @@ class StashBase:
         return _short_name(self.branch)
 
 
-def can_reapply(obstructions: Sequence[Obstruction], comparison: IndexComparison) -> bool:
-    """Whether each obstruction is a tracked file, and none is a directory now. Raises OSError."""
+def _can_reapply(obstructions: Sequence[Obstruction], comparison: IndexComparison) -> bool:
+    """Whether each obstruction is a tracked file, and none is a directory now."""
     for found in obstructions:
         if not found.is_tracked or comparison.worktree.lstat(found.path).is_directory:
             return False
@@ -60,12 +76,19 @@ def can_reapply(obstructions: Sequence[Obstruction], comparison: IndexComparison
 
 
 def reapply(
-    objects: MemoryOverlay, comparison: IndexComparison, obstructions: Sequence[Obstruction], base: StashBase
+    objects: MemoryOverlay,
+    comparison: IndexComparison,
+    obstructions: Sequence[Obstruction],
+    base: StashBase,
+    refs: Refs,
 ) -> AutostashResult:
-    """Merge each uncommitted change into the file that is pulled. Raises MirrorDamaged, TreeUnsafe, OSError.
+    """Merge each uncommitted change into the file that is pulled.
 
-    All of them become objects first, so that each is stored, whatever happens then.
+    All of them become objects first, so that each is stored, whatever happens then. Raises LocalChanges if one is not
+    a tracked file; MirrorDamaged, TreeUnsafe, CopyUnusable.
     """
+    if not _can_reapply(obstructions, comparison):
+        raise LocalChanges(describe_obstructions(obstructions))
     local_changes: dict[bytes, LocalChange] = {}
     has_conflict = False
     changes = {found.path: found.change for found in obstructions}
@@ -76,18 +99,16 @@ def reapply(
         local_changes[path] = LocalChange(worktree, None if isinstance(merged, _Conflict) else merged, index)
     if not has_conflict:
         return AutostashResult(local_changes)
-    stash = _create_stash(objects, local_changes, base)
+    stash = _reused(objects, refs, _create_stash(objects, local_changes, base))
     return AutostashResult(
         {path: each._replace(result=changes[path].after) for path, each in local_changes.items()}, stash
     )
 
 
-def reuse_last_stash(objects: MemoryOverlay, refs: Refs, stash: bytes) -> bytes:
-    """Return the last stash if it has the contents of `stash`, else `stash`. Raises CopyUnusable, OSError.
-
-    A run that failed and was undone left the last one. Without this a mount that keeps failing would get another
-    stash at each try.
-    """
+def _reused(objects: MemoryOverlay, refs: Refs, stash: bytes) -> bytes:
+    """Return the last stash if it has the contents of `stash`, else `stash`."""
+    # A run that failed and was undone left the last one. A mount that keeps failing would get another stash at each
+    # try.
     if logged := refs.log(STASH):  # the reflog, as the ref may be what could not be written
         last = logged[-1].new
         with suppress(MirrorDamaged, KeyError):  # a broken stash is somebody else's: not for a pull to report
@@ -104,7 +125,7 @@ def _stash_contents(objects: MemoryOverlay, stash: bytes) -> tuple[bytes, ...]:
 
 
 def store_stash(refs: Refs, journal: PullJournal) -> None:
-    """Store the journal's stash, if it has one, as `git stash store` does. Raises CopyBusy, CopyUnusable, OSError."""
+    """Store the journal's stash, if it has one, as `git stash store` does. Raises CopyBusy, CopyUnusable."""
     # Before any file changes: from here on the uncommitted changes are where a person looks for them.
     if journal.stash is None:
         return
@@ -178,11 +199,4 @@ def _create_stash(objects: MemoryOverlay, local_changes: Mapping[bytes, LocalCha
 
 
 def _short_name(branch: str) -> bytes:
-    return branch.removeprefix("refs/heads/").encode("utf-8", "surrogateescape")
-
-
-def autostash_notes(local_changes: Mapping[bytes, LocalChange], stash: bytes | None) -> tuple[str, ...]:
-    """Return the outcome's notes on the uncommitted changes."""
-    if stash is not None:
-        return (f"uncommitted changes did not fit, and are kept as the stash {stash.decode()}",)
-    return (f"{len(local_changes)} files with uncommitted changes were carried over",) if local_changes else ()
+    return encode_name(branch_of(branch))

@@ -1,7 +1,7 @@
-"""Make a working copy that is not there yet: beside its place, and renamed into it when all of it is there.
+"""Clone a working copy that is not there yet: beside its place, and renamed into it when it is complete.
 
-Broken off anywhere, by a kill too, the next run goes on with what it finds: the objects that were fetched, and as much
-of the tree as was written, if the ref still names that commit.
+If a run is stopped anywhere, even killed, the next one continues with what it finds: the fetched objects, and the files
+that were checked out, if the ref still names that commit.
 """
 
 import os
@@ -18,25 +18,26 @@ from handler.mount.fs.files import is_there, write_whole
 from handler.mount.fs.parallel import Stage, Workers, batches
 from handler.mount.git.diff import diff_trees
 from handler.mount.git.objects import BLOB, TREE
-from handler.mount.git.plan import plan_change
 from handler.mount.target.layout import GIT, is_commit
 from handler.mount.target.run import Run
+from handler.mount.working_copy.gitdir.copy_config import default_tracking_ref
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
 from handler.mount.working_copy.gitdir.init import init_repository
 from handler.mount.working_copy.gitdir.locks import release_stale_lock
 from handler.mount.working_copy.gitdir.ref_logs import NULL_OID, LogEntry
 from handler.mount.working_copy.gitdir.refs import Refs
-from handler.mount.working_copy.index.entry import IndexEntry, Stat
+from handler.mount.working_copy.index.entry import NO_STAT, IndexEntry, Stat
 from handler.mount.working_copy.index.index_file import build
+from handler.mount.working_copy.plan import plan_checkout
 
 _JOURNAL = ".journal"
-_MOST_SECONDS, _TRIES = 1.2, 12
-"""How long, in how many steps, the file system's clock is waited for to reach its next second."""
+_MAX_WAIT_SECONDS, _WAIT_STEPS = 1.2, 12
+"""How long, and in how many steps, to wait for the next second of the file system's clock."""
 
 
 @dataclass(slots=True)
 class Clone:
-    """The copy of `work`'s target while it is made, in the directory `stage`."""
+    """The copy of `work`'s target while it is being made, in the directory `stage`."""
 
     work: Run
     stage: str
@@ -44,18 +45,22 @@ class Clone:
 
     @classmethod
     def of(cls, work: Run) -> "Clone":
-        """Return the one that was begun, or is to be."""
+        """Return the clone that a former run began, or a new one."""
         return cls(work, work.paths.new_copy(work.target.path))
 
     @property
     def git(self) -> str:
-        """Its git directory, until the tree is there."""
+        """Its git directory, until the files are checked out."""
         return os.path.join(self.stage, GIT)
 
-    def prepare(self) -> bool:
-        """Make or find what is there of it; returns whether all was there, and is in its place now.
+    @property
+    def _workers(self) -> Workers:
+        return Workers(self.work.settings.checkout_workers, is_slow=self.work.is_slow)
 
-        Raises TargetOccupied where something else is in its place, and OSError.
+    def prepare(self) -> bool:
+        """Begin the clone, or find what a former run left. Returns whether that was complete, and is in its place now.
+
+        Raises TargetOccupied if something else is in its place.
         """
         root = self.work.directory.paths.directory
         try:
@@ -68,7 +73,7 @@ class Clone:
         for name in _list_names(self.stage):
             tree = os.path.join(self.stage, name)
             if is_commit(name) and is_there(os.path.join(tree, GIT)):
-                self._move_into_place(tree)  # killed just before that
+                self._move_into_place(tree)  # the former run was killed before this rename
                 return True
         if not is_there(self.git):
             init_repository(self.stage, self.work.repository.url, self.work.target.ref)
@@ -76,30 +81,25 @@ class Clone:
         return False
 
     def sweep(self) -> None:
-        """Remove what is left of it once a copy is in its place, ours or somebody else's. Raises OSError."""
+        """Remove what is left of the clone when a copy is in its place, ours or somebody else's."""
         with suppress(FileNotFoundError):
             remove_tree(self.stage)
 
     def finish(self, store: CopyStore, commit: str, committer: bytes) -> tuple[Written, TreePlan]:
-        """Check the commit out, and put the copy in its place. Raises Git2EfsError, OSError."""
+        """Check the commit out, and move the copy into its place. Raises Git2EfsError."""
         tree = os.path.join(self.stage, commit)
         for name in _list_names(self.stage):
-            # What the ref named when an earlier run was broken off.
+            # An earlier run was stopped while it checked this commit out.
             if is_commit(name) and name != commit:
                 remove_tree(os.path.join(self.stage, name))
         os.makedirs(tree, exist_ok=True)
-        plan = plan_change(
-            partial(store.read, kind=TREE),
-            partial(store.read, kind=BLOB),
-            None,
-            store.tree_of(commit),
-            allow_external_links=self.work.repository.allow_external_links,
-        )
+        allow_external_links = self.work.repository.allow_external_links
+        plan = plan_checkout(store, None, commit, allow_external_links=allow_external_links)
         work = self.work
         written = check_out(
             tree,
             plan,
-            Workers(work.settings.checkout_workers, is_slow=work.is_slow),
+            self._workers,
             read_blob=partial(store.read, kind=BLOB),
             journal=os.path.join(self.stage, commit + _JOURNAL),
             progress=partial(work.report_progress, commit),
@@ -112,32 +112,30 @@ class Clone:
         return written, plan
 
     def _write_index(self, store: CopyStore, commit: str, tree: str, plan: TreePlan) -> None:
-        """Write the index, with what each file's status is now, so that git need not read them all."""
+        """Write the index with each file's stat data, so that git need not read the files."""
         paths = [*(write.path for write in plan.files), *(write.path for write in plan.links)]
-        workers = Workers(self.work.settings.checkout_workers, is_slow=self.work.is_slow)
-        workers.run(partial(DirectoryHandles, tree), [Stage(self._lstat, [batches(paths)])])
+        self._workers.run(partial(DirectoryHandles, tree), [Stage(self._lstat, [batches(paths)])])
         found = diff_trees(partial(store.read, kind=TREE), None, store.tree_of(commit))
         entries = []
         for path, (_, entry) in found.entries.items():
             assert entry is not None
             status = self._statuses.get(path)
-            entries.append((path, IndexEntry(*entry, Stat.of(status) if status else Stat())))
+            stat = Stat.of(status) if status else NO_STAT
+            entries.append((path, IndexEntry(mode=entry.mode, id=entry.id, stat=stat)))
         write_whole(os.path.join(self.git, "index"), build(entries, found.new_trees))
 
     def _make_index_newest(self) -> None:
-        """Let the index be a second younger than every file, by the file system's own clock, before anybody sees them.
-
-        Git, which compares whole seconds, reads each file that is as young as the index, at every look; and after the
-        next pull, which writes a younger one, it would have to read them all once more. That may be the whole copy,
-        where all of it was written within a second. To give the index a later time at once would hide what somebody
-        changes within the same second.
-        """
+        """Wait until the index is a second younger than every file, by the file system's clock."""
+        # Git compares whole seconds: at each `git status` it reads the files that are as young as the index, and after
+        # the next pull, which writes a younger index, it would have to read them all once more. That may be the whole
+        # copy, if it was checked out within a second. A later mtime set at once would hide what somebody modifies
+        # within that second.
         newest = max((int(status.st_mtime) for status in self._statuses.values()), default=0)
         index = os.path.join(self.git, "index")
-        for _ in range(_TRIES):
+        for _ in range(_WAIT_STEPS):
             if int(os.stat(index).st_mtime) > newest:
                 break
-            self.work.sleep(_MOST_SECONDS / _TRIES)
+            self.work.sleep(_MAX_WAIT_SECONDS / _WAIT_STEPS)
             os.utime(index)
 
     def _lstat(self, directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
@@ -147,17 +145,18 @@ class Clone:
         return 0
 
     def _write_refs(self, commit: str, committer: bytes) -> None:
-        """Say where the branch is, as after `git clone`. HEAD names it since the copy was begun."""
+        """Write the branch, its remote-tracking ref and their reflogs, as `git clone` does."""
+        # HEAD names the branch since `init_repository`.
         refs = Refs(self.git)
         with suppress(FileNotFoundError):
-            remove_tree(os.path.join(self.git, "logs"))  # of the commit that an earlier run was broken off with
+            remove_tree(os.path.join(self.git, "logs"))  # an earlier run wrote them for another commit
         work, new = self.work, commit.encode()
         branch = work.target.ref
         line = [LogEntry(NULL_OID, new, b"clone: from " + work.repository.url.encode())]
         for log in ("HEAD", branch):
             if not refs.log(log):
                 refs.append_log(log, line, committer, int(work.clock()))
-        refs.write(tracking_ref(branch), new)
+        refs.write(default_tracking_ref("origin", branch), new)
         refs.write(branch, new)
 
     def _move_into_place(self, tree: str) -> None:
@@ -165,11 +164,6 @@ class Clone:
         os.makedirs(os.path.dirname(root), exist_ok=True)
         os.rename(tree, root)
         remove_tree(self.stage)
-
-
-def tracking_ref(branch: str) -> str:
-    """Return the ref that says what the branch of the remote `origin` was last."""
-    return f"refs/remotes/origin/{branch.removeprefix('refs/heads/')}"
 
 
 def _list_names(directory: str) -> list[str]:

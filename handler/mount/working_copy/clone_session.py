@@ -1,4 +1,4 @@
-"""The first run of a working copy, which makes it; and what every run of one shares."""
+"""The session of a working copy's first run, which clones it, and what every session shares."""
 
 import time
 from collections.abc import Iterator
@@ -23,21 +23,21 @@ _MAX_NOTED = 20
 
 
 def is_warm(run: Run) -> bool:
-    """Whether this process did the last run here, and it succeeded: then no killed run left anything."""
+    """Whether this process did the last run here, and it succeeded. Then no killed run left anything."""
     return run.known is not None
 
 
 @contextmanager
 def opened(run: Run, stores: StorePool) -> Iterator[OpenCopy]:
-    """Open the copy, if it is one that can be pulled into. Raises CopyUnusable, MirrorDamaged, OSError."""
+    """Open the copy, if it can be pulled into. Raises CopyUnusable, MirrorDamaged."""
     paths = CopyPaths(run.directory.paths.directory)
     config = validate(paths.root, run.repository.url, run.target.ref)
     if not is_warm(run):
         prepare_state_directory(paths)
-    # Not refreshed, though others may have repacked it: the store sees that by itself, where it matters.
+    # Not refreshed, though others may have repacked it: a store that misses an object looks again.
     with stores.borrow_as(CopyStore, paths.git, is_unchanged=True) as store:
-        store.executor = run.executor
-        # An NFS client makes files of one directory one after the other, and refs are written beside all else.
+        store.use_executor(run.executor)
+        # An NFS client creates the files of one directory one by one, and refs are written beside all else.
         staging = StagingArea(paths.ref_staging) if run.is_slow else None
         refs = Refs(paths.git, makes_logs=config.makes_logs, staging=staging)
         workers = Workers(run.settings.checkout_workers, is_slow=run.is_slow)
@@ -56,12 +56,12 @@ class CopySession:
         self.complete_at = 0.0
 
     def retire(self, unchanged: Outcome) -> Outcome:
-        """Leave the copy as it is: somebody's work may be in it."""
+        """Leave the copy as it is: it may have somebody's work."""
         return replace(unchanged, kind=OutcomeKind.IGNORED, reason="ref_gone")
 
 
 class CloneSession(CopySession):
-    """The first run of a working copy: make it beside, and rename it into its place when it is complete."""
+    """The first run of a working copy: clone it beside its place, and rename it when it is complete."""
 
     def __init__(self, run: Run, stores: StorePool, stack: ExitStack, clone: Clone) -> None:
         super().__init__(run, stores, stack)
@@ -72,19 +72,18 @@ class CloneSession(CopySession):
         self.store.refresh()
         self.have = Have(None, run.confirmed_pushed_at)
         self._commit = ""
-        self._is_published = False
 
     def prepare(self, fetched: Fetched) -> bool:
-        """Say what is about to be published; the clone checks out where it makes the copy."""
+        """Announce the commit. `flip` checks it out."""
         self._commit = fetched.commit or ""
         self._run.begin(self._commit)
         return True
 
     def flip(self) -> float:
-        """Check out beside, and rename the copy into its place."""
+        """Check the commit out, and move the copy into its place."""
         written, plan = self._clone.finish(self.store, self._commit, DEFAULT_COMMITTER)
         self.store.close()
-        # Its objects are at their new place now; the event and the repacking read them there.
+        # Its objects have moved. The event and the repacking read them at their new place.
         self.store = self._stack.enter_context(opened(self._run, self._stores)).store
         self.notes = tuple(f"{path!r} is a submodule: an empty directory" for path in plan.submodules[:_MAX_NOTED])
         self.counts = Counts(files_written=written.files, bytes_written=written.bytes)
@@ -97,7 +96,7 @@ class CloneSession(CopySession):
 
 
 def repacked(store: CopyStore) -> tuple[str, ...]:
-    """Repack the store; returns notes on what failed: the pull is done."""
+    """Repack the store. Returns a note if that fails: the pull is done."""
     try:
         store.maintain()
     except Exception as error:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from handler.mount.fs.files import read_whole
 from handler.mount.git.tree import TreeEntry
+from handler.mount.working_copy.gitdir.names import decode_name, encode_name
 from handler.mount.working_copy.gitdir.staging_area import StagingArea
 from handler.mount.working_copy.local_changes import LocalChange
 from handler.mount.working_copy.paths import CopyPaths
@@ -39,14 +40,14 @@ class PullJournal:
     stash: bytes | None = None
 
     def write(self, paths: CopyPaths, staging: StagingArea) -> None:
-        """Write the journal in one step: a rename. Raises OSError."""
+        """Write the journal in one step: a rename."""
         fields = {
             "branch": self.branch,
             "old": self.old,
             "new": self.new,
-            "committer": _text(self.committer),
+            "committer": decode_name(self.committer),
             "at": self.timestamp,
-            "lines": [[_text(field) for field in line] for line in self.lines],
+            "lines": [[decode_name(field) for field in line] for line in self.lines],
             "kept": {
                 path.hex(): [_entry_to_json(entry) for entry in change] for path, change in self.local_changes.items()
             },
@@ -57,7 +58,7 @@ class PullJournal:
 
 
 def read_journal(paths: CopyPaths) -> PullJournal | None:
-    """Return the journal of a killed run; None if there is none. Raises OSError.
+    """Return the journal of a killed run; None if there is none.
 
     Only git2efs writes the file, and always whole. If it cannot be read, another version of this code wrote it. Then
     nothing is known about that run: what it left counts as the user's, and a pull refuses it if it is in the way.
@@ -74,21 +75,21 @@ def read_journal(paths: CopyPaths) -> PullJournal | None:
             branch=fields["branch"],
             old=fields["old"],
             new=fields["new"],
-            committer=_bytes(fields["committer"]),
+            committer=encode_name(fields["committer"]),
             timestamp=fields["at"],
-            lines=tuple(LogLine(*(_bytes(field) for field in line)) for line in fields["lines"]),
+            lines=tuple(LogLine(*(encode_name(field) for field in line)) for line in fields["lines"]),
             local_changes={
                 bytes.fromhex(path): LocalChange(*(_entry_from_json(entry) for entry in change))
                 for path, change in fields["kept"].items()
             },
-            stash=None if stash is None else _bytes(stash),
+            stash=None if stash is None else encode_name(stash),
         )
     except (ValueError, TypeError, KeyError, AttributeError, IndexError):
         return None
 
 
 def remove_journal(paths: CopyPaths) -> None:
-    """Remove the journal, if it is there: nothing is half done any more. Raises OSError."""
+    """Remove the journal, if it is there: nothing is half done any more."""
     with suppress(FileNotFoundError):
         os.unlink(paths.journal)
 
@@ -104,11 +105,3 @@ def _entry_from_json(value: object) -> TreeEntry | None:
         raise TypeError
     mode, object_id = value
     return TreeEntry(int(mode), str(object_id).encode())
-
-
-def _text(field: bytes) -> str:
-    return field.decode("utf-8", "surrogateescape")
-
-
-def _bytes(field: str) -> bytes:
-    return field.encode("utf-8", "surrogateescape")

@@ -130,7 +130,7 @@ class IndexComparison:
         )
 
     def matches(self, path: bytes, expected: TreeEntry, status: PathStatus) -> bool:
-        """Whether the worktree, with `status` at the path, has this file, link or submodule. Raises OSError."""
+        """Whether the worktree, with `status` at the path, has this file, link or submodule."""
         mode, blob = expected
         if mode == SUBMODULE:
             return status.is_directory  # what is in it belongs to the submodule
@@ -147,18 +147,21 @@ class IndexComparison:
 
 @dataclass(frozen=True, slots=True)
 class Obstruction:
-    """A local change at `path` that obstructs `change`. `is_tracked`: autostash could reapply it."""
+    """A local change at `path` that obstructs `change`.
+
+    `is_tracked`: autostash could reapply it. `kind` is for messages.
+    """
 
     path: bytes
     change: PathChange
     is_tracked: bool
-    reason: str
+    kind: str
 
 
 def find_obstructions(
     comparison: IndexComparison, changes: ChangeSet, workers: Workers = SEQUENTIAL
 ) -> list[Obstruction]:
-    """Return the staged, uncommitted, untracked and ignored files that obstruct the changes. Raises OSError."""
+    """Return the staged, uncommitted, untracked and ignored files that obstruct the changes."""
     by_path = {change.path: change for change in changes.changes}
     removed = {change.path for change in changes.changes if change.before is not None}
     found: dict[bytes, list[Obstruction]] = {}
@@ -175,9 +178,9 @@ def find_obstructions(
 
 def describe_obstructions(obstructions: Sequence[Obstruction]) -> str:
     """Name the obstructed paths, each once, up to a bound."""
-    reasons = {each.path: each.reason for each in obstructions}
-    named = [f"{path!r}"[1:] + f" ({reason})" for path, reason in list(reasons.items())[:_MAX_NAMED]]
-    more = len(reasons) - len(named)
+    kinds = {each.path: each.kind for each in obstructions}
+    named = [f"{path!r}"[1:] + f" ({kind})" for path, kind in list(kinds.items())[:_MAX_NAMED]]
+    more = len(kinds) - len(named)
     return f"in the way: {', '.join(named)}" + (f", and {more} more" if more else "")
 
 
@@ -204,8 +207,8 @@ def _in_worktree(comparison: IndexComparison, change: PathChange, removed: Colle
         # A submodule that is not there is one that nobody has initialized.
         is_uninitialized = change.before.mode == SUBMODULE and status.stat is None and status.blocker is None
         if not comparison.matches(change.path, change.before, status) and not is_uninitialized:
-            reason = "uncommitted" if status.stat is not None else "deleted, and not committed"
-            yield Obstruction(change.path, change, True, reason)
+            kind = "uncommitted" if status.stat is not None else "deleted, and not committed"
+            yield Obstruction(change.path, change, True, kind)
         elif status.is_directory and becomes_file:
             yield from _untracked_below(comparison.worktree, change, removed)
     elif status.blocker is not None and status.blocker not in removed:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from handler.errors import CopyUnusable
-from handler.mount.fs.files import is_there, read_all
+from handler.mount.fs.files import is_there, open_to_read, read_all
 from handler.mount.fs.parallel import Workers
 from handler.mount.git.diff import TreeDiff, diff_trees
 from handler.mount.git.objects import TREE, Objects
@@ -42,7 +42,7 @@ class OpenCopy:
         return self.config.committer or DEFAULT_COMMITTER
 
     def head(self) -> str | None:
-        """Return the commit that the branch names; None before the first one. Raises CopyUnusable, OSError."""
+        """Return the commit that the branch names; None before the first one. Raises CopyUnusable."""
         commit = self.refs.read(self.branch)
         return None if commit is None else commit.decode()
 
@@ -52,16 +52,13 @@ class OpenCopy:
         return diff_trees(lambda tree: objects.read(tree, TREE), *trees)
 
     def read_index(self) -> IndexFile:
-        """Read the index. Raises CopyUnusable if it is damaged, unmerged or of an unknown kind, and OSError."""
+        """Read the index. Raises CopyUnusable if it is damaged, unmerged or of an unknown kind."""
         try:
-            descriptor = os.open(self.paths.index, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with open_to_read(self.paths.index) as descriptor:
+                written_at = int(os.fstat(descriptor).st_mtime)
+                content = read_all(descriptor)
         except FileNotFoundError:
             return IndexFile.empty()
-        try:
-            written_at = int(os.fstat(descriptor).st_mtime)
-            content = read_all(descriptor)
-        finally:
-            os.close(descriptor)
         index = IndexFile.read(content, written_at)
         if index.unmerged:
             paths = ", ".join(repr(path)[1:] for path in index.unmerged[:5])
@@ -79,12 +76,12 @@ class OpenCopy:
         )
 
     def worktree(self) -> AbstractContextManager[Worktree]:
-        """Open the files. Raises OSError."""
+        """Open the files."""
         return Worktree.opened(self.paths.root, self.paths.state_directory)
 
     @contextmanager
     def locked(self) -> Iterator["CopyLock"]:
-        """Hold `index.lock` until the block ends, so that git's commands stay out. Raises CopyBusy, OSError."""
+        """Hold `index.lock` until the block ends, so that git's commands stay out. Raises CopyBusy."""
         acquire_lock(self.paths.lock)
         lock = CopyLock(self.paths)
         try:
@@ -104,7 +101,7 @@ class CopyLock:
     is_released: bool = False
 
     def release(self) -> None:
-        """Remove the journal, then the lock: the pull is done. Raises OSError."""
+        """Remove the journal, then the lock: the pull is done."""
         remove_journal(self.paths)
         self.is_released = True
         release_lock(self.paths.lock)

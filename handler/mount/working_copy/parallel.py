@@ -1,4 +1,4 @@
-"""Run stages of work on a worktree by the engine of `fs.parallel`; each thread gets a worktree of its own."""
+"""Run phases of work on a worktree with the engine of `fs.parallel`. Each thread gets a worktree of its own."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -6,18 +6,18 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import cycle
 
-from handler.mount.fs.directories import DirectoryHandles
+from handler.mount.fs.directories import DirectoryHandles, open_directory
 from handler.mount.fs.parallel import Stage, Workers, batches
 from handler.mount.working_copy.worktree import Worktree
 
 STAGING = "staging-"
-"""Prefix of the directories in the staging directory that several threads write in; they stay for the next run."""
+"""Prefix of the staging directories that several threads write in. They stay for the next run."""
 _SPREAD = 4
-"""Directories to stage many files in. More bring nothing: Linux serialises a mount's renames between directories."""
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""How many directories to stage files in. More would not help: Linux serializes a mount's renames between
+directories."""
 
 Phase = tuple[Callable[[Worktree, Sequence[bytes]], None], Sequence[Sequence[bytes]]]
-"""What to do for some paths, and the paths: level after level, those of one level in any order."""
+"""What to do for some paths, and the paths, level by level. The order within a level is free."""
 
 
 def run_phases(
@@ -28,13 +28,14 @@ def run_phases(
     is_writing: bool = False,
     before_threads: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run the phases in order; `is_writing` says that they put files in place.
+    """Run the phases in order.
 
-    A phase may be run twice for some paths, and must then have the same effect. See `Workers.run` for the rest.
+    `is_writing`: they stage files. A phase may run twice for a path, and must have the same effect then.
+    `before_threads` and errors are those of `Workers.run`.
     """
     sizes = [len(level) for _, levels in phases for level in levels]
     if workers.stay_alone(sizes):
-        # With the directories that are open already, and path by path as git sorts them: each is opened once.
+        # The paths are in git's order and use the handles that are open already, so each directory is opened once.
         for task, levels in phases:
             for level in levels:
                 task(worktree, level)
@@ -54,21 +55,16 @@ def _run(task: Callable[[Worktree, Sequence[bytes]], None], worktree: Worktree, 
 
 @contextmanager
 def _another(worktree: Worktree, staging: Iterator[int]) -> Iterator[Worktree]:
-    """Open the same root for one more thread, with the next one of the staging directories."""
+    """Open the same root for another thread, with the next staging directory."""
     with DirectoryHandles(worktree.root, asks_server=worktree.asks_server) as directories:
         yield worktree.with_handles(directories, next(staging))
 
 
 def _staging_directory(worktree: Worktree, stack: ExitStack, number: int) -> int:
-    """Open one of several directories to stage files in, until the stack ends.
-
-    A network file system's client makes the files of one directory one after the other.
-    """
+    """Open a staging directory until the stack ends; make it if it is missing."""
     name = f"{STAGING}{number}"
     try:
-        descriptor = os.open(name, _DIRECTORY, dir_fd=worktree.staging)
+        return stack.enter_context(open_directory(name, directory=worktree.staging))
     except FileNotFoundError:
         os.mkdir(name, dir_fd=worktree.staging)
-        descriptor = os.open(name, _DIRECTORY, dir_fd=worktree.staging)
-    stack.callback(os.close, descriptor)
-    return descriptor
+        return stack.enter_context(open_directory(name, directory=worktree.staging))

@@ -1,7 +1,12 @@
 """Plan a pull: does the branch stay, fast-forward, or get its local commits replayed onto the tip? Touches no file."""
 
 from dataclasses import dataclass
+from functools import partial
 
+from handler.model import TreePlan
+from handler.mount.git.objects import BLOB, TREE, Objects
+from handler.mount.git.plan import plan_change
+from handler.mount.working_copy.gitdir.names import encode_name
 from handler.mount.working_copy.gitdir.ref_logs import NULL_OID
 from handler.mount.working_copy.merge.merge_trees import merge_trees
 from handler.mount.working_copy.open_copy import OpenCopy
@@ -30,9 +35,9 @@ def plan_pull(copy: OpenCopy, tracked: TrackingUpdate, head: str | None, timesta
     """Plan how the branch gets from `head` (None: no commit yet) to what was fetched; None if it stays.
 
     `timestamp` (seconds since the epoch) is the committer date of replayed commits. Raises ReplayConflict,
-    CopyUnusable, MirrorDamaged, TreeUnsafe, OSError.
+    CopyUnusable, MirrorDamaged, TreeUnsafe.
     """
-    objects, tip, branch = tracked.objects, tracked.tip, copy.branch.encode("utf-8", "surrogateescape")
+    objects, tip, branch = tracked.objects, tracked.tip, encode_name(copy.branch)
     if head is None:
         lines = tuple(LogLine(ref, NULL_OID, tip, b"initial pull") for ref in (b"HEAD", branch))
         return PullPlan(tip.decode(), lines, objects)
@@ -46,6 +51,22 @@ def plan_pull(copy: OpenCopy, tracked: TrackingUpdate, head: str | None, timesta
             return None
     new = decision.tip if result is None else result.head
     return PullPlan(new.decode(), tuple(reflog_lines(decision, result, branch)), objects, _notes_on(result))
+
+
+def plan_checkout(
+    objects: MemoryOverlay | Objects, old: str | None, new: str, *, allow_external_links: bool
+) -> TreePlan:
+    """Plan how the worktree gets from one commit's tree (None: it is empty) to another's.
+
+    Raises TreeUnsafe for what must not be written, and MirrorDamaged.
+    """
+    return plan_change(
+        partial(objects.read, kind=TREE),
+        partial(objects.read, kind=BLOB),
+        None if old is None else objects.tree_of(old),
+        objects.tree_of(new),
+        allow_external_links=allow_external_links,
+    )
 
 
 def _notes_on(result: ReplayResult | None) -> tuple[str, ...]:

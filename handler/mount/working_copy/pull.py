@@ -1,10 +1,10 @@
 """Publish a target as a git working copy: a session of `reconcile` that does what `git pull --rebase` does.
 
-recover → fetch → plan → find obstructions → objects, journal → files → index → refs → record
+recover → fetch → plan → find obstructions → objects and journal → files → index → refs → record
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -15,45 +15,33 @@ from handler.model import Counts
 from handler.mount.fs.files import is_there
 from handler.mount.git.diff import TreeDiff
 from handler.mount.git.fetch import Fetched, Have
-from handler.mount.git.objects import BLOB, TREE
-from handler.mount.git.plan import plan_change
 from handler.mount.git.store_pool import StorePool
 from handler.mount.target.mode import Session
 from handler.mount.target.run import Run
 from handler.mount.working_copy import apply
-from handler.mount.working_copy.autostash import (
-    StashBase,
-    autostash_notes,
-    can_reapply,
-    reapply,
-    reuse_last_stash,
-    store_stash,
-)
+from handler.mount.working_copy.autostash import AutostashResult, StashBase, reapply, store_stash
 from handler.mount.working_copy.branch import prepared_branch, update_refs
 from handler.mount.working_copy.clone import Clone
 from handler.mount.working_copy.clone_session import CloneSession, CopySession, is_warm, opened, repacked
 from handler.mount.working_copy.index.index_file import IndexFile
 from handler.mount.working_copy.journal import PullJournal
-from handler.mount.working_copy.local_changes import ChangeSet, LocalChange, describe_obstructions, find_obstructions
+from handler.mount.working_copy.local_changes import ChangeSet, describe_obstructions, find_obstructions
 from handler.mount.working_copy.open_copy import CopyLock
-from handler.mount.working_copy.overlay import MemoryOverlay
 from handler.mount.working_copy.paths import CopyPaths
-from handler.mount.working_copy.plan import plan_pull
+from handler.mount.working_copy.plan import plan_checkout, plan_pull
 from handler.mount.working_copy.recovery import recover, undo
 from handler.mount.working_copy.tracking import TrackingUpdate
 from handler.mount.working_copy.worktree import Worktree
 
-_MAX_NOTED = 20
-
 
 @contextmanager
 def open_session(run: Run, stores: StorePool) -> Iterator[Session]:
-    """Open the working copy for one run, or begin a clone of it where there is none."""
+    """Open the working copy for one run, or begin a clone if there is none."""
     try:
         with ExitStack() as stack:
             yield _open(run, stores, stack)
     except MirrorDamaged as error:
-        # Never thrown away, as a mirror is: commits may be in it that are nowhere else.
+        # Unlike a mirror, a copy is never discarded: it may have commits that exist nowhere else.
         raise CopyUnusable(
             f"the working copy's objects are damaged, and only a person can mend them: {error}"
         ) from None
@@ -73,7 +61,7 @@ def _open(run: Run, stores: StorePool, stack: ExitStack) -> Session:
 
 @dataclass(slots=True, kw_only=True)
 class _Prepared:
-    """A pull that is planned, with its objects in the store: what is left is to change files, index and refs."""
+    """A planned pull whose objects are in the store. Files, index and refs are still unchanged."""
 
     lock: CopyLock
     worktree: Worktree
@@ -85,7 +73,7 @@ class _Prepared:
 
 
 class PullSession(CopySession):
-    """A run of a working copy that is there."""
+    """A run of an existing working copy."""
 
     def __init__(self, run: Run, stores: StorePool, stack: ExitStack) -> None:
         super().__init__(run, stores, stack)
@@ -99,7 +87,8 @@ class PullSession(CopySession):
         reading_head = run.executor.submit(copy.head)
         self._tracking = copy.refs.read(copy.config.tracking_ref)
         self._head = reading_head.result()
-        # Without a tracking ref, what is here is still not fetched again, and its history not cut.
+        # Without a tracking ref the local branch says what we have, so that it is not fetched again, or its history
+        # cut.
         have = self._head if self._tracking is None else self._tracking.decode()
         self.have = Have(have, run.confirmed_pushed_at)
         self._worktrees = stack.enter_context(ExitStack())
@@ -120,7 +109,7 @@ class PullSession(CopySession):
         return self._prepared is not None
 
     def _plan(self, lock: CopyLock, update: TrackingUpdate, tip: str) -> _Prepared | None:
-        """Return what is to be done to bring the branch to the tip; None: nothing, the branch has it already."""
+        """Return how to bring the branch to the tip; None if the branch has it already."""
         run, copy, timestamp = self._run, self._copy, int(self._run.clock())
         reading_index, reading_head = run.executor.submit(copy.read_index), run.executor.submit(copy.head)
         if copy.refs.head() != copy.branch:
@@ -130,20 +119,18 @@ class PullSession(CopySession):
         if pull is None:
             return None
         difference = copy.diff(pull.objects, head, pull.head)
-        self._refuse_unsafe(pull.objects, head, pull.head)
+        # Before anything is written: this raises TreeUnsafe.
+        plan_checkout(pull.objects, head, pull.head, allow_external_links=run.repository.allow_external_links)
         changes, index = ChangeSet.of(difference), reading_index.result()
         worktree = self._worktrees.enter_context(copy.worktree())
         comparison = copy.compare_index(worktree, index, changes)
-        local_changes: Mapping[bytes, LocalChange] = {}
-        stash = None
+        autostash = AutostashResult()
         if obstructions := find_obstructions(comparison, changes, copy.workers):
-            if head is None or not run.target.autostash or not can_reapply(obstructions, comparison):
+            if head is None or not run.target.autostash:
                 raise LocalChanges(describe_obstructions(obstructions))
             base = StashBase(head, copy.branch, copy.committer, timestamp)
-            reapplied = reapply(pull.objects, comparison, obstructions, base)
-            local_changes = reapplied.local_changes
-            stash = reapplied.stash and reuse_last_stash(pull.objects, copy.refs, reapplied.stash)
-            changes = changes.with_local_changes(local_changes)
+            autostash = reapply(pull.objects, comparison, obstructions, base, copy.refs)
+            changes = changes.with_local_changes(autostash.local_changes)
         run.begin(tip)
         copy.store.add(pull.objects.added)
         return _Prepared(
@@ -159,20 +146,10 @@ class PullSession(CopySession):
                 committer=copy.committer,
                 timestamp=timestamp,
                 lines=pull.log_lines,
-                local_changes=local_changes,
-                stash=stash,
+                local_changes=autostash.local_changes,
+                stash=autostash.stash,
             ),
-            notes=pull.notes + autostash_notes(local_changes, stash),
-        )
-
-    def _refuse_unsafe(self, objects: MemoryOverlay, old: str | None, new: str) -> None:
-        """Raise TreeUnsafe for what must not be written, before anything is."""
-        plan_change(
-            partial(objects.read, kind=TREE),
-            partial(objects.read, kind=BLOB),
-            None if old is None else objects.tree_of(old),
-            objects.tree_of(new),
-            allow_external_links=self._run.repository.allow_external_links,
+            notes=pull.notes + autostash.notes,
         )
 
     def flip(self) -> float:
@@ -190,11 +167,11 @@ class PullSession(CopySession):
         return self._run.clock()
 
     def _apply(self, prepared: _Prepared) -> apply.ApplyResult:
-        """Do what the journal says, to the end or back."""
+        """Finish what the journal says, or undo it."""
         run, copy, journal = self._run, self._copy, prepared.journal
-        # The journal names objects: they have to be on the mount before it is.
+        # The journal names objects, so they have to be on the mount before it.
         copy.store.flush()
-        # Before the first file changes: from here on a killed run is finished, or undone, by what the journal says.
+        # Before the first file changes. From here on the next run can finish or undo what a killed run began.
         journal.write(copy.paths, copy.store.staging)
         try:
             with prepared_branch(copy.refs, journal, run.executor) as branch:
@@ -206,7 +183,7 @@ class PullSession(CopySession):
                 apply.write_index(copy.paths, copy.store.staging, content)
                 update_refs(copy.refs, journal, branch.result(), run.executor, is_retry=not is_warm(run))
         except OutOfTime:
-            raise  # the next run finds the journal, and goes on
+            raise  # the next run finds the journal, and finishes
         except Exception:
             with suppress(Exception):
                 undo(copy, journal)

@@ -13,15 +13,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Self
 
-from handler.mount.fs.directories import DirectoryHandles
-from handler.mount.fs.files import read_all, write_all
+from handler.mount.fs.directories import DirectoryHandles, open_directory
+from handler.mount.fs.files import open_to_read, read_all, write_new
 from handler.mount.fs.mounts import is_shared
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TEMPORARY = "tmp_file_"
-_UNOPENABLE = (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM)
+_UNOPENABLE = (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES, errno.EPERM)
 """What `open` says of a link, a socket, a file without read permission."""
 
 
@@ -59,7 +56,7 @@ class PathStatus:
 class Worktree:
     """The worktree at `root`. Files are staged in a directory of the same file system that nobody else reads.
 
-    Paths are relative, in bytes as git has them. All methods raise OSError. Not safe for threads.
+    Paths are relative, in bytes as git has them. Not safe for threads.
     """
 
     def __init__(self, root: str, directories: DirectoryHandles, staging: int, *, asks_server: bool) -> None:
@@ -77,12 +74,8 @@ class Worktree:
     def opened(cls, root: str, staging: str) -> Iterator[Self]:
         """Open the directories `root` and `staging`, until the block ends."""
         asks_server = is_shared(root)
-        with DirectoryHandles(root, asks_server=asks_server) as directories:
-            descriptor = os.open(staging, _DIRECTORY)
-            try:
-                yield cls(root, directories, descriptor, asks_server=asks_server)
-            finally:
-                os.close(descriptor)
+        with DirectoryHandles(root, asks_server=asks_server) as directories, open_directory(staging) as descriptor:
+            yield cls(root, directories, descriptor, asks_server=asks_server)
 
     def with_handles(self, directories: DirectoryHandles, staging: int) -> Self:
         """Return a worktree of the same root, for another thread."""
@@ -108,15 +101,11 @@ class Worktree:
             # An open makes the NFS client ask the server. Its cache may be a minute old, and a pull that trusts it
             # would overwrite what somebody has changed on another host.
             try:
-                descriptor = os.open(name, _READ, dir_fd=directory)
+                with open_to_read(name, directory=directory) as descriptor:
+                    return os.fstat(descriptor)
             except OSError as error:
                 if error.errno not in _UNOPENABLE:
                     raise
-            else:
-                try:
-                    return os.fstat(descriptor)
-                finally:
-                    os.close(descriptor)
         return os.stat(name, dir_fd=directory, follow_symlinks=False)
 
     def _blocker(self, path: bytes) -> bytes:
@@ -134,29 +123,19 @@ class Worktree:
         directory, name = self._directories.parent(path)
         if status.is_link:
             return os.readlink(name, dir_fd=directory)
-        descriptor = os.open(name, _READ, dir_fd=directory)
-        try:
+        with open_to_read(name, directory=directory) as descriptor:
             return read_all(descriptor)
-        finally:
-            os.close(descriptor)
 
     def list_files(self, path: bytes) -> Iterator[bytes]:
         """Yield the paths of all files and links below the directory `path`."""
-        descriptor = self._open(path)
-        try:
-            with os.scandir(descriptor) as entries:
-                children = sorted((os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries)
-        finally:
-            os.close(descriptor)
+        directory, base = self._directories.parent(path)
+        with open_directory(base, directory=directory) as descriptor, os.scandir(descriptor) as entries:
+            children = sorted((os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries)
         for name, is_directory in children:
             if is_directory:
                 yield from self.list_files(path + b"/" + name)
             else:
                 yield path + b"/" + name
-
-    def _open(self, path: bytes) -> int:
-        directory, name = self._directories.parent(path)
-        return os.open(name, _DIRECTORY, dir_fd=directory)
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -165,11 +144,7 @@ class Worktree:
         # Staged and renamed, never written in place: a reader of the old file reads it to its end, and a killed run
         # leaves no half file.
         temporary = os.fsencode(_TEMPORARY + secrets.token_hex(8))
-        file = os.open(temporary, _CREATE, 0o755 if is_executable else 0o644, dir_fd=self.staging)
-        try:
-            write_all(file, content)
-        finally:
-            os.close(file)
+        write_new(temporary, content, 0o755 if is_executable else 0o644, directory=self.staging)
         return self._rename_into_place(temporary, path)
 
     def write_link(self, path: bytes, target: bytes) -> os.stat_result:
@@ -196,12 +171,9 @@ class Worktree:
 
     def remove_empty_tree(self, path: bytes) -> None:
         """Remove a directory and the directories in it; those with files in them stay."""
-        descriptor = self._open(path)
-        try:
-            with os.scandir(descriptor) as entries:
-                children = [os.fsencode(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
-        finally:
-            os.close(descriptor)
+        directory, base = self._directories.parent(path)
+        with open_directory(base, directory=directory) as descriptor, os.scandir(descriptor) as entries:
+            children = [os.fsencode(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
         for name in children:
             self.remove_empty_tree(path + b"/" + name)
         self.remove_directory(path)

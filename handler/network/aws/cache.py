@@ -88,7 +88,7 @@ class Cache(Generic[Value]):
                 return flight.values[0]
             if flight.error is not None:
                 raise _copy_of(flight.error)
-            # Neither: the reading thread ended by an exception that says nothing about the name. Read it ourselves.
+            # Neither: an exception that is no failure of the read (an interrupt, say) ended the other thread's read.
         try:
             ours.values.append(self._read_or_stale(name, read, known, now))
             return ours.values[0]

@@ -1,7 +1,7 @@
-"""boto3 at one place: clients with short timeouts, made at their first use, and every failure as one exception.
+"""The one caller of boto3: clients with short timeouts, made at their first use; every failure is an AwsError.
 
-boto3 and botocore are imported inside the functions: they are most of what a cold start loads, and whoever only wants
-the types, or brings a fake, does not need them.
+The functions import boto3 and botocore themselves: these are most of what a cold start loads, and neither the types nor
+a fake need them.
 """
 
 import threading

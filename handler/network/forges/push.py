@@ -69,6 +69,7 @@ def _read_push(payload: dict[str, object]) -> PushEvent:
     before, after = read_field(payload, "before", _commit), read_field(payload, "after", _commit)
     pushed_at = read_field(repository, "pushed_at", nullable(_pushed_at), label="repository.pushed_at")
     head_commit = read_field(payload, "head_commit", nullable(mapping)) or {}
+    committed_at = read_field(head_commit, "timestamp", nullable(_committed_at), label="head_commit.timestamp")
     return PushEvent(
         repository=full_name,
         ref=ref,
@@ -76,7 +77,7 @@ def _read_push(payload: dict[str, object]) -> PushEvent:
         after=after,
         is_deleted=read_field(payload, "deleted", nullable(flag)) is True or after == NULL_OID,
         pushed_at=pushed_at,
-        committed_at=read_field(head_commit, "timestamp", nullable(_committed_at), label="head_commit.timestamp"),
+        committed_at=committed_at,
         is_single=_is_single(payload),
         default_branch_ref=_default_branch_ref(repository),
     )

@@ -19,8 +19,8 @@ from handler.exchange.operations import Operations
 from handler.exchange.remote import RemoteRefs
 from handler.model import Repository
 from handler.network.aws.parameters import Parameters
+from handler.network.deliver import Deliverer
 from handler.network.operations.checks import check_bus, check_queue, check_secrets
-from handler.network.remote.client import HttpRemote
 from handler.settings import Settings
 
 _IN_FLIGHT = 16
@@ -31,12 +31,12 @@ NamedRepository = tuple[str, Repository | ConfigurationInvalid]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doctor:
-    """Checks one stack. `remote` returns a repository's remote, with its token; `say` hears what is being checked."""
+    """Checks one stack. `say` is told in a sentence what is being checked."""
 
     settings: Settings
     parameters: Parameters
     operations: Operations
-    remote: Callable[[Repository], HttpRemote]
+    deliverer: Deliverer
     clock: Callable[[], float]
     say: Callable[[str], None]
     deadline: Deadline = NO_DEADLINE
@@ -116,7 +116,7 @@ class Doctor:
 
     def _check_remote(self, checks: CheckList, repository: Repository) -> None:
         name = repository.full_name
-        remote = self.remote(repository)
+        remote = self.deliverer.remote(repository, self.parameters.token_of(repository))
         refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
         checks.ok(f"{name}: remote", found=f"answers, with {len(refs.tips)} refs")
         self._check_clock(checks, name, remote.date)
@@ -133,7 +133,7 @@ class Doctor:
         except ValueError:
             return
         if abs(skew) > MAX_SKEW_SECONDS:
-            todo = "see to the clock of this host: AWS refuses requests from one that is minutes off"
+            todo = "correct the clock of this host: AWS refuses requests from one that is minutes off"
             checks.wrong(f"{name}: clock", found=f"the remote's is {skew:+.0f} s from this host's", todo=todo)
 
 

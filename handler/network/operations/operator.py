@@ -15,7 +15,6 @@ from handler.network.deliver import Deliverer
 from handler.network.operations.command import Command
 from handler.network.operations.doctor import Doctor
 from handler.network.operations.status import ListedRepository, StatusSurvey, content_of_status, cut
-from handler.network.remote.client import HttpRemote
 from handler.outcome import as_failure
 from handler.settings import Settings
 
@@ -108,9 +107,6 @@ class Operator:
     def _drift(self, repository: Repository) -> RepositoryDrift:
         return self._deliverer.drift(repository, self._parameters.token_of(repository))
 
-    def _remote(self, repository: Repository) -> HttpRemote:
-        return self._deliverer.remote(repository, self._parameters.token_of(repository))
-
     def _verify(self, command: Command, deadline: Deadline) -> Content:
         targets = self._operations.find_targets(command.subject)
         outcomes = [
@@ -125,7 +121,7 @@ class Operator:
             settings=self._settings,
             parameters=self._parameters,
             operations=self._operations,
-            remote=self._remote,
+            deliverer=self._deliverer,
             clock=self._clock,
             say=self._say,
             deadline=deadline.minus(_LAST_REQUEST_SECONDS),

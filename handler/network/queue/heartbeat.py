@@ -32,6 +32,7 @@ class VisibilityHeartbeat:
         self,
         queue: Queue,
         receipts: Iterable[str],
+        *,
         split_seconds: float = SPLIT_SECONDS,
         first_seconds: float = FIRST_SECONDS,
         every_seconds: float = EVERY_SECONDS,

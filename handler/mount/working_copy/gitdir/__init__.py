@@ -1,1 +1,1 @@
-"""A working copy's git directory, which other people's git works in too: objects, refs, locks, configuration."""
+"""A working copy's git directory, in which other people's git works too: objects, refs, locks, configuration."""

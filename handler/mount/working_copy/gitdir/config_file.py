@@ -1,17 +1,17 @@
-"""Git's config files, read as git reads them. Pure.
+"""Parse git's config files as git does. Pure.
 
-dulwich's reader takes what git refuses (a setting's name that begins with a digit, an escape that there is not) and
-refuses what git takes (quotes in a subsection's name). Source: git-config(1), "Syntax".
+dulwich's parser accepts what git refuses (a variable name that begins with a digit, an unknown escape), and refuses
+what git accepts (quotes in a subsection's name). Source: git-config(1), "Syntax".
 """
 
 import re
 from collections.abc import Iterator
 
 Key = tuple[bytes, bytes, bytes]
-"""Section and name in lower case; between them the subsection as it is, empty where there is none."""
+"""Section and variable in lower case, and between them the subsection as it is, empty if there is none."""
 
 NO_VALUE = b"true"
-"""What a name stands for that has no value."""
+"""The value of a variable that stands without one."""
 
 _SECTION = re.compile(rb"([A-Za-z0-9.-]+)\]")
 _WITH_SUBSECTION = re.compile(rb'([A-Za-z0-9.-]*)[ \t\r]+"((?:[^"\\\n]|\\[^\n])*)"\]')
@@ -22,7 +22,7 @@ _ESCAPES = {b"t": b"\t", b"b": b"\b", b"n": b"\n", b'"': b'"', b"\\": b"\\"}
 
 
 def parse_config(content: bytes) -> Iterator[tuple[Key, bytes]]:
-    """Yield each setting, in the order of the file. Raises ValueError for what git would not read."""
+    """Yield each variable, in the file's order. Raises ValueError for what git refuses."""
     text = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
     if b"\0" in text:
         raise ValueError("a config holds no zeros")
@@ -40,7 +40,7 @@ def parse_config(content: bytes) -> Iterator[tuple[Key, bytes]]:
 
 
 def _parse_header(text: bytes, at: int) -> tuple[bytes, bytes, int]:
-    """Return section, subsection, and where it goes on. `[a.b]` is an old way to write `[a "b"]`."""
+    """Return section, subsection, and the offset after them. `[a.b]` is an old form of `[a "b"]`."""
     if match := _WITH_SUBSECTION.match(text, at):
         return match[1].lower(), re.sub(rb"\\(.)", rb"\1", match[2], flags=re.DOTALL), match.end()
     match = _SECTION.match(text, at)
@@ -51,9 +51,9 @@ def _parse_header(text: bytes, at: int) -> tuple[bytes, bytes, int]:
 
 
 def _parse_value(text: bytes, at: int) -> tuple[bytes, int]:
-    """Return a value, and where it ends: quotes gone, escapes resolved, space at both ends and comments left out."""
+    """Return a value and the offset after it: without quotes, comments and space at its ends, escapes resolved."""
     value = bytearray()
-    length = 0  # without the space at its end
+    length = 0  # without trailing space
     is_quoted = False
     while at < len(text) and text[at : at + 1] != b"\n":
         char = text[at : at + 1]

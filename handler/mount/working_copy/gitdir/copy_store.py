@@ -1,103 +1,87 @@
-"""The objects of a working copy's `.git`, which other people's git reads and writes at any moment too.
+"""The objects of a working copy's `.git`, which other people's git reads and writes at any time.
 
-Nothing that others made is ever removed, renamed or written over, and whatever was there a moment ago may be packed
-anew the next: what cannot be found is looked for once more before it is missing.
+This store never removes, renames or overwrites what others wrote. Others may repack at any time, so the store lists the
+packs again before it reports an object as missing.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from functools import partial
 from threading import Lock
-from typing import BinaryIO
 
 from dulwich.pack import Pack
 
-from handler.errors import MirrorDamaged
-from handler.mount.fs.executor import IN_TURN
-from handler.mount.fs.files import read_whole
+from handler.mount.fs.executor import Executor
+from handler.mount.fs.files import read_tail
 from handler.mount.git import repack
-from handler.mount.git.ingest import IndexedPack, PackSpool
 from handler.mount.git.pack_store import PackStore, unlink_if_there
 from handler.mount.git.packs import PackVanished, RawObject
 from handler.mount.working_copy.gitdir.lazy_packs import LazyPack, is_mapped
-from handler.mount.working_copy.gitdir.locks import lock_held
 from handler.mount.working_copy.gitdir.loose import loose_path, read_alternates, read_loose
-from handler.mount.working_copy.gitdir.staging_area import StagingArea
+from handler.mount.working_copy.gitdir.staged_writer import StagedWriter, is_own_pack, own_pack_name
 
-_BRAND = b"g2ef".hex()
-"""How the names of our packs go on after `pack-`.
-
-Git takes any 40 hex digits for a pack's name (it has named them in two ways itself), some other readers nothing else.
-A list of our packs would have to be written at every push.
-"""
-_SPARED = (".keep", ".promisor", ".mtimes")
-"""Beside a pack: whoever wrote it wants the pack to stay as it is."""
-_HEX = frozenset(b"0123456789abcdef")
+_PROTECTED = (".keep", ".promisor", ".mtimes")
+"""A pack with such a file beside it is not repacked: whoever wrote it wants it to stay."""
 
 
 class CopyStore(PackStore):
-    """The objects of the git directory at `path`. Not safe for threads, but for `read` and `read_raw`, which are.
+    """The objects of the git directory at `path`. Call `refresh` first.
 
-    Damage is raised as MirrorDamaged, and nothing is done about it here. `rest` ends a run, `close` all.
+    Only `read` and `read_raw` are safe for threads. Damage raises MirrorDamaged, and is not repaired. `release` ends a
+    run, `close` closes every pack.
     """
 
-    pack_mode = 0o444
-
     def __init__(self, path: str) -> None:
-        """Nothing is read yet; `refresh` comes first."""
-        super().__init__(path)
-        self.staging = StagingArea.of(path)
-        self.executor = IN_TURN
+        self._staged = StagedWriter(path)
+        super().__init__(path, self._staged)
+        self.staging = self._staged.staging
         self._objects = os.path.join(path, "objects")
-        self._others: list[str] = []
+        self._alternates: list[str] = []
         self._names: frozenset[str] = frozenset()
-        self._gone: list[Pack] = []
-        self._looking = Lock()
-        self._showing: Future[None] | None = None
+        self._vanished: list[Pack] = []
+        self._reloading = Lock()
 
     # -- reading -----------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """See which packs there are, and whether objects are elsewhere too; nothing is opened. Raises OSError.
+        """List the packs and alternates, and open none.
 
-        A pack of ours that a killed run never showed, or had not done removing, goes: no reader has it without its
-        index.
+        A pack of ours without an index is removed: a killed run did not finish writing or removing it, and no reader
+        uses it.
         """
-        self._forget()
-        self._look()
+        self._close_vanished()
+        self._reload()
         for name in self._names:
             stem, extension = os.path.splitext(name)
-            if extension == ".pack" and _is_branded(stem) and f"{stem}.idx" not in self._names:
-                path = self._pack_path(name)
-                if stem == _name_of(_last_bytes(path, 20).hex()):
+            if extension == ".pack" and is_own_pack(stem) and f"{stem}.idx" not in self._names:
+                path = self.pack_path(name)
+                if stem == own_pack_name(read_tail(path, 20).hex()):
                     unlink_if_there(path)
 
-    def _look(self) -> None:
-        self._others = read_alternates(self._objects)
-        # The last are looked into first: what a pull needs is rather here than elsewhere.
+    def _reload(self) -> None:
+        self._alternates = read_alternates(self._objects)
+        # The last ones are searched first: a pull finds what it needs here rather than in an alternate.
         stems: dict[str, str] = {}
-        for directory in reversed(self._others):
-            stems |= {stem: stem for stem in _stems(os.path.join(directory, "pack"), _names(directory))}
-        self._names = _names(self._objects)
-        stems |= {os.path.basename(stem): stem for stem in _stems(self._pack_directory, self._names)}
+        for directory in reversed(self._alternates):
+            stems |= {stem: stem for stem in _stems(os.path.join(directory, "pack"), _pack_files(directory))}
+        self._names = _pack_files(self._objects)
+        stems |= {os.path.basename(stem): stem for stem in _stems(self.pack_directory, self._names)}
         packs: dict[str, Pack] = {key: LazyPack(stem) for key, stem in stems.items()}
         for key, pack in self.packs.items():
-            is_being_shown = not isinstance(pack, LazyPack) and f"{key}.pack" in self._names
-            if key in stems or is_being_shown:
+            is_being_written = not isinstance(pack, LazyPack) and f"{key}.pack" in self._names
+            if key in stems or is_being_written:
                 packs[key] = pack
             else:
-                self._gone.append(pack)
-        # A dict of its own, as other threads may be reading by the one that was.
+                self._vanished.append(pack)
+        # A new dict, as other threads may be reading the old one.
         self.packs = packs
 
     def read_raw(self, object_id: bytes, /) -> RawObject:
-        """Return type and content of an object; raises KeyError where it is missing, MirrorDamaged if unreadable."""
+        """Return type and content of an object. Raises KeyError if it is missing, MirrorDamaged if it is unreadable."""
         packs = self.packs
         with suppress(KeyError, PackVanished):
             return self._find(object_id)
-        self._look_again(packs)
+        self._reload_if_stale(packs)
         return self._find(object_id)
 
     def _find(self, object_id: bytes) -> RawObject:
@@ -105,179 +89,113 @@ class CopyStore(PackStore):
             return super().read_raw(object_id)
         except KeyError:
             name = object_id if len(object_id) == 40 else object_id.hex().encode()
-            for directory in (self._objects, *self._others):
+            for directory in (self._objects, *self._alternates):
                 if found := read_loose(directory, name):
                     return found
             raise
 
-    def _look_again(self, packs: dict[str, Pack]) -> None:
-        """Look what is there now, unless another thread has done so since it was `packs`."""
-        with self._looking:
+    def _reload_if_stale(self, packs: dict[str, Pack]) -> None:
+        """List the packs again, unless another thread has done so since `packs` was current."""
+        with self._reloading:
             if self.packs is packs:
-                self._look()
+                self._reload()
 
     def holds(self, object_id: str) -> bool:
-        """Whether the object is here for certain; what others added just now is noticed."""
+        """Whether the object is here for certain, also if others added it just now."""
         packs = self.packs
         if object_id not in self:
-            self._look_again(packs)
+            self._reload_if_stale(packs)
         return object_id in self
 
     def __contains__(self, object_id: str) -> bool:
-        """Whether the object is here, as far as is known; in a pack that others added just now it is not noticed.
+        """Whether the object is here, as far as is known: a pack that others added just now goes unnoticed.
 
-        Asked for what is most likely not here: each time it is not, `holds` lists directories.
+        Use this for an object that is probably missing: `holds` would list directories each time.
         """
         packs = self.packs
         try:
             is_packed = super().__contains__(object_id)
         except PackVanished:
-            self._look_again(packs)
+            self._reload_if_stale(packs)
             is_packed = super().__contains__(object_id)
-        return is_packed or any(_is_there(each, object_id.encode()) for each in (self._objects, *self._others))
+        return is_packed or any(_is_loose(each, object_id.encode()) for each in (self._objects, *self._alternates))
 
     def release(self) -> None:
-        """End a run: keep what is known of the packs, and nothing that a repacking by others makes wrong."""
+        """End a run: keep the packs that are still right after others repack, and close the rest."""
         self.flush()
         super().release()
-        self.executor, self._showing = IN_TURN, None
-        self._forget()
+        self._staged.release()
+        self._close_vanished()
         for key, pack in self.packs.items():
             if isinstance(pack, LazyPack):
                 pack.release()
             elif is_mapped(pack.data):
                 pack.close()
-                self.packs[key] = LazyPack(self._pack_path(key))
+                self.packs[key] = LazyPack(self.pack_path(key))
 
     def close(self) -> None:
         """Close every pack."""
         super().close()
-        self._forget()
+        self._close_vanished()
 
-    def _forget(self) -> None:
-        while self._gone:
-            self._gone.pop().close()
+    def _close_vanished(self) -> None:
+        while self._vanished:
+            self._vanished.pop().close()
 
     # -- writing -----------------------------------------------------------------------------------------
 
+    def use_executor(self, executor: Executor) -> None:
+        """Write packs in the executor's threads, until `release`."""
+        self._staged.executor = executor
+
+    def flush(self) -> None:
+        """Wait until the ingested objects are on the mount. Nothing may refer to them before."""
+        self.writer.flush()
+
     def history(self, have: str | None, depth: int, *, is_next: bool) -> tuple[int, tuple[str, ...]]:
-        """Return what git asks for: the first time so much history; then all from what is here on, and where that ends.
+        """Return what to ask the remote for: the depth of the first fetch (else 0), and the shallow commits.
 
-        Raises MirrorDamaged, OSError.
+        Raises MirrorDamaged.
         """
-        return depth if have is None else 0, tuple(sorted(each.decode() for each in self.shallow_commits()))
-
-    def shallow_commits(self) -> set[bytes]:
-        """Return the commits (40 hex digits) whose parents are left out. Raises MirrorDamaged, OSError.
-
-        Read each time: others deepen and cut history as they like.
-        """
-        commits = set((read_whole(os.path.join(self._path, "shallow")) or b"").split())
-        if not all(len(each) == 40 and _HEX.issuperset(each) for each in commits):
-            raise MirrorDamaged("the file shallow, which says where history ends, cannot be read")
-        return commits
+        return depth if have is None else 0, tuple(sorted(each.decode() for each in self.writer.shallow_commits()))
 
     def add(self, objects: Mapping[bytes, RawObject]) -> None:
-        """Write those of the objects (by hex id) that no pack has as one pack, which is on the mount on return.
+        """Write the objects (by hex id) that no pack has as one pack, which is on the mount on return.
 
-        Raises MirrorDamaged for one that is not what its id says, OSError.
+        Raises MirrorDamaged for one that does not match its id.
         """
         new = {each: raw for each, raw in objects.items() if not super(CopyStore, self).__contains__(each.decode())}
         if new:
-            self._write_pack(lambda write: repack.write_new(new, write))
+            self.write_pack(lambda write: repack.write_new(new, write))
 
     def maintain(self) -> None:
-        """Merge the packs that we made where they are many; all their objects are kept. Raises MirrorDamaged, OSError.
+        """Repack our packs if they are many; every object is kept. Raises MirrorDamaged.
 
-        Not while git collects garbage, and not where it wrote an index over many packs, which names them.
+        It does nothing while `git gc` runs, or if git wrote a multi-pack-index, which names packs.
         """
-        if sum(map(_is_branded, self.packs)) <= repack.MAX_SMALL_PACKS:
+        if sum(map(is_own_pack, self.packs)) <= repack.MAX_SMALL_PACKS:
             return
         self.refresh()
-        if "multi-pack-index" in self._names or os.path.lexists(os.path.join(self._path, "gc.pid")):
+        if "multi-pack-index" in self._names or os.path.lexists(os.path.join(self.path, "gc.pid")):
             return
-        with suppress(FileNotFoundError, PackVanished):  # others merged them
-            status = {name: os.stat(self._pack_path(name) + ".pack") for name in self._ours()}
+        with suppress(FileNotFoundError, PackVanished):  # others repacked them
+            status = {name: os.stat(self.pack_path(name) + ".pack") for name in self._own_packs()}
             sizes = {name: each.st_size for name, each in status.items()}
             merged = repack.plan_repack(sizes, keeps_history=True).packs
             if len(merged) > 1:
                 newest_first = sorted(merged, key=lambda name: (-status[name].st_mtime, name))
                 packs = [self.packs[name] for name in newest_first]
-                self._rewrite(repack.all_objects(packs), packs, set(merged))
+                self.rewrite(repack.all_objects(packs), packs, set(merged))
 
-    def _ours(self) -> Iterable[str]:
+    def _own_packs(self) -> Iterable[str]:
         for name, pack in self.packs.items():
-            if _is_branded(name) and not any(name + spared in self._names for spared in _SPARED):
+            if is_own_pack(name) and not any(name + extension in self._names for extension in _PROTECTED):
                 checksum = pack.index.get_pack_checksum()
-                if checksum is not None and name == _name_of(checksum.hex()):
+                if checksum is not None and name == own_pack_name(checksum.hex()):
                     yield name
 
-    def _pack_name(self, indexed: IndexedPack) -> str:
-        return _name_of(indexed.trailer)
 
-    def _temporary(self, kind: str) -> str:
-        return self.staging.temporary_path(kind)
-
-    def _make_spool_file(self) -> tuple[BinaryIO, str]:
-        return self.staging.make_in(super()._make_spool_file)
-
-    def flush(self) -> None:
-        """Wait until what was ingested is on the mount; nothing may refer to it before. Raises OSError."""
-        if self._showing is not None:
-            self._showing.result()
-
-    def _write_pack(self, write: Callable[[Callable[[bytes], object]], IndexedPack]) -> str:
-        name = super()._write_pack(write)
-        self.flush()
-        return name
-
-    def _place_first(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
-        if spool.name is not None:
-            super()._place_first(path, spool, indexed)
-
-    def _place_second(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
-        """Put the index in place; and before it a pack that can be read without, as it is in memory."""
-        self.flush()
-        self._showing = self.executor.submit(partial(self._place, path, spool, indexed))
-
-    def _place(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
-        writing = self.executor.submit(partial(self.staging.write, indexed.index, "idx", self.pack_mode))
-        if spool.name is None:
-            super()._place_first(path, spool, indexed)
-        self.staging.rename(writing.result(), path + ".idx")
-
-    def _replace(self, path: str, content: bytes, kind: str, mode: int = 0o644) -> None:
-        self.staging.replace(path, content, kind, mode)
-
-    def _change_shallow(self, added: set[bytes], removed: set[bytes]) -> None:
-        with lock_held(os.path.join(self._path, "shallow.lock")):
-            super()._change_shallow(added, removed)
-
-    def _write_shallow(self, commits: set[bytes]) -> None:
-        if commits:
-            super()._write_shallow(commits)
-        else:
-            # Where the file is there, git takes the repository for a shallow one.
-            unlink_if_there(os.path.join(self._path, "shallow"))
-
-
-def _name_of(trailer: str) -> str:
-    return f"pack-{_BRAND}{trailer[: 40 - len(_BRAND)]}"
-
-
-def _is_branded(name: str) -> bool:
-    return name.startswith(f"pack-{_BRAND}")
-
-
-def _last_bytes(path: str, count: int) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        return os.pread(descriptor, count, max(0, os.fstat(descriptor).st_size - count))
-    finally:
-        os.close(descriptor)
-
-
-def _names(objects_directory: str) -> frozenset[str]:
+def _pack_files(objects_directory: str) -> frozenset[str]:
     try:
         return frozenset(os.listdir(os.path.join(objects_directory, "pack")))
     except (FileNotFoundError, NotADirectoryError):
@@ -289,7 +207,7 @@ def _stems(pack_directory: str, names: Iterable[str]) -> Iterable[str]:
     return [os.path.join(pack_directory, stem) for stem in sorted(stems) if stem + ".pack" in names]
 
 
-def _is_there(objects_directory: str, object_id: bytes) -> bool:
+def _is_loose(objects_directory: str, object_id: bytes) -> bool:
     try:
         os.stat(loose_path(objects_directory, object_id))
     except (FileNotFoundError, NotADirectoryError):

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from handler.config.names import branch_of
 from handler.mount.fs.files import write_whole
+from handler.mount.working_copy.gitdir.copy_config import default_tracking_ref
 from handler.mount.working_copy.gitdir.staging_area import NAME
 
 _DIRECTORIES = ("objects/pack", "objects/info", "refs/heads", "refs/remotes", "refs/tags", NAME)
@@ -31,12 +32,12 @@ def init_repository(path: str, url: str, branch_ref: str) -> None:
 
 
 def _config(url: str, branch_ref: str) -> str:
-    branch = branch_of(branch_ref)
+    branch, tracking_ref = branch_of(branch_ref), default_tracking_ref("origin", branch_ref)
     return "".join(
         (
             "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = true\n",
             f'[remote "origin"]\n\turl = {_quoted(url)}\n',
-            f"\tfetch = {_quoted(f'+{branch_ref}:refs/remotes/origin/{branch}')}\n",
+            f"\tfetch = {_quoted(f'+{branch_ref}:{tracking_ref}')}\n",
             f'[branch "{_escaped(branch)}"]\n\tremote = origin\n\tmerge = {_quoted(branch_ref)}\n\trebase = true\n',
         )
     )

@@ -1,8 +1,8 @@
-"""Git's own locks (`index.lock`, `refs/heads/main.lock`), taken so that they can be told from git's after a crash.
+"""Git's lock files (`index.lock`, `refs/heads/main.lock`), held so that ours can be told from git's after a crash.
 
-Git makes the file `<name>.lock` exclusively, and whoever finds it there keeps out. Ours is a symbolic link of that name
-that leads to `git2efs`: it is made in one step, git finds that the file exists, and a run that comes after a killed one
-knows it as its own. The repository's own lock (flock) stands above: under it, a link of ours can only be a leftover.
+Git creates `<name>.lock` exclusively, and whoever finds it keeps out. Ours is a symbolic link of that name to
+`git2efs`. It is created in one step, git finds that the file exists, and the run after a killed one recognizes it.
+Under the repository's own lock (flock) a link of ours can only be stale.
 """
 
 import errno
@@ -16,10 +16,7 @@ _OURS = "git2efs"
 
 
 def acquire_lock(path: str) -> None:
-    """Take the lock at `path`; one that is ours already is a killed run's, and is gone on with.
-
-    Raises CopyBusy where git holds it, and OSError.
-    """
+    """Create the lock at `path`, or take over a stale one of ours. Raises CopyBusy if git holds it."""
     try:
         os.symlink(_OURS, path)
     except FileExistsError:
@@ -28,32 +25,32 @@ def acquire_lock(path: str) -> None:
 
 
 def release_lock(path: str) -> None:
-    """Let go of a lock of ours; it may be gone, as people remove locks by hand. Raises OSError."""
+    """Remove a lock of ours. It may be gone: people remove locks by hand."""
     with suppress(FileNotFoundError):
         os.unlink(path)
 
 
 def is_ours(path: str) -> bool:
-    """Whether a lock is there and ours. Raises OSError."""
+    """Whether there is a lock and it is ours."""
     try:
         return os.readlink(path) == _OURS
     except FileNotFoundError:
         return False
     except OSError as error:
-        if error.errno == errno.EINVAL:  # a regular file: git's
+        if error.errno == errno.EINVAL:  # a regular file: git holds it
             return False
         raise
 
 
 def release_stale_lock(path: str) -> None:
-    """Let go of a lock if it is ours, which a killed run left; git's stays. Raises OSError."""
+    """Remove a lock that a killed run of ours left; git's stays."""
     if is_ours(path):
         release_lock(path)
 
 
 @contextmanager
 def lock_held(path: str) -> Iterator[None]:
-    """Hold the lock at `path`. Raises CopyBusy, OSError."""
+    """Hold the lock at `path` until the block ends. Raises CopyBusy."""
     acquire_lock(path)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What lies in an objects directory besides packs: loose objects, and the names of other objects directories."""
+"""Loose objects and alternates: what an objects directory has besides packs."""
 
 import errno
 import os
@@ -12,30 +12,30 @@ from handler.mount.git.objects import BLOB, COMMIT, TAG, TREE, hash_object
 from handler.mount.git.packs import RawObject
 
 MAX_DEPTH = 5
-"""How far alternates of alternates are followed, as by git."""
+"""How deep alternates of alternates are followed, as in git."""
 _NO_PATH = frozenset(
     [errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EINVAL]
 )
 _KINDS = {b"commit": COMMIT, b"tree": TREE, b"blob": BLOB, b"tag": TAG}
 _HEADER = re.compile(rb"(commit|tree|blob|tag) (0|[1-9][0-9]{0,18})\0")
-_MOST_HEADER_BYTES = 32
+_MAX_HEADER_BYTES = 32
 _ESCAPE = re.compile(rb'\\(?:([0-3][0-7]{2})|([abtnvfr"\\]))')
 _ESCAPED = {b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
 
 
 def loose_path(objects_directory: str, object_id: bytes) -> str:
-    """Return where an object (40 hex digits) lies if it is loose."""
+    """Return the path of an object (40 hex digits) if it is loose."""
     name = object_id.decode()
     return os.path.join(objects_directory, name[:2], name[2:])
 
 
-def read_loose(objects_directory: str, object_id: bytes, most_bytes: int = 2**31) -> RawObject | None:
-    """Return type and content of a loose object, checked against its id (40 hex digits); None where it is not there.
+def read_loose(objects_directory: str, object_id: bytes, max_bytes: int = 2**31) -> RawObject | None:
+    """Return type and content of a loose object, checked against its id (40 hex digits); None if it is missing.
 
-    Raises MirrorDamaged for a file that is not the object, and OSError.
+    Raises MirrorDamaged for a file that is not the object.
     """
     try:
-        compressed = read_whole(loose_path(objects_directory, object_id), follows=True, most_bytes=most_bytes)
+        compressed = read_whole(loose_path(objects_directory, object_id), follow=True, max_bytes=max_bytes)
     except (NotADirectoryError, IsADirectoryError):
         compressed = b""
     if compressed is None:
@@ -47,17 +47,17 @@ def read_loose(objects_directory: str, object_id: bytes, most_bytes: int = 2**31
 
 
 def _inflated(compressed: bytes) -> RawObject | None:
-    """Return the object; not more is inflated than its header says that it has."""
+    """Return the object. It inflates no more than the header's size."""
     inflater = zlib.decompressobj()
     try:
-        head = inflater.decompress(compressed, _MOST_HEADER_BYTES)
+        head = inflater.decompress(compressed, _MAX_HEADER_BYTES)
         header = _HEADER.match(head)
         if header is None:
             return None
         size = int(header[2])
         content = head[header.end() :]
         if size >= len(content):
-            # One byte more than there should be: it shows a size that lies, and lets the end of the stream be seen.
+            # One byte more than the size: it reveals a wrong size, and lets the end of the stream be seen.
             content += inflater.decompress(inflater.unconsumed_tail, size - len(content) + 1)
     except (zlib.error, OverflowError):
         return None
@@ -66,9 +66,9 @@ def _inflated(compressed: bytes) -> RawObject | None:
 
 
 def read_alternates(objects_directory: str) -> list[str]:
-    """Return the other objects directories whose objects are here too, each once, however they are nested.
+    """Return the other objects directories of the repository, each once, however they are nested.
 
-    What is not there, or is no path at all, is ignored, as by git, which complains. Raises OSError.
+    As in git, one that is missing or no path is ignored.
     """
     found: dict[str, None] = {}
     pending = [(objects_directory, 0)]
@@ -83,7 +83,7 @@ def read_alternates(objects_directory: str) -> list[str]:
 
 def _alternates_of(objects_directory: str) -> list[str]:
     try:
-        content = read_whole(os.path.join(objects_directory, "info", "alternates"), follows=True)
+        content = read_whole(os.path.join(objects_directory, "info", "alternates"), follow=True)
     except (NotADirectoryError, IsADirectoryError):
         content = None
     lines = [line for line in (content or b"").split(b"\n") if line and not line.startswith(b"#")]
@@ -101,7 +101,7 @@ def _is_directory(directory: str) -> bool:
 
 
 def _unquoted(line: bytes) -> bytes:
-    """Return the path of a line, which git writes in quotes if there is something in it that needs them."""
+    """Return the path of a line, which git quotes if it has special characters."""
     if len(line) < 2 or not (line.startswith(b'"') and line.endswith(b'"')):
         return line
     return _ESCAPE.sub(lambda m: bytes([int(m[1], 8)]) if m[1] else _ESCAPED.get(m[2], m[2]), line[1:-1])

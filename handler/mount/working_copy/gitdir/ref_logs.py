@@ -1,4 +1,4 @@
-"""The logs of refs (`.git/logs/...`): what a ref named before, a line a change, the newest last."""
+"""Reflogs (`.git/logs/...`): the commits that a ref named, a line a change, the newest last."""
 
 import errno
 import os
@@ -6,18 +6,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from handler.mount.fs.files import append, read_all
+from handler.mount.fs.files import append, open_to_read, read_all
 
-_MOST_BYTES = 64 * 1024
-"""So much of a log's end is read: some hundred changes."""
+_MAX_BYTES = 64 * 1024
+"""How much of a reflog's end is read: some hundred changes."""
 _ENTRY = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}) [^\t]*> [0-9]+ [+-][0-9]{4}(?:\t(.*))?")
 NULL_OID = b"0" * 40
-"""What a log says that a ref named before it was there."""
+"""The old id of a ref that did not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """A change of a ref: the commits before and after (40 hex digits, NOTHING for none), and why."""
+    """A change of a ref: the commits before and after (40 hex digits, `NULL_OID` for none), and a message."""
 
     old: bytes
     new: bytes
@@ -25,40 +25,35 @@ class LogEntry:
 
 
 def read_log(path: str) -> list[LogEntry]:
-    """Return the last entries of the log at `path`, the oldest first; none where there is no log. Raises OSError."""
+    """Return the last entries of the reflog at `path`, the oldest first; none if there is no reflog."""
     return parse_entries(read_tail(path))
 
 
 def read_tail(path: str) -> bytes:
-    """Return the last lines of the log at `path`; empty where there is no log. Raises OSError."""
+    """Return the last lines of the reflog at `path`; empty if there is no reflog."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open_to_read(path) as descriptor:
+            start = max(0, os.fstat(descriptor).st_size - _MAX_BYTES)
+            if start:
+                os.lseek(descriptor, start, os.SEEK_SET)
+            content = read_all(descriptor, 2 * _MAX_BYTES)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR):
             return b""
         raise
-    try:
-        start = max(0, os.fstat(descriptor).st_size - _MOST_BYTES)
-        if start:
-            os.lseek(descriptor, start, os.SEEK_SET)
-        content = read_all(descriptor, 2 * _MOST_BYTES)
-    except IsADirectoryError:
-        return b""
-    finally:
-        os.close(descriptor)
     return content.partition(b"\n")[2] if start else content
 
 
 def parse_entries(content: bytes) -> list[LogEntry]:
-    """Return the entries of a log's whole lines. One that cannot be read is left out: a person may have written it."""
+    """Return the entries of the complete lines, without those that cannot be parsed: a person may have written them."""
     found = (_ENTRY.fullmatch(line) for line in content.split(b"\n")[:-1])
     return [LogEntry(match[1], match[2], match[3] or b"") for match in found if match]
 
 
 def entries_to_append(content: bytes, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:
-    """Return those of the entries that a log, of which `content` is the end, does not end with yet.
+    """Return the entries with which a reflog, whose end is `content`, does not end yet.
 
-    A killed run may have written all of them, or some.
+    A killed run may have appended all of them, or some.
     """
     logged = parse_entries(content)
     for count in range(len(entries), 0, -1):
@@ -67,16 +62,16 @@ def entries_to_append(content: bytes, entries: Sequence[LogEntry]) -> Sequence[L
     return entries
 
 
-def format_line(entry: LogEntry, committer: bytes, at: int) -> bytes:
-    """Return the entry's line; its message in one line, as git folds it."""
+def format_line(entry: LogEntry, committer: bytes, timestamp: int) -> bytes:
+    """Return the entry's line, with its message folded into one line as git does."""
     message = b" ".join(entry.message.split())
-    return b"%s %s %s %d +0000%s\n" % (entry.old, entry.new, committer, at, b"\t" + message if message else b"")
+    return b"%s %s %s %d +0000%s\n" % (entry.old, entry.new, committer, timestamp, b"\t" + message if message else b"")
 
 
 def append_lines(path: str, content: bytes, *, creates: bool) -> None:
-    """Append to the log at `path`; where it is missing it is made if `creates` says so.
+    """Append to the reflog at `path`. If it is missing, it is created only if `creates` is set.
 
-    Raises NotADirectoryError, FileExistsError or IsADirectoryError where another log is in the way; OSError.
+    Raises NotADirectoryError, FileExistsError or IsADirectoryError if another ref's reflog is in the way.
     """
     if not creates and not os.path.lexists(path):
         return

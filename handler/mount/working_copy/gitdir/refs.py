@@ -1,7 +1,7 @@
-"""HEAD, refs and their logs of a working copy's git directory, as git keeps them in files.
+"""HEAD, refs and reflogs of a working copy's git directory, in git's files format.
 
-A ref is a file of its own, or a line of `packed-refs`; the file wins. It is replaced by a rename under its own lock, so
-that git, which does the same, neither reads half a ref nor loses one of two changes.
+A ref is a loose file, or a line of `packed-refs`; the file wins. A rename under the ref's own lock replaces it. Git
+does the same, so it neither reads half a ref nor loses one of two changes.
 """
 
 import errno
@@ -15,6 +15,7 @@ from handler.config.names import ref_problem
 from handler.errors import CopyBusy, CopyUnusable
 from handler.mount.fs.files import read_whole
 from handler.mount.working_copy.gitdir.locks import acquire_lock, release_lock
+from handler.mount.working_copy.gitdir.names import decode_name
 from handler.mount.working_copy.gitdir.ref_logs import (
     LogEntry,
     append_lines,
@@ -30,19 +31,18 @@ _SYMBOLIC = b"ref:"
 _COMMIT = re.compile(rb"([0-9a-f]{40})\s*")
 _PSEUDOREF = re.compile(r"[A-Z][A-Z_]{0,63}")
 _LOGGED = ("refs/heads/", "refs/remotes/", "refs/notes/", "refs/stash")
-_MOST_BYTES = 4096
-"""Of a ref's file; git's own are shorter."""
+_MAX_BYTES = 4096
+"""The most bytes that are read of a ref's file; git's own are shorter."""
 
 
 class Refs:
-    """The refs of the git directory at `path`. Only the holder of the repository's lock writes by it; git may always.
+    """The refs of the git directory at `path`. Git writes them too, at any time.
 
-    `makes_logs` is `core.logAllRefUpdates`: without it only logs that are there are written on. `staging` is where new
-    content is written.
+    Of git2efs only the holder of the repository's lock writes here. `makes_logs` is `core.logAllRefUpdates`: without it
+    only existing reflogs get entries. `staging` is where new files are written.
     """
 
     def __init__(self, path: str, *, makes_logs: bool = True, staging: StagingArea | None = None) -> None:
-        """Nothing is read yet."""
         self._path = path
         self._makes_logs = makes_logs
         self._staging = staging or StagingArea.of(path)
@@ -51,7 +51,7 @@ class Refs:
     # -- reading -----------------------------------------------------------------------------------------
 
     def head(self) -> str | None:
-        """Return the ref that HEAD leads to, None where it is detached. Raises CopyUnusable, OSError."""
+        """Return the ref that HEAD names; None if it is detached. Raises CopyUnusable."""
         content = self._read_file("HEAD")
         if content is None:
             raise CopyUnusable("there is no HEAD")
@@ -59,19 +59,19 @@ class Refs:
             if not _COMMIT.fullmatch(content):
                 raise CopyUnusable("HEAD names neither a ref nor a commit")
             return None
-        name = content[len(_SYMBOLIC) :].strip().decode("utf-8", "surrogateescape")
+        name = decode_name(content[len(_SYMBOLIC) :].strip())
         if problem := ref_problem(name):
             raise CopyUnusable(f"the ref that HEAD leads to {problem}")
         return name
 
     def read(self, name: str) -> bytes | None:
-        """Return what a ref (full name, or one like ORIG_HEAD) names, 40 hex digits; None where it is not there.
+        """Return the commit (40 hex digits) of a ref (full name, or a pseudoref like ORIG_HEAD); None if there is none.
 
-        Raises CopyUnusable for what is no ref, a broken one, or one that leads to another; OSError.
+        Raises CopyUnusable for an invalid name, a broken ref or a symbolic one.
         """
         content = self._read_file(name)
         if content is None:
-            # After the file, and not before: git that packs refs writes the line first, and then removes the file.
+            # After the file, not before: git that packs refs writes the line first, and removes the file then.
             found = self._read_packed_refs().get(name.encode()) if name.startswith("refs/") else None
         elif match := _COMMIT.fullmatch(content):
             found = match[1]
@@ -82,19 +82,19 @@ class Refs:
         return found
 
     def log(self, name: str) -> list[LogEntry]:
-        """Return the last entries of a ref's log, the oldest first; those that cannot be read are left out.
+        """Return the last entries of a ref's reflog, the oldest first, without those that cannot be parsed.
 
-        Raises CopyUnusable for what is no ref, OSError.
+        Raises CopyUnusable for an invalid name.
         """
         return read_log(self._log_path(name))
 
     # -- writing -----------------------------------------------------------------------------------------
 
     def write(self, name: str, commit: bytes, expected: Collection[bytes | None] | None = None) -> None:
-        """Let a ref name a commit (40 hex digits). `expected`: only where it names one of these now, None for nothing.
+        """Update a ref to a commit (40 hex digits).
 
-        A lock of ours that is held already is let go of too. Raises CopyBusy where git is changing the ref, or has;
-        CopyUnusable where another ref is in the way; OSError.
+        `expected`: only if it names one of these now, None meaning no ref. A stale lock of ours is taken over. Raises
+        CopyBusy if git is changing the ref, or has changed it; CopyUnusable if another ref is in the way.
         """
         change = self.prepare(name, commit, expected)
         try:
@@ -103,7 +103,7 @@ class Refs:
             change.close()
 
     def prepare(self, name: str, commit: bytes, expected: Collection[bytes | None] | None = None) -> "RefTransaction":
-        """Do all of a `write` but for its last step. Whoever gets it has to `end` it. Raises what `write` raises."""
+        """Do all of `write` but the last step. The caller has to `close` the result. Raises what `write` raises."""
         path = self._path_of(name)
         self._take_lock(name, path)
         try:
@@ -119,31 +119,32 @@ class Refs:
         return RefTransaction(path, temporary)
 
     def write_pseudoref(self, name: str, content: bytes) -> None:
-        """Write a file such as ORIG_HEAD or FETCH_HEAD. Raises CopyUnusable, OSError."""
+        """Write a file such as ORIG_HEAD. Raises CopyUnusable."""
         if not _PSEUDOREF.fullmatch(name):
             raise CopyUnusable(f"{name!r} is not the name of such a file")
         self._replace(os.path.join(self._path, name), content)
 
     def append_log(
-        self, name: str, entries: Sequence[LogEntry], committer: bytes, at: int, *, is_retry: bool = False
+        self, name: str, entries: Sequence[LogEntry], committer: bytes, timestamp: int, *, is_retry: bool = False
     ) -> None:
-        """Append to a ref's log, all entries in one go; `committer` is `Name <mail>`, `at` seconds since the epoch.
+        """Append entries to a ref's reflog in one write.
 
-        `is_retry`: those that a killed run wrote already are not written again. Where there is no log one is made for
-        HEAD, branches and what is fetched, as git does it; for the stash in any case, which is nothing but its log.
-        Raises CopyUnusable where another ref's log is in the way, OSError.
+        `committer` is `Name <mail>`, `timestamp` in seconds since the epoch. `is_retry`: a killed run may have appended
+        some of them; these are not repeated. If there is no reflog, one is created for HEAD, branches and
+        remote-tracking refs, as in git, and for the stash, which consists of its reflog. Raises CopyUnusable if another
+        ref's reflog is in the way.
         """
         creates = name == STASH or (self._makes_logs and (name == "HEAD" or name.startswith(_LOGGED)))
         path = self._log_path(name)
         end = read_tail(path) if is_retry else b""
         if not (missing := entries_to_append(end, entries)):
             return
-        content = b"".join(format_line(entry, committer, at) for entry in missing)
+        content = b"".join(format_line(entry, committer, timestamp) for entry in missing)
         torn = end.rpartition(b"\n")[2]
         if content.startswith(torn):
             content = content[len(torn) :]
         elif torn:
-            content = b"\n" + content  # git passes over half a line, if nothing is joined to it
+            content = b"\n" + content  # git skips half a line, if nothing is joined to it
         try:
             try:
                 append_lines(path, content, creates=creates)
@@ -158,13 +159,13 @@ class Refs:
             raise
 
     def lock_path(self, name: str) -> str:
-        """Return the path of a ref's lock, to hold it for longer than a `write`. Raises CopyUnusable."""
+        """Return the path of a ref's lock. Raises CopyUnusable."""
         return f"{self._path_of(name)}.lock"
 
     # -- files -------------------------------------------------------------------------------------------
 
     def _path_of(self, name: str) -> str:
-        """Return a ref's file. The name is checked first, so that none leads out of the git directory."""
+        """Return the path of a ref's file. The name is checked, so that no path leads out of the git directory."""
         if not _PSEUDOREF.fullmatch(name) and (problem := ref_problem(name)):
             raise CopyUnusable(f"the ref {name!r} {problem}")
         return os.path.join(self._path, name)
@@ -175,9 +176,9 @@ class Refs:
 
     def _read_file(self, name: str) -> bytes | None:
         try:
-            return read_whole(self._path_of(name), most_bytes=_MOST_BYTES)
+            return read_whole(self._path_of(name), max_bytes=_MAX_BYTES)
         except (IsADirectoryError, NotADirectoryError):
-            return None  # another ref's directory, or file: the ref may be packed
+            return None  # a directory or file of another ref: this one may be packed
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise CopyUnusable(f"{name} is a symbolic link") from None
@@ -186,7 +187,7 @@ class Refs:
     def _read_packed_refs(self) -> dict[bytes, bytes]:
         """Return the refs of `packed-refs`, by name."""
         try:
-            content = read_whole(os.path.join(self._path, "packed-refs"), follows=True) or b""
+            content = read_whole(os.path.join(self._path, "packed-refs"), follow=True) or b""
         except IsADirectoryError:
             content = b""
         packed: dict[bytes, bytes] = {}
@@ -197,9 +198,9 @@ class Refs:
         return packed
 
     def _refuse_conflicting_name(self, name: str) -> None:
-        """Refuse to make a ref where a packed one has its name for a directory, or the other way round.
+        """Raise CopyUnusable if a packed ref has this name as its directory, or the other way round.
 
-        As files they could not both be; git calls a repository broken where they are.
+        They could not both be loose, and git calls such a repository broken.
         """
         wanted = name.encode()
         for each in self._read_packed_refs():
@@ -226,13 +227,13 @@ class Refs:
 
 @dataclass(slots=True)
 class RefTransaction:
-    """A ref's file at `path`, which is locked, and its new content at `temporary`."""
+    """A prepared update: the ref's file at `path` is locked, its new content is at `temporary`."""
 
     path: str
     temporary: str
 
     def commit(self) -> None:
-        """Put the new content in its place. Raises CopyUnusable where another ref is in the way, OSError."""
+        """Replace the ref's file. Raises CopyUnusable if another ref is in the way."""
         try:
             os.rename(self.temporary, self.path)
         except IsADirectoryError:
@@ -241,19 +242,19 @@ class RefTransaction:
         self.temporary = ""
 
     def close(self) -> None:
-        """Let go of the ref, which is as it was unless this is finished. Raises OSError."""
+        """Unlock the ref, which is unchanged unless this was committed."""
         self.abort()
         release_lock(f"{self.path}.lock")
 
     def abort(self) -> None:
-        """Throw the new content away if it is not in its place."""
+        """Remove the new content, unless this was committed."""
         if self.temporary:
             with suppress(OSError):
                 os.unlink(self.temporary)
 
 
 def _remove_empty_directories(directory: str) -> None:
-    """Remove what branches such as `a/b` left of `a`, as git does. Raises CopyUnusable where a ref is in it."""
+    """Remove the empty directory `a` of a former branch `a/b`, as git does. Raises CopyUnusable if it has a ref."""
     for each, _, _ in os.walk(directory, topdown=False):
         try:
             os.rmdir(each)

@@ -1,4 +1,4 @@
-"""Whether two addresses are of one repository. Pure."""
+"""Compare urls: do both name the same repository? Pure."""
 
 import re
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ class _Location:
     host: str
     path: str
     port: str | None
-    """Of HTTP alone, None for its own: that of ssh is another one on the same host."""
+    """HTTP's, if it is not the default. Another protocol has another port on the same host."""
     is_http: bool
 
 
 def is_same_remote(one: str | None, other: str) -> bool:
-    """Whether both lead to the same path of the same host, whoever asks there and in whatever way.
+    """Whether both urls have the same host and path, whatever the user and the protocol.
 
-    `https://[user[:token]@]host[:port]/owner/name[.git][/]`, `git@host:owner/name` and `ssh://...` are understood;
-    another address, of a directory say, is never the same.
+    Understood are `https://[user[:token]@]host[:port]/owner/name[.git][/]`, `git@host:owner/name` and `ssh://...`. Any
+    other url, of a directory say, never matches.
     """
     left, right = _parse(one or ""), _parse(other)
     if left is None or right is None or (left.host, left.path) != (right.host, right.path):

@@ -1,7 +1,7 @@
-"""`.git/git2efs/`: where what is ours lies in a repository that others write to, until it is renamed into its place.
+"""`.git/git2efs/`: where our files are staged in a repository that others write to, until a rename puts them in place.
 
-Nothing of git's looks there, and nothing that is not ours is there: so whatever a killed run left can be swept, which
-among git's own temporary files cannot be told from what git is receiving right now.
+Git does not look there, and only git2efs writes there. So whatever a killed run left can be swept. Among git's own
+temporary files it could not be told from what git is receiving right now.
 """
 
 import os
@@ -27,15 +27,15 @@ class StagingArea:
 
     @staticmethod
     def of(git_directory: str) -> "StagingArea":
-        """Return that of a git directory."""
+        """Return the staging area of a git directory."""
         return StagingArea(os.path.join(git_directory, NAME))
 
     def temporary_path(self, kind: str) -> str:
-        """Return the path of a new temporary file, which `sweep` removes if a killed run leaves it."""
+        """Return the path of a new temporary file. `sweep` removes it if a killed run leaves it."""
         return os.path.join(self.path, f"{_TEMPORARY}{kind}_{secrets.token_hex(8)}")
 
     def make_in(self, make: Callable[[], T]) -> T:
-        """Return what `make()` does, which needs the directory. Raises OSError."""
+        """Return what `make()` returns, which needs the directory."""
         try:
             return make()
         except FileNotFoundError:
@@ -43,17 +43,17 @@ class StagingArea:
             return make()
 
     def replace(self, path: str, content: bytes, kind: str, mode: int = 0o644) -> None:
-        """Write a file aside, and rename it to `path`. Raises OSError."""
+        """Replace the file at `path`: stage the new one and rename it."""
         self.rename(self.write(content, kind, mode), path)
 
     def write(self, content: bytes, kind: str, mode: int = 0o644) -> str:
-        """Write a file aside; returns its path. Raises OSError."""
+        """Write a temporary file; returns its path."""
         temporary = self.temporary_path(kind)
         self.make_in(lambda: write_whole(temporary, content, mode))
         return temporary
 
     def rename(self, temporary: str, path: str) -> None:
-        """Rename what was written aside to `path`; where that fails it is gone. Raises OSError."""
+        """Rename a temporary file to `path`; if that fails, remove it."""
         try:
             os.rename(temporary, path)
         except BaseException:
@@ -62,7 +62,7 @@ class StagingArea:
             raise
 
     def sweep(self) -> None:
-        """Remove the temporary files that a killed run left; other names stay. Raises OSError."""
+        """Remove the temporary files that killed runs left; other names stay."""
         try:
             names = os.listdir(self.path)
         except FileNotFoundError:

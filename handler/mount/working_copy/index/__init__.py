@@ -1,1 +1,1 @@
-"""Git's index: the one file of a working copy that grows with its tree."""
+"""Git's index: the only file of a working copy whose size grows with its tree."""

@@ -1,13 +1,12 @@
-"""The index's cache tree: which directories the index holds exactly as a known tree object. Pure.
+"""The index's cache tree: which directories of the index equal a known tree object. Pure.
 
-Git commits the tree that the cache tree names, without looking at the entries again: a wrong node is a wrong
-commit. So no node is taken on trust here. A directory above a change gets its tree's id computed from the entries
-and the nodes below, and stays valid only if that is the id which the caller expects, of a tree that is in the
-object store (git's fsck refuses a node whose object is missing). Everything else is written as invalid, which git
-repairs at its next commit.
+Git commits the tree that the cache tree names without comparing the entries again, so a wrong node is a wrong commit.
+Therefore no node is trusted here. For a directory above a change the tree's id is computed from the entries and the
+nodes below. It stays valid only if that is the id that the caller expects, of a tree in the object store (`git fsck`
+refuses a node whose object is missing). Every other node becomes invalid, and git repairs it at its next commit.
 
-The extension's content is the nodes, parents first: name, NUL, number of entries below (-1: invalid), blank, number
-of directories below, newline, and the tree's id in 20 bytes where the node is valid.
+The extension holds the nodes, parents first: name, NUL, number of entries below (-1: invalid), blank, number of
+directories below, newline, and for a valid node the tree's id in 20 bytes.
 """
 
 import re
@@ -29,15 +28,15 @@ _ID_BYTES = 20
 
 
 class _Malformed(Exception):
-    """The extension is not what git writes."""
+    """The extension is not one that git writes."""
 
 
 @dataclass(slots=True)
 class Node:
-    """A directory: how many entries lie below it (`INVALID`: its tree is not known) and its tree's id in 20 bytes.
+    """A directory: the number of entries below (`INVALID`: its tree is not known) and its tree's id in 20 bytes.
 
-    Where nothing changed below, `kept` is all of the node after its name, as it was read, and `directories` is
-    empty though there may be some.
+    If nothing changed below, `raw` is the node as it was read, without its name, and `directories` is empty whatever it
+    has.
     """
 
     count: int = INVALID
@@ -46,13 +45,12 @@ class Node:
     raw: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """All entries of an index that is being made, in its order.
+    """All entries of a new index, in its order.
 
-    `content` and `added` hold them as they are stored, the one of `paths[n]` at the offset `offsets[n]` of the one,
-    or ~offset of the other. `excluded` are the paths that no tree would hold as they are: intended to be added, or
-    half merged.
+    The entry of `paths[n]` is at `offsets[n]` of `content`, or at ~`offsets[n]` of `added`. `excluded` are the paths
+    that no tree can have: intent-to-add, and unmerged.
     """
 
     paths: Sequence[bytes]
@@ -63,9 +61,9 @@ class Listing:
 
 
 def root_tree(extension: bytes, entries: int) -> bytes | None:
-    """Return the id (40 hex digits) of the tree that the whole index equals; None where that is not known.
+    """Return the id (40 hex digits) of the tree that the whole index equals; None if that is not known.
 
-    `entries` is how many the index has.
+    `entries` is the number of entries of the index.
     """
     try:
         root = _read(extension, frozenset())
@@ -75,7 +73,7 @@ def root_tree(extension: bytes, entries: int) -> bytes | None:
 
 
 def directories_above(paths: Collection[bytes]) -> set[bytes]:
-    """Return every directory that one of the paths lies in, the root (empty) too."""
+    """Return every directory above one of the paths, with the root (empty)."""
     found: set[bytes] = {b""} if paths else set()
     for path in paths:
         directory = path.rpartition(b"/")[0]
@@ -88,13 +86,13 @@ def directories_above(paths: Collection[bytes]) -> set[bytes]:
 def update_cache_tree(
     extension: bytes, changed: Collection[bytes], trees: Mapping[bytes, bytes], listing: Listing
 ) -> bytes:
-    """Return the extension's content after a change; empty where there is none to be written.
+    """Return the extension's content after a change; empty if the index gets none.
 
-    `extension` is what stood in the index before, `changed` the directories above every path that was added, removed
-    or replaced since, `listing` the entries after. `trees` gives the ids (40 hex digits) of tree objects that are in
-    the object store and that directories (the root is empty) are expected to equal now.
+    `extension` is the content before, `changed` are the directories above every path that was added, removed or
+    replaced, `listing` the entries after. `trees` are the ids (40 hex digits) of tree objects in the object store, by
+    the directory (the root is empty) that is expected to equal them.
     """
-    # No tree that deep is written by us; the recursion here has an end.
+    # We write no deeper tree; this bounds the recursion.
     if any(directory.count(b"/") >= MAX_DEPTH for directory in changed):
         return b""
     if not extension:
@@ -127,19 +125,19 @@ class _Update:
         node = Node()
         lines: list[bytes] = []
         number = first
-        # Index and tree have the same order: a directory sorts as if its name ended in a slash, in both.
+        # Index and tree have the same order: in both a directory sorts as if its name ended in a slash.
         while number < last:
             path = paths[number]
             slash = path.find(b"/", name_at)
             if slash <= name_at:
-                # (A slash just there is a name without a letter: none that a tree holds.)
+                # (A slash just there would be an empty name: no tree has that.)
                 if is_known := is_known and slash < 0 and path not in excluded:
                     at = offsets[number]
                     mode, raw_id = unpack_from(content, at) if at >= 0 else unpack_from(listing.added, ~at)
                     lines += (b"%o " % mode, path[name_at:], b"\0", raw_id)
                 number += 1
                 continue
-            # What follows the slash in the byte order is "0": the first path beyond the directory.
+            # "0" follows the slash in byte order: this is the first path beyond the directory.
             end = bisect_left(paths, path[:slash] + b"0", number, last)
             name = path[name_at:slash]
             below = self.node(path[:slash], old.directories.get(name) if old else None, number, end)
@@ -166,7 +164,7 @@ def _read(data: bytes, changed: Collection[bytes]) -> Node:
 
 
 def _read_node(data: bytes, head: re.Match[bytes], directory: bytes, changed: Collection[bytes]) -> tuple[Node, int]:
-    """Return a directory's node, and where what follows it begins. Raises _Malformed."""
+    """Return a directory's node, and the offset after it. Raises _Malformed."""
     node = Node(count=int(head[2]))
     at = head.end()
     if node.count >= 0:
@@ -184,7 +182,7 @@ def _read_node(data: bytes, head: re.Match[bytes], directory: bytes, changed: Co
 
 
 def _skip_nodes(data: bytes, at: int, directories: int) -> int:
-    """Return where what follows so many nodes, and all those below them, begins. Raises _Malformed."""
+    """Return the offset after that many nodes and all those below them. Raises _Malformed."""
     match = _NODE.match
     while directories:
         node = match(data, at)
@@ -203,10 +201,10 @@ def _match_head(data: bytes, at: int) -> re.Match[bytes]:
 
 
 def _serialize(name: bytes, node: Node) -> bytes:
-    """Return a node and all below as they are stored."""
+    """Return a node and all below as the extension stores them."""
     if node.raw is not None:
         return b"%b\0%b" % (name, node.raw)
-    # Git's own order: shorter names first. It looks a directory up by halving.
+    # Git's own order, in which it searches: shorter names first.
     below = sorted(node.directories.items(), key=lambda item: (len(item[0]), item[0]))
     nodes = b"".join(_serialize(*item) for item in below)
     return b"%b\0%d %d\n%b%b" % (name, node.count, len(below), node.id, nodes)

@@ -1,12 +1,12 @@
-"""One entry of git's index: what a path holds, and how its file looked when that was last known. Pure.
+"""One entry of git's index: a path's mode and blob, and the stat data that its file had when it was compared. Pure.
 
-See git's documentation `gitformat-index`. Numbers are big-endian; an entry of version 2 or 3 is 62 bytes (64 with
+See git's documentation `gitformat-index`. Numbers are big-endian. An entry of version 2 or 3 is 62 bytes (64 with
 extended flags), the path, and one to eight NULs up to the next multiple of eight.
 """
 
 import struct
 from dataclasses import dataclass, replace
-from typing import Final, Protocol, Self
+from typing import Final, NamedTuple, Protocol
 
 from handler.errors import CopyUnusable, TreeUnsafe
 from handler.mount.git.tree import EXECUTABLE, FILE, LINK, SUBMODULE
@@ -15,24 +15,24 @@ MODES: Final = frozenset((FILE, EXECUTABLE, LINK, SUBMODULE))
 
 EMPTY_BLOB: Final = b"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
 NAME_MASK: Final = 0x0FFF
-"""The path's length in the flags; a longer one is written as this."""
+"""The bits of the path's length in the flags. A longer path has all of them set."""
 STAGE_MASK: Final = 0x3000
 EXTENDED: Final = 0x4000
 ASSUME_VALID: Final = 0x8000
 INTENT_TO_ADD: Final = 0x2000
 SKIP_WORKTREE: Final = 0x4000
-"""The last two in the two bytes of extended flags. Any other bit there means what git does not know either."""
+"""The last two are bits of the extended flags. Git knows no other bit there either."""
 
 FIXED_BYTES: Final = 62
 SIZE_AT: Final = 36
-"""Where, from an entry's start, the four bytes of the file's size stand."""
+"""The offset of the file's size (four bytes) in an entry."""
 ALL_32_BITS: Final = 0xFFFFFFFF
 _FIXED: Final = struct.Struct(">10I20sH")
 _SHORT: Final = struct.Struct(">H")
 
 
 class StatResult(Protocol):
-    """What of `os.stat_result` is looked at."""
+    """The fields of `os.stat_result` that are read."""
 
     @property
     def st_ctime_ns(self) -> int: ...
@@ -50,9 +50,8 @@ class StatResult(Protocol):
     def st_size(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
-    """How a file looked, as git keeps it: seconds and nanoseconds apart, every number cut to its low 32 bits."""
+class Stat(NamedTuple):
+    """A file's stat data as git records it: seconds and nanoseconds apart, every number cut to its low 32 bits."""
 
     ctime_s: int = 0
     ctime_ns: int = 0
@@ -65,17 +64,17 @@ class Stat:
     size: int = 0
 
     @classmethod
-    def of(cls, found: StatResult) -> Self:
-        """Return what git would keep of an `lstat`."""
+    def of(cls, found: StatResult) -> "Stat":
+        """Return what git would record of an `lstat`."""
         times = (*divmod(found.st_ctime_ns, 10**9), *divmod(found.st_mtime_ns, 10**9))
         rest = (found.st_dev, found.st_ino, found.st_uid, found.st_gid, found.st_size)
         return cls(*(number & ALL_32_BITS for number in (*times, *rest)))
 
-    def matches(self, other: Self, *, trusts_ctime: bool = True) -> bool:
-        """Whether both are the same by all that git compares: not the device, which changes with every mount.
+    def matches(self, other: "Stat", *, trusts_ctime: bool = True) -> bool:
+        """Whether both are equal by all that git compares: everything but the device, which changes with every mount.
 
-        Stricter than a git built without nanoseconds: those are compared, so that True means more, and False only
-        that the content has to be looked at.
+        A git that is built without nanoseconds compares less. So True here is true for git too, and False only means
+        that the content has to be compared.
         """
         return (
             (self.mtime_s, self.mtime_ns, self.ino) == (other.mtime_s, other.mtime_ns, other.ino)
@@ -84,34 +83,38 @@ class Stat:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
-    """What the index says of a path. `id` is 40 hex digits; `stage` is 0 but for the sides of a merge half done.
+NO_STAT: Final = Stat()
+"""Stat data that no file has: git compares the content."""
 
-    `is_racy` is not stored: the file was last changed in the second in which the index was written, or later, so
-    that a change after the look at it would not show.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexEntry:
+    """What the index records for a path. `id` is 40 hex digits. `stage` is 0, or 1 to 3 in an unfinished merge.
+
+    `is_racy` is not stored: the file was last modified in the second in which the index was written, or later, so that
+    a later modification would not show in its stat data.
     """
 
     mode: int
     id: bytes
-    stat: Stat = Stat()
+    stat: Stat = NO_STAT
     is_assume_valid: bool = False
     is_skip_worktree: bool = False
-    """Skip-worktree: a sparse checkout's, not on disk on purpose."""
+    """A sparse checkout's: the file is not in the worktree on purpose."""
     is_intent_to_add: bool = False
-    """Intent-to-add: the path alone is known; no tree would hold it."""
+    """`git add --intent-to-add`: only the path is recorded, and no tree would have it."""
     stage: int = 0
     is_racy: bool = False
 
     def seems_unchanged(self, found: Stat, *, trusts_ctime: bool = True) -> bool:
-        """Whether `found` proves that the file still is what `id` says; if not, its content has to be compared.
+        """Whether the stat data proves that the file has the content `id`. If not, compare the content.
 
-        The kind of file and its executable bit are the caller's to compare.
+        The caller compares the file's type and its executable bit.
         """
         if self.is_racy or self.is_intent_to_add or self.stage:
             return False
         if self.stat.size == 0 and self.id != EMPTY_BLOB:
-            # Git's mark for "look at the content": set on racy entries when the index is written anew.
+            # Git smudges a racy entry so when it rewrites the index: compare the content.
             return False
         return self.stat.matches(found, trusts_ctime=trusts_ctime)
 
@@ -122,7 +125,10 @@ class IndexEntry:
 
 
 def pack(path: bytes, entry: IndexEntry) -> bytes:
-    """Return the bytes of an entry of version 2 or 3, padding included. Raises TreeUnsafe for what none can hold."""
+    """Return the bytes of an entry of version 2 or 3, padding included.
+
+    Raises TreeUnsafe for a path or a mode that no index can have.
+    """
     if not path or b"\0" in path or entry.mode not in MODES:
         raise TreeUnsafe(f"{path!r} cannot stand in an index (mode {entry.mode:o})")
     stat = entry.stat
@@ -137,21 +143,20 @@ def pack(path: bytes, entry: IndexEntry) -> bytes:
 
 
 def unpack(content: bytes | bytearray, at: int) -> IndexEntry:
-    """Return the entry that starts at an offset. Raises CopyUnusable where its mode is none of a file's."""
+    """Return the entry at an offset. Raises CopyUnusable if its mode is not a file's."""
     numbers = _FIXED.unpack_from(content, at)
     mode, raw_id, flags = numbers[6], numbers[10], numbers[11]
     if mode not in MODES:
         raise CopyUnusable(f"the index holds an entry of an unknown kind (mode {mode:o})")
     entry = IndexEntry(
-        mode,
-        raw_id.hex().encode(),
-        Stat(*numbers[:6], *numbers[7:10]),
+        mode=mode,
+        id=raw_id.hex().encode(),
+        stat=Stat(*numbers[:6], *numbers[7:10]),
         is_assume_valid=bool(flags & ASSUME_VALID),
         stage=(flags & STAGE_MASK) >> 12,
     )
     if not flags & EXTENDED:
         return entry
     (extended,) = _SHORT.unpack_from(content, at + FIXED_BYTES)
-    return replace(
-        entry, is_skip_worktree=bool(extended & SKIP_WORKTREE), is_intent_to_add=bool(extended & INTENT_TO_ADD)
-    )
+    is_skip_worktree, is_intent_to_add = bool(extended & SKIP_WORKTREE), bool(extended & INTENT_TO_ADD)
+    return replace(entry, is_skip_worktree=is_skip_worktree, is_intent_to_add=is_intent_to_add)

@@ -1,6 +1,6 @@
-"""Git's index: read with one scan, asked for a few paths, and written back with some of them changed. Pure.
+"""Git's index: read with one scan, looked up for a few paths, and rewritten with some entries replaced. Pure.
 
-A change joins the untouched ranges of bytes around the new entries; only what is asked for is taken apart.
+A rewrite joins the unchanged ranges of bytes around the new entries. Only entries that are looked up are unpacked.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from handler.mount.working_copy.index.version_4 import expand_v4
 
 @dataclass(frozen=True, slots=True)
 class IndexFile:
-    """An index as it was read. Nothing of it changes: `patch` returns the bytes of a new one."""
+    """An index as it was read. It never changes: `patch` returns the bytes of a new one."""
 
     _content: bytes | bytearray
     _scan: Scan
@@ -27,9 +27,9 @@ class IndexFile:
 
     @classmethod
     def read(cls, content: bytes, written_at: int) -> Self:
-        """Return an index. `written_at` is the file's own mtime when it was read, in whole seconds.
+        """Parse an index. `written_at` is the mtime of the file when it was read, in whole seconds.
 
-        Raises CopyUnusable where it is no index, damaged, or of a kind that cannot be changed alone (split, sparse).
+        Raises CopyUnusable if it is no index, is damaged, or cannot be rewritten by itself (split, sparse).
         """
         version, count = read_header(content)
         if version == 4:
@@ -40,29 +40,28 @@ class IndexFile:
 
     @classmethod
     def empty(cls) -> Self:
-        """Return what a repository without an index file has."""
+        """Return the index of a repository that has no index file."""
         return cls(HEADER.pack(b"DIRC", 2, 0), Scan(offsets=[HEADER.size]), 0, b"")
 
     @property
     def unmerged(self) -> tuple[bytes, ...]:
-        """The paths of a merge half done."""
+        """The unmerged paths, in order."""
         return tuple(sorted(self._scan.unmerged))
 
     @property
     def tree(self) -> bytes | None:
-        """The id (40 hex digits) of the tree that the whole index equals, where its cache tree knows that.
+        """The id (40 hex digits) of the tree that the whole index equals, if its cache tree records that; else None.
 
-        If it is the tree of HEAD, nothing is staged. None says nothing.
+        If it is the tree of HEAD, nothing is staged. None proves nothing.
         """
         is_whole = not self._scan.unmerged and not self._scan.intent_to_add
         return root_tree(self._cache_tree, len(self._scan.paths)) if is_whole else None
 
     def entries(self, paths: Collection[bytes]) -> dict[bytes, IndexEntry]:
-        """Return the entries of those of the paths that are tracked; of an unmerged one the lowest stage.
+        """Return the entries of those of the paths that are tracked; of an unmerged path the lowest stage.
 
-        A racy one has the size 0, as it goes into the next index.
-
-        Raises CopyUnusable where an entry is none of a file's.
+        A racy entry has the size 0, as the next index will have it. Raises CopyUnusable for an entry that is not a
+        file's.
         """
         found: dict[bytes, IndexEntry] = {}
         for path in paths:
@@ -73,36 +72,38 @@ class IndexFile:
         return found
 
     def paths_below(self, directory: bytes) -> list[bytes]:
-        """Return the tracked paths inside a directory, in order; the empty one is the whole copy."""
+        """Return the tracked paths in a directory, in order; the empty directory is the whole copy."""
         paths = self._scan.paths
         if not directory:
             return list(paths)
-        # What follows the slash in the byte order is "0": the first path beyond the directory.
+        # "0" follows the slash in byte order: this is the first path beyond the directory.
         first = bisect_left(paths, directory + b"/")
         return paths[first : bisect_left(paths, directory + b"0", first)]
 
     def patch(self, changes: Mapping[bytes, IndexEntry | None], trees: Mapping[bytes, bytes] | None = None) -> bytes:
         """Return the bytes of this index with some entries replaced, added, or (None) removed.
 
-        `trees` gives the trees (40 hex digits) of the commit that the copy is brought to, by directory (the root is
-        empty), for the directories above the changes: one that the index then really equals is noted in its cache
-        tree, for the others git does the work at its next commit.
+        `trees` are the trees (40 hex digits) of the commit that is checked out, by directory (the root is empty), for
+        the directories above the changes. A directory whose entries really make that tree gets a valid node in the
+        cache tree; git recomputes the others at its next commit.
 
-        Raises CopyUnusable where a path would be a file and a directory at once, and TreeUnsafe for a path or a mode
-        that no index can hold.
+        Raises CopyUnusable if a path would be a file and a directory at once, TreeUnsafe for a path or mode that no
+        index can have.
         """
         added = {path: entry for path, entry in changes.items() if entry}
         new = _replace_entries(self._content, self._scan, changes)
         _check_directory_file_conflicts(added, new.paths)
         excluded = (self._scan.intent_to_add | self._scan.unmerged) - changes.keys()
         excluded |= {path for path, entry in added.items() if entry.is_intent_to_add or entry.stage}
-        listing = Listing(new.paths, new.offsets, self._content, new.added, excluded)
+        listing = Listing(
+            paths=new.paths, offsets=new.offsets, content=self._content, added=new.added, excluded=excluded
+        )
         cache_tree = update_cache_tree(self._cache_tree, directories_above(changes), trees or {}, listing)
         is_extended = self._scan.is_extended or any(entry.is_extended for entry in added.values())
         pieces: list[bytes | memoryview] = [HEADER.pack(b"DIRC", 3 if is_extended else 2, len(new.paths)), *new.pieces]
-        # Of the extensions only the cache tree is kept. The others speak of entries by their numbers, or of what
-        # git saw of the directories before this change (REUC, UNTR, FSMN, EOIE, IEOT): git makes them anew, and a
-        # stale one could hide a change.
+        # Of the extensions only the cache tree is kept. The others refer to entries by number, or to what git saw of
+        # the directories before this change (REUC, UNTR, FSMN, EOIE, IEOT). Git recreates them, and a stale one could
+        # hide a change.
         if cache_tree:
             pieces += [CACHE_TREE, len(cache_tree).to_bytes(4), cache_tree]
         digest = hashlib.sha1(usedforsecurity=False)
@@ -112,15 +113,18 @@ class IndexFile:
 
 
 def build(entries: Iterable[tuple[bytes, IndexEntry]], trees: Mapping[bytes, bytes] | None = None) -> bytes:
-    """Return the bytes of a new index of these entries, in any order. `trees` and errors as in `IndexFile.patch`."""
+    """Return the bytes of a new index of these entries, in any order.
+
+    `trees` and errors are those of `IndexFile.patch`.
+    """
     return IndexFile.empty().patch(dict(entries), trees)
 
 
 @dataclass(slots=True)
 class _NewEntries:
-    """The entries after a change: `pieces` joined are their bytes, in order.
+    """The entries after a change. `pieces` joined are their bytes, in order.
 
-    Where each of `paths` stands is in `offsets`: in the index before, or (~offset) in `added`.
+    The entry of `paths[n]` is at `offsets[n]` of the index before, or at ~`offsets[n]` of `added`.
     """
 
     paths: list[bytes] = field(default_factory=list)
@@ -130,7 +134,7 @@ class _NewEntries:
 
 
 def _replace_entries(content: bytes | bytearray, old: Scan, changes: Mapping[bytes, IndexEntry | None]) -> _NewEntries:
-    """Return the entries of `old` with the changes made. Raises TreeUnsafe."""
+    """Return the entries of `old` with the changes applied. Raises TreeUnsafe."""
     new = _NewEntries()
     view = memoryview(content)
     number = 0
@@ -147,7 +151,7 @@ def _replace_entries(content: bytes | bytearray, old: Scan, changes: Mapping[byt
             new.offsets.append(~len(new.added))
             new.pieces.append(packed)
             new.added += packed
-        # All stages of an unmerged path go.
+        # All stages of an unmerged path are replaced.
         number = bisect_right(old.paths, path, first)
     new.paths += old.paths[number:]
     new.offsets += old.offsets[number:-1]
@@ -156,11 +160,11 @@ def _replace_entries(content: bytes | bytearray, old: Scan, changes: Mapping[byt
 
 
 def _smudge_racy(content: bytes, racy: list[int]) -> bytes | bytearray:
-    """Return an index whose racy entries git will compare by content for as long as they stand.
+    """Return an index whose racy entries are smudged: git compares their contents as long as they stay in it.
 
-    They look clean by their times, and may not be. Git knows that by the index not being younger than the file; the
-    index that we write will be. So they get the size 0, as git marks them. Where the blob is empty that is its true
-    size, and whatever the file was changed to has another.
+    By their stat data they look unmodified, and may not be. Git sees that from the index's mtime, which is not later
+    than the file's; the mtime of the index that we write will be later. So they get the size 0, as git's own smudged
+    entries. An empty blob really has that size, and then a modified file has another one.
     """
     if not racy:
         return content
@@ -171,7 +175,7 @@ def _smudge_racy(content: bytes, racy: list[int]) -> bytes | bytearray:
 
 
 def _check_directory_file_conflicts(added: Collection[bytes], paths: list[bytes]) -> None:
-    """Raise CopyUnusable where one of the added paths is a directory too, or lies below a file."""
+    """Raise CopyUnusable if one of the added paths is a directory too, or is below a file."""
     for directory in directories_above(added):
         at = bisect_left(paths, directory)
         if directory and paths[at : at + 1] == [directory]:

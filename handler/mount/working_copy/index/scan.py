@@ -1,7 +1,7 @@
-"""What an index file holds, found with one pass over its bytes. Pure.
+"""Find the entries of an index file with one pass over its bytes. Pure.
 
-This is the one work of a pull that grows with the tree, so that no entry becomes an object: where it starts and its
-path are all that is kept. See git's `gitformat-index`.
+This is the only work of a pull that grows with the tree. So no entry becomes an object: only paths and offsets are
+kept. See git's `gitformat-index`.
 """
 
 import hashlib
@@ -29,19 +29,19 @@ _REFUSED_EXTENSIONS: Final = {b"link": "is split (core.splitIndex)", b"sdir": "i
 
 
 def damaged(what: str) -> CopyUnusable:
-    """Return the failure to raise."""
+    """Return the error for a damaged index."""
     return CopyUnusable(f"the working copy's index is damaged: {what}")
 
 
 def read_header(content: bytes) -> tuple[int, int]:
-    """Return version and number of entries. Raises CopyUnusable for what is no index, and for a wrong checksum."""
+    """Return version and number of entries. Raises CopyUnusable if it is no index, or its checksum is wrong."""
     if len(content) < HEADER.size + CHECKSUM_BYTES:
         raise damaged("it is too short")
     signature, version, count = HEADER.unpack_from(content)
     if signature != b"DIRC" or version not in (2, 3, 4):
         raise CopyUnusable("the working copy's index is none that git2efs can read")
     checksum = content[-CHECKSUM_BYTES:]
-    # All zeros: `index.skipHash`. A copy with sha256 ids fails here, as its checksum is 32 bytes long.
+    # All zeros: `index.skipHash`. A copy with sha256 ids fails here, as its checksum has 32 bytes.
     if any(checksum):
         digest = hashlib.sha1(memoryview(content)[:-CHECKSUM_BYTES], usedforsecurity=False).digest()
         if digest != checksum:
@@ -50,7 +50,7 @@ def read_header(content: bytes) -> tuple[int, int]:
 
 
 def find_cache_tree(content: bytes, at: int) -> bytes:
-    """Return the cache tree among the extensions, which start at an offset; empty where there is none.
+    """Return the cache tree among the extensions, which start at an offset; empty if there is none.
 
     Raises CopyUnusable for an extension without which the index cannot be understood.
     """
@@ -72,13 +72,13 @@ def find_cache_tree(content: bytes, at: int) -> bytes:
     return cache_tree
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Scan:
     """The entries of an index of version 2 or 3, in its order.
 
-    The path `paths[n]` has the entry from `offsets[n]` to `offsets[n + 1]`. `racy` are the offsets of entries whose
-    file was last changed in the second in which the index was written, or later. `unmerged` and `intended` are the
-    paths that have several stages, and those that are to be added without content.
+    The entry of `paths[n]` is from `offsets[n]` to `offsets[n + 1]`. `racy` are the offsets of entries whose file was
+    last modified in the second in which the index was written, or later. `unmerged` are the paths with several stages,
+    `intent_to_add` those that have no content yet.
     """
 
     paths: list[bytes] = field(default_factory=list)
@@ -90,9 +90,9 @@ class Scan:
 
 
 def scan(content: bytes, count: int, written_at: int) -> Scan:
-    """Return where the `count` entries are. `written_at`: the index file's mtime in whole seconds.
+    """Return where the `count` entries are. `written_at` is the index file's mtime in whole seconds.
 
-    Raises CopyUnusable where they run over the end or are out of order.
+    Raises CopyUnusable if they exceed the file or are out of order.
     """
     found = Scan()
     try:
@@ -106,7 +106,7 @@ def scan(content: bytes, count: int, written_at: int) -> Scan:
 
 def _scan_entries(found: Scan, content: bytes, count: int, written_at: int) -> int:
     """Fill `found`; return where the entries end. Raises CopyUnusable, and struct.error at the end of `content`."""
-    # The loop costs a quarter of a microsecond an entry. All that it calls is C, and what is rare is elsewhere.
+    # The loop takes a quarter of a microsecond an entry: everything it calls is C, and rare cases are elsewhere.
     fixed, unpack_from, find_in = FIXED_BYTES, _MTIME_AND_FLAGS.unpack_from, content.find
     add_path, add_offset, add_racy = found.paths.append, found.offsets.append, found.racy.append
     at = HEADER.size
@@ -116,7 +116,7 @@ def _scan_entries(found: Scan, content: bytes, count: int, written_at: int) -> i
         start = at + fixed
         end = find_in(b"\0", start)
         if flags != end - start:
-            # Not merely a length.
+            # The flags are more than a length.
             start, end = _scan_flagged(found, content, at, flags, end)
         path = content[start:end]
         if path <= previous:
@@ -132,7 +132,7 @@ def _scan_entries(found: Scan, content: bytes, count: int, written_at: int) -> i
 
 
 def _scan_flagged(found: Scan, content: bytes, at: int, flags: int, end: int) -> tuple[int, int]:
-    """Return where the path of an entry with flags, or with a very long path, starts and ends; note what it is."""
+    """Return start and end of the path of an entry with flags, or with a very long path; record the flags."""
     start = at + FIXED_BYTES
     extended = 0
     if flags & EXTENDED:
@@ -150,7 +150,7 @@ def _scan_flagged(found: Scan, content: bytes, at: int, flags: int, end: int) ->
 
 
 def _check_stages(found: Scan, content: bytes, at: int, path: bytes) -> None:
-    """Let a path follow itself with a higher stage, and raise CopyUnusable for all else that does not come later."""
+    """Accept a path that repeats with a higher stage; raise CopyUnusable for any other that is out of order."""
     before = content[found.offsets[-1] + FIXED_BYTES - 2] & (STAGE_MASK >> 8) if found.offsets else 0
     if not path or path != found.paths[-1] or not 0 < before < content[at + FIXED_BYTES - 2] & (STAGE_MASK >> 8):
         raise damaged("its entries are out of order")

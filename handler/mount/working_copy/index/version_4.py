@@ -1,14 +1,14 @@
-"""An index of version 4, whose paths leave out what the path before begins with: spelled out as version 3. Pure."""
+"""Expand an index of version 4, whose paths share prefixes with the path before, to version 3. Pure."""
 
 from handler.mount.working_copy.index.entry import EXTENDED, FIXED_BYTES
 from handler.mount.working_copy.index.scan import CHECKSUM_BYTES, HEADER, damaged
 
 
 def expand_v4(content: bytes, count: int) -> bytes:
-    """Return the same index with whole paths, as versions 2 and 3 have them; its checksum is not made anew.
+    """Return the same index with whole paths, as versions 2 and 3 have them. Its checksum is not updated.
 
-    Git reads any version, and writes back the one it finds: the copy's next `git update-index --index-version 4`
-    brings this one back. Raises CopyUnusable where the entries run over the end.
+    Git reads any version and writes the one it finds, so `git update-index --index-version 4` restores this one. Raises
+    CopyUnusable if the entries exceed the file.
     """
     at = HEADER.size
     path = b""
@@ -18,8 +18,8 @@ def expand_v4(content: bytes, count: int) -> bytes:
         for _ in range(count):
             name_at = at + FIXED_BYTES + (2 if body[at + FIXED_BYTES - 2] & (EXTENDED >> 8) else 0)
             fixed = body[at:name_at]
-            # How many bytes of the path before to drop: seven bits a byte, the highest first; each further byte
-            # counts one more, so that every number has one spelling.
+            # How many bytes of the path before to drop: seven bits a byte, the highest first. Each further byte adds
+            # one, so that every number has one encoding.
             byte = body[name_at]
             dropped = byte & 0x7F
             while byte & 0x80:

@@ -1,1 +1,1 @@
-"""What `git merge` decides of three versions: of a file's lines, and of trees, with renames."""
+"""Merge as git does: file contents line by line, and trees with renames."""

@@ -1,8 +1,7 @@
-"""Renames brought into a merge: what the other side did to a file goes where the file went."""
+"""Apply renames in a merge: what the other side did to a file follows the file to its new path."""
 
 import stat
 
-from handler.mount.git.objects import BLOB
 from handler.mount.git.tree import TreeEntry, tree_of
 from handler.mount.working_copy.merge.merge_entries import BASE, OURS, THEIRS, EntryMerger, Stages
 from handler.mount.working_copy.merge.renames import Renames, Side, directories_renamed, find_renames
@@ -11,7 +10,7 @@ from handler.mount.working_copy.overlay import MemoryOverlay
 
 
 class RenameApplier:
-    """The renames of both sides of a merge."""
+    """Applies the renames of both sides of a merge."""
 
     def __init__(
         self,
@@ -22,7 +21,7 @@ class RenameApplier:
         paths: dict[bytes, Stages],
         emptied: tuple[set[bytes], set[bytes]],
     ) -> None:
-        """Take a merge's trees, its `paths`, which `apply` changes, and its emptied directories (see merge.py)."""
+        """Take a merge's trees, its `paths`, which `apply` changes, and the directories that either side emptied."""
         self._objects = objects
         self._trees = trees
         self._merger = merger
@@ -31,7 +30,7 @@ class RenameApplier:
         self._emptied = emptied
 
     def apply(self) -> set[bytes]:
-        """Move entries from old paths to new ones; return the paths that need a person."""
+        """Move entries from old paths to new ones; return the paths that conflict."""
         found = {side: self._renames(side) for side in (OURS, THEIRS)}
         conflicts = {path for renames in found.values() for path in renames.unknown}
         for side, renames in found.items():
@@ -47,10 +46,10 @@ class RenameApplier:
                 self._renamed_by_one(old, theirs, THEIRS)
         return conflicts
 
-    # -- finding them ------------------------------------------------------------------------------------
+    # -- detection ---------------------------------------------------------------------------------------
 
     def _renames(self, number: int) -> Renames:
-        """Return a side's renames; nothing more is read where none could matter."""
+        """Return a side's renames. If none could matter, nothing more is read."""
         side = Side()
         for path, stages in self._paths.items():
             base, there = stages.entries[BASE], stages.entries[number]
@@ -60,7 +59,7 @@ class RenameApplier:
         if not side.relevant and not emptied:
             return Renames({})
         changes = self._trees.diff(self._roots[BASE], self._roots[number])
-        # Git reads directories that the other side left alone last; of equal targets it takes the one it read first.
+        # Git reads directories that the other side left alone last, and of equal targets it takes the first one read.
         for path, old, new in sorted(changes, key=lambda change: change[0] not in self._paths):
             if tree_of(old):
                 side.removed_directories.add(path)
@@ -70,12 +69,12 @@ class RenameApplier:
                     side.relevant.add(path)
             elif old is None and new is not None:
                 side.added.append((path, new))
-        return find_renames(side, lambda blob: self._objects.read(blob, BLOB))
+        return find_renames(side, self._objects)
 
     def _added_to_renamed_directories(self, number: int, renames: Renames) -> set[bytes]:
-        """Return the files that the other side put where this one moved the whole directory away.
+        """Return the files that the other side added to directories that this side renamed.
 
-        Git asks whether they should go along (`merge.directoryRenames` is `conflict` by default).
+        Git reports a conflict there: should they move along? (`merge.directoryRenames` is `conflict` by default.)
         """
         gone = self._emptied[number - 1]
         if not gone:
@@ -91,10 +90,10 @@ class RenameApplier:
             if path.startswith(below) and stages.entries[BASE] is None and stages.entries[other] is not None
         }
 
-    # -- applying them -----------------------------------------------------------------------------------
+    # -- application -------------------------------------------------------------------------------------
 
     def _stages_at(self, path: bytes) -> Stages:
-        """Return a path's stages, also where its directory did not need to be looked at before."""
+        """Return the stages of a path, also if the walk left out its directory."""
         stages = self._paths.get(path)
         if stages is None:
             found = [self._trees.find(root, path) for root in self._roots]
@@ -102,7 +101,7 @@ class RenameApplier:
         return stages
 
     def _renamed_by_both(self, old: bytes, ours: bytes, theirs: bytes) -> None:
-        """A file that both sides renamed: clean where to the same place."""
+        """Apply a rename by both sides: it is clean if both chose the same path."""
         source = self._paths[old]
         if ours == theirs:
             self._stages_at(ours).entries[BASE] = source.entries[BASE]
@@ -112,22 +111,23 @@ class RenameApplier:
         source.entries = [None, None, None]
 
     def _renamed_by_one(self, old: bytes, new: bytes, number: int) -> None:
-        """A file that one side (`number`) renamed and the other left at its old path, or removed."""
+        """Apply a rename by one side (`number`) of a file that the other side left at its old path, or removed."""
         other = THEIRS + OURS - number
         source, target = self._paths[old], self._stages_at(new)
         base, left, moved = source.entries[BASE], source.entries[other], target.entries[number]
         is_taken = target.entries[other] is not None
         if left is None:
-            # Renamed here, removed there.
+            # Renamed by one side, removed by the other.
             target.is_conflict = True
             source.entries = [None, None, None]
         elif moved is None or stat.S_IFMT(left.mode) != stat.S_IFMT(moved.mode):
-            # The other side made something else of the file, at its old place: that stays there, as if it was new.
+            # The other side changed the file's type at its old path: that stays there, as if it were new.
             target.is_conflict |= not is_taken
             target.entries[BASE] = base
             source.entries[BASE] = None
         elif is_taken:
-            # Onto what the other side added: merged with what that left at the old path first, then with the added.
+            # Renamed to a path that the other side added: merge first with what that side left at the old path, then
+            # with the added file.
             three: list[TreeEntry | None] = [base, left, left]
             three[number] = moved
             is_clean, target.entries[number] = self._merger.merge(new, *three)

@@ -1,11 +1,11 @@
-"""Which files must not be merged line by line, as `.gitattributes` say. Pure: files are read through an argument."""
+"""Read `.gitattributes`, to find the files that must not be merged line by line. Pure: an argument reads the files."""
 
 import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 Value = bool | bytes | None
-"""Set, unset, or a value; None is `!name`: as if nothing was said."""
+"""Set, unset, or a value. None is `!name`: unspecified."""
 _BUILT_IN: dict[bytes, list[tuple[bytes, Value]]] = {b"binary": [(b"diff", False), (b"merge", False), (b"text", False)]}
 _MACRO = b"[attr]"
 _ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
@@ -21,23 +21,23 @@ class _Rule(NamedTuple):
 
 
 class Attributes:
-    """The attribute files of one tree; each is read when the first path below it is asked about."""
+    """The attribute files of one tree. Each is read when the first path below it is asked for."""
 
     def __init__(self, read: Callable[[bytes], bytes | None]) -> None:
-        """`read(path)` gives the content of the regular file at a path, None where there is none."""
+        """`read(path)` returns the content of the regular file at a path; None if there is none."""
         self._read = read
         self._rules: dict[bytes, list[_Rule]] = {}
         self._macros: dict[bytes, list[tuple[bytes, Value]]] = dict(_BUILT_IN)
 
     def is_merged_by_lines(self, path: bytes) -> bool:
-        """Whether git merges this file line by line: `merge` is set, not mentioned, or `text`.
+        """Whether git merges this file line by line: `merge` is set, unspecified, or `text`.
 
-        Not so with `-merge`, `binary` or the name of another driver: whether that is installed only the user's
-        configuration says, and `union` is not done here. What the configuration and `info/attributes` add is not seen.
+        Not so with `-merge`, `binary` or another driver's name: only the user's configuration says whether that driver
+        is installed, and `union` is not implemented. The configuration's attributes and `info/attributes` are not read.
         """
         found: dict[bytes, Value] = {}
         parts = path.split(b"/")
-        # The first to speak wins: the deepest file, the last line, the last word on it.
+        # The deepest file wins, in it the last line, and on that line the last word.
         directories = [b"".join(part + b"/" for part in parts[:depth]) for depth in range(len(parts))]
         rules = {directory: self._rules_of(directory) for directory in directories}  # the root's macros come first
         for directory in reversed(directories):
@@ -93,7 +93,7 @@ def _parse_value(word: bytes) -> tuple[bytes, Value]:
 
 
 def _matches(pattern: list[re.Match[bytes]], text: bytes) -> bool:
-    """Whether a pattern matches all of `text`. All ways are followed at once: no pattern makes it slow."""
+    """Whether a pattern matches all of `text`. All alternatives are followed at once: no pattern makes it slow."""
     states = _closure(pattern, {0})
     for at, byte in enumerate(text):
         following: set[int] = set()
@@ -105,7 +105,7 @@ def _matches(pattern: list[re.Match[bytes]], text: bytes) -> bool:
                 following.add(state)
             elif token.lastgroup != "star" and _accepts(token, byte):
                 following.add(state + 1)
-        # After `**/` the name goes on behind a slash; `**` at the end takes everything.
+        # `**/` matches up to a slash; `**` at the end matches everything.
         states = _closure(pattern, following, is_after_slash=byte == 0x2F, is_last=at == len(text) - 1)
     return len(pattern) in states
 
@@ -113,7 +113,7 @@ def _matches(pattern: list[re.Match[bytes]], text: bytes) -> bool:
 def _closure(
     pattern: list[re.Match[bytes]], states: set[int], *, is_after_slash: bool = True, is_last: bool = False
 ) -> set[int]:
-    """Add the states that are reached without taking another byte."""
+    """Add the states that can be reached without another byte."""
     reached = set(states)
     for state in sorted(states):
         while state < len(pattern):
@@ -137,6 +137,6 @@ def _accepts(token: re.Match[bytes], byte: int) -> bool:
     is_in = False
     for found in _RANGE.finditer(token["set"]):
         low, high, single = found.groups()
-        # A class such as [:alpha:] is taken for every byte.
+        # A class such as [:alpha:] accepts every byte.
         is_in = is_in or (low <= one <= high if low is not None else single is None or single == one)
     return byte != 0x2F and is_in != bool(token["not"])

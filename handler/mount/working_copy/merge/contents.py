@@ -1,24 +1,25 @@
-"""One file's contents, merged line by line as git does it. Pure: bytes in, bytes out.
+"""Merge the contents of a file line by line, as git does. Pure: bytes in, bytes out.
 
-Git's `ort` strategy compares base and either side by the histogram method, combines the changes where they lie apart,
-and calls a conflict what touches. Here is the combining; `line_diff` compares. Nobody sees conflict markers, so none
-are made.
+Git's `ort` strategy diffs the base with either side by the histogram algorithm, combines the changes that lie apart,
+and reports a conflict where they touch. This module combines; `histogram` diffs. It makes no conflict markers, as
+nobody would see them.
 """
 
 import re
 from typing import NamedTuple
 
-from handler.mount.working_copy.merge.histogram import Hunk, histogram_diff
+from handler.mount.working_copy.merge.histogram import histogram_diff
+from handler.mount.working_copy.merge.hunk import Hunk
 from handler.mount.working_copy.merge.work_budget import BudgetExceeded, WorkBudget
 
 MAX_WORK = 20_000_000
-"""Lines looked at in one merge, a few seconds' worth; see `merge_contents`."""
+"""The most lines that one merge compares: a few seconds' worth."""
 _BINARY_BYTES = 8000
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
 
 
 class _Region(NamedTuple):
-    """A stretch that differs: lines of ours and of theirs that stand at one place; `source` None: both changed."""
+    """Lines of ours and of theirs that differ at one place. `source` is the side that changed them; None means both."""
 
     source: str | None
     ours: int
@@ -28,14 +29,13 @@ class _Region(NamedTuple):
 
 
 def merge_contents(base: bytes, ours: bytes, theirs: bytes, budget: WorkBudget | None = None) -> bytes | None:
-    """Return the merged content of a file, None where git sees a conflict.
+    """Return the merged content of a file; None if git sees a conflict.
 
-    A line ends with a line feed alone. Binary contents (a NUL in the first 8,000 bytes of any) merge only where one
-    side left them alone or both made the same of them.
+    A line ends with a line feed alone. Binary contents (a NUL in the first 8,000 bytes of any) merge only if one side
+    left them alone, or both made the same change.
 
-    None, too, where the comparison costs more than is left of `budget` (`MAX_WORK` if none is given), or finds
-    more than a few hundred differences among lines of which each occurs dozens of times (there git estimates). It
-    never takes longer than some seconds.
+    None also if the diff exceeds `budget` (`MAX_WORK` if none is given), or finds more than a few hundred differences
+    among lines that each occur dozens of times: there git estimates. A merge never takes longer than some seconds.
     """
     if theirs in (base, ours):
         return ours
@@ -64,60 +64,65 @@ def merge_contents(base: bytes, ours: bytes, theirs: bytes, budget: WorkBudget |
 
 
 def is_binary(*contents: bytes) -> bool:
-    """Whether git takes one of the contents for binary: a NUL in its first 8,000 bytes."""
+    """Whether git takes one of the contents for binary: it has a NUL in its first 8,000 bytes."""
     return any(b"\0" in content[:_BINARY_BYTES] for content in contents)
 
 
 def _is_same(region: _Region, ours: list[int], theirs: list[int]) -> bool:
-    """Whether a stretch that both changed reads the same on both sides, and is not empty.
+    """Whether a region that both sides changed is the same on both, and not empty.
 
-    Git leaves an empty one a conflict: each side removed these lines, but along with others.
+    For git an empty one is a conflict: each side removed these lines, but together with others.
     """
     lines = ours[region.ours : region.ours_end]
     return bool(lines) and lines == theirs[region.theirs : region.theirs_end]
 
 
 def _combine(base: list[int], ours: list[int], theirs: list[int], mine: list[Hunk], other: list[Hunk]) -> list[_Region]:
-    """Return what differs, in order, of the changes base to ours (`mine`) and base to theirs (`other`).
+    """Return the regions that differ, in order, from the changes base to ours (`mine`) and base to theirs (`other`).
 
-    What both changed in the same way is left out: it stands in ours.
+    A change that both sides made is left out: ours has it.
     """
     regions: list[_Region] = []
     i = j = 0
     while i < len(mine) or j < len(other):
         one = mine[i] if i < len(mine) else None
         two = other[j] if j < len(other) else None
-        if one is not None and (two is None or one.end < two.at):
-            shift = two.new - two.at if two else len(theirs) - len(base)
-            _append(regions, _Region("ours", one.new, one.new_end, one.at + shift, one.end + shift))
+        if one is not None and (two is None or one.old_end < two.old_start):
+            shift = two.new_start - two.old_start if two else len(theirs) - len(base)
+            _append(regions, _Region("ours", one.new_start, one.new_end, one.old_start + shift, one.old_end + shift))
             i += 1
-        elif two is not None and (one is None or two.end < one.at):
-            shift = one.new - one.at if one else len(ours) - len(base)
-            _append(regions, _Region("theirs", two.at + shift, two.end + shift, two.new, two.new_end))
+        elif two is not None and (one is None or two.old_end < one.old_start):
+            shift = one.new_start - one.old_start if one else len(ours) - len(base)
+            _append(regions, _Region("theirs", two.old_start + shift, two.old_end + shift, two.new_start, two.new_end))
             j += 1
         elif one is not None and two is not None:
-            if (one.at, one.end) != (two.at, two.end) or ours[one.new : one.new_end] != theirs[two.new : two.new_end]:
+            is_same_range = (one.old_start, one.old_end) == (two.old_start, two.old_end)
+            if not is_same_range or _new_lines(ours, one) != _new_lines(theirs, two):
                 _append(regions, _overlapping(one, two))
-            i += one.end <= two.end
-            j += two.end <= one.end
+            i += one.old_end <= two.old_end
+            j += two.old_end <= one.old_end
     return regions
 
 
+def _new_lines(lines: list[int], hunk: Hunk) -> list[int]:
+    return lines[hunk.new_start : hunk.new_end]
+
+
 def _overlapping(one: Hunk, two: Hunk) -> _Region:
-    """Return the stretch that two changes cover together, each side widened to where the other's begins and ends."""
-    before = one.at - two.at
-    after = one.end - two.end
+    """Return the region that two changes cover together. Each side is widened to the ends of the other."""
+    before = one.old_start - two.old_start
+    after = one.old_end - two.old_end
     return _Region(
         None,
-        one.new - max(before, 0),
+        one.new_start - max(before, 0),
         one.new_end + max(-after, 0),
-        two.new + min(before, 0),
+        two.new_start + min(before, 0),
         two.new_end + max(after, 0),
     )
 
 
 def _append(regions: list[_Region], region: _Region) -> None:
-    """Add a stretch, or make it one with the last where they touch on a side: a conflict, unless of one source."""
+    """Add a region, or join it with the last one if they touch on a side: a conflict, unless both are of one source."""
     last = regions[-1] if regions else None
     if last is None or (region.ours > last.ours_end and region.theirs > last.theirs_end):
         regions.append(region)

@@ -1,35 +1,28 @@
-"""Where two files differ, as git's histogram method finds it. Pure: lines come as numbers, equal lines as equal ones.
+"""Diff two files by git's histogram algorithm. Pure: a line is a number, and equal lines are equal numbers.
 
-Between two equal stretches as rare as possible everything is compared anew, until nothing is in common. Which of
-several equally good stretches is taken decides what merges and what conflicts, so the order of the search, and what
-counts as better, are git's.
+The algorithm looks for the rarest common run of lines, and compares what is before it and after it in the same way,
+until nothing is in common. Which of several equally rare runs it takes decides what merges and what conflicts. So the
+order of the search, and what counts as better, are git's.
 """
 
 from typing import NamedTuple
 
+from handler.mount.working_copy.merge.hunk import Hunk
 from handler.mount.working_copy.merge.myers import mark_edits
 from handler.mount.working_copy.merge.work_budget import WorkBudget
 
-_TOO_OFTEN = 64
-"""Lines that occur more often than this say nothing about what belongs together."""
+_MAX_OCCURRENCES = 64
+"""Lines that occur more often say nothing about what belongs together."""
 
 
-class Hunk(NamedTuple):
-    """Lines `at` to `end` of the old file (from 0, end excluded) became `new` to `new_end` of the new one."""
+class _Run(NamedTuple):
+    """Equal lines of both files, and how often the rarest of them occurs in the part of the old file."""
 
-    at: int
-    end: int
-    new: int
-    new_end: int
-
-
-class _Common(NamedTuple):
-    at: int
-    end: int
-    new: int
+    old_start: int
+    old_end: int
+    new_start: int
     new_end: int
     rarity: int
-    """How often the stretch's rarest line occurs in the old part that was searched."""
 
 
 def histogram_diff(old: list[int], new: list[int], budget: WorkBudget) -> list[Hunk]:
@@ -38,52 +31,51 @@ def histogram_diff(old: list[int], new: list[int], budget: WorkBudget) -> list[H
     _mark(old, new, removed, added, budget)
     _slide(old, removed, added, budget)
     _slide(new, added, removed, budget)
-    found = []
-    at = to = 0
-    while at < len(old) or to < len(new):
-        end, new_end = removed.index(0, at), added.index(0, to)
-        if end > at or new_end > to:
-            found.append(Hunk(at, end, to, new_end))
-        at, to = end + 1, new_end + 1
-    return found
+    hunks = []
+    old_start = new_start = 0
+    while old_start < len(old) or new_start < len(new):
+        old_end, new_end = removed.index(0, old_start), added.index(0, new_start)
+        if old_end > old_start or new_end > new_start:
+            hunks.append(Hunk(old_start, old_end, new_start, new_end))
+        old_start, new_start = old_end + 1, new_end + 1
+    return hunks
 
 
 def _mark(old: list[int], new: list[int], removed: bytearray, added: bytearray, budget: WorkBudget) -> None:
-    """Set the flags of lines that are only in `old` and only in `new`."""
-    pending = [(0, len(old), 0, len(new))]
+    """Set the flags of the lines that are only in `old`, and of those only in `new`."""
+    pending = [Hunk(0, len(old), 0, len(new))]
     while pending:
-        at, end, to, new_end = pending.pop()
-        if at < end and to < new_end:
-            budget.consume(end - at + new_end - to)
-            is_common, best = _rarest_common(old, at, end, new, to, new_end, budget)
-            if is_common and (best is None or best.rarity > _TOO_OFTEN):
-                only_old, only_new = mark_edits(old[at:end], new[to:new_end], budget)
-                removed[at:end], added[to:new_end] = only_old, only_new
+        part = pending.pop()
+        old_start, old_end, new_start, new_end = part
+        if part.is_two_sided:
+            budget.consume(old_end - old_start + new_end - new_start)
+            is_common, best = _rarest_run(old, new, part, budget)
+            if is_common and (best is None or best.rarity > _MAX_OCCURRENCES):
+                only_old, only_new = mark_edits(old[old_start:old_end], new[new_start:new_end], budget)
+                removed[old_start:old_end], added[new_start:new_end] = only_old, only_new
                 continue
             if best is not None:
-                pending.append((best.end, end, best.new_end, new_end))
-                pending.append((at, best.at, to, best.new))
+                pending.append(Hunk(best.old_end, old_end, best.new_end, new_end))
+                pending.append(Hunk(old_start, best.old_start, new_start, best.new_start))
                 continue
-        removed[at:end] = b"\1" * (end - at)
-        added[to:new_end] = b"\1" * (new_end - to)
+        removed[old_start:old_end] = b"\1" * (old_end - old_start)
+        added[new_start:new_end] = b"\1" * (new_end - new_start)
 
 
-def _rarest_common(
-    old: list[int], at: int, end: int, new: list[int], to: int, new_end: int, budget: WorkBudget
-) -> tuple[bool, _Common | None]:
-    """Return whether anything is in common, and of the common stretches the rarest, of these the longest.
+def _rarest_run(old: list[int], new: list[int], part: Hunk, budget: WorkBudget) -> tuple[bool, _Run | None]:
+    """Return whether the part has any common line, and the best common run: the rarest, then the longest.
 
-    Of equals it is the first. A longer one is taken even if it is not as rare as the best so far: what is searched
-    are stretches through a line that is no more frequent than the best one's rarest.
+    Of equal runs it is the first. A longer run wins even over a rarer one: the search only extends lines that are no
+    more frequent than the rarest line of the best run.
     """
     places: dict[int, list[int]] = {}
-    for position in range(at, end):
+    for position in range(part.old_start, part.old_end):
         places.setdefault(old[position], []).append(position)
-    best: _Common | None = None
-    rarity, length = _TOO_OFTEN + 1, 1
+    best: _Run | None = None
+    rarity, length = _MAX_OCCURRENCES + 1, 1
     is_common = False
-    here = to
-    while here < new_end:
+    here = part.new_start
+    while here < part.new_end:
         found = places.get(new[here])
         following = here + 1
         if found is not None:
@@ -92,34 +84,25 @@ def _rarest_common(
                 reached = -1
                 for place in found:
                     if place < reached:
-                        continue  # inside the stretch before
-                    one = _extended(old, at, end, new, to, new_end, place, here, places)
-                    budget.consume(one.end - one.at)
-                    reached = one.end
-                    following = max(following, one.new_end)
-                    if one.rarity < rarity or one.end - one.at > length:
-                        best = one
-                        rarity, length = one.rarity, one.end - one.at
+                        continue  # inside the run before
+                    run = _extended(old, new, part, (place, here), places)
+                    size, reached = run.old_end - run.old_start, run.old_end
+                    budget.consume(size)
+                    following = max(following, run.new_end)
+                    if run.rarity < rarity or size > length:
+                        best = run
+                        rarity, length = run.rarity, size
         here = following
     return is_common, best
 
 
-def _extended(
-    old: list[int],
-    at: int,
-    end: int,
-    new: list[int],
-    to: int,
-    new_end: int,
-    place: int,
-    here: int,
-    places: dict[int, list[int]],
-) -> _Common:
-    """Return the stretch of equal lines around old line `place` and new line `here`, within the given parts."""
+def _extended(old: list[int], new: list[int], part: Hunk, match: tuple[int, int], places: dict[int, list[int]]) -> _Run:
+    """Return the run of equal lines around a `match` (an old line and a new one), within the part."""
+    place, here = match
     first, last = place, place + 1
     shift = here - place
     rarity = len(places[old[place]])
-    lowest, highest = max(at, to - shift), min(end, new_end - shift)
+    lowest, highest = max(part.old_start, part.new_start - shift), min(part.old_end, part.new_end - shift)
     while first > lowest and old[first - 1] == new[first - 1 + shift]:
         first -= 1
         if rarity > 1:
@@ -128,11 +111,11 @@ def _extended(
         if rarity > 1:
             rarity = min(rarity, len(places[old[last]]))
         last += 1
-    return _Common(first, last, first + shift, last + shift, rarity)
+    return _Run(first, last, first + shift, last + shift, rarity)
 
 
 class _Group:
-    """Neighbouring flagged lines, `start` to `end`; also the empty group between two lines that are not flagged."""
+    """Adjacent flagged lines, `start` to `end`; also the empty group between two lines that are not flagged."""
 
     def __init__(self, lines: list[int], flags: bytearray) -> None:
         self._lines = lines
@@ -143,7 +126,7 @@ class _Group:
     def is_empty(self) -> bool:
         return self.start == self.end
 
-    def go_on(self) -> bool:
+    def move_next(self) -> bool:
         """Move to the next group; False at the last."""
         if self.end == len(self._lines):
             return False
@@ -151,22 +134,22 @@ class _Group:
         self.end = self._flags.index(0, self.start)
         return True
 
-    def go_back(self) -> None:
+    def move_previous(self) -> None:
         """Move to the group before."""
         self.end = self.start - 1
-        self._reach_up(self.end)
+        self._extend_up(self.end)
 
     def slide_up(self) -> bool:
-        """Flag the line before instead of the last one where they are equal, and take in what it then touches."""
+        """Flag the line before instead of the last one if they are equal, and join the group that it touches."""
         if self.start == 0 or self._lines[self.start - 1] != self._lines[self.end - 1]:
             return False
         self.end -= 1
         self._flags[self.start - 1], self._flags[self.end] = 1, 0
-        self._reach_up(self.start - 1)
+        self._extend_up(self.start - 1)
         return True
 
     def slide_down(self) -> bool:
-        """Flag the line after instead of the first one where they are equal, and take in what it then touches."""
+        """Flag the line after instead of the first one if they are equal, and join the group that it touches."""
         if self.end == len(self._lines) or self._lines[self.start] != self._lines[self.end]:
             return False
         self._flags[self.start], self._flags[self.end] = 0, 1
@@ -174,39 +157,39 @@ class _Group:
         self.end = self._flags.index(0, self.end)
         return True
 
-    def _reach_up(self, position: int) -> None:
+    def _extend_up(self, position: int) -> None:
         self.start = self._flags.rfind(0, 0, position) + 1
 
 
 def _slide(lines: list[int], flags: bytearray, others: bytearray, budget: WorkBudget) -> None:
-    """Bring groups of changed lines to where git shows them, where equal lines leave a choice.
+    """Slide the groups of changed lines to where git shows them, if equal lines leave a choice.
 
-    Groups that come to touch become one. A group goes as far down as it can; or, where on its way there it stands
-    opposite changed lines of the other file, to the last of these.
+    Groups that touch become one. A group slides down as far as it can. If on its way it stands opposite changed lines
+    of the other file, it stops at the last of these.
     """
     group, opposite = _Group(lines, flags), _Group([0] * (len(others) - 1), others)
     while True:
         if not group.is_empty():
-            _settle(group, opposite, budget)
-        if not group.go_on():
+            _slide_group(group, opposite, budget)
+        if not group.move_next():
             return
-        opposite.go_on()
+        opposite.move_next()
 
 
-def _settle(group: _Group, opposite: _Group, budget: WorkBudget) -> None:
+def _slide_group(group: _Group, opposite: _Group, budget: WorkBudget) -> None:
     size = -1
     while size != group.end - group.start:
         size = group.end - group.start
         while group.slide_up():
             budget.consume(4)
-            opposite.go_back()
+            opposite.move_previous()
         highest = group.end
         is_opposite_any = not opposite.is_empty()
         while group.slide_down():
             budget.consume(4)
-            opposite.go_on()
+            opposite.move_next()
             is_opposite_any = is_opposite_any or not opposite.is_empty()
     if group.end != highest and is_opposite_any:
         while opposite.is_empty() and group.slide_up():
             budget.consume(4)
-            opposite.go_back()
+            opposite.move_previous()

@@ -1,4 +1,4 @@
-"""What becomes of one path of which base, ours and theirs are known."""
+"""Merge one path, of which base, ours and theirs are known."""
 
 import stat
 from dataclasses import dataclass, field
@@ -17,9 +17,9 @@ _EMPTY_MODE = 0
 
 @dataclass(slots=True)
 class Stages:
-    """A path's entries (never directories) in base, ours and theirs; renames move them from path to path.
+    """A path's entries (never directories) in base, ours and theirs. Renames move them from path to path.
 
-    `is_conflict`: whatever the entries say, a person has to look.
+    `is_conflict`: the path conflicts, whatever the entries say.
     """
 
     entries: list[TreeEntry | None] = field(default_factory=lambda: [None, None, None])
@@ -27,26 +27,26 @@ class Stages:
 
 
 class EntryMerger:
-    """Merges entries; new contents go into the overlay."""
+    """Merges entries. New contents go into the overlay."""
 
     def __init__(self, objects: MemoryOverlay, trees: TreeReader, ours: bytes) -> None:
-        """Merge into the tree `ours`, whose `.gitattributes` are the ones that count."""
+        """Merge into the tree `ours`, whose `.gitattributes` count."""
         self._objects = objects
         self._trees = trees
         self._ours = ours
-        self._budget = WorkBudget(2 * MAX_WORK)  # for all files together: they may all be hostile
+        self._budget = WorkBudget(2 * MAX_WORK)  # for all files together: a repository decides how many there are
         self._attributes = Attributes(self._read_attributes)
 
     def merge(
         self, path: bytes, base: TreeEntry | None, ours: TreeEntry | None, theirs: TreeEntry | None
     ) -> tuple[bool, TreeEntry | None]:
-        """Return whether the path merges and into what: None where nothing is left of it."""
+        """Return whether the path merges, and into what: None if nothing is left of it."""
         if theirs in (base, ours):
             return True, ours
         if base == ours:
             return True, theirs
         if ours is None or theirs is None or stat.S_IFMT(ours.mode) != stat.S_IFMT(theirs.mode):
-            return False, ours  # changed here and removed there, or two that cannot be one
+            return False, ours  # modified on one side and removed on the other, or of different types
         mode = _merge_modes(base.mode if base else _EMPTY_MODE, ours.mode, theirs.mode)
         content = self._merge_blobs(path, base, ours, theirs)
         return mode is not None and content is not None, TreeEntry(mode or ours.mode, content or ours.id)
@@ -59,11 +59,11 @@ class EntryMerger:
             return ours.id
         if not ours.is_file or not self._attributes.is_merged_by_lines(path):
             return None
-        # Without a common ancestor, or one of another kind, git compares with an empty file.
+        # Without a common ancestor of the same type git merges with an empty base.
         before = self._objects.read(base.id, BLOB) if base and base.is_file else b""
         one, two = self._objects.read(ours.id, BLOB), self._objects.read(theirs.id, BLOB)
         if not (base and base.is_file) and is_binary(one, two):
-            return None  # an empty file that has no ancestor was not "left alone"
+            return None  # there is no ancestor that a side could have left alone
         merged = merge_contents(before, one, two, self._budget)
         if merged is None:
             return None

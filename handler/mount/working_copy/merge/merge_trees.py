@@ -1,8 +1,9 @@
-"""Three trees made one, as git's `ort` strategy does it when it picks a commit.
+"""Merge three trees, as git's `ort` strategy does when it picks a commit.
 
-Only directories that differ in all three trees are read, and more only where a file was renamed that the other side
-changed. A clean merge's tree is git's own, to the byte. Where git would stop, so does this; where git cannot be
-followed (a submodule that it would look into, a merge driver, more renames than can be compared), this stops too.
+Only directories that differ in all three trees are read, and more only if a side renamed a file that the other side
+modified. The tree of a clean merge is git's own, to the byte. Where git reports a conflict, so does this. Where this
+cannot do what git does (merge a submodule, run a merge driver, compare more renames than the bound), it reports a
+conflict too.
 """
 
 from dataclasses import dataclass
@@ -16,12 +17,12 @@ from handler.mount.working_copy.merge.trees import TreeReader
 from handler.mount.working_copy.overlay import MemoryOverlay
 
 Three = tuple[bytes | None, bytes | None, bytes | None]
-"""Trees of one directory in base, ours and theirs: hex ids, None where there is none."""
+"""The trees of one directory in base, ours and theirs: ids of 40 hex digits, None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class TreeMerge:
-    """A merge's tree (hex id), its new objects being in the overlay; and the paths that need a person.
+    """The merged tree (40 hex digits), whose new objects are in the overlay, and the paths that conflict.
 
     With conflicts, `tree` means nothing.
     """
@@ -31,9 +32,9 @@ class TreeMerge:
 
 
 def merge_trees(objects: MemoryOverlay, base: bytes | None, ours: bytes, theirs: bytes) -> TreeMerge:
-    """Merge what `theirs` did to `base` into `ours`: ids of trees in hex, a base of None is empty.
+    """Merge into `ours` what `theirs` changed from `base`: trees by their ids (40 hex digits); a base of None is empty.
 
-    To pick a commit is to merge its tree into the head's, its parent's tree being the base. Raises TreeUnsafe for a
+    To pick a commit, merge its tree into the head's, with its parent's tree as the base. Raises TreeUnsafe for a
     malformed tree, MirrorDamaged for an object that is missing or broken.
     """
     if theirs in (base, ours):
@@ -66,7 +67,7 @@ class _Merge:
         """Directories that ours (theirs) does not have any more while the other side added files there."""
 
     def walk(self, prefix: bytes, three: Three, draft: TreeDraft) -> None:
-        """Put into `draft` what a directory's entries become where that is plain, and the others into `paths`."""
+        """Merge a directory: entries that merge trivially go into `draft`, the others into `paths`."""
         base, ours, theirs = (self.trees.entries(tree, prefix) for tree in three)
         if base and len([tree for tree in three if tree is None]) == 1:
             self._note_emptied(prefix, three)
@@ -89,7 +90,7 @@ class _Merge:
             if taken is not None:
                 draft.directories[name] = taken
             return
-        # Also where both sides did the same: they may have renamed the same file differently.
+        # Also if both sides made the same change: they may have renamed the same file differently.
         below = draft.directories[name] = TreeDraft()
         self.walk(prefix + name + b"/", three, below)
 

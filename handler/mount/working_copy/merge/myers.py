@@ -1,17 +1,17 @@
-"""Where two files differ by the shortest edit script, for parts that the histogram method cannot tell apart. Pure.
+"""Diff two files by Myers' algorithm, for parts that the histogram algorithm cannot tell apart. Pure.
 
-Myers' search from both ends at once, in the order in which git makes it, on the lines that git leaves in it: ends
-that are equal are cut off, and so are lines which the other file does not have, or has so often that between such
-they say nothing.
+The search goes from both ends at once, in git's order, on the lines that git leaves in it. Equal ends are cut off. So
+are lines that the other file does not have, or has so often that between such lines they say nothing.
 """
 
 from collections import Counter
 
+from handler.mount.working_copy.merge.hunk import Hunk
 from handler.mount.working_copy.merge.work_budget import BudgetExceeded, WorkBudget
 
-_MOST_EDITS = 256
-"""Where the middle of the script is not found within so many steps from either end, git begins to estimate."""
-_OFTEN_AT_MOST = 1024
+_MAX_EDITS = 256
+"""If the middle of the script is not found within so many edits from either end, git begins to estimate."""
+_MAX_FREQUENT = 1024
 _WINDOW = 100
 _NOWHERE, _SOME, _MANY = 0, 1, 2
 
@@ -26,50 +26,57 @@ def mark_edits(old: list[int], new: list[int], budget: WorkBudget) -> tuple[byte
     start = next((at for at in range(shorter) if old[at] != new[at]), shorter)
     same = next((at for at in range(shorter - start) if old[-1 - at] != new[-1 - at]), shorter - start)
     budget.consume(len(old) + len(new))
-    kept_old = _worth_comparing(old, start, len(old) - same, Counter(new), removed, budget)
-    kept_new = _worth_comparing(new, start, len(new) - same, Counter(old), added, budget)
+    kept_old = _lines_to_compare(old, start, len(old) - same, Counter(new), removed, budget)
+    kept_new = _lines_to_compare(new, start, len(new) - same, Counter(old), added, budget)
     lines = [old[at] for at in kept_old]
     others = [new[at] for at in kept_new]
-    pending = [(0, len(lines), 0, len(others))]
+    pending = [Hunk(0, len(lines), 0, len(others))]
     is_first = True
     while pending:
-        at, end, to, new_end = pending.pop()
-        while at < end and to < new_end and lines[at] == others[to]:
-            at, to = at + 1, to + 1
-        while at < end and to < new_end and lines[end - 1] == others[new_end - 1]:
-            end, new_end = end - 1, new_end - 1
-        if at < end and to < new_end:
-            middle, new_middle = _middle(lines, at, end, others, to, new_end, is_first, budget)
+        part = _trimmed(lines, others, pending.pop())
+        if part.is_two_sided:
+            middle, new_middle = _middle(lines, others, part, budget, is_bounded=is_first)
             is_first = False
-            pending += [(middle, end, new_middle, new_end), (at, middle, to, new_middle)]
+            pending.append(Hunk(middle, part.old_end, new_middle, part.new_end))
+            pending.append(Hunk(part.old_start, middle, part.new_start, new_middle))
             continue
-        for position in kept_old[at:end]:
+        for position in kept_old[part.old_start : part.old_end]:
             removed[position] = 1
-        for position in kept_new[to:new_end]:
+        for position in kept_new[part.new_start : part.new_end]:
             added[position] = 1
     return removed, added
 
 
-def _worth_comparing(
+def _trimmed(lines: list[int], others: list[int], part: Hunk) -> Hunk:
+    """Return the part without the equal lines at its start and at its end."""
+    at, end, to, new_end = part
+    while at < end and to < new_end and lines[at] == others[to]:
+        at, to = at + 1, to + 1
+    while at < end and to < new_end and lines[end - 1] == others[new_end - 1]:
+        end, new_end = end - 1, new_end - 1
+    return Hunk(at, end, to, new_end)
+
+
+def _lines_to_compare(
     lines: list[int], start: int, end: int, others: Counter[int], flags: bytearray, budget: WorkBudget
 ) -> list[int]:
-    """Return the positions between `start` and `end` that are to be compared; flag the rest as changed."""
-    many = min(_power_near_root(len(lines)), _OFTEN_AT_MOST)
+    """Return the positions from `start` to `end` that are compared, and flag the others as changed."""
+    many = min(_power_near_root(len(lines)), _MAX_FREQUENT)
     weights = bytearray(len(lines))
     for at in range(start, end):
         times = others[lines[at]]
         weights[at] = _NOWHERE if times == 0 else _MANY if times >= many else _SOME
     kept = []
     for at in range(start, end):
-        if weights[at] == _SOME or (weights[at] == _MANY and not _says_nothing(weights, at, start, end, budget)):
+        if weights[at] == _SOME or (weights[at] == _MANY and not _is_discarded(weights, at, start, end, budget)):
             kept.append(at)
         else:
             flags[at] = 1
     return kept
 
 
-def _says_nothing(weights: bytearray, at: int, start: int, end: int, budget: WorkBudget) -> bool:
-    """Whether a frequent line stands in a run of which, on both sides, enough lines have no equal at all."""
+def _is_discarded(weights: bytearray, at: int, start: int, end: int, budget: WorkBudget) -> bool:
+    """Whether a frequent line is in a run of lines of which enough, on both sides, have no equal at all."""
     nowhere, many = 0, 0
     for positions in (range(at - 1, max(start, at - _WINDOW) - 1, -1), range(at + 1, min(end - 1, at + _WINDOW) + 1)):
         before = nowhere
@@ -86,7 +93,7 @@ def _says_nothing(weights: bytearray, at: int, start: int, end: int, budget: Wor
 
 
 def _power_near_root(number: int) -> int:
-    """Return a power of two near the square root."""
+    """Return a power of two near the square root, as git computes it."""
     power = 1
     while number > 0:
         power *= 2
@@ -95,13 +102,14 @@ def _power_near_root(number: int) -> int:
 
 
 def _middle(
-    lines: list[int], at: int, end: int, others: list[int], to: int, new_end: int, is_bounded: bool, budget: WorkBudget
+    lines: list[int], others: list[int], part: Hunk, budget: WorkBudget, *, is_bounded: bool
 ) -> tuple[int, int]:
-    """Return a point in the middle of a shortest script that turns lines `at` to `end` into others `to` to `new_end`.
+    """Return a point (old line, new line) in the middle of a shortest script for the part. Raises BudgetExceeded.
 
-    A diagonal is old position minus new one; `ahead` and `back` hold the furthest old position that is reached on
-    each with so many edits from the start and from the end. Raises BudgetExceeded.
+    A diagonal is the old position minus the new one. `ahead` and `back` hold the furthest old position that is reached
+    on each diagonal with so many edits from the start and from the end.
     """
+    at, end, to, new_end = part
     lowest, highest = at - new_end, end - to
     far = end + new_end + 1
     from_start, from_end = at - to, end - new_end
@@ -133,14 +141,14 @@ def _middle(
             back[diagonal] = one
             if not is_odd and low <= diagonal <= high and one <= ahead[diagonal]:
                 return one, one - diagonal
-        if is_bounded and edits >= _MOST_EDITS:
+        if is_bounded and edits >= _MAX_EDITS:
             raise BudgetExceeded
 
 
 def _widened(reached: dict[int, int], low: int, high: int, lowest: int, highest: int, beyond: int) -> tuple[int, int]:
-    """Return the next range of diagonals: one more at each end, or one less where the files' corners are met.
+    """Return the next range of diagonals: one more at each end, or one less at a corner of the files.
 
-    The diagonal after an end is set to a position that is never taken.
+    The diagonal after an end gets a position that is never taken.
     """
     if low > lowest:
         low -= 1

@@ -1,36 +1,38 @@
-"""Which files a side renamed, as git's `ort` strategy pairs what is gone with what is new.
+"""Detect renames, as git's `ort` strategy pairs removed files with added ones.
 
-Equal contents first; then files that kept their name and are similar by three quarters; then whatever is similar by
-half, the most similar first. Of the files that are gone only those matter that the other side touched too, or that
-tell where a directory went to which the other side added files.
+Files with equal contents are paired first, then files that kept their name and are similar by three quarters, then
+those that are similar by half, the most similar first. A removed file is relevant only if the other side modified it
+too, or if it tells where a directory went to which the other side added files.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from handler.mount.git.objects import BLOB
 from handler.mount.git.tree import TreeEntry
+from handler.mount.working_copy.index.entry import EMPTY_BLOB
 from handler.mount.working_copy.merge.similarity import MAX_SCORE, Fingerprint
 from handler.mount.working_copy.merge.work_budget import BudgetExceeded, WorkBudget
+from handler.mount.working_copy.overlay import MemoryOverlay
 
 MAX_PAIRS = 40_000
-"""So many pairs of files are compared by content; git stops at 49 million."""
+"""The most pairs of files that are compared by content. Git's bound is 49 million."""
 MAX_WORK = 10_000_000
-"""Lines looked at while comparing; some seconds' worth."""
+"""The most lines that are compared: some seconds' worth."""
 _MIN_SCORE = MAX_SCORE // 2
 _MIN_SCORE_SAME_NAME = MAX_SCORE * 3 // 4
 _CANDIDATES = 4
-EMPTY_BLOB = b"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
 
 File = tuple[bytes, TreeEntry]
-"""A path with what stands there, never a directory."""
+"""A path and its entry, never a directory."""
 
 
 @dataclass(slots=True)
 class Side:
-    """What one side did to the base: files it removed and files it added, in git's order, and directories it removed.
+    """What one side changed from the base: removed and added files, in git's order, and removed directories.
 
-    `relevant` are those of the removed whose new place has to be known.
+    `relevant` are the removed files whose new path has to be known.
     """
 
     removed: list[File] = field(default_factory=list)
@@ -41,15 +43,15 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Renames:
-    """The new path of each renamed file by its old one; `unknown` are relevant files that were too many to look for."""
+    """The new path of each renamed file, by its old one. `unknown` are relevant files that exceeded the bounds."""
 
     new_paths: dict[bytes, bytes]
     unknown: frozenset[bytes] = frozenset()
 
 
-def find_renames(side: Side, read: Callable[[bytes], bytes]) -> Renames:
-    """Return what a side renamed; `read(blob id)` gives a file's content. Raises what that raises."""
-    search = _Search(side, read)
+def find_renames(side: Side, objects: MemoryOverlay) -> Renames:
+    """Return the renames of a side. Contents come from `objects`. Raises MirrorDamaged, TreeUnsafe."""
+    search = _Search(side, objects)
     search.match_equal()
     unknown: Collection[bytes] = ()
     try:
@@ -61,9 +63,9 @@ def find_renames(side: Side, read: Callable[[bytes], bytes]) -> Renames:
 
 
 def directories_renamed(new_paths: Iterable[tuple[bytes, bytes]], wanted: Collection[bytes]) -> set[bytes]:
-    """Return which of the `wanted` directories were renamed, going by the (old, new) paths of files.
+    """Return which of the `wanted` directories were renamed, judging by the (old, new) paths of files.
 
-    `a/b/c/file` that became `x/b/c/file` says so of `a/b/c`, `a/b` and `a`.
+    From `a/b/c/file`, renamed to `x/b/c/file`, follows that `a/b/c`, `a/b` and `a` were renamed.
     """
     found: set[bytes] = set()
     for old, new in new_paths:
@@ -76,20 +78,20 @@ def directories_renamed(new_paths: Iterable[tuple[bytes, bytes]], wanted: Collec
 
 
 class _Search:
-    def __init__(self, side: Side, read: Callable[[bytes], bytes]) -> None:
-        # Empty files are all alike, which says nothing.
+    def __init__(self, side: Side, objects: MemoryOverlay) -> None:
+        # Empty files are all equal, which says nothing.
         self.sources = [file for file in side.removed if file[1].id != EMPTY_BLOB]
         self.targets = [file for file in side.added if file[1].id != EMPTY_BLOB]
         self.relevant = side.relevant
         self.removed_directories = side.removed_directories
         self.found: dict[bytes, bytes] = {}
         """Old paths by new ones."""
-        self._read = read
+        self._objects = objects
         self._budget = WorkBudget(MAX_WORK)
         self._fingerprints: dict[bytes, Fingerprint] = {}
 
     def match_equal(self) -> None:
-        """Pair files of the same content; with several, one that kept its name, else the first that is left."""
+        """Pair files of equal content. Of several it takes one that kept its name, else the first that is left."""
         by_id: defaultdict[bytes, list[File]] = defaultdict(list)
         for source in self.sources:
             by_id[source[1].id].append(source)
@@ -105,7 +107,7 @@ class _Search:
                 self.found[path] = chosen[0]
 
     def match_names(self) -> None:
-        """Pair files whose names are unique among what is left, or which went where their directory's others did."""
+        """Pair files whose names are unique among those left, or that went where their directory's other files did."""
         sources, targets = self._unmatched()
         source_names = Counter(_name(path) for path, _ in sources)
         target_names = Counter(_name(path) for path, _ in targets)
@@ -130,7 +132,7 @@ class _Search:
                 self.found[target] = path
 
     def _guess_directories(self) -> dict[bytes, bytes]:
-        """Return where removed directories seem to have gone, by the pairs so far."""
+        """Return where removed directories seem to have gone, judging by the pairs so far."""
         asked = {_directory(path) for path in self.relevant} & self.removed_directories
         votes: defaultdict[bytes, Counter[bytes]] = defaultdict(Counter)
         for new, old in self.found.items():
@@ -148,7 +150,7 @@ class _Search:
         for target, entry in targets:
             candidates += self._best_for(target, entry, sources)
         used: set[bytes] = set()
-        # Stable, as git's: of equals the first target's.
+        # A stable sort, as git's: of equal scores the first target's wins.
         for _, _, target, source in sorted(candidates, key=lambda found: found[:2], reverse=True):
             if target not in self.found and source not in used:
                 self.found[target] = source
@@ -171,7 +173,7 @@ class _Search:
 
     def _score(self, source: TreeEntry, target: TreeEntry, min_score: int) -> int:
         if not (source.is_file and target.is_file):
-            return 0  # links and submodules are renamed as they are or not at all
+            return 0  # links and submodules are renamed only if they are equal
         one, two = self._fingerprint(source.id), self._fingerprint(target.id)
         self._budget.consume(min(len(one), len(two)))
         return one.score(two, min_score)
@@ -179,7 +181,7 @@ class _Search:
     def _fingerprint(self, blob: bytes) -> Fingerprint:
         found = self._fingerprints.get(blob)
         if found is None:
-            content = self._read(blob)
+            content = self._objects.read(blob, BLOB)
             self._budget.consume(len(content) // 32)
             found = self._fingerprints[blob] = Fingerprint(content)
         return found

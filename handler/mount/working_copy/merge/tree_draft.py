@@ -1,4 +1,4 @@
-"""A tree that is being put together from trees that are taken as they are and single entries."""
+"""Build a tree from existing trees and single entries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ from handler.mount.working_copy.overlay import MemoryOverlay
 
 @dataclass(slots=True)
 class TreeDraft:
-    """A directory to be: a name can stand for a file and a directory, of which one has to go before it is written.
+    """A directory that is being built. A name may have both a file and a directory: one has to go before it is written.
 
-    A directory below is another draft, or the id of a tree that is taken as it is.
+    A directory below is another draft, or the id of an existing tree.
     """
 
     files: Entries = field(default_factory=dict)
@@ -34,7 +34,7 @@ class TreeDraft:
             draft.files[name] = entry
 
     def write(self, trees: TreeReader, prefix: bytes = b"") -> tuple[bytes | None, list[bytes]]:
-        """Return the id of the tree, None without entries, and the paths at which a file and a directory stand."""
+        """Return the tree's id, None without entries, and the paths that have both a file and a directory."""
         entries = dict(self.files)
         conflicting: list[bytes] = []
         for name, below in self.directories.items():
@@ -62,9 +62,9 @@ def _expand(trees: TreeReader, tree: bytes | None) -> TreeDraft:
 
 
 def tree_with(objects: MemoryOverlay, tree: bytes | None, entries: Mapping[bytes, TreeEntry | None]) -> bytes:
-    """Return the tree (hex id) that has these files and links at these paths, None: nothing; new trees are added.
+    """Return the tree (40 hex digits) that has these files and links at these paths (None: nothing); add new trees.
 
-    Directories that become empty vanish. Raises MirrorDamaged, TreeUnsafe.
+    Directories that become empty are left out. Raises MirrorDamaged, TreeUnsafe.
     """
     trees = TreeReader(objects)
     draft = _expand(trees, tree)

@@ -1,4 +1,4 @@
-"""Trees as a merge reads and writes them."""
+"""Read and write trees for a merge."""
 
 from collections.abc import Iterator
 
@@ -9,37 +9,37 @@ from handler.mount.git.objects import TREE, hash_object
 from handler.mount.git.tree import Entries, TreeEntry, parse_entries, serialize_entries, tree_of
 from handler.mount.working_copy.overlay import MemoryOverlay
 
-_MOST_VISITS = 4
-"""A merge looks at an entry in three trees, and once more where renames are looked for."""
+_MAX_VISITS = 4
+"""A merge reads an entry in three trees, and once more for renames."""
 
 
 class TreeReader:
-    """The trees of an overlay: each is read once, and those that are written are not there yet."""
+    """The trees of an overlay. Each is read once; a new one is written only if it was not read."""
 
     def __init__(self, objects: MemoryOverlay) -> None:
-        """Nothing is read yet."""
+        """Read trees from `objects`, and add new ones to it."""
         self.objects = objects
         self._read: dict[bytes, Entries] = {}
         self._seen = 0
 
     def entries(self, tree: bytes | None, prefix: bytes = b"") -> Entries:
-        """Return the entries of a tree (hex id; None is one without entries); not to be changed.
+        """Return the entries of a tree (40 hex digits; None: no entries), which must not be changed.
 
-        Raises TreeUnsafe for one that is malformed or too deep, or where so many were read that it must be a trap;
-        MirrorDamaged where it is missing.
+        Raises TreeUnsafe for a tree that is malformed or too deep, or if more entries were read than a repository has;
+        MirrorDamaged for one that is missing.
         """
         if tree is None:
             return {}
         trees.check_depth(prefix)
         found = self._entries(tree)
-        # Counted again each time: a tree of few objects can name itself into billions of paths.
+        # Counted at each visit: a tree of few objects can contain itself in billions of paths.
         self._seen += len(found) + 1
-        if self._seen > _MOST_VISITS * trees.MAX_ENTRIES:
+        if self._seen > _MAX_VISITS * trees.MAX_ENTRIES:
             raise TreeUnsafe(f"the trees have more than {trees.MAX_ENTRIES} entries")
         return found
 
     def find(self, tree: bytes | None, path: bytes) -> TreeEntry | None:
-        """Return what stands at a path; None for nothing. Raises as `entries`."""
+        """Return the entry at a path; None if there is none. Raises what `entries` raises."""
         *parents, name = path.split(b"/")
         for parent in parents:
             tree = tree_of(self._entries(tree).get(parent)) if tree else None
@@ -52,11 +52,11 @@ class TreeReader:
         return found
 
     def diff(self, old: bytes | None, new: bytes | None) -> Iterator[Change]:
-        """Yield each path at which two trees differ, names of one directory sorted, with both entries.
+        """Yield each path at which two trees differ, in git's order, with both entries.
 
-        A directory counts as no entry; it is yielded itself only where it is in `old` and not in `new`.
+        A directory counts as no entry. It is yielded itself only if it is in `old` and not in `new`.
         """
-        for path, one, two in walk_changes(self.entries, old, new, visits=_MOST_VISITS):
+        for path, one, two in walk_changes(self.entries, old, new, visits=_MAX_VISITS):
             one_tree, two_tree = tree_of(one), tree_of(two)
             if one_tree is not None and two_tree is None:
                 yield path, one, None
@@ -66,7 +66,7 @@ class TreeReader:
                 yield path, one_file, two_file
 
     def write(self, entries: Entries) -> bytes:
-        """Return the id of the tree with these entries, added to the overlay unless it was read from there."""
+        """Add the tree with these entries to the overlay, unless it was read from there; returns its id."""
         content = serialize_entries(entries)
         tree = hash_object(TREE, content)
         return tree if tree in self._read else self.objects.add(TREE, content)

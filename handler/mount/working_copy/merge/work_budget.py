@@ -2,18 +2,18 @@
 
 
 class BudgetExceeded(Exception):
-    """More was needed than was granted. Whoever grants it catches this: it is no failure that anybody is told."""
+    """The budget is used up. Whoever made the budget catches this: nobody else is told."""
 
 
 class WorkBudget:
-    """Counts down what is spent."""
+    """A number of steps that may still be done."""
 
     def __init__(self, granted: int) -> None:
-        """Grant so many steps."""
+        """Allow so many steps."""
         self._left = granted
 
     def consume(self, steps: int) -> None:
-        """Take some. Raises BudgetExceeded where they are not left."""
+        """Count some steps. Raises BudgetExceeded if fewer are left."""
         self._left -= steps
         if self._left < 0:
             raise BudgetExceeded

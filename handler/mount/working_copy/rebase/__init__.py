@@ -1,1 +1,1 @@
-"""What a pull makes of local commits: which they are, and how they come to stand upon the new tip."""
+"""Find the local commits of a pull, and replay them onto the new tip."""

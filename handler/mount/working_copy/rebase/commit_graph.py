@@ -1,8 +1,8 @@
-"""Questions about the history of commits. Pure: commits are read through an argument, each one once.
+"""Answer questions about the commit graph. Pure: an argument reads the commits, each one once.
 
-The walks go from both sides at once, the youngest commit first, and end as soon as only common history is left: what
-a fast-forward by one commit costs does not depend on how much lies below. Commits' own times only say where to look
-next. A clock that was wrong makes a walk longer, and no answer wrong.
+A walk starts from both sides at once, the youngest commit first, and ends as soon as only common history is left. A
+fast-forward by one commit costs the same however long the history is. Commit dates only say where to look next: a wrong
+clock makes a walk longer, and no answer wrong.
 """
 
 import heapq
@@ -16,31 +16,31 @@ from handler.mount.working_copy.gitdir.ref_logs import NULL_OID
 _LEFT, _RIGHT, _STALE = 1, 2, 4
 _BOTH = _LEFT | _RIGHT
 _SLOP = 5
-"""How many commits older than all that is asked for are still looked at: clocks of several machines differ."""
+"""How many commits older than any commit in question are still visited: the clocks of several machines differ."""
 
 
 class CommitGraph:
-    """The commits that can be reached; those in `shallow` count as having no parents."""
+    """All reachable commits. Those in `shallow` count as having no parents."""
 
     def __init__(self, read: Callable[[bytes], Commit], shallow: Collection[bytes] = ()) -> None:
-        """`read(commit)` raises MirrorDamaged for a commit that is not there; every method lets that pass."""
+        """`read(commit)` raises MirrorDamaged if the commit is missing; so does every method."""
         self._read = read
         self._shallow = frozenset(shallow)
         self._commits: dict[bytes, Commit] = {}
 
     def commit(self, commit: bytes) -> Commit:
-        """Return a commit as it stands in its object."""
+        """Return a commit as its object has it."""
         found = self._commits.get(commit)
         if found is None:
             found = self._commits[commit] = self._read(commit)
         return found
 
     def parents(self, commit: bytes) -> tuple[bytes, ...]:
-        """Return a commit's parents, none at the boundary of a shallow history."""
+        """Return a commit's parents; none at a shallow boundary."""
         return () if commit in self._shallow else self.commit(commit).parents
 
     def is_ancestor(self, ancestor: bytes, descendant: bytes) -> bool:
-        """Whether `descendant` is `ancestor` or leads to it."""
+        """Whether `ancestor` is reachable from `descendant`, or the same commit."""
         if ancestor == descendant:
             return True
         painting = _Painting(self, [ancestor], [descendant])
@@ -61,16 +61,17 @@ class CommitGraph:
         found = [commit for commit in painting.common if not painting.flags[commit] & _STALE]
         if len(found) < 2:
             return found
-        # A wrong clock can hide, up to the walk's end, that one of them lies below another.
+        # A wrong clock can hide until the end of the walk that one of them is an ancestor of another.
         return [
             each for each in found if not any(self.is_ancestor(each, other) for other in found if other is not each)
         ]
 
     def fork_point(self, head: bytes, logged: Sequence[bytes]) -> bytes | None:
-        """Return the value that the remote-tracking ref once had and `head` was begun on; None where that is unclear.
+        """Return the fork point, as `git merge-base --fork-point` does: the former tip that `head` was begun on.
 
-        `logged` is what the ref's log tells, before anything is fetched: the old value of its first entry and every
-        new one; of a ref without a log, its value. Those that are gone from the object store are passed over.
+        `logged` are the commits of the remote-tracking ref's reflog before the fetch: the old one of its first entry
+        and every new one; without a reflog, the ref's commit. Those that are gone from the object store are ignored.
+        None if there is no single fork point.
         """
         known = dict.fromkeys(commit for commit in logged if commit != NULL_OID)
         if head in known:
@@ -79,7 +80,7 @@ class CommitGraph:
         return bases[0] if len(bases) == 1 and bases[0] in known else None
 
     def left_right(self, left: bytes, right: bytes) -> tuple[set[bytes], set[bytes]]:
-        """Return the commits that only `left` leads to, and those that only `right` leads to."""
+        """Return the commits that are reachable only from `left`, and those only from `right`."""
         if left == right:
             return set(), set()
         painting = _Painting(self, [left], [right])
@@ -87,7 +88,7 @@ class CommitGraph:
             painting.step()
         one_sided = [commit for commit, flag in painting.flags.items() if flag & _BOTH != _BOTH]
         if one_sided:
-            # Something may look like one side's own that common history leads to by a way not yet walked.
+            # A commit may look like one side's own, although common history reaches it by a way not walked yet.
             painting.walk_on(min(self.commit(commit).committed_at for commit in one_sided))
         sides: dict[int, set[bytes]] = {_LEFT: set(), _RIGHT: set(), _BOTH: set()}
         for commit, flag in painting.flags.items():
@@ -95,19 +96,22 @@ class CommitGraph:
         return sides[_LEFT], sides[_RIGHT]
 
     def commits_only_in(self, commit: bytes, excluded: bytes) -> set[bytes]:
-        """Return the commits that `commit` leads to and `excluded` does not."""
+        """Return the commits that are reachable from `commit` and not from `excluded`."""
         return self.left_right(excluded, commit)[1]
 
     def commits_to_replay(self, upstream: bytes, head: bytes) -> list[bytes]:
-        """Return what `head` has over `upstream`, without merges, in the order in which git replays it.
+        """Return the commits in `upstream..head`, without merges, in the order in which git replays them.
 
-        Parents come before children, and a line of commits is not torn apart: of a merge the first parent's side
-        comes first.
+        Parents come before children, and a line of commits stays together. At a merge the first parent's side comes
+        first.
         """
         return self.replay_order(head, self.commits_only_in(head, upstream))
 
     def replay_order(self, head: bytes, among: Collection[bytes]) -> list[bytes]:
-        """Return the commits of `among`, which `head` leads to, in the order of `to_replay` and without merges."""
+        """Return the commits of `among`, all reachable from `head`, in the order of `commits_to_replay`.
+
+        Merges are left out.
+        """
         children = Counter(parent for commit in among for parent in self.parents(commit))
         newest_first = []
         ready = [head] if head in among else []
@@ -121,7 +125,7 @@ class CommitGraph:
         return [commit for commit in reversed(newest_first) if len(self.parents(commit)) < 2]
 
     def is_linear(self, head: bytes, among: Collection[bytes], end: bytes) -> bool:
-        """Whether the commits of `among` go down from `head` one by one, without a merge, and `end` is next."""
+        """Whether the commits of `among` are a line of single parents from `head` down to `end`."""
         commit = head
         while commit in among:
             parents = self.parents(commit)
@@ -139,10 +143,10 @@ class CommitGraph:
 
 
 class _Painting:
-    """A walk that flags what each side leads to, the youngest first.
+    """A walk that paints every commit with the sides from which it is reachable, the youngest first.
 
-    A commit of both flags is common, and what it leads to is `_STALE`: common too, and no best common ancestor.
-    The walk `is_open` while it may still meet a commit that is not below another.
+    A commit with both flags is common. Its ancestors are `_STALE`: common too, and no best common ancestor. The walk
+    `is_open` while it may meet a commit that is not stale.
     """
 
     def __init__(self, graph: CommitGraph, left: Iterable[bytes], right: Iterable[bytes]) -> None:
@@ -172,7 +176,7 @@ class _Painting:
             if flag & _BOTH == _BOTH:
                 self.common[commit] = None
                 if not self._open:
-                    # The end: its parents need not be read, unless somebody walks on.
+                    # The walk ends here. Its parents are read only if somebody walks on.
                     self._push(commit)
                     return
                 flag |= _STALE
@@ -180,7 +184,7 @@ class _Painting:
             self._paint(parent, flag)
 
     def walk_on(self, since: int) -> None:
-        """Follow what is common as far as it is not older than `since`, and a little farther."""
+        """Follow common history down to commits older than `since`, and a little farther."""
         for commit in self._queued:
             self.flags[commit] |= _STALE
         slop = _SLOP

@@ -1,4 +1,4 @@
-"""The commit that a replay makes of another one. Pure: bytes in, values and bytes out."""
+"""Read the commits of a working copy, and write the commits that a replay creates. Pure: no input or output."""
 
 import re
 from typing import Protocol
@@ -15,7 +15,7 @@ _RECODED = re.compile(
     r"|euc-?(?:jp|kr)|sjis|shift[-_]jis|cp9(?:32|49|50)|gb2312|gbk|gb18030|big5|iso-2022-jp)",
     re.IGNORECASE,
 )
-"""Encodings that people's commits have had. Python knows others which no `iconv` does (`rot13`, `unicode_escape`)."""
+"""Encodings of real commits. Python also knows some that no `iconv` has (`rot13`, `unicode_escape`)."""
 
 _UTF8_RUN = re.compile(
     rb"""(?: [\x00-\x7f]
@@ -30,11 +30,11 @@ _UTF8_RUN = re.compile(
     )*+""",
     re.VERBOSE,
 )
-"""The longest run of characters that git takes for UTF-8: no surrogates, and none of Unicode's non-characters."""
+"""The longest run of characters that git accepts as UTF-8: no surrogates, and no Unicode non-characters."""
 
 
 class Reader(Protocol):
-    """Reads objects; raises MirrorDamaged for one that is missing."""
+    """Reads objects. Raises MirrorDamaged if one is missing."""
 
     def read(self, object_id: bytes, kind: int) -> bytes:
         """Return the content of an object of this kind."""
@@ -42,28 +42,28 @@ class Reader(Protocol):
 
 
 def read_commit(objects: Reader, commit: bytes) -> Commit:
-    """Read a commit of the working copy. Raises MirrorDamaged where it is missing, or its tree or a parent is no id."""
+    """Read a commit. Raises MirrorDamaged if it is missing or malformed."""
     content = objects.read(commit, COMMIT)
     try:
         return parse_commit(content)
     except TreeUnsafe:
-        # Git made it, or took it in: only damage explains such a header.
+        # Git created or accepted this commit, so only damage explains such a header.
         raise MirrorDamaged("a commit's header is malformed") from None
 
 
 def replayed_commit(commit: Commit, tree: bytes, parent: bytes, committer: bytes) -> bytes:
-    """Return the content of the commit that takes `commit`'s place on `parent`, with `tree`.
+    """Return the content of the commit that replaces `commit` on `parent`, with `tree`.
 
-    `committer` is the whole line, `Name <mail> seconds zone`. The author's line and the message are kept; signatures
-    and other headers are not, since they speak of the commit that was. Text in another encoding becomes UTF-8, and
-    bytes that are none are taken for Latin-1, so that the result always is.
+    `committer` is the whole line, `Name <mail> seconds zone`. The author line and the message are kept. Signatures and
+    other headers are dropped, since they are about the old commit. Text in another encoding becomes UTF-8; bytes that
+    are not UTF-8 count as Latin-1, so that the result always is UTF-8.
     """
     author, message = reencode(commit)
     return to_utf8(b"tree %b\nparent %b\nauthor %b\ncommitter %b\n\n%b" % (tree, parent, author, committer, message))
 
 
 def reencode(commit: Commit) -> tuple[bytes, bytes]:
-    """Return author line and message in UTF-8, as far as the commit names an encoding that fits its bytes.
+    """Return author line and message in UTF-8, if the commit names an encoding that fits its bytes.
 
     The message is without the blank lines before its subject.
     """
@@ -71,7 +71,7 @@ def reencode(commit: Commit) -> tuple[bytes, bytes]:
     name = (commit.encoding or b"").decode("ascii", "replace")
     if not _UTF8.fullmatch(name.encode("ascii", "replace")) and _RECODED.fullmatch(name):
         try:
-            # All or nothing, as `iconv` is given the whole commit.
+            # All or nothing: git gives the whole commit to `iconv`.
             recoded = b"\n".join([author, commit.committer, message]).decode(name).encode()
             author, _, message = recoded.split(b"\n", 2)
         except (UnicodeError, ValueError, LookupError):
@@ -85,7 +85,7 @@ def ident_line(committer: bytes, timestamp: int) -> bytes:
 
 
 def to_utf8(content: bytes) -> bytes:
-    """Return text with every byte that is not part of UTF-8 replaced by the Latin-1 character that it may mean."""
+    """Replace every byte that is not part of UTF-8 by the Latin-1 character that it may mean."""
     if content.isascii():
         return content
     pieces = []

@@ -1,4 +1,4 @@
-"""What git's reflogs say of a pull. Pure."""
+"""The reflog lines of a pull, in git's words. Pure."""
 
 import re
 from typing import NamedTuple
@@ -10,7 +10,7 @@ _SPACE = re.compile(rb"[ \t\n\r]+")
 
 
 class LogLine(NamedTuple):
-    """One line: the log of the ref `log` (`HEAD`, or a full name) says that it went from `old` to `new`."""
+    """One line: the reflog of `ref` (`HEAD`, or a full name) says that it moved from `old` to `new`."""
 
     ref: bytes
     old: bytes
@@ -18,20 +18,20 @@ class LogLine(NamedTuple):
     message: bytes
 
 
-def reflog_lines(decision: Decision, replayed: ReplayResult | None, branch: bytes) -> list[LogLine]:
-    """Return what is to be added to the logs of HEAD and of `branch` (a full name), in the order of each.
+def reflog_lines(decision: Decision, result: ReplayResult | None, branch: bytes) -> list[LogLine]:
+    """Return the lines for the reflogs of HEAD and of `branch` (a full name), in the order of each.
 
-    `replayed` is None unless the decision was to replay. Messages are as they stand in a log: one line, of which any
-    bytes may come from a commit's subject.
+    `result` is None unless the decision was to replay. A message is one line, and its bytes may come from a commit's
+    subject.
     """
     if decision.kind == DecisionKind.UP_TO_DATE:
         return []
-    if replayed is None:
+    if result is None:
         message = _ACTION + b": Fast-forward"
         return [LogLine(log, decision.head, decision.tip, message) for log in (b"HEAD", branch)]
     lines = []
     head = decision.head
-    for new, message in _head_moves(decision, replayed, branch):
+    for new, message in _head_moves(decision, result, branch):
         lines.append(LogLine(b"HEAD", head, new, _one_line(message)))
         head = new
     if decision.head != head:
@@ -40,15 +40,15 @@ def reflog_lines(decision: Decision, replayed: ReplayResult | None, branch: byte
     return lines
 
 
-def _head_moves(decision: Decision, replayed: ReplayResult, branch: bytes) -> list[tuple[bytes, bytes]]:
-    """Return every value that HEAD takes, with its message."""
-    moves = [(replayed.start, b"%b (start): checkout %b" % (_ACTION, decision.tip))]
-    for step in replayed.steps:
-        # A commit that stays is told in the words of the command beneath.
+def _head_moves(decision: Decision, result: ReplayResult, branch: bytes) -> list[tuple[bytes, bytes]]:
+    """Return every commit that HEAD moves to, with its message."""
+    moves = [(result.start, b"%b (start): checkout %b" % (_ACTION, decision.tip))]
+    for step in result.steps:
+        # Git logs a commit that stays in place by the command that `git pull` runs.
         moves.append(
             (step.commit, b"%b (pick): %b" % (_ACTION, step.subject) if step.is_new else b"rebase: fast-forward")
         )
-    moves.append((replayed.head, b"%b (finish): returning to %b" % (_ACTION, branch)))
+    moves.append((result.head, b"%b (finish): returning to %b" % (_ACTION, branch)))
     return moves
 
 

@@ -1,7 +1,7 @@
-"""What a pull does to the branch: nothing, go forward, or put the local commits onto the new tip. Pure.
+"""Decide what a pull does to the branch, and replay the local commits onto the new tip. Pure.
 
-As `git pull --rebase` decides and does it, with its merge backend. Nothing is written: the commits that a replay
-makes are added to an overlay, and a conflict is an error that leaves nothing behind.
+It decides and replays as `git pull --rebase` does with its merge backend. Nothing is written: new commits go into an
+overlay, and a conflict is an error that leaves nothing behind.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -11,18 +11,24 @@ from functools import partial
 from typing import Protocol
 
 from handler.errors import CopyUnusable, ReplayConflict
+from handler.mount.git.objects import COMMIT
 from handler.mount.working_copy.overlay import MemoryOverlay
 from handler.mount.working_copy.rebase.commit_graph import CommitGraph
-from handler.mount.working_copy.rebase.commits import describe_commit, read_commit, reencode, replayed_commit
+from handler.mount.working_copy.rebase.commits import (
+    describe_commit,
+    ident_line,
+    read_commit,
+    reencode,
+    replayed_commit,
+)
 from handler.mount.working_copy.rebase.patches import already_upstream, is_empty
 
-_COMMIT = 1
 _MAX_PATHS = 20
 _MAX_PATH_BYTES = 200
 
 
 class MergeResult(Protocol):
-    """What a three-way merge of trees came to; with conflicts (their paths) the tree means nothing."""
+    """The result of a three-way merge of trees. With conflicts (their paths) the tree means nothing."""
 
     @property
     def tree(self) -> bytes:
@@ -36,11 +42,11 @@ class MergeResult(Protocol):
 
 
 MergeTrees = Callable[[MemoryOverlay, bytes | None, bytes, bytes], MergeResult]
-"""Merges (objects, base, ours, theirs): trees by their ids, the base None where there is none."""
+"""Merges (objects, base, ours, theirs): trees by their ids, a base of None is empty."""
 
 
 class DecisionKind(StrEnum):
-    """What is to be done with the branch."""
+    """What to do with the branch."""
 
     UP_TO_DATE = "up_to_date"
     FAST_FORWARD = "fast_forward"
@@ -49,9 +55,9 @@ class DecisionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`head` is where the branch is, `tip` where upstream is now; local is what `head` has over `upstream`.
+    """The branch is at `head`, upstream at `tip`. The local commits are `upstream..head`.
 
-    `upstream` is the tip, or what the tip once was where it was moved away from that by force.
+    `upstream` is the tip, or, after a forced push, the former tip from which the local commits forked.
     """
 
     kind: DecisionKind
@@ -62,20 +68,20 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One value that HEAD took during the replay, and how: `is_new` for a commit that was made."""
+    """One commit that HEAD moved to during the replay. `is_new`: the replay created it."""
 
     commit: bytes
     subject: bytes
     is_new: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayResult:
-    """What became of the local commits.
+    """The local commits after the replay.
 
-    `head` is the branch's new value. `picked` are (old, new) in order, the same id twice where a commit need not
-    move; `dropped` are those that upstream has already. `start` is the first commit that had to be checked out (the
-    tip, or the last of those that stand on it as they are), `steps` what came after.
+    `head` is the branch's new commit. `picked` are pairs (old, new) in order, with equal ids if a commit stays in
+    place. `dropped` are the commits that upstream has already. `start` is the first commit that is checked out (the
+    tip, or the last of the commits that stay upon it), `steps` are those after it.
     """
 
     head: bytes
@@ -86,15 +92,15 @@ class ReplayResult:
 
 
 def graph_of(objects: MemoryOverlay, shallow: Collection[bytes] = ()) -> CommitGraph:
-    """Return the graph of the commits in `objects`; those in `shallow` count as having no parents."""
+    """Return the commit graph of `objects`. Commits in `shallow` count as having no parents."""
     return CommitGraph(partial(read_commit, objects), shallow)
 
 
 def decide(graph: CommitGraph, head: bytes, tip: bytes, logged: Collection[bytes] = ()) -> Decision:
-    """Decide how `head` gets to `tip`, which is fetched already.
+    """Decide how `head` gets to `tip`, whose commits are fetched already.
 
-    `logged` are the values that the remote-tracking ref had before (see `CommitGraph.fork_point`). They matter only
-    where one of them is in `head` and no longer in `tip`: else none of them is looked at.
+    `logged` are the former commits of the remote-tracking ref (see `CommitGraph.fork_point`). They are read only if one
+    of them is in `head` and no longer in `tip`.
     """
     if head == tip:
         return Decision(DecisionKind.UP_TO_DATE, head, tip, tip)
@@ -110,26 +116,32 @@ def decide(graph: CommitGraph, head: bytes, tip: bytes, logged: Collection[bytes
 
 
 def replay(
-    objects: MemoryOverlay, graph: CommitGraph, decision: Decision, committer: bytes, at: int, merge: MergeTrees
+    objects: MemoryOverlay, graph: CommitGraph, decision: Decision, committer: bytes, timestamp: int, merge: MergeTrees
 ) -> ReplayResult:
-    """Put the local commits onto the tip, one by one; the new ones are added to `objects`.
+    """Replay the local commits onto the tip, one by one; new commits are added to `objects`.
 
-    `committer` is `Name <mail>`, `at` in seconds since the epoch; the zone is UTC. A commit that changes nothing any
-    more is dropped, one that never did is kept. Raises ReplayConflict at the first commit that does not go on,
-    CopyUnusable for one that names no author, and what `objects` and `merge` raise.
+    `committer` is `Name <mail>`, `timestamp` in seconds since the epoch; the zone is UTC. A commit that becomes empty
+    is dropped; one that was empty is kept. Raises ReplayConflict at the first commit that conflicts, CopyUnusable for a
+    commit without an author, and what `objects` and `merge` raise.
     """
     theirs, ours = graph.left_right(decision.upstream, decision.head)
     order = graph.replay_order(decision.head, ours)
     with_changes = [commit for commit in order if not is_empty(graph, commit)]
     known = already_upstream(objects, graph, theirs, with_changes)
-    work = _Replay(objects, graph, merge, decision, b"%b %d +0000" % (committer, at))
-    work.dropped = [commit for commit in order if commit in known]
-    work.run([commit for commit in order if commit not in known])
-    return ReplayResult(work.head, tuple(work.picked), tuple(work.dropped), work.start, tuple(work.steps))
+    run = _Replay(objects, graph, merge, decision, ident_line(committer, timestamp))
+    run.dropped = [commit for commit in order if commit in known]
+    run.pick_all([commit for commit in order if commit not in known])
+    return ReplayResult(
+        head=run.head,
+        picked=tuple(run.picked),
+        dropped=tuple(run.dropped),
+        start=run.start,
+        steps=tuple(run.steps),
+    )
 
 
 class _Replay:
-    """A replay under way: `head` and its tree, and what happened so far."""
+    """A replay in progress: `head`, its tree, and the commits so far."""
 
     def __init__(
         self, objects: MemoryOverlay, graph: CommitGraph, merge: MergeTrees, decision: Decision, committer: bytes
@@ -145,8 +157,8 @@ class _Replay:
         self.steps: list[Step] = []
         self._tree = graph.commit(decision.tip).tree
 
-    def run(self, commits: Iterable[bytes]) -> None:
-        """Bring every commit to its place."""
+    def pick_all(self, commits: Iterable[bytes]) -> None:
+        """Keep or pick every commit."""
         has_started = False
         for commit in commits:
             if self.head in self._graph.parents(commit)[:1]:
@@ -156,7 +168,7 @@ class _Replay:
                 self._pick(commit)
 
     def _keep(self, commit: bytes, has_started: bool) -> None:
-        """Go forward to a commit that stands where it should."""
+        """Fast-forward to a commit that has the head as its parent already."""
         self.head = commit
         self._tree = self._graph.commit(commit).tree
         self.picked.append((commit, commit))
@@ -166,7 +178,7 @@ class _Replay:
             self.start = commit
 
     def _pick(self, commit: bytes) -> None:
-        """Make the change of a commit again, on what is the head now."""
+        """Cherry-pick a commit onto the head."""
         original = self._graph.commit(commit)
         if not original.author:
             raise CopyUnusable(f"the local commit {describe_commit(commit, original)} names no author")
@@ -182,14 +194,14 @@ class _Replay:
             self.dropped.append(commit)
             return
         content = replayed_commit(original, merged.tree, self.head, self._committer)
-        self.head = self._objects.add(_COMMIT, content)
+        self.head = self._objects.add(COMMIT, content)
         self._tree = merged.tree
         self.picked.append((commit, self.head))
         self.steps.append(Step(self.head, reencode(original)[1].partition(b"\n")[0], is_new=True))
 
 
 def format_paths(paths: Collection[bytes]) -> str:
-    """Name paths in a message, quoted and bounded: they come from a repository and may hold anything."""
+    """Name paths in a message, quoted and bounded: they come from a repository and may hold any bytes."""
     named = [_quote(path) for path in sorted(paths)[:_MAX_PATHS]]
     more = len(paths) - len(named)
     return ", ".join(named) + (f" and {more} more" if more else "")

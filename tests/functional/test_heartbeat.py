@@ -37,8 +37,8 @@ def test_a_short_batch_costs_no_call(queue: MessageQueue, work: tuple[Queue, lis
     """Most are: what is done is deleted by Lambda."""
     ours, receipts = work
     queue.calls.clear()
-    with VisibilityHeartbeat(ours, receipts) as custody:
-        custody.ack(receipts)
+    with VisibilityHeartbeat(ours, receipts) as heartbeat:
+        heartbeat.ack(receipts)
     assert queue.calls == []
 
 
@@ -48,7 +48,7 @@ def test_a_long_batch_is_hidden_for_a_little_longer_each_time(
     """Not for the quarter of an hour of the queue: were the worker killed, they would be seen again soon."""
     ours, receipts = work
     assert min(queue.hidden_seconds) > 900
-    with VisibilityHeartbeat(ours, receipts, 0, SOON, SOON):
+    with VisibilityHeartbeat(ours, receipts, split_seconds=0, first_seconds=SOON, every_seconds=SOON):
         wait_for_beats(queue, 3)
     assert {round(seconds, -1) for seconds in queue.hidden_seconds} == {HIDDEN_SECONDS}
 
@@ -56,9 +56,9 @@ def test_a_long_batch_is_hidden_for_a_little_longer_each_time(
 def test_what_is_given_back_is_not_hidden_again(queue: MessageQueue, work: tuple[Queue, list[str]]) -> None:
     """The next beats are for the others."""
     ours, receipts = work
-    with VisibilityHeartbeat(ours, receipts, 0, SOON, SOON) as custody:
+    with VisibilityHeartbeat(ours, receipts, split_seconds=0, first_seconds=SOON, every_seconds=SOON) as heartbeat:
         wait_for_beats(queue)
-        custody.nack(receipts[:1], 5)
+        heartbeat.nack(receipts[:1], 5)
         wait_for_beats(queue, len(queue.of_operation("ChangeMessageVisibilityBatch")) + 3)
     assert sorted(queue.hidden_seconds)[0] <= 5
     assert sorted(queue.hidden_seconds)[1] > 80
@@ -69,14 +69,14 @@ def test_what_is_done_is_deleted_where_others_of_its_batch_are_not(
 ) -> None:
     """Or its group would wait for the slowest of the batch. The last is left to Lambda, who deletes it next."""
     ours, receipts = work
-    with VisibilityHeartbeat(ours, receipts, 0.2, 0.3, 60) as custody:
-        custody.ack(receipts[:1])
+    with VisibilityHeartbeat(ours, receipts, split_seconds=0.2, first_seconds=0.3, every_seconds=60) as heartbeat:
+        heartbeat.ack(receipts[:1])
         assert len(queue.bodies) == 3
         wait_for_beats(queue)
         assert len(queue.bodies) == 2
-        custody.ack(receipts[1:2])
+        heartbeat.ack(receipts[1:2])
         assert len(queue.bodies) == 1
-        custody.ack(receipts[2:])
+        heartbeat.ack(receipts[2:])
         assert len(queue.bodies) == 1
 
 
@@ -84,8 +84,8 @@ def test_a_queue_that_does_not_answer_does_no_harm(queue: MessageQueue, work: tu
     """The worst is that a message is seen twice; the work goes on."""
     ours, receipts = work
     queue.is_down = True
-    with VisibilityHeartbeat(ours, receipts, 0, SOON, 60) as custody:
-        custody.nack(receipts[:1], 5)
-        custody.ack(receipts[1:])
+    with VisibilityHeartbeat(ours, receipts, split_seconds=0, first_seconds=SOON, every_seconds=60) as heartbeat:
+        heartbeat.nack(receipts[:1], 5)
+        heartbeat.ack(receipts[1:])
     queue.is_down = False
     assert min(queue.hidden_seconds) > 900

@@ -94,7 +94,7 @@ def test_a_failure_tells_its_reason_and_whether_it_passes() -> None:
                 "commit": "a" * 40,
             }
         )
-        text = detail_of(failed_event(outcome, TARGET, "1", 1_750_000_000.0, "b" * 40))
+        text = detail_of(failed_event(outcome, TARGET, delivery="1", at=1_750_000_000.0, pushed_commit="b" * 40))
         assert json.loads(text) == {
             "repository": "octo/site",
             "ref": TARGET.ref,
@@ -112,7 +112,9 @@ def test_a_failure_tells_its_reason_and_whether_it_passes() -> None:
 
 def test_a_retired_target_tells_what_stood_there() -> None:
     """It has no commit any more."""
-    assert json.loads(detail_of(retired_event("octo/site", TARGET, "a" * 40, "1", 1_750_000_000.0))) == {
+    assert json.loads(
+        detail_of(retired_event("octo/site", TARGET, commit="a" * 40, delivery="1", at=1_750_000_000.0))
+    ) == {
         "repository": "octo/site",
         "ref": TARGET.ref,
         "path": TARGET.path,

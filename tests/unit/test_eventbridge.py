@@ -9,7 +9,9 @@ from handler.exchange.events import Event, retired_event
 from handler.model import Target
 from handler.network.aws.eventbridge import PAUSE_SECONDS, EventBus, EventsClient
 
-ABOUT: Event = retired_event("octo/site", Target(ref="refs/heads/x", path="octo/site/x"), None, "1", 0.0)
+ABOUT: Event = retired_event(
+    "octo/site", Target(ref="refs/heads/x", path="octo/site/x"), commit=None, delivery="1", at=0.0
+)
 
 
 class Fake:
