@@ -1,10 +1,12 @@
-"""Push payloads. Pure: no I/O, no clock.
+"""GitHub's deliveries: headers and push payloads. Pure: no I/O, no clock.
 
-Two steps: `read_payload` decodes bytes to a JSON object, whatever the event; `read_push` reads a push event from that
-(https://docs.github.com/webhooks/webhook-events-and-payloads#push). We read only the fields that the service uses.
+`read_delivery` reads the headers. `read_payload` decodes the body to a JSON object, whatever the event, and `read_push`
+reads a push event from that: https://docs.github.com/webhooks/webhook-events-and-payloads#push. We read only the fields
+that the service uses.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
@@ -13,11 +15,35 @@ from handler.config.names import full_name_problem, ref_problem
 from handler.errors import Malformed, MediaTypeUnsupported
 from handler.model import NULL_OID, Delivery, PushEvent, is_object_id
 
+_EVENT = re.compile(r"[a-z][a-z0-9_]{0,99}")
+_ID = re.compile(r"[A-Za-z0-9-]{1,100}")
 MAX_FORM_FIELDS = 16
 MAX_EPOCH_SECONDS = 253_402_300_799
 """The last second of the year 9999, where Python's calendar ends, as most do."""
 
 _SHA256_COMMIT = re.compile(r"[0-9a-f]{64}")
+
+
+def read_delivery(headers: Mapping[str, str], body: bytes) -> Delivery:
+    """Return the delivery; `headers` have lower-case names, `body` is verified and not decoded yet.
+
+    The id is '' when it is missing or invalid: it only correlates log lines, and goes into them as it is. The media
+    type is in lower case without its parameters, '' when missing.
+
+    Raises Malformed when X-GitHub-Event is missing or not an event's name.
+    """
+    event = headers.get("x-github-event")
+    if event is None:
+        raise Malformed("the X-GitHub-Event header is missing")
+    if not _EVENT.fullmatch(event):
+        raise Malformed("the X-GitHub-Event header is not an event's name")
+    delivery_id = headers.get("x-github-delivery", "")
+    return Delivery(
+        id=delivery_id if _ID.fullmatch(delivery_id) else "",
+        event=event,
+        media_type=headers.get("content-type", "").partition(";")[0].strip().lower(),
+        body=body,
+    )
 
 
 def read_payload(delivery: Delivery) -> dict[str, object]:
