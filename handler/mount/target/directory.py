@@ -38,7 +38,7 @@ class TargetDirectory(TargetPaths):
         cls, mount: str, path: str, clock: Callable[[], float] = time.time, *, is_copy: bool = False
     ) -> "TargetDirectory":
         """Return the target's directory. `is_copy`: the target is a working copy."""
-        return cls(directory=f"{mount}/{path}", is_copy=is_copy, mount=mount, path=path, clock=clock)
+        return cls(root=f"{mount}/{path}", is_copy=is_copy, mount=mount, path=path, clock=clock)
 
     @classmethod
     def at(cls, mount: str, path: str, clock: Callable[[], float] = time.time) -> "TargetDirectory":
