@@ -166,6 +166,11 @@ def test_threads_are_started_by_one_engine() -> None:
     assert pools == {"handler.mount.fs.parallel", "handler.mount.fs.executor"}
 
 
+def test_trees_are_parsed_by_one_parser() -> None:
+    """With one set of bounds, and one walk of two trees upon it."""
+    assert {module for module in INNER if "parse_tree(" in MODULES[module].read_text()} == {"handler.mount.git.tree"}
+
+
 def _opens_a_file(path: Path) -> bool:
     """Whether a module calls `open`, `os.open`, `os.fdopen` or `io.open`."""
     calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]

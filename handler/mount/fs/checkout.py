@@ -81,6 +81,7 @@ def _checkpointed(
     def on_progress(count: int) -> None:
         nonlocal done
         done = skipped + count
+        # These items' batches have ended, and a batch ends when its files are closed: so all of them are on the mount.
         checkpoint.note(done)
         progress(done, total)
 
@@ -91,6 +92,7 @@ def _checkpointed(
         with suppress(OSError):
             checkpoint.save(done)
         raise
+    # Only after the last stage: a run that is killed while it touches directories goes on from the last write.
     checkpoint.end()
 
 

@@ -71,6 +71,7 @@ def remove_directory(name: bytes, *, dir_fd: int) -> None:
 def remove_tree(name: str | bytes, *, dir_fd: int | None = None) -> None:
     """Remove a directory and all below it. Raises OSError for the first thing that cannot be removed."""
     with open_directory(name, directory=dir_fd) as descriptor:
+        # The whole list before the first removal: POSIX does not say what a removal does to an open listing.
         with os.scandir(descriptor) as entries:
             children = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
         for child, is_directory in children:

@@ -35,16 +35,16 @@ class Mirror(PackStore):
         except FileNotFoundError:
             self._create()
             names = set()
-        shown = {name[:-4] for name in names if name.endswith(".idx") and name[:-4] + ".pack" in names}
-        for name in self.packs.keys() - shown:
+        complete = {name[:-4] for name in names if name.endswith(".idx") and name[:-4] + ".pack" in names}
+        for name in self.packs.keys() - complete:
             self.packs.pop(name).close()
         for name in names:
             stem = os.path.splitext(name)[0]
-            if name.startswith(TEMPORARY_PREFIX) or stem not in shown:
+            if name.startswith(TEMPORARY_PREFIX) or stem not in complete:
                 # Nobody else writes here under the lock: it is a killed run's temporary file, or a pack that it never
                 # made visible.
                 unlink_if_there(os.path.join(self.pack_directory, name))
-        for name in shown - self.packs.keys():
+        for name in complete - self.packs.keys():
             pack = open_pack(self.pack_path(name))
             if pack is not None:
                 self.packs[name] = pack

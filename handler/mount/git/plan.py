@@ -1,7 +1,6 @@
 """The difference between two trees, as a plan that a directory can follow. Pure: trees are read through arguments.
 
-Nothing on disk is looked at: the two commits' trees say everything. Every path that the plan will write is checked
-here, before the first write.
+A plan needs nothing from the disk: the two commits' trees say everything. It checks every path before the first write.
 """
 
 from collections.abc import Callable

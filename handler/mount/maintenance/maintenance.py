@@ -21,7 +21,6 @@ from handler.mount.maintenance.context import RepositoryContext
 from handler.mount.releases.inventory import list_releases
 from handler.mount.releases.prune import discard, prune_at_rest
 from handler.mount.target.directory import Published, TargetDirectory
-from handler.mount.working_copy.maintain import maintain_copy
 from handler.outcome import outcome_of
 from handler.settings import Settings
 
@@ -144,6 +143,9 @@ class _RepositoryMaintenance:
             if published.record.repository != self.repository.full_name:
                 return None
             if directory.is_copy:
+                # Imported when it is used: who keeps no working copy does not pay for merging and rebasing.
+                from handler.mount.working_copy.maintain import maintain_copy
+
                 maintain_copy(directory.root)
                 # Its owner may change it, so there is nothing to audit; git itself says what was changed.
                 return None
