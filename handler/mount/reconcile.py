@@ -124,7 +124,7 @@ class Reconciler:
 
     def directory(self, target: Target) -> TargetDirectory:
         """Return the target's directory on the mount."""
-        return TargetDirectory(self.settings.mount, target.path, self.clock, is_copy=target.is_copy)
+        return TargetDirectory.of(self.settings.mount, target.path, self.clock, is_copy=target.is_copy)
 
 
 def _fetcher(run: Run, session: Session) -> Fetcher:

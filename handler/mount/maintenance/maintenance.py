@@ -143,19 +143,19 @@ class _RepositoryMaintenance:
                 return None
             if published.record.repository != self.repository.full_name:
                 return None
-            if directory.paths.is_copy:
-                maintain_copy(directory.paths.directory)
+            if directory.is_copy:
+                maintain_copy(directory.root)
                 # Its owner may change it, so there is nothing to audit; git itself says what was changed.
                 return None
             releases, trash = prune_at_rest(
-                directory.paths,
-                list_releases(directory.paths),
+                directory,
+                list_releases(directory),
                 self.repository,
                 current=published.commit,
                 now=context.clock(),
             )
         # Without the lock: removing whole trees takes minutes, and nobody uses a name of the trash again.
-        discard(directory.paths, trash, context.check_deadline)
+        discard(directory, trash, context.check_deadline)
         retired = sorted(
             (each for each in releases if each.commit != published.commit), key=lambda each: -each.retired_at
         )

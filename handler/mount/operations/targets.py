@@ -86,7 +86,7 @@ def refuse_unregistered(mount: str, path: str, record: PublishedRecord) -> None:
 
 def _target_at(mount: str, path: str) -> MountedTarget:
     directory = TargetDirectory.at(mount, path)
-    for inner in (COPY,) if directory.paths.is_copy else (RELEASES, STAGING):
+    for inner in (COPY,) if directory.is_copy else (RELEASES, STAGING):
         if os.path.lexists(f"{mount}/{path}/{inner}"):
             refuse_links(mount, f"{path}/{inner}")
     record = directory.read_record()

@@ -72,7 +72,7 @@ class ReleaseBuilder:
 
     @property
     def _paths(self) -> TargetPaths:
-        return self.run.directory.paths
+        return self.run.directory
 
     def _patch(self, wanted: str) -> bool:
         """Recycle a release, or go on with a half-made tree. Returns False where only a whole write can help."""
@@ -178,7 +178,7 @@ def prepare_flip(
 
     Three things that do not wait for each other: name the tree, set the replaced release's clock, make the link.
     """
-    paths = directory.paths
+    paths = directory
     # The clock is set before the flip. Set after it, a kill between the two would leave the replaced release looking
     # as if its grace were long over, and the next run would recycle it under its readers.
     retiring = executor.submit(partial(_start_grace, directory, inventory, previous if previous != wanted else None))
@@ -204,7 +204,7 @@ def _start_grace(directory: TargetDirectory, inventory: Inventory, previous: str
         return
     is_intact = all(each.is_intact for each in inventory.releases if each.commit == previous)
     with suppress(FileNotFoundError):
-        seal(directory.paths.release(previous), directory.clock(), is_intact=is_intact)
+        seal(directory.release(previous), directory.clock(), is_intact=is_intact)
 
 
 def trash_name() -> str:

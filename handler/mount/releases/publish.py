@@ -41,7 +41,7 @@ class ReleaseSession:
         self.have = Have(run.published.commit, run.confirmed_pushed_at)
         known = (run.known or {}).get(run.target.path)
         # Listed while the remote is asked: both only wait.
-        self._listing = run.executor.submit(partial(list_releases, run.directory.paths, known))
+        self._listing = run.executor.submit(partial(list_releases, run.directory, known))
         self._inventory = Inventory((), ())
         self._commit = ""
         self.notes: tuple[str, ...] = ()
@@ -83,14 +83,14 @@ class ReleaseSession:
     def flip(self) -> float:
         """Make `current` lead to what was built."""
         assert self._builder is not None
-        flip(self._run.directory.paths, self._builder.link)
+        flip(self._run.directory, self._builder.link)
         return self._run.clock()
 
     def tidy(self) -> tuple[str, ...]:
         """Prune what is past its grace, and repack the mirror."""
         run = self._run
         if self._builder is None:
-            is_swept = sweep(run.directory.paths, self._inventory)
+            is_swept = sweep(run.directory, self._inventory)
             run.know(frozenset(each.commit for each in self._inventory.releases) if is_swept else None)
             return ()
         try:

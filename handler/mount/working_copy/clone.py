@@ -62,7 +62,7 @@ class Clone:
 
         Raises TargetOccupied if something else is in its place.
         """
-        root = self.work.directory.paths.directory
+        root = self.work.directory.root
         try:
             if os.listdir(root):
                 raise TargetOccupied("what stands at the target's path is no working copy of git's")
@@ -160,7 +160,7 @@ class Clone:
         refs.write(branch, new)
 
     def _move_into_place(self, tree: str) -> None:
-        root = self.work.directory.paths.directory
+        root = self.work.directory.root
         os.makedirs(os.path.dirname(root), exist_ok=True)
         os.rename(tree, root)
         remove_tree(self.stage)

@@ -30,7 +30,7 @@ def is_warm(run: Run) -> bool:
 @contextmanager
 def opened(run: Run, stores: StorePool) -> Iterator[OpenCopy]:
     """Open the copy, if it can be pulled into. Raises CopyUnusable, MirrorDamaged."""
-    paths = CopyPaths(run.directory.paths.directory)
+    paths = CopyPaths(run.directory.root)
     config = validate(paths.root, run.repository.url, run.target.ref)
     if not is_warm(run):
         prepare_state_directory(paths)

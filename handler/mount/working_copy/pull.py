@@ -52,7 +52,7 @@ def open_session(run: Run, stores: StorePool) -> Iterator[Session]:
 def _open(run: Run, stores: StorePool, stack: ExitStack) -> Session:
     if run.published.record is None:
         run.refuse_new()
-    if not is_there(CopyPaths(run.directory.paths.directory).git):
+    if not is_there(CopyPaths(run.directory.root).git):
         clone = Clone.of(run)
         if not clone.prepare():
             return CloneSession(run, stores, stack, clone)
