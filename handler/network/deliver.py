@@ -129,7 +129,7 @@ class Deliverer:
 
 
 def _begin_silently(commit: str) -> None:
-    """Tell nobody that the commit is about to be published."""
+    """Post no status."""
 
 
 def _newest_tag(target: Target, remote: HttpRemote, trigger: Trigger) -> tuple[Target, Trigger] | None:

@@ -1,8 +1,8 @@
 """GitHub's deliveries: headers and push payloads. Pure: no I/O, no clock.
 
-`read_delivery` reads the headers. `read_payload` decodes the body to a JSON object, whatever the event, and `read_push`
-reads a push event from that: https://docs.github.com/webhooks/webhook-events-and-payloads#push. We read only the fields
-that the service uses.
+`read_delivery` reads the headers, `read_payload` decodes the body to a JSON object, whatever the event, and `read_push`
+reads a push event from that (https://docs.github.com/webhooks/webhook-events-and-payloads#push). We read only the
+fields that the service uses.
 """
 
 import re
@@ -15,12 +15,12 @@ from handler.config.names import full_name_problem, ref_problem
 from handler.errors import Malformed, MediaTypeUnsupported
 from handler.model import NULL_OID, Delivery, PushEvent, is_object_id
 
-_EVENT = re.compile(r"[a-z][a-z0-9_]{0,99}")
-_ID = re.compile(r"[A-Za-z0-9-]{1,100}")
 MAX_FORM_FIELDS = 16
 MAX_EPOCH_SECONDS = 253_402_300_799
 """The last second of the year 9999, where Python's calendar ends, as most do."""
 
+_EVENT = re.compile(r"[a-z][a-z0-9_]{0,99}")
+_ID = re.compile(r"[A-Za-z0-9-]{1,100}")
 _SHA256_COMMIT = re.compile(r"[0-9a-f]{64}")
 
 
