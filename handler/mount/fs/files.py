@@ -60,10 +60,14 @@ def read_all(descriptor: int, max_bytes: int = sys.maxsize) -> bytes:
     """Return the content of an open file from here to its end, and not more than `max_bytes`."""
     # Not the built-in `open`: it asks for the attributes again, and over the network each time is a round trip.
     chunks: list[bytes] = []
-    left = max_bytes
-    while left > 0 and (chunk := os.read(descriptor, min(left, _CHUNK_BYTES))):
+    left, is_end = max_bytes, False
+    while left > 0 and not is_end:
+        wanted = min(left, _CHUNK_BYTES)
+        chunk = os.read(descriptor, wanted)
         chunks.append(chunk)
         left -= len(chunk)
+        # A regular file gives fewer bytes than were asked for only at its end: no second read has to find that.
+        is_end = len(chunk) < wanted
     return b"".join(chunks)
 
 
