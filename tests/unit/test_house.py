@@ -226,7 +226,7 @@ def test_the_rules_of_protocols_are_pure() -> None:
     wanted = "config.fields config.names config.overlaps config.repository config.targets config.versions outcome"
     wanted += " exchange.events exchange.publisher exchange.remote network.queue.batch network.queue.message"
     wanted += " network.aws.api_gateway network.remote.protocol network.remote.protocol_v0"
-    wanted += " network.forges.github network.forges.signature"
+    wanted += " network.forges.github"
     wanted += " mount.target.layout mount.releases.strategy mount.git.plan mount.git.diff"
     wanted += " mount.git.tree mount.git.commit"
     wanted += " mount.working_copy.index.index_file mount.working_copy.merge.contents"

@@ -9,8 +9,7 @@ from handler.errors import Git2EfsError, MirrorDamaged
 from handler.model import Counts, Outcome
 from handler.mount.fs.errno_map import as_failure
 from handler.mount.git.fetch import Fetched
-from handler.mount.git.mirror import Mirror
-from handler.mount.git.store_pool import StorePool, discard_mirror
+from handler.mount.git.mirror import Mirror, StorePool, discard_mirror
 from handler.mount.releases.build import ReleaseBuilder
 from handler.mount.releases.inventory import Inventory, flip, list_releases
 from handler.mount.releases.prune import prune, sweep
