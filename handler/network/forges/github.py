@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
 from handler.config.fields import FieldInvalid, checked, flag, mapping, nullable, parse_object, read_field, text
-from handler.config.names import full_name_problem, ref_problem
+from handler.config.names import full_name_problem, is_object_id, ref_problem
 from handler.errors import Malformed, MediaTypeUnsupported, SecretUnusable, SignatureInvalid
-from handler.model import NULL_OID, Delivery, PushEvent, is_object_id
+from handler.model import NULL_OID, Delivery, PushEvent
 
 MAX_FORM_FIELDS = 16
 MAX_EPOCH_SECONDS = 253_402_300_799

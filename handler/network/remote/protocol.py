@@ -7,9 +7,10 @@ Source: git's Documentation/gitprotocol-v2.txt and gitprotocol-pack.txt.
 
 from collections.abc import Callable, Iterator
 
+from handler.config.names import is_object_id
 from handler.errors import CommitNotFound, Git2EfsError, RemoteUnavailable, RemoteUnsupported
 from handler.exchange.remote import NO_SHALLOW_CHANGES, FetchQuery, RemoteRefs, ShallowChanges
-from handler.model import Tip, is_object_id
+from handler.model import Tip
 
 FLUSH, DELIMITER, RESPONSE_END = b"0000", b"0001", b"0002"
 

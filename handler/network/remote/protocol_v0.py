@@ -6,9 +6,10 @@ refuse a commit that no ref names. Source: git's Documentation/gitprotocol-pack.
 
 from collections.abc import Callable, Iterator
 
+from handler.config.names import is_object_id
 from handler.errors import RemoteUnavailable, RemoteUnsupported
 from handler.exchange.remote import NO_SHALLOW_CHANGES, FetchQuery, RemoteRefs, ShallowChanges
-from handler.model import Tip, is_object_id
+from handler.model import Tip
 from handler.network.remote.protocol import FLUSH, history_lines, packet, read_packets, read_shallow, read_sideband
 
 _CAPABILITIES = b"side-band-64k thin-pack ofs-delta no-progress"

@@ -2,7 +2,8 @@
 
 import pytest
 
-from handler.model import BoundedMapping, is_object_id
+from handler.config.names import is_object_id
+from handler.network.aws.cache import BoundedMapping
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
