@@ -161,9 +161,9 @@ def test_the_top_level_can_be_taken_in_at_a_glance() -> None:
 
 
 def test_threads_are_started_by_one_engine() -> None:
-    """On the mount side nothing but `fs.parallel` and `fs.executor` has a pool of threads."""
+    """On the mount side nothing but `fs.parallel` has a pool of threads."""
     pools = {module for module in INNER if part_of(module) == "mount" and "ThreadPool" in MODULES[module].read_text()}
-    assert pools == {"handler.mount.fs.parallel", "handler.mount.fs.executor"}
+    assert pools == {"handler.mount.fs.parallel"}
 
 
 def test_trees_are_parsed_by_one_parser() -> None:

@@ -1,4 +1,4 @@
-"""What the shared values do beside holding fields."""
+"""Values that several rooms share: object ids, and the mapping that forgets."""
 
 import pytest
 
