@@ -1,14 +1,14 @@
-# Needs Python 3.11 or newer and make; everything else is put into .venv.
+# Needs Python 3.11 or newer and make; everything else goes into .venv.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-# Install what a lock file names: the hashes are checked, and nothing is built, since a build would run unhashed code.
+# Install what a lock file names: check the hashes, and build nothing, since a build would run code without a hash.
 LOCKED := --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 INSTALL := -m pip install $(LOCKED)
 SECRET ?= development-only
 PORT ?= 8080
 ROOT ?= ./mount
-# What deploys the whole stack on this machine; `sam build` and the functions need this very Python.
+# SAM and the emulator, which deploy the whole stack on this machine; `sam build` and the functions need this very Python.
 E2E := .venv-e2e
 E2E_PYTHON ?= $(firstword $(foreach python,python3.13 $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin/python3.13),\
 	$(if $(shell $(python) -V 2>/dev/null),$(python))) python3.13)
@@ -23,12 +23,13 @@ GLIBCS := 2_17 2_28 2_34
 
 .PHONY: help venv run serve aws-local test test-all build e2e e2e-built e2e-python lint format bench lock clean
 
-help:  ## say what there is
+help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
 
-venv: $(VENV)/.complete  ## make the virtual environment; a second call costs nothing
+venv: $(VENV)/.complete  ## make the virtual environment, unless it is there
 
-# The stamp is written last: a broken installation is made anew. It follows the lock, so that new versions are installed.
+# The stamp is written last, so that a broken installation is made anew. It depends on the lock, so that new versions are
+# installed.
 $(VENV)/.complete: locks/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "git2efs needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V). Try: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 1; }
@@ -37,24 +38,24 @@ $(VENV)/.complete: locks/dev.txt
 	@$(RUN) $(INSTALL) -r locks/dev.txt
 	@touch $@
 
-run: venv  ## do the main job once on this machine: push, webhook, published tree
+run: venv  ## show the main job on this machine: push, webhook, published tree
 	@$(RUN) -m local demo
 
-serve: venv  ## stay up for a real webhook: make serve SECRET=... REPOSITORY=owner/name=https://...
+serve: venv  ## serve a real webhook: make serve SECRET=... REPOSITORY=owner/name=https://...
 	@mkdir -p $(ROOT)
 	@GIT2EFS_LOCAL_SECRET=$(SECRET) $(RUN) -m local serve --root $(ROOT) --port $(PORT) \
 		$(if $(REPOSITORY),--repository $(REPOSITORY))
 
-aws-local: venv  ## stand in for Parameter Store and GitHub, for `sam local`: tests/events (Ctrl-C ends it)
+aws-local: venv  ## stand in for Parameter Store, SQS and GitHub, for `sam local` (Ctrl-C ends it)
 	@$(RUN) -m local.stand_in $(if $(HOST),--host $(HOST))
 
-test: venv  ## run the tests; where there are many cases, a sample of them
+test: venv  ## run the tests, with a sample where there are many cases
 	@$(RUN) -m pytest -n auto $(ARGS)
 
-test-all: $(VENV)/.bench  ## run the tests with every case: all that needs no deployed stack
+test-all: $(VENV)/.bench  ## run every case of every test that needs no deployed stack
 	@$(RUN) -m pytest -n auto --all $(ARGS)
 
-# SAM and the emulator want different versions of the same things: one environment each.
+# SAM and the emulator need different versions of the same packages, so each has an environment.
 $(E2E)/.complete: locks/emulator.txt locks/sam.txt locks/runtime-client.txt
 	@$(MAKE) --no-print-directory e2e-python
 	@echo "git2efs: making $(E2E) (once; a minute or so)"
@@ -68,8 +69,8 @@ e2e-python:
 	@$(E2E_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null || \
 		{ echo "make build and make e2e need Python 3.13, which Lambda runs. Try: make E2E_PYTHON=/path/to/python3.13 build"; exit 1; }
 
-# SAM asks pip for another processor's wheels by their versions alone. So it gets no index, but these files: each was
-# compared with its hash when it was fetched.
+# SAM asks pip for another processor's wheels by version alone, without hashes. So it gets no index, but these files; pip
+# checked the hash of each when it fetched it.
 $(WHEELS)/.complete: requirements.txt $(E2E)/.complete
 	@rm -rf $(WHEELS)
 	@$(E2E)/sam/bin/python -m pip download $(LOCKED) --dest $(WHEELS) -r requirements.txt
@@ -80,8 +81,8 @@ $(WHEELS)/.complete: requirements.txt $(E2E)/.complete
 	done
 	@touch $@
 
-# `sam build` is silent unless it fails: what it suggests to do next is not what is next.
-build: $(WHEELS)/.complete  ## build for both processors with SAM, into .aws-sam/<architecture>; finish, check, say the size
+# Show the output of `sam build` only if it fails: the next steps that it suggests are not ours.
+build: $(WHEELS)/.complete  ## build for both processors with SAM, into .aws-sam/<architecture>; finish, check, print the size
 	@for architecture in $(ARCHITECTURES); do \
 		SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION="$${AWS_DEFAULT_REGION:-us-east-1}" PATH="$(CURDIR)/$(E2E)/sam/bin:$$PATH" \
 			PIP_NO_INDEX=1 PIP_FIND_LINKS="$(CURDIR)/$(WHEELS)" \
@@ -94,18 +95,18 @@ build: $(WHEELS)/.complete  ## build for both processors with SAM, into .aws-sam
 e2e: build  ## run the artefact in Lambda's runtime, deploy it into an AWS emulator on this machine, test both modes
 	@$(MAKE) --no-print-directory e2e-built
 
-e2e-built: venv  ## the same, with what `make build` has built already
+e2e-built: venv  ## the same with what `make build` built before
 	@GIT2EFS_TEST_E2E=$(E2E) $(RUN) -m pytest -n 2 tests/artifact tests/deployed $(ARGS)
 
-# What the benchmarks compare with and draw with is only installed for them, and for the tests of them.
+# The packages that the benchmarks compare and draw with are installed only for them and for their tests.
 $(VENV)/.bench: $(VENV)/.complete locks/bench.txt
 	@$(RUN) $(INSTALL) -r locks/bench.txt
 	@touch $@
 
-bench: $(VENV)/.bench  ## measure against git, GitPython and pygit2 (ARGS=--quick: a minute), into benchmarks/results.md
+bench: $(VENV)/.bench  ## compare with git, GitPython and pygit2 (ARGS=--quick: a minute), into benchmarks/results.md
 	@$(RUN) -m benchmarks $(ARGS)
 
-lint: venv  ## ruff and mypy --strict
+lint: venv  ## run ruff and mypy --strict
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
@@ -114,11 +115,11 @@ $(VENV)/.lock: $(VENV)/.complete locks/lock.txt
 	@$(RUN) $(INSTALL) -r locks/lock.txt
 	@touch $@
 
-# Versions stay as they are where pyproject.toml allows them; ARGS=--upgrade asks for the newest that it allows.
-lock: $(VENV)/.lock  ## write requirements.txt and locks/ from pyproject.toml (ARGS=--upgrade: newer versions)
+# A version stays as it is if pyproject.toml allows it; ARGS=--upgrade asks for the newest that it allows.
+lock: $(VENV)/.lock  ## write requirements.txt and locks/ from pyproject.toml (ARGS=--upgrade: newest versions)
 	@$(RUN) -m tools.locks $(ARGS)
 
-format: venv  ## let ruff mend what it can
+format: venv  ## let ruff fix and format what it can
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 

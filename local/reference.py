@@ -31,17 +31,17 @@ MADE_BY_THE_TEMPLATE: Mapping[str, str] = {
 """Settings whose value follows from the stack's parameters; the others stand in template.yaml as they are."""
 
 REPOSITORY: Mapping[str, str] = {
-    "url": "Where it is fetched from: https; plain http on loopback (names below localhost too); no user or query",
-    "publish": "A list of rules, 100 at most: which ref goes to which path; see [Rules](#rules)",
-    "keep_releases": "Trees kept, counting `current`; more while their grace lasts",
-    "grace_seconds": "How long a replaced tree stays untouched",
+    "url": "Where it is fetched from: https, or http on loopback (names below localhost too); without user or query",
+    "publish": "A list of at most 100 rules: which ref goes to which path; see [Rules](#rules)",
+    "keep_releases": "How many trees are kept, counting `current`; more while their grace lasts",
+    "grace_seconds": "How long a replaced tree stays as it is",
     "depth": "Commits of history in the mirror; 0 for all",
     "credentials": "The full name of the SecureString that holds the token of a private repository, below "
     "`<prefix>/credentials/`",
     "allow_external_links": "Publish symbolic links that may lead out of the tree",
-    "commit_status": "Show on each commit on GitHub how publishing it ended; needs `credentials` whose token may write "
+    "commit_status": "Show on GitHub how publishing each commit ended; needs `credentials` whose token may write "
     "commit statuses ([events.md](events.md#commit-statuses))",
-    "own_secret": "Only its own webhook secret, at its own URL, speaks for it; see "
+    "own_secret": "Accept its pushes only at its own URL, signed with its own secret; see "
     "[Secrets of repositories](#secrets-of-repositories)",
 }
 """What each field of a repository's parameter is; defaults and bounds come from the code."""
