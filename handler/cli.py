@@ -1,6 +1,6 @@
 """The `git2efs` command: an operator's command line, on this host's mount or by a deployed function.
 
-Exit codes: 0 all is well; 1 something needs attention; 2 what was asked cannot be, and nothing was done; 3 failed.
+Exit codes: 0 all is well; 1 something needs attention; 2 refused, and nothing was done; 3 failed.
 """
 
 import argparse
@@ -24,12 +24,12 @@ _HELP = {
     "status": "show every target: commit, since when, behind or not, held or not, releases, disk",
     "publish": "reconcile now: publish what the refs name",
     "rollback": "go back to the previous release, or a named one, and hold it there",
-    "hold": "hold a target where it stands: neither push nor schedule changes it",
+    "hold": "hold a target where it is: neither a push nor the schedule changes it",
     "resume": "end a hold, and publish what the ref names now",
     "verify": "compare published trees with their commits, file by file",
     "doctor": "check everything that publishing needs, and say what to do",
 }
-_EPILOG = "Exit codes: 0 all is well, 1 something needs attention, 2 it cannot be done as asked, 3 it failed."
+_EPILOG = "Exit codes: 0 all is well, 1 something needs attention, 2 the command cannot do what you asked, 3 it failed."
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "git2efs") -> int:
@@ -129,7 +129,9 @@ def _add_options(parser: argparse.ArgumentParser, action: str) -> None:
         parser.add_argument("--by", help="who asks; by default you")
         parser.add_argument("--why", help="the reason, for those who find the target held")
     if action == "verify":
-        parser.add_argument("--repair", action="store_true", help="mend what is published, set aside what is kept")
+        parser.add_argument(
+            "--repair", action="store_true", help="repair the current release, set aside a retired one that differs"
+        )
 
 
 def _say(sentence: str) -> None:

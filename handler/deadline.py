@@ -1,7 +1,7 @@
-"""When a run has to have stopped. Every wait, poll and long loop asks the same value.
+"""The deadline of a run, which every wait, poll and long loop checks.
 
-Lambda kills the process at its timeout, in the middle of whatever it does. That is safe, and costs a cold start and the
-log line; so a run stops by itself a little earlier.
+At its timeout Lambda kills the process, whatever it is doing. That is safe, but costs a cold start and the log line. So
+a run stops by itself a little earlier.
 """
 
 import time
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from handler.errors import OutOfTime
 
 MARGIN_SECONDS = 20.0
-"""A run stops this long before Lambda kills the process: time for its last step, the log line, the queue."""
+"""A run stops this long before Lambda kills the process, to have time for its last step, the log line and the queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment in seconds of `clock`; `at` None is no deadline."""
+    """A time in seconds of `clock`; `at` None is no deadline."""
 
     at: float | None = None
     clock: Callable[[], float] = time.time
@@ -37,13 +37,13 @@ class Deadline:
             raise OutOfTime(message)
 
     def minus(self, seconds: float) -> "Deadline":
-        """Return the deadline `seconds` earlier: nothing that takes so long is begun after it."""
+        """Return the deadline `seconds` earlier, after which nothing may begin that takes so long."""
         return Deadline(None if self.at is None else self.at - seconds, self.clock)
 
     def bound(self, seconds: float) -> float:
-        """Return how many of `seconds` may be waited before the deadline; 0 where it is past."""
+        """Return how long to wait: `seconds`, or less if the deadline comes first; 0 where it is past."""
         return seconds if self.at is None else max(0.0, min(seconds, self.at - self.clock()))
 
 
 NO_DEADLINE = Deadline()
-"""For an operator's shell and for tests: the run takes its time."""
+"""For an operator's shell and for tests."""

@@ -1,7 +1,7 @@
 """The mount side in this process: everything that touches the mount, and nothing that needs a network.
 
-The entry points make one `LocalPublisher` and hand it to the network side, which knows it as `exchange.publisher`'s
-`Publisher`. What the mount answers becomes one of our failures here: no OSError of the mount leaves this side.
+The entry points make one `LocalPublisher` and hand it to the network side, which only knows `exchange.publisher`'s
+`Publisher`. Here the mount's OSErrors become our failures: none of them leaves this side.
 """
 
 import time
@@ -43,10 +43,10 @@ class LocalPublisher:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`emit` takes an event and says whether the bus took it; None: nobody is told.
+        """`emit` puts an event, and returns whether the bus took it; None: no events.
 
-        `progress` is told about a long check-out: what it is, and how many of how many files are written. `say` is
-        told in a sentence what a long operator's command is at.
+        During a long check-out `progress` is called with the target and with how many of how many files are written.
+        `say` is called with a sentence about what a long operator's command is doing.
         """
         self._settings = settings
         self._clock = clock
@@ -84,7 +84,7 @@ class LocalPublisher:
             except MirrorDamaged:
                 # The mirror was emptied. What is published stays; the objects are fetched anew, the tree written whole.
                 return self._reconciler.reconcile(repository, target, remote, trigger, begin)
-        except Exception as error:  # whatever it is: this target fails with it, the others do not
+        except Exception as error:  # also a defect: this target fails with it, the others do not
             return self.failed(repository, target, as_failure(error))
 
     def failed(self, repository: Repository, target: Target, error: Git2EfsError) -> Outcome:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from handler.network.forges.push import read_push
+from handler.network.forges.github import read_push
 from handler.network.queue.message import Cause, Message, encode_message, group_of
 from handler.settings import ENVIRONMENT_PREFIX
 from local import sample

@@ -7,7 +7,7 @@ message that one thread sends while another deletes would be lost. Callers hold 
 import re
 from collections.abc import Mapping
 
-from local.parameters import REGION
+from local.parameters import REGION, import_parameter_store
 
 _HOSTS: Mapping[str, str] = {"AmazonSSM": "ssm", "AmazonSQS": "sqs", "AWSEvents": "events"}
 """By the first part of X-Amz-Target."""
@@ -27,6 +27,7 @@ def call_moto(headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
     from botocore.compat import HTTPHeaders
     from moto.core.botocore_stubber import BotocoreStubber
 
+    import_parameter_store()
     service, _ = operation_of(headers)
     url = f"https://{_HOSTS[service]}.{REGION}.amazonaws.com/"
     sent = HTTPHeaders()

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from local.event import ACCOUNT_ID
 from local.moto_call import call_moto, operation_of
-from local.parameters import REGION
+from local.parameters import REGION, import_parameter_store
 from testing.loopback import LoopbackServer
 
 MAX_HANG_SECONDS = 30.0
@@ -33,7 +33,7 @@ class AwsService:
     """The service's prefix of error codes."""
 
     def __init__(self) -> None:
-        """Listen on a free loopback port. The first call imports moto, which takes a second."""
+        """Listen on a free loopback port. The first call imports moto, which takes 0.3 s."""
         self.is_down = False
         self.is_hanging = False
         self.delay_seconds = 0.0
@@ -99,6 +99,7 @@ class AwsService:
         """Return moto's object for a service, to change what no call can: times and visibility."""
         from moto.backends import get_backend
 
+        import_parameter_store()
         return get_backend(service)[ACCOUNT_ID][REGION]  # type: ignore[call-overload]
 
 

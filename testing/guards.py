@@ -65,6 +65,8 @@ def isolated_environment(home: Path, environment: Mapping[str, str]) -> dict[str
     AWS leads to a loopback port where nothing listens, for clients that were led nowhere else.
     """
     kept = {name: value for name, value in environment.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
+    # Children are started by the hundred; without bytecode each of them compiles everything anew.
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
     return kept | {
         "HOME": os.fspath(home),
         "XDG_CONFIG_HOME": os.fspath(home / ".config"),

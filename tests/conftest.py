@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,6 +16,10 @@ from testing.parameters import ParameterStore
 from testing.queue import MessageQueue
 from testing.repositories import Upstream
 from testing.service import Service
+
+# Else every run, and each of its workers, rewrites the assertions of all test modules anew: most of what it costs to
+# collect them.
+sys.dont_write_bytecode = False
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,14 +41,26 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("house")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is not in the sample; keep tests of one crew in one process, where it and its scenes are made."""
-    for item in items:
-        if "crew" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
+    """Leave out what is not in the sample."""
     if not selection.is_all() and (left_out := selection.deselect(items)):
         config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give a process whole files, and all of `crash`: what is made for a file, or once for a crew, is made once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    if config.getoption("dist") != "load":
+        return None
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = _file_or_crash
+    return scheduler
+
+
+def _file_or_crash(nodeid: str) -> str:
+    return "crash" if nodeid.startswith("tests/crash/") else nodeid.partition("::")[0]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -98,7 +98,7 @@ def refuse_common_secret(repository: Repository, url_repository: str | None) -> 
 
 def _refuse_overlap(repository: Repository, default_branch_ref: str | None) -> None:
     """Refuse an overlap that only the default branch's name shows: its path belongs to another rule."""
-    if default_branch_ref is None:
+    if default_branch_ref is None or len(repository.publish) == 1:
         return
     number = default_branch_overlap(repository.full_name, repository.publish, default_branch_ref)
     if number is not None:

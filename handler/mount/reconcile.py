@@ -14,8 +14,8 @@ from handler.exchange.events import Emit
 from handler.exchange.remote import Remote
 from handler.exchange.trigger import Trigger
 from handler.model import Durations, Outcome, Repository, Target
-from handler.mount.fs.executor import executor_for
 from handler.mount.fs.lock import GenerationCache, locked
+from handler.mount.fs.parallel import executor_for
 from handler.mount.git.fetch import Fetcher
 from handler.mount.git.store_pool import StorePool
 from handler.mount.target import ending
@@ -61,7 +61,7 @@ class Reconciler:
             with _mode(target)(run, self.mirrors) as session:
                 started = time.perf_counter()
                 fetched = _fetcher(run, session).fetch(
-                    target.ref, trigger.push, session.have, is_side_by_side=not run.trigger.is_late
+                    target.ref, trigger.push, is_side_by_side=not run.trigger.is_late
                 )
                 durations = Durations(fetch_ms=_milliseconds(started, time.perf_counter()))
                 if fetched.commit is None:
@@ -124,13 +124,15 @@ class Reconciler:
 
     def directory(self, target: Target) -> TargetDirectory:
         """Return the target's directory on the mount."""
-        return TargetDirectory(self.settings.mount, target.path, self.clock, is_copy=target.is_copy)
+        return TargetDirectory.of(self.settings.mount, target.path, self.clock, is_copy=target.is_copy)
 
 
 def _fetcher(run: Run, session: Session) -> Fetcher:
     return Fetcher(
         remote=run.remote,
         store=session.store,
+        have=session.have,
+        confirmed_pushed_at=run.confirmed_pushed_at,
         depth=run.repository.depth,
         max_pack_bytes=run.settings.max_pack_bytes,
         lag_seconds=run.settings.lag_seconds,

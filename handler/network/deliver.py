@@ -77,11 +77,13 @@ class Deliverer:
             return (ignored("ref_not_published", repository.full_name, trigger.ref),)
         if is_deleted and not any(target.is_retirable or target.is_latest for target in targets):
             return (ignored("ref_deleted", repository.full_name, trigger.ref),)
-        statuses = self._statuses.of(repository, token, trigger.push)
+        statuses = self._statuses.of(repository, token, trigger.push) if repository.commit_status else None
         try:
-            return tuple(self._reconcile(repository, target, remote, trigger, statuses) for target in targets)
+            outcomes = [self._reconcile(repository, target, remote, trigger, statuses) for target in targets]
         finally:
-            statuses.close()
+            if statuses is not None:
+                statuses.close()
+        return tuple(outcomes)
 
     def _default_branch(self, repository: Repository, remote: HttpRemote, ref: str) -> str | None:
         """Return the remote's default branch; None where no rule needs it.
@@ -99,7 +101,12 @@ class Deliverer:
         return head
 
     def _reconcile(
-        self, repository: Repository, target: Target, remote: HttpRemote, trigger: Trigger, statuses: DeliveryStatuses
+        self,
+        repository: Repository,
+        target: Target,
+        remote: HttpRemote,
+        trigger: Trigger,
+        statuses: DeliveryStatuses | None,
     ) -> Outcome:
         try:
             latest = _newest_tag(target, remote, trigger) if target.is_latest else (target, trigger)
@@ -109,16 +116,20 @@ class Deliverer:
             if latest is None:
                 return replace(ignored("ref_gone", repository.full_name, target.ref), path=target.path)
             target, trigger = latest
-            outcome = self._publisher.reconcile(
-                repository, target, remote, trigger, begin=partial(statuses.begin, target.path)
-            )
-        statuses.conclude(target.path, outcome)
+            begin = partial(statuses.begin, target.path) if statuses is not None else _begin_silently
+            outcome = self._publisher.reconcile(repository, target, remote, trigger, begin=begin)
+        if statuses is not None:
+            statuses.conclude(target.path, outcome)
         if self._emit is not None and outcome.kind is OutcomeKind.FAILED:
             pushed_commit = trigger.push.after if trigger.push is not None else None
             self._emit(
                 failed_event(outcome, target, delivery=trigger.delivery, at=self._clock(), pushed_commit=pushed_commit)
             )
         return outcome
+
+
+def _begin_silently(commit: str) -> None:
+    """Post no status."""
 
 
 def _newest_tag(target: Target, remote: HttpRemote, trigger: Trigger) -> tuple[Target, Trigger] | None:

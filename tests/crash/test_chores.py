@@ -115,33 +115,33 @@ def scene(service: Service, upstream: Upstream, tmp_path: Path) -> Scene:
 
 
 @pytest.fixture
-def mender(scene: Scene) -> Iterator[Forks]:
+def maintenance(scene: Scene) -> Iterator[Forks]:
     """Return the process that does the chores."""
-    started = Forks("tests.crash.mender", scene.service)
+    started = Forks("tests.crash.maintenance_run", scene.service)
     yield started
     started.stop()
 
 
-def test_killed_before_any_operation_the_next_chores_go_on(scene: Scene, mender: Forks) -> None:
+def test_killed_before_any_operation_the_next_chores_go_on(scene: Scene, maintenance: Forks) -> None:
     """Every one of them in turn, with `--all`."""
-    peace = mender.run(Stop())
+    peace = maintenance.run(Stop())
     assert peace["outcomes"] == PEACE
     scene.check_peace()
     operations = peace["modifying"]
     assert sum("repair-" in each for each in operations) > 10
     for point in selection.spread(range(1, len(operations) + 1), 14):
         scene.begin()
-        killed = mender.run(Stop(Manner.KILL, point))
+        killed = maintenance.run(Stop(Manner.KILL, point))
         assert "stopped_at" in killed, f"the run ended before operation {point}"
         scene.check_stopped()
-        after = mender.run(Stop())
+        after = maintenance.run(Stop())
         assert after["outcomes"] in MENDED, f"{after} after {killed}"
         scene.check_peace()
 
 
-def test_killed_anywhere_the_next_pushes_do_not_build_on_what_is_half_mended(scene: Scene, mender: Forks) -> None:
+def test_killed_anywhere_the_next_pushes_do_not_build_on_what_is_half_mended(scene: Scene, maintenance: Forks) -> None:
     """From the first thing that is mended to the last, the release is marked; retired so, it goes."""
-    count = len(mender.run(Stop())["modifying"])
+    count = len(maintenance.run(Stop())["modifying"])
     scene.service.put_repository(grace_seconds=0, keep_releases=4)
     marked = 0
     points = selection.spread(range(1, count + 1, 1 if IS_EVERY else 6), 8)
@@ -150,7 +150,7 @@ def test_killed_anywhere_the_next_pushes_do_not_build_on_what_is_half_mended(sce
         # What the chores had not come to yet is not what this is about.
         for commit in scene.commits[:3]:
             shutil.rmtree(scene.release(commit))
-        mender.run(Stop(Manner.KILL, point))
+        maintenance.run(Stop(Manner.KILL, point))
         if scene.release(scene.current).stat().st_mtime_ns % 10**9 == 0:
             continue
         marked += 1
@@ -162,15 +162,15 @@ def test_killed_anywhere_the_next_pushes_do_not_build_on_what_is_half_mended(sce
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
-def test_each_operation_may_fail_and_the_next_chores_go_on(scene: Scene, mender: Forks, error: int) -> None:
+def test_each_operation_may_fail_and_the_next_chores_go_on(scene: Scene, maintenance: Forks, error: int) -> None:
     """It is told, or it did not matter; and nothing is half done for good."""
-    count = len(mender.run(Stop())["modifying"])
+    count = len(maintenance.run(Stop())["modifying"])
     reason = {errno.EIO: "mount_unavailable", errno.ENOSPC: "mount_full"}[error]
     for point in selection.spread(range(1 + error % 5, count + 1, 1 if IS_EVERY else 5), 6):
         scene.begin()
-        refused = mender.run(Stop(Manner.ERROR, point, error))
+        refused = maintenance.run(Stop(Manner.ERROR, point, error))
         assert refused["outcomes"] in ([["failed", reason]], *MENDED), (point, refused)
         scene.check_stopped()
-        mender.run(Stop())
-        mender.run(Stop())
+        maintenance.run(Stop())
+        maintenance.run(Stop())
         scene.check_peace()

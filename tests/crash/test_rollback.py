@@ -41,7 +41,7 @@ class Scene:
         self.trees: dict[str, Tree] = {commit: archive(upstream, commit) for commit in self.commits}
         self.upstream.commit({"a": b"newer"})
         shutil.copytree(service.mount, kept, symlinks=True)
-        self._forks = Forks("tests.crash.turner", service)
+        self._forks = Forks("tests.crash.operate_run", service)
 
     def stop(self) -> None:
         """End the process."""

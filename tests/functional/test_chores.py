@@ -27,21 +27,21 @@ from tests.functional.mounts import Footprint, footprint
 TARGET = "octo/site/main"
 
 
-def caretaker(service: Service, clock: Callable[[], float] = time.time) -> Maintenance:
-    """Return one as a cold start makes it."""
+def make_maintenance(service: Service, clock: Callable[[], float] = time.time) -> Maintenance:
+    """Return the maintenance of a cold start."""
     return Maintenance(read_settings(service.environment), StorePool(), clock)
 
 
-def tend_all(service: Service, **fields: Any) -> MaintenanceResult:
-    """Do the chores of `octo/site`, with `fields` of its parameter."""
-    return caretaker(service).maintain(Repository(full_name="octo/site", url="https://unused.example", **fields))
+def maintain_all(service: Service, **fields: Any) -> MaintenanceResult:
+    """Maintain `octo/site`, with `fields` of its parameter."""
+    return make_maintenance(service).maintain(Repository(full_name="octo/site", url="https://unused.example", **fields))
 
 
-def tend(service: Service, **fields: Any) -> Outcome:
-    """Do the chores of the one target; return the outcome."""
-    tended = tend_all(service, **fields)
-    assert tended.resume_at is None
-    (outcome,) = tended.outcomes
+def maintain(service: Service, **fields: Any) -> Outcome:
+    """Maintain the one target; return the outcome."""
+    result = maintain_all(service, **fields)
+    assert result.resume_at is None
+    (outcome,) = result.outcomes
     return outcome
 
 
@@ -86,7 +86,7 @@ def test_a_release_that_is_as_its_commit_has_it_is_verified_and_nothing_of_it_to
 ) -> None:
     """Not a time, not an inode; the record says by which delivery it came, and still does."""
     before = footprint(service.mount)
-    outcome = tend(service)
+    outcome = maintain(service)
     assert (outcome.kind, outcome.reason) == (OutcomeKind.UNCHANGED, "verified")
     assert (outcome.path, outcome.ref, outcome.commit) == (TARGET, "refs/heads/main", published)
     assert outcome.notes == ()
@@ -110,7 +110,7 @@ def test_whatever_somebody_did_to_what_is_published_is_found_and_mended(
     root = release(service, published)
     untouched = (root / "untouched").stat()
     tamper(root)
-    outcome = tend(service)
+    outcome = maintain(service)
     assert (outcome.kind, outcome.reason) == (OutcomeKind.PUBLISHED, "repaired"), outcome
     kind, _, path = told.partition(" ")
     assert f"{kind} {os.fsencode(path)!r}" in outcome.notes, outcome.notes
@@ -122,7 +122,7 @@ def test_whatever_somebody_did_to_what_is_published_is_found_and_mended(
     assert (after.st_ino, after.st_mtime_ns) == (untouched.st_ino, untouched.st_mtime_ns)
     assert is_sealed(root)
     assert os.listdir(service.mount / TARGET / "staging") == []
-    assert tend(service).reason == "verified"
+    assert maintain(service).reason == "verified"
 
 
 def test_much_that_does_not_belong_is_removed_in_rounds(
@@ -132,7 +132,7 @@ def test_much_that_does_not_belong_is_removed_in_rounds(
     monkeypatch.setattr(verify, "MOST_EXTRA", 3)
     for number in range(10):
         add(f"docs/extra-{number}")(release(service, published))
-    outcome = tend(service)
+    outcome = maintain(service)
     assert outcome.counts.files_removed == 10
     assert snapshot(release(service, published)) == archive(upstream, published)
 
@@ -146,7 +146,7 @@ def test_a_tree_of_many_parts_is_mended_part_by_part(
     root = release(service, published)
     shutil.rmtree(root / "docs")
     add("vendor/module/extra")(root)
-    outcome = tend(service)
+    outcome = maintain(service)
     assert (outcome.counts.files_written, outcome.counts.files_removed) == (7, 1)
     assert snapshot(root) == archive(upstream, published)
     assert is_sealed(root)
@@ -175,12 +175,12 @@ def test_a_reader_never_misses_what_nobody_tampered_with(service: Service, upstr
     reader.start()
     for number in range(8):
         add(f"docs/other/more-{number}/x")(root)
-        assert tend(service).reason == "repaired"
+        assert maintain(service).reason == "repaired"
         for each in range(60):
             # As somebody would who also renames: so that what the reader finds half made is ours.
             (root / ".new").write_bytes(wrong)
             (root / ".new").rename(root / f"files/{each}")
-    assert tend(service).reason == "repaired"
+    assert maintain(service).reason == "repaired"
     stop.set()
     reader.join()
     assert seen == []
@@ -197,7 +197,7 @@ def test_a_kept_release_that_somebody_changed_is_not_the_base_of_the_next(servic
     second = publish(service, upstream, {"docs/index": b"2\n"})
     write("docs/guide/deep/file", b"EVIL\n")(release(service, first))
     before = footprint(release(service, first))
-    outcome = tend(service, grace_seconds=3600)
+    outcome = maintain(service, grace_seconds=3600)
     assert (outcome.kind, outcome.reason, outcome.commit) == (OutcomeKind.UNCHANGED, "set_aside", second)
     assert outcome.notes[-2:] == (
         f"releases/{first} was changed by somebody else, and is not used again:",
@@ -219,7 +219,7 @@ def test_without_the_chores_it_would_be(service: Service, upstream: Upstream) ->
     write("docs/guide/deep/file", b"EVIL\n")(release(service, first))
     publish(service, upstream, {"docs/index": b"3\n"})
     assert service.tree()[b"docs/guide/deep/file"][1] == b"EVIL\n"
-    assert tend(service, grace_seconds=0).reason == "repaired"
+    assert maintain(service, grace_seconds=0).reason == "repaired"
     assert service.tree()[b"docs/guide/deep/file"][1] == b"deep\n"
 
 
@@ -229,7 +229,7 @@ def test_going_back_to_a_release_that_was_set_aside_writes_it_anew(service: Serv
     first = publish(service, upstream, dict(SITE))
     publish(service, upstream, {"docs/index": b"2\n"})
     write("docs/guide/deep/file", b"EVIL\n")(release(service, first))
-    assert tend(service, grace_seconds=3600).reason == "set_aside"
+    assert maintain(service, grace_seconds=3600).reason == "set_aside"
     upstream.point("refs/heads/main", first)
     assert service.push(upstream).outcome == "published"
     assert service.tree() == archive(upstream, first)
@@ -246,7 +246,7 @@ def test_a_release_whose_seal_alone_is_broken_is_sealed_again_and_keeps_its_cloc
         then = 1_700_000_000_500_000_000 if commit == second else time.time_ns() // 10**9 * 10**9 - 1000 * 10**9 + 5
         os.utime(release(service, commit), ns=(then, then))
     retired = release(service, first).stat().st_mtime
-    assert tend(service, grace_seconds=3600).reason == "verified"
+    assert maintain(service, grace_seconds=3600).reason == "verified"
     assert is_sealed(release(service, first))
     assert is_sealed(release(service, second))
     assert 0 <= retired - release(service, first).stat().st_mtime < 1
@@ -256,12 +256,12 @@ def test_a_quiet_repository_is_pruned(service: Service, upstream: Upstream) -> N
     """After the last push nothing else removes what is past its grace; a changed release goes first."""
     service.put_repository(grace_seconds=3600)
     commits = [publish(service, upstream, {"a": b"%d" % number}) for number in range(6)]
-    assert tend(service, grace_seconds=3600).reason == "verified"
+    assert maintain(service, grace_seconds=3600).reason == "verified"
     assert len(service.releases()) == 6, "all are in their grace"
     for at, commit in enumerate(commits):
         then = (int(time.time()) - 3700 + at) * 10**9 + 5 * (at == 4)
         os.utime(release(service, commit), ns=(then, then))
-    assert tend(service, grace_seconds=3600).reason == "verified"
+    assert maintain(service, grace_seconds=3600).reason == "verified"
     assert service.releases() == sorted([commits[5], commits[3], commits[2]])
     assert os.listdir(service.mount / TARGET / "staging") == []
     assert service.tree() == archive(upstream, commits[-1])
@@ -276,7 +276,7 @@ def test_leftovers_are_swept_and_a_half_made_tree_stays(service: Service, publis
     half = staging / ("0" * 40 + "-" + published)
     half.mkdir()
     (staging / "not-ours").mkdir()
-    assert tend(service).reason == "verified"
+    assert maintain(service).reason == "verified"
     assert sorted(os.listdir(staging)) == sorted([half.name, "not-ours"])
 
 
@@ -291,12 +291,12 @@ def test_a_published_release_that_is_gone_is_written_beside_and_renamed(
         root.write_bytes(b"x")
     elif what == "a link":
         root.symlink_to(service.mount / "elsewhere")
-    outcome = tend(service)
+    outcome = maintain(service)
     assert (outcome.reason, outcome.counts.files_written) == ("repaired", 11)
     assert not root.is_symlink()
     assert service.tree() == archive(upstream, published)
     assert is_sealed(root)
-    assert tend(service).reason == "verified"
+    assert maintain(service).reason == "verified"
     assert os.listdir(service.mount / TARGET / "staging") == []
 
 
@@ -304,21 +304,21 @@ def test_a_published_release_that_is_gone_is_written_beside_and_renamed(
 
 
 def test_what_another_repository_publishes_is_left_alone(service: Service, published: str) -> None:
-    """Its place was once this one's; the record says whose it is now."""
+    """Its path was once this one's; the record says whose it is now."""
     record = service.mount / TARGET / "published.json"
     record.write_bytes(record.read_bytes().replace(b'"octo/site"', b'"octo/other"'))
     write("README", b"two\n")(release(service, published))
     before = footprint(service.mount / TARGET)
-    assert tend_all(service) == MaintenanceResult(())
+    assert maintain_all(service) == MaintenanceResult(())
     record.unlink()
-    assert tend_all(service) == MaintenanceResult(())
+    assert maintain_all(service) == MaintenanceResult(())
     del before["published.json"], before["."]
     assert {path: about for path, about in footprint(service.mount / TARGET).items() if path != "."} == before
 
 
 def test_a_repository_that_was_never_published_leaves_no_trace(service: Service) -> None:
     """No directory is made for its lock."""
-    assert tend_all(service) == MaintenanceResult(())
+    assert maintain_all(service) == MaintenanceResult(())
     assert os.listdir(service.mount) == []
 
 
@@ -326,7 +326,7 @@ def test_lines_that_are_no_targets_lead_nowhere(service: Service, published: str
     """Half a line of a killed run, and paths that nobody may publish to."""
     with (service.mount / "octo/site/.targets").open("a") as targets:
         targets.write("\n../outside\n/etc\nocto/si\nocto/site/gone\nocto/site/ma")
-    (outcome,) = tend_all(service).outcomes
+    (outcome,) = maintain_all(service).outcomes
     assert outcome.reason == "verified"
 
 
@@ -339,10 +339,10 @@ def test_while_a_run_holds_the_lock_the_chores_say_so_and_wait_for_another_day(
 
     with (service.mount / "octo/site/.lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        (outcome,) = tend_all(service).outcomes
+        (outcome,) = maintain_all(service).outcomes
     assert (outcome.kind, outcome.reason, outcome.status) == (OutcomeKind.FAILED, "lock_timeout", 503)
     assert outcome.repository == "octo/site"
-    assert tend(service).reason == "verified"
+    assert maintain(service).reason == "verified"
 
 
 def test_a_target_that_fails_does_not_keep_the_others_from_their_chores(
@@ -361,7 +361,7 @@ def test_a_target_that_fails_does_not_keep_the_others_from_their_chores(
         return compare(root, *arguments, **options)
 
     monkeypatch.setattr("handler.mount.maintenance.audit.compare", failing)
-    failed, verified = tend_all(service).outcomes
+    failed, verified = maintain_all(service).outcomes
     assert (failed.path, failed.kind, failed.reason) == (TARGET, OutcomeKind.FAILED, MountUnavailable.reason)
     assert (verified.path, verified.reason) == ("octo/site/dev", "verified")
 
@@ -387,7 +387,7 @@ def test_a_push_need_not_wait_while_trees_are_read_and_what_it_changes_is_no_dri
         return compare(root, *arguments, **options)
 
     monkeypatch.setattr("handler.mount.maintenance.audit.compare", interrupted)
-    outcome = tend(service, grace_seconds=0, keep_releases=2)
+    outcome = maintain(service, grace_seconds=0, keep_releases=2)
     assert outcome.reason == "verified", outcome
     assert compared
     latest = upstream.tip()
@@ -402,7 +402,7 @@ def test_a_warm_process_looks_afresh_after_the_chores(service: Service, upstream
     service.put_repository(grace_seconds=0, keep_releases=4)
     for number in range(4):
         publish(service, upstream, {"a": b"%d" % number})
-    assert tend(service, grace_seconds=0, keep_releases=1).reason == "verified"
+    assert maintain(service, grace_seconds=0, keep_releases=1).reason == "verified"
     last = publish(service, upstream, {"a": b"last"})
     assert service.tree() == archive(upstream, last)
 
@@ -429,20 +429,20 @@ def test_out_of_time_the_chores_tell_where_to_go_on_and_go_on_there(
 
     write("docs/guide/deep/file", b"EVIL\n")(release(service, first))
     (service.mount / "octo/site/dev/releases" / dev / "dev/extra").write_bytes(b"x")
-    keeper = caretaker(service, clock)
+    maintenance = make_maintenance(service, clock)
     outcomes: list[Outcome] = []
-    place, calls = None, 0
+    cursor, calls = None, 0
     while True:
         calls += 1
-        tended = keeper.maintain(
+        result = maintenance.maintain(
             Repository(full_name="octo/site", url="https://unused.example"),
             deadline=Deadline(now + 30, clock),
-            resume_at=place,
+            resume_at=cursor,
         )
-        outcomes += tended.outcomes
-        assert tended.resume_at != place or place is None
-        place = tended.resume_at
-        if place is None:
+        outcomes += result.outcomes
+        assert result.resume_at != cursor or cursor is None
+        cursor = result.resume_at
+        if cursor is None:
             break
     assert calls > 4
     mended = [outcome for outcome in outcomes if outcome.reason == "repaired"]
@@ -450,27 +450,27 @@ def test_out_of_time_the_chores_tell_where_to_go_on_and_go_on_there(
     assert service.tree() == archive(upstream, first)
     assert service.tree("octo/site/dev") == archive(upstream, dev)
     # Compared in pieces it is not sealed again: nobody saw the whole. The next whole look does.
-    assert [outcome.reason for outcome in tend_all(service).outcomes] == ["verified", "verified"]
+    assert [outcome.reason for outcome in maintain_all(service).outcomes] == ["verified", "verified"]
     assert is_sealed(release(service, first))
 
 
-@pytest.mark.parametrize("place", ["", "//", "octo/site/main//nonsense//x", "octo/site/gone//1//2", "////0"])
-def test_a_place_that_is_none_any_more_means_to_begin(service: Service, published: str, place: str) -> None:
+@pytest.mark.parametrize("cursor", ["", "//", "octo/site/main//nonsense//x", "octo/site/gone//1//2", "////0"])
+def test_a_place_that_is_none_any_more_means_to_begin(service: Service, published: str, cursor: str) -> None:
     """The target went meanwhile, or the text is not ours."""
-    tended = caretaker(service).maintain(
-        Repository(full_name="octo/site", url="https://unused.example"), resume_at=place
+    result = make_maintenance(service).maintain(
+        Repository(full_name="octo/site", url="https://unused.example"), resume_at=cursor
     )
-    assert [outcome.reason for outcome in tended.outcomes] == ["verified"]
+    assert [outcome.reason for outcome in result.outcomes] == ["verified"]
 
 
 def test_with_no_time_at_all_nothing_is_begun(service: Service, published: str) -> None:
     """And the answer says that all is still to be done."""
     before = footprint(service.mount)
-    tended = caretaker(service).maintain(
+    result = make_maintenance(service).maintain(
         Repository(full_name="octo/site", url="https://unused.example"), deadline=Deadline(1.0)
     )
-    assert tended.outcomes == ()
-    assert tended.resume_at
+    assert result.outcomes == ()
+    assert result.resume_at
     assert footprint(service.mount) == before
 
 
@@ -492,11 +492,11 @@ def test_what_a_push_does_not_read_of_the_mirror_and_git_does_is_mended(service:
     (mirror / "shallow").write_bytes(b"garbage\n")
     with pytest.raises(RuntimeError):
         fsck(mirror)
-    notes = tend(service).notes
+    notes = maintain(service).notes
     assert len(notes) == 5, notes
     fsck(mirror)
     assert (mirror / "shallow").read_text().split()
-    assert tend(service).notes == ()
+    assert maintain(service).notes == ()
     commit = publish(service, upstream, {"a": b"last"})
     assert service.tree() == archive(upstream, commit)
     fsck(mirror)
@@ -508,9 +508,9 @@ def test_a_sound_mirror_is_left_as_it_is_by_git_too(service: Service, upstream: 
     for number in range(9):
         publish(service, upstream, {"a": b"%d" % number, f"b{number}": os.urandom(60_000)})
     mirror = service.mount / "octo/site/mirror.git"
-    tend(service, grace_seconds=0)
+    maintain(service, grace_seconds=0)
     before = footprint(mirror)
-    assert tend(service, grace_seconds=0).notes == ()
+    assert maintain(service, grace_seconds=0).notes == ()
     assert footprint(mirror) == before
 
 
@@ -525,7 +525,7 @@ def test_packs_that_are_too_many_are_merged(
     monkeypatch.undo()
     packs = service.mount / "octo/site/mirror.git/objects/pack"
     assert len(list(packs.glob("*.pack"))) == 9
-    assert tend(service, grace_seconds=0).reason == "verified"
+    assert maintain(service, grace_seconds=0).reason == "verified"
     assert len(list(packs.glob("*.pack"))) < 4
 
 
@@ -541,11 +541,11 @@ def test_a_damaged_mirror_is_emptied_and_filled_by_the_next_look_at_the_remote(
     write("README", b"two\n")(release(service, commit))
     for pack in (service.mount / "octo/site/mirror.git/objects/pack").glob("*.pack"):
         pack.unlink()
-    outcome = tend(service)
+    outcome = maintain(service)
     assert (outcome.kind, outcome.reason, outcome.status) == (OutcomeKind.FAILED, "mirror_damaged", 503)
     assert service.tree()[b"README"][1] == b"two\n"
     assert service.send(request).outcome == "unchanged"
-    outcome = tend(service)
+    outcome = maintain(service)
     assert outcome.reason == "repaired"
     assert f"releases/{first} cannot be compared: the mirror does not have it any more" in outcome.notes
     assert service.tree() == archive(upstream, commit)
@@ -564,6 +564,6 @@ def test_one_target_that_the_mirror_lacks_does_not_cost_the_others_their_objects
     service.reset()
     assert service.send(request).outcome == "unchanged"
     before = footprint(service.mount / "octo/site/mirror.git")
-    main, dev = tend_all(service).outcomes
+    main, dev = maintain_all(service).outcomes
     assert (main.reason, dev.reason) == ("mirror_damaged", "verified")
     assert footprint(service.mount / "octo/site/mirror.git") == before

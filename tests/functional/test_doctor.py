@@ -171,7 +171,7 @@ def _no_links(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _closed_modes(monkeypatch: pytest.MonkeyPatch) -> None:
     open_ = os.open
-    monkeypatch.setattr(checks, "_make", lambda path: open_(path, os.O_RDWR | os.O_CREAT, 0o600))
+    monkeypatch.setattr(checks, "open_to_lock", lambda path: open_(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
 def _late_clock(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ def end_after(monkeypatch: pytest.MonkeyPatch, reports: int) -> None:
 
     def check_deadline(work: Run) -> None:
         # Each part of a pack looks at the clock too; the check-out comes after.
-        if not (work.directory.paths.staging and os.path.isdir(work.directory.paths.staging)):
+        if not (work.directory.staging and os.path.isdir(work.directory.staging)):
             return
         if next(left, None) is None:
             raise OutOfTime("for the test")

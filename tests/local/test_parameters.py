@@ -1,6 +1,8 @@
 """The embedded Parameter Store: what it holds, what it leaves alone."""
 
 import os
+import subprocess
+import sys
 
 import boto3
 import pytest
@@ -8,6 +10,7 @@ import urllib3
 
 from local.origin import FileContent, SampleOrigin
 from local.parameters import embedded_parameters
+from tests.local.conftest import PROJECT
 
 
 def test_it_holds_the_secret_the_repositories_and_the_tokens() -> None:
@@ -37,6 +40,22 @@ def test_the_users_own_aws_settings_have_no_effect(monkeypatch: pytest.MonkeyPat
     with embedded_parameters("/p", "s", {}):
         assert boto3.client("ssm").get_parameter(Name="/p/webhook-secret")["Parameter"]["Version"] == 1
     assert dict(os.environ) == before
+
+
+def test_the_store_starts_without_ec2() -> None:
+    """Whose import takes three times as long as everything else; who wants it gets the real one."""
+    script = """
+import sys
+from local.parameters import embedded_parameters
+with embedded_parameters("/p", "s", {}):
+    import boto3
+    print(boto3.client("ssm").get_parameter(Name="/p/webhook-secret", WithDecryption=True)["Parameter"]["Value"])
+    print([name for name in sys.modules if name.startswith("moto.ec2")])
+import moto.ec2
+print(type(moto.ec2.ec2_backends).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["s", "[]", "BackendDict"]
 
 
 def test_a_fetch_from_a_git_remote_is_real(origin: SampleOrigin) -> None:

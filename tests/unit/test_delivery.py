@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from handler.errors import Git2EfsError, Malformed
 from handler.model import Delivery
-from handler.network.forges.delivery import read_delivery
+from handler.network.forges.github import read_delivery
 
 GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 HEADERS = {"x-github-event": "push", "x-github-delivery": GUID, "content-type": "application/json"}

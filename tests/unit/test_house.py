@@ -2,9 +2,11 @@
 
 import ast
 import inspect
+import io
 import re
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +48,7 @@ IMPURE = frozenset(
     ["os", "boto3", "botocore", "dulwich", "time", "socket", "urllib3", "subprocess", "threading", "fcntl"]
 )
 MAX_LINES = 300
+MIN_COMMENTS = 0.05
 
 
 def part_of(module: str, depth: int = 1) -> str:
@@ -163,6 +166,11 @@ def test_threads_are_started_by_one_engine() -> None:
     assert pools == {"handler.mount.fs.parallel", "handler.mount.fs.executor"}
 
 
+def test_trees_are_parsed_by_one_parser() -> None:
+    """With one set of bounds, and one walk of two trees upon it."""
+    assert {module for module in INNER if "parse_tree(" in MODULES[module].read_text()} == {"handler.mount.git.tree"}
+
+
 def _opens_a_file(path: Path) -> bool:
     """Whether a module calls `open`, `os.open`, `os.fdopen` or `io.open`."""
     calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
@@ -218,7 +226,7 @@ def test_the_rules_of_protocols_are_pure() -> None:
     wanted = "config.fields config.names config.overlaps config.repository config.targets config.versions outcome"
     wanted += " exchange.events exchange.publisher exchange.remote network.queue.batch network.queue.message"
     wanted += " network.aws.api_gateway network.remote.protocol network.remote.protocol_v0"
-    wanted += " network.forges.delivery network.forges.push network.forges.signature"
+    wanted += " network.forges.github network.forges.signature"
     wanted += " mount.target.layout mount.releases.strategy mount.git.plan mount.git.diff"
     wanted += " mount.git.tree mount.git.commit"
     wanted += " mount.working_copy.index.index_file mount.working_copy.merge.contents"
@@ -230,6 +238,19 @@ def test_the_rules_of_protocols_are_pure() -> None:
 def test_no_module_is_longer_than_one_can_hold_in_mind(module: str) -> None:
     """Beyond that it is two."""
     assert len(MODULES[module].read_text().splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("room", ["fs", "target", "releases"])
+def test_the_reason_of_a_step_stands_at_its_line(room: str) -> None:
+    """Where files, locks and races are, at least one line in twenty tells why it stands where it does."""
+    texts = [path.read_text() for module, path in MODULES.items() if module.startswith(f"handler.mount.{room}")]
+    lines = sum(len(text.splitlines()) for text in texts)
+    assert sum(map(_comment_lines, texts)) >= MIN_COMMENTS * lines
+
+
+def _comment_lines(text: str) -> int:
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return len({token.start[0] for token in tokens if token.type == tokenize.COMMENT})
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 
 import pytest
 
 from handler.exchange import checks, operations
 from handler.exchange.operations import Hold, ReleaseStatus, RepositoryStatus, TargetState, TargetStatus
 from handler.model import Usage
+from handler.mount.target.record import PublishedRecord, read_record
 
 HELD = Hold(since=1.5, by="mona", why="wait", commit="a" * 40, left=("b" * 40,))
 RELEASE = ReleaseStatus(commit="a" * 40, is_current=True, is_intact=True, retired_at=None, usage=Usage(3, 4))
@@ -29,6 +31,13 @@ def test_its_values_are_frozen() -> None:
     own = [value for value in values if value.__module__ in (checks.__name__, operations.__name__)]
     assert len(own) > 5
     assert [value for value in own if not getattr(value, "__dataclass_params__").frozen] == []  # noqa: B009
+
+
+def test_a_hold_comes_back_from_the_file(tmp_path: Path) -> None:
+    """All of it."""
+    record = PublishedRecord("octo/site", "refs/heads/main", "a" * 40, "b" * 40, 1.0, 2.0, held=HELD)
+    (tmp_path / "published.json").write_bytes(record.to_json())
+    assert read_record(str(tmp_path / "published.json")) == record
 
 
 @pytest.mark.parametrize(

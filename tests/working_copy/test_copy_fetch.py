@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from handler.mount.git.fetch import Fetcher, Have
+from handler.mount.git.fetch import Fetcher
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
 from handler.mount.working_copy.gitdir.init import init_repository
 from handler.network.remote.client import RemotePool
@@ -28,9 +28,18 @@ def fetch(request: pytest.FixtureRequest, origin: GitOrigin, upstream: Upstream)
         store = CopyStore(str(copy / ".git"))
         store.refresh()
         remote = remotes.at(origin.url(upstream.full_name), None)
-        source = Fetcher(remote, store, depth, 1 << 30, 0.0, lambda: None)
+        source = Fetcher(
+            remote=remote,
+            store=store,
+            have=known,
+            confirmed_pushed_at=None,
+            depth=depth,
+            max_pack_bytes=1 << 30,
+            lag_seconds=0.0,
+            check_time=lambda: None,
+        )
         try:
-            commit = source.fetch(MAIN, None, Have(known, None)).commit
+            commit = source.fetch(MAIN, None).commit
         finally:
             store.close()
         assert commit is not None

@@ -1,1 +1,4 @@
-"""The shared directory: its layout, the lock, checking a tree out, releases and the flip. No git, no AWS."""
+"""POSIX on a slow, shared, hostile mount: files, directories, the lock, threads, the check-out. No git, no target.
+
+Every function that touches the mount raises OSError for what the mount answers.
+"""

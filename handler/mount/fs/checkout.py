@@ -1,19 +1,18 @@
-"""Carry out a tree's plan in a staging directory that no reader looks at.
+"""Carry out a tree's plan in a staging directory that no reader opens.
 
-A later run finishes a plan that a killed run began: every step may be taken again. Every directory on the way is opened
-without following links, so that no write leaves the tree, even where somebody put a link into it.
+Every step may be repeated, so that a run can finish what a killed run began. `DirectoryHandles` follows no link, so no
+write leaves the tree, even where somebody has put a link into it.
 """
 
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from handler.config.names import ancestors_of
-from handler.model import FileWrite, LinkWrite, TreePlan
+from handler.model import Counts, FileWrite, LinkWrite, TreePlan
 from handler.mount.fs.checkpoint import WORTH_FILES, Checkpoint
 from handler.mount.fs.directories import DirectoryHandles, remove_directory
 from handler.mount.fs.files import write_whole
@@ -28,14 +27,6 @@ Write = FileWrite | LinkWrite
 WriteBatches = list[Sequence[Write]]
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What a check-out wrote."""
-
-    files: int
-    bytes: int
-
-
 def check_out(
     root: str,
     plan: TreePlan,
@@ -44,8 +35,8 @@ def check_out(
     read_blob: Callable[[bytes], bytes],
     journal: str,
     progress: Callable[[int, int], None],
-) -> Written:
-    """Bring the directory `root` to the plan's tree.
+) -> Counts:
+    """Bring the directory `root` to the plan's tree; return what was written and removed.
 
     `read_blob(blob id)` returns a file's content and is called from several threads. `journal` is the path of the
     checkpoint of a long check-out: begun again with the same plan, the check-out goes on from there.
@@ -57,15 +48,17 @@ def check_out(
     budget = ByteBudget(read_blob)
     with _checkpointed(journal, writes, total, progress) as (todo, on_progress):
         stages: list[Stage[DirectoryHandles, Any]] = [
+            # Removals come first: a directory can take a removed file's name, and a file a removed directory's.
             Stage(remove_files, [batches(plan.removed_files)]),
             Stage(remove_directories, levels_by_depth(plan.removed_directories, deepest_first=True)),
             Stage(make_directories, levels_by_depth(plan.made_directories)),
             Stage(partial(write, budget=budget), [todo], on_progress),
-            # Last: a directory that looks new to a reader's cache must have its new content.
+            # Touch last, the deepest first: a client that looks in between must not find a directory that is new
+            # already and one below it that is still old.
             Stage(touch, levels_by_depth(ancestors_of_changes(plan), deepest_first=True)),
         ]
         written = workers.run(partial(DirectoryHandles, root), stages, before_threads=budget.enforce)
-    return Written(total, written)
+    return Counts(files_written=total, files_removed=len(plan.removed_files), bytes_written=written)
 
 
 @contextmanager
@@ -79,7 +72,7 @@ def _checkpointed(
     checkpoint = Checkpoint(path)
     done_before, skipped = checkpoint.begin(write for batch in writes for write in batch), 0
     first = 0
-    # Whole batches only: within the one under way, what is written differs from thread to thread.
+    # Skip whole batches only: of a batch under way nothing says which files are written.
     while first < len(writes) and skipped + len(writes[first]) <= done_before:
         skipped += len(writes[first])
         first += 1
@@ -88,15 +81,18 @@ def _checkpointed(
     def on_progress(count: int) -> None:
         nonlocal done
         done = skipped + count
+        # These items' batches have ended, and a batch ends when its files are closed: so all of them are on the mount.
         checkpoint.note(done)
         progress(done, total)
 
     try:
         yield writes[first:], on_progress
     except BaseException:
+        # Out of time, most likely: the next run goes on from here. A checkpoint that cannot be saved costs time only.
         with suppress(OSError):
             checkpoint.save(done)
         raise
+    # Only after the last stage: a run that is killed while it touches directories goes on from the last write.
     checkpoint.end()
 
 
@@ -137,36 +133,37 @@ class ByteBudget:
 
 
 def remove_files(directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
-    """Remove files and links. Raises OSError."""
+    """Remove files and links."""
     for path in paths:
         directories.remove(path, os.unlink)
     return 0
 
 
 def remove_directories(directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
-    """Remove directories, and what lies in them all the same. Raises OSError."""
+    """Remove directories, and what others have put into them."""
     for path in paths:
         directories.remove(path, remove_directory)
     return 0
 
 
 def make_directories(directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
-    """Make directories whose parents are there. Raises OSError."""
+    """Make directories whose parents are there."""
     for path in paths:
         descriptor, name = directories.parent(path)
+        # There already: a killed run made it, or the probe for a slow mount did.
         with suppress(FileExistsError):
             os.mkdir(name, 0o755, dir_fd=descriptor)
     return 0
 
 
 def write(directories: DirectoryHandles, writes: Sequence[FileWrite | LinkWrite], budget: ByteBudget) -> int:
-    """Write files and links; returns the bytes."""
+    """Write files and links; return the number of bytes."""
     written = 0
     for write in writes:
         descriptor, name = directories.parent(write.path)
         if write.is_replacing:
-            # A new inode for changed content, so that a reader with the old file open keeps what it opened. Unlink
-            # and create is one round trip less than a temporary file and a rename, and nobody looks here.
+            # Give changed content a new inode: a reader that has the old file open keeps what it opened. To unlink and
+            # create takes one round trip less than a temporary file and a rename, and no reader opens this tree.
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=descriptor)
         if isinstance(write, LinkWrite):
@@ -183,13 +180,13 @@ def _make_link(name: bytes, target: bytes, directory: int) -> None:
     try:
         os.symlink(target, name, dir_fd=directory)
     except FileExistsError:
-        # Left by the run that was killed here.
+        # A run was killed here.
         os.unlink(name, dir_fd=directory)
         os.symlink(target, name, dir_fd=directory)
 
 
 def touch(directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
-    """Give directories a new change attribute; one that the plan removed has none to give."""
+    """Give directories a new change attribute. Skip those that the plan has removed."""
     for path in paths:
         with suppress(FileNotFoundError, NotADirectoryError):
             descriptor, name = directories.parent(path)
@@ -198,15 +195,15 @@ def touch(directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
 
 
 def ancestors_of_changes(plan: TreePlan) -> set[bytes]:
-    """Return every directory above one in which something changes; the root is left to the release's seal.
+    """Return every directory above one in which something changes, without the root, which the release's seal touches.
 
-    They are touched, the deepest first, when all else is done. A recycled release keeps its directories' file handles,
-    and one that is made anew may have been walked through by whoever walks through everything (a backup, a search). An
-    NFS client that remembers such directories looks up only what it believes to have changed: below one that looks the
-    same it goes on using the names it remembers, and shows an old file under the new link, or none, for as long as its
-    attributes live (60 s). Touched, each level tells it to look up the next one. From the bottom up, because a client
-    that looks in between must not find the parent already new and the child still old.
+    `touch` gives them a new change attribute when all else is done, the deepest first.
     """
+    # A recycled release keeps its directories' file handles, and a backup or a search may have walked through one that
+    # is written whole. An NFS client that has cached such directories asks the server only about those that it believes
+    # to have changed: below a directory that looks the same it uses the names that it remembers, and shows an old file
+    # under the new link, or none, until its attributes expire (60 s). A touched directory makes it look up the next
+    # level.
     changed = {path.rpartition(b"/")[0] for path in _changed_paths(plan)}
     return {above for directory in changed for above in ancestors_of(directory)}
 

@@ -1,7 +1,6 @@
-"""How far a long check-out came, so that a run which ends in the middle is gone on with instead of begun anew.
+"""How far a long check-out came, so that the next run goes on from there.
 
-Beside the staged tree lies a file with the plan's digest and the number of files that are written and closed. It is
-written every few seconds, never for a short check-out, and says at most what is true: torn anywhere, it says less.
+Beside the staged tree lies a file with the plan's digest and the number of files that are written and closed.
 """
 
 import hashlib
@@ -14,16 +13,15 @@ from handler.model import FileWrite, LinkWrite
 from handler.mount.fs.files import read_whole, write_whole
 
 WORTH_FILES = 2000
-"""A shorter check-out is quicker done again than written down."""
+"""To repeat a shorter check-out is faster than to save checkpoints of it."""
 PERIOD_SECONDS = 5.0
 _MAX_BYTES = 100
 
 
 class Checkpoint:
-    """The journal of one check-out, at `path`."""
+    """The checkpoint of one check-out, in the file at `path`."""
 
     def __init__(self, path: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """Nothing is read or written yet."""
         self._path = path
         self._clock = clock
         self._digest = ""
@@ -31,7 +29,7 @@ class Checkpoint:
         self._is_there = False
 
     def begin(self, writes: Iterable[FileWrite | LinkWrite]) -> int:
-        """Return how many of `writes`, in their order, an earlier run has done. Raises OSError."""
+        """Return how many of `writes`, in their order, an earlier run has done."""
         digest = hashlib.sha1(usedforsecurity=False)
         for write in writes:
             digest.update(b"%s\0%s\0" % (write.path, write.blob if isinstance(write, FileWrite) else write.target))
@@ -41,22 +39,24 @@ class Checkpoint:
             return 0
         self._is_there = True
         found, _, count = content.decode("ascii", "replace").strip().partition(" ")
-        # Another digest: the plan was another, by another release of this code say. What is there is written over.
+        # With another digest the plan was another one: of another release of this code, say. Torn by a kill, the file
+        # has fewer digits, and so claims less than was done.
         return int(count) if found == self._digest and count.isdecimal() else 0
 
     def note(self, done: int) -> None:
-        """Write down how many are done, if it is time to. Raises OSError."""
+        """Save how many are done, if the last time was long enough ago."""
         if self._clock() - self._saved_at >= PERIOD_SECONDS:
             self.save(done)
 
     def save(self, done: int) -> None:
-        """Write down how many are done. Raises OSError."""
+        """Save how many are done."""
         self._is_there = True
+        # Only after these files are closed: the file must not claim more than is on the mount.
         write_whole(self._path, f"{self._digest} {done}\n".encode())
         self._saved_at = self._clock()
 
     def end(self) -> None:
-        """Remove the file: all is done. Raises OSError."""
+        """Remove the file: the check-out is complete."""
         if self._is_there:
             with suppress(FileNotFoundError):
                 os.unlink(self._path)

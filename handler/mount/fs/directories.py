@@ -1,4 +1,4 @@
-"""Directories below a root, opened without ever following a link, and their removal."""
+"""Open and remove directories without following a link."""
 
 import errno
 import os
@@ -10,9 +10,10 @@ _OPEN = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class DirectoryHandles:
-    """Opens directories below a root, one name at a time and never through a link; keeps the last one's way open.
+    """Opens directories below a root, and keeps the last one and those above it open. Not safe for threads.
 
-    With `asks_server` they are opened for reading, and not just as paths: then an NFS client asks what is new in them.
+    With `asks_server` it opens them for reading, and not only as paths: then an NFS client asks the server what is new
+    in them.
     """
 
     def __init__(self, root: str, *, asks_server: bool = False) -> None:
@@ -27,11 +28,12 @@ class DirectoryHandles:
             os.close(self._open.pop()[1])
 
     def descriptor(self, path: bytes) -> int:
-        """Return the open directory `path`; valid until the next call."""
+        """Return the descriptor of the directory `path`; valid until the next call."""
         while not (path + b"/").startswith(self._open[-1][0]):
             os.close(self._open.pop()[1])
         prefix, descriptor = self._open[-1]
         remaining = (path + b"/")[len(prefix) :] if path else b""
+        # One name at a time: O_NOFOLLOW speaks of the last name alone, and would let a link above it pass.
         for name in remaining.split(b"/")[:-1]:
             descriptor = os.open(name, self._flags, dir_fd=descriptor)
             prefix += name + b"/"
@@ -39,35 +41,37 @@ class DirectoryHandles:
         return descriptor
 
     def parent(self, path: bytes) -> tuple[int, bytes]:
-        """Return the open directory that holds `path`, and the name in it."""
+        """Return the descriptor of the directory that holds `path`, and the name in it."""
         directory, _, name = path.rpartition(b"/")
         return self.descriptor(directory), name
 
     def remove(self, path: bytes, remove: Callable[..., None]) -> None:
-        """Remove what stands at `path`; that it is gone already, or already something else, is the end wished for."""
+        """Remove what stands at `path` by `remove(name, dir_fd=...)`."""
         try:
             descriptor, name = self.parent(path)
             remove(name, dir_fd=descriptor)
         except OSError as error:
+            # Gone already, or something else already: a killed run was here, and went on to the next step.
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
                 raise
 
 
 def remove_directory(name: bytes, *, dir_fd: int) -> None:
-    """Remove a directory that should be empty, and what lies in it all the same. Raises OSError."""
+    """Remove a directory that should be empty, with what others have put into it."""
     try:
         os.rmdir(name, dir_fd=dir_fd)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
             raise
-        # Something that is not of the commit lies in it: a file that a consumer wrote, or the `.nfs...` that an NFS
-        # client leaves for a file which it holds open. The first goes; the second makes this fail, for the caller.
+        # It holds something that is not of the commit: a file that a consumer wrote, which is removed, or the `.nfs...`
+        # of a file that an NFS client holds open, which makes this fail.
         remove_tree(name, dir_fd=dir_fd)
 
 
 def remove_tree(name: str | bytes, *, dir_fd: int | None = None) -> None:
-    """Remove a directory and all below it, without following links. Raises OSError for the first thing that stays."""
+    """Remove a directory and all below it. Raises OSError for the first thing that cannot be removed."""
     with open_directory(name, directory=dir_fd) as descriptor:
+        # The whole list before the first removal: POSIX does not say what a removal does to an open listing.
         with os.scandir(descriptor) as entries:
             children = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
         for child, is_directory in children:
@@ -81,10 +85,8 @@ def remove_tree(name: str | bytes, *, dir_fd: int | None = None) -> None:
 
 @contextmanager
 def open_directory(path: str | bytes, *, directory: int | None = None) -> Iterator[int]:
-    """Give an open descriptor of a directory, until the block ends; no link is followed.
-
-    It is opened for reading, not only as a path: so an NFS client asks the server what is new in it.
-    """
+    """Give an open descriptor of a directory, until the block ends."""
+    # Open for reading, not only as a path: that makes an NFS client ask the server what is new in it.
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, dir_fd=directory)
     try:

@@ -1,4 +1,4 @@
-"""What the mount's errors mean for a delivery, and so what any exception of a run on the mount is."""
+"""Map the mount's errors to our failures."""
 
 import errno
 from collections.abc import Iterator
@@ -17,15 +17,13 @@ _NEEDS_A_PERSON = frozenset({
     errno.EMLINK,
     errno.ENAMETOOLONG,
 })  # fmt: skip
-
-
 _IN_THE_WAY = frozenset({errno.ENOTDIR, errno.EISDIR, errno.ELOOP})
 
 
 def from_errno(error: OSError) -> Git2EfsError:
-    """Return the failure that an error of the mount is.
+    """Return the failure for an error of the mount.
 
-    MountFull and TargetOccupied need a person; MountUnavailable, which is all else, passes.
+    MountFull and TargetOccupied need a person; MountUnavailable, which is every other error, passes.
     """
     name = errno.errorcode.get(error.errno or 0, type(error).__name__)
     if error.errno in _IN_THE_WAY:
@@ -35,9 +33,9 @@ def from_errno(error: OSError) -> Git2EfsError:
 
 
 def as_failure(error: Exception) -> Git2EfsError:
-    """Return the failure that an exception is: itself, the mount's fault, or else a defect, told as `Unexpected`.
+    """Return the failure for an exception: itself, one of the mount, or `Unexpected` for a defect.
 
-    Only for where an OSError cannot but be the mount's: what talks to remotes and AWS has errors of its own.
+    Use it only where every OSError is the mount's: what talks to remotes and AWS has errors of its own.
     """
     if isinstance(error, Git2EfsError):
         return error
@@ -46,7 +44,7 @@ def as_failure(error: Exception) -> Git2EfsError:
 
 @contextmanager
 def mount_errors() -> Iterator[None]:
-    """Raise an OSError of the `with` block as the failure that it is: all that leaves the mount side is ours."""
+    """Raise an OSError of the `with` block as one of our failures: no other error leaves the mount side."""
     try:
         yield
     except OSError as error:

@@ -1,8 +1,7 @@
 """The one module that opens files on the mount.
 
-What lies there may be anything that others put there. So no link is followed, nothing is waited for, nothing but a
-regular file is opened, and no more is read than the caller can hold. Nothing is written without a word about what
-failed, and each call takes as few round trips as a shared mount allows.
+Others can put anything there. So these functions follow no link, wait for no pipe, open nothing but a regular file, and
+read no more than the caller can hold. They report every failed write, and take as few round trips as they can.
 
 Every function raises OSError: ELOOP for a link, EISDIR for a directory, ENXIO for anything else that is no regular
 file.
@@ -17,22 +16,22 @@ from contextlib import contextmanager
 from typing import IO, BinaryIO
 
 MAX_BYTES = 64 * 1024 * 1024
-"""No file that is read whole here is larger, unless somebody made it so on purpose."""
+"""No honest file that is read whole is larger."""
 _CHUNK_BYTES = 8 * 1024 * 1024
 _CREATE = os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @contextmanager
 def open_to_read(path: str | bytes, *, directory: int | None = None, follow: bool = False) -> Iterator[int]:
-    """Give an open descriptor, until the block ends; `path` is relative to the open `directory` if one is given.
+    """Give an open descriptor until the block ends; `path` is relative to the open `directory`, if there is one.
 
-    `follow` follows a link, for what a person may well have replaced by one.
+    `follow` follows a link: for files that people replace by links.
     """
     # O_NONBLOCK: a pipe in the file's place must not be waited for.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     descriptor = os.open(path, flags, dir_fd=directory)
     try:
-        # The open has brought the attributes: this is no round trip.
+        # Not a round trip: the open has fetched the attributes.
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             code = errno.EISDIR if stat.S_ISDIR(mode) else errno.ENXIO
@@ -59,23 +58,27 @@ def read_tail(path: str | bytes, count: int) -> bytes:
 
 def read_all(descriptor: int, max_bytes: int = sys.maxsize) -> bytes:
     """Return the content of an open file from here to its end, and not more than `max_bytes`."""
-    # Not by `open`, which looks the file up a few times more, and over the network each time is a round trip.
+    # Not the built-in `open`: it asks for the attributes again, and over the network each time is a round trip.
     chunks: list[bytes] = []
-    left = max_bytes
-    while left > 0 and (chunk := os.read(descriptor, min(left, _CHUNK_BYTES))):
+    left, is_end = max_bytes, False
+    while left > 0 and not is_end:
+        wanted = min(left, _CHUNK_BYTES)
+        chunk = os.read(descriptor, wanted)
         chunks.append(chunk)
         left -= len(chunk)
+        # A regular file gives fewer bytes than were asked for only at its end: no second read has to find that.
+        is_end = len(chunk) < wanted
     return b"".join(chunks)
 
 
 def reader(descriptor: int) -> IO[bytes]:
-    """Return a file object of its own for an open file, without a buffer."""
+    """Return an unbuffered file object with a descriptor of its own for an open file."""
     return open(os.dup(descriptor), "rb", buffering=0)
 
 
 def is_there(path: str) -> bool:
-    """Whether anything is at a path, a link that leads nowhere too."""
-    # Not `os.path.lexists`: it takes a mount that fails for one where nothing is.
+    """Whether anything is at a path, be it a link that leads nowhere."""
+    # Not `os.path.lexists`: it returns False where the mount fails.
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -84,14 +87,13 @@ def is_there(path: str) -> bool:
 
 
 def write_whole(path: str | bytes, content: bytes, mode: int = 0o644, *, directory: int | None = None) -> None:
-    """Write a file in one go, over what is there; `path` is relative to the open `directory` if one is given."""
-    # The mode is given at the opening: a chmod would be a round trip more, and so would be an exclusive creation that
-    # fails.
+    """Write a file over what is there; `path` is relative to the open `directory`, if there is one."""
+    # The open sets the mode: a chmod would be one more round trip, and so would be an exclusive creation that fails.
     descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | _CREATE, mode, dir_fd=directory)
     try:
         write_all(descriptor, content)
     finally:
-        # On NFS the close sends what was written, and reports what went wrong: no fsync is needed.
+        # On NFS the close sends what was written and reports what failed, so that no fsync is needed.
         os.close(descriptor)
 
 
@@ -109,7 +111,7 @@ def write_new(
 
 
 def append(path: str | bytes, content: bytes) -> None:
-    """Append to a file, made where it is missing."""
+    """Append to a file; make it if it is missing."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | _CREATE, 0o644)
     try:
         write_all(descriptor, content)
@@ -118,18 +120,19 @@ def append(path: str | bytes, content: bytes) -> None:
 
 
 def create(path: str, mode: int = 0o644) -> BinaryIO:
-    """Open a file for reading and writing, made where it is missing and emptied."""
+    """Open a file for reading and writing; make it if it is missing, else empty it."""
     return open(os.open(path, os.O_RDWR | os.O_TRUNC | _CREATE, mode), "w+b")
 
 
 def open_to_lock(path: str) -> int:
-    """Return an open file to lock, made where it is missing; the caller closes it, and so lets go of the lock."""
+    """Open a file to lock; make it if it is missing. The caller closes the descriptor, and so drops the lock."""
+    # Never O_EXCL or O_TRUNC: the file stays, and its mtime is the lock's generation.
     return os.open(path, os.O_RDWR | _CREATE, 0o644)
 
 
 def write_all(descriptor: int, content: bytes) -> None:
     """Write all of `content` to an open file."""
-    # `os.write` may write less than it was given, on a mount that is nearly full say, and only the next call fails.
+    # `os.write` may write less than it was given, on a mount that is nearly full, say; only the next call then fails.
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]

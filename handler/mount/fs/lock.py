@@ -1,7 +1,7 @@
-"""One writer a repository, across threads, processes and hosts: `flock`, which NFSv4 and so EFS carries to the server.
+"""One writer for a repository, across threads, processes and hosts.
 
-The lock dies with its holder: the kernel drops it with the process, and the server with the client's lease. The file
-is never removed; a lock on a removed file would exclude nobody.
+`flock` on a file, which NFSv4, and so EFS, carries to the server. The lock ends with its holder: the kernel drops it
+with the process, and the server with the client's lease.
 """
 
 import errno
@@ -24,37 +24,35 @@ _FIRST_PAUSE_SECONDS = 0.01
 _LONGEST_PAUSE_SECONDS = 0.5
 SLOW_SECONDS = 0.0015
 """A mount that takes longer to open and lock a file is one over the network, where waiting is worth hiding."""
-_MARKS = 2**30
-"""Marks are whole seconds from here to twice as much (2004 to 2038): every file system keeps such times."""
+_GENERATIONS = 2**30
+"""Generations are whole seconds from here to twice as much (2004 to 2038): every file system keeps such times."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldLock:
-    """A lock that is held, and the seconds waited for it; `is_slow` says that the mount is."""
+    """A lock that is held, and the seconds waited for it; `is_slow`: the mount makes each call wait."""
 
     descriptor: int
     waited_seconds: float
     is_slow: bool
 
     def stamp_generation(self) -> tuple[int, int]:
-        """Put a mark on the lock; returns the mark that was found and the one that was put. Raises OSError.
+        """Stamp the lock with a new generation; return the one that was found and the new one.
 
-        Every holder puts a mark of its own before it changes anything: who finds the mark that it put itself knows that
-        nobody held the lock in between, and that all is as it left it. The mark is the file's mtime, a random number:
-        one round trip to set, and none to read beyond the one that an NFS client makes after it took a lock.
+        Every holder stamps the lock before it changes anything. So a holder that finds its own generation knows that
+        nobody held the lock in between.
         """
+        # The generation is the file's mtime, a random number: setting it takes one round trip, and reading it none, as
+        # an NFS client fetches the attributes when it takes a lock.
         found = int(os.fstat(self.descriptor).st_mtime)
-        mark = _MARKS + secrets.randbelow(_MARKS)
-        os.utime(self.descriptor, (mark, mark))
-        return found, mark
+        generation = _GENERATIONS + secrets.randbelow(_GENERATIONS)
+        os.utime(self.descriptor, (generation, generation))
+        return found, generation
 
 
 @contextmanager
 def locked(path: str, wait_seconds: float) -> Iterator[HeldLock]:
-    """Hold the lock at `path` within the `with` block.
-
-    Makes the directory if need be. Raises LockTimeout after `wait_seconds`, and OSError.
-    """
+    """Hold the lock at `path` within the `with` block. Raises LockTimeout after `wait_seconds`."""
     started = time.monotonic()
     try:
         descriptor = open_to_lock(path)
@@ -62,14 +60,15 @@ def locked(path: str, wait_seconds: float) -> Iterator[HeldLock]:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         descriptor = open_to_lock(path)
     try:
-        waited = _take(descriptor, wait_seconds)
+        waited = _poll(descriptor, wait_seconds)
         yield HeldLock(descriptor, waited, time.monotonic() - started >= SLOW_SECONDS)
     finally:
-        os.close(descriptor)  # and with it the lock
+        # The close drops the lock. The file stays: a lock on a removed file would exclude nobody.
+        os.close(descriptor)
 
 
-def _take(descriptor: int, wait_seconds: float) -> float:
-    """Poll. A blocking flock knows no deadline, and the NFS client itself polls, at up to 30 seconds apart."""
+def _poll(descriptor: int, wait_seconds: float) -> float:
+    # Not a blocking flock: it has no deadline, and the NFS client itself polls, up to 30 seconds apart.
     start = time.monotonic()
     pause = _FIRST_PAUSE_SECONDS
     while True:

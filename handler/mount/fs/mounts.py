@@ -1,4 +1,4 @@
-"""What kind of file system a directory is on: whether other hosts may change it behind this one's caches."""
+"""Whether other hosts can change a directory behind this host's caches."""
 
 import os
 from functools import cache
@@ -7,18 +7,17 @@ _LOCAL = frozenset({"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overla
 
 
 def is_shared(directory: str) -> bool:
-    """Whether the directory is, as far as is known, on a network file system. Raises OSError.
-
-    A client of such a one answers from what it remembers, for up to a minute. Only the opening of a file or directory
-    makes it ask the server (close-to-open consistency); what is surely local need not be opened for that.
-    """
+    """Whether the directory is on a network file system, or on one of an unknown type."""
+    # A client of a network file system answers from its cache for up to a minute. Only an open makes it ask the server
+    # (close-to-open consistency), which a local file system does not need.
     status = os.stat(directory)
     return _type_of(os.major(status.st_dev), os.minor(status.st_dev)) not in _LOCAL
 
 
 @cache
 def _type_of(major: int, minor: int) -> str:
-    """Return the type of the file system with this device number, by /proc/self/mountinfo (see proc(5)); "" unknown."""
+    """Return the type of the file system with this device number; "" if it is unknown."""
+    # The format is that of proc(5): the device is the third field, the type comes after the dash.
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as lines:
             for line in lines:

@@ -1,4 +1,4 @@
-"""The one engine for work on many items: in the caller's thread, or in several threads where the mount is slow.
+"""Parallel execution, where the mount is slow: `Workers` for work on many items, an `Executor` for single steps.
 
 Over NFS each call waits for a round trip, and threads hide that wait. On a local disk a call takes some tens of
 microseconds, and threads that take turns only cost time.
@@ -7,11 +7,11 @@ microseconds, and threads that take turns only cost time.
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from handler.model import FileWrite, LinkWrite
 
@@ -34,6 +34,7 @@ _PROBE = 4
 _PROGRESS_STEPS = 1000
 """Steps between two reports of progress where one thread does them all."""
 _SLOW_STEP_SECONDS = 0.001
+_STEP_THREADS = 4
 
 
 class Stage(NamedTuple, Generic[Handle, AnyItem]):
@@ -71,6 +72,7 @@ class Workers:
         """
         if self.count == 1 or not self._are_threads_worth_it(open_handle, stages):
             return _run_in_turn(open_handle, stages)
+        # The probe ran in this thread alone: what threads share is set up only now.
         before_threads()
         return self._run_in_threads(open_handle, stages)
 
@@ -104,6 +106,7 @@ class Workers:
         with _threads(self.count) as pool:
             for stage in stages:
                 for level in stage.levels:
+                    # A level ends before the next one begins: a directory must exist before what lies in it.
                     done = 0
                     run = partial(_run_batch, open_handle, stage.task)
                     for batch, result in zip(level, pool.map(run, level), strict=True):
@@ -130,6 +133,7 @@ def batches(items: Sequence[AnyItem]) -> list[Sequence[AnyItem]]:
     An NFS client creates the files of one directory one after the other, so that two threads in it would wait for
     each other.
     """
+    # Few items are spread over all threads, one each; of many, a batch saves opening its directory for each of them.
     size = _BATCH if len(items) > FEW else 1
     by_directory: defaultdict[bytes, list[AnyItem]] = defaultdict(list)
     for item in items:
@@ -195,3 +199,49 @@ def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
         # After a failure nothing more may be begun, and nothing may go on: the caller throws the tree away, or
         # releases the lock that protects it.
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Executor:
+    """Runs steps in threads beside the caller's own; a context manager that ends when every step has ended."""
+
+    def __init__(self, threads: int = _STEP_THREADS) -> None:
+        """Without threads, `submit` runs each step before it returns."""
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="step") if threads else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Nothing may go on after the lock is released, whatever was raised.
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+
+    def submit(self, step: Callable[[], Result]) -> "Future[Result]":
+        """Start the step, and return its future. Without threads, raise what the step raises."""
+        if self._pool is not None:
+            return self._pool.submit(step)
+        done: Future[Result] = Future()
+        done.set_result(step())
+        return done
+
+    def submit_all(self, steps: Iterable[Callable[[], object]]) -> "list[Future[object]]":
+        """Start the steps; `wait_for` waits for their ends."""
+        return [self.submit(step) for step in steps]
+
+
+def wait_for(futures: "Iterable[Future[object]]") -> None:
+    """Wait until all have ended, then raise the first failure, if there is one."""
+    # First all, then the failure: the caller undoes what the others did.
+    started = list(futures)
+    wait(started)
+    for each in started:
+        each.result()
+
+
+IN_TURN = Executor(threads=0)
+"""Runs every step in the caller's thread."""
+
+
+def executor_for(*, is_slow: bool) -> Executor:
+    """Return an executor with threads for a slow mount. On a local disk a step takes less than a thread's start."""
+    return Executor() if is_slow else IN_TURN

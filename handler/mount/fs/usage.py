@@ -1,4 +1,4 @@
-"""How much of the mount some directories take: files and bytes below each, counted side by side."""
+"""Count the files and bytes below directories."""
 
 import os
 import stat
@@ -8,21 +8,21 @@ from handler.model import Usage
 from handler.mount.fs.parallel import Workers
 
 _AT_A_TIME = 4096
-"""Directories; between so many it is asked whether to go on."""
+"""Directories between two calls of `pulse`."""
 
 
 def usage_of(
     roots: Sequence[str], *, workers: int, pulse: Callable[[int], object] = lambda files: None
 ) -> tuple[Usage, ...]:
-    """Count what lies below each directory, links not followed; what goes meanwhile is not counted.
+    """Count what lies below each directory; links are counted, not followed.
 
-    On a network file system each file is a round trip: so `workers` directories are read at a time. `pulse` hears how
-    many files were counted so far; what it raises ends the counting. Raises OSError.
+    `pulse(files)` hears how many files were counted so far; what it raises ends the counting.
     """
     files, sizes, total = [0] * len(roots), [0] * len(roots), 0
     waiting = [(number, root) for number, root in enumerate(roots) if _is_directory(root)]
     while waiting:
         now, waiting = waiting[:_AT_A_TIME], waiting[_AT_A_TIME:]
+        # Several directories at a time: over the network each file takes a round trip.
         counts = Workers(workers).map(_read, [path for _, path in now])
         for (number, _), (found, size, below) in zip(now, counts, strict=True):
             files[number] += found
@@ -54,5 +54,6 @@ def _read(directory: str) -> tuple[int, int, list[str]]:
                     continue
                 files += 1
     except (FileNotFoundError, NotADirectoryError):
+        # A run has removed it since its parent was read.
         pass
     return files, size, below

@@ -1,4 +1,4 @@
-"""Which paths differ between two commits: what consumers are told, not what a directory needs."""
+"""Which paths differ between two commits, for the events that consumers get."""
 
 from handler.errors import Git2EfsError
 from handler.model import ChangedPaths

@@ -1,7 +1,7 @@
 """Commit objects: their headers, read and written. Pure.
 
-A commit's content is hostile: whoever may push may write it. What git needs of it is required (a tree, ids that are
-ids), and everything else is taken as git takes it.
+A commit's content is hostile: everybody who may push may write it. The parser requires what git requires (a tree, ids
+that are ids), and takes everything else as git takes it.
 """
 
 import re
@@ -17,11 +17,10 @@ _BLANK_LINES = re.compile(rb"(?:[ \t\r]*\n)*(?:[ \t\r]+\Z)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """A commit: ids are 40 lower-case hex digits, everything else as it stands in the object.
+    """A commit. Ids are 40 lower-case hex digits; everything else is as it stands in the object.
 
-    `author` and `committer` are what follows these words on their lines, b"" where there is no such line;
-    `committed_at` is in seconds since the epoch, 0 where the commit says nothing readable. `message` is all that
-    follows the first empty line.
+    `author` and `committer` are what follows these words on their lines, b"" if there is no such line. `committed_at`
+    is in seconds since the epoch, 0 if the commit has no readable time. `message` is all after the first empty line.
     """
 
     tree: bytes
@@ -39,8 +38,8 @@ class Commit:
 
 
 def parse_commit(content: bytes) -> Commit:
-    """Read a commit's content. Raises TreeUnsafe where its tree or a parent is no id."""
-    # As git, which holds a commit as a C string: nothing after a NUL was ever part of it.
+    """Parse a commit's content. Raises TreeUnsafe if its tree or a parent is no id."""
+    # As git does it: for git a commit is a C string, which ends at the first NUL.
     headers, _, message = content.partition(b"\0")[0].partition(b"\n\n")
     lines = headers.split(b"\n")
     at = 1
@@ -59,7 +58,7 @@ def parse_commit(content: bytes) -> Commit:
 
 
 def serialize_commit(commit: Commit) -> bytes:
-    """Return the content of a commit with these fields; `encoding` is told where it is not None."""
+    """Return the content of a commit with these fields; None leaves `encoding` out."""
     lines = [b"tree " + commit.tree, *(b"parent " + parent for parent in commit.parents)]
     lines += [b"author " + commit.author, b"committer " + commit.committer]
     if commit.encoding is not None:
@@ -78,7 +77,7 @@ def object_in(tag: bytes) -> bytes:
 
 
 def id_in(line: bytes, field: bytes) -> bytes:
-    """Return the id (40 hex digits) in a header's line, `field` and a blank before it. Raises TreeUnsafe."""
+    """Return the id (40 hex digits) that follows `field` in a header's line. Raises TreeUnsafe."""
     if not line.startswith(field) or not _ID.fullmatch(line, len(field)):
         raise TreeUnsafe("an object's header is malformed")
     return line[-_ID_BYTES:].lower()

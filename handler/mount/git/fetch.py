@@ -1,7 +1,7 @@
-"""What a ref is to be published as, with its objects in the store: the remote's word, and the payload's hint.
+"""Decide which commit to publish for a ref, and bring its objects into the store.
 
-The payload is a hint, the remote's ref is the truth. One case is different: GitHub's replicas can lag behind GitHub's
-own webhook, and then the ref still names the old commit, though the push is newer than every one confirmed so far.
+The payload is a hint; the remote's ref is the truth. There is one exception: GitHub's replicas can lag behind GitHub's
+own webhook. Then the ref still names the old commit, though the push is newer than every push that was confirmed.
 """
 
 import time
@@ -12,7 +12,7 @@ from functools import partial
 from handler.errors import CommitNotFound, PackInvalid
 from handler.exchange.remote import FetchQuery, Remote
 from handler.model import NULL_OID, PushEvent, Tip
-from handler.mount.fs.executor import Executor
+from handler.mount.fs.parallel import Executor
 from handler.mount.git.ingest import EMPTY_PACK_BYTES, PackSpool
 from handler.mount.git.pack_store import PackStore
 
@@ -20,15 +20,7 @@ _LAG_PAUSE_SECONDS = 0.5
 _TRIES_BY_ID = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Have:
-    """What is published of the ref, and the latest `pushed_at` of all deliveries that were confirmed."""
-
-    commit: str | None
-    pushed_at: int | None
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
     """The commit to publish (None: the remote has no such ref), when the remote was asked, and what came.
 
@@ -43,15 +35,18 @@ class Fetched:
     object_id: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Fetcher:
-    """A remote, and the store that its objects go to, a mirror's or a working copy's.
+    """Fetches from a remote into a store, a mirror's or a working copy's.
 
-    `check_time` raises where the run has to have stopped.
+    `have` is the commit to claim, if the store holds it; `confirmed_pushed_at` the latest `pushed_at` of all deliveries
+    that the remote confirmed. `check_time` raises once time is up.
     """
 
     remote: Remote
     store: PackStore
+    have: str | None
+    confirmed_pushed_at: int | None
     depth: int
     max_pack_bytes: int
     lag_seconds: float
@@ -60,24 +55,24 @@ class Fetcher:
     sleep: Callable[[float], None] = time.sleep
     bytes_fetched: int = 0
 
-    def fetch(self, ref: str, push: PushEvent | None, known: Have, *, is_side_by_side: bool = True) -> Fetched:
-        """Return what `ref` is to be published as; its commit's objects are in the store.
+    def fetch(self, ref: str, push: PushEvent | None, *, is_side_by_side: bool = True) -> Fetched:
+        """Return the commit to publish for `ref`, with its objects in the store.
 
-        `is_side_by_side` asks for the pushed commit while the ref is asked for: right for a push that is most likely
-        the tip. Raises CommitNotFound, RemoteUnavailable, RemoteRefused, RemoteUnsupported, PackInvalid, PackTooLarge,
-        MirrorDamaged, TreeUnsafe (the ref names no commit), OSError.
+        `is_side_by_side` fetches the pushed commit while it asks for the ref: for a push that is most likely the tip.
+        Raises CommitNotFound, RemoteUnavailable, RemoteRefused, RemoteUnsupported, PackInvalid, PackTooLarge,
+        MirrorDamaged, and TreeUnsafe where the ref names no commit.
         """
         asked_at = self.clock()
         expected = None
-        # A push that does not go on from what is published has been overtaken, or has overtaken others: the ref most
-        # likely names something else than its commit, which would be fetched in vain.
-        is_likely_tip = push is not None and known.commit in (None, push.before)
+        # A push that does not start from the published commit was overtaken, or has overtaken others. Then the ref most
+        # likely names another commit, and fetching the pushed one would be in vain.
+        is_likely_tip = push is not None and self.have in (None, push.before)
         if push is not None and is_side_by_side and is_likely_tip and push.after not in self.store:
             expected = push.after
-        is_next = push is not None and push.is_single and push.before == known.commit
-        tip, received = self._ask(ref, expected, known.commit, is_next=is_next)
+        is_next = push is not None and push.is_single and push.before == self.have
+        tip, received = self._ask(ref, expected, self.have, is_next=is_next)
         try:
-            wanted, is_confirmed = self._decide(ref, tip, push, known, asked_at + self.lag_seconds)
+            wanted, is_confirmed = self._decide(ref, tip, push, asked_at + self.lag_seconds)
         except BaseException:
             self._drop(received)
             raise
@@ -86,35 +81,50 @@ class Fetcher:
         else:
             self._drop(received)
             if wanted is None:
-                return Fetched(None, asked_at, self.bytes_fetched)
-            self._fetch_commit(wanted, known.commit)
-        return Fetched(self._peel(wanted), asked_at, self.bytes_fetched, is_confirmed, wanted)
+                return Fetched(commit=None, asked_at=asked_at, bytes_fetched=self.bytes_fetched)
+            self._fetch_commit(wanted, self.have)
+        return Fetched(
+            commit=self._peel(wanted),
+            asked_at=asked_at,
+            bytes_fetched=self.bytes_fetched,
+            is_confirmed=is_confirmed,
+            object_id=wanted,
+        )
 
-    def _decide(
-        self, ref: str, tip: Tip | None, push: PushEvent | None, known: Have, deadline: float
-    ) -> tuple[str | None, bool]:
-        """Return the object to publish (None: the ref is gone), and whether the remote's ref confirms it."""
-        while push is not None and _may_lag(tip, push, known) and not self._is_ahead(tip, push):
+    def _decide(self, ref: str, tip: Tip | None, push: PushEvent | None, deadline: float) -> tuple[str | None, bool]:
+        """Return the object to publish (None: the remote has no such ref), and whether the ref confirms it."""
+        while push is not None and self._may_lag(tip, push) and not self._is_ahead(tip, push):
             if self.clock() >= deadline:
                 return push.after, False
             self.sleep(_LAG_PAUSE_SECONDS)
             tip = self.remote.refs([ref]).tips.get(ref)
         return (tip.object_id if tip is not None else None), True
 
-    def _is_ahead(self, tip: Tip | None, push: PushEvent) -> bool:
-        """Whether the ref has moved on beyond the push, rather than lagging behind it.
+    def _may_lag(self, tip: Tip | None, push: PushEvent) -> bool:
+        """Whether the ref may be older than the push: it names what was there before, and the push is the newest known.
 
-        In a burst a delivery may come after what the ref moved on to was published for an earlier one. Where the ref's
-        commit is here, and dated after the pushed one, that is taken to be so: anybody can write any date into a
-        commit, but whoever does loses only this, that a lagging ref is believed and looked at again later. Else the
-        remote is asked: whoever claims to have the ref's commit and all before it, and wants the pushed one, gets an
-        empty pack if that is among them.
+        The same payload redelivered after a forced push back is not newer by `pushed_at`, and so changes nothing.
+        """
+        named = tip.object_id if tip is not None else NULL_OID
+        if named == push.after or push.pushed_at is None:
+            return False
+        names_the_past = named in (self.have, push.before) or (tip is not None and tip.commit == self.have)
+        return names_the_past and (self.confirmed_pushed_at is None or push.pushed_at > self.confirmed_pushed_at)
+
+    def _is_ahead(self, tip: Tip | None, push: PushEvent) -> bool:
+        """Whether the ref has moved beyond the push, rather than lagging behind it.
+
+        In a burst a delivery can arrive after the commit that the ref moved to was published for an earlier delivery.
         """
         if tip is None:
             return False
+        # A ref's commit that is here and dated after the pushed one is taken for newer. Anybody can write any date into
+        # a commit, but gains nothing: a lagging ref is then believed, and looked at again later.
         is_dated = push.committed_at is not None and tip.commit in self.store
         if is_dated and self.store.committed_at(tip.commit) > (push.committed_at or 0):
             return True
+        # Claim to have the ref's commit and its history, and ask for the pushed commit: if that is part of the history,
+        # the pack is empty.
         query = FetchQuery(push.after, tip.commit, 0)
         try:
             received = self.store.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))
@@ -134,7 +144,7 @@ class Fetcher:
     def _ask(
         self, ref: str, expected: str | None, have: str | None, *, is_next: bool
     ) -> tuple[Tip | None, PackSpool | None]:
-        """Ask for the ref and, side by side, for the expected commit by its id: two requests, one round trip."""
+        """Ask for the ref, and fetch the expected commit by its id at the same time: two requests, one round trip."""
         if expected is None:
             return self.remote.refs([ref]).tips.get(ref), None
         with Executor() as executor:
@@ -154,7 +164,7 @@ class Fetcher:
             self.store.drop(received)
 
     def _fetch_commit(self, wanted: str, have: str | None) -> None:
-        """Bring `wanted` into the store. Raises CommitNotFound after a few tries: a replica may lag here too."""
+        """Bring `wanted` into the store. Raises CommitNotFound after a few tries."""
         for number in range(1, _TRIES_BY_ID + 1):
             if wanted in self.store:
                 break
@@ -162,6 +172,7 @@ class Fetcher:
                 self.store.ingest(self._download(wanted, have))
                 break
             except CommitNotFound:
+                # The replica that answers may lag behind the one that named the commit.
                 if number == _TRIES_BY_ID:
                     raise
             self.sleep(_LAG_PAUSE_SECONDS)
@@ -174,15 +185,3 @@ class Fetcher:
         received = self.store.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))
         self.bytes_fetched += received.size
         return received
-
-
-def _may_lag(tip: Tip | None, push: PushEvent, known: Have) -> bool:
-    """Whether the ref may be older than the push: it names what was there before, and the push is the newest known.
-
-    The same payload redelivered after a forced push back is not newer by `pushed_at`, and so changes nothing.
-    """
-    named = tip.object_id if tip is not None else NULL_OID
-    if named == push.after or push.pushed_at is None:
-        return False
-    names_the_past = named in (known.commit, push.before) or (tip is not None and tip.commit == known.commit)
-    return names_the_past and (known.pushed_at is None or push.pushed_at > known.pushed_at)

@@ -1,7 +1,7 @@
-"""Mend what a push does not read and git does: indices of small packs, HEAD, the config, where history ends.
+"""Repair what git reads and a push does not: indexes of small packs, HEAD, the configuration, the file `shallow`.
 
-A push gets by without them (see `open_pack`), so that it would never notice; whoever looks into the mirror with git, to
-find out what is wrong or to bring it elsewhere, must find a sound repository.
+A push works without them (see `open_pack`), and so would never notice their damage. But whoever opens the mirror with
+git, to find a fault or to copy it elsewhere, must find a sound repository.
 """
 
 import errno
@@ -24,10 +24,10 @@ _SHALLOW = re.compile(rb"(?:[0-9a-f]{40}\n)*")
 
 
 def repair(path: str, mirror: Mirror, commits: Iterable[str]) -> tuple[str, ...]:
-    """Mend the mirror at `path`, lent as `mirror` to the lock's holder; returns what was mended, a phrase each.
+    """Repair the mirror at `path`, which is lent as `mirror`; return a phrase for each repair.
 
-    `commits` are those of the releases. Raises MirrorDamaged where the index of a large pack is not its own, which only
-    fetching afresh mends, and OSError.
+    `commits` are those of the releases. Raises MirrorDamaged if the index of a large pack is damaged: then only a fresh
+    fetch helps.
     """
     return (*_repair_files(path), *_repair_indices(path, mirror), *_repair_shallow(path, mirror, commits))
 
@@ -46,7 +46,7 @@ def _repair_indices(path: str, mirror: Mirror) -> Iterator[str]:
         if os.stat(os.path.join(path, stem + ".pack")).st_size > SMALL_BYTES:
             _check_index(name, pack)
             continue
-        # The open pack's index was made from the pack itself.
+        # Opening the pack has made this index from the pack itself.
         index = io.BytesIO()
         write_pack_index_v2(index, sorted(pack.index.iterentries()), pack.data.get_stored_checksum())
         if _read(os.path.join(path, stem + ".idx")) != index.getvalue():
@@ -69,10 +69,11 @@ def _repair_shallow(path: str, mirror: Mirror, commits: Iterable[str]) -> Iterat
     ends = {each.encode() for each in commits if each in mirror and not mirror.has_parents(each.encode())}
     if _SHALLOW.fullmatch(content or b"") and ends <= set((content or b"").split()):
         return
-    # Read from the objects themselves, all of them: nothing else says which commits are here.
+    # Read all objects: nothing else tells which commits are here.
     ends = {object_id.hex().encode() for object_id in all_objects(mirror.packs.values()) if _is_end(mirror, object_id)}
     _replace(path, "shallow", b"".join(commit + b"\n" for commit in sorted(ends)))
-    mirror.refresh()  # it remembers what the file held
+    # The mirror has cached what the file held.
+    mirror.refresh()
     yield "mirror.git/shallow did not say where history ends"
 
 
@@ -82,7 +83,7 @@ def _is_end(mirror: Mirror, object_id: bytes) -> bool:
 
 
 def _read(path: str) -> bytes | None:
-    """Return a file's content, None where there is none to read: then it is made anew."""
+    """Return a file's content; None if there is no file that can be read, and it has to be written anew."""
     try:
         return read_whole(path)
     except OSError as error:
@@ -92,7 +93,7 @@ def _read(path: str) -> bytes | None:
 
 
 def _replace(path: str, name: str, content: bytes) -> None:
-    # Killed before the renaming, it is swept with all else that begins so.
+    # A name that `Mirror.refresh` sweeps, if this is killed before the rename.
     temporary = os.path.join(path, "objects", "pack", f"tmp_mend_{secrets.token_hex(8)}")
     write_whole(temporary, content)
     os.rename(temporary, os.path.join(path, name))

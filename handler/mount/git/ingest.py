@@ -1,7 +1,6 @@
-"""Receiving a pack: into memory while it is small, else into a file in the mirror; each byte reaches the mount once.
+"""Receive a pack, into memory while it is small, else into a file on the mount; then check, complete and index it.
 
-Then it is indexed, which computes every object's id from its content, and completed with the bases that its deltas
-build on. Showing it is the mirror's: nothing of it is seen before all of it is checked.
+Indexing computes every object's id from its content. A `PackStore` makes the pack visible, after all of it is checked.
 """
 
 import hashlib
@@ -13,8 +12,6 @@ from typing import BinaryIO
 
 from dulwich.object_format import SHA1
 from dulwich.pack import (
-    OFS_DELTA,
-    REF_DELTA,
     PackData,
     PackIndexer,
     UnpackedObject,
@@ -33,7 +30,7 @@ from handler.mount.git.packs import NOT_A_PACK, RawObject, ReadRaw, forget_pages
 _HEADER_BYTES, _TRAILER_BYTES = 12, 20
 EMPTY_PACK_BYTES = _HEADER_BYTES + _TRAILER_BYTES
 _PAGES_BYTES = 32 * 1024 * 1024
-"""How much of a large pack stays mapped in while it is read from one end to the other."""
+"""How much of a large pack stays in memory while it is read from one end to the other."""
 
 FRESH_BYTES = 32 * 1024 * 1024
 
@@ -42,10 +39,10 @@ Entry = tuple[bytes, int, int | None]
 
 
 class PackSpool:
-    """Where a fetch writes to: memory first, a file once it is large. Not safe for threads."""
+    """What a fetch writes to: memory first, a file once it is large. Not safe for threads."""
 
     def __init__(self, max_bytes: int, make_file: Callable[[], tuple[BinaryIO, str]]) -> None:
-        """`make_file` opens the large pack's file for reading and writing, and returns it with its name."""
+        """`make_file` creates the large pack's file, and returns it with its path."""
         self._max_bytes = max_bytes
         self._make_file = make_file
         self.size = 0
@@ -67,17 +64,17 @@ class PackSpool:
             file.write(self.content())
             self.file = file
         self.file.write(content)
-        # Hashed as it comes: a large pack is not read from end to end once more for it.
+        # Hashed as it comes, so that a large pack need not be read once more from the mount.
         content = self._tail + content
         self._digest.update(content[:-_TRAILER_BYTES])
         self._tail = content[-_TRAILER_BYTES:]
 
     def trailer(self) -> bytes | None:
-        """Return the pack's own checksum, its last 20 bytes; None where it is wrong."""
+        """Return the pack's last 20 bytes, which are its checksum; None if it is wrong."""
         return self._tail if self._digest.digest() == self._tail else None
 
     def restart(self) -> None:
-        """Forget what came: the try broke off, and the next one sends all of it again."""
+        """Forget what came: the request failed, and the next one sends all of it again."""
         self.size = 0
         self.file.seek(0)
         self.file.truncate()
@@ -90,14 +87,14 @@ class PackSpool:
         return content
 
     def close(self) -> None:
-        """Close the file; its bytes are on the server when this returns, or it raises OSError."""
+        """Close the file. When this returns, its bytes are on the server."""
         if self.name is not None:
             self.file.close()
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedPack:
-    """A complete pack, not yet shown: its trailer in hex (which names it) and its index's bytes."""
+    """A complete pack that is not visible yet: its trailer in hex, which names it, and its index's bytes."""
 
     trailer: str
     index: bytes
@@ -105,13 +102,11 @@ class IndexedPack:
 
 
 def index_pack(spool: PackSpool, read_raw: ReadRaw, fresh: dict[bytes, RawObject]) -> IndexedPack | None:
-    """Check the received pack, complete it in place, and make its index; None for a pack without objects.
+    """Check the received pack, complete it, and make its index; return None for a pack without objects.
 
-    Every object is inflated and hashed, so that no id can lie. `read_raw` finds the bases of thin deltas. What is whole
-    is put into `fresh` by its hex id, up to FRESH_BYTES: it need not be inflated and hashed again to be published.
-
-    Raises PackInvalid for what is not a sound pack, and MirrorDamaged where a delta's base, which was claimed to be
-    here, is not.
+    `read_raw` finds the bases of thin deltas. `fresh` takes the whole objects by their hex ids, up to FRESH_BYTES: they
+    need not be inflated and hashed again to be published. Raises PackInvalid for a pack that is not sound, and
+    MirrorDamaged if a delta's base is missing that we claimed to have.
     """
     file = spool.file
     file.flush()
@@ -144,38 +139,16 @@ def index_pack(spool: PackSpool, read_raw: ReadRaw, fresh: dict[bytes, RawObject
 
 
 def _entries(data: PackData, indexer: PackIndexer, fresh: dict[bytes, RawObject]) -> list[Entry]:
-    """Return the index's entries of every object that the pack holds.
-
-    An object that is whole is done when it was read once; only deltas, and what they build on, are read again.
-    """
-    whole: dict[int, tuple[bytes, int]] = {}
-    entries: list[Entry] = []
-    base_offsets: set[int] = set()
-    base_ids: set[bytes] = set()
-    room = FRESH_BYTES
-    for unpacked in _read_through(data):
-        assert unpacked.offset is not None
-        if unpacked.pack_type_num == OFS_DELTA:
-            assert isinstance(unpacked.delta_base, int)
-            base_offsets.add(unpacked.offset - unpacked.delta_base)
-            indexer.record(unpacked)
-        elif unpacked.pack_type_num == REF_DELTA:
-            assert isinstance(unpacked.delta_base, bytes)
-            base_ids.add(unpacked.delta_base)
-            indexer.record(unpacked)
-        else:
-            name = obj_sha(unpacked.pack_type_num, unpacked.decomp_chunks)
-            whole[unpacked.offset] = (name, unpacked.pack_type_num)
-            entries.append((name, unpacked.offset, unpacked.crc32))
-            room -= sum(map(len, unpacked.decomp_chunks))
-            if room > 0:
-                fresh[name.hex().encode()] = (unpacked.pack_type_num, b"".join(unpacked.decomp_chunks))
-    for offset, (name, kind) in whole.items():
-        if offset in base_offsets or name in base_ids:
+    """Return the index's entries of every object that the pack holds."""
+    whole, bases = _read_whole_objects(data, indexer, fresh)
+    # The second pass resolves deltas, and so reads again only those and the whole objects that they build on.
+    for offset, (name, kind, _) in whole.items():
+        if offset in bases or name in bases:
             base = UnpackedObject(kind)
             base.offset = offset
             indexer.record(base)
     indexer.set_pack_data(data)
+    entries: list[Entry] = [(name, offset, checksum) for offset, (name, _, checksum) in whole.items()]
     for number, (name, offset, checksum) in enumerate(indexer):
         if offset not in whole:
             entries.append((name, offset, checksum))
@@ -186,8 +159,34 @@ def _entries(data: PackData, indexer: PackIndexer, fresh: dict[bytes, RawObject]
     return entries
 
 
+def _read_whole_objects(
+    data: PackData, indexer: PackIndexer, fresh: dict[bytes, RawObject]
+) -> tuple[dict[int, tuple[bytes, int, int | None]], set[int | bytes]]:
+    """Hash every object that is no delta, and record every delta with `indexer`.
+
+    Returns id, type and CRC-32 of the whole objects by their offsets; and what the deltas build on, an offset or a
+    binary id each.
+    """
+    whole: dict[int, tuple[bytes, int, int | None]] = {}
+    bases: set[int | bytes] = set()
+    room = FRESH_BYTES
+    for unpacked in _read_through(data):
+        assert unpacked.offset is not None
+        kind, base = unpacked.pack_type_num, unpacked.delta_base
+        if base is not None:
+            bases.add(base if isinstance(base, bytes) else unpacked.offset - base)
+            indexer.record(unpacked)
+            continue
+        name = obj_sha(kind, unpacked.decomp_chunks)
+        whole[unpacked.offset] = (name, kind, unpacked.crc32)
+        room -= sum(map(len, unpacked.decomp_chunks))
+        if room > 0:
+            fresh[name.hex().encode()] = (kind, b"".join(unpacked.decomp_chunks))
+    return whole, bases
+
+
 def _read_through(data: PackData) -> Iterator[UnpackedObject]:
-    """Yield the pack's records in their order, each inflated, with offset and CRC-32."""
+    """Yield the pack's records in their order, inflated, with offset and CRC-32."""
     contents: bytes | mmap.mmap = data._buffer()
     offset, forgotten = _HEADER_BYTES, 0
     for _ in range(len(data)):

@@ -1,7 +1,7 @@
-"""`mirror.git`: a bare, shallow repository whose objects are all in packs. Only the holder of the lock touches it.
+"""`mirror.git`: a bare, shallow repository whose objects are all in packs. Only the lock's holder touches it.
 
-It has no refs: which commit of it is complete is what the published releases say, and writing a ref would cost
-five round trips a push to say it again. Git reads and checks it all the same.
+It has no refs. The published releases say which of its commits are complete; a ref would say it again for five round
+trips a push. Git reads and checks the repository all the same.
 """
 
 import os
@@ -22,34 +22,35 @@ TEMPORARY_PREFIX = "tmp_"
 
 
 class Mirror(PackStore):
-    """The mirror at `path`. Open packs stay open between deliveries; `refresh` sees what is there now."""
+    """The mirror at `path`. Call `refresh` first, and whenever somebody else held the lock; packs stay open."""
 
     def __init__(self, path: str) -> None:
-        """Nothing is read or made yet; `refresh` comes first."""
         self._in_place = InPlaceWriter(path)
         super().__init__(path, self._in_place)
 
     def refresh(self) -> None:
-        """Make the mirror if it is not there, see which packs there are, and sweep what a killed run left."""
+        """Make the mirror if it is missing, open new packs, and sweep what a killed run left."""
         try:
             names = set(os.listdir(self.pack_directory))
         except FileNotFoundError:
             self._create()
             names = set()
-        shown = {name[:-4] for name in names if name.endswith(".idx") and name[:-4] + ".pack" in names}
-        for name in self.packs.keys() - shown:
+        complete = {name[:-4] for name in names if name.endswith(".idx") and name[:-4] + ".pack" in names}
+        for name in self.packs.keys() - complete:
             self.packs.pop(name).close()
         for name in names:
             stem = os.path.splitext(name)[0]
-            if name.startswith(TEMPORARY_PREFIX) or stem not in shown:
-                # Ours alone under the lock: a killed run's temporary file, or a pack that it never showed.
+            if name.startswith(TEMPORARY_PREFIX) or stem not in complete:
+                # Nobody else writes here under the lock: it is a killed run's temporary file, or a pack that it never
+                # made visible.
                 unlink_if_there(os.path.join(self.pack_directory, name))
-        for name in shown - self.packs.keys():
+        for name in complete - self.packs.keys():
             pack = open_pack(self.pack_path(name))
             if pack is not None:
                 self.packs[name] = pack
             else:
-                # Killed while it was written: nothing builds on it. Or damaged since: what is missed is fetched.
+                # A run was killed while it wrote the pack, and nothing builds on it. Or it was damaged since: then the
+                # next fetch brings what is missing.
                 self.remove_pack(name)
         self._in_place.forget_shallow()
 
@@ -62,47 +63,46 @@ class Mirror(PackStore):
         os.makedirs(self.pack_directory, exist_ok=True)
 
     def history(self, have: str | None, depth: int, *, is_next: bool) -> tuple[int, tuple[str, ...]]:
-        """Return how much history is wanted, and whether what is here is said to have none.
-
-        With a depth that is said even where some of it is here: claiming less than one has is always safe. `is_next`
-        spares the remote the depth: one commit upon the one that is here ends there by itself, and a depth makes git
-        look through the whole tree (at 50,000 files four fifths of the time that it takes to answer).
-        """
+        """Return the `deepen` and the `shallow` of a fetch; see `PackStore.history`."""
+        # With a depth, claim no history for `have`, even if some is here: to claim less than there is is always safe.
         shallow = (have,) if have is not None else ()
         if depth == 0:
             return (WHOLE_HISTORY, shallow) if self.is_shallow else (0, ())
+        # Without a depth where one commit comes upon `have`: the fetch ends there by itself, and a depth makes git walk
+        # the whole tree (at 50,000 files four fifths of the time that it takes to answer).
         return (0 if is_next else depth), shallow
 
     def maintain(self, needed_commits: Callable[[], Iterable[str]], *, keeps_history: bool) -> None:
-        """Replace many packs by one where it is time (see `consolidate`); readers of the mirror must hold its lock.
+        """Replace many packs by one, if `plan_repack` says so. The caller holds the lock.
 
-        `needed_commits()` names the commits of the releases on the mount; what others need may be left out. Raises
-        MirrorDamaged, OSError.
+        `needed_commits()` returns the commits of the releases on the mount; a rewrite keeps only what they need. Raises
+        MirrorDamaged.
         """
         if len(self.packs) <= repack.MAX_SMALL_PACKS:
             return
         status = {name: os.stat(self.pack_path(name) + ".pack") for name in self.packs}
-        upkeep = repack.plan_repack({name: each.st_size for name, each in status.items()}, keeps_history=keeps_history)
-        if upkeep.step is repack.RepackStep.NOTHING:
+        plan = repack.plan_repack({name: each.st_size for name, each in status.items()}, keeps_history=keeps_history)
+        if plan.step is repack.RepackStep.NOTHING:
             return
-        newest_first = sorted(upkeep.packs, key=lambda name: (-status[name].st_mtime, name))
+        newest_first = sorted(plan.packs, key=lambda name: (-status[name].st_mtime, name))
         packs = [self.packs[name] for name in newest_first]
         shallow: set[bytes] | None = None
-        if upkeep.step is repack.RepackStep.REWRITE:
+        if plan.step is repack.RepackStep.REWRITE:
             commits = [commit for commit in needed_commits() if commit in self]
             wanted = repack.needed_objects(commits, self.read)
             shallow = {commit.encode() for commit in commits if not self.has_parents(commit.encode(), wanted)}
-            # Before anything goes: a commit without parents that is not in the list makes git call the mirror broken.
+            # Before any pack is removed: git calls a repository broken if a commit lacks its parents and is not listed.
             self._in_place.write_shallow(self.writer.shallow_commits() | shallow)
         else:
             wanted = repack.all_objects(packs)
-        self.rewrite(wanted, packs, set(upkeep.packs))
+        self.rewrite(wanted, packs, set(plan.packs))
         if shallow is not None:
+            # Only now: until the packs are replaced, other commits still end their history here.
             self._in_place.write_shallow(shallow)
 
 
 class InPlaceWriter(PackWriter):
-    """Writes a mirror's packs where they belong, as far as a killed run cannot do harm. The lock's holder is alone."""
+    """Writes a mirror's packs in place where a kill does no harm, and aside where it would."""
 
     def __init__(self, git_directory: str) -> None:
         self._git_directory = git_directory
@@ -119,15 +119,15 @@ class InPlaceWriter(PackWriter):
         return create(path), path
 
     def write_hidden(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
-        """Write a small pack's index, or a large pack: neither is anything without the other."""
+        """Write a small pack's index, or a large pack."""
         if spool.name is not None:
             os.rename(spool.name, path + ".pack")
         elif _is_small(spool):
-            # The index first, and the pack in place after it, which spares the rename: whoever opens a small pack reads
-            # all of it, and sees by its checksum whether a killed run had written all (see `open_pack`).
+            # The index first, and the pack after it, in place, which saves a rename: `open_pack` reads a small pack
+            # whole, and its checksum tells whether a killed run had written all of it.
             write_whole(path + ".idx", indexed.index)
         else:
-            # In place too: while no index shows it, nobody minds that it is incomplete.
+            # In place too: until its index appears, an incomplete pack is swept.
             write_whole(path + ".pack", spool.content())
 
     def write_visible(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
@@ -135,14 +135,14 @@ class InPlaceWriter(PackWriter):
         if _is_small(spool):
             write_whole(path + ".pack", spool.content())
         else:
-            # Renamed: half an index would show a pack that cannot be read.
+            # Renamed: half an index would make a pack visible that cannot be read.
             self._replace(path + ".idx", indexed.index, "idx")
 
     def flush(self) -> None:
-        """Do nothing: each write has closed its file."""
+        """Return at once: each write has closed its file."""
 
     def shallow_commits(self) -> set[bytes]:
-        """Return what the file holds, read once until `forget_shallow`."""
+        """Return what the file holds; cached until `forget_shallow`."""
         if self._shallow is None:
             self._shallow = set((read_whole(os.path.join(self._git_directory, "shallow")) or b"").split())
         return self._shallow
@@ -152,7 +152,7 @@ class InPlaceWriter(PackWriter):
         self._shallow = None
 
     def change_shallow(self, added: set[bytes], removed: set[bytes]) -> None:
-        """Replace the file; nobody else writes it."""
+        """Replace the file."""
         self.write_shallow((self.shallow_commits() | added) - removed)
 
     def write_shallow(self, commits: set[bytes]) -> None:
@@ -170,5 +170,5 @@ class InPlaceWriter(PackWriter):
 
 
 def _is_small(spool: PackSpool) -> bool:
-    # Not by the spool's own size: what completes a thin pack was added to it.
+    # Not `spool.size`: what completes a thin pack was appended after that was counted.
     return spool.name is None and len(spool.content()) <= SMALL_BYTES

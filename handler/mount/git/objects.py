@@ -1,4 +1,4 @@
-"""Reading objects: from whichever of the open packs has them, checked against their ids."""
+"""Read objects from the open packs, and check them against their ids."""
 
 import hashlib
 from collections.abc import Container
@@ -14,18 +14,17 @@ COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 _TYPE_NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
 _MAX_TAG_DEPTH = 10
 _PAGES_BYTES = 32 * 1024 * 1024
-"""After so much was read from them, mapped packs are let go of (see `forget_pages`)."""
+"""After so many bytes were read, the mapped packs' pages are forgotten (see `forget_pages`)."""
 
 
 Fresh = dict[bytes, RawObject]
-"""Objects by their hex ids that were inflated and hashed just now: a fetch's, of which most are read next."""
+"""A fetch's objects by their hex ids, inflated and hashed: most of them are read next."""
 
 
 class Objects:
     """The objects of some packs. `read` and `read_raw` are safe for threads as long as no pack comes or goes."""
 
     def __init__(self) -> None:
-        """No packs yet."""
         self.packs: dict[str, Pack] = {}
         self.fresh: Fresh = {}
         self._bytes_read = 0
@@ -36,18 +35,18 @@ class Objects:
         return any(_offset(pack, binary) is not None for pack in self.packs.values())
 
     def holds(self, object_id: str) -> bool:
-        """Whether the object is here for certain: what is built upon it must not be wrong."""
+        """Whether the object is certainly here, so that a fetch may build on it."""
         return object_id in self
 
     def read_raw(self, object_id: bytes, /) -> RawObject:
-        """Return type and content of an object; raises KeyError where it is missing, MirrorDamaged if unreadable."""
+        """Return type and content of an object. Raises KeyError if it is missing, MirrorDamaged if it is unreadable."""
         binary = as_binary(object_id)
-        # Newest first: what a push needs was mostly brought by the pushes just before it.
+        # Newest first: most of what a push needs came with the pushes just before it.
         for pack in reversed(list(self.packs.values())):
             offset = _offset(pack, binary)
             if offset is not None:
                 try:
-                    # As `Pack.get_raw` does, which would look for the offset once more.
+                    # Not `Pack.get_raw`: it looks the offset up once more.
                     kind, chunks = pack.resolve_object(offset, *pack.data.get_object_at(offset))
                     content = chunks if isinstance(chunks, bytes) else b"".join(chunks)  # type: ignore[arg-type]
                     self._bytes_read += len(content)

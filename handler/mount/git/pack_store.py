@@ -1,6 +1,6 @@
-"""The packs of a git directory: receive a fetch's pack, show it, merge many into one, and say where history ends.
+"""The packs of a git directory: receive a fetch's pack and make it visible, merge packs, record where history ends.
 
-A `PackWriter` knows where each file goes, and in which order.
+A `PackWriter` decides where each file goes, and in which order.
 """
 
 import os
@@ -53,10 +53,9 @@ class PackWriter(ABC):
 
 
 class PackStore(Objects, ABC):
-    """The packs below the git directory at `path`. Not safe for threads, but for `read`, which is."""
+    """The packs below the git directory at `path`. Call `refresh` first. Not safe for threads, except for `read`."""
 
     def __init__(self, path: str, writer: PackWriter) -> None:
-        """Nothing is read or made yet; `refresh` comes first."""
         super().__init__()
         self.path = path
         self.pack_directory = os.path.join(path, "objects", "pack")
@@ -64,13 +63,13 @@ class PackStore(Objects, ABC):
 
     @abstractmethod
     def refresh(self) -> None:
-        """See which packs there are. Raises MirrorDamaged."""
+        """Find the packs that are there now. Raises MirrorDamaged."""
 
     @abstractmethod
     def history(self, have: str | None, depth: int, *, is_next: bool) -> tuple[int, tuple[str, ...]]:
         """Return the `deepen` and the `shallow` of a fetch that builds on `have` (see `FetchQuery`).
 
-        `depth` is what the repository's parameter says; `is_next`: most likely one commit is fetched, upon `have`.
+        `depth` is the repository's parameter; `is_next`: the fetch most likely brings one commit, upon `have`.
         """
 
     def release(self) -> None:
@@ -93,9 +92,9 @@ class PackStore(Objects, ABC):
         check: Callable[[], None],
         fetch: Callable[[Callable[[], Callable[[bytes], object]]], ShallowChanges],
     ) -> PackSpool:
-        """Run `fetch(sink)` and hold what came; `ingest` shows it, `drop` forgets it. `check()` is called now and then.
+        """Run `fetch(sink)`, and hold what it writes until `ingest` or `drop`.
 
-        Raises what `fetch` and `check` raise, and PackTooLarge past `max_bytes`.
+        `check()` is called at each write. Raises what it and `fetch` raise, and PackTooLarge past `max_bytes`.
         """
         spool = PackSpool(max_bytes, self.writer.create_spool)
 
@@ -115,21 +114,18 @@ class PackStore(Objects, ABC):
         return spool
 
     def ingest(self, spool: PackSpool) -> None:
-        """Check what came, and show it. Whatever fails, nothing of it is shown.
-
-        Raises PackInvalid, MirrorDamaged.
-        """
+        """Check the pack, and make it visible. After a failure nothing of it is. Raises PackInvalid, MirrorDamaged."""
         try:
             indexed = index_pack(spool, self.read_raw, self.fresh)
             if indexed is not None:
-                self._show(spool, indexed, lambda: self._add_shallow(spool.changes.shallow))
+                self._make_visible(spool, indexed, lambda: self._add_shallow(spool.changes.shallow))
             else:
                 self._add_shallow(spool.changes.shallow)
             if spool.changes.unshallow:
-                # After the pack is shown: killed before, history ends where it ended, which is true.
+                # After the pack is visible: after a kill in between, history ends where it ended before, which is true.
                 self.writer.change_shallow(set(), spool.changes.unshallow)
         except FileNotFoundError:
-            # Somebody removed the directory while this process knew that it was there.
+            # Somebody has removed the directory that this process knew.
             self.drop(spool)
             raise MirrorDamaged("the repository is gone") from None
         except BaseException:
@@ -137,18 +133,18 @@ class PackStore(Objects, ABC):
             raise
 
     def drop(self, spool: PackSpool) -> None:
-        """Forget what came."""
+        """Close and remove what a fetch has written."""
         with suppress(OSError):
             spool.close()
         if spool.name is not None:
             with suppress(OSError):
                 os.unlink(spool.name)
 
-    def _show(self, spool: PackSpool, indexed: IndexedPack, before: Callable[[], None] = lambda: None) -> None:
-        """Make the pack visible by writing its two files; `before` runs between the two, and reads the pack already."""
+    def _make_visible(self, spool: PackSpool, indexed: IndexedPack, before: Callable[[], None] = lambda: None) -> None:
+        """Write the pack's two files; `before` runs between the two, and can read the pack already."""
         name = self.writer.pack_name(indexed.trailer)
         path = self.pack_path(name)
-        # On NFS the close reports what was not written; nothing may be shown before it is.
+        # On NFS the close reports what was not written: it comes before anything is visible.
         spool.close()
         if name in self.packs:
             if spool.name is not None:
@@ -168,27 +164,27 @@ class PackStore(Objects, ABC):
             raise
 
     def _add_shallow(self, commits: set[bytes]) -> None:
-        """Remember where history ends. A commit whose parents are all here needs no line: then nothing is written."""
+        """Record where history ends. A commit whose parents are all here needs no line."""
         cut = {commit for commit in commits if not self.has_parents(commit)}
         if cut and not cut <= self.writer.shallow_commits():
-            # Before the pack is shown: a line for a commit that is not here does no harm, while a missing one makes git
-            # call the repository broken, and no later run would add it, since the commit is not fetched again.
+            # Before the pack is visible: a line for a commit that is missing does no harm. A missing line makes git
+            # call the repository broken, and no later run would add it, as nobody fetches the commit again.
             self.writer.change_shallow(cut, set())
 
     def rewrite(self, wanted: Collection[bytes], packs: list[Pack], replaced: set[str]) -> None:
         """Write the objects `wanted` (binary ids) of `packs` as one pack, and remove those that it replaces."""
         name = self.write_pack(lambda write: repack.write_pack(wanted, packs, write))
-        # Only when the new pack is on the mount: killed in between, every object is there twice, not once too few.
+        # Only when the new pack is on the mount: after a kill in between, objects are there twice, and none is missing.
         for each in replaced - {name}:
             self.packs.pop(each).close()
             self.remove_pack(each)
 
     def write_pack(self, write: Callable[[Callable[[bytes], object]], IndexedPack]) -> str:
-        """Show the pack that `write(sink)` makes; it is on the mount on return. Returns its name."""
+        """Make the pack visible that `write(sink)` writes, and return its name. On return it is on the mount."""
         spool = PackSpool(sys.maxsize, self.writer.create_spool)
         try:
             written = write(spool.write)
-            self._show(spool, written)
+            self._make_visible(spool, written)
             self.writer.flush()
         except NOT_A_PACK as error:
             self.drop(spool)
@@ -200,7 +196,7 @@ class PackStore(Objects, ABC):
 
     def remove_pack(self, name: str) -> None:
         """Remove a pack's files."""
-        # The index first: without it the pack is nothing, and may be swept.
+        # The index first: after a kill in between, a pack without an index is swept.
         unlink_if_there(self.pack_path(name) + ".idx")
         unlink_if_there(self.pack_path(name) + ".pack")
 
@@ -215,6 +211,6 @@ def shallow_file(commits: set[bytes]) -> bytes:
 
 
 def unlink_if_there(path: str) -> None:
-    """Remove a file that somebody may have removed already."""
+    """Remove a file, if it is there."""
     with suppress(FileNotFoundError):
         os.unlink(path)

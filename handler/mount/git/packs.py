@@ -1,4 +1,4 @@
-"""Packs as they lie in the mirror: opening one, and what dulwich raises where it is not sound."""
+"""Open a pack, and map what dulwich raises for one that is not sound."""
 
 import hashlib
 import io
@@ -27,8 +27,8 @@ from handler.mount.fs.files import open_to_read, read_all, reader
 IN_MEMORY_BYTES = 8 * 1024 * 1024
 """A larger pack is received into a file on the mount."""
 SMALL_BYTES = 256 * 1024
-"""Such a pack is read whole, in one or two round trips, and its index made from it; of a larger one the index is read,
-and it is mapped: a push needs a few of its objects, and reading megabytes for them takes dozens of round trips."""
+"""A pack up to this size is read whole, in one or two round trips, and indexed in memory. A larger pack is mapped and
+its index is read: a push needs a few of its objects, and reading megabytes for them takes dozens of round trips."""
 DELTA_CACHE_BYTES = 16 * 1024 * 1024
 NOT_A_PACK = (
     ApplyDeltaError,
@@ -44,24 +44,24 @@ NOT_A_PACK = (
     struct.error,
     zlib.error,
 )
-"""What dulwich raises for bytes that are no pack, or one whose objects do not inflate."""
+"""What dulwich raises for bytes that are no pack, or whose objects do not inflate."""
 
 RawObject = tuple[int, bytes]
 """An object's type number (1 commit, 2 tree, 3 blob, 4 tag) and content."""
 
 
 class PackVanished(MirrorDamaged):
-    """A pack that was there has gone: somebody packed anew."""
+    """A pack that was there is gone: somebody has repacked."""
 
 
 def unreadable(error: Exception, what: str) -> MirrorDamaged:
-    """Return what an error of `NOT_A_PACK` is here; `what` names the thing that cannot be read."""
+    """Return our failure for an error of `NOT_A_PACK`; `what` names what cannot be read."""
     kind = PackVanished if isinstance(error, PackFileDisappeared) else MirrorDamaged
     return kind(f"{what} cannot be read ({type(error).__name__})")
 
 
 class ReadRaw(Protocol):
-    """Read an object by its id in hex or binary; raises KeyError where it is not there."""
+    """Read an object by its id in hex or binary. Raises KeyError if it is missing."""
 
     def __call__(self, object_id: bytes, /) -> RawObject:
         """Return the object."""
@@ -69,9 +69,9 @@ class ReadRaw(Protocol):
 
 
 def open_pack(path: str) -> Pack | None:
-    """Open the pack at `<path>.pack` and `<path>.idx`; None for a small one that is not whole.
+    """Open the pack at `<path>.pack` and `<path>.idx`; return None for a small one that is incomplete.
 
-    Raises OSError, and MirrorDamaged for no pack or no index.
+    Raises MirrorDamaged for what is no pack or no index.
     """
     with open_to_read(path + ".pack") as descriptor:
         is_small = os.fstat(descriptor).st_size <= SMALL_BYTES
@@ -99,7 +99,7 @@ def _read_index(path: str) -> PackIndex:
 
 
 def pack_of(content: BinaryIO | None, index: bytes, path: str) -> Pack:
-    """Return the pack at `path` whose index's bytes are here already, and its own too unless `content` is None."""
+    """Return the pack at `path` from its index's bytes, and from `content`; None: map the pack's file."""
     if content is None:
         data = _map(path + ".pack")
     else:
@@ -109,10 +109,8 @@ def pack_of(content: BinaryIO | None, index: bytes, path: str) -> Pack:
 
 
 def forget_pages(data: PackData) -> None:
-    """Let go of what a mapped pack holds in memory; it is read again where it is needed.
-
-    A mapping that is read from one end to the other would else count wholly as this process's memory.
-    """
+    """Drop a mapped pack's pages from memory; they are read again when they are needed."""
+    # A mapping that is read from one end to the other would count wholly as this process's memory.
     contents = data._buffer()
     if isinstance(contents, mmap.mmap):
         contents.madvise(mmap.MADV_DONTNEED)

@@ -1,7 +1,6 @@
 """The difference between two trees, as a plan that a directory can follow. Pure: trees are read through arguments.
 
-Nothing on disk is looked at: the two commits' trees say everything. Every path that the plan will write is checked
-here, before the first write.
+A plan needs nothing from the disk: the two commits' trees say everything. It checks every path before the first write.
 """
 
 from collections.abc import Callable
@@ -42,13 +41,13 @@ def plan_change(
     `read(tree id)` returns a tree's raw content, `read_link(blob id)` a link's target. What both trees share is
     neither read nor planned. Raises TreeUnsafe, naming the path; and what the two readers raise.
     """
-    draft = _PlanDraft(read_link, allow_external_links)
+    draft = _PlanDraft(read_link=read_link, allow_external_links=allow_external_links)
     for path, was, will in walk_changes(lambda tree, prefix: parse_entries(read(tree), prefix), old, new):
         draft.add(path, was, will)
     return draft.plan()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _PlanDraft:
     read_link: Callable[[bytes], bytes]
     allow_external_links: bool

@@ -1,13 +1,13 @@
-"""Keep the mirror small: every push adds a pack, and a reader of many packs is slow. git's and dulwich's `gc` need all
-objects in memory, or minutes; this rewrites little and seldom.
+"""Repack the mirror: every push adds a pack, and reading from many packs is slow.
 
-Two steps, chosen by the packs' sizes alone:
+The packs' sizes alone decide between two steps:
 
-- merge: the small packs become one, object by object as they are, compressed bytes and deltas included;
-- rewrite: what no release needs any more is left out, and one pack remains.
+- merge: the small packs become one; compressed bytes and deltas are copied as they are;
+- rewrite: one pack remains, without what no release needs any more.
 
-A pack that is large enough is not merged again, so a byte is copied a bounded number of times. A rewrite comes only
-when there is as much to leave out as to keep, so it costs, spread over the pushes before it, about what they brought.
+A pack that is large enough is not merged again, so each byte is copied a bounded number of times. A rewrite comes only
+when there is as much to leave out as to keep. So it costs about what the pushes before it brought. The `gc` of git and
+of dulwich need all objects in memory, or minutes.
 """
 
 import hashlib
@@ -38,16 +38,16 @@ from handler.mount.git.packs import RawObject
 from handler.mount.git.tree import DIRECTORY, SUBMODULE, parse_entries
 
 MAX_SMALL_PACKS = 6
-"""So few that a cold start, which opens them all, stays within some dozens of round trips."""
+"""A cold start opens them all: so few keep that within some dozens of round trips."""
 MAX_LARGE_PACKS = 6
 LARGE_BYTES = 4 * 1024 * 1024
-"""A merged pack of this size is left alone until the next rewrite."""
+"""A pack of this size is not merged again; the next rewrite takes it."""
 MIN_SPARE_BYTES = 16 * 1024 * 1024
-"""A mirror may hold this much beyond its largest pack, or as much again as that, before it is rewritten."""
+"""A mirror may hold this much beside its largest pack, or as much as that pack has, before it is rewritten."""
 
 
 class RepackStep(Enum):
-    """What is to be done."""
+    """What to do with the packs."""
 
     NOTHING = auto()
     MERGE = auto()
@@ -56,16 +56,16 @@ class RepackStep(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RepackPlan:
-    """A step, and the names of the packs that it replaces by one."""
+    """A step, and the names of the packs that one pack replaces."""
 
     step: RepackStep
     packs: frozenset[str] = frozenset()
 
 
 def plan_repack(sizes: Mapping[str, int], *, keeps_history: bool) -> RepackPlan:
-    """Return what packs of these sizes (bytes by name) need. Pure.
+    """Return the step for packs of these sizes (bytes by name). Pure.
 
-    With `keeps_history` (depth 0) nothing is ever left out, so that large packs are merged when they are too many.
+    With `keeps_history` (depth 0) no object is ever left out, so large packs are merged when there are too many.
     """
     if len(sizes) <= MAX_SMALL_PACKS:
         return RepackPlan(RepackStep.NOTHING)
@@ -75,7 +75,7 @@ def plan_repack(sizes: Mapping[str, int], *, keeps_history: bool) -> RepackPlan:
     is_fragmented = len(others) - len(small) > MAX_LARGE_PACKS
     if keeps_history:
         merged = frozenset(others) if is_fragmented else small
-        # With some large ones the small ones are always too many, be it one: to write that again would change nothing.
+        # With large packs there, even one small pack is too many, but to write that one again would change nothing.
         return RepackPlan(RepackStep.MERGE, merged) if len(merged) > 1 else RepackPlan(RepackStep.NOTHING)
     if is_fragmented or sum(others.values()) > max(MIN_SPARE_BYTES, sizes[largest]):
         return RepackPlan(RepackStep.REWRITE, frozenset(sizes))
@@ -83,13 +83,13 @@ def plan_repack(sizes: Mapping[str, int], *, keeps_history: bool) -> RepackPlan:
 
 
 def all_objects(packs: Iterable[Pack]) -> dict[bytes, None]:
-    """Return the binary ids of every object in the packs, each once, in the order in which they are found."""
+    """Return the binary ids of all objects in the packs, each once, in the packs' order."""
     ordered = (sorted(pack.index.iterentries(), key=lambda entry: entry[1]) for pack in packs)
     return {bytes(entry[0]): None for entries in ordered for entry in entries}
 
 
 def needed_objects(commits: Iterable[str], read: Callable[[bytes, int], bytes]) -> dict[bytes, None]:
-    """Return the binary ids of these commits, their trees and files: what it takes to compare and to publish them.
+    """Return the binary ids of these commits, their trees and files: all that comparing and publishing them needs.
 
     `read(hex id, kind)` returns a commit or a tree. Raises TreeUnsafe, and what `read` raises.
     """
@@ -112,13 +112,13 @@ def needed_objects(commits: Iterable[str], read: Callable[[bytes, int], bytes]) 
 
 
 def write_pack(wanted: Collection[bytes], packs: Sequence[Pack], write: Callable[[bytes], object]) -> IndexedPack:
-    """Write the objects `wanted` (binary ids, all in `packs`) as one pack; returns its name and index.
+    """Write the objects `wanted` (binary ids, all in `packs`, the newest first) as one pack; return its name and index.
 
-    Compressed bytes are copied. A delta is kept where its base comes along: both are taken from the first pack that
-    has them, so no chain can lead round in a circle, and with the newest pack first chains do not grow from merge to
-    merge. Raises KeyError where an object is missing.
+    Raises KeyError for an object that is missing.
     """
-    writer = _PackWriter([_Located(pack) for pack in packs], set(wanted), write)
+    # Copy compressed bytes, and keep a delta if its base comes along. Both come from the first pack that has them: so
+    # no chain of deltas can lead round in a circle, and with the newest pack first no chain grows from merge to merge.
+    writer = _PackRecords(packs=[_Located(pack) for pack in packs], wanted=set(wanted), write=write)
     writer.put(pack_header_chunks(len(wanted)))
     for object_id in wanted:
         writer.add(object_id)
@@ -126,11 +126,11 @@ def write_pack(wanted: Collection[bytes], packs: Sequence[Pack], write: Callable
 
 
 def write_new(objects: Mapping[bytes, RawObject], write: Callable[[bytes], object]) -> IndexedPack:
-    """Write new objects (type and content by hex id) as one pack, each whole; returns its name and index.
+    """Write new objects (type and content by hex id) as one pack, none as a delta; return its name and index.
 
-    Raises MirrorDamaged where one is not what its id says.
+    Raises MirrorDamaged for an object that is not what its id says.
     """
-    writer = _PackWriter([], set(), write)
+    writer = _PackRecords(packs=[], wanted=set(), write=write)
     writer.put(pack_header_chunks(len(objects)))
     for object_id, (kind, content) in objects.items():
         if hash_object(kind, content) != object_id:
@@ -140,7 +140,7 @@ def write_new(objects: Mapping[bytes, RawObject], write: Callable[[bytes], objec
 
 
 class _Located:
-    """A pack, and which id stands at an offset: the index only knows it the other way round."""
+    """A pack, and the id at each offset, which its index does not tell."""
 
     def __init__(self, pack: Pack) -> None:
         self.pack = pack
@@ -155,8 +155,8 @@ class _Located:
         return self.ids[found.offset - found.delta_base]
 
 
-@dataclass(slots=True)
-class _PackWriter:
+@dataclass(slots=True, kw_only=True)
+class _PackRecords:
     packs: list[_Located]
     wanted: set[bytes]
     write: Callable[[bytes], object]

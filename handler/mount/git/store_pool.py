@@ -1,4 +1,4 @@
-"""The repositories that stay open between deliveries, so that a warm process reads no pack twice."""
+"""Stores that stay open between deliveries, so that a warm process reads no pack twice."""
 
 import os
 import shutil
@@ -14,38 +14,37 @@ from handler.mount.git.pack_store import PackStore
 S = TypeVar("S", bound=PackStore)
 
 _MAX_OPEN = 16
-"""Each may hold its small packs in memory; a Lambda serves few repositories within the life of its process."""
+"""Each holds its small packs in memory, and a process serves few repositories in its life."""
 
 
 class StorePool:
-    """Lends each repository to one run at a time. Safe for threads."""
+    """Lends each store to one run at a time. Safe for threads."""
 
     def __init__(self) -> None:
-        """Nothing is opened yet."""
         self._idle: OrderedDict[str, PackStore] = OrderedDict()
         self._lock = Lock()
 
     def borrow(self, path: str, *, is_unchanged: bool = False) -> AbstractContextManager[Mirror]:
-        """Lend the mirror at `path`; see `lent_as`."""
+        """Lend the mirror at `path`; see `borrow_as`."""
         return self.borrow_as(Mirror, path, is_unchanged=is_unchanged)
 
     @contextmanager
     def borrow_as(self, make: Callable[[str], S], path: str, *, is_unchanged: bool = False) -> Iterator[S]:
-        """Lend the repository at `path`, as `make` opens it, to the holder of the repository's lock.
+        """Lend the store that `make` opens at `path` to the holder of the repository's lock.
 
-        It is looked at afresh, unless `is_unchanged` says that nobody else worked on it since it was lent. After an
-        exception it is closed and opened anew the next time: what is kept must be known to be sound. Raises OSError,
+        It is refreshed, unless `is_unchanged` says that nobody else worked on it since it was lent. Raises
         MirrorDamaged.
         """
         with self._lock:
             kept = self._idle.pop(path, None)
-        # What is kept at a path was made by the same `make`: a mirror's is never that of a working copy.
+        # The same `make` made what is kept at a path: a mirror's path is never that of a working copy.
         store = cast(S, kept) if kept is not None else make(path)
         try:
             if kept is None or not is_unchanged:
                 store.refresh()
             yield store
         except BaseException:
+            # Open it anew the next time: only a store that is known to be sound is kept.
             store.close()
             raise
         store.release()
@@ -56,24 +55,22 @@ class StorePool:
             evicted.close()
 
     def close(self) -> None:
-        """Close what is idle."""
+        """Close the idle stores."""
         with self._lock:
             while self._idle:
                 self._idle.popitem()[1].close()
 
 
 def discard_mirror(path: str) -> None:
-    """Empty a damaged mirror; the next fetch fills it anew. Raises OSError.
-
-    The indexes go first, and with them what they show: killed in between, this leaves fewer packs, or packs without an
-    index, which `refresh` sweeps. What tells where history ends goes after the commits that it is about. Renaming the
-    whole aside would leave a directory that nobody looks for.
-    """
+    """Empty a damaged mirror; the next fetch fills it anew."""
+    # Not renamed aside as a whole: after a kill nobody would look for that directory.
     packs = os.path.join(path, "objects", "pack")
     try:
         names = os.listdir(packs)
     except FileNotFoundError:
         return
+    # The indexes first: killed in between, this leaves fewer packs, or packs without an index, which `refresh` sweeps.
+    # The file `shallow` goes after the commits that it is about.
     for name in (*(name for name in names if name.endswith(".idx")), os.path.join("..", "..", "shallow")):
         with suppress(FileNotFoundError):
             os.unlink(os.path.join(packs, name))

@@ -1,6 +1,6 @@
 """Tree objects: their entries, the modes that git gives them, and the bounds that every reader of a tree keeps. Pure.
 
-A tree's content is hostile: whoever may push may write it.
+A tree's content is hostile: everybody who may push may write it.
 """
 
 import stat

@@ -85,7 +85,7 @@ class ReleaseAudit:
 
     @property
     def _path(self) -> str:
-        return self.directory.paths.release(self.commit)
+        return self.directory.release(self.commit)
 
     @property
     def _is_current(self) -> bool:
@@ -166,7 +166,7 @@ class ReleaseAudit:
                     return False
                 elif drift:
                     trash = self._repair(suspected, drift)
-        discard(self.directory.paths, trash, self.context.check_deadline)
+        discard(self.directory, trash, self.context.check_deadline)
         # A comparison lists a bounded number of paths that do not belong. Where it was cut, compare the part once more.
         self.reached += 0 if drift.is_cut and self.is_repairing else 1
         return True
@@ -189,7 +189,7 @@ class ReleaseAudit:
         """Repair what readers read; return the names in staging of what did not belong."""
         # First: killed from here on, the release is half repaired, and no run may recycle it.
         self._break_seal()
-        paths = self.directory.paths
+        paths = self.directory
         with self.context.borrowed_mirror() as mirror:
             done = repair(
                 paths,
@@ -216,7 +216,7 @@ class ReleaseAudit:
 
     def _restore(self, plan: TreePlan, mirror: Mirror) -> None:
         """Write the current release anew, where `current` leads to nothing."""
-        paths, step = self.directory.paths, (NULL_OID, self.commit)
+        paths, step = self.directory, (NULL_OID, self.commit)
         staged = paths.staged(patch_name(*step))
         os.makedirs(paths.releases, exist_ok=True)
         os.makedirs(staged, exist_ok=True)
@@ -233,7 +233,7 @@ class ReleaseAudit:
         if os.path.lexists(self._path):
             os.rename(self._path, paths.staged(trash_name()))
         os.rename(staged, self._path)
-        self.findings.counts = Counts(written.files, 0, written.bytes)
+        self.findings.counts = written
         self.findings.is_repaired = True
         self.findings.note([f"releases/{self.commit}, which is published, was gone, and is written anew"])
 

@@ -41,7 +41,7 @@ class RepositoryContext:
 
     def check_deadline(self) -> None:
         """Raise OutOfTime at the deadline. Safe for threads."""
-        self.deadline.check("the chores go on another time")
+        self.deadline.check("maintenance continues another time")
 
     @contextmanager
     def locked(self) -> Iterator[HeldLock]:

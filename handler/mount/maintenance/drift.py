@@ -56,7 +56,7 @@ class DriftDetector:
         return tuple(dict.fromkeys(refs))
 
     def _read_published(self, target: Target) -> Published:
-        return TargetDirectory(self.settings.mount, target.path, self.clock, is_copy=target.is_copy).read_published()
+        return TargetDirectory.of(self.settings.mount, target.path, self.clock, is_copy=target.is_copy).read_published()
 
     def _is_settled(self, published: Published, commit: str) -> bool:
         """Whether the commit is published, or an operator's hold keeps it away, and no event is pending."""
@@ -71,7 +71,7 @@ class DriftDetector:
         """Return the ref of a target that a pattern made, and that the remote does not have any more."""
         directory = TargetDirectory.at(self.settings.mount, path, self.clock)
         # Never retire a working copy: somebody's work may be in it.
-        record = None if directory.paths.is_copy else directory.read_record()
+        record = None if directory.is_copy else directory.read_record()
         if record is None or record.repository != repository.full_name or record.held is not None:
             return []
         targets = targets_of(repository, record.ref, head)

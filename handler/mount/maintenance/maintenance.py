@@ -21,7 +21,6 @@ from handler.mount.maintenance.context import RepositoryContext
 from handler.mount.releases.inventory import list_releases
 from handler.mount.releases.prune import discard, prune_at_rest
 from handler.mount.target.directory import Published, TargetDirectory
-from handler.mount.working_copy.maintain import maintain_copy
 from handler.outcome import outcome_of
 from handler.settings import Settings
 
@@ -143,19 +142,22 @@ class _RepositoryMaintenance:
                 return None
             if published.record.repository != self.repository.full_name:
                 return None
-            if directory.paths.is_copy:
-                maintain_copy(directory.paths.directory)
+            if directory.is_copy:
+                # Imported when it is used: who keeps no working copy does not pay for merging and rebasing.
+                from handler.mount.working_copy.maintain import maintain_copy
+
+                maintain_copy(directory.root)
                 # Its owner may change it, so there is nothing to audit; git itself says what was changed.
                 return None
             releases, trash = prune_at_rest(
-                directory.paths,
-                list_releases(directory.paths),
+                directory,
+                list_releases(directory),
                 self.repository,
                 current=published.commit,
                 now=context.clock(),
             )
         # Without the lock: removing whole trees takes minutes, and nobody uses a name of the trash again.
-        discard(directory.paths, trash, context.check_deadline)
+        discard(directory, trash, context.check_deadline)
         retired = sorted(
             (each for each in releases if each.commit != published.commit), key=lambda each: -each.retired_at
         )

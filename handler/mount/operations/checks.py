@@ -34,12 +34,12 @@ def mount_checks(mount: str, clock: Callable[[], float]) -> tuple[Check, ...]:
     checks.ok("mount", found=f"{mount} can be written")
     try:
         for name, check in (("locks", _locks), ("links and renames", _links), ("times", _times), ("modes", _modes)):
-            todo = "this is not the file system that git2efs is made for: use EFS, NFS 4 or a local disk"
+            todo = "git2efs cannot publish to this file system: use EFS, NFS 4 or a local disk"
             with checks.step(name, todo=todo), mount_errors():
                 check(checks, directory)
-        with checks.step("mount's clock", todo="see to the clock of this host"), mount_errors():
+        with checks.step("mount's clock", todo="correct the clock of this host"), mount_errors():
             _clock(checks, directory, clock)
-        with checks.step("free space", todo="see to the file system"), mount_errors():
+        with checks.step("free space", todo="check the file system"), mount_errors():
             _space(checks, mount)
     finally:
         with suppress(OSError):
@@ -87,7 +87,7 @@ def _times(checks: CheckList, directory: str) -> None:
         os.utime(directory, ns=(at, at))
         found = os.stat(directory).st_mtime_ns
         if found != at:
-            todo = "releases that somebody changed could not be told from others: use EFS, NFS 4 or a local disk"
+            todo = "a release that somebody changed would look like any other: use EFS, NFS 4 or a local disk"
             checks.wrong("times", found=f"a time of {at} ns is kept as {found}", todo=todo)
             return
     checks.ok("times", found="whole seconds and halves are kept")
@@ -114,9 +114,9 @@ def _clock(checks: CheckList, directory: str, clock: Callable[[], float]) -> Non
     write_whole(path, b"now")
     skew = os.stat(path).st_mtime_ns / _SECOND - clock()
     if abs(skew) <= MAX_SKEW_SECONDS:
-        checks.ok("mount's clock", found="goes with this host's")
+        checks.ok("mount's clock", found="agrees with this host's")
     else:
-        todo = "see to the clock of this host, or of the file server: graces are told by both"
+        todo = "correct the clock of this host, or of the file server: grace periods depend on both"
         checks.wrong("mount's clock", found=f"is {skew:+.0f} s from this host's", todo=todo)
 
 

@@ -15,8 +15,8 @@ from handler.errors import ReleaseUnusable, TargetUnknown
 from handler.exchange.events import Emit
 from handler.exchange.operations import Hold, MountedTarget
 from handler.model import Outcome, OutcomeKind
-from handler.mount.fs.executor import executor_for
 from handler.mount.fs.lock import HeldLock
+from handler.mount.fs.parallel import executor_for
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.store_pool import StorePool
 from handler.mount.maintenance.context import RepositoryContext
@@ -59,15 +59,15 @@ class Rollback:
         earlier rollback of the same hold left. Raises ReleaseUnusable too.
         """
         directory = self._open(target)
-        if directory.paths.is_copy:
+        if directory.is_copy:
             raise ReleaseUnusable(f"{target.path} is a working copy, which has no releases: go back with git in it")
         with self._lock(target, deadline) as lock:
             locked = self._read(target, directory)
-            inventory = list_releases(directory.paths)
+            inventory = list_releases(directory)
             if locked.is_rolled_back and (to is None or locked.commit.startswith(to)):
                 # A rollback was killed after its flip, and this command asks for the same one.
                 self._settle(target, locked)
-                sweep(directory.paths, inventory)
+                sweep(directory, inventory)
                 return locked.outcome(reason="rolled_back", commit=locked.commit, previous=locked.record.commit)
             previous = locked.record.previous_commit
             wanted = choose_release(locked.commit, previous, inventory.releases, to, left=locked.left)
@@ -90,10 +90,10 @@ class Rollback:
             link = prepare_flip(
                 directory, inventory, previous=locked.commit, wanted=hold.commit, staged=None, executor=executor
             )
-        flip(directory.paths, link)
+        flip(directory, link)
         record = record_of_flip(locked.record, commit=hold.commit, previous=locked.commit, at=self.clock(), held=hold)
         notify_and_write(record, locked.published, directory, emit=self.emit, mirror=self._mirror(target))
-        sweep(directory.paths, inventory)
+        sweep(directory, inventory)
 
     def hold(self, target: MountedTarget, *, by: str = "", why: str = "", deadline: Deadline = NO_DEADLINE) -> Outcome:
         """Hold the target where it is. A target that is held already stays so, for the reason given now."""
@@ -113,7 +113,7 @@ class Rollback:
             # Not `_read`: where somebody removed `current`, the hold has to end all the same.
             record = directory.read_record()
             if record is None or record.repository != target.repository:
-                raise TargetUnknown(f"{target.path} is not what it was")
+                raise TargetUnknown(f"{target.path} is not {target.repository}'s any more")
             if record.held is not None:
                 directory.write_record(replace(record, held=None))
             return record.ref

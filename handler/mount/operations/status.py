@@ -58,13 +58,13 @@ class StatusReader:
     def _target(self, repository: str, path: str, drift: TargetDrift | None, *, is_asked: bool) -> TargetStatus:
         """Return the status of one target. Raises TargetUnknown, TargetOccupied, OSError."""
         directory = TargetDirectory.at(self.settings.mount, path, self.clock)
-        if os.path.lexists(directory.paths.directory):
+        if os.path.lexists(directory.root):
             refuse_links(self.settings.mount, path)
         published = directory.read_published()
         record = published.record if published.commit is not None else directory.read_record()
         if record is not None and record.repository != repository:
             raise TargetUnknown(f"{path} is published from {record.repository}")
-        releases = _releases(directory.paths, published.commit) if published.commit is not None else ()
+        releases = _releases(directory, published.commit) if published.commit is not None else ()
         status = TargetStatus(
             path=path,
             state=_state(published.commit, record, drift, is_asked=is_asked),
@@ -72,7 +72,7 @@ class StatusReader:
             commit=published.commit,
             tip=drift.commit if drift is not None else None,
             releases=releases,
-            problems=tuple(self._problems(directory.paths, published.commit, record, releases)),
+            problems=tuple(self._problems(directory, published.commit, record, releases)),
         )
         if record is None:
             return status

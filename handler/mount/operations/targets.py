@@ -71,7 +71,7 @@ def refuse_links(mount: str, path: str) -> None:
         except (FileNotFoundError, NotADirectoryError):
             raise TargetUnknown(f"nothing is published at {path}") from None
         if not stat.S_ISDIR(mode):
-            raise TargetUnknown(f"{path} leads through what is no directory")
+            raise TargetUnknown(f"{path} leads through something that is not a directory")
 
 
 def refuse_unregistered(mount: str, path: str, record: PublishedRecord) -> None:
@@ -86,7 +86,7 @@ def refuse_unregistered(mount: str, path: str, record: PublishedRecord) -> None:
 
 def _target_at(mount: str, path: str) -> MountedTarget:
     directory = TargetDirectory.at(mount, path)
-    for inner in (COPY,) if directory.paths.is_copy else (RELEASES, STAGING):
+    for inner in (COPY,) if directory.is_copy else (RELEASES, STAGING):
         if os.path.lexists(f"{mount}/{path}/{inner}"):
             refuse_links(mount, f"{path}/{inner}")
     record = directory.read_record()

@@ -38,7 +38,7 @@ class Verifier:
         outcome = Outcome(kind=OutcomeKind.UNCHANGED, reason="verified", repository=target.repository, path=target.path)
         try:
             directory = open_target(self.settings.mount, target, self.clock)
-            if directory.paths.is_copy:
+            if directory.is_copy:
                 # Its owner may change it, and git itself says what was changed.
                 return replace(outcome, kind=OutcomeKind.IGNORED, reason="working_copy")
             published = directory.read_published()
@@ -84,7 +84,7 @@ def _commits_of(directory: TargetDirectory, current: str | None) -> Iterator[str
     """Yield the published commit, then the retired releases' commits, the last retired first."""
     if current is not None:
         yield current
-    retired = [each for each in list_releases(directory.paths).releases if each.commit != current]
+    retired = [each for each in list_releases(directory).releases if each.commit != current]
     yield from (each.commit for each in sorted(retired, key=lambda each: -each.retired_at))
 
 

@@ -14,8 +14,7 @@ from functools import partial
 from handler.errors import MirrorDamaged, ReleasesInGrace, TreeUnsafe
 from handler.model import NULL_OID, Counts, TreePlan
 from handler.mount.fs.checkout import check_out
-from handler.mount.fs.executor import Executor
-from handler.mount.fs.parallel import Workers
+from handler.mount.fs.parallel import Executor, Workers
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change
@@ -72,7 +71,7 @@ class ReleaseBuilder:
 
     @property
     def _paths(self) -> TargetPaths:
-        return self.run.directory.paths
+        return self.run.directory
 
     def _patch(self, wanted: str) -> bool:
         """Recycle a release, or go on with a half-made tree. Returns False where only a whole write can help."""
@@ -115,9 +114,9 @@ class ReleaseBuilder:
                 progress=partial(self.run.report_progress, wanted),
             )
             counts = Counts(
-                files_written=counts.files_written + done.files,
-                files_removed=counts.files_removed + len(plan.removed_files),
-                bytes_written=counts.bytes_written + done.bytes,
+                files_written=counts.files_written + done.files_written,
+                files_removed=counts.files_removed + done.files_removed,
+                bytes_written=counts.bytes_written + done.bytes_written,
             )
             previous = step
         self.counts, self.submodules = counts, tuple(plans[-1].submodules)
@@ -178,7 +177,7 @@ def prepare_flip(
 
     Three things that do not wait for each other: name the tree, set the replaced release's clock, make the link.
     """
-    paths = directory.paths
+    paths = directory
     # The clock is set before the flip. Set after it, a kill between the two would leave the replaced release looking
     # as if its grace were long over, and the next run would recycle it under its readers.
     retiring = executor.submit(partial(_start_grace, directory, inventory, previous if previous != wanted else None))
@@ -204,7 +203,7 @@ def _start_grace(directory: TargetDirectory, inventory: Inventory, previous: str
         return
     is_intact = all(each.is_intact for each in inventory.releases if each.commit == previous)
     with suppress(FileNotFoundError):
-        seal(directory.paths.release(previous), directory.clock(), is_intact=is_intact)
+        seal(directory.release(previous), directory.clock(), is_intact=is_intact)
 
 
 def trash_name() -> str:

@@ -20,7 +20,7 @@ def prune(run: Run, inventory: Inventory, built: ReleaseBuilder, *, current: str
     `inventory` is what was there before, so that nothing is listed twice; since then the flip retired the release that
     was published. Returns the commits of the releases that stand, None if not sure. Raises OSError.
     """
-    now, paths = run.clock(), run.directory.paths
+    now, paths = run.clock(), run.directory
     recycled = built.strategy.base if built.strategy.kind is StrategyKind.RECYCLE else None
     standing = [each for each in inventory.releases if each.commit != recycled]
     retired = run.published.commit

@@ -8,7 +8,7 @@ from functools import partial
 from handler.errors import Git2EfsError, MirrorDamaged
 from handler.model import Counts, Outcome
 from handler.mount.fs.errno_map import as_failure
-from handler.mount.git.fetch import Fetched, Have
+from handler.mount.git.fetch import Fetched
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.store_pool import StorePool, discard_mirror
 from handler.mount.releases.build import ReleaseBuilder
@@ -38,10 +38,10 @@ class ReleaseSession:
     def __init__(self, run: Run, mirror: Mirror) -> None:
         self._run = run
         self.store = mirror
-        self.have = Have(run.published.commit, run.confirmed_pushed_at)
+        self.have = run.published.commit
         known = (run.known or {}).get(run.target.path)
         # Listed while the remote is asked: both only wait.
-        self._listing = run.executor.submit(partial(list_releases, run.directory.paths, known))
+        self._listing = run.executor.submit(partial(list_releases, run.directory, known))
         self._inventory = Inventory((), ())
         self._commit = ""
         self.notes: tuple[str, ...] = ()
@@ -83,14 +83,14 @@ class ReleaseSession:
     def flip(self) -> float:
         """Make `current` lead to what was built."""
         assert self._builder is not None
-        flip(self._run.directory.paths, self._builder.link)
+        flip(self._run.directory, self._builder.link)
         return self._run.clock()
 
     def tidy(self) -> tuple[str, ...]:
         """Prune what is past its grace, and repack the mirror."""
         run = self._run
         if self._builder is None:
-            is_swept = sweep(run.directory.paths, self._inventory)
+            is_swept = sweep(run.directory, self._inventory)
             run.know(frozenset(each.commit for each in self._inventory.releases) if is_swept else None)
             return ()
         try:

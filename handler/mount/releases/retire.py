@@ -35,14 +35,14 @@ def retire(run: Run, unchanged: Outcome) -> Outcome:
             run.directory.write_record(record)
         if run.clock() - (record.gone_since or 0) < run.repository.grace_seconds:
             return replace(unchanged, kind=OutcomeKind.IGNORED, reason="retiring")
-        _remove_trees(run.directory.paths)
+        _remove_trees(run.directory)
         event = retired_event(
             run.repository.full_name, target, commit=record.commit, delivery=run.trigger.delivery, at=run.clock()
         )
         if run.emit is not None and not run.emit(event):
             # The record stays until the bus has taken the event: by the record the schedule finds what is left to do.
             return replace(unchanged, kind=OutcomeKind.IGNORED, reason="retiring")
-    _remove_rest(run.directory.paths, run.paths.directory)
+    _remove_rest(run.directory, run.paths.directory)
     run.registry.remove(target.path)
     return replace(unchanged, kind=OutcomeKind.RETIRED, reason="ref_gone", commit=None, last_success_age_seconds=None)
 
@@ -69,7 +69,7 @@ def _remove_rest(paths: TargetPaths, below: str) -> None:
     """
     with suppress(FileNotFoundError):
         os.unlink(paths.record)
-    directory = paths.directory
+    directory = paths.root
     with suppress(OSError):
         while directory.startswith(below + "/"):
             os.rmdir(directory)

@@ -22,37 +22,42 @@ class Published:
     record: PublishedRecord | None
 
 
-class TargetDirectory:
+@dataclass(frozen=True, kw_only=True)
+class TargetDirectory(TargetPaths):
     """The directory of the target at `path`, relative to `mount`.
 
     Only the holder of the repository's lock may write. Raises OSError for what the mount answers.
     """
 
-    def __init__(self, mount: str, path: str, clock: Callable[[], float] = time.time, *, is_copy: bool = False) -> None:
-        """`is_copy`: the target is a working copy. Reads nothing yet."""
-        self.mount = mount
-        self.path = path
-        self.paths = TargetPaths(f"{mount}/{path}", is_copy)
-        self.clock = clock
+    mount: str
+    path: str
+    clock: Callable[[], float]
+
+    @classmethod
+    def of(
+        cls, mount: str, path: str, clock: Callable[[], float] = time.time, *, is_copy: bool = False
+    ) -> "TargetDirectory":
+        """Return the target's directory. `is_copy`: the target is a working copy."""
+        return cls(root=f"{mount}/{path}", is_copy=is_copy, mount=mount, path=path, clock=clock)
 
     @classmethod
     def at(cls, mount: str, path: str, clock: Callable[[], float] = time.time) -> "TargetDirectory":
         """Return the directory of a target whose mode nobody names: what is on the mount tells it."""
-        return cls(mount, path, clock, is_copy=os.path.lexists(f"{mount}/{path}/{COPY}"))
+        return cls.of(mount, path, clock, is_copy=os.path.lexists(f"{mount}/{path}/{COPY}"))
 
     def read_published(self) -> Published:
         """Read what is published. Raises TargetOccupied where `current` is not a link of ours.
 
         Of a working copy that is the remote's commit that it was brought to last; local commits may follow it.
         """
-        if self.paths.is_copy:
+        if self.is_copy:
             record = self.read_record()
             return Published(record.commit if record is not None else None, record)
         try:
             # Opened for reading, not only as a path: then an NFS client asks the server whether the directory changed.
             # What this host remembers of `current` may be a minute old. If another host published since, its release
             # would look retired here, and this run would recycle it under its readers.
-            with open_directory(self.paths.directory) as descriptor:
+            with open_directory(self.root) as descriptor:
                 link = os.readlink(CURRENT, dir_fd=descriptor)
         except FileNotFoundError:
             return Published(None, None)
@@ -63,17 +68,17 @@ class TargetDirectory:
         commit = release_of(link)
         if commit is None:
             raise TargetOccupied("`current` is a link that git2efs did not make")
-        return Published(commit, read_record(self.paths.record))
+        return Published(commit, read_record(self.record))
 
     def read_record(self) -> PublishedRecord | None:
         """Read the record alone: it may be there while nothing is published."""
-        return read_record(self.paths.record)
+        return read_record(self.record)
 
     def write_record(self, record: PublishedRecord) -> None:
         """Replace `published.json`."""
         # Written beside and renamed: a reader, or the next run after a kill, finds the old record or the new one.
-        staged = stage(self.paths, "record", lambda path: write_whole(path, record.to_json()))
-        os.rename(staged, self.paths.record)
+        staged = stage(self, "record", lambda path: write_whole(path, record.to_json()))
+        os.rename(staged, self.record)
 
     def refuse_nested(self) -> None:
         """Raise TargetOccupied where another target is at the path of a new one, or on the way to it.
@@ -81,13 +86,13 @@ class TargetDirectory:
         The two would sweep each other's staging. The configuration is checked for what it can see of this. A deleted
         branch `x` whose tree is still there, and a new branch `x/staging`, are only seen here.
         """
-        directory = self.paths.directory
+        directory = self.root
         while len(directory) > len(self.mount):
             # A working copy and releases exclude each other at one path, too: neither knows what the other may remove.
-            is_above = directory != self.paths.directory
-            if os.path.lexists(os.path.join(directory, CURRENT)) and (is_above or self.paths.is_copy):
+            is_above = directory != self.root
+            if os.path.lexists(os.path.join(directory, CURRENT)) and (is_above or self.is_copy):
                 raise TargetOccupied("a target with releases is at the target's path, or on the way to it")
-            if os.path.lexists(os.path.join(directory, GIT)) and (is_above or not self.paths.is_copy):
+            if os.path.lexists(os.path.join(directory, GIT)) and (is_above or not self.is_copy):
                 raise TargetOccupied("a git working copy is at the target's path, or on the way to it")
             directory = os.path.dirname(directory)
 

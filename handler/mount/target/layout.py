@@ -19,18 +19,19 @@ import os
 import re
 from dataclasses import dataclass
 
+from handler.model import OBJECT_ID, is_object_id
+
 CURRENT, RELEASES, STAGING, RECORD = "current", "releases", "staging", "published.json"
 
 GIT = ".git"
 COPY = ".git/git2efs"
 """Our own directory in a working copy; `git status` does not look there."""
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 # What only its own run needs has a random name: a fixed one, left by a killed run, would stop every later run.
 _PASSING = re.compile(r"(?:link|record|repair|trash)-[0-9a-f]{16}")
 _JOURNAL = ".journal"
 # Only a link of this very form is ours. Somebody else's `current` is never replaced.
-_LINK = re.compile(r"releases/([0-9a-f]{40})")
+_LINK = re.compile(f"releases/({OBJECT_ID})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,38 +69,38 @@ class RepositoryPaths:
         return os.path.join(self.directory, "mirror.git")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TargetPaths:
     """What lies in a target's directory. `is_copy`: the target is a working copy, which has no releases."""
 
-    directory: str
+    root: str
     is_copy: bool = False
 
     @property
     def current(self) -> str:
         """The link that consumers read."""
-        return os.path.join(self.directory, CURRENT)
+        return os.path.join(self.root, CURRENT)
 
     @property
     def record(self) -> str:
         """`published.json`."""
         # Beside `current`, not in a release, which never changes; in a copy below .git, where git shows no change.
-        return os.path.join(self.directory, *([COPY] if self.is_copy else []), RECORD)
+        return os.path.join(self.root, *([COPY] if self.is_copy else []), RECORD)
 
     @property
     def releases(self) -> str:
         """The directory of complete trees."""
-        return os.path.join(self.directory, RELEASES)
+        return os.path.join(self.root, RELEASES)
 
     @property
     def staging(self) -> str:
         """The directory of what is being made; readers do not look there."""
         # In the target's own directory: a rename within one file system is atomic, and costs the same for any tree.
-        return os.path.join(self.directory, COPY if self.is_copy else STAGING)
+        return os.path.join(self.root, COPY if self.is_copy else STAGING)
 
     def release(self, commit: str) -> str:
         """A commit's tree. It is complete as long as it bears this name."""
-        return os.path.join(self.directory, RELEASES, commit)
+        return os.path.join(self.root, RELEASES, commit)
 
     def staged(self, name: str) -> str:
         """A path in staging."""
@@ -108,7 +109,7 @@ class TargetPaths:
 
 def is_commit(name: str) -> bool:
     """Whether a name is a commit id, as releases are named."""
-    return bool(_COMMIT.fullmatch(name))
+    return is_object_id(name)
 
 
 def release_of(link: str) -> str | None:

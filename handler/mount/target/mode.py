@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from handler.model import Counts, Outcome
-from handler.mount.git.fetch import Fetched, Have
+from handler.mount.git.fetch import Fetched
 from handler.mount.git.pack_store import PackStore
 from handler.mount.git.store_pool import StorePool
 from handler.mount.target.run import Run
@@ -20,8 +20,8 @@ class Session(Protocol):
         ...
 
     @property
-    def have(self) -> Have:
-        """What to claim to the remote."""
+    def have(self) -> str | None:
+        """The commit to claim to the remote."""
         ...
 
     @property

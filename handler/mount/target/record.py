@@ -4,11 +4,11 @@ People and monitors read it, and the next run.
 """
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from handler.exchange.operations import Hold
+from handler.model import is_object_id
 from handler.mount.fs.files import read_whole
 
 _MAX_BYTES = 65_536
@@ -76,7 +76,7 @@ def _parse(content: bytes) -> PublishedRecord | None:
         and all(isinstance(number, int | float) for number in numbers)
         and isinstance(record.announced, bool)
         and isinstance(record.previous_announced, bool)
-        and re.fullmatch(r"[0-9a-f]{40}", record.commit)
+        and is_object_id(record.commit)
     )
     return record if is_sound else None
 

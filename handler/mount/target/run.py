@@ -8,8 +8,8 @@ from handler.exchange.events import Emit
 from handler.exchange.remote import Remote
 from handler.exchange.trigger import Trigger
 from handler.model import Repository, Target
-from handler.mount.fs.executor import Executor
 from handler.mount.fs.lock import Known
+from handler.mount.fs.parallel import Executor
 from handler.mount.target.directory import Published, TargetDirectory
 from handler.mount.target.layout import RepositoryPaths
 from handler.mount.target.registry import TargetRegistry

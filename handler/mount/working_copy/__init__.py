@@ -12,7 +12,10 @@ a pull, under the repository's lock:
 7. index: replace it, with a valid cache tree, so that `git status` reads no file.
 8. refs: append to the reflogs, then move the branch. As soon as it moves, the pull is done.
 9. record: `published.json`, and the event. That is the caller's part.
-10. If a step after 5 fails, undo; if that fails too, journal and `index.lock` stay for the next run.
+10. If a step after 5 fails, undo. If time is up, or undoing fails, journal and `index.lock` stay for the next run.
+
+Every function that reads or writes the mount raises OSError for what the mount answers. Docstrings name the other
+errors.
 
 The map:
 

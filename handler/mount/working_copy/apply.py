@@ -6,11 +6,11 @@ The objects are complete and the journal is written before this begins. Every st
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 
 from handler.config.names import ancestors_of
+from handler.model import Counts
 from handler.mount.fs.checkout import ByteBudget
 from handler.mount.fs.parallel import SEQUENTIAL, Workers, by_depth
 from handler.mount.git.objects import BLOB, Objects
@@ -22,15 +22,6 @@ from handler.mount.working_copy.local_changes import ChangeSet, IndexComparison,
 from handler.mount.working_copy.parallel import Phase, run_phases
 from handler.mount.working_copy.paths import CopyPaths
 from handler.mount.working_copy.worktree import PathStatus, Worktree
-
-
-@dataclass(frozen=True, slots=True)
-class ApplyResult:
-    """How many files and links were written and removed, and how many bytes were written."""
-
-    files_written: int = 0
-    files_removed: int = 0
-    bytes_written: int = 0
 
 
 class PathState(Enum):
@@ -52,36 +43,13 @@ def apply(
     workers: Workers = SEQUENTIAL,
     *,
     skip_blocked: bool = False,
-) -> tuple[dict[bytes, IndexEntry | None], ApplyResult]:
+) -> tuple[dict[bytes, IndexEntry | None], Counts]:
     """Bring the worktree from `before` to `after`. Returns the index's new entries (None: remove it) by path.
 
     `check_time()` is called before each file; what it raises ends the run. With `skip_blocked` a file is skipped if
-    somebody has put a file in the place of a directory, or the other way round. Raises OSError.
+    somebody has put a file in the place of a directory, or the other way round.
     """
-    blocked = (NotADirectoryError, IsADirectoryError) if skip_blocked else ()
-    budget = ByteBudget(partial(objects.read, kind=BLOB))
-    by_path = {change.path: change for change in changes.changes}
-    entries: dict[bytes, IndexEntry | None] = {}
-    written: dict[bytes, int] = {}
-    removed: set[bytes] = set()
-
-    def remove(own: Worktree, paths: Sequence[bytes]) -> None:
-        for path in paths:
-            check_time()
-            if _remove(own, by_path[path]):
-                removed.add(path)
-
-    def check_out(own: Worktree, paths: Sequence[bytes]) -> None:
-        for path in paths:
-            check_time()
-            with suppress(*blocked):
-                entries[path] = _check_out(own, by_path[path], budget, written)
-
-    def make_directories(own: Worktree, paths: Sequence[bytes]) -> None:
-        for path in paths:
-            with suppress(*blocked):
-                _make_directory(own, path)
-
+    files = _Files(changes, ByteBudget(partial(objects.read, kind=BLOB)), check_time, skip_blocked=skip_blocked)
     # New and changed files come before removals, so that readers miss nothing in between. Only what stands where a
     # directory or a file has to be is removed first.
     conflicts = _directory_file_conflicts(changes)
@@ -89,17 +57,52 @@ def apply(
     gone_first = [each for each in changes.removed_directories if each in conflicts]
     gone_last = [each for each in changes.removed_directories if each not in conflicts]
     phases: list[Phase] = [
-        (remove, [[path for path in gone if path in conflicts]]),
+        (files.remove, [[path for path in gone if path in conflicts]]),
         (_remove_directories, by_depth(gone_first, deepest_first=True)),
-        (make_directories, by_depth(changes.made_directories)),
-        (check_out, [[change.path for change in changes.changes if change.after is not None]]),
-        (remove, [[path for path in gone if path not in conflicts]]),
+        (files.make_directories, by_depth(changes.made_directories)),
+        (files.check_out, [[change.path for change in changes.changes if change.after is not None]]),
+        (files.remove, [[path for path in gone if path not in conflicts]]),
         (_remove_directories, by_depth(gone_last, deepest_first=True)),
     ]
-    run_phases(worktree, phases, workers, is_writing=True, before_threads=budget.enforce)
+    run_phases(worktree, phases, workers, is_writing=True, before_threads=files.budget.enforce)
+    entries = files.entries
     # A reapplied change can remove a file for which the index has an entry, or the other way round.
-    entries |= {path: _index_entry(change.index_after, None) for path, change in by_path.items() if path not in entries}
-    return entries, ApplyResult(len(written), len(removed), sum(written.values()))
+    for change in changes.changes:
+        entries.setdefault(change.path, _index_entry(change.index_after, None))
+    return entries, Counts(len(files.written), len(files.removed), sum(files.written.values()))
+
+
+class _Files:
+    """The changes of a pull while they are applied, in any number of threads: each path belongs to one of them."""
+
+    def __init__(
+        self, changes: ChangeSet, budget: ByteBudget, check_time: Callable[[], None], *, skip_blocked: bool
+    ) -> None:
+        self.budget = budget
+        self.entries: dict[bytes, IndexEntry | None] = {}
+        self.written: dict[bytes, int] = {}
+        """Bytes by path."""
+        self.removed: set[bytes] = set()
+        self._by_path = {change.path: change for change in changes.changes}
+        self._check_time = check_time
+        self._skipped = (NotADirectoryError, IsADirectoryError) if skip_blocked else ()
+
+    def remove(self, worktree: Worktree, paths: Sequence[bytes]) -> None:
+        for path in paths:
+            self._check_time()
+            if _remove(worktree, self._by_path[path]):
+                self.removed.add(path)
+
+    def check_out(self, worktree: Worktree, paths: Sequence[bytes]) -> None:
+        for path in paths:
+            self._check_time()
+            with suppress(*self._skipped):
+                self.entries[path] = _check_out(worktree, self._by_path[path], self.budget, self.written)
+
+    def make_directories(self, worktree: Worktree, paths: Sequence[bytes]) -> None:
+        for path in paths:
+            with suppress(*self._skipped):
+                _make_directory(worktree, path)
 
 
 def _remove_directories(worktree: Worktree, directories: Sequence[bytes]) -> None:
@@ -190,7 +193,7 @@ def _index_entry(entry: TreeEntry | None, status: os.stat_result | None) -> Inde
 
 
 def write_index(paths: CopyPaths, staging: StagingArea, content: bytes) -> None:
-    """Replace the index. Raises OSError."""
+    """Replace the index."""
     staging.replace(paths.index, content, "index")
 
 
@@ -198,7 +201,7 @@ def write_index(paths: CopyPaths, staging: StagingArea, content: bytes) -> None:
 
 
 def path_states(comparison: IndexComparison, changes: ChangeSet) -> dict[bytes, tuple[PathState, PathStatus]]:
-    """Return how far each change has come, and the status of its path before its content was read. Raises OSError."""
+    """Return how far each change has come, and the status of its path before its content was read."""
     known = {change.path for change in changes.changes}
     states = {}
     for change in changes.changes:

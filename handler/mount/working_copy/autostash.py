@@ -85,7 +85,7 @@ def reapply(
     """Merge each uncommitted change into the file that is pulled.
 
     All of them become objects first, so that each is stored, whatever happens then. Raises LocalChanges if one is not
-    a tracked file; MirrorDamaged, TreeUnsafe, CopyUnusable, OSError.
+    a tracked file; MirrorDamaged, TreeUnsafe, CopyUnusable.
     """
     if not _can_reapply(obstructions, comparison):
         raise LocalChanges(describe_obstructions(obstructions))
@@ -125,7 +125,7 @@ def _stash_contents(objects: MemoryOverlay, stash: bytes) -> tuple[bytes, ...]:
 
 
 def store_stash(refs: Refs, journal: PullJournal) -> None:
-    """Store the journal's stash, if it has one, as `git stash store` does. Raises CopyBusy, CopyUnusable, OSError."""
+    """Store the journal's stash, if it has one, as `git stash store` does. Raises CopyBusy, CopyUnusable."""
     # Before any file changes: from here on the uncommitted changes are where a person looks for them.
     if journal.stash is None:
         return

@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from handler.mount.fs.executor import IN_TURN, Executor, wait_for
+from handler.mount.fs.parallel import IN_TURN, Executor, wait_for
 from handler.mount.working_copy.gitdir.names import decode_name
 from handler.mount.working_copy.gitdir.ref_logs import LogEntry
 from handler.mount.working_copy.gitdir.refs import Refs, RefTransaction
@@ -19,7 +19,7 @@ def prepared_branch(
     """Prepare the update of the branch beside the block, which waits for it by the future that it gets.
 
     The preparation locks the branch, checks that nobody moved it, and writes ORIG_HEAD. At the end of the block the
-    branch is unlocked. Raises CopyBusy, CopyUnusable, OSError.
+    branch is unlocked. Raises CopyBusy, CopyUnusable.
     """
     preparing = executor.submit(partial(_prepare, refs, journal))
     try:
@@ -47,7 +47,7 @@ def _prepare(refs: Refs, journal: PullJournal) -> RefTransaction:
 def update_refs(
     refs: Refs, journal: PullJournal, branch: RefTransaction, executor: Executor = IN_TURN, *, is_retry: bool = True
 ) -> None:
-    """Append the journal's lines to the reflogs, then move the branch. Raises CopyUnusable, OSError.
+    """Append the journal's lines to the reflogs, then move the branch. Raises CopyUnusable.
 
     `is_retry`: a killed run may have appended some of the lines.
     """

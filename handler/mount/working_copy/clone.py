@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from handler.errors import TargetOccupied
-from handler.model import TreePlan
-from handler.mount.fs.checkout import Written, check_out
+from handler.model import Counts, TreePlan
+from handler.mount.fs.checkout import check_out
 from handler.mount.fs.directories import DirectoryHandles, remove_tree
 from handler.mount.fs.files import is_there, write_whole
 from handler.mount.fs.parallel import Stage, Workers, batches
@@ -60,9 +60,9 @@ class Clone:
     def prepare(self) -> bool:
         """Begin the clone, or find what a former run left. Returns whether that was complete, and is in its place now.
 
-        Raises TargetOccupied if something else is in its place, and OSError.
+        Raises TargetOccupied if something else is in its place.
         """
-        root = self.work.directory.paths.directory
+        root = self.work.directory.root
         try:
             if os.listdir(root):
                 raise TargetOccupied("what stands at the target's path is no working copy of git's")
@@ -81,12 +81,12 @@ class Clone:
         return False
 
     def sweep(self) -> None:
-        """Remove what is left of the clone when a copy is in its place, ours or somebody else's. Raises OSError."""
+        """Remove what is left of the clone when a copy is in its place, ours or somebody else's."""
         with suppress(FileNotFoundError):
             remove_tree(self.stage)
 
-    def finish(self, store: CopyStore, commit: str, committer: bytes) -> tuple[Written, TreePlan]:
-        """Check the commit out, and move the copy into its place. Raises Git2EfsError, OSError."""
+    def finish(self, store: CopyStore, commit: str, committer: bytes) -> tuple[Counts, TreePlan]:
+        """Check the commit out, and move the copy into its place. Raises Git2EfsError."""
         tree = os.path.join(self.stage, commit)
         for name in _list_names(self.stage):
             # An earlier run was stopped while it checked this commit out.
@@ -160,7 +160,7 @@ class Clone:
         refs.write(branch, new)
 
     def _move_into_place(self, tree: str) -> None:
-        root = self.work.directory.paths.directory
+        root = self.work.directory.root
         os.makedirs(os.path.dirname(root), exist_ok=True)
         os.rename(tree, root)
         remove_tree(self.stage)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from handler.model import Counts, Outcome, OutcomeKind
 from handler.mount.fs.errno_map import as_failure
 from handler.mount.fs.parallel import Workers
-from handler.mount.git.fetch import Fetched, Have
+from handler.mount.git.fetch import Fetched
 from handler.mount.git.store_pool import StorePool
 from handler.mount.target.run import Run
 from handler.mount.working_copy.clone import Clone
@@ -29,8 +29,8 @@ def is_warm(run: Run) -> bool:
 
 @contextmanager
 def opened(run: Run, stores: StorePool) -> Iterator[OpenCopy]:
-    """Open the copy, if it can be pulled into. Raises CopyUnusable, MirrorDamaged, OSError."""
-    paths = CopyPaths(run.directory.paths.directory)
+    """Open the copy, if it can be pulled into. Raises CopyUnusable, MirrorDamaged."""
+    paths = CopyPaths(run.directory.root)
     config = validate(paths.root, run.repository.url, run.target.ref)
     if not is_warm(run):
         prepare_state_directory(paths)
@@ -70,7 +70,7 @@ class CloneSession(CopySession):
         self.store = CopyStore(clone.git)
         stack.callback(self.store.close)
         self.store.refresh()
-        self.have = Have(None, run.confirmed_pushed_at)
+        self.have: str | None = None
         self._commit = ""
 
     def prepare(self, fetched: Fetched) -> bool:
@@ -86,7 +86,7 @@ class CloneSession(CopySession):
         # Its objects have moved. The event and the repacking read them at their new place.
         self.store = self._stack.enter_context(opened(self._run, self._stores)).store
         self.notes = tuple(f"{path!r} is a submodule: an empty directory" for path in plan.submodules[:_MAX_NOTED])
-        self.counts = Counts(files_written=written.files, bytes_written=written.bytes)
+        self.counts = written
         self.complete_at = time.perf_counter()
         return self._run.clock()
 

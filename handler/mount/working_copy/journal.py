@@ -40,7 +40,7 @@ class PullJournal:
     stash: bytes | None = None
 
     def write(self, paths: CopyPaths, staging: StagingArea) -> None:
-        """Write the journal in one step: a rename. Raises OSError."""
+        """Write the journal in one step: a rename."""
         fields = {
             "branch": self.branch,
             "old": self.old,
@@ -58,7 +58,7 @@ class PullJournal:
 
 
 def read_journal(paths: CopyPaths) -> PullJournal | None:
-    """Return the journal of a killed run; None if there is none. Raises OSError.
+    """Return the journal of a killed run; None if there is none.
 
     Only git2efs writes the file, and always whole. If it cannot be read, another version of this code wrote it. Then
     nothing is known about that run: what it left counts as the user's, and a pull refuses it if it is in the way.
@@ -89,7 +89,7 @@ def read_journal(paths: CopyPaths) -> PullJournal | None:
 
 
 def remove_journal(paths: CopyPaths) -> None:
-    """Remove the journal, if it is there: nothing is half done any more. Raises OSError."""
+    """Remove the journal, if it is there: nothing is half done any more."""
     with suppress(FileNotFoundError):
         os.unlink(paths.journal)
 

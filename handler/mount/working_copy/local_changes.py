@@ -130,7 +130,7 @@ class IndexComparison:
         )
 
     def matches(self, path: bytes, expected: TreeEntry, status: PathStatus) -> bool:
-        """Whether the worktree, with `status` at the path, has this file, link or submodule. Raises OSError."""
+        """Whether the worktree, with `status` at the path, has this file, link or submodule."""
         mode, blob = expected
         if mode == SUBMODULE:
             return status.is_directory  # what is in it belongs to the submodule
@@ -161,7 +161,7 @@ class Obstruction:
 def find_obstructions(
     comparison: IndexComparison, changes: ChangeSet, workers: Workers = SEQUENTIAL
 ) -> list[Obstruction]:
-    """Return the staged, uncommitted, untracked and ignored files that obstruct the changes. Raises OSError."""
+    """Return the staged, uncommitted, untracked and ignored files that obstruct the changes."""
     by_path = {change.path: change for change in changes.changes}
     removed = {change.path for change in changes.changes if change.before is not None}
     found: dict[bytes, list[Obstruction]] = {}

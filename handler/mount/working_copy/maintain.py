@@ -8,7 +8,7 @@ from handler.mount.working_copy.paths import CopyPaths, prepare_state_directory
 
 
 def maintain_copy(root: str) -> None:
-    """Maintain the working copy at `root`, under its repository's lock. Raises MirrorDamaged, OSError.
+    """Maintain the working copy at `root`, under its repository's lock. Raises MirrorDamaged.
 
     If a killed run left a journal, nothing is done: the next pull recovers from it, and the schedule brings one.
     """

@@ -42,7 +42,7 @@ class OpenCopy:
         return self.config.committer or DEFAULT_COMMITTER
 
     def head(self) -> str | None:
-        """Return the commit that the branch names; None before the first one. Raises CopyUnusable, OSError."""
+        """Return the commit that the branch names; None before the first one. Raises CopyUnusable."""
         commit = self.refs.read(self.branch)
         return None if commit is None else commit.decode()
 
@@ -52,7 +52,7 @@ class OpenCopy:
         return diff_trees(lambda tree: objects.read(tree, TREE), *trees)
 
     def read_index(self) -> IndexFile:
-        """Read the index. Raises CopyUnusable if it is damaged, unmerged or of an unknown kind, and OSError."""
+        """Read the index. Raises CopyUnusable if it is damaged, unmerged or of an unknown kind."""
         try:
             with open_to_read(self.paths.index) as descriptor:
                 written_at = int(os.fstat(descriptor).st_mtime)
@@ -76,12 +76,12 @@ class OpenCopy:
         )
 
     def worktree(self) -> AbstractContextManager[Worktree]:
-        """Open the files. Raises OSError."""
+        """Open the files."""
         return Worktree.opened(self.paths.root, self.paths.state_directory)
 
     @contextmanager
     def locked(self) -> Iterator["CopyLock"]:
-        """Hold `index.lock` until the block ends, so that git's commands stay out. Raises CopyBusy, OSError."""
+        """Hold `index.lock` until the block ends, so that git's commands stay out. Raises CopyBusy."""
         acquire_lock(self.paths.lock)
         lock = CopyLock(self.paths)
         try:
@@ -101,7 +101,7 @@ class CopyLock:
     is_released: bool = False
 
     def release(self) -> None:
-        """Remove the journal, then the lock: the pull is done. Raises OSError."""
+        """Remove the journal, then the lock: the pull is done."""
         remove_journal(self.paths)
         self.is_released = True
         release_lock(self.paths.lock)

@@ -48,7 +48,7 @@ class CopyPaths:
 
 
 def prepare_state_directory(paths: CopyPaths) -> None:
-    """Make the state directory, or sweep from it what killed runs left. Raises OSError.
+    """Make the state directory, or sweep from it what killed runs left.
 
     All names but the journal's and the record's are temporary. Staging directories are kept and emptied.
     """

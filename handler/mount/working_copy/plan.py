@@ -35,7 +35,7 @@ def plan_pull(copy: OpenCopy, tracked: TrackingUpdate, head: str | None, timesta
     """Plan how the branch gets from `head` (None: no commit yet) to what was fetched; None if it stays.
 
     `timestamp` (seconds since the epoch) is the committer date of replayed commits. Raises ReplayConflict,
-    CopyUnusable, MirrorDamaged, TreeUnsafe, OSError.
+    CopyUnusable, MirrorDamaged, TreeUnsafe.
     """
     objects, tip, branch = tracked.objects, tracked.tip, encode_name(copy.branch)
     if head is None:

@@ -14,7 +14,7 @@ from handler.errors import CopyUnusable, LocalChanges, MirrorDamaged, OutOfTime
 from handler.model import Counts
 from handler.mount.fs.files import is_there
 from handler.mount.git.diff import TreeDiff
-from handler.mount.git.fetch import Fetched, Have
+from handler.mount.git.fetch import Fetched
 from handler.mount.git.store_pool import StorePool
 from handler.mount.target.mode import Session
 from handler.mount.target.run import Run
@@ -52,7 +52,7 @@ def open_session(run: Run, stores: StorePool) -> Iterator[Session]:
 def _open(run: Run, stores: StorePool, stack: ExitStack) -> Session:
     if run.published.record is None:
         run.refuse_new()
-    if not is_there(CopyPaths(run.directory.paths.directory).git):
+    if not is_there(CopyPaths(run.directory.root).git):
         clone = Clone.of(run)
         if not clone.prepare():
             return CloneSession(run, stores, stack, clone)
@@ -89,8 +89,7 @@ class PullSession(CopySession):
         self._head = reading_head.result()
         # Without a tracking ref the local branch says what we have, so that it is not fetched again, or its history
         # cut.
-        have = self._head if self._tracking is None else self._tracking.decode()
-        self.have = Have(have, run.confirmed_pushed_at)
+        self.have = self._head if self._tracking is None else self._tracking.decode()
         self._worktrees = stack.enter_context(ExitStack())
         self._writing_tracking: Future[None] | None = None
         self._prepared: _Prepared | None = None
@@ -162,11 +161,11 @@ class PullSession(CopySession):
         self._stack.callback(ending.result)
         self._writing_tracking.result()
         self.notes += self._prepared.notes
-        self.counts = Counts(done.files_written, done.files_removed, done.bytes_written)
+        self.counts = done
         self.complete_at = time.perf_counter()
         return self._run.clock()
 
-    def _apply(self, prepared: _Prepared) -> apply.ApplyResult:
+    def _apply(self, prepared: _Prepared) -> Counts:
         """Finish what the journal says, or undo it."""
         run, copy, journal = self._run, self._copy, prepared.journal
         # The journal names objects, so they have to be on the mount before it.

@@ -18,8 +18,7 @@ def recover(copy: OpenCopy) -> tuple[str, ...]:
 
     The pull is finished unless that would lose a change. If somebody has changed one of its files since, everything
     that was done is undone, file by file, except that file. The copy is then the old commit's with an uncommitted
-    change, as that person sees it, and a pull refuses it by name. Raises CopyBusy, CopyUnusable, MirrorDamaged,
-    OSError.
+    change, as that person sees it, and a pull refuses it by name. Raises CopyBusy, CopyUnusable, MirrorDamaged.
     """
     release_stale_lock(copy.refs.lock_path(copy.config.tracking_ref))
     journal = read_journal(copy.paths)

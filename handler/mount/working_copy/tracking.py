@@ -30,7 +30,7 @@ class TrackingUpdate:
 
     @classmethod
     def of(cls, copy: OpenCopy, old: bytes | None, tip: bytes) -> "TrackingUpdate":
-        """Return the update that a fetch of `tip` asks for. Raises MirrorDamaged, OSError."""
+        """Return the update that a fetch of `tip` asks for. Raises MirrorDamaged."""
         objects = MemoryOverlay(copy.store)
         graph = graph_of(objects, copy.store.writer.shallow_commits())
         entry = None
@@ -45,7 +45,7 @@ class TrackingUpdate:
         """Update the ref and its reflog, once the fetched objects are on the mount.
 
         `timestamp` is in seconds since the epoch. `is_retry`: a killed run may have appended the entry. Raises
-        CopyBusy, CopyUnusable, OSError.
+        CopyBusy, CopyUnusable.
         """
         copy.store.flush()
         if self.log_entry is not None:
@@ -54,7 +54,7 @@ class TrackingUpdate:
             copy.refs.write(ref, self.tip, {self.old, self.tip})
 
     def reflog_commits(self, copy: OpenCopy, head: bytes) -> Sequence[bytes]:
-        """Return the commits that the ref named before this fetch, as far as its reflog goes. Raises OSError.
+        """Return the commits that the ref named before this fetch, as far as its reflog goes.
 
         If `head`, the local branch, has no local commits, the reflog is not read.
         """

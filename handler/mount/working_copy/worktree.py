@@ -56,7 +56,7 @@ class PathStatus:
 class Worktree:
     """The worktree at `root`. Files are staged in a directory of the same file system that nobody else reads.
 
-    Paths are relative, in bytes as git has them. All methods raise OSError. Not safe for threads.
+    Paths are relative, in bytes as git has them. Not safe for threads.
     """
 
     def __init__(self, root: str, directories: DirectoryHandles, staging: int, *, asks_server: bool) -> None:

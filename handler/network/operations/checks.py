@@ -37,21 +37,21 @@ def check_queue(checks: CheckList, settings: Settings) -> None:
             waiting, in_work = queue_depth(settings.queue_url)
         except AccessDenied as error:
             todo = "allow sqs:GetQueueAttributes, to know"
-            checks.unknown("queue", found=f"it may not be asked: {error}", todo=todo)
+            checks.unknown("queue", found=f"this caller may not ask it: {error}", todo=todo)
         else:
-            checks.ok("queue", found=f"{waiting} messages wait, {in_work} are worked on")
+            checks.ok("queue", found=f"{waiting} messages wait, {in_work} are in work")
 
 
 def check_bus(checks: CheckList, settings: Settings) -> None:
     """Check the event bus, where there is one."""
     if not settings.event_bus:
         return
-    with checks.step("event bus", todo="make the bus, or set the stack's parameter EventBus to one that is there"):
+    with checks.step("event bus", todo="make the bus, or set the stack's parameter EventBus to one that exists"):
         try:
             # Describe it, and put no event: whoever listens would act on one.
             describe_bus(settings.event_bus)
         except AccessDenied as error:
             todo = "allow events:DescribeEventBus, to know"
-            checks.unknown("event bus", found=f"it may not be asked: {error}", todo=todo)
+            checks.unknown("event bus", found=f"this caller may not ask it: {error}", todo=todo)
         else:
             checks.ok("event bus", found=f"{settings.event_bus} is there")

@@ -133,7 +133,7 @@ class Doctor:
         except ValueError:
             return
         if abs(skew) > MAX_SKEW_SECONDS:
-            todo = "see to the clock of this host: AWS refuses requests from one that is minutes off"
+            todo = "correct the clock of this host: AWS refuses requests from one that is minutes off"
             checks.wrong(f"{name}: clock", found=f"the remote's is {skew:+.0f} s from this host's", todo=todo)
 
 

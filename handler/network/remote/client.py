@@ -89,7 +89,7 @@ class HttpRemote:
 
         Raises CommitNotFound where the remote does not know `want`, what `refs` raises, and what the sink raises.
         """
-        body, old_body = protocol.fetch_request(query), protocol_v0.fetch_request(query)
+        body = protocol.fetch_request(query)
 
         def attempt() -> ShallowChanges:
             write = sink()
@@ -97,8 +97,8 @@ class HttpRemote:
 
         def attempt_old() -> ShallowChanges:
             write = sink()
-            is_deepened = query.deepen > 0
-            return self._post(old_body, lambda read: protocol_v0.read_fetch(read, write, is_deepened=is_deepened))
+            body_v0, is_deepened = protocol_v0.fetch_request(query), query.deepen > 0
+            return self._post(body_v0, lambda read: protocol_v0.read_fetch(read, write, is_deepened=is_deepened))
 
         return self._in_either_version(attempt, attempt_old)
 

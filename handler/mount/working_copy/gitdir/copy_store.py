@@ -11,8 +11,8 @@ from threading import Lock
 
 from dulwich.pack import Pack
 
-from handler.mount.fs.executor import Executor
 from handler.mount.fs.files import read_tail
+from handler.mount.fs.parallel import Executor
 from handler.mount.git import repack
 from handler.mount.git.pack_store import PackStore, unlink_if_there
 from handler.mount.git.packs import PackVanished, RawObject
@@ -25,13 +25,13 @@ _PROTECTED = (".keep", ".promisor", ".mtimes")
 
 
 class CopyStore(PackStore):
-    """The objects of the git directory at `path`. Only `read` and `read_raw` are safe for threads.
+    """The objects of the git directory at `path`. Call `refresh` first.
 
-    Damage raises MirrorDamaged, and is not repaired. `release` ends a run, `close` closes every pack.
+    Only `read` and `read_raw` are safe for threads. Damage raises MirrorDamaged, and is not repaired. `release` ends a
+    run, `close` closes every pack.
     """
 
     def __init__(self, path: str) -> None:
-        """Read nothing yet; call `refresh` first."""
         self._staged = StagedWriter(path)
         super().__init__(path, self._staged)
         self.staging = self._staged.staging
@@ -44,7 +44,7 @@ class CopyStore(PackStore):
     # -- reading -----------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """List the packs and alternates, and open none. Raises OSError.
+        """List the packs and alternates, and open none.
 
         A pack of ours without an index is removed: a killed run did not finish writing or removing it, and no reader
         uses it.
@@ -149,27 +149,27 @@ class CopyStore(PackStore):
         self._staged.executor = executor
 
     def flush(self) -> None:
-        """Wait until the ingested objects are on the mount. Nothing may refer to them before. Raises OSError."""
+        """Wait until the ingested objects are on the mount. Nothing may refer to them before."""
         self.writer.flush()
 
     def history(self, have: str | None, depth: int, *, is_next: bool) -> tuple[int, tuple[str, ...]]:
         """Return what to ask the remote for: the depth of the first fetch (else 0), and the shallow commits.
 
-        Raises MirrorDamaged, OSError.
+        Raises MirrorDamaged.
         """
         return depth if have is None else 0, tuple(sorted(each.decode() for each in self.writer.shallow_commits()))
 
     def add(self, objects: Mapping[bytes, RawObject]) -> None:
         """Write the objects (by hex id) that no pack has as one pack, which is on the mount on return.
 
-        Raises MirrorDamaged for one that does not match its id, OSError.
+        Raises MirrorDamaged for one that does not match its id.
         """
         new = {each: raw for each, raw in objects.items() if not super(CopyStore, self).__contains__(each.decode())}
         if new:
             self.write_pack(lambda write: repack.write_new(new, write))
 
     def maintain(self) -> None:
-        """Repack our packs if they are many; every object is kept. Raises MirrorDamaged, OSError.
+        """Repack our packs if they are many; every object is kept. Raises MirrorDamaged.
 
         It does nothing while `git gc` runs, or if git wrote a multi-pack-index, which names packs.
         """

@@ -23,7 +23,6 @@ class LazyPack(Pack):
     """
 
     def __init__(self, stem: str) -> None:
-        """Open nothing yet."""
         super().__init__(stem, object_format=SHA1)
         self._idx_load = lambda: _open_index(stem + ".idx")
         self._data_load = lambda: _open_data(stem + ".pack")

@@ -16,7 +16,7 @@ _OURS = "git2efs"
 
 
 def acquire_lock(path: str) -> None:
-    """Create the lock at `path`, or take over a stale one of ours. Raises CopyBusy if git holds it, and OSError."""
+    """Create the lock at `path`, or take over a stale one of ours. Raises CopyBusy if git holds it."""
     try:
         os.symlink(_OURS, path)
     except FileExistsError:
@@ -25,13 +25,13 @@ def acquire_lock(path: str) -> None:
 
 
 def release_lock(path: str) -> None:
-    """Remove a lock of ours. It may be gone: people remove locks by hand. Raises OSError."""
+    """Remove a lock of ours. It may be gone: people remove locks by hand."""
     with suppress(FileNotFoundError):
         os.unlink(path)
 
 
 def is_ours(path: str) -> bool:
-    """Whether there is a lock and it is ours. Raises OSError."""
+    """Whether there is a lock and it is ours."""
     try:
         return os.readlink(path) == _OURS
     except FileNotFoundError:
@@ -43,14 +43,14 @@ def is_ours(path: str) -> bool:
 
 
 def release_stale_lock(path: str) -> None:
-    """Remove a lock that a killed run of ours left; git's stays. Raises OSError."""
+    """Remove a lock that a killed run of ours left; git's stays."""
     if is_ours(path):
         release_lock(path)
 
 
 @contextmanager
 def lock_held(path: str) -> Iterator[None]:
-    """Hold the lock at `path` until the block ends. Raises CopyBusy, OSError."""
+    """Hold the lock at `path` until the block ends. Raises CopyBusy."""
     acquire_lock(path)
     try:
         yield

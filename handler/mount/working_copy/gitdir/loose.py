@@ -18,7 +18,7 @@ _NO_PATH = frozenset(
 )
 _KINDS = {b"commit": COMMIT, b"tree": TREE, b"blob": BLOB, b"tag": TAG}
 _HEADER = re.compile(rb"(commit|tree|blob|tag) (0|[1-9][0-9]{0,18})\0")
-_MOST_HEADER_BYTES = 32
+_MAX_HEADER_BYTES = 32
 _ESCAPE = re.compile(rb'\\(?:([0-3][0-7]{2})|([abtnvfr"\\]))')
 _ESCAPED = {b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
 
@@ -32,7 +32,7 @@ def loose_path(objects_directory: str, object_id: bytes) -> str:
 def read_loose(objects_directory: str, object_id: bytes, max_bytes: int = 2**31) -> RawObject | None:
     """Return type and content of a loose object, checked against its id (40 hex digits); None if it is missing.
 
-    Raises MirrorDamaged for a file that is not the object, and OSError.
+    Raises MirrorDamaged for a file that is not the object.
     """
     try:
         compressed = read_whole(loose_path(objects_directory, object_id), follow=True, max_bytes=max_bytes)
@@ -50,7 +50,7 @@ def _inflated(compressed: bytes) -> RawObject | None:
     """Return the object. It inflates no more than the header's size."""
     inflater = zlib.decompressobj()
     try:
-        head = inflater.decompress(compressed, _MOST_HEADER_BYTES)
+        head = inflater.decompress(compressed, _MAX_HEADER_BYTES)
         header = _HEADER.match(head)
         if header is None:
             return None
@@ -68,7 +68,7 @@ def _inflated(compressed: bytes) -> RawObject | None:
 def read_alternates(objects_directory: str) -> list[str]:
     """Return the other objects directories of the repository, each once, however they are nested.
 
-    As in git, one that is missing or no path is ignored. Raises OSError.
+    As in git, one that is missing or no path is ignored.
     """
     found: dict[str, None] = {}
     pending = [(objects_directory, 0)]

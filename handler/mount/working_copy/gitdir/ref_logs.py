@@ -25,12 +25,12 @@ class LogEntry:
 
 
 def read_log(path: str) -> list[LogEntry]:
-    """Return the last entries of the reflog at `path`, the oldest first; none if there is no reflog. Raises OSError."""
+    """Return the last entries of the reflog at `path`, the oldest first; none if there is no reflog."""
     return parse_entries(read_tail(path))
 
 
 def read_tail(path: str) -> bytes:
-    """Return the last lines of the reflog at `path`; empty if there is no reflog. Raises OSError."""
+    """Return the last lines of the reflog at `path`; empty if there is no reflog."""
     try:
         with open_to_read(path) as descriptor:
             start = max(0, os.fstat(descriptor).st_size - _MAX_BYTES)
@@ -71,7 +71,7 @@ def format_line(entry: LogEntry, committer: bytes, timestamp: int) -> bytes:
 def append_lines(path: str, content: bytes, *, creates: bool) -> None:
     """Append to the reflog at `path`. If it is missing, it is created only if `creates` is set.
 
-    Raises NotADirectoryError, FileExistsError or IsADirectoryError if another ref's reflog is in the way; OSError.
+    Raises NotADirectoryError, FileExistsError or IsADirectoryError if another ref's reflog is in the way.
     """
     if not creates and not os.path.lexists(path):
         return

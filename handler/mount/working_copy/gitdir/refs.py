@@ -43,7 +43,6 @@ class Refs:
     """
 
     def __init__(self, path: str, *, makes_logs: bool = True, staging: StagingArea | None = None) -> None:
-        """Reads no file yet."""
         self._path = path
         self._makes_logs = makes_logs
         self._staging = staging or StagingArea.of(path)
@@ -52,7 +51,7 @@ class Refs:
     # -- reading -----------------------------------------------------------------------------------------
 
     def head(self) -> str | None:
-        """Return the ref that HEAD names; None if it is detached. Raises CopyUnusable, OSError."""
+        """Return the ref that HEAD names; None if it is detached. Raises CopyUnusable."""
         content = self._read_file("HEAD")
         if content is None:
             raise CopyUnusable("there is no HEAD")
@@ -68,7 +67,7 @@ class Refs:
     def read(self, name: str) -> bytes | None:
         """Return the commit (40 hex digits) of a ref (full name, or a pseudoref like ORIG_HEAD); None if there is none.
 
-        Raises CopyUnusable for an invalid name, a broken ref or a symbolic one; OSError.
+        Raises CopyUnusable for an invalid name, a broken ref or a symbolic one.
         """
         content = self._read_file(name)
         if content is None:
@@ -85,7 +84,7 @@ class Refs:
     def log(self, name: str) -> list[LogEntry]:
         """Return the last entries of a ref's reflog, the oldest first, without those that cannot be parsed.
 
-        Raises CopyUnusable for an invalid name, OSError.
+        Raises CopyUnusable for an invalid name.
         """
         return read_log(self._log_path(name))
 
@@ -95,7 +94,7 @@ class Refs:
         """Update a ref to a commit (40 hex digits).
 
         `expected`: only if it names one of these now, None meaning no ref. A stale lock of ours is taken over. Raises
-        CopyBusy if git is changing the ref, or has changed it; CopyUnusable if another ref is in the way; OSError.
+        CopyBusy if git is changing the ref, or has changed it; CopyUnusable if another ref is in the way.
         """
         change = self.prepare(name, commit, expected)
         try:
@@ -120,7 +119,7 @@ class Refs:
         return RefTransaction(path, temporary)
 
     def write_pseudoref(self, name: str, content: bytes) -> None:
-        """Write a file such as ORIG_HEAD. Raises CopyUnusable, OSError."""
+        """Write a file such as ORIG_HEAD. Raises CopyUnusable."""
         if not _PSEUDOREF.fullmatch(name):
             raise CopyUnusable(f"{name!r} is not the name of such a file")
         self._replace(os.path.join(self._path, name), content)
@@ -133,7 +132,7 @@ class Refs:
         `committer` is `Name <mail>`, `timestamp` in seconds since the epoch. `is_retry`: a killed run may have appended
         some of them; these are not repeated. If there is no reflog, one is created for HEAD, branches and
         remote-tracking refs, as in git, and for the stash, which consists of its reflog. Raises CopyUnusable if another
-        ref's reflog is in the way, OSError.
+        ref's reflog is in the way.
         """
         creates = name == STASH or (self._makes_logs and (name == "HEAD" or name.startswith(_LOGGED)))
         path = self._log_path(name)
@@ -234,7 +233,7 @@ class RefTransaction:
     temporary: str
 
     def commit(self) -> None:
-        """Replace the ref's file. Raises CopyUnusable if another ref is in the way, OSError."""
+        """Replace the ref's file. Raises CopyUnusable if another ref is in the way."""
         try:
             os.rename(self.temporary, self.path)
         except IsADirectoryError:
@@ -243,7 +242,7 @@ class RefTransaction:
         self.temporary = ""
 
     def close(self) -> None:
-        """Unlock the ref, which is unchanged unless this was committed. Raises OSError."""
+        """Unlock the ref, which is unchanged unless this was committed."""
         self.abort()
         release_lock(f"{self.path}.lock")
 

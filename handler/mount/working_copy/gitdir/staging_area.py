@@ -35,7 +35,7 @@ class StagingArea:
         return os.path.join(self.path, f"{_TEMPORARY}{kind}_{secrets.token_hex(8)}")
 
     def make_in(self, make: Callable[[], T]) -> T:
-        """Return what `make()` returns, which needs the directory. Raises OSError."""
+        """Return what `make()` returns, which needs the directory."""
         try:
             return make()
         except FileNotFoundError:
@@ -43,17 +43,17 @@ class StagingArea:
             return make()
 
     def replace(self, path: str, content: bytes, kind: str, mode: int = 0o644) -> None:
-        """Replace the file at `path`: stage the new one and rename it. Raises OSError."""
+        """Replace the file at `path`: stage the new one and rename it."""
         self.rename(self.write(content, kind, mode), path)
 
     def write(self, content: bytes, kind: str, mode: int = 0o644) -> str:
-        """Write a temporary file; returns its path. Raises OSError."""
+        """Write a temporary file; returns its path."""
         temporary = self.temporary_path(kind)
         self.make_in(lambda: write_whole(temporary, content, mode))
         return temporary
 
     def rename(self, temporary: str, path: str) -> None:
-        """Rename a temporary file to `path`; if that fails, remove it. Raises OSError."""
+        """Rename a temporary file to `path`; if that fails, remove it."""
         try:
             os.rename(temporary, path)
         except BaseException:
@@ -62,7 +62,7 @@ class StagingArea:
             raise
 
     def sweep(self) -> None:
-        """Remove the temporary files that killed runs left; other names stay. Raises OSError."""
+        """Remove the temporary files that killed runs left; other names stay."""
         try:
             names = os.listdir(self.path)
         except FileNotFoundError:

@@ -19,7 +19,7 @@ from handler.mount.working_copy.gitdir.remote_urls import is_same_remote
 
 _REQUIRED = ("HEAD", "config", "objects", "refs")
 _WRITTEN_BY_US = ("objects", "refs", "logs", "git2efs")
-_MOST_CONFIG_BYTES = 1024 * 1024
+_MAX_CONFIG_BYTES = 1024 * 1024
 _IN_PROGRESS = {
     "MERGE_HEAD": "a merge",
     "rebase-merge": "a rebase",
@@ -53,7 +53,7 @@ class CopyConfig:
 def validate(copy_path: str, url: str, branch_ref: str) -> CopyConfig:
     """Return the copy's config, if the branch can be pulled into it from the remote at `url`.
 
-    Raises CopyUnusable with the reason if not, and OSError.
+    Raises CopyUnusable with the reason if not.
     """
     git_directory = os.path.join(copy_path, ".git")
     names = _list_entries(git_directory)
@@ -101,12 +101,12 @@ def _list_entries(git_directory: str) -> frozenset[str]:
 
 def _read_config(git_directory: str) -> Config:
     try:
-        content = read_whole(os.path.join(git_directory, "config"), follow=True, max_bytes=_MOST_CONFIG_BYTES)
+        content = read_whole(os.path.join(git_directory, "config"), follow=True, max_bytes=_MAX_CONFIG_BYTES)
     except IsADirectoryError:
         content = None
     if content is None:
         raise CopyUnusable(".git/config is not there")
-    if len(content) == _MOST_CONFIG_BYTES:
+    if len(content) == _MAX_CONFIG_BYTES:
         raise CopyUnusable(".git/config is too long")
     return Config.parse(content)
 

@@ -18,7 +18,10 @@ _MAX_OCCURRENCES = 64
 class _Run(NamedTuple):
     """Equal lines of both files, and how often the rarest of them occurs in the part of the old file."""
 
-    lines: Hunk
+    old_start: int
+    old_end: int
+    new_start: int
+    new_end: int
     rarity: int
 
 
@@ -52,8 +55,8 @@ def _mark(old: list[int], new: list[int], removed: bytearray, added: bytearray, 
                 removed[old_start:old_end], added[new_start:new_end] = only_old, only_new
                 continue
             if best is not None:
-                pending.append(Hunk(best.lines.old_end, old_end, best.lines.new_end, new_end))
-                pending.append(Hunk(old_start, best.lines.old_start, new_start, best.lines.new_start))
+                pending.append(Hunk(best.old_end, old_end, best.new_end, new_end))
+                pending.append(Hunk(old_start, best.old_start, new_start, best.new_start))
                 continue
         removed[old_start:old_end] = b"\1" * (old_end - old_start)
         added[new_start:new_end] = b"\1" * (new_end - new_start)
@@ -83,9 +86,9 @@ def _rarest_run(old: list[int], new: list[int], part: Hunk, budget: WorkBudget) 
                     if place < reached:
                         continue  # inside the run before
                     run = _extended(old, new, part, (place, here), places)
-                    size, reached = run.lines.old_end - run.lines.old_start, run.lines.old_end
+                    size, reached = run.old_end - run.old_start, run.old_end
                     budget.consume(size)
-                    following = max(following, run.lines.new_end)
+                    following = max(following, run.new_end)
                     if run.rarity < rarity or size > length:
                         best = run
                         rarity, length = run.rarity, size
@@ -108,7 +111,7 @@ def _extended(old: list[int], new: list[int], part: Hunk, match: tuple[int, int]
         if rarity > 1:
             rarity = min(rarity, len(places[old[last]]))
         last += 1
-    return _Run(Hunk(first, last, first + shift, last + shift), rarity)
+    return _Run(first, last, first + shift, last + shift, rarity)
 
 
 class _Group:

@@ -9,7 +9,7 @@ from handler.mount.git.objects import TREE, hash_object
 from handler.mount.git.tree import Entries, TreeEntry, parse_entries, serialize_entries, tree_of
 from handler.mount.working_copy.overlay import MemoryOverlay
 
-_MOST_VISITS = 4
+_MAX_VISITS = 4
 """A merge reads an entry in three trees, and once more for renames."""
 
 
@@ -34,7 +34,7 @@ class TreeReader:
         found = self._entries(tree)
         # Counted at each visit: a tree of few objects can contain itself in billions of paths.
         self._seen += len(found) + 1
-        if self._seen > _MOST_VISITS * trees.MAX_ENTRIES:
+        if self._seen > _MAX_VISITS * trees.MAX_ENTRIES:
             raise TreeUnsafe(f"the trees have more than {trees.MAX_ENTRIES} entries")
         return found
 
@@ -56,7 +56,7 @@ class TreeReader:
 
         A directory counts as no entry. It is yielded itself only if it is in `old` and not in `new`.
         """
-        for path, one, two in walk_changes(self.entries, old, new, visits=_MOST_VISITS):
+        for path, one, two in walk_changes(self.entries, old, new, visits=_MAX_VISITS):
             one_tree, two_tree = tree_of(one), tree_of(two)
             if one_tree is not None and two_tree is None:
                 yield path, one, None

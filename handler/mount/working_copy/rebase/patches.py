@@ -20,7 +20,7 @@ from handler.mount.working_copy.rebase.commits import Reader
 EMPTY_TREE = b"4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 """The tree without entries, which every repository knows without storing it."""
 
-_MOST_VISITS = 4
+_MAX_VISITS = 4
 """Local commits may have trees that no plan would accept, so more entries may be visited."""
 _CONTEXT_LINES = 3
 _MAX_COMPARED = 4_000_000
@@ -87,7 +87,7 @@ class _Patch:
         """Return what differs, by path, in all directories."""
         if self._changes is None:
             self._changes = {}
-            for path, *entries in walk_changes(self._listing, self._old, self._new, visits=_MOST_VISITS):
+            for path, *entries in walk_changes(self._listing, self._old, self._new, visits=_MAX_VISITS):
                 old, new = (None if tree_of(entry) else entry for entry in entries)
                 if old or new:
                     self._changes[path] = old, new

@@ -1,10 +1,12 @@
-"""Push payloads. Pure: no I/O, no clock.
+"""GitHub's deliveries: headers and push payloads. Pure: no I/O, no clock.
 
-Two steps: `read_payload` decodes bytes to a JSON object, whatever the event; `read_push` reads a push event from that
-(https://docs.github.com/webhooks/webhook-events-and-payloads#push). We read only the fields that the service uses.
+`read_delivery` reads the headers, `read_payload` decodes the body to a JSON object, whatever the event, and `read_push`
+reads a push event from that (https://docs.github.com/webhooks/webhook-events-and-payloads#push). We read only the
+fields that the service uses.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
@@ -17,7 +19,31 @@ MAX_FORM_FIELDS = 16
 MAX_EPOCH_SECONDS = 253_402_300_799
 """The last second of the year 9999, where Python's calendar ends, as most do."""
 
+_EVENT = re.compile(r"[a-z][a-z0-9_]{0,99}")
+_ID = re.compile(r"[A-Za-z0-9-]{1,100}")
 _SHA256_COMMIT = re.compile(r"[0-9a-f]{64}")
+
+
+def read_delivery(headers: Mapping[str, str], body: bytes) -> Delivery:
+    """Return the delivery; `headers` have lower-case names, `body` is verified and not decoded yet.
+
+    The id is '' when it is missing or invalid: it only correlates log lines, and goes into them as it is. The media
+    type is in lower case without its parameters, '' when missing.
+
+    Raises Malformed when X-GitHub-Event is missing or not an event's name.
+    """
+    event = headers.get("x-github-event")
+    if event is None:
+        raise Malformed("the X-GitHub-Event header is missing")
+    if not _EVENT.fullmatch(event):
+        raise Malformed("the X-GitHub-Event header is not an event's name")
+    delivery_id = headers.get("x-github-delivery", "")
+    return Delivery(
+        id=delivery_id if _ID.fullmatch(delivery_id) else "",
+        event=event,
+        media_type=headers.get("content-type", "").partition(";")[0].strip().lower(),
+        body=body,
+    )
 
 
 def read_payload(delivery: Delivery) -> dict[str, object]:
@@ -69,6 +95,7 @@ def _read_push(payload: dict[str, object]) -> PushEvent:
     before, after = read_field(payload, "before", _commit), read_field(payload, "after", _commit)
     pushed_at = read_field(repository, "pushed_at", nullable(_pushed_at), label="repository.pushed_at")
     head_commit = read_field(payload, "head_commit", nullable(mapping)) or {}
+    committed_at = read_field(head_commit, "timestamp", nullable(_committed_at), label="head_commit.timestamp")
     return PushEvent(
         repository=full_name,
         ref=ref,
@@ -76,7 +103,7 @@ def _read_push(payload: dict[str, object]) -> PushEvent:
         after=after,
         is_deleted=read_field(payload, "deleted", nullable(flag)) is True or after == NULL_OID,
         pushed_at=pushed_at,
-        committed_at=read_field(head_commit, "timestamp", nullable(_committed_at), label="head_commit.timestamp"),
+        committed_at=committed_at,
         is_single=_is_single(payload),
         default_branch_ref=_default_branch_ref(repository),
     )

@@ -1,4 +1,4 @@
-"""Carries out an operator's command and is stopped at an operation: `python -m tests.crash.turner`; its "content"."""
+"""Carry out an operator's command, stopped at an operation: `python -m tests.crash.operate_run` tells its "content"."""
 
 from handler import operate
 from tests.crash.forks import answer

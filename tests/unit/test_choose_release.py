@@ -1,17 +1,10 @@
-"""Which release an operator goes back to, what a directory takes, and what a hold in a record survives."""
-
-import os
-from pathlib import Path
+"""Which release a rollback goes back to."""
 
 import pytest
 
-from handler.errors import OutOfTime, ReleaseUnusable
-from handler.exchange.operations import Hold
-from handler.model import Usage
-from handler.mount.fs.usage import usage_of
+from handler.errors import ReleaseUnusable
 from handler.mount.operations.rollback import choose_release
 from handler.mount.releases.strategy import Release
-from handler.mount.target.record import PublishedRecord, read_record
 
 A, B, C, D = (letter * 40 for letter in "abcd")
 RELEASES = (Release(A, 100.0), Release(B, 200.0), Release(C, 300.0), Release(D, 50.0))
@@ -67,32 +60,3 @@ def test_of_one_second_the_records_previous_is_the_one() -> None:
     """Releases' clocks have no fractions."""
     twins = (Release(A, 100.0), Release(B, 100.0), Release(C, 100.0))
     assert [choose_release(C, previous, twins, None, ()) for previous in (A, B)] == [A, B]
-
-
-def test_a_hold_comes_back_from_the_file(tmp_path: Path) -> None:
-    """All of it."""
-    held = Hold(since=1.5, by="mona", why="wait", commit=A, left=(B, C))
-    record = PublishedRecord("octo/site", "refs/heads/main", A, B, 1.0, 2.0, held=held)
-    (tmp_path / "published.json").write_bytes(record.to_json())
-    assert read_record(str(tmp_path / "published.json")) == record
-
-
-def test_what_is_below_directories_is_counted_and_nothing_else(tmp_path: Path) -> None:
-    """Links count as what they are, and are not followed; what is not there takes nothing."""
-    for path in ("one/a", "one/b/c", "one/b/d/e", "two/a", "outside/big"):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_bytes(b"12345")
-    (tmp_path / "one/out").symlink_to(tmp_path / "outside")
-    (tmp_path / "linked").symlink_to(tmp_path / "outside")
-    roots = [os.fspath(tmp_path / name) for name in ("one", "two", "none", "linked", "two/a")]
-    link = len(os.fspath(tmp_path / "outside"))
-    heard: list[int] = []
-    found = usage_of(roots, workers=4, pulse=heard.append)
-    assert found == (Usage(4, 15 + link), Usage(1, 5), Usage(), Usage(), Usage())
-    assert heard[-1] == 5
-
-    def end(files: int) -> None:
-        raise OutOfTime("now")
-
-    with pytest.raises(OutOfTime):
-        usage_of(roots, workers=2, pulse=end)
