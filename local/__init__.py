@@ -11,7 +11,7 @@ The handler is the one that Lambda runs, unchanged. Around it are small simulati
     demo  sample  service  tree   `python -m local demo`: the whole service once, showing every step
     stand_in  events              `sam local`: AWS and GitHub on fixed ports, and events to invoke functions with
     server  body  exchange        the HTTP/1.1 server under gateway and origin
-    reference                     the tables of docs/configuration.md
+    reference                     the tables of docs/configuration.md, the index of docs/decisions.md
 
 Nothing here is deployed, and nothing in `handler` imports it.
 """

@@ -1,4 +1,7 @@
-"""`python -m local.reference`: write the tables of docs/configuration.md from the code and the template."""
+"""`python -m local.reference`: write the tables of docs/configuration.md, and the index of docs/decisions.md.
+
+The tables come from the code and the template, the index from the page's headings.
+"""
 
 import ast
 import inspect
@@ -18,6 +21,7 @@ from handler.settings import ENVIRONMENT_PREFIX, Settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 PAGE = PROJECT / "docs" / "configuration.md"
+DECISIONS = PROJECT / "docs" / "decisions.md"
 TEMPLATE = PROJECT / "template.yaml"
 
 MADE_BY_THE_TEMPLATE: Mapping[str, str] = {
@@ -98,6 +102,16 @@ def settings_table() -> str:
     return _table(["variable", "default", "from–to", ""], rows)
 
 
+def index_of(page: str) -> str:
+    """Return a list with a link to each heading of the second and third level, in their order."""
+    lines = []
+    for marks, heading in re.findall(r"^(##|###) (.+)$", page, re.MULTILINE):
+        # GitHub's anchors: lower case, hyphens for spaces, and no punctuation.
+        anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        lines.append(f"{'  ' * (len(marks) - 2)}- [{heading}](#{anchor})\n")
+    return "".join(lines)
+
+
 def _descriptions() -> dict[str, str]:
     """Return what stands below each field of Settings."""
     body: list[ast.stmt] = []
@@ -148,9 +162,11 @@ def with_tables(page: str, made: Mapping[str, str]) -> str:
         text = f"{marks[0]}\n\n{table}\n{marks[1]}"
         page, count = pattern.subn(text.replace("\\", r"\\"), page)
         if count != 1:
-            raise KeyError(f"docs/configuration.md has no one place for {name}")
+            raise KeyError(f"the page has no one place for {name}")
     return page
 
 
 if __name__ == "__main__":
     PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), tables()), encoding="utf-8")
+    decisions = DECISIONS.read_text(encoding="utf-8")
+    DECISIONS.write_text(with_tables(decisions, {"index": index_of(decisions)}), encoding="utf-8")

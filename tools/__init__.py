@@ -1,5 +1,6 @@
-"""What is run beside the service, and never deployed.
+"""Programs that run beside the service, and are never deployed.
 
-artefact  finish  contents     `make build`: what `sam build` made is finished, looked through, and its size told
-smoke                          after a deployment: one signed ping at the webhook's address
+artefact  finish  contents     `make build`: finish what `sam build` made, check it, and print its size
+locks                          `make lock`: write the lock files
+smoke                          after a deployment: send one signed ping to the webhook
 """

@@ -1,6 +1,6 @@
-"""`python -m tools.artefact .aws-sam/arm64 ...`: finish what `sam build` made, and say what is in it.
+"""`python -m tools.artefact .aws-sam/arm64 ...`: finish what `sam build` made, check it, and print its size.
 
-Each argument is a build directory, named for its architecture. Ends with 1 where something is not as it has to be.
+Each argument is a build directory, named for its architecture. Exit status 1 says that something in one is wrong.
 """
 
 import io
@@ -43,7 +43,7 @@ def functions_of(build: Path) -> list[Path]:
 
 
 def check(function: Path, architecture: str) -> list[str]:
-    """Return what is wrong with a function's directory."""
+    """Return what is wrong with a function's directory, as sentences."""
     requirements = (PROJECT / "requirements.txt").read_text(encoding="utf-8")
     return problems_of(function, architecture, PROJECT / "handler", requirements)
 
@@ -56,7 +56,7 @@ def told(build: Path) -> str:
 
 
 def zipped_bytes(directory: Path) -> int:
-    """Return how many bytes the directory has as the ZIP that Lambda gets."""
+    """Return the size in bytes of the ZIP that Lambda gets."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as written:
         for path in sorted(directory.rglob("*")):

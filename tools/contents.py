@@ -1,7 +1,7 @@
-"""What may be inside a function's directory, and what has to be: every problem at once.
+"""Check what is inside a function's directory, and report every problem at once.
 
-The wheels are those of the function's processor, the packages those that requirements.txt names and no other, the
-handler is whole, and nothing of tests, documents or tools came along.
+The wheels must be those of the function's processor, and the packages exactly those that requirements.txt names. The
+handler must be whole, and nothing of tests, documents or tools may be there.
 """
 
 import struct
@@ -14,22 +14,22 @@ from tools.finish import MODELS, SHARED_MODELS, services_of
 from tools.locks import normalize, read_lock
 
 MACHINES: Mapping[str, tuple[int, str]] = MappingProxyType({"arm64": (183, "aarch64"), "x86_64": (62, "x86_64")})
-"""By the template's name of an architecture: the machine in an ELF file's head, and in an extension's name."""
+"""The machine in an ELF file's header, and in an extension's name, by the template's name of the architecture."""
 TAG = "cpython-313"
 COMPILED = ("dulwich/_diff_tree", "dulwich/_objects", "dulwich/_pack")
-"""dulwich's parts in Rust. Its pure wheel has none of them: everything works with it, many times slower."""
+"""dulwich's parts in Rust. Its pure wheel lacks them: with it everything works, but many times slower."""
 
 NOT_INSIDE = frozenset({"benchmark", "benchmarks", "doc", "docs", "example", "examples", "test", "testing", "tests"})
 CODE_ALL_THE_SAME = frozenset({"boto3/docs", "botocore/docs"})
-"""What boto3 imports before it makes a client."""
+"""boto3 imports these before it makes a client."""
 MOST_BYTES = 32 * 1024 * 1024
-"""Unpacked. A cold start fetches and unpacks it; Lambda's own bound is 250 MB."""
+"""The unpacked size. A cold start fetches and unpacks it; Lambda's own bound is 250 MB."""
 
 
 def problems_of(directory: Path, architecture: str, source: Path, requirements: str) -> list[str]:
-    """Return what is wrong with a function's directory, nothing where it is as it has to be.
+    """Return what is wrong with a function's directory, as sentences; an empty list means nothing.
 
-    `architecture` is a key of MACHINES, `source` the project's package, `requirements` the text of its requirements.
+    `architecture` is a key of MACHINES, `source` the project's package, `requirements` the text of requirements.txt.
     """
     return [
         *_wrong_machines(directory, architecture),
@@ -43,15 +43,15 @@ def problems_of(directory: Path, architecture: str, source: Path, requirements: 
 
 
 def size_of(directory: Path) -> int:
-    """Return how many bytes the files below a directory hold."""
+    """Return the size in bytes of all files below a directory."""
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
 def read_pins(requirements: str) -> dict[str, str]:
     """Return the version of each package that requirements.txt names, by its normalized name.
 
-    Raises ValueError for one that is not pinned exactly, has no hash, or is for some environments only: the artefact of
-    tomorrow has to be the artefact of today.
+    Raises ValueError for a package that is not pinned exactly, has no hash, or is for some environments only: a build
+    tomorrow must give the artefact of today.
     """
     pins = read_lock(requirements)
     if partial := [pin.name for pin in pins if pin.marker]:
@@ -115,7 +115,7 @@ def _missing_models(directory: Path) -> Iterator[str]:
 def _not_compiled(directory: Path) -> Iterator[str]:
     for path in sorted(directory.rglob("*.py")):
         compiled = Path(cache_from_source(str(path))).with_name(f"{path.stem}.{TAG}.pyc")
-        # The flags after the magic number: 1 is a hash in the place of a time, and 2 (not set) that it be checked.
+        # The flags after the magic number: 1 says a hash instead of a time, 2 (not set) that Python compares it.
         if not compiled.is_file() or compiled.read_bytes()[4:8] != b"\x01\0\0\0":
             yield f"{path.relative_to(directory).as_posix()} is not compiled"
 

@@ -1,7 +1,7 @@
-"""Finishes a function's directory as `sam build` made it: what never runs goes, what runs is compiled.
+"""Finish a function's directory that `sam build` made: remove what never runs, and compile the rest.
 
-Lambda cannot write where a function's code is. What comes there without bytecode is compiled again at every cold start,
-which takes longer than all that is then run.
+Lambda cannot write where a function's code is. Without bytecode, every cold start compiles the modules again, which
+takes longer than everything that then runs.
 """
 
 import ast
@@ -15,24 +15,24 @@ from pathlib import Path
 from py_compile import PycInvalidationMode
 
 PYTHON = (3, 13)
-"""The template's runtime. Bytecode is read by the same minor version alone."""
+"""The template's runtime. Only the same minor version reads the bytecode."""
 TASK_ROOT = "/var/task"
-"""Where Lambda has the function, and tracebacks are to say so."""
+"""Where Lambda has the function's code; tracebacks shall name it."""
 
 NEVER_RUN = ("dulwich/tests", "boto3/examples", "*.data")
-"""Tests, examples, and wheels' folders of scripts."""
+"""Tests, examples, and the folders of scripts that wheels bring."""
 SHARED_MODELS = frozenset({"_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"})
-"""What botocore reads whatever the service."""
+"""botocore reads these for every service."""
 MODELS = "botocore/data"
 
 
 class UnfitPython(Exception):
-    """This is not the Python that Lambda runs: what it compiles would be passed over there."""
+    """This is not the Python that Lambda runs, which would ignore the bytecode."""
 
 
 @dataclass(frozen=True)
 class _Function:
-    """A function, or a module's own level, with the calls that stand directly in it."""
+    """A function, or a module's top level, with the calls directly in it."""
 
     path: Path
     name: str
@@ -41,10 +41,10 @@ class _Function:
 
 
 def services_of(source: Path) -> frozenset[str]:
-    """Return the AWS services whose clients the package `source` makes: `ssm`, ...
+    """Return the AWS services for which the package `source` makes clients: `ssm`, ...
 
-    A function that takes the service as a parameter and passes it on makes what its callers name. Raises ValueError for
-    a client whose service is not written out: nobody could tell which models it needs.
+    For a function that takes the service as a parameter and passes it on, these are the services that its callers name.
+    Raises ValueError for a client whose service is not a literal: nothing would say which models it needs.
     """
     functions = [each for path in sorted(source.rglob("*.py")) for each in _functions(path)]
     makers: dict[tuple[Path | None, str], int] = {}
@@ -81,7 +81,7 @@ def _functions(path: Path) -> Iterator[_Function]:
 def _makers(
     functions: Iterable[_Function], makers: Mapping[tuple[Path | None, str], int]
 ) -> Iterator[tuple[tuple[Path | None, str], int]]:
-    """Yield the functions that pass a parameter on as the service, and the parameter's number."""
+    """Yield the functions that pass a parameter on as the service, with the parameter's number."""
     for function in functions:
         for call in function.calls:
             number = _parameter(function, _service(function, call, makers))
@@ -90,7 +90,7 @@ def _makers(
 
 
 def _service(function: _Function, call: ast.Call, makers: Mapping[tuple[Path | None, str], int]) -> ast.expr | None:
-    """Return what a call names as the service; None where it makes no client."""
+    """Return the service that a call names; None if it makes no client."""
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
     is_boto3 = isinstance(call.func, ast.Attribute) and name in ("client", "resource")
     number = 0 if is_boto3 else makers.get((function.path if name.startswith("_") else None, name))
@@ -105,7 +105,7 @@ def _parameter(function: _Function, value: ast.expr | None) -> int | None:
 
 
 def finish(directory: Path) -> None:
-    """Remove what never runs, and compile the rest; a second time changes nothing. Raises UnfitPython."""
+    """Remove what never runs, and compile the rest. A second call changes nothing. Raises UnfitPython."""
     if sys.version_info[:2] != PYTHON:
         raise UnfitPython(f"needs Python {PYTHON[0]}.{PYTHON[1]}, and this is {sys.version.split()[0]}")
     for pattern in NEVER_RUN:
@@ -116,7 +116,7 @@ def finish(directory: Path) -> None:
 
 
 def _keep_models(models: Path, services: Iterable[str]) -> None:
-    """botocore describes some 430 services, in two thirds of the package's bytes; four of them are called."""
+    """Remove the models of services that nothing calls: botocore brings some 430, two thirds of the package's bytes."""
     kept = SHARED_MODELS | set(services)
     for entry in sorted(models.iterdir()):
         if entry.name in kept:
@@ -128,10 +128,10 @@ def _keep_models(models: Path, services: Iterable[str]) -> None:
 
 
 def _compile(directory: Path) -> None:
-    """Compile everything, to files that are believed unread.
+    """Compile everything, to bytecode that Python does not compare with its source.
 
-    The other two ways have Python compare either the source's time, which the ways into a ZIP and out of it change, or
-    its hash, for which it is read. The bytes hang on the sources alone: the same sources make the same artefact.
+    The alternatives compare the source's time, which a ZIP does not keep, or its hash, for which Python reads the
+    source. The bytes depend only on the sources: the same sources make the same artefact.
     """
     root = os.fspath(directory)
     is_done = compileall.compile_dir(

@@ -1,8 +1,8 @@
 """Write the lock files from pyproject.toml, and read them: `make lock`.
 
 A lock file is a requirements file. It names every package of one environment, transitive ones too, each with one
-version and the hashes of all files that the registry serves for it, whatever the platform. uv resolves; pip alone
-installs. A pin stays as it is unless pyproject.toml rules it out, or `--upgrade` asks for newer versions.
+version and the hashes of all files that the registry serves for it, for every platform. uv resolves; only pip
+installs. A pin stays as it is unless pyproject.toml excludes it, or `--upgrade` asks for newer versions.
 """
 
 import re
@@ -14,14 +14,14 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 OLDEST_PYTHON = "3.11"
-"""What pyproject.toml requires."""
+"""The oldest version that pyproject.toml allows."""
 LAMBDA_PYTHON = "3.13"
 """The template's runtime."""
 
 _PIN = re.compile(r"([A-Za-z0-9._-]+)(?:\[([A-Za-z0-9._, -]+)\])?==([A-Za-z0-9.+!]+)(?: ; (.+))?")
 _HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})")
 _COMMENT = re.compile(r"#\s*(?:via\b\s*|-c .*)?(.*)")
-"""uv's annotation: who asks for the pin above; a constraint is no such one."""
+"""uv's annotation: who asks for the pin above it. A constraint does not ask."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +30,15 @@ class Lock:
 
     path: str
     group: str | None
-    """The dependency group; None for none."""
+    """The dependency group; None if it has none."""
     has_project: bool = False
-    """Whether the project's own dependencies are in it."""
+    """Whether it has the project's own dependencies."""
     python: str = LAMBDA_PYTHON
-    """The oldest one that it is installed with."""
+    """The oldest Python that installs it."""
     is_universal: bool = True
-    """Whether it serves every platform, by markers; else Lambda's alone."""
+    """Whether it is for every platform, by markers; otherwise only for Lambda's."""
     beside: tuple[str, ...] = ()
-    """Lock files whose versions it has to share: they meet in one environment."""
+    """Lock files whose versions it has to share, since they are installed into one environment."""
 
 
 LOCKS = (
@@ -50,7 +50,7 @@ LOCKS = (
     Lock(path="locks/sam.txt", group="sam"),
     Lock(path="locks/runtime-client.txt", group="runtime-client"),
 )
-"""In the order in which they are written: each after those it is beside."""
+"""In the order in which they are written: each after the ones in its `beside`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +62,9 @@ class Pin:
     extras: frozenset[str]
     version: str
     marker: str
-    """The environments that it is for, as PEP 508 writes them; empty for all."""
+    """The environments that it is for, in the form of PEP 508; empty for all."""
     hashes: tuple[str, ...]
-    """`sha256:` and 64 hexadecimal digits each."""
+    """Each is `sha256:` and 64 hexadecimal digits."""
     via: tuple[str, ...] = ()
     """Who asks for it: a package's name, `git2efs (pyproject.toml)`, or `git2efs (pyproject.toml:<group>)`."""
 
@@ -77,7 +77,7 @@ def normalize(name: str) -> str:
 def read_lock(text: str) -> list[Pin]:
     """Return the pins of a lock file.
 
-    Raises ValueError for a line that is anything else: a range, an option, another file, an address.
+    Raises ValueError for any other line: a range, an option, another file, an address.
     """
     pins: list[Pin] = []
     for line in map(str.strip, text.replace("\\\n", "").splitlines()):
@@ -106,16 +106,16 @@ def _read_pin(line: str) -> Pin:
 
 
 def header_of(lock: Lock) -> str:
-    """Return the comment that a lock file begins with."""
+    """Return the comment at the beginning of a lock file."""
     parts = ["the project's dependencies"] if lock.has_project else []
     parts += [f"the group `{lock.group}`"] if lock.group else []
     return f"# Written by `make lock` from pyproject.toml: {' and '.join(parts)}. Change that, not this.\n"
 
 
 def arguments_of(lock: Lock) -> list[str]:
-    """Return what uv is called with to write a lock file.
+    """Return uv's arguments to write a lock file.
 
-    No source distribution is built, neither here nor where pip installs: that would run code that no hash covers.
+    Nothing builds a source distribution, neither here nor where pip installs: that would run code that no hash covers.
     """
     return [
         *("pip", "compile", "--quiet", "--generate-hashes", "--no-strip-extras", "--no-header", "--no-build"),

@@ -1,9 +1,9 @@
-"""After a deployment: one signed ping has to be answered `pong`, and one that is signed with a guess refused.
+"""Test a deployment: the webhook answers `pong` to a signed ping, and refuses one that is signed with a guess.
 
     python -m tools.smoke --stack git2efs-dev
 
-reads the webhook's address from the stack's outputs and the secret from Parameter Store, and prints neither the secret
-nor a signature. Ends with 0; 1 where an answer is another one; 2 where it cannot ask: no such stack, no secret yet.
+reads the webhook's address from the stack's outputs and the secret from Parameter Store. It prints neither the secret
+nor a signature. Exit status 1 means a wrong answer; 2 means that it cannot ask: no such stack, no secret yet.
 """
 
 import argparse
@@ -18,16 +18,16 @@ from local.github import Answer, send
 PARAMETER_ROOT = "/git2efs"
 PING = {"zen": "Keep it logically awesome.", "hook_id": 0, "repository": {"full_name": "smoke/test"}}
 WAIT_SECONDS = 60.0
-"""A new API, a new version behind its alias: they may answer 5xx or 404 for moments, or not yet at all."""
+"""A new API, or a new version behind its alias, may answer 5xx or 404 for moments, or not at all yet."""
 PAUSE_SECONDS = 2.0
 
 
 class CannotAsk(Exception):
-    """There is nothing to be asked, or no secret to sign with; the text says what to do."""
+    """There is no webhook to ask, or no secret to sign with; the text says what to do."""
 
 
 class AnsweredOtherwise(Exception):
-    """The service answered, and not as it has to; the text says what."""
+    """The service gave a wrong answer; the text says which."""
 
 
 def find_url(formation: Any, stack: str) -> str:
@@ -57,7 +57,7 @@ def read_secret(parameters: Any, name: str) -> str:
 
 
 def _code(error: Exception) -> str:
-    """The service's word for it: its text may quote the request."""
+    """Return the service's error code, not its text, which may quote the request."""
     response = getattr(error, "response", {})
     return str(response.get("Error", {}).get("Code", type(error).__name__))
 
@@ -69,7 +69,7 @@ def smoke(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Ask until the service answers as it has to, at most for `wait_seconds`. Raises AnsweredOtherwise."""
+    """Ask until the service answers right, for at most `wait_seconds`. Raises AnsweredOtherwise."""
     deadline = clock() + wait_seconds
     while True:
         try:

@@ -83,7 +83,7 @@ def storm_table() -> str:
     lines = []
     for repositories in (50, 500, 2_000, 10_000):
         pushes = storm(repositories, 60.0, SEED, start=60.0)
-        for name, stack in {"direct": DIRECT, "queued": QUEUED, "queued, turned": LARGE}.items():
+        for name, stack in {"direct": DIRECT, "queued": QUEUED, "queued, tuned": LARGE}.items():
             result = Simulation(pushes, [300] * repositories, stack, seed=SEED).run()
             peak = f"{result.webhook.peak + result.worker.peak}"
             lines.append([f"{repositories:,}", name, *_lags(result), *_refused(result), peak])
@@ -199,7 +199,7 @@ def schedule_table() -> str:
     """A pass of the schedule."""
     lines = []
     for repositories in (10, 1_000, 10_000, 100_000):
-        for name, stack in {"as it comes": QUEUED, "turned": LARGE}.items():
+        for name, stack in {"default": QUEUED, "tuned": LARGE}.items():
             tour = pass_of(repositories, stack, Times())
             lines.append(
                 [
@@ -213,7 +213,7 @@ def schedule_table() -> str:
                     f"{pass_dollars(repositories, stack):,.2f}",
                 ]
             )
-    head = ["repositories", "", "ReconcileRate", "to list, s", "to ask, s", "comes by every", "asks/s at GitHub"]
+    head = ["repositories", "", "ReconcileRate", "to list, s", "to ask, s", "a run every", "asks/s at GitHub"]
     return table([*head, "USD a month"], lines)
 
 

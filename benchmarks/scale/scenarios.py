@@ -27,7 +27,7 @@ LARGE = QUEUED.with_(
     ssm_rate=10_000.0,
 )
 """Queued, for 100,000 repositories; docs/scale.md gives the reason for each setting."""
-STACKS = {"direct": DIRECT, "queued": QUEUED, "queued, turned": LARGE}
+STACKS = {"direct": DIRECT, "queued": QUEUED, "queued, tuned": LARGE}
 
 
 @dataclass(frozen=True)
