@@ -8,31 +8,33 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import Git2EfsError, MirrorDamaged
-from handler.exchange.drift import RepositoryDrift
 from handler.exchange.events import Emit
-from handler.exchange.operations import Operations
-from handler.exchange.publisher import MaintenanceResult
 from handler.exchange.remote import Remote, RemoteRefs
-from handler.exchange.schedule_state import ScheduleState
 from handler.exchange.trigger import Trigger
 from handler.model import Outcome, Repository, Target
 from handler.mount.fs.errno_map import as_failure, mount_errors
 from handler.mount.fs.lock import GenerationCache, locked
 from handler.mount.fs.parallel import Workers
 from handler.mount.git.mirror import StorePool
-from handler.mount.maintenance.drift import DriftDetector
-from handler.mount.maintenance.maintenance import Maintenance
-from handler.mount.maintenance.state import lock_path, read_state, write_state
 from handler.mount.reconcile import Reconciler
 from handler.outcome import outcome_of
 from handler.settings import Settings
 
+if TYPE_CHECKING:
+    from handler.exchange.drift import RepositoryDrift
+    from handler.exchange.operations import Operations
+    from handler.exchange.publisher import MaintenanceResult
+    from handler.exchange.schedule_state import ScheduleState
+
 
 class LocalPublisher:
     """Publishes to one mount, in this process. Safe for threads."""
+
+    # What only the schedule and operators use is imported where it is used: a push does not pay for it.
 
     def __init__(
         self,
@@ -65,8 +67,6 @@ class LocalPublisher:
             clock=clock,
             sleep=sleep,
         )
-        self._drift = DriftDetector(settings, clock)
-        self._maintenance = Maintenance(settings, self._mirrors, clock)
 
     def close(self) -> None:
         """Close what is kept open."""
@@ -100,25 +100,34 @@ class LocalPublisher:
         age = max(0.0, self._clock() - found.record.asked_at) if found.record else None
         return replace(outcome, commit=found.commit, last_success_age_seconds=age)
 
-    def drift(self, repository: Repository, refs: RemoteRefs) -> RepositoryDrift:
+    def drift(self, repository: Repository, refs: RemoteRefs) -> "RepositoryDrift":
         """See `Publisher.drift`."""
+        from handler.mount.maintenance.drift import DriftDetector
+
         with mount_errors():
-            return self._drift.detect(repository, refs)
+            return DriftDetector(self._settings, self._clock).detect(repository, refs)
 
     def published_refs(self, repository: Repository) -> tuple[str, ...]:
         """See `Publisher.published_refs`."""
+        from handler.mount.maintenance.drift import DriftDetector
+
         with mount_errors():
-            return self._drift.published_refs(repository)
+            return DriftDetector(self._settings, self._clock).published_refs(repository)
 
     def maintain(
         self, repository: Repository, *, deadline: Deadline = NO_DEADLINE, resume_at: str | None = None
-    ) -> MaintenanceResult:
+    ) -> "MaintenanceResult":
         """See `Publisher.maintain`."""
-        return self._maintenance.maintain(repository, deadline=deadline, resume_at=resume_at)
+        from handler.mount.maintenance.maintenance import Maintenance
+
+        maintenance = Maintenance(self._settings, self._mirrors, self._clock)
+        return maintenance.maintain(repository, deadline=deadline, resume_at=resume_at)
 
     @contextmanager
-    def schedule_state(self, task: str) -> Iterator[ScheduleState]:
+    def schedule_state(self, task: str) -> "Iterator[ScheduleState]":
         """See `Publisher.schedule_state`."""
+        from handler.mount.maintenance.state import lock_path, read_state, write_state
+
         mount = self._settings.mount
         with mount_errors(), locked(lock_path(mount, task), 0.0):
             state = read_state(mount, task)
@@ -126,9 +135,8 @@ class LocalPublisher:
             write_state(mount, task, state)
 
     @property
-    def operations(self) -> Operations:
+    def operations(self) -> "Operations":
         """See `Publisher.operations`."""
-        # A lazy import: functions that publish do not pay for operators' commands.
         from handler.mount.operations.local import LocalOperations
 
         return LocalOperations(

@@ -20,7 +20,6 @@ have put a token against the rules.
 import re
 from ipaddress import ip_address
 from types import MappingProxyType
-from urllib.parse import urlsplit
 
 from handler.config.fields import FieldReader, checked, flag, parse_object, text, whole_number
 from handler.config.names import is_full_name, is_pattern, path_problem, ref_problem
@@ -94,6 +93,9 @@ def _url_problem(url: str) -> str | None:
     if len(url) > MAX_URL_LENGTH or not _URL_CHARACTERS.fullmatch(url) or "\\" in url:
         return f"is not at most {MAX_URL_LENGTH} printable ASCII characters without spaces and backslashes"
     try:
+        # Imported when it is used: most parameters have no url of their own.
+        from urllib.parse import urlsplit
+
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from handler.config.names import default_path, is_pattern, path_problem, starred
 from handler.config.overlaps import default_branch_overlap, path_of
-from handler.config.versions import version_of
 from handler.errors import ConfigurationInvalid, RepositoryUnknown, SignatureInvalid, TooManyTargets
 from handler.model import PublishRule, Repository, Target
 
@@ -118,6 +117,8 @@ def _target_of(full_name: str, rule: PublishRule, ref: str, default_branch_ref: 
         return Target(ref=ref, path=path, is_copy=rule.is_copy, autostash=rule.autostash)
     path = path_of(full_name, rule)
     if rule.is_latest:
+        from handler.config.versions import version_of  # only rules for the latest tag need it
+
         if version_of(ref, rule.ref, prereleases=rule.prereleases) is None:
             return None
         return Target(ref=rule.ref, path=path, is_latest=True, prereleases=rule.prereleases)

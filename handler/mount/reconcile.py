@@ -18,6 +18,7 @@ from handler.mount.fs.lock import GenerationCache, locked
 from handler.mount.fs.parallel import Workers, executor_for
 from handler.mount.git.fetch import Fetcher
 from handler.mount.git.mirror import StorePool
+from handler.mount.releases import publish
 from handler.mount.target import ending
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.hold import settle_hold
@@ -151,8 +152,6 @@ def _mode(target: Target) -> OpenSession:
         from handler.mount.working_copy import pull
 
         return pull.open_session
-    from handler.mount.releases import publish
-
     return publish.open_session
 
 

@@ -4,12 +4,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from handler.config.targets import needs_default_branch, ref_prefixes, targets_of
 from handler.config.versions import newest
-from handler.exchange.drift import RepositoryDrift
 from handler.exchange.events import Emit, failed_event
-from handler.exchange.publisher import Publisher
 from handler.exchange.trigger import Trigger
 from handler.model import Outcome, OutcomeKind, Repository, Target
 from handler.network.aws.cache import BoundedMapping
@@ -17,6 +16,10 @@ from handler.network.forges.statuses import DeliveryStatuses, Statuses
 from handler.network.remote.client import HttpRemote, RemotePool
 from handler.outcome import as_failure, ignored
 from handler.settings import Settings
+
+if TYPE_CHECKING:
+    from handler.exchange.drift import RepositoryDrift
+    from handler.exchange.publisher import Publisher
 
 _DEFAULT_BRANCH_SECONDS = 60
 _MAX_DEFAULT_BRANCHES = 1000
@@ -28,7 +31,7 @@ class Deliverer:
     def __init__(
         self,
         settings: Settings,
-        publisher: Publisher,
+        publisher: "Publisher",
         *,
         emit: Emit | None,
         warn: Callable[[str], None],
@@ -53,7 +56,7 @@ class Deliverer:
         """Return the repository's remote."""
         return self._remotes.at(repository.url, token)
 
-    def drift(self, repository: Repository, token: str | None) -> RepositoryDrift:
+    def drift(self, repository: Repository, token: str | None) -> "RepositoryDrift":
         """Ask the remote what its refs name, and return which targets are behind.
 
         Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, and what `Publisher.drift` raises.
