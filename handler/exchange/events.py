@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from handler.errors import Transient
-from handler.model import ChangedPaths, Counts, Outcome, Target
+from handler.model import Counts, Outcome, Target
 
 MAX_PATHS = 500
 """The most changed paths in one event, all three lists together."""
@@ -24,6 +24,19 @@ class EventKind(StrEnum):
     PUBLISHED = "ReleasePublished"
     FAILED = "PublishFailed"
     RETIRED = "TargetRetired"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedPaths:
+    """The paths of files and links that differ between two trees, relative to the tree and in bytes as git has them.
+
+    A path that turned from a file into a link, or got another mode, is modified. Directories are not listed: the files
+    in them are.
+    """
+
+    added: tuple[bytes, ...] = ()
+    modified: tuple[bytes, ...] = ()
+    removed: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from handler.model import FileWrite, TreePlan
 from handler.mount.fs.parallel import Workers
+from handler.mount.fs.plan import FileWrite, TreePlan
 from handler.mount.releases.verify import Drift, Part, compare, parts_of
 from testing.process import PROJECT
 

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from moto.events.models import EventPattern
 
-from handler.exchange.events import Event, EventKind, detail_of
-from handler.model import ChangedPaths
+from handler.exchange.events import ChangedPaths, Event, EventKind, detail_of
 from testing.stack import ROOT, parse, transform
 from tests.infrastructure.test_lint import _lint
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from handler.errors import OutOfTime
-from handler.model import FileWrite
 from handler.mount.fs import checkout, checkpoint, parallel
 from handler.mount.fs.checkpoint import Checkpoint
 from handler.mount.fs.files import write_whole
+from handler.mount.fs.plan import FileWrite
 from handler.mount.target.run import Run
 from testing.repositories import Entry, Upstream, archive
 from testing.service import Service

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from handler.model import FileWrite, LinkWrite
 from handler.mount.fs.checkpoint import Checkpoint
+from handler.mount.fs.plan import FileWrite, LinkWrite
 from tests.functional.mounts import names
 from tests.takeover.history import MAIN, NAME, lines
 from tests.takeover.stored import TARGET, Stored, Take

@@ -10,13 +10,14 @@ from handler.errors import LockTimeout, MountFull
 from handler.exchange.events import (
     MAX_DETAIL_BYTES,
     MAX_PATHS,
+    ChangedPaths,
     Event,
     EventKind,
     detail_of,
     failed_event,
     retired_event,
 )
-from handler.model import ChangedPaths, Outcome, Target
+from handler.model import Outcome, Target
 from handler.outcome import outcome_of
 
 TARGET = Target(ref="refs/heads/preview/x", path="previews/x", is_retirable=True)

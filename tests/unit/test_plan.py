@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.errors import TreeUnsafe
-from handler.model import FileWrite, LinkWrite, TreePlan
+from handler.mount.fs.plan import FileWrite, LinkWrite, TreePlan
 from handler.mount.git import tree
 from handler.mount.git.plan import _is_writable, plan_change, stays_inside
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.model import FileWrite, LinkWrite, TreePlan
 from handler.mount.fs.parallel import Workers
+from handler.mount.fs.plan import FileWrite, LinkWrite, TreePlan
 from handler.mount.releases import verify
 from handler.mount.releases.verify import SILLY_SECONDS, Drift, compare, parts_of
 

@@ -12,11 +12,12 @@ from functools import partial
 from typing import Any
 
 from handler.config.names import ancestors_of
-from handler.model import Counts, FileWrite, LinkWrite, TreePlan
+from handler.model import Counts
 from handler.mount.fs.checkpoint import WORTH_FILES, Checkpoint
 from handler.mount.fs.directories import DirectoryHandles, remove_directory
 from handler.mount.fs.files import write_whole
 from handler.mount.fs.parallel import Stage, Workers, batches, levels_by_depth
+from handler.mount.fs.plan import FileWrite, LinkWrite, TreePlan
 
 IN_FLIGHT_BYTES = 64 * 1024 * 1024
 """Content that was read and is not written yet. One file alone may be larger."""

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from handler.model import FileWrite, LinkWrite
 from handler.mount.fs.files import read_whole, write_whole
+from handler.mount.fs.plan import FileWrite, LinkWrite
 
 WORTH_FILES = 2000
 """To repeat a shorter check-out is faster than to save checkpoints of it."""

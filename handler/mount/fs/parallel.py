@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
-from handler.model import FileWrite, LinkWrite
+from handler.mount.fs.plan import FileWrite, LinkWrite
 
 Item = bytes | FileWrite | LinkWrite
 """A path, or what to write at one."""

@@ -1,7 +1,7 @@
 """Which paths differ between two commits, for the events that consumers get."""
 
 from handler.errors import Git2EfsError
-from handler.model import ChangedPaths
+from handler.exchange.events import ChangedPaths
 from handler.mount.git.diff import walk_changes
 from handler.mount.git.objects import TREE, Objects
 from handler.mount.git.tree import DIRECTORY, SUBMODULE, TreeEntry, parse_entries

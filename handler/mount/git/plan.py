@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from dulwich.index import validate_path_element_hfs, validate_path_element_ntfs
 
 from handler.errors import TreeUnsafe
-from handler.model import FileWrite, LinkWrite, TreePlan
+from handler.mount.fs.plan import FileWrite, LinkWrite, TreePlan
 from handler.mount.git.diff import walk_changes
 from handler.mount.git.tree import (
     DIRECTORY,

@@ -8,9 +8,10 @@ from functools import partial
 from itertools import islice
 
 from handler.errors import MirrorDamaged
-from handler.model import NULL_OID, Counts, TreePlan
+from handler.model import NULL_OID, Counts
 from handler.mount.fs.checkout import ByteBudget, check_out
 from handler.mount.fs.parallel import SEQUENTIAL, Workers
+from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change

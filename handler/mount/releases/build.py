@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from handler.errors import MirrorDamaged, ReleasesInGrace, TreeUnsafe
-from handler.model import NULL_OID, Counts, TreePlan
+from handler.model import NULL_OID, Counts
 from handler.mount.fs.checkout import check_out
 from handler.mount.fs.parallel import Executor
+from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change

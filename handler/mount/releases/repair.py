@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from handler.model import Counts, FileWrite, LinkWrite, TreePlan
+from handler.model import Counts
 from handler.mount.fs.checkout import ByteBudget, ancestors_of_changes, touch
 from handler.mount.fs.directories import DirectoryHandles, open_directory
 from handler.mount.fs.files import write_new
 from handler.mount.fs.parallel import Stage, Workers, batches, levels_by_depth
+from handler.mount.fs.plan import FileWrite, LinkWrite, TreePlan
 from handler.mount.releases.build import trash_name
 from handler.mount.releases.verify import Drift, Part
 from handler.mount.target.layout import TargetPaths

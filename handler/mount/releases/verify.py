@@ -14,10 +14,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
-from handler.model import FileWrite, LinkWrite, TreePlan
 from handler.mount.fs.directories import DirectoryHandles, open_directory
 from handler.mount.fs.files import open_to_read
 from handler.mount.fs.parallel import Item, Stage, Workers, batches, path_of
+from handler.mount.fs.plan import FileWrite, LinkWrite, TreePlan
 
 PART_ENTRIES = 5000
 """The size of a part. It bounds memory, and how long a repair holds the lock."""

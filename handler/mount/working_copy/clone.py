@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from handler.errors import TargetOccupied
-from handler.model import Counts, TreePlan
+from handler.model import Counts
 from handler.mount.fs.checkout import check_out
 from handler.mount.fs.directories import DirectoryHandles, remove_tree
 from handler.mount.fs.files import is_there, write_whole
 from handler.mount.fs.parallel import Stage, Workers, batches
+from handler.mount.fs.plan import TreePlan
 from handler.mount.git.diff import diff_trees
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.target.layout import GIT, is_commit

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
-from handler.model import TreePlan
+from handler.mount.fs.plan import TreePlan
 from handler.mount.git.objects import BLOB, TREE, Objects
 from handler.mount.git.plan import plan_change
 from handler.mount.working_copy.gitdir.names import encode_name
