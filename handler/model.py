@@ -4,29 +4,11 @@ Commits are 40 lower-case hex digits as text; refs are full names (`refs/heads/m
 epoch, UTC.
 """
 
-import re
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, TypeVar
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 
 NULL_OID = "0" * 40
 """What GitHub writes for `before` of a created and `after` of a deleted ref."""
-
-OBJECT_ID = "[0-9a-f]{40}"
-"""The pattern of a sha1 object id, to build others from; `is_object_id` tests a whole one."""
-_OBJECT_ID = re.compile(OBJECT_ID)
-_OBJECT_ID_BYTES = re.compile(OBJECT_ID.encode())
-
-
-def is_object_id(value: str | bytes) -> bool:
-    """Whether `value` is a sha1 object id: 40 lower-case hex digits, as text or as git's protocol has it."""
-    if isinstance(value, str):
-        return _OBJECT_ID.fullmatch(value) is not None
-    return _OBJECT_ID_BYTES.fullmatch(value) is not None
 
 
 class OutcomeKind(StrEnum):
@@ -237,30 +219,3 @@ class TreePlan:
     files: tuple[FileWrite, ...] = ()
     links: tuple[LinkWrite, ...] = ()
     submodules: tuple[bytes, ...] = ()
-
-
-class BoundedMapping(Generic[Key, Value]):
-    """A mapping of at most `max_entries`: the entry that was put longest ago makes room. Not safe for threads."""
-
-    def __init__(self, max_entries: int) -> None:
-        """`max_entries` is at least 1."""
-        self._max_entries = max_entries
-        self._entries: OrderedDict[Key, Value] = OrderedDict()
-
-    def __len__(self) -> int:
-        """Return the number of entries."""
-        return len(self._entries)
-
-    def get(self, key: Key) -> Value | None:
-        """Return the key's value, None where there is none. An entry that is only read grows old all the same."""
-        return self._entries.get(key)
-
-    def pop(self, key: Key) -> Value | None:
-        """Remove the key's entry and return its value, None where there is none."""
-        return self._entries.pop(key, None)
-
-    def put(self, key: Key, value: Value) -> Value | None:
-        """Set the key's value; return the value that had to make room, for a caller that has to close it."""
-        self._entries[key] = value
-        self._entries.move_to_end(key)
-        return self._entries.popitem(last=False)[1] if len(self._entries) > self._max_entries else None

@@ -7,10 +7,11 @@ import os
 import sys
 import time
 
+from handler.deadline import Deadline
 from handler.network.aws.telemetry import Telemetry
 from handler.network.operations.command import Command, read_command
 from handler.network.operations.operator import Operator, content_of_failure
-from handler.runtime import Invocation, Runtime, make_sides
+from handler.runtime import Runtime, make_sides, request_id_of
 from handler.settings import Settings
 
 
@@ -28,12 +29,12 @@ def handler(event: object, context: object) -> dict[str, object]:
     Returns the command's content, with `exit_code`; of a failure its `reason` and `detail`.
     """
     started = time.perf_counter()
-    invocation = Invocation.of_context(context)
+    request_id, deadline = request_id_of(context), Deadline.of_context(context)
     command: Command | None = None
     try:
         command = read_command(event)
         operator = _runtime.app(os.environ)
-        content = operator.run(command, invocation.deadline)
+        content = operator.run(command, deadline)
     except Exception as error:  # a defect too is an answer
         return content_of_failure(command, error)
     duration_ms = (time.perf_counter() - started) * 1000
@@ -42,7 +43,7 @@ def handler(event: object, context: object) -> dict[str, object]:
             outcome,
             delivery="",
             event=f"operator {command.action}",
-            request_id=invocation.request_id,
+            request_id=request_id,
             duration_ms=duration_ms,
         )
     _runtime.warn_once(operator.secret_problems())

@@ -21,7 +21,8 @@ from handler.exchange.trigger import Trigger
 from handler.model import Outcome, Repository, Target
 from handler.mount.fs.errno_map import as_failure, mount_errors
 from handler.mount.fs.lock import GenerationCache, locked
-from handler.mount.git.store_pool import StorePool
+from handler.mount.fs.parallel import Workers
+from handler.mount.git.mirror import StorePool
 from handler.mount.maintenance.drift import DriftDetector
 from handler.mount.maintenance.maintenance import Maintenance
 from handler.mount.maintenance.state import lock_path, read_state, write_state
@@ -59,6 +60,8 @@ class LocalPublisher:
             cache=GenerationCache(),
             progress=progress,
             emit=emit,
+            workers=Workers(settings.checkout_workers),
+            slow_workers=Workers(settings.checkout_workers, is_slow=True),
             clock=clock,
             sleep=sleep,
         )

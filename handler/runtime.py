@@ -4,10 +4,8 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from handler.deadline import Deadline
 from handler.model import Outcome
 from handler.network.aws.telemetry import Telemetry
 from handler.outcome import as_failure, outcome_of
@@ -33,17 +31,9 @@ class RuntimeApp(Protocol):
 App = TypeVar("App", bound=RuntimeApp)
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """One invocation of a Lambda function: the request id for its log lines, and when it has to have stopped."""
-
-    request_id: str
-    deadline: Deadline
-
-    @classmethod
-    def of_context(cls, context: object) -> "Invocation":
-        """Return the invocation under Lambda's `context`; outside Lambda '' and no deadline."""
-        return cls(str(getattr(context, "aws_request_id", "")), Deadline.of_context(context))
+def request_id_of(context: object) -> str:
+    """Return the request id of Lambda's `context`, for log lines; '' outside Lambda."""
+    return str(getattr(context, "aws_request_id", ""))
 
 
 class Runtime(Generic[App]):
@@ -119,10 +109,10 @@ class Runtime(Generic[App]):
                 self._warned.add(sentence)
                 self.telemetry().warn(sentence)
 
-    def record_failure(self, error: Exception, invocation: Invocation, *, event: str = "") -> Outcome:
+    def record_failure(self, error: Exception, request_id: str, *, event: str = "") -> Outcome:
         """Write the log line and the metrics of an invocation that failed as a whole; return its outcome."""
         outcome = outcome_of(as_failure(error))
-        self.telemetry().record(outcome, delivery="", event=event, request_id=invocation.request_id, duration_ms=0.0)
+        self.telemetry().record(outcome, delivery="", event=event, request_id=request_id, duration_ms=0.0)
         return outcome
 
     def close(self) -> None:

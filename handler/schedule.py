@@ -3,10 +3,11 @@
 import os
 from collections.abc import Mapping
 
+from handler.deadline import Deadline
 from handler.errors import Malformed
 from handler.network.aws.telemetry import Telemetry
 from handler.network.schedule import TASKS, Schedule
-from handler.runtime import Invocation, Runtime, make_sides
+from handler.runtime import Runtime, make_sides, request_id_of
 from handler.settings import Settings
 
 
@@ -23,15 +24,15 @@ def handler(event: object, context: object) -> dict[str, object]:
 
     Returns the task, its outcome and figures; a failure with its reason.
     """
-    invocation = Invocation.of_context(context)
+    request_id, deadline = request_id_of(context), Deadline.of_context(context)
     task = event.get("task") if isinstance(event, Mapping) else None
     try:
         if task not in TASKS:
             raise Malformed("the event names no task")
         with _runtime.serving(os.environ) as schedule:
-            return schedule.run(task, invocation.deadline, invocation.request_id)
+            return schedule.run(task, deadline, request_id)
     except Exception as error:  # also a defect: the schedule comes again
-        outcome = _runtime.record_failure(error, invocation, event=str(task)[:20])
+        outcome = _runtime.record_failure(error, request_id, event=str(task)[:20])
     return {"task": task if isinstance(task, str) else None, "outcome": str(outcome.kind), "reason": outcome.reason}
 
 

@@ -3,12 +3,13 @@
 import os
 import time
 
+from handler.deadline import Deadline
 from handler.model import Delivery
 from handler.network.aws.api_gateway import answer
 from handler.network.aws.telemetry import Telemetry
 from handler.network.receive import Receiver
 from handler.outcome import answer_of, as_failure, outcome_of
-from handler.runtime import Invocation, Runtime, make_sides
+from handler.runtime import Runtime, make_sides, request_id_of
 from handler.settings import Settings
 
 _UNREAD = Delivery(id="", event="", media_type="", body=b"")
@@ -31,12 +32,12 @@ def handler(event: object, context: object) -> dict[str, object]:
     rejected; 500 stalled; 503 transient.
     """
     received_at, started = time.time(), time.perf_counter()
-    invocation = Invocation.of_context(context)
+    request_id, deadline = request_id_of(context), Deadline.of_context(context)
     delivery = _UNREAD
     try:
         with _runtime.serving(os.environ) as receiver:
             delivery = receiver.verify(event)
-            outcomes = receiver.deliver(delivery, received_at, invocation.deadline)
+            outcomes = receiver.deliver(delivery, received_at, deadline)
     except Exception as error:  # also a defect: it must not become API Gateway's bare 502
         outcomes = (outcome_of(as_failure(error)),)
     duration_ms = (time.perf_counter() - started) * 1000
@@ -45,7 +46,7 @@ def handler(event: object, context: object) -> dict[str, object]:
             outcome,
             delivery=delivery.id,
             event=delivery.event,
-            request_id=invocation.request_id,
+            request_id=request_id,
             duration_ms=duration_ms,
         )
     return answer(*answer_of(outcomes, duration_ms))

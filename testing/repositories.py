@@ -293,7 +293,8 @@ class LooseObjects:
 
         Large ones, and those upon a commit that was not written here.
         """
-        if len(files) > MAX_LOOSE_CHANGES or (parents and parents[0] not in self._trees):
+        # A parent may be given as anything that git understands, and then git makes the commit.
+        if len(files) > MAX_LOOSE_CHANGES or not set(parents) <= self.commits:
             return None
         leaves = dict(self._trees[parents[0]]) if parents and not replace else {}
         if not self._change(leaves, files):

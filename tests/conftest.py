@@ -1,5 +1,6 @@
 """Fixtures and guards for all tests. See testing for what they return."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -45,6 +46,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what is not in the sample."""
     if not selection.is_all() and (left_out := selection.deselect(items)):
         config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what is there by now, for good: a sixth of the time went into that."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import NoReturn, TypeVar
 
-from handler.model import is_object_id
+from handler.config.names import is_object_id
 
 Value = TypeVar("Value")
 Default = TypeVar("Default")

@@ -18,10 +18,21 @@ MAX_PART_BYTES = 255
 """The longest name on EFS, as on every Linux file system."""
 MAX_PATH_BYTES = 1024
 
+OBJECT_ID = "[0-9a-f]{40}"
+"""The pattern of a sha1 object id, to build others from; `is_object_id` tests a whole one."""
+_OBJECT_ID = re.compile(OBJECT_ID)
+_OBJECT_ID_BYTES = re.compile(OBJECT_ID.encode())
 _FULL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
 # Control characters, space and what git's revision syntax needs; see git-check-ref-format(1), rules 4, 5 and 10.
 _NOT_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]")
 _NOT_IN_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
+
+
+def is_object_id(value: str | bytes) -> bool:
+    """Whether `value` is a sha1 object id: 40 lower-case hex digits, as text or as git's protocol has it."""
+    if isinstance(value, str):
+        return _OBJECT_ID.fullmatch(value) is not None
+    return _OBJECT_ID_BYTES.fullmatch(value) is not None
 
 
 def is_full_name(text: str) -> bool:

@@ -5,7 +5,7 @@ a `Remote`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from handler.model import Tip
@@ -22,15 +22,18 @@ class RemoteRefs:
     head: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ShallowChanges:
     """How a fetch moves the shallow boundary.
 
     `shallow` are the commits whose parents the remote left out, `unshallow` those whose parents it sent now.
     """
 
-    shallow: set[bytes] = field(default_factory=set)
-    unshallow: set[bytes] = field(default_factory=set)
+    shallow: frozenset[bytes] = frozenset()
+    unshallow: frozenset[bytes] = frozenset()
+
+
+NO_SHALLOW_CHANGES = ShallowChanges()
 
 
 @dataclass(frozen=True, slots=True)

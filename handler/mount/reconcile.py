@@ -15,9 +15,9 @@ from handler.exchange.remote import Remote
 from handler.exchange.trigger import Trigger
 from handler.model import Durations, Outcome, Repository, Target
 from handler.mount.fs.lock import GenerationCache, locked
-from handler.mount.fs.parallel import executor_for
+from handler.mount.fs.parallel import Workers, executor_for
 from handler.mount.git.fetch import Fetcher
-from handler.mount.git.store_pool import StorePool
+from handler.mount.git.mirror import StorePool
 from handler.mount.target import ending
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.hold import settle_hold
@@ -40,6 +40,9 @@ class Reconciler:
     progress: Callable[[str, int, int], None]
     """Called during a long check-out with what it is, and how many of how many files are written."""
     emit: Emit | None
+    workers: Workers
+    slow_workers: Workers
+    """The same, for a mount that makes every step wait."""
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 
@@ -110,7 +113,7 @@ class Reconciler:
                 published=reading.result(),
                 known=known,
                 executor=executor,
-                is_slow=lock.is_slow,
+                workers=self.slow_workers if lock.is_slow else self.workers,
                 clock=self.clock,
                 sleep=self.sleep,
                 progress=self.progress,

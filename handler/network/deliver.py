@@ -11,7 +11,8 @@ from handler.exchange.drift import RepositoryDrift
 from handler.exchange.events import Emit, failed_event
 from handler.exchange.publisher import Publisher
 from handler.exchange.trigger import Trigger
-from handler.model import BoundedMapping, Outcome, OutcomeKind, Repository, Target
+from handler.model import Outcome, OutcomeKind, Repository, Target
+from handler.network.aws.cache import BoundedMapping
 from handler.network.forges.statuses import DeliveryStatuses, Statuses
 from handler.network.remote.client import HttpRemote, RemotePool
 from handler.outcome import as_failure, ignored

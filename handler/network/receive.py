@@ -17,8 +17,14 @@ from handler.exchange.trigger import Trigger
 from handler.model import Delivery, Outcome, OutcomeKind, PushEvent, Repository
 from handler.network.aws.api_gateway import read_request, url_repository
 from handler.network.aws.parameters import Parameters
-from handler.network.forges.github import read_delivery, read_full_name, read_payload, read_push
-from handler.network.forges.signature import SignatureMismatch, verify_signature
+from handler.network.forges.github import (
+    SignatureMismatch,
+    read_delivery,
+    read_full_name,
+    read_payload,
+    read_push,
+    verify_signature,
+)
 from handler.network.queue.message import Cause, Message
 from handler.network.queue.sqs import Queue
 from handler.outcome import ignored, outcome_of

@@ -12,7 +12,8 @@ MOST_FILES, MOST_CLASSES, MOST_FRAMES = 44, 35, 14
 
 
 def test_the_way_of_a_push_is_short(service: Service, upstream: Upstream, say: Callable[[str], None]) -> None:
-    """A push of one file to a target with releases, by a warm process: what somebody has to read who follows it."""
+    """A push of one file to a target with releases, by a warm process with the stack's settings."""
+    service.configure(repository_cache_seconds=None)
     service.put_repository(grace_seconds=0)
     for content in (b"one", b"two", b"three"):
         upstream.commit({"directory/file": content})

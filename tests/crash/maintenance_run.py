@@ -3,7 +3,7 @@
 import os
 
 from handler.model import Repository
-from handler.mount.git.store_pool import StorePool
+from handler.mount.git.mirror import StorePool
 from handler.mount.maintenance.maintenance import Maintenance
 from handler.settings import read_settings
 from tests.crash.forks import answer

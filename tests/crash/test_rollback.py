@@ -121,7 +121,7 @@ def test_in_peace_a_rollback_is_a_dozen_operations(scene: Scene) -> None:
 def test_killed_before_any_operation(scene: Scene) -> None:
     """To ask again ends the same; and so does the next push."""
     count = len(scene.run(Stop())["modifying"])
-    for point in selection.spread(range(1, count + 1), 6):
+    for point in selection.spread(range(1, count + 1), 5):
         for check in (scene.check_asked_again, scene.check_pushed):
             scene.begin()
             killed = scene.run(Stop(Manner.KILL, point))
@@ -146,7 +146,7 @@ def test_torn_within_any_write(scene: Scene) -> None:
 def test_each_operation_may_fail(scene: Scene, error: int, is_lasting: bool) -> None:
     """It is told with its reason, and asked again ends where it would have."""
     count = len(scene.run(Stop())["modifying"])
-    for point in selection.spread(range(1, count + 1), 4, shift=error + is_lasting):
+    for point in selection.spread(range(1, count + 1), 3, shift=error + is_lasting):
         scene.begin()
         refused = scene.run(Stop(Manner.ERROR, point, error, is_lasting=is_lasting))
         content = refused["content"]
@@ -165,7 +165,7 @@ def test_a_resume_killed_before_any_operation(scene: Scene) -> None:
     operations = scene.run(Stop(), event)["modifying"]
     release = scene.upstream.tip("refs/heads/main")
     assert scene.service.current_commit() == release
-    for point in selection.spread(range(1, len(operations) + 1, 3), 4):
+    for point in selection.spread(range(1, len(operations) + 1, 3), 3):
         scene.begin()
         scene.run(Stop(Manner.KILL, point), event)
         assert scene.service.current_commit() in (scene.wanted, release)

@@ -14,7 +14,7 @@ from handler.deadline import Deadline
 from handler.errors import MountUnavailable
 from handler.exchange.publisher import MaintenanceResult
 from handler.model import Outcome, OutcomeKind, Repository
-from handler.mount.git.store_pool import StorePool
+from handler.mount.git.mirror import StorePool
 from handler.mount.maintenance.maintenance import Maintenance
 from handler.mount.releases import verify
 from handler.settings import read_settings

@@ -161,9 +161,9 @@ def test_the_top_level_can_be_taken_in_at_a_glance() -> None:
 
 
 def test_threads_are_started_by_one_engine() -> None:
-    """On the mount side nothing but `fs.parallel` and `fs.executor` has a pool of threads."""
+    """On the mount side nothing but `fs.parallel` has a pool of threads."""
     pools = {module for module in INNER if part_of(module) == "mount" and "ThreadPool" in MODULES[module].read_text()}
-    assert pools == {"handler.mount.fs.parallel", "handler.mount.fs.executor"}
+    assert pools == {"handler.mount.fs.parallel"}
 
 
 def test_trees_are_parsed_by_one_parser() -> None:
@@ -226,7 +226,7 @@ def test_the_rules_of_protocols_are_pure() -> None:
     wanted = "config.fields config.names config.overlaps config.repository config.targets config.versions outcome"
     wanted += " exchange.events exchange.publisher exchange.remote network.queue.batch network.queue.message"
     wanted += " network.aws.api_gateway network.remote.protocol network.remote.protocol_v0"
-    wanted += " network.forges.github network.forges.signature"
+    wanted += " network.forges.github"
     wanted += " mount.target.layout mount.releases.strategy mount.git.plan mount.git.diff"
     wanted += " mount.git.tree mount.git.commit"
     wanted += " mount.working_copy.index.index_file mount.working_copy.merge.contents"

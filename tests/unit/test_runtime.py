@@ -5,9 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from handler.deadline import Deadline
 from handler.errors import ConfigurationInvalid
 from handler.network.aws.telemetry import Telemetry
-from handler.runtime import Invocation, Runtime
+from handler.runtime import Runtime, request_id_of
 from handler.settings import Settings
 
 ENVIRONMENT = {"GIT2EFS_PARAMETER_PREFIX": "/git2efs/x", "GIT2EFS_MOUNT": "/mnt/x"}
@@ -120,9 +121,9 @@ def test_what_looks_wrong_with_secrets_is_warned_of_once(caplog: pytest.LogCaptu
 def test_a_failed_invocation_is_one_line_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
     """A defect too, without its text."""
     runtime = Runtime(Maker())
-    invocation = Invocation.of_context(SimpleNamespace(aws_request_id="r-1"))
-    assert runtime.record_failure(ConfigurationInvalid("x is missing"), invocation).reason == "configuration_invalid"
-    assert runtime.record_failure(ValueError("a secret"), invocation, event="chores").reason == "unexpected"
+    request_id = request_id_of(SimpleNamespace(aws_request_id="r-1"))
+    assert runtime.record_failure(ConfigurationInvalid("x is missing"), request_id).reason == "configuration_invalid"
+    assert runtime.record_failure(ValueError("a secret"), request_id, event="chores").reason == "unexpected"
     first, second = (vars(record) for record in caplog.records)
     assert (first["reason"], first["detail"]) == ("configuration_invalid", "x is missing")
     assert (second["reason"], second["event"]) == ("unexpected", "chores")
@@ -132,5 +133,4 @@ def test_a_failed_invocation_is_one_line_with_its_reason(caplog: pytest.LogCaptu
 
 def test_outside_lambda_an_invocation_has_no_id_and_no_deadline() -> None:
     """A shell, or a test."""
-    invocation = Invocation.of_context(None)
-    assert (invocation.request_id, invocation.deadline.at) == ("", None)
+    assert (request_id_of(None), Deadline.of_context(None).at) == ("", None)

@@ -408,7 +408,7 @@ def test_the_first_fetch_of_so_much_history_leaves_a_repository_that_git_calls_s
     (copy / ".git/shallow").write_text(tip + "\n")
     content = run_git("pack-objects", "--revs", "--stdout", "-q", stdin=tip.encode() + b"\n", directory=copy)
     store = opened(new)
-    ingest(store, content, ShallowChanges({tip.encode()}))
+    ingest(store, content, ShallowChanges(frozenset({tip.encode()})))
     run_git("update-ref", "refs/heads/main", tip, directory=new)
     fsck(new)
     assert run_git("rev-list", "HEAD", directory=new).decode().split() == [tip]
@@ -424,7 +424,7 @@ def test_while_git_changes_where_history_ends_the_copy_is_busy(copy: Path, tmp_p
     content = run_git("pack-objects", "--revs", "--stdout", "-q", stdin=tip.encode() + b"\n", directory=copy)
     store = opened(new)
     with pytest.raises(CopyBusy):
-        ingest(store, content, ShallowChanges({tip.encode()}))
+        ingest(store, content, ShallowChanges(frozenset({tip.encode()})))
     assert pack_names(new, ".idx") == set()
     assert tip not in store
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 
 from testing import selection
 from testing.origin import GitOrigin
+from testing.repositories import require_git
 from tests.working_copy.account import PULL, account_of
 from tests.working_copy.building import ENVIRONMENT, Place, git
 from tests.working_copy.contenders import GitPulls
@@ -228,6 +229,7 @@ def test_the_account_of_a_history_makes_it_again(tmp_path: Path) -> None:
 
     draw()
     history = max(found, key=lambda history: len(history.nodes) * (history.again is None))
+    require_git()
     script = account_of(history).removesuffix(PULL)
     subprocess.run(["sh", "-e"], input=script.encode(), cwd=tmp_path, env=ENVIRONMENT, check=True)
     assert git(tmp_path / "upstream.git", "rev-parse", "main").decode().strip() == history.id_of(history.tip)

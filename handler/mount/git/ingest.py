@@ -23,7 +23,7 @@ from dulwich.pack import (
 )
 
 from handler.errors import Git2EfsError, MirrorDamaged, PackInvalid, PackTooLarge
-from handler.exchange.remote import ShallowChanges
+from handler.exchange.remote import NO_SHALLOW_CHANGES
 from handler.mount.git import packs
 from handler.mount.git.packs import NOT_A_PACK, RawObject, ReadRaw, forget_pages
 
@@ -48,7 +48,7 @@ class PackSpool:
         self.size = 0
         self.file: BinaryIO = io.BytesIO()
         self.name: str | None = None
-        self.changes = ShallowChanges()
+        self.changes = NO_SHALLOW_CHANGES
         """Where the fetch cuts history, known at its end."""
         self._digest = hashlib.sha1(usedforsecurity=False)
         self._tail = b""

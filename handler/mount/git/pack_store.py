@@ -6,7 +6,7 @@ A `PackWriter` decides where each file goes, and in which order.
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Set
 from contextlib import suppress
 from typing import BinaryIO
 
@@ -44,11 +44,11 @@ class PackWriter(ABC):
         """Wait until what was written is on the mount."""
 
     @abstractmethod
-    def shallow_commits(self) -> set[bytes]:
+    def shallow_commits(self) -> Set[bytes]:
         """Return the commits (40 hex digits) whose parents are left out."""
 
     @abstractmethod
-    def change_shallow(self, added: set[bytes], removed: set[bytes]) -> None:
+    def change_shallow(self, added: Set[bytes], removed: Set[bytes]) -> None:
         """Add commits to the file `shallow`, and remove others from it."""
 
 
@@ -163,7 +163,7 @@ class PackStore(Objects, ABC):
                 pack.close()
             raise
 
-    def _add_shallow(self, commits: set[bytes]) -> None:
+    def _add_shallow(self, commits: Set[bytes]) -> None:
         """Record where history ends. A commit whose parents are all here needs no line."""
         cut = {commit for commit in commits if not self.has_parents(commit)}
         if cut and not cut <= self.writer.shallow_commits():
@@ -205,7 +205,7 @@ class PackStore(Objects, ABC):
         return os.path.join(self.pack_directory, name)
 
 
-def shallow_file(commits: set[bytes]) -> bytes:
+def shallow_file(commits: Set[bytes]) -> bytes:
     """Return the content of a file `shallow`."""
     return b"".join(commit + b"\n" for commit in sorted(commits))
 

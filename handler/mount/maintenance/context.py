@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import MirrorDamaged
 from handler.mount.fs.lock import HeldLock, locked
-from handler.mount.git.mirror import Mirror
-from handler.mount.git.store_pool import StorePool, discard_mirror
+from handler.mount.git.mirror import Mirror, StorePool, discard_mirror
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.layout import RepositoryPaths
 from handler.mount.target.registry import TargetRegistry

@@ -15,7 +15,7 @@ from handler.exchange.publisher import MaintenanceResult
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.mount.fs.errno_map import as_failure
 from handler.mount.git.fsck import repair
-from handler.mount.git.store_pool import StorePool
+from handler.mount.git.mirror import StorePool
 from handler.mount.maintenance.audit import AuditFindings, ReleaseAudit
 from handler.mount.maintenance.context import RepositoryContext
 from handler.mount.releases.inventory import list_releases

@@ -11,7 +11,7 @@ from handler.exchange.operations import MountedTarget, RepositoryStatus, TargetS
 from handler.exchange.schedule_state import ScheduleState
 from handler.model import Outcome
 from handler.mount.fs.errno_map import mount_errors
-from handler.mount.git.store_pool import StorePool
+from handler.mount.git.mirror import StorePool
 from handler.mount.maintenance.state import read_state
 from handler.mount.operations.checks import mount_checks
 from handler.mount.operations.rollback import Rollback

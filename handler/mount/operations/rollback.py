@@ -17,8 +17,7 @@ from handler.exchange.operations import Hold, MountedTarget
 from handler.model import Outcome, OutcomeKind
 from handler.mount.fs.lock import HeldLock
 from handler.mount.fs.parallel import executor_for
-from handler.mount.git.mirror import Mirror
-from handler.mount.git.store_pool import StorePool
+from handler.mount.git.mirror import Mirror, StorePool
 from handler.mount.maintenance.context import RepositoryContext
 from handler.mount.operations.targets import open_target, refuse_unregistered
 from handler.mount.releases.build import prepare_flip

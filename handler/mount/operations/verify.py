@@ -8,7 +8,7 @@ from handler.errors import OutOfTime
 from handler.exchange.operations import MountedTarget
 from handler.model import Outcome, OutcomeKind
 from handler.mount.fs.errno_map import as_failure
-from handler.mount.git.store_pool import StorePool
+from handler.mount.git.mirror import StorePool
 from handler.mount.maintenance.audit import AuditFindings, ReleaseAudit
 from handler.mount.maintenance.context import RepositoryContext
 from handler.mount.operations.targets import open_target

@@ -14,7 +14,7 @@ from functools import partial
 from handler.errors import MirrorDamaged, ReleasesInGrace, TreeUnsafe
 from handler.model import NULL_OID, Counts, TreePlan
 from handler.mount.fs.checkout import check_out
-from handler.mount.fs.parallel import Executor, Workers
+from handler.mount.fs.parallel import Executor
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change
@@ -108,7 +108,7 @@ class ReleaseBuilder:
             done = check_out(
                 self._staged(step),
                 plan,
-                Workers(self.run.settings.checkout_workers, is_slow=self.run.is_slow),
+                self.run.workers,
                 read_blob=partial(self.mirror.read, kind=BLOB),
                 journal=self._paths.staged(journal_name(*step)),
                 progress=partial(self.run.report_progress, wanted),

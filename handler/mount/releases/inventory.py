@@ -36,6 +36,7 @@ def list_releases(paths: TargetPaths, known: Collection[str] | None = None) -> I
     `known` names the releases where this process is sure of them, and sure that staging is empty: then it lists no
     directory. It reads the releases' clocks all the same, since they tell whether somebody else changed a release.
     """
+    # To list costs a round trip for each directory; a warm process that nobody overtook knows what it left.
     names = _list(paths.releases) if known is None else known
     releases = []
     for name in names:

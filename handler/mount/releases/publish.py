@@ -9,8 +9,7 @@ from handler.errors import Git2EfsError, MirrorDamaged
 from handler.model import Counts, Outcome
 from handler.mount.fs.errno_map import as_failure
 from handler.mount.git.fetch import Fetched
-from handler.mount.git.mirror import Mirror
-from handler.mount.git.store_pool import StorePool, discard_mirror
+from handler.mount.git.mirror import Mirror, StorePool, discard_mirror
 from handler.mount.releases.build import ReleaseBuilder
 from handler.mount.releases.inventory import Inventory, flip, list_releases
 from handler.mount.releases.prune import prune, sweep
@@ -83,6 +82,7 @@ class ReleaseSession:
     def flip(self) -> float:
         """Make `current` lead to what was built."""
         assert self._builder is not None
+        # Everything is complete and named; before this line a kill leaves the old tree, after it the new one.
         flip(self._run.directory, self._builder.link)
         return self._run.clock()
 
@@ -93,6 +93,7 @@ class ReleaseSession:
             is_swept = sweep(run.directory, self._inventory)
             run.know(frozenset(each.commit for each in self._inventory.releases) if is_swept else None)
             return ()
+        # Readers have the new tree. Whatever fails from here on must not make the push look failed.
         try:
             standing = prune(run, self._inventory, self._builder, current=self._commit)
             self.store.maintain(self._release_commits, keeps_history=run.repository.depth == 0)

@@ -42,6 +42,7 @@ def retire(run: Run, unchanged: Outcome) -> Outcome:
         if run.emit is not None and not run.emit(event):
             # The record stays until the bus has taken the event: by the record the schedule finds what is left to do.
             return replace(unchanged, kind=OutcomeKind.IGNORED, reason="retiring")
+    # The registry last: while the target is on it, a later run comes back to what is left.
     _remove_rest(run.directory, run.paths.directory)
     run.registry.remove(target.path)
     return replace(unchanged, kind=OutcomeKind.RETIRED, reason="ref_gone", commit=None, last_success_age_seconds=None)

@@ -79,6 +79,7 @@ def choose_strategy(
     if ready:
         # The one that was retired first: the younger ones are what an operator would roll back to.
         return Strategy(StrategyKind.RECYCLE, min(ready, key=lambda each: (each.retired_at, each.commit)).commit)
+    # Within the grace nothing may be recycled: a reader may still be in any of them.
     return WHOLE
 
 

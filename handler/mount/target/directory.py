@@ -65,6 +65,7 @@ class TargetDirectory(TargetPaths):
             if error.errno == errno.EINVAL:
                 raise TargetOccupied("what stands at the target's path was not made by git2efs") from None
             raise
+        # Somebody else's link stays: its readers may rely on it, and `flip` would replace it without a word.
         commit = release_of(link)
         if commit is None:
             raise TargetOccupied("`current` is a link that git2efs did not make")

@@ -19,7 +19,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from handler.model import OBJECT_ID, is_object_id
+from handler.config.names import OBJECT_ID, is_object_id
 
 CURRENT, RELEASES, STAGING, RECORD = "current", "releases", "staging", "published.json"
 

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from handler.model import Counts, Outcome
 from handler.mount.git.fetch import Fetched
+from handler.mount.git.mirror import StorePool
 from handler.mount.git.pack_store import PackStore
-from handler.mount.git.store_pool import StorePool
 from handler.mount.target.run import Run
 
 

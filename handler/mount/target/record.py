@@ -7,8 +7,8 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+from handler.config.names import is_object_id
 from handler.exchange.operations import Hold
-from handler.model import is_object_id
 from handler.mount.fs.files import read_whole
 
 _MAX_BYTES = 65_536

@@ -47,6 +47,7 @@ class TargetRegistry:
 
     def target_paths(self) -> list[str]:
         """Return the lines that can be a target's path, each once, in their order."""
+        # Checked as in a parameter: maintenance opens these paths, and others may have written the file.
         return [line for line in dict.fromkeys(self.read()) if path_problem(line) is None]
 
     def release_commits(self) -> list[str]:

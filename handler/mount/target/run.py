@@ -9,7 +9,7 @@ from handler.exchange.remote import Remote
 from handler.exchange.trigger import Trigger
 from handler.model import Repository, Target
 from handler.mount.fs.lock import Known
-from handler.mount.fs.parallel import Executor
+from handler.mount.fs.parallel import Executor, Workers
 from handler.mount.target.directory import Published, TargetDirectory
 from handler.mount.target.layout import RepositoryPaths
 from handler.mount.target.registry import TargetRegistry
@@ -32,8 +32,8 @@ class Run:
     known: Known | None
     """What this process knows of the repository; None: nothing for certain. At the run's end, what it knows then."""
     executor: Executor
-    is_slow: bool
-    """Whether every step waits for the mount."""
+    workers: Workers
+    """Threads for long work; `is_slow` tells that every step waits for the mount."""
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     progress: Callable[[str, int, int], None]

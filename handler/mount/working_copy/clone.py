@@ -55,7 +55,7 @@ class Clone:
 
     @property
     def _workers(self) -> Workers:
-        return Workers(self.work.settings.checkout_workers, is_slow=self.work.is_slow)
+        return self.work.workers
 
     def prepare(self) -> bool:
         """Begin the clone, or find what a former run left. Returns whether that was complete, and is in its place now.

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 from handler.model import Counts, Outcome, OutcomeKind
 from handler.mount.fs.errno_map import as_failure
-from handler.mount.fs.parallel import Workers
 from handler.mount.git.fetch import Fetched
-from handler.mount.git.store_pool import StorePool
+from handler.mount.git.mirror import StorePool
 from handler.mount.target.run import Run
 from handler.mount.working_copy.clone import Clone
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
@@ -38,10 +37,9 @@ def opened(run: Run, stores: StorePool) -> Iterator[OpenCopy]:
     with stores.borrow_as(CopyStore, paths.git, is_unchanged=True) as store:
         store.use_executor(run.executor)
         # An NFS client creates the files of one directory one by one, and refs are written beside all else.
-        staging = StagingArea(paths.ref_staging) if run.is_slow else None
+        staging = StagingArea(paths.ref_staging) if run.workers.is_slow else None
         refs = Refs(paths.git, makes_logs=config.makes_logs, staging=staging)
-        workers = Workers(run.settings.checkout_workers, is_slow=run.is_slow)
-        yield OpenCopy(paths=paths, config=config, branch=run.target.ref, store=store, refs=refs, workers=workers)
+        yield OpenCopy(paths=paths, config=config, branch=run.target.ref, store=store, refs=refs, workers=run.workers)
 
 
 class CopySession:

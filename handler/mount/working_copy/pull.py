@@ -15,7 +15,7 @@ from handler.model import Counts
 from handler.mount.fs.files import is_there
 from handler.mount.git.diff import TreeDiff
 from handler.mount.git.fetch import Fetched
-from handler.mount.git.store_pool import StorePool
+from handler.mount.git.mirror import StorePool
 from handler.mount.target.mode import Session
 from handler.mount.target.run import Run
 from handler.mount.working_copy import apply

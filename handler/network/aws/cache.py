@@ -6,14 +6,42 @@ name at the same time share one read.
 """
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from handler.errors import Git2EfsError, ParametersUnavailable
-from handler.model import BoundedMapping
 
+Key = TypeVar("Key")
 Value = TypeVar("Value")
+
+
+class BoundedMapping(Generic[Key, Value]):
+    """A mapping of at most `max_entries`: the entry that was put longest ago makes room. Not safe for threads."""
+
+    def __init__(self, max_entries: int) -> None:
+        """`max_entries` is at least 1."""
+        self._max_entries = max_entries
+        self._entries: OrderedDict[Key, Value] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return the number of entries."""
+        return len(self._entries)
+
+    def get(self, key: Key) -> Value | None:
+        """Return the key's value, None where there is none. An entry that is only read grows old all the same."""
+        return self._entries.get(key)
+
+    def pop(self, key: Key) -> Value | None:
+        """Remove the key's entry and return its value, None where there is none."""
+        return self._entries.pop(key, None)
+
+    def put(self, key: Key, value: Value) -> Value | None:
+        """Set the key's value; return the value that had to make room, for a caller that has to close it."""
+        self._entries[key] = value
+        self._entries.move_to_end(key)
+        return self._entries.popitem(last=False)[1] if len(self._entries) > self._max_entries else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ is lost, since GitHub does not send it again.
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 from handler.config.names import is_full_name
 from handler.config.repository import parse_repository
@@ -48,6 +49,10 @@ __all__ = [
 MAX_REPOSITORIES = 10_000
 """How many repositories are cached, and again how many names that do not exist; beyond that the oldest are dropped."""
 MAX_TOKENS = 100
+MAX_PARSED = 1000
+
+# Pure, so that a text that was parsed once needs no second time, whoever sent the push.
+_parse = lru_cache(maxsize=MAX_PARSED)(parse_repository)
 
 
 class Parameters:
@@ -112,7 +117,7 @@ class Parameters:
         if not is_full_name(full_name):
             raise RepositoryUnknown("this cannot be a repository's name")
         text = self._texts.get(full_name, lambda: self._read_repository(full_name))
-        return parse_repository(full_name, text)
+        return _parse(full_name, text)
 
     def repositories(self) -> Iterator[tuple[str, Repository | ConfigurationInvalid]]:
         """Return every repository that has a parameter, as (name, repository or what is wrong with its parameter).
@@ -185,6 +190,6 @@ def _parsed(full_name: str, text: Text) -> Repository | ConfigurationInvalid:
     if isinstance(text, ConfigurationInvalid):
         return text
     try:
-        return parse_repository(full_name, text)
+        return _parse(full_name, text)
     except ConfigurationInvalid as error:
         return error

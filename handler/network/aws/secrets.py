@@ -14,8 +14,7 @@ from itertools import pairwise
 
 from handler.config.names import is_full_name
 from handler.errors import ConfigurationInvalid, ParametersUnavailable, SecretUnusable, SignatureInvalid
-from handler.model import BoundedMapping
-from handler.network.aws.cache import Cache, Lifetimes
+from handler.network.aws.cache import BoundedMapping, Cache, Lifetimes
 from handler.network.aws.rate_limit import TokenBucket
 from handler.network.aws.ssm import ParameterNotFound, SSMClient, StoredVersion, read_history, read_version
 from handler.settings import Settings

@@ -1,19 +1,24 @@
-"""GitHub's deliveries: headers and push payloads. Pure: no I/O, no clock.
+"""GitHub's deliveries: signatures, headers and push payloads. Pure: no I/O, no clock.
+
+GitHub signs the exact bytes of the body: HMAC-SHA256, keyed with the secret as UTF-8, as `sha256=<hex>` in
+X-Hub-Signature-256 (https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries). So nothing may
+decode the body before `verify_signature` has returned.
 
 `read_delivery` reads the headers, `read_payload` decodes the body to a JSON object, whatever the event, and `read_push`
 reads a push event from that (https://docs.github.com/webhooks/webhook-events-and-payloads#push). We read only the
 fields that the service uses.
 """
 
+import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
 from handler.config.fields import FieldInvalid, checked, flag, mapping, nullable, parse_object, read_field, text
-from handler.config.names import full_name_problem, ref_problem
-from handler.errors import Malformed, MediaTypeUnsupported
-from handler.model import NULL_OID, Delivery, PushEvent, is_object_id
+from handler.config.names import full_name_problem, is_object_id, ref_problem
+from handler.errors import Malformed, MediaTypeUnsupported, SecretUnusable, SignatureInvalid
+from handler.model import NULL_OID, Delivery, PushEvent
 
 MAX_FORM_FIELDS = 16
 MAX_EPOCH_SECONDS = 253_402_300_799
@@ -22,6 +27,55 @@ MAX_EPOCH_SECONDS = 253_402_300_799
 _EVENT = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _ID = re.compile(r"[A-Za-z0-9-]{1,100}")
 _SHA256_COMMIT = re.compile(r"[0-9a-f]{64}")
+
+SHA256_HEADER = "x-hub-signature-256"
+SHA1_HEADER = "x-hub-signature"
+
+# `re.ASCII` is not needed: the classes name their characters. A header that was sent twice arrives joined by a comma,
+# and does not match.
+_FORMS = {
+    SHA256_HEADER: ("sha256", re.compile(r"sha256=([0-9a-f]{64})")),
+    SHA1_HEADER: ("sha1", re.compile(r"sha1=([0-9a-f]{40})")),
+}
+
+
+class SignatureMismatch(SignatureInvalid):
+    """The signature is well formed, but of another secret or other bytes. Only here a fresh secret may help."""
+
+
+def verify_signature(body: bytes, headers: Mapping[str, str], secrets: Sequence[bytes], *, allow_sha1: bool) -> None:
+    """Return if one of `secrets` signed `body`; `headers` have lower-case names.
+
+    The legacy sha1 header counts only with `allow_sha1`, and where there is no sha256 header at all, not even a wrong
+    one: otherwise an attacker who strips or spoils the strong signature could choose the weak one.
+
+    Raises SecretUnusable (no secret, or a blank one), SignatureInvalid (missing, malformed), SignatureMismatch.
+    """
+    if not secrets or not all(secret.strip() for secret in secrets):
+        raise SecretUnusable("there is no webhook secret, or it is empty")
+    algorithm, signature = _read_signature(headers, allow_sha1)
+    # Bytes, because compare_digest raises TypeError for text that is not ASCII. A list, so that the time does not tell
+    # which secret matched.
+    matches = [hmac.compare_digest(hmac.digest(secret, body, algorithm), signature) for secret in secrets]
+    if not any(matches):
+        raise SignatureMismatch("the signature does not match the body and the secret")
+
+
+def _read_signature(headers: Mapping[str, str], allow_sha1: bool) -> tuple[str, bytes]:
+    """Return the algorithm's name and the digest in the header."""
+    if SHA256_HEADER in headers:
+        name = SHA256_HEADER
+    elif allow_sha1 and SHA1_HEADER in headers:
+        name = SHA1_HEADER
+    elif SHA1_HEADER in headers:
+        raise SignatureInvalid("the signature is missing: only a sha1 one came, and sha1 is not allowed")
+    else:
+        raise SignatureInvalid("the signature is missing")
+    algorithm, form = _FORMS[name]
+    match = form.fullmatch(headers[name])
+    if match is None:
+        raise SignatureInvalid(f"the {name} header is malformed")
+    return algorithm, bytes.fromhex(match[1])
 
 
 def read_delivery(headers: Mapping[str, str], body: bytes) -> Delivery:

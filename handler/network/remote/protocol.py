@@ -7,9 +7,10 @@ Source: git's Documentation/gitprotocol-v2.txt and gitprotocol-pack.txt.
 
 from collections.abc import Callable, Iterator
 
+from handler.config.names import is_object_id
 from handler.errors import CommitNotFound, Git2EfsError, RemoteUnavailable, RemoteUnsupported
-from handler.exchange.remote import FetchQuery, RemoteRefs, ShallowChanges
-from handler.model import Tip, is_object_id
+from handler.exchange.remote import NO_SHALLOW_CHANGES, FetchQuery, RemoteRefs, ShallowChanges
+from handler.model import Tip
 
 FLUSH, DELIMITER, RESPONSE_END = b"0000", b"0001", b"0002"
 
@@ -110,32 +111,30 @@ def read_refs(packets: Iterator[bytes]) -> RemoteRefs:
 
 def read_fetch(packets: Iterator[bytes], write: Callable[[bytes], object]) -> ShallowChanges:
     """Hand the pack's bytes to `write` as they arrive; return the shallow changes, which come before them."""
-    changes = ShallowChanges()
+    changes = NO_SHALLOW_CHANGES
     for header in packets:
         section = header.rstrip(b"\n")
         if section == b"packfile":
             read_sideband(packets, write)
             return changes
         if section == b"shallow-info":
-            _read_shallow(packets, changes)
+            changes = read_shallow(packets)
         else:
             raise RemoteUnsupported(f"the remote's answer has an unknown section {section[:40]!r}")
     raise RemoteUnavailable("the remote's answer holds no pack")
 
 
-def _read_shallow(packets: Iterator[bytes], changes: ShallowChanges) -> None:
+def read_shallow(packets: Iterator[bytes]) -> ShallowChanges:
+    """Read `shallow <id>` and `unshallow <id>` lines up to the end of their section."""
+    found: dict[bytes, set[bytes]] = {b"shallow": set(), b"unshallow": set()}
     for line in packets:
         if line == DELIMITER:
-            return
-        read_shallow_line(line, changes)
-
-
-def read_shallow_line(line: bytes, changes: ShallowChanges) -> None:
-    """Add a `shallow <id>` or `unshallow <id>` line to `changes`."""
-    kind, _, commit = line.rstrip(b"\n").partition(b" ")
-    if kind not in (b"shallow", b"unshallow") or not is_object_id(commit):
-        raise RemoteUnsupported("the remote's shallow section is not git's protocol")
-    (changes.shallow if kind == b"shallow" else changes.unshallow).add(commit)
+            break
+        kind, _, commit = line.rstrip(b"\n").partition(b" ")
+        if kind not in found or not is_object_id(commit):
+            raise RemoteUnsupported("the remote's shallow section is not git's protocol")
+        found[kind].add(commit)
+    return ShallowChanges(frozenset(found[b"shallow"]), frozenset(found[b"unshallow"]))
 
 
 def read_sideband(packets: Iterator[bytes], write: Callable[[bytes], object]) -> None:

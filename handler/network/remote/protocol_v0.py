@@ -6,10 +6,11 @@ refuse a commit that no ref names. Source: git's Documentation/gitprotocol-pack.
 
 from collections.abc import Callable, Iterator
 
+from handler.config.names import is_object_id
 from handler.errors import RemoteUnavailable, RemoteUnsupported
-from handler.exchange.remote import FetchQuery, RemoteRefs, ShallowChanges
-from handler.model import Tip, is_object_id
-from handler.network.remote.protocol import FLUSH, history_lines, packet, read_packets, read_shallow_line, read_sideband
+from handler.exchange.remote import NO_SHALLOW_CHANGES, FetchQuery, RemoteRefs, ShallowChanges
+from handler.model import Tip
+from handler.network.remote.protocol import FLUSH, history_lines, packet, read_packets, read_shallow, read_sideband
 
 _CAPABILITIES = b"side-band-64k thin-pack ofs-delta no-progress"
 _PEELED = "^{}"
@@ -59,10 +60,7 @@ def fetch_request(query: FetchQuery) -> bytes:
 
 def read_fetch(read: Callable[[int], bytes], write: Callable[[bytes], object], *, is_deepened: bool) -> ShallowChanges:
     """Hand the pack's bytes to `write`, and return the shallow changes; `is_deepened` if the request had a depth."""
-    changes = ShallowChanges()
-    if is_deepened:
-        for line in read_packets(read):
-            read_shallow_line(line, changes)
+    changes = read_shallow(read_packets(read)) if is_deepened else NO_SHALLOW_CHANGES
     packets: Iterator[bytes] = read_packets(read)
     answer = next(packets, b"")
     if not answer.startswith((b"NAK", b"ACK ")):

@@ -1,6 +1,7 @@
 """Write a working copy's packs and its `shallow` file: staged first, as other people's git reads at any time."""
 
 import os
+from collections.abc import Set
 from concurrent.futures import Future
 from functools import partial
 from typing import BinaryIO
@@ -74,7 +75,7 @@ class StagedWriter(PackWriter):
             raise MirrorDamaged("the file shallow, which says where history ends, cannot be read")
         return commits
 
-    def change_shallow(self, added: set[bytes], removed: set[bytes]) -> None:
+    def change_shallow(self, added: Set[bytes], removed: Set[bytes]) -> None:
         """Change `shallow` under git's lock of it. Raises CopyBusy, MirrorDamaged."""
         with lock_held(self._shallow + ".lock"):
             commits = (self.shallow_commits() | added) - removed

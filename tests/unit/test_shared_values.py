@@ -1,8 +1,9 @@
-"""What the shared values do beside holding fields."""
+"""Values that several rooms share: object ids, and the mapping that forgets."""
 
 import pytest
 
-from handler.model import BoundedMapping, is_object_id
+from handler.config.names import is_object_id
+from handler.network.aws.cache import BoundedMapping
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
