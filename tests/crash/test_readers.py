@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from local.origin import FileContent, SampleOrigin
+from testing import selection
 from testing.deliveries import NULL_OID, push_payload, webhook_request
 from testing.parameters import ParameterStore
 from testing.process import PROJECT
@@ -23,7 +24,7 @@ from tests.crash.operations import Manner, Stop
 from tests.crash.reader import Sightings, read_once, tree_of
 from tests.crash.trials import TARGET, Scene
 
-PUBLISHES = int(os.environ.get("GIT2EFS_TEST_PUBLISHES", "150"))
+PUBLISHES = int(os.environ.get("GIT2EFS_TEST_PUBLISHES", selection.count(150, 100)))
 """How many publishes a looping reader goes through; 10,000 take some minutes."""
 SERIES = 40
 GRACE_SECONDS = 1

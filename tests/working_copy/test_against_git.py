@@ -18,7 +18,7 @@ from tests.working_copy.histories import histories
 from tests.working_copy.model import History
 from tests.working_copy.trial import Disagreement, Trials
 
-EXAMPLES = int(os.environ.get("GIT2EFS_TEST_EXAMPLES", selection.count(60, 18)))
+EXAMPLES = int(os.environ.get("GIT2EFS_TEST_EXAMPLES", selection.count(60, 15)))
 # The same histories each time, unless more are asked for. A history is made smaller by hand alone: that takes minutes,
 # and its account can be read as it is.
 HOUSE = settings(

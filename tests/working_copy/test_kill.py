@@ -19,7 +19,7 @@ from tests.working_copy.scenes import PLOTS, CopyScene
 
 SceneOf = Callable[[str], CopyScene]
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.ESTALE)
-SAMPLED_KILLS = selection.count(16, 3)
+SAMPLED_KILLS = selection.count(16, 2)
 """Of the kills of a scene after something that others can see; the same again with every point asked for is all."""
 SAMPLED = selection.count(3, 1)
 """Of each other kind of trial, a scene."""
