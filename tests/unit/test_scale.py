@@ -1,4 +1,3 @@
-# ruff: noqa: E402 -- what is tested cannot be imported where simpy is not installed
 """The capacity model: the trace is what it says, the simulation loses nothing, and small cases come out by hand."""
 
 from collections import Counter
@@ -6,8 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-
-simpy = pytest.importorskip("simpy", reason="of the bench group")
+import simpy
 
 from benchmarks.scale.__main__ import DOCUMENT
 from benchmarks.scale.bill import bill
