@@ -18,7 +18,7 @@ from tests.working_copy.histories import histories
 from tests.working_copy.model import History
 from tests.working_copy.trial import Disagreement, Trials
 
-EXAMPLES = int(os.environ.get("GIT2EFS_TEST_EXAMPLES", selection.count(60, 15)))
+EXAMPLES = int(os.environ.get("GIT2EFS_TEST_EXAMPLES", selection.count(60, 12)))
 # The same histories each time, unless more are asked for. A history is made smaller by hand alone: that takes minutes,
 # and its account can be read as it is.
 HOUSE = settings(
@@ -99,6 +99,7 @@ def test_with_autostash_ours_carries_over_what_git_does(history: History, stashi
         event(name)
 
 
+@pytest.mark.sampled(0)
 def test_the_product_without_autostash_is_caught(stage: Service, trials: Trials) -> None:
     """Where git carries a change over, a refusal is found out."""
     assert stage.origin
