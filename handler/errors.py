@@ -14,6 +14,7 @@
     │   ├── QueueUnavailable
     │   ├── RemoteUnavailable
     │   ├── CommitNotFound
+    │   ├── RefLags
     │   ├── LockTimeout
     │   ├── MountUnavailable
     │   ├── ReleasesInGrace
@@ -136,6 +137,12 @@ class CommitNotFound(Transient):
     """The remote does not have the pushed commit yet, neither by its ref nor by its id."""
 
     reason = "commit_not_there"
+
+
+class RefLags(Transient):
+    """The remote's ref does not confirm the pushed commit: it lags behind its webhook, or the payload is not true."""
+
+    reason = "ref_lags"
 
 
 class LockTimeout(Transient):

@@ -4,11 +4,15 @@ Commits are 40 lower-case hex digits as text; refs are full names (`refs/heads/m
 epoch, UTC.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 NULL_OID = "0" * 40
 """What GitHub writes for `before` of a created and `after` of a deleted ref."""
+
+
+MAX_AHEAD_SECONDS = 300
+"""How far GitHub's clock may be ahead of ours. AWS itself refuses requests from a clock that is off by more."""
 
 
 class OutcomeKind(StrEnum):
@@ -55,6 +59,18 @@ class PushEvent:
     is_single: bool = False
     default_branch_ref: str | None = None
 
+    def without_future(self, now: float) -> "PushEvent":
+        """Return the same push, without a `pushed_at` that is later than `now` by more than clocks differ.
+
+        Once recorded, such a time would make every later push look older than itself, for as long as it lies ahead.
+        """
+        return replace(self, pushed_at=None) if is_future(self.pushed_at, now) else self
+
+
+def is_future(pushed_at: int | None, now: float) -> bool:
+    """Whether GitHub's time is ahead of our clock by more than MAX_AHEAD_SECONDS."""
+    return pushed_at is not None and pushed_at > now + MAX_AHEAD_SECONDS
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishRule:
@@ -90,6 +106,8 @@ class Repository:
     """Post each outcome as a status of the commit on GitHub; only with `credentials`."""
     own_secret: bool = False
     """Accept only deliveries through the repository's own URL, signed with its own secret."""
+    trust_payload: bool = False
+    """Publish what a signed payload names though no ref confirms it yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

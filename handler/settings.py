@@ -48,7 +48,7 @@ class Settings:
     fetch_attempts: int = 3
     """Tries of one request to the remote, where the failure is transient."""
     lag_seconds: float = 4.0
-    """How long to ask again for a ref that lags behind its webhook, before the signed payload is trusted."""
+    """How long to ask again for a ref that lags behind its webhook; then the push fails with `ref_lags`."""
     lock_seconds: float = 20.0
     """How long a run waits for the repository's lock."""
     max_pack_bytes: int = 4096 * MIB

@@ -47,6 +47,8 @@ REPOSITORY: Mapping[str, str] = {
     "commit statuses ([events.md](events.md#commit-statuses))",
     "own_secret": "Accept its pushes only at its own URL, signed with its own secret; see "
     "[Secrets of repositories](#secrets-of-repositories)",
+    "trust_payload": "Publish the commit that a signed payload names even if the remote's ref does not confirm it "
+    "within `GIT2EFS_LAG_SECONDS`; see [security.md](security.md#a-leaked-webhook-secret) before you set it",
 }
 """What each field of a repository's parameter is; defaults and bounds come from the code."""
 

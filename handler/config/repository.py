@@ -12,6 +12,7 @@ All fields have defaults, so `{}` is complete: the remote's default branch, publ
     allow_external_links  publish links that lead out of the tree
     commit_status         post outcomes as statuses of the commit; needs credentials
     own_secret            accept deliveries only at the repository's own webhook URL, signed with its own secret
+    trust_payload         publish a signed payload's commit though the remote's ref does not confirm it yet
 
 All problems are reported at once. A message names fields, refs and paths, and never the url, in which somebody may
 have put a token against the rules.
@@ -33,7 +34,7 @@ MAX_PARAMETER_NAME_LENGTH = 1011
 
 _DEFAULTS = Repository(full_name="", url="")
 _BOUNDS = MappingProxyType({"keep_releases": (1, 50), "grace_seconds": (0, 604_800), "depth": (0, 2**31 - 1)})
-_FLAGS = frozenset({"allow_external_links", "commit_status", "own_secret"})
+_FLAGS = frozenset({"allow_external_links", "commit_status", "own_secret", "trust_payload"})
 _FIELDS = frozenset({"url", "publish", "credentials", *_FLAGS, *_BOUNDS})
 _RULE_FIELDS = frozenset({"ref", "path", "mode", "autostash", "latest", "prereleases"})
 _RELEASES, _WORKING_COPY = "releases", "working-copy"
@@ -67,6 +68,7 @@ def parse_repository(full_name: str, parameter: str) -> Repository:
         allow_external_links=reader.read("allow_external_links", flag, False),
         commit_status=reader.read("commit_status", flag, False),
         own_secret=reader.read("own_secret", flag, False),
+        trust_payload=reader.read("trust_payload", flag, False),
     )
     if repository.commit_status and "credentials" not in fields:
         problems.append("commit_status needs credentials: GitHub lets nobody else write a status")

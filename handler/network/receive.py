@@ -88,7 +88,7 @@ class Receiver:
             return (Outcome(kind=OutcomeKind.IGNORED, reason="pong"),)
         if delivery.event != "push":
             return (Outcome(kind=OutcomeKind.IGNORED, reason="event_not_push"),)
-        push = read_push(read_payload(delivery))
+        push = read_push(read_payload(delivery)).without_future(received_at)
         refuse_other_repository(delivery.url_repository, push.repository)
         try:
             trigger = Trigger(ref=push.ref, push=push, delivery=delivery.id, received_at=received_at, deadline=deadline)

@@ -272,6 +272,7 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("failed", "queue_unavailable"): 503,
         ("failed", "remote_unavailable"): 503,
         ("failed", "commit_not_there"): 503,
+        ("failed", "ref_lags"): 503,
         ("failed", "lock_timeout"): 503,
         ("failed", "mount_unavailable"): 503,
         ("failed", "releases_in_grace"): 503,
