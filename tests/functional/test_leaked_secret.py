@@ -22,7 +22,7 @@ RULES = [{"ref": "refs/heads/main"}]
 def test_a_commit_that_no_ref_names_is_not_published(
     service: Service, upstream: Upstream, *, is_first: bool, mode: str
 ) -> None:
-    """A pull request's commit is handed out by its id; however often it is claimed to be pushed, readers never see it."""
+    """A pull request's commit is handed out by its id; however often it is claimed, readers never see it."""
     service.put_repository(publish=[RULES[0] | {"mode": mode}])
     upstream.commit({"a": b"honest"})
     if not is_first:

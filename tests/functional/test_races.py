@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import wait
+from typing import Any
 
 import pytest
 
@@ -251,7 +252,7 @@ def test_a_ref_that_lags_for_long_is_overruled_by_the_newer_payload_where_that_i
 
 @pytest.mark.parametrize("fields", [{}, {"trust_payload": False}])
 def test_a_ref_that_lags_for_long_is_not_overruled(
-    service: Service, upstream: Upstream, origin: GitOrigin, fields: dict[str, object]
+    service: Service, upstream: Upstream, origin: GitOrigin, fields: dict[str, Any]
 ) -> None:
     """503; what is published stays, a redelivery finds the same, and the schedule's next look publishes the commit."""
     service.put_repository(publish=[{"ref": "refs/heads/main"}], **fields)

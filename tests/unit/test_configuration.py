@@ -38,6 +38,7 @@ def test_the_empty_object_is_complete() -> None:
         allow_external_links=False,
         commit_status=False,
         own_secret=False,
+        trust_payload=False,
     )
 
 
@@ -60,6 +61,7 @@ def test_every_field_is_taken() -> None:
             "allow_external_links": True,
             "commit_status": True,
             "own_secret": True,
+            "trust_payload": True,
         }
     ) == Repository(
         full_name="octo/site",
@@ -78,6 +80,7 @@ def test_every_field_is_taken() -> None:
         allow_external_links=True,
         commit_status=True,
         own_secret=True,
+        trust_payload=True,
     )
 
 
