@@ -4,7 +4,8 @@ A field `lock_seconds` is read from `GIT2EFS_LOCK_SECONDS`; template.yaml sets t
 the two. docs/configuration.md takes its table from the fields' docstrings.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 
@@ -13,6 +14,9 @@ from handler.errors import ConfigurationInvalid
 ENVIRONMENT_PREFIX = "GIT2EFS_"
 
 MIB = 1024 * 1024
+
+_HOST_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(?:{_HOST_NAME}|\[[0-9A-Fa-f:.]{{2,45}}\])(?::[1-9][0-9]{{0,4}})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +27,8 @@ class Settings:
     """Parameters live under it: `<prefix>/webhook-secret`, `<prefix>/repositories/<owner>/<name>`."""
     mount: str
     """Where the file system is mounted, absolute."""
+    allowed_hosts: str = "github.com"
+    """The hosts that a token may be sent to which names none of its own, with commas between them."""
     allow_sha1: bool = False
     """Accept X-Hub-Signature (sha1) where no sha256 header is there."""
     event_bus: str = ""
@@ -110,6 +116,21 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return Settings(**values)  # type: ignore[arg-type]
 
 
+def is_host(entry: str) -> bool:
+    """Whether `entry` is a host's name or address (IPv6 in brackets), with or without a port."""
+    return _HOST.fullmatch(entry) is not None
+
+
+def _parse_hosts(text: str) -> str:
+    hosts = [host.strip() for host in text.lower().split(",")]
+    if not all(map(is_host, hosts)):
+        raise ValueError("must be hosts, each with or without a port, with commas between them")
+    return ",".join(hosts)
+
+
+_TEXTS: Mapping[str, Callable[[str], str]] = MappingProxyType({"event_bus": str, "allowed_hosts": _parse_hosts})
+
+
 def _parse(name: str, text: str) -> str | int | float | bool:
     """Return the field's value; ValueError says what is wrong, without the value of a text field."""
     if name in ("parameter_prefix", "mount"):
@@ -124,8 +145,8 @@ def _parse(name: str, text: str) -> str | int | float | bool:
         if text.lower() not in ("true", "false"):
             raise ValueError("must be true or false")
         return text.lower() == "true"
-    if name == "event_bus":
-        return text
+    if name in _TEXTS:
+        return _TEXTS[name](text)
     number: int | float
     try:
         number = float(text) if Settings.__annotations__[name] is float else int(text)

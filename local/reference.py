@@ -28,6 +28,7 @@ MADE_BY_THE_TEMPLATE: Mapping[str, str] = {
     "parameter_prefix": "`ParameterRoot` and the stack's name",
     "mount": "`MountPath`",
     "allow_sha1": "`AllowSha1`",
+    "allowed_hosts": "`AllowedHosts`",
     "event_bus": "`EventBus`",
     "queue_url": "`Delivery`",
     "dead_letter_url": "`Delivery`",

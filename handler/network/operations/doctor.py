@@ -89,7 +89,7 @@ class Doctor:
             checks.wrong(f"{name}: parameter", found=str(repository), todo=todo)
             return checks
         checks.ok(f"{name}: parameter", found="is valid")
-        if repository.credentials is not None and not self._check_token(checks, name, repository.credentials):
+        if repository.credentials is not None and not self._check_token(checks, repository, repository.credentials):
             return checks
         if self.deadline.is_past():
             todo = "ask for the repository by its name, or on a host with the mount"
@@ -100,12 +100,13 @@ class Doctor:
             self._check_remote(checks, repository)
         return checks
 
-    def _check_token(self, checks: CheckList, name: str, credentials: str) -> bool:
+    def _check_token(self, checks: CheckList, repository: Repository, credentials: str) -> bool:
         """Check the repository's token; return whether it can be read."""
-        found = CheckList()
-        todo = f"put a token for the repository: --type SecureString --name {credentials}"
+        name, found = repository.full_name, CheckList()
+        below = f"{self.settings.parameter_prefix}/credentials"
+        todo = f"put a token for the repository and its host: --type SecureString --name {below}/NAME"
         with found.step(f"{name}: token", todo=todo):
-            self.parameters.token(credentials)
+            self.parameters.token_of(repository)
             problems = self.parameters.diagnose(credentials)
             if problems:
                 found.ok(f"{name}: token", found=" ".join(problems), todo="put it again, without that")

@@ -69,9 +69,11 @@ class HttpRemote:
             "Content-Type": "application/x-git-upload-pack-request",
             "Accept": ", ".join(_TYPES),
         }
+        self._secrets: tuple[str, ...] = ()
         if token is not None:
             basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
             self._headers["Authorization"] = f"Basic {basic}"
+            self._secrets = (token, basic.rstrip("="))
 
     def refs(self, refs: list[str], *, with_head: bool = False) -> RemoteRefs:
         """Return what `refs` (full names) and, with `with_head`, HEAD name now; one request.
@@ -79,10 +81,14 @@ class HttpRemote:
         Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported.
         """
         body = protocol.ls_refs_request(refs, with_head=with_head)
-        return self._in_either_version(
+        answer = self._in_either_version(
             lambda: self._post(body, lambda read: protocol.read_refs(protocol.read_packets(read))),
             self._advertised_refs,
         )
+        # A ref's name becomes a path on the mount, and part of log lines.
+        if any(secret in name for secret in self._secrets for name in (answer.head or "", *answer.tips)):
+            raise RemoteUnsupported("the remote's refs hold the token that was sent to it")
+        return answer
 
     def fetch(self, query: FetchQuery, sink: Sink) -> ShallowChanges:
         """Fetch what the query asks for; each attempt hands the pack's bytes to a new `sink()`.
@@ -159,6 +165,14 @@ class HttpRemote:
             response.drain_conn()
             response.release_conn()
             return answer
+        except protocol.RemoteSays:
+            response.close()
+            if not self._secrets:
+                raise
+            # An error page or a debug line may echo the header, in any encoding and cut anywhere: no filter finds all.
+            raise RemoteUnavailable(
+                "the remote answered with an error; its text is not shown, because a token was sent to it"
+            ) from None
         except urllib3.exceptions.HTTPError as error:
             response.close()
             raise RemoteUnavailable(f"the remote's answer broke off ({type(error).__name__})") from None

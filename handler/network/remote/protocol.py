@@ -18,6 +18,10 @@ _MAX_PACKET = 65_520
 _PACK, _PROGRESS, _FATAL = 1, 2, 3
 
 
+class RemoteSays(RemoteUnavailable):
+    """The remote answered with an error in its own words, which the message quotes."""
+
+
 class NotVersion2(RemoteUnsupported):
     """The remote did not answer a request of version 2: it may only speak an older one."""
 
@@ -120,7 +124,7 @@ def read_fetch(packets: Iterator[bytes], write: Callable[[bytes], object]) -> Sh
         if section == b"shallow-info":
             changes = read_shallow(packets)
         else:
-            raise RemoteUnsupported(f"the remote's answer has an unknown section {section[:40]!r}")
+            raise RemoteUnsupported("the remote's answer has an unknown section")
     raise RemoteUnavailable("the remote's answer holds no pack")
 
 
@@ -157,4 +161,4 @@ def _remote_error(text: bytes) -> Git2EfsError:
         return NotVersion2("the remote does not speak git's protocol version 2")
     if b"object format" in text or b"object-format" in text:
         return RemoteUnsupported("the remote's objects are not sha1")
-    return RemoteUnavailable(f"the remote answered: {text[:200].decode('utf-8', 'replace').strip()}")
+    return RemoteSays(f"the remote answered: {text[:200].decode('utf-8', 'replace').strip()}")
