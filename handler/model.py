@@ -4,7 +4,7 @@ Commits are 40 lower-case hex digits as text; refs are full names (`refs/heads/m
 epoch, UTC.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 NULL_OID = "0" * 40
@@ -12,7 +12,7 @@ NULL_OID = "0" * 40
 
 
 MAX_AHEAD_SECONDS = 300
-"""How far GitHub's clock may be ahead of ours. AWS itself refuses requests from a clock that is off by more."""
+"""How far GitHub's clock may be ahead of ours; a `pushed_at` beyond counts as absent. AWS refuses worse clocks too."""
 
 
 class OutcomeKind(StrEnum):
@@ -58,18 +58,6 @@ class PushEvent:
     committed_at: float | None = None
     is_single: bool = False
     default_branch_ref: str | None = None
-
-    def without_future(self, now: float) -> "PushEvent":
-        """Return the same push, without a `pushed_at` that is later than `now` by more than clocks differ.
-
-        Once recorded, such a time would make every later push look older than itself, for as long as it lies ahead.
-        """
-        return replace(self, pushed_at=None) if is_future(self.pushed_at, now) else self
-
-
-def is_future(pushed_at: int | None, now: float) -> bool:
-    """Whether GitHub's time is ahead of our clock by more than MAX_AHEAD_SECONDS."""
-    return pushed_at is not None and pushed_at > now + MAX_AHEAD_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handler.model import NULL_OID, PushEvent
+from handler.network.forges.github import without_future
 from testing.origin import GitOrigin
 from testing.repositories import Upstream, archive
 from testing.service import Service
@@ -54,7 +55,7 @@ def test_a_time_ahead_of_our_clock_by_minutes_counts_as_none(now: float, ahead: 
     push = PushEvent(
         repository="o/n", ref="refs/heads/main", before=NULL_OID, after="a" * 40, pushed_at=int(now) + ahead
     )
-    believed = push.without_future(now)
+    believed = without_future(push, now)
     assert replace(believed, pushed_at=push.pushed_at) == push
     assert believed.pushed_at == (push.pushed_at if int(now) + ahead <= now + 300 else None)
 

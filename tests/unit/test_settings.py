@@ -1,4 +1,4 @@
-"""Settings from the environment: the addresses of queues."""
+"""Settings from the environment: the addresses of queues, and the hosts that tokens go to."""
 
 import pytest
 
@@ -27,3 +27,29 @@ def test_what_is_no_url_is_said_without_its_value(name: str) -> None:
     with pytest.raises(ConfigurationInvalid) as caught:
         read_settings(REQUIRED | {name: "arn:aws:sqs:x:y:z"})
     assert str(caught.value) == f"{name} must be a queue's URL"
+
+
+@pytest.mark.parametrize(
+    ("value", "hosts"),
+    [
+        ("", "github.com"),
+        ("GitHub.com", "github.com"),
+        ("git.example.com:8443 , github.com", "git.example.com:8443,github.com"),
+        ("[::1]:80", "[::1]:80"),
+    ],
+)
+def test_hosts_are_read_in_lower_case(value: str, hosts: str) -> None:
+    """Empty is the default."""
+    assert read_settings(REQUIRED | {"GIT2EFS_ALLOWED_HOSTS": value}).allowed_hosts == hosts
+
+
+@pytest.mark.parametrize(
+    "value", ["https://github.com", "github.com/octo", "*", "a,,b", "a b", "a,", "t0ken@x", "a:0", "a:"]
+)
+def test_what_is_no_host_is_said_without_its_value(value: str) -> None:
+    """A host has no scheme, no path and no pattern."""
+    with pytest.raises(ConfigurationInvalid) as caught:
+        read_settings(REQUIRED | {"GIT2EFS_ALLOWED_HOSTS": value})
+    assert str(caught.value) == (
+        "GIT2EFS_ALLOWED_HOSTS must be hosts, each with or without a port, with commas between them"
+    )

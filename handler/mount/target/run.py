@@ -7,7 +7,7 @@ from handler.config.targets import refuse_too_many
 from handler.exchange.events import Emit
 from handler.exchange.remote import Remote
 from handler.exchange.trigger import Trigger
-from handler.model import Repository, Target, is_future
+from handler.model import MAX_AHEAD_SECONDS, Repository, Target
 from handler.mount.fs.lock import Known
 from handler.mount.fs.parallel import Executor, Workers
 from handler.mount.target.directory import Published, TargetDirectory
@@ -66,9 +66,9 @@ class Run:
         record = self.published.record
         # The record of another ref at this path says nothing about when this ref was pushed. Nor does a time in the
         # future, which readers can have written, or an older version for a forged payload.
-        if record is None or record.ref != self.target.ref or is_future(record.pushed_at, self.clock()):
+        if record is None or record.ref != self.target.ref or record.pushed_at is None:
             return None
-        return record.pushed_at
+        return record.pushed_at if record.pushed_at <= self.clock() + MAX_AHEAD_SECONDS else None
 
     def check_deadline(self) -> None:
         """Raise OutOfTime where the run has to stop now."""

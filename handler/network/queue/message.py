@@ -100,8 +100,7 @@ def _read_message(fields: dict[str, object]) -> Message:
     delivery = read_field(fields, "delivery", _delivery)
     received_at = read_field(fields, "received_at", _received_at)
     cause = read_field(fields, "cause", _cause)
-    # An older version's webhook may have queued any time.
-    push = _read_push(fields, repository, ref).without_future(received_at) if cause is Cause.PUSH else None
+    push = _read_push(fields, repository, ref) if cause is Cause.PUSH else None
     return Message(cause=cause, repository=repository, ref=ref, delivery=delivery, received_at=received_at, push=push)
 
 
