@@ -27,6 +27,8 @@
         ├── RemoteUnsupported
         ├── PackInvalid
         ├── PackTooLarge
+        ├── ObjectTooLarge
+        ├── TreeTooLarge
         ├── TreeUnsafe
         ├── TargetOccupied
         ├── TooManyTargets
@@ -214,6 +216,18 @@ class PackTooLarge(Stalled):
     """The remote sent more than `max_pack_bytes`."""
 
     reason = "pack_too_large"
+
+
+class ObjectTooLarge(Stalled):
+    """An object has more than `max_object_bytes`; it was not inflated."""
+
+    reason = "object_too_large"
+
+
+class TreeTooLarge(Stalled):
+    """The files of the commit's tree have more than `max_tree_bytes` together; nothing of the tree was written."""
+
+    reason = "tree_too_large"
 
 
 class TreeUnsafe(Stalled):

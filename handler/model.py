@@ -86,6 +86,8 @@ class Repository:
     depth: int = 1
     credentials: str | None = None
     allow_external_links: bool = False
+    max_tree_bytes: int | None = None
+    """How many bytes the files of a published tree may have together; None: as many as the stack allows."""
     commit_status: bool = False
     """Post each outcome as a status of the commit on GitHub; only with `credentials`."""
     own_secret: bool = False

@@ -13,6 +13,9 @@ from handler.errors import ConfigurationInvalid
 ENVIRONMENT_PREFIX = "GIT2EFS_"
 
 MIB = 1024 * 1024
+MIN_OBJECT_BYTES = 100 * MIB
+_LAMBDA_MEMORY = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
+"""Lambda sets it: the function's memory in MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,17 @@ class Settings:
     """How long a run waits for the repository's lock."""
     max_pack_bytes: int = 4096 * MIB
     """A fetch that brings more is aborted."""
+    max_object_bytes: int = MIN_OBJECT_BYTES
+    """A larger object (file, tree, commit) is refused before it is inflated.
+
+    By default a quarter of the Lambda function's memory, and at least 100 MiB. An object and what it is made from are
+    in memory together.
+    """
+    max_tree_bytes: int = 20 * 1024 * MIB
+    """A tree whose files have more bytes together is refused before its first file is written.
+
+    A repository's `max_tree_bytes` comes first.
+    """
     burst_files: int = 1_000_000
     """Files that all releases of one target may hold together, before a push waits for the oldest one's grace to end.
 
@@ -81,6 +95,8 @@ _BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "lag_seconds": (0, 60),
         "lock_seconds": (0, 800),
         "max_pack_bytes": (1024, 1024 * 1024 * MIB),
+        "max_object_bytes": (1024, 1024 * 1024 * MIB),
+        "max_tree_bytes": (1024, 1024 * 1024 * 1024 * MIB),
         "burst_files": (1, 1_000_000_000),
         "checkout_workers": (1, 256),
     }
@@ -94,6 +110,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """
     problems: list[str] = []
     values: dict[str, str | int | float | bool] = {}
+    if (memory := environment.get(_LAMBDA_MEMORY, "")).isdecimal():
+        values["max_object_bytes"] = max(MIN_OBJECT_BYTES, int(memory) * MIB // 4)
     for field in fields(Settings):
         name = ENVIRONMENT_PREFIX + field.name.upper()
         text = environment.get(name, "").strip()

@@ -40,6 +40,8 @@ REPOSITORY: Mapping[str, str] = {
     "keep_releases": "How many trees are kept, counting `current`; more while their grace lasts",
     "grace_seconds": "How long a replaced tree stays as it is",
     "depth": "Commits of history in the mirror; 0 for all",
+    "max_tree_bytes": "How many bytes the files of a published tree may have together (`tree_too_large`); by default "
+    "`GIT2EFS_MAX_TREE_BYTES`",
     "credentials": "The full name of the SecureString that holds the token of a private repository, below "
     "`<prefix>/credentials/`",
     "allow_external_links": "Publish symbolic links that may lead out of the tree",

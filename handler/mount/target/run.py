@@ -67,6 +67,11 @@ class Run:
         # The record of another ref at this path says nothing about when this ref was pushed.
         return record.pushed_at if record is not None and record.ref == self.target.ref else None
 
+    @property
+    def max_tree_bytes(self) -> int:
+        """How many bytes the files of a tree may have together."""
+        return self.repository.max_tree_bytes or self.settings.max_tree_bytes
+
     def check_deadline(self) -> None:
         """Raise OutOfTime where the run has to stop now."""
         self.trigger.deadline.check(f"{self.target.path} is not ready, and will be gone on with")
