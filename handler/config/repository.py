@@ -41,8 +41,6 @@ _BOUNDS = MappingProxyType(
         "max_tree_bytes": (1, 2**50),
     }
 )
-    {"keep_releases": (1, 50), "grace_seconds": (0, 604_800), "depth": (0, 2**31 - 1), "max_tree_bytes": (1, 2**50)}
-)
 _FLAGS = frozenset({"allow_external_links", "commit_status", "own_secret"})
 _FIELDS = frozenset({"url", "publish", "credentials", *_FLAGS, *_BOUNDS})
 _RULE_FIELDS = frozenset({"ref", "path", "mode", "autostash", "latest", "prereleases"})
