@@ -1,6 +1,5 @@
 """Packs that are small and make much: by their headers, by deltas, or by what has to stay in memory meanwhile."""
 
-import hashlib
 import itertools
 import struct
 import zlib
@@ -105,8 +104,3 @@ def comb(size: int, levels: int) -> bytes:
             at += len(each)
         offsets.append(made[level % 2])
     return pack(records)
-
-
-def object_id(kind: str, content: bytes) -> str:
-    """Return an object's id."""
-    return hashlib.sha1(b"%s %d\0" % (kind.encode(), len(content)) + content).hexdigest()

@@ -8,7 +8,7 @@ import pytest
 
 from testing.deliveries import WebhookRequest
 from testing.origin import GitOrigin
-from testing.repositories import Executable, Upstream, archive
+from testing.repositories import Entry, Executable, Link, Upstream, archive
 from testing.service import Service
 from tests.functional import bombs
 from tests.functional.bombs import MIB, chain, comb, pack, record, zeros
@@ -96,13 +96,13 @@ def test_an_object_over_the_bound_is_refused_in_either_mode(
     files = {"readme": b"good"}
     good = upstream.commit(files)
     assert service.push(upstream).outcome == "published"
-    entries = {
+    cases: dict[str, dict[str, Entry]] = {
         "file": {"large": bytes(4097)},
         "executable": {"large": Executable(bytes(4097))},
-        "link": {"large": bytes(4097)},
+        "link": {"large": Link(b"x" * 4097)},
         "tree": {f"{number:0200}": b"x" for number in range(20)},
-    }[kind]
-    upstream.commit(entries, parents=[good])
+    }
+    upstream.commit(cases[kind], parents=[good])
     answer = service.push(upstream)
     assert (answer.status, answer.reason) == (500, "object_too_large")
     place = service.mount / "site" if mode == "working-copy" else service.current("site")

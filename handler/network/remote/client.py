@@ -9,9 +9,11 @@ object layer reads the packs.)
 
 import base64
 import random
+import re
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from functools import partial
+from typing import BinaryIO, TypeVar
 
 import urllib3
 
@@ -28,6 +30,8 @@ _USER_AGENT = "git/2.40 git2efs"
 _ADVERTISEMENT = "/info/refs?service=git-upload-pack"
 _TYPES = ("application/x-git-upload-pack-result", "application/x-git-upload-pack-advertisement")
 _FIRST_PAUSE_SECONDS = 0.2
+_CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,16}(?=[\s;])")
+_MAX_CHUNK_LINE_BYTES = 8192
 
 
 class RemoteFailed(RemoteUnavailable):
@@ -154,6 +158,7 @@ class HttpRemote:
         self.date = response.headers.get("Date")
         try:
             _check(response)
+            _refuse_negative_chunks(response)
             answer = parse(_exact_reader(response))
             # Drained, so that the connection goes back to the pool; closing it with unread bytes would drop it.
             response.drain_conn()
@@ -180,6 +185,23 @@ def _exact_reader(response: urllib3.BaseHTTPResponse) -> Read:
         return content
 
     return read
+
+
+def _refuse_negative_chunks(response: urllib3.BaseHTTPResponse) -> None:
+    """Let a chunk's size be hexadecimal digits alone, whatever the remote writes."""
+    # http.client takes `-5` for a size, on which the read fails as if by a defect of ours; and on `-1` it reads all
+    # that comes into memory. Not a response class of our own: it would be made for every request.
+    raw = response._fp  # type: ignore[attr-defined]
+    if response.chunked and raw.fp is not None:
+        raw._read_next_chunk_size = partial(_read_chunk_size, raw.fp)
+
+
+def _read_chunk_size(file: BinaryIO) -> int:
+    line = file.readline(_MAX_CHUNK_LINE_BYTES)
+    size = _CHUNK_SIZE.match(line)
+    if size is None:
+        raise ValueError("no chunk's size")  # http.client makes this an answer that broke off
+    return int(size[0], 16)
 
 
 def _check(response: urllib3.BaseHTTPResponse) -> None:
