@@ -142,7 +142,13 @@ def test_counts_are_whole_numbers_within_bounds(name: str, value: object) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "low", "high"), [("keep_releases", 1, 50), ("grace_seconds", 0, 604_800), ("depth", 0, 2**31 - 1)]
+    ("name", "low", "high"),
+    [
+        ("keep_releases", 1, 50),
+        ("grace_seconds", 0, 604_800),
+        ("depth", 0, 2**31 - 1),
+        ("max_tree_bytes", 1, 2**50),
+    ],
 )
 def test_bounds_are_inclusive(name: str, low: int, high: int) -> None:
     """The smallest and the largest pass, their neighbours do not."""

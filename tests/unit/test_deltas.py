@@ -68,7 +68,7 @@ def _opened(content: bytes, entries: Sequence[tuple[bytes, int, int | None]]) ->
     return Pack.from_objects(_data(content), load_pack_index_file("received", io.BytesIO(index.getvalue()), SHA1))
 
 
-@given(forest=forests(), most=st.integers(300, 2000))
+@given(forest=forests(), most=st.integers(900, 3000))
 def test_the_index_is_dulwichs_and_every_object_reads_as_it_was_made(
     forest: tuple[bytes, list[bytes]], most: int
 ) -> None:
