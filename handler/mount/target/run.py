@@ -70,6 +70,7 @@ class Run:
     @property
     def max_tree_bytes(self) -> int:
         """How many bytes the files of a tree may have together."""
+        # The repository's own comes first, also where it is higher: an operator has written both.
         return self.repository.max_tree_bytes or self.settings.max_tree_bytes
 
     def check_deadline(self) -> None:

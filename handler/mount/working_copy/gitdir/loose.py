@@ -19,6 +19,8 @@ _NO_PATH = frozenset(
 _KINDS = {b"commit": COMMIT, b"tree": TREE, b"blob": BLOB, b"tag": TAG}
 _HEADER = re.compile(rb"(commit|tree|blob|tag) (0|[1-9][0-9]{0,18})\0")
 _MAX_HEADER_BYTES = 32
+_MOST_INFLATED = 1032
+"""How many bytes zlib makes of one at most."""
 _ESCAPE = re.compile(rb'\\(?:([0-3][0-7]{2})|([abtnvfr"\\]))')
 _ESCAPED = {b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
 
@@ -57,6 +59,8 @@ def _inflated(compressed: bytes, max_bytes: int) -> RawObject | None:
         if header is None:
             return None
         size = int(header[2])
+        if size > len(compressed) * _MOST_INFLATED:
+            return None  # a size that no content can have is damage, and says nothing of the object
         check_size(size, max_bytes)
         content = head[header.end() :]
         if size >= len(content):
