@@ -45,6 +45,8 @@ class Settings:
     """How long connecting to the remote may take."""
     read_timeout_seconds: float = 20.0
     """How long the remote may be silent in the middle of an answer."""
+    request_seconds: float = 300.0
+    """How long one request to the remote may take, its tries, its answer and the pack included."""
     fetch_attempts: int = 3
     """Tries of one request to the remote, where the failure is transient."""
     lag_seconds: float = 4.0
@@ -77,6 +79,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "max_targets": (1, 10_000),
         "connect_timeout_seconds": (0.1, 60),
         "read_timeout_seconds": (0.1, 300),
+        "request_seconds": (1, 900),
         "fetch_attempts": (1, 10),
         "lag_seconds": (0, 60),
         "lock_seconds": (0, 800),
