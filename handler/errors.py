@@ -14,6 +14,7 @@
     │   ├── QueueUnavailable
     │   ├── RemoteUnavailable
     │   ├── CommitNotFound
+    │   ├── RefLags
     │   ├── LockTimeout
     │   ├── MountUnavailable
     │   ├── ReleasesInGrace
@@ -27,6 +28,8 @@
         ├── RemoteUnsupported
         ├── PackInvalid
         ├── PackTooLarge
+        ├── ObjectTooLarge
+        ├── TreeTooLarge
         ├── TreeUnsafe
         ├── TargetOccupied
         ├── TooManyTargets
@@ -138,6 +141,12 @@ class CommitNotFound(Transient):
     reason = "commit_not_there"
 
 
+class RefLags(Transient):
+    """The remote's ref does not confirm the pushed commit: it lags behind its webhook, or the payload is not true."""
+
+    reason = "ref_lags"
+
+
 class LockTimeout(Transient):
     """Another run held the repository's lock until the deadline."""
 
@@ -214,6 +223,18 @@ class PackTooLarge(Stalled):
     """The remote sent more than `max_pack_bytes`."""
 
     reason = "pack_too_large"
+
+
+class ObjectTooLarge(Stalled):
+    """An object has more than `max_object_bytes`; it was not inflated."""
+
+    reason = "object_too_large"
+
+
+class TreeTooLarge(Stalled):
+    """The files of the commit's tree have more than `max_tree_bytes` together; nothing of the tree was written."""
+
+    reason = "tree_too_large"
 
 
 class TreeUnsafe(Stalled):

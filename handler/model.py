@@ -11,6 +11,10 @@ NULL_OID = "0" * 40
 """What GitHub writes for `before` of a created and `after` of a deleted ref."""
 
 
+MAX_AHEAD_SECONDS = 300
+"""How far GitHub's clock may be ahead of ours; a `pushed_at` beyond counts as absent. AWS refuses worse clocks too."""
+
+
 class OutcomeKind(StrEnum):
     """How a delivery ended for a target; a metric's dimension, and `outcome` in the answer."""
 
@@ -86,10 +90,14 @@ class Repository:
     depth: int = 1
     credentials: str | None = None
     allow_external_links: bool = False
+    max_tree_bytes: int | None = None
+    """How many bytes the files of a published tree may have together; None: as many as the stack allows."""
     commit_status: bool = False
     """Post each outcome as a status of the commit on GitHub; only with `credentials`."""
     own_secret: bool = False
     """Accept only deliveries through the repository's own URL, signed with its own secret."""
+    trust_payload: bool = False
+    """Publish what a signed payload names though no ref confirms it yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

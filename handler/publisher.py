@@ -55,7 +55,7 @@ class LocalPublisher:
         self._clock = clock
         self._emit = emit
         self._say = say
-        self._mirrors = StorePool()
+        self._mirrors = StorePool(settings.max_object_bytes)
         self._reconciler = Reconciler(
             settings=settings,
             mirrors=self._mirrors,

@@ -4,7 +4,8 @@ A field `lock_seconds` is read from `GIT2EFS_LOCK_SECONDS`; template.yaml sets t
 the two. docs/configuration.md takes its table from the fields' docstrings.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 
@@ -13,6 +14,12 @@ from handler.errors import ConfigurationInvalid
 ENVIRONMENT_PREFIX = "GIT2EFS_"
 
 MIB = 1024 * 1024
+MIN_OBJECT_BYTES = 100 * MIB
+_LAMBDA_MEMORY = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
+"""Lambda sets it: the function's memory in MiB."""
+
+_HOST_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(?:{_HOST_NAME}|\[[0-9A-Fa-f:.]{{2,45}}\])(?::[1-9][0-9]{{0,4}})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +30,8 @@ class Settings:
     """Parameters live under it: `<prefix>/webhook-secret`, `<prefix>/repositories/<owner>/<name>`."""
     mount: str
     """Where the file system is mounted, absolute."""
+    allowed_hosts: str = "github.com"
+    """The hosts that a token may be sent to which names none of its own, with commas between them."""
     allow_sha1: bool = False
     """Accept X-Hub-Signature (sha1) where no sha256 header is there."""
     event_bus: str = ""
@@ -45,14 +54,27 @@ class Settings:
     """How long connecting to the remote may take."""
     read_timeout_seconds: float = 20.0
     """How long the remote may be silent in the middle of an answer."""
+    request_seconds: float = 300.0
+    """How long one request to the remote may take, its tries, its answer and the pack included."""
     fetch_attempts: int = 3
     """Tries of one request to the remote, where the failure is transient."""
     lag_seconds: float = 4.0
-    """How long to ask again for a ref that lags behind its webhook, before the signed payload is trusted."""
+    """How long to ask again for a ref that lags behind its webhook; then the push fails with `ref_lags`."""
     lock_seconds: float = 20.0
     """How long a run waits for the repository's lock."""
     max_pack_bytes: int = 4096 * MIB
     """A fetch that brings more is aborted."""
+    max_object_bytes: int = MIN_OBJECT_BYTES
+    """A larger object (file, tree, commit) is refused before it is inflated.
+
+    By default a quarter of the Lambda function's memory, and at least 100 MiB. An object and what it is made from are
+    in memory together.
+    """
+    max_tree_bytes: int = 20 * 1024 * MIB
+    """A tree whose files have more bytes together is refused before its first file is written.
+
+    A repository's `max_tree_bytes` comes first.
+    """
     burst_files: int = 1_000_000
     """Files that all releases of one target may hold together, before a push waits for the oldest one's grace to end.
 
@@ -77,10 +99,13 @@ _BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "max_targets": (1, 10_000),
         "connect_timeout_seconds": (0.1, 60),
         "read_timeout_seconds": (0.1, 300),
+        "request_seconds": (1, 900),
         "fetch_attempts": (1, 10),
         "lag_seconds": (0, 60),
         "lock_seconds": (0, 800),
         "max_pack_bytes": (1024, 1024 * 1024 * MIB),
+        "max_object_bytes": (1024, 1024 * 1024 * MIB),
+        "max_tree_bytes": (1024, 1024 * 1024 * 1024 * MIB),
         "burst_files": (1, 1_000_000_000),
         "checkout_workers": (1, 256),
     }
@@ -94,6 +119,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """
     problems: list[str] = []
     values: dict[str, str | int | float | bool] = {}
+    if (memory := environment.get(_LAMBDA_MEMORY, "")).isdecimal():
+        values["max_object_bytes"] = max(MIN_OBJECT_BYTES, int(memory) * MIB // 4)
     for field in fields(Settings):
         name = ENVIRONMENT_PREFIX + field.name.upper()
         text = environment.get(name, "").strip()
@@ -110,6 +137,21 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return Settings(**values)  # type: ignore[arg-type]
 
 
+def is_host(entry: str) -> bool:
+    """Whether `entry` is a host's name or address (IPv6 in brackets), with or without a port."""
+    return _HOST.fullmatch(entry) is not None
+
+
+def _parse_hosts(text: str) -> str:
+    hosts = [host.strip() for host in text.lower().split(",")]
+    if not all(map(is_host, hosts)):
+        raise ValueError("must be hosts, each with or without a port, with commas between them")
+    return ",".join(hosts)
+
+
+_TEXTS: Mapping[str, Callable[[str], str]] = MappingProxyType({"event_bus": str, "allowed_hosts": _parse_hosts})
+
+
 def _parse(name: str, text: str) -> str | int | float | bool:
     """Return the field's value; ValueError says what is wrong, without the value of a text field."""
     if name in ("parameter_prefix", "mount"):
@@ -124,8 +166,8 @@ def _parse(name: str, text: str) -> str | int | float | bool:
         if text.lower() not in ("true", "false"):
             raise ValueError("must be true or false")
         return text.lower() == "true"
-    if name == "event_bus":
-        return text
+    if name in _TEXTS:
+        return _TEXTS[name](text)
     number: int | float
     try:
         number = float(text) if Settings.__annotations__[name] is float else int(text)

@@ -28,6 +28,7 @@ MADE_BY_THE_TEMPLATE: Mapping[str, str] = {
     "parameter_prefix": "`ParameterRoot` and the stack's name",
     "mount": "`MountPath`",
     "allow_sha1": "`AllowSha1`",
+    "allowed_hosts": "`AllowedHosts`",
     "event_bus": "`EventBus`",
     "queue_url": "`Delivery`",
     "dead_letter_url": "`Delivery`",
@@ -40,6 +41,8 @@ REPOSITORY: Mapping[str, str] = {
     "keep_releases": "How many trees are kept, counting `current`; more while their grace lasts",
     "grace_seconds": "How long a replaced tree stays as it is",
     "depth": "Commits of history in the mirror; 0 for all",
+    "max_tree_bytes": "How many bytes the files of a published tree may have together (`tree_too_large`); by default "
+    "`GIT2EFS_MAX_TREE_BYTES`",
     "credentials": "The full name of the SecureString that holds the token of a private repository, below "
     "`<prefix>/credentials/`",
     "allow_external_links": "Publish symbolic links that may lead out of the tree",
@@ -47,6 +50,8 @@ REPOSITORY: Mapping[str, str] = {
     "commit statuses ([events.md](events.md#commit-statuses))",
     "own_secret": "Accept its pushes only at its own URL, signed with its own secret; see "
     "[Secrets of repositories](#secrets-of-repositories)",
+    "trust_payload": "Publish the commit that a signed payload names even if the remote's ref does not confirm it "
+    "within `GIT2EFS_LAG_SECONDS`; see [security.md](security.md#a-leaked-webhook-secret) before you set it",
 }
 """What each field of a repository's parameter is; defaults and bounds come from the code."""
 

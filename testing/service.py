@@ -46,9 +46,10 @@ IMPATIENT: Mapping[str, object] = {
     "connect_timeout_seconds": 2.0,
     "read_timeout_seconds": 5.0,
     "lag_seconds": 0.5,
+    "allowed_hosts": "github.com,127.0.0.1",
     "lock_seconds": 5.0,
 }
-"""Settings that differ from the product's so that a test of a failure does not wait for long."""
+"""Settings that differ from the product's so that a test of a failure does not wait for long, and for its origin."""
 
 
 class Service(CapturedOutput):
@@ -195,7 +196,7 @@ class Service(CapturedOutput):
 
     def put_token(self, token: str, name: str = "token") -> str:
         """Write a SecureString; return its full name, for `credentials`."""
-        full_name = f"{self.prefix}/tokens/{name}"
+        full_name = f"{self.prefix}/credentials/{name}"
         self.store.put(full_name, token, is_secure=True)
         return full_name
 

@@ -8,10 +8,12 @@ All fields have defaults, so `{}` is complete: the remote's default branch, publ
     keep_releases         1 to 50: how many releases of a target are kept
     grace_seconds         0 to 604,800: how long a replaced release stays
     depth                 commits of history in the mirror; 0 is all of it
+    max_tree_bytes        bytes of all files of a published tree; by default the stack's
     credentials           the name of the SecureString parameter that holds the token
     allow_external_links  publish links that lead out of the tree
     commit_status         post outcomes as statuses of the commit; needs credentials
     own_secret            accept deliveries only at the repository's own webhook URL, signed with its own secret
+    trust_payload         publish a signed payload's commit though the remote's ref does not confirm it yet
 
 All problems are reported at once. A message names fields, refs and paths, and never the url, in which somebody may
 have put a token against the rules.
@@ -32,8 +34,15 @@ MAX_URL_LENGTH = 2048
 MAX_PARAMETER_NAME_LENGTH = 1011
 
 _DEFAULTS = Repository(full_name="", url="")
-_BOUNDS = MappingProxyType({"keep_releases": (1, 50), "grace_seconds": (0, 604_800), "depth": (0, 2**31 - 1)})
-_FLAGS = frozenset({"allow_external_links", "commit_status", "own_secret"})
+_BOUNDS = MappingProxyType(
+    {
+        "keep_releases": (1, 50),
+        "grace_seconds": (0, 604_800),
+        "depth": (0, 2**31 - 1),
+        "max_tree_bytes": (1, 2**50),
+    }
+)
+_FLAGS = frozenset({"allow_external_links", "commit_status", "own_secret", "trust_payload"})
 _FIELDS = frozenset({"url", "publish", "credentials", *_FLAGS, *_BOUNDS})
 _RULE_FIELDS = frozenset({"ref", "path", "mode", "autostash", "latest", "prereleases"})
 _RELEASES, _WORKING_COPY = "releases", "working-copy"
@@ -63,10 +72,12 @@ def parse_repository(full_name: str, parameter: str) -> Repository:
         keep_releases=_read_count(reader, "keep_releases"),
         grace_seconds=_read_count(reader, "grace_seconds"),
         depth=_read_count(reader, "depth"),
+        max_tree_bytes=reader.read("max_tree_bytes", whole_number(*_BOUNDS["max_tree_bytes"]), None),
         credentials=reader.read("credentials", _parameter_name, None),
         allow_external_links=reader.read("allow_external_links", flag, False),
         commit_status=reader.read("commit_status", flag, False),
         own_secret=reader.read("own_secret", flag, False),
+        trust_payload=reader.read("trust_payload", flag, False),
     )
     if repository.commit_status and "credentials" not in fields:
         problems.append("commit_status needs credentials: GitHub lets nobody else write a status")

@@ -61,7 +61,7 @@ class Remote(Protocol):
     def refs(self, refs: list[str], *, with_head: bool = False) -> RemoteRefs:
         """Return what `refs` (full names) and, with `with_head`, HEAD name now.
 
-        Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported.
+        Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, OutOfTime.
         """
         ...
 

@@ -140,6 +140,7 @@ def _fetcher(run: Run, session: Session) -> Fetcher:
         depth=run.repository.depth,
         max_pack_bytes=run.settings.max_pack_bytes,
         lag_seconds=run.settings.lag_seconds,
+        is_payload_trusted=run.repository.trust_payload,
         check_time=run.check_deadline,
         clock=run.clock,
         sleep=run.sleep,
@@ -176,7 +177,7 @@ def _is_answered(run: Run) -> bool:
     if record is None or record.commit != run.published.commit or record.ref != run.target.ref:
         return False
     pushed_at = push.pushed_at if push is not None else None
-    is_newest = pushed_at is not None and pushed_at > (record.pushed_at or 0)
+    is_newest = pushed_at is not None and pushed_at > (run.confirmed_pushed_at or 0)
     is_asked_since = record.asked_at >= run.trigger.received_at
     return is_asked_since and not is_newest and not run.has_pending_event
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from handler.config.targets import needs_default_branch, ref_prefixes, targets_of
 from handler.config.versions import newest
+from handler.deadline import Deadline
 from handler.exchange.events import Emit, failed_event
 from handler.exchange.trigger import Trigger
 from handler.model import Outcome, OutcomeKind, Repository, Target
@@ -52,16 +53,16 @@ class Deliverer:
         self._publisher.close()
         self._statuses.close()
 
-    def remote(self, repository: Repository, token: str | None) -> HttpRemote:
-        """Return the repository's remote."""
-        return self._remotes.at(repository.url, token)
+    def remote(self, repository: Repository, token: str | None, deadline: Deadline) -> HttpRemote:
+        """Return the repository's remote; no request to it outlives `deadline`."""
+        return self._remotes.at(repository.url, token, deadline)
 
-    def drift(self, repository: Repository, token: str | None) -> "RepositoryDrift":
-        """Ask the remote what its refs name, and return which targets are behind.
+    def drift(self, repository: Repository, token: str | None, deadline: Deadline) -> "RepositoryDrift":
+        """Ask the remote by `deadline` what its refs name, and return which targets are behind.
 
-        Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, and what `Publisher.drift` raises.
+        Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, OutOfTime, and what `Publisher.drift` raises.
         """
-        remote = self.remote(repository, token)
+        remote = self.remote(repository, token, deadline)
         refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
         return self._publisher.drift(repository, refs)
 
@@ -69,13 +70,13 @@ class Deliverer:
         """Reconcile every target that publishes the trigger's ref; return one outcome a target.
 
         A target's failure is its outcome. Raises only where the targets cannot be found: RemoteUnavailable,
-        RemoteRefused, RemoteUnsupported, ConfigurationInvalid.
+        RemoteRefused, RemoteUnsupported, OutOfTime, ConfigurationInvalid.
         """
         is_deleted = trigger.push is not None and trigger.push.is_deleted
         if is_deleted:
             # There is no commit to fetch by its id; the ref is asked for as ever.
             trigger = replace(trigger, push=None)
-        remote = self.remote(repository, token)
+        remote = self.remote(repository, token, trigger.deadline)
         targets = targets_of(repository, trigger.ref, self._default_branch(repository, remote, trigger.ref))
         if not targets:
             return (ignored("ref_not_published", repository.full_name, trigger.ref),)

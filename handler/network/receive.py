@@ -24,6 +24,7 @@ from handler.network.forges.github import (
     read_payload,
     read_push,
     verify_signature,
+    without_future,
 )
 from handler.network.queue.message import Cause, Message
 from handler.network.queue.sqs import Queue
@@ -88,7 +89,7 @@ class Receiver:
             return (Outcome(kind=OutcomeKind.IGNORED, reason="pong"),)
         if delivery.event != "push":
             return (Outcome(kind=OutcomeKind.IGNORED, reason="event_not_push"),)
-        push = read_push(read_payload(delivery))
+        push = without_future(read_push(read_payload(delivery)), received_at)
         refuse_other_repository(delivery.url_repository, push.repository)
         try:
             trigger = Trigger(ref=push.ref, push=push, delivery=delivery.id, received_at=received_at, deadline=deadline)

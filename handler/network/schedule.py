@@ -96,7 +96,7 @@ class Schedule:
 
     def _reconcile_behind(self, repository: Repository, deadline: Deadline) -> tuple[int, Sequence[Outcome]]:
         token = self._parameters.token_of(repository)
-        behind = self._deliverer.drift(repository, token).behind
+        behind = self._deliverer.drift(repository, token, deadline).behind
         return len(behind), self._reconcile(repository, behind, deadline)
 
     def _reconcile(self, repository: Repository, refs: Sequence[str], deadline: Deadline) -> list[Outcome]:

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import signal
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,11 +50,11 @@ class Environment:
         timeout_seconds: int = 60,
     ) -> None:
         """Nothing is started yet; `log` is written to."""
-        self._port, api_port = free_ports(2)
+        self._port, self._api_port = free_ports(2)
         self._command = [
             os.fspath(tools.emulator),
             *("--runtime-interface-emulator-address", f"127.0.0.1:{self._port}"),
-            *("--runtime-api-address", f"127.0.0.1:{api_port}"),
+            *("--runtime-api-address", f"127.0.0.1:{self._api_port}"),
             # Without site-packages: nothing but the artefact and Lambda's own client is there to be imported.
             *(os.fspath(tools.python), "-S", "-m", "awslambdaric", handler),
         ]
@@ -103,6 +104,17 @@ class Environment:
             return json.loads(text)
         except ValueError:
             return text
+
+    def kill_function(self) -> None:
+        """Kill the function's process, as Lambda does when its time is up: no clean-up runs."""
+        api = f"AWS_LAMBDA_RUNTIME_API=127.0.0.1:{self._api_port}".encode()
+        for process in Path("/proc").iterdir():
+            try:
+                is_ours = process.name.isdecimal() and api in (process / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue  # it ended, or is somebody else's
+            if is_ours:
+                os.kill(int(process.name), signal.SIGKILL)
 
     def log_text(self) -> str:
         """Return what CloudWatch would get, and the emulator's own lines."""

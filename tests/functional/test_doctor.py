@@ -80,7 +80,9 @@ def test_each_trouble_with_parameters_is_found(service: Service, upstream: Upstr
     service.put_repository(own_secret=True)
     service.put_repository_text("octo/broken", '{"depth": "x", "colour": "red"}')
     service.put_repository_text("octo/gone", json.dumps({"url": origin.url("octo/nowhere")}))
-    missing = {"url": origin.url("octo/site"), "credentials": f"{service.prefix}/tokens/none"}
+    elsewhere = {"url": origin.url("octo/site"), "credentials": f"{service.prefix}/webhook-secret"}
+    service.put_repository_text("octo/elsewhere", json.dumps(elsewhere))
+    missing = {"url": origin.url("octo/site"), "credentials": f"{service.prefix}/credentials/none"}
     service.put_repository_text("octo/private", json.dumps(missing))
     service.put_repository_text(
         "octo/taker",
@@ -99,6 +101,7 @@ def test_each_trouble_with_parameters_is_found(service: Service, upstream: Upstr
     assert "depth" in found["octo/broken: parameter"]
     assert "404" in found["octo/gone: remote"]
     assert "is not there" in found["octo/private: token"]
+    assert f"below {service.prefix}/credentials/" in found["octo/elsewhere: token"]
     assert "meets" in found["places"]
     assert "in quotes" not in json.dumps(found)
     only = service.operate("doctor", "octo/gone")

@@ -244,6 +244,24 @@ def test_what_no_file_system_takes_is_refused_before_the_first_write(
     assert not (service.mount / TARGET).exists()
 
 
+@pytest.mark.parametrize("mode", ["releases", "working-copy"])
+@pytest.mark.parametrize("is_first", [True, False], ids=["the first push", "a later push"])
+def test_a_tree_of_thousands_of_levels_is_refused_in_either_mode(
+    service: Service, upstream: Upstream, mode: str, *, is_first: bool
+) -> None:
+    """It is too deep for every walk, and for Python's own stack: an outcome, and not a defect."""
+    service.put_repository(publish=[{"ref": "refs/heads/main", "mode": mode}])
+    parents = []
+    if not is_first:
+        parents = [upstream.commit({"readme": b"good"})]
+        assert service.push(upstream).outcome == "published"
+    upstream.commit_tree(_deep(upstream, 3000), parents=parents)
+    answer = service.push(upstream)
+    assert (answer.status, answer.reason) == (500, "tree_unsafe")
+    upstream.commit({"readme": b"better"}, replace=True)
+    assert service.push(upstream).outcome == "published"
+
+
 def test_odd_but_legal_names_are_not_taken_for_hostile(service: Service, upstream: Upstream) -> None:
     """Dots and git in a name do not make it git's."""
     service.put_repository()

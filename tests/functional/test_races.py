@@ -1,6 +1,8 @@
 """Deliveries that come twice, at once, late or out of order, and refs that move or lag: what the ref says wins."""
 
+import os
 from concurrent.futures import wait
+from typing import Any
 
 import pytest
 
@@ -232,11 +234,11 @@ def test_a_ref_that_lags_for_a_moment_is_asked_again(service: Service, upstream:
     assert service.current_commit() == commit
 
 
-def test_a_ref_that_lags_for_long_is_overruled_by_the_newer_payload(
+def test_a_ref_that_lags_for_long_is_overruled_by_the_newer_payload_where_that_is_trusted(
     service: Service, upstream: Upstream, origin: GitOrigin
 ) -> None:
     """Signed, newer than everything confirmed, and there by its id: it is trusted, and confirmed later on."""
-    service.put_repository()
+    service.put_repository(trust_payload=True)
     one(service, upstream, b"before")
     origin.freeze_refs("octo/site")
     commit = upstream.commit({"content": b"after"})
@@ -246,6 +248,50 @@ def test_a_ref_that_lags_for_long_is_overruled_by_the_newer_payload(
     assert service.tree() == archive(upstream, commit)
     origin.thaw("octo/site")
     assert service.send(request).outcome == "unchanged"
+
+
+@pytest.mark.parametrize("fields", [{}, {"trust_payload": False}])
+def test_a_ref_that_lags_for_long_is_not_overruled(
+    service: Service, upstream: Upstream, origin: GitOrigin, fields: dict[str, Any]
+) -> None:
+    """503; what is published stays, a redelivery finds the same, and the schedule's next look publishes the commit."""
+    service.put_repository(publish=[{"ref": "refs/heads/main"}], **fields)
+    old = one(service, upstream, b"before")
+    origin.freeze_refs("octo/site")
+    commit = upstream.commit({"content": b"after"})
+    request = service.push_request(upstream)
+    before = footprint(service.mount)
+    for _ in range(2):
+        answer = service.send(request)
+        assert (answer.status, answer.outcome, answer.reason) == (503, "failed", "ref_lags")
+        assert service.current_commit() == old
+    assert footprint(service.mount) == before
+    assert service.run_schedule()["behind"] == 0
+    origin.thaw("octo/site")
+    assert service.run_schedule()["behind"] == 1
+    assert service.tree() == archive(upstream, commit)
+    assert service.send(request).outcome == "unchanged"
+
+
+@pytest.mark.parametrize("ref", ["refs/heads/new", "refs/tags/v1", "refs/tags/v9"])
+def test_a_ref_that_the_remote_does_not_have_is_not_made_by_a_payload(
+    service: Service, upstream: Upstream, origin: GitOrigin, ref: str
+) -> None:
+    """A branch, a tag, and the newest tag: there is no target until the remote has the ref."""
+    rules = [
+        {"ref": "refs/heads/main"},
+        {"ref": "refs/heads/new"},
+        {"ref": "refs/tags/v1"},
+        {"ref": "refs/tags/v*", "latest": True, "path": "octo/newest"},
+    ]
+    service.put_repository(publish=rules)
+    one(service, upstream, b"before")
+    strange = upstream.commit({"content": b"strange"}, "refs/pull/1/head")
+    tip = upstream.tip()
+    answer = service.push(upstream, ref, after=strange)
+    assert (answer.status, answer.reason) == (503, "ref_lags")
+    shown = [os.readlink(link) for link in service.mount.rglob("current")]
+    assert shown == [f"releases/{tip}"]
 
 
 def test_a_delivery_that_was_overtaken_does_not_lead_back(
@@ -274,7 +320,7 @@ def test_a_new_branch_that_is_not_visible_yet_is_trusted_too(
     service: Service, upstream: Upstream, origin: GitOrigin
 ) -> None:
     """Created just now, and the replica knows no such ref."""
-    service.put_repository(publish=[{"ref": "refs/heads/*"}])
+    service.put_repository(publish=[{"ref": "refs/heads/*"}], trust_payload=True)
     one(service, upstream, b"before")
     origin.freeze_refs("octo/site")
     commit = upstream.commit({"content": b"new"}, "new")
@@ -285,7 +331,7 @@ def test_a_new_branch_that_is_not_visible_yet_is_trusted_too(
 
 def test_a_first_delivery_meets_a_lagging_ref(service: Service, upstream: Upstream, origin: GitOrigin) -> None:
     """Nothing is published, the ref names the payload's `before`: the payload is newer."""
-    service.put_repository()
+    service.put_repository(trust_payload=True)
     old = upstream.commit({"content": b"before"})
     origin.freeze_refs("octo/site")
     commit = upstream.commit({"content": b"after"})

@@ -1,6 +1,7 @@
 """A token and a webhook secret do their work and are seen nowhere: not in logs, answers, files, URLs, exceptions."""
 
 import base64
+import json
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -88,18 +89,143 @@ def test_a_token_that_cannot_be_read_stops_the_fetch(
 ) -> None:
     """An answer that names the parameter in the log; the private repository is not tried without its token."""
     private(service, origin)
-    name = f"{service.prefix}/tokens/token"
+    name = f"{service.prefix}/credentials/token"
     if kind == "missing":
         service.store.delete(name)
     elif kind == "blank":
         service.put_token(" \n")
     else:
-        service.put_repository(credentials="/git2efs/closed", publish=[{"ref": "refs/heads/main"}])
+        name = f"{service.prefix}/credentials/closed"
+        service.put_repository(credentials=name, publish=[{"ref": "refs/heads/main"}])
     upstream.commit({"a": b"a"})
     answer = service.push(upstream)
     assert (answer.status, answer.outcome, answer.reason) == (500, "failed", "secret_unusable")
     assert not origin.requests
-    assert ("/git2efs/closed" if kind == "closed" else name) in service.log_lines[-1]["detail"]
+    assert name in service.log_lines[-1]["detail"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "{prefix}/webhook-secret",
+        "{prefix}/webhook-secrets/octo/site",
+        "{prefix}/tokens/token",
+        "{prefix}/credentialsx/token",
+        "{prefix}/credentials",
+        "{prefix}/credentials/../webhook-secret",
+        "{prefix}x/credentials/token",
+        "/git2efs/other/credentials/token",
+        "/credentials/token",
+    ],
+)
+def test_only_what_is_below_credentials_is_sent(
+    service: Service, upstream: Upstream, origin: GitOrigin, name: str
+) -> None:
+    """A parameter's writer could have the webhook's secret sent to a server: it is not even read."""
+    full_name = name.format(prefix=service.prefix)
+    service.store.put(full_name.replace("/../", "/"), "hunter2-secret", is_secure=True)
+    service.put_repository(credentials=full_name)
+    upstream.commit({"a": b"a"})
+    request = service.push_request(upstream)
+    if name.endswith("webhook-secret") and ".." not in name:
+        request = service.push_request(upstream, secret="hunter2-secret")
+    answer = service.send(request)
+    assert (answer.status, answer.reason) == (500, "configuration_invalid")
+    assert f"below {service.prefix}/credentials/: put the token there" in service.log_lines[-1]["detail"]
+    assert not origin.requests
+    assert_nowhere(service, origin, "hunter2")
+
+
+@pytest.mark.parametrize(
+    ("stored", "rule"),
+    [
+        (TOKEN, "host of its url"),
+        ({"token": TOKEN}, "host of its url"),
+        ({"token": TOKEN, "hosts": ["127.0.0.2"]}, "host of its url"),
+        ({"token": TOKEN, "hosts": ["127.0.0.1:9"]}, "host of its url"),
+        ({"token": TOKEN, "hosts": ["127.0.0.1"], "repositories": ["octo/other"]}, '"repositories"'),
+        ({"token": TOKEN, "hosts": ["127.0.0.1"], "repositories": []}, "repositories is not a list"),
+        ({"token": TOKEN, "hosts": ["127.0.0.1"], "repository": "octo/site"}, "another field"),
+    ],
+)
+def test_a_token_is_not_sent_where_it_was_not_stored_for(
+    service: Service, upstream: Upstream, origin: GitOrigin, stored: object, rule: str
+) -> None:
+    """Whatever the repository's url says. With AllowedHosts alone plain text goes to another host than github.com."""
+    service.configure(allowed_hosts=None)
+    private(service, origin, stored if isinstance(stored, str) else json.dumps(stored))
+    upstream.commit({"a": b"a"})
+    answer = service.push(upstream)
+    assert (answer.status, answer.reason) == (500, "configuration_invalid")
+    assert rule in service.log_lines[-1]["detail"]
+    assert not origin.requests
+    assert_nowhere(service, origin, TOKEN, BASIC)
+
+
+@pytest.mark.parametrize("repositories", [None, ["octo/site"], ["octo/*"]])
+def test_a_credential_may_name_its_hosts_and_repositories(
+    service: Service, upstream: Upstream, origin: GitOrigin, repositories: list[str] | None
+) -> None:
+    """Then it needs no AllowedHosts."""
+    service.configure(allowed_hosts=None)
+    named = {} if repositories is None else {"repositories": repositories}
+    private(service, origin, json.dumps({"token": TOKEN, "hosts": ["127.0.0.1"], **named}))
+    upstream.commit({"a": b"a"})
+    assert service.push(upstream).outcome == "published"
+    assert {record.authorization for record in origin.requests} == {f"Basic {BASIC}"}
+    assert_nowhere(service, origin, TOKEN, BASIC)
+
+
+ECHOES = {
+    "plain": TOKEN,
+    "the header": f"Authorization: Basic {BASIC}",
+    "cut in two": "x" * 190 + BASIC,
+    "at another offset": base64.b64encode(f"user:{TOKEN}".encode()).decode(),
+    "url's": base64.urlsafe_b64encode(f"??{TOKEN}".encode()).decode(),
+    "base32": base64.b32encode(TOKEN.encode()).decode(),
+    "hex": TOKEN.encode().hex(),
+    "percent": "".join(f"%{byte:02x}" for byte in TOKEN.encode()),
+    "backwards": TOKEN[::-1],
+    "spaced": " ".join(TOKEN),
+}
+
+
+@pytest.mark.parametrize("where", ["ERR", "side band", "section"])
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
+def test_what_a_remote_echoes_is_not_shown(
+    service: Service, upstream: Upstream, origin: GitOrigin, echo: str, where: str
+) -> None:
+    """No filter knows every encoding: where a token was sent, the remote's own words are not told at all."""
+    private(service, origin, publish=[{"ref": "refs/heads/main"}])
+    service.configure(fetch_attempts=1)
+    upstream.commit({"a": b"a"})
+    line = {"ERR": f"ERR said {echo}", "side band": f"\x03said {echo}", "section": echo}[where].encode()
+    ahead = b"000dpackfile\n" if where == "side band" else b""
+    origin.answer_next(
+        9,
+        headers={"Content-Type": "application/x-git-upload-pack-result"},
+        body=ahead + b"%04x%s" % (len(line) + 4, line) + b"0000",
+    )
+    assert service.push(upstream).outcome == "failed"
+    assert_nowhere(service, origin, TOKEN, BASIC, echo, echo[-12:], echo[:12] if echo[0] != "x" else echo)
+
+
+@pytest.mark.parametrize("name", [TOKEN, BASIC.rstrip("="), f"a/{TOKEN}/b"])
+def test_a_ref_that_holds_the_token_is_not_published(
+    service: Service, upstream: Upstream, origin: GitOrigin, name: str
+) -> None:
+    """A pattern would make a path of it, which every reader sees."""
+    private(service, origin, publish=[{"ref": "refs/heads/*"}])
+    upstream.commit({"a": b"a"})
+    ref = f"refs/heads/{name}"
+    line = f"{upstream.tip()} {ref}\n".encode()
+    origin.answer_next(
+        9,
+        headers={"Content-Type": "application/x-git-upload-pack-result"},
+        body=b"%04x%s" % (len(line) + 4, line) + b"0000",
+    )
+    assert service.run_schedule()["behind"] == 0
+    assert_nowhere(service, origin, TOKEN, BASIC)
 
 
 @pytest.mark.parametrize("url", ["https://x-access-token:{}@github.com/octo/site.git", "https://{}@github.com/o/s"])

@@ -277,6 +277,44 @@ def test_a_stalled_failure_goes_to_the_dead_letters_at_once(
     assert queue.messages == []
 
 
+def test_a_ref_that_lags_is_seen_again_soon(
+    queued: Service, upstream: Upstream, origin: GitOrigin, queue: MessageQueue
+) -> None:
+    """What no ref confirms is not published; the message comes back after the back-off, until the ref names it."""
+    asked(queued, upstream, b"before")
+    queue.deliver_batch(queued.work)
+    old = queued.current_commit()
+    origin.freeze_refs("octo/site")
+    commit = asked(queued, upstream, b"after")
+    for seconds in (5, 10):
+        queue.deliver_batch(queued.work)
+        assert outcomes(queued)[-1] == ("failed", "ref_lags")
+        assert queue.hidden_seconds == [seconds]
+        assert queued.current_commit() == old
+        queue.show_all()
+    origin.thaw("octo/site")
+    assert queue.deliver_batch(queued.work) == DONE
+    assert queued.current_commit() == commit
+    assert queue.messages == []
+    assert queue.dead_letters == []
+
+
+@pytest.mark.parametrize("is_old_message", [True, False])
+def test_a_push_of_the_far_future_overtakes_no_other(
+    queued: Service, upstream: Upstream, queue: MessageQueue, *, is_old_message: bool
+) -> None:
+    """Its time counts as absent, and is not recorded, whichever version of the webhook queued it."""
+    commit = upstream.commit({"content": b"1"})
+    queued.push(upstream, pushed_at=253_402_300_799)
+    assert queue.messages[0]["pushed_at"] is None
+    if is_old_message:
+        queue.put(queue.messages[0] | {"pushed_at": 253_402_300_799})
+    assert queue.deliver_batch(queued.work) == DONE
+    assert queued.current_commit() == commit
+    record = json.loads((queued.mount / "octo/site/main/published.json").read_bytes())
+    assert record["pushed_at"] is None
+
+
 def test_dead_letters_hold_no_secret(
     queued: Service, upstream: Upstream, origin: GitOrigin, queue: MessageQueue
 ) -> None:

@@ -146,7 +146,11 @@ def version_problems(stack: Stack) -> list[str]:
             continue
         wanted = _parameters_of(stack, properties)
         for description in (properties["Description"], versions[name].get("Description")):
-            missing = wanted - parameters_in(description)
+            named = parameters_in(description)
+            # By these two rules the VPC never changes without its subnets.
+            if "SubnetIdA" in named and {"SubnetsGoWithVpc", "VpcGoesWithSubnets"} <= set(stack.plain["Rules"]):
+                named = named | {"VpcId"}
+            missing = wanted - named
             problems += [f"{name} stays as it is when {parameter} changes" for parameter in sorted(missing)]
             if _length(stack, description) > DESCRIPTION_CHARACTERS:
                 problems.append(f"{name} has a description that may be too long for Lambda")

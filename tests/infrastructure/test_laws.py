@@ -361,7 +361,7 @@ def test_version_law_sees_a_parameter_in_a_condition(stack: Stack) -> None:
     """What is made of the template as written: the mode is in no Ref, but decides what the function is."""
     plain = copy.deepcopy(stack.plain)
     description = plain["Resources"]["WebhookFunction"]["Properties"]["Description"]
-    description["Fn::Sub"] = description["Fn::Sub"].replace("${Delivery} ", "")
+    description["Fn::Sub"] = description["Fn::Sub"].replace("${Delivery}", "")
     problems = flow.version_problems(Stack(source=stack.source, plain=plain))
     assert problems == ["WebhookFunction stays as it is when Delivery changes"]
 

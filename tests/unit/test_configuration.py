@@ -38,6 +38,7 @@ def test_the_empty_object_is_complete() -> None:
         allow_external_links=False,
         commit_status=False,
         own_secret=False,
+        trust_payload=False,
     )
 
 
@@ -60,6 +61,7 @@ def test_every_field_is_taken() -> None:
             "allow_external_links": True,
             "commit_status": True,
             "own_secret": True,
+            "trust_payload": True,
         }
     ) == Repository(
         full_name="octo/site",
@@ -78,6 +80,7 @@ def test_every_field_is_taken() -> None:
         allow_external_links=True,
         commit_status=True,
         own_secret=True,
+        trust_payload=True,
     )
 
 
@@ -142,7 +145,13 @@ def test_counts_are_whole_numbers_within_bounds(name: str, value: object) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "low", "high"), [("keep_releases", 1, 50), ("grace_seconds", 0, 604_800), ("depth", 0, 2**31 - 1)]
+    ("name", "low", "high"),
+    [
+        ("keep_releases", 1, 50),
+        ("grace_seconds", 0, 604_800),
+        ("depth", 0, 2**31 - 1),
+        ("max_tree_bytes", 1, 2**50),
+    ],
 )
 def test_bounds_are_inclusive(name: str, low: int, high: int) -> None:
     """The smallest and the largest pass, their neighbours do not."""

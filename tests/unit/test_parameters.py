@@ -141,7 +141,7 @@ class World:
 
     def put_token(self, value: str) -> str:
         """Write a token; return its parameter's name."""
-        name = f"{self.prefix}/token"
+        name = f"{self.prefix}/credentials/token"
         self.store.put(name, value, is_secure=True)
         return name
 
@@ -460,19 +460,24 @@ def test_a_flood_of_unknown_names_neither_grows_memory_nor_drives_out_the_known(
 # -- tokens -----------------------------------------------------------------------------------------------
 
 
+def private(credentials: str | None, **fields: Any) -> Repository:
+    """Return a repository of github.com with these credentials."""
+    named = {"full_name": "octo/site", "url": "https://github.com/octo/site.git"} | fields
+    return Repository(credentials=credentials, **named)
+
+
 def test_a_token_is_decrypted_and_cached(world: World) -> None:
     """As the secret is."""
-    name = world.put_token("ghp_abcDEF123")
-    assert [world.parameters.token(name) for _ in range(3)] == ["ghp_abcDEF123"] * 3
+    named = private(world.put_token("ghp_abcDEF123"))
+    assert [world.parameters.token_of(named) for _ in range(3)] == ["ghp_abcDEF123"] * 3
     assert world.store.counts() == {"GetParameter": 1}
 
 
 def test_a_repository_has_the_token_that_its_parameter_names_or_none(world: World) -> None:
     """One that names none costs no call."""
-    url = "https://github.com/octo/site.git"
-    assert world.parameters.token_of(Repository(full_name="octo/site", url=url)) is None
+    assert world.parameters.token_of(private(None)) is None
     assert world.store.counts() == {}
-    named = Repository(full_name="octo/site", url=url, credentials=world.put_token("ghp_abcDEF123"))
+    named = private(world.put_token("ghp_abcDEF123"))
     assert world.parameters.token_of(named) == "ghp_abcDEF123"
 
 
@@ -480,7 +485,7 @@ def test_a_repository_has_the_token_that_its_parameter_names_or_none(world: Worl
 def test_a_tokens_trailing_newline_is_taken_off_and_said(world: World, end: str) -> None:
     """`echo` adds one, and no token has one."""
     name = world.put_token(f"ghp_hunter2{end}")
-    assert world.parameters.token(name) == "ghp_hunter2"
+    assert world.parameters.token_of(private(name)) == "ghp_hunter2"
     assert world.parameters.secret_problems() == (f"{name} ends with a newline.",)
 
 
@@ -489,7 +494,7 @@ def test_a_token_that_cannot_stand_in_a_header_is_unusable(world: World, value: 
     """It could write headers of its own; the message does not show it."""
     name = world.put_token(value)
     with pytest.raises(SecretUnusable) as caught:
-        world.parameters.token(name)
+        world.parameters.token_of(private(name))
     assert name in str(caught.value)
     assert "hunter" not in str(caught.value)
 
@@ -497,9 +502,9 @@ def test_a_token_that_cannot_stand_in_a_header_is_unusable(world: World, value: 
 def test_a_missing_or_blank_token_is_unusable(world: World) -> None:
     """The repository was told to use it, so it does not go on without."""
     with pytest.raises(SecretUnusable, match="not there"):
-        world.parameters.token(f"{world.prefix}/nothing")
+        world.parameters.token_of(private(f"{world.prefix}/credentials/nothing"))
     with pytest.raises(SecretUnusable, match="blank"):
-        world.parameters.token(world.put_token(" "))
+        world.parameters.token_of(private(world.put_token(" ")))
 
 
 # -- when Parameter Store fails ---------------------------------------------------------------------------
@@ -509,7 +514,7 @@ every_read = pytest.mark.parametrize(
     [
         lambda world: world.parameters.webhook_secrets(),
         lambda world: world.parameters.repository("octo/site"),
-        lambda world: world.parameters.token(f"{world.prefix}/token"),
+        lambda world: world.parameters.token_of(private(f"{world.prefix}/credentials/token")),
     ],
     ids=["secret", "repository", "token"],
 )
@@ -642,7 +647,7 @@ def test_boto3s_own_client_has_short_timeouts_and_gets_over_a_throttle(
     store.reset()
     store.fail_next(2)
     with pytest.raises(ParametersUnavailable):
-        parameters.token("/any")
+        parameters.token_of(private(f"{world.prefix}/credentials/any"))
     assert store.counts() == {"GetParameter": 2}
 
 

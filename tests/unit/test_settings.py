@@ -1,9 +1,9 @@
-"""Settings from the environment: the addresses of queues."""
+"""Settings from the environment: the addresses of queues, and the hosts that tokens go to."""
 
 import pytest
 
 from handler.errors import ConfigurationInvalid
-from handler.settings import read_settings
+from handler.settings import MIB, read_settings
 
 REQUIRED = {"GIT2EFS_PARAMETER_PREFIX": "/git2efs/x", "GIT2EFS_MOUNT": "/mnt/efs"}
 URL = "https://sqs.eu-central-1.amazonaws.com/123456789012/x.fifo"
@@ -27,3 +27,41 @@ def test_what_is_no_url_is_said_without_its_value(name: str) -> None:
     with pytest.raises(ConfigurationInvalid) as caught:
         read_settings(REQUIRED | {name: "arn:aws:sqs:x:y:z"})
     assert str(caught.value) == f"{name} must be a queue's URL"
+
+
+@pytest.mark.parametrize(
+    ("value", "hosts"),
+    [
+        ("", "github.com"),
+        ("GitHub.com", "github.com"),
+        ("git.example.com:8443 , github.com", "git.example.com:8443,github.com"),
+        ("[::1]:80", "[::1]:80"),
+    ],
+)
+def test_hosts_are_read_in_lower_case(value: str, hosts: str) -> None:
+    """Empty is the default."""
+    assert read_settings(REQUIRED | {"GIT2EFS_ALLOWED_HOSTS": value}).allowed_hosts == hosts
+
+
+@pytest.mark.parametrize(
+    "value", ["https://github.com", "github.com/octo", "*", "a,,b", "a b", "a,", "t0ken@x", "a:0", "a:"]
+)
+def test_what_is_no_host_is_said_without_its_value(value: str) -> None:
+    """A host has no scheme, no path and no pattern."""
+    with pytest.raises(ConfigurationInvalid) as caught:
+        read_settings(REQUIRED | {"GIT2EFS_ALLOWED_HOSTS": value})
+    assert str(caught.value) == (
+        "GIT2EFS_ALLOWED_HOSTS must be hosts, each with or without a port, with commas between them"
+    )
+
+
+@pytest.mark.parametrize(
+    ("memory", "bound"), [(None, 100), ("", 100), ("rubbish", 100), ("128", 100), ("512", 128), ("10240", 2560)]
+)
+def test_an_object_may_take_a_quarter_of_the_functions_memory_and_100_mib_in_any_case(
+    memory: str | None, bound: int
+) -> None:
+    """Lambda says how much that is; the setting comes before it."""
+    environment = REQUIRED | ({} if memory is None else {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": memory})
+    assert read_settings(environment).max_object_bytes == bound * MIB
+    assert read_settings(environment | {"GIT2EFS_MAX_OBJECT_BYTES": "5000"}).max_object_bytes == 5000

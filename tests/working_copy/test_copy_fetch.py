@@ -36,6 +36,7 @@ def fetch(request: pytest.FixtureRequest, origin: GitOrigin, upstream: Upstream)
             depth=depth,
             max_pack_bytes=1 << 30,
             lag_seconds=0.0,
+            is_payload_trusted=False,
             check_time=lambda: None,
         )
         try:

@@ -1,7 +1,9 @@
 """Decide which commit to publish for a ref, and bring its objects into the store.
 
-The payload is a hint; the remote's ref is the truth. There is one exception: GitHub's replicas can lag behind GitHub's
-own webhook. Then the ref still names the old commit, though the push is newer than every push that was confirmed.
+The payload is a hint; the remote's ref is the truth. GitHub's replicas can lag behind GitHub's own webhook: then the
+ref still names the old commit, though the push is newer than every push that was confirmed. So it is asked again for a
+while. A commit that no ref confirms is not published: GitHub hands out any fork's commit by its id, so that whoever has
+the webhook's secret could publish anything. A repository can opt in (`trust_payload`).
 """
 
 import time
@@ -9,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from handler.errors import CommitNotFound, PackInvalid
+from handler.errors import CommitNotFound, Git2EfsError, PackInvalid, RefLags
 from handler.exchange.remote import FetchQuery, Remote
 from handler.model import NULL_OID, PushEvent, Tip
 from handler.mount.fs.parallel import Executor
@@ -40,7 +42,8 @@ class Fetcher:
     """Fetches from a remote into a store, a mirror's or a working copy's.
 
     `have` is the commit to claim, if the store holds it; `confirmed_pushed_at` the latest `pushed_at` of all deliveries
-    that the remote confirmed. `check_time` raises once time is up.
+    that the remote confirmed. `is_payload_trusted` publishes a push that no ref confirms within `lag_seconds`.
+    `check_time` raises once time is up.
     """
 
     remote: Remote
@@ -50,6 +53,7 @@ class Fetcher:
     depth: int
     max_pack_bytes: int
     lag_seconds: float
+    is_payload_trusted: bool
     check_time: Callable[[], None]
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
@@ -59,7 +63,7 @@ class Fetcher:
         """Return the commit to publish for `ref`, with its objects in the store.
 
         `is_side_by_side` fetches the pushed commit while it asks for the ref: for a push that is most likely the tip.
-        Raises CommitNotFound, RemoteUnavailable, RemoteRefused, RemoteUnsupported, PackInvalid, PackTooLarge,
+        Raises RefLags, CommitNotFound, RemoteUnavailable, RemoteRefused, RemoteUnsupported, PackInvalid, PackTooLarge,
         MirrorDamaged, and TreeUnsafe where the ref names no commit.
         """
         asked_at = self.clock()
@@ -92,10 +96,21 @@ class Fetcher:
         )
 
     def _decide(self, ref: str, tip: Tip | None, push: PushEvent | None, deadline: float) -> tuple[str | None, bool]:
-        """Return the object to publish (None: the remote has no such ref), and whether the ref confirms it."""
-        while push is not None and self._may_lag(tip, push) and not self._is_ahead(tip, push):
+        """Return the object to publish (None: the remote has no such ref), and whether the ref confirms it.
+
+        Raises RefLags, or CommitNotFound where the remote does not know the pushed commit by its id either.
+        """
+        while push is not None and self._may_lag(tip, push):
+            lag: Git2EfsError = RefLags(f"{ref} does not name the pushed commit {push.after}")
+            try:
+                if self._is_ahead(tip, push):
+                    break
+            except CommitNotFound as error:
+                lag = error
             if self.clock() >= deadline:
-                return push.after, False
+                if self.is_payload_trusted:
+                    return push.after, False
+                raise lag
             self.sleep(_LAG_PAUSE_SECONDS)
             tip = self.remote.refs([ref]).tips.get(ref)
         return (tip.object_id if tip is not None else None), True
@@ -115,6 +130,7 @@ class Fetcher:
         """Whether the ref has moved beyond the push, rather than lagging behind it.
 
         In a burst a delivery can arrive after the commit that the ref moved to was published for an earlier delivery.
+        Raises CommitNotFound where the remote does not know the pushed commit.
         """
         if tip is None:
             return False
@@ -126,10 +142,7 @@ class Fetcher:
         # Claim to have the ref's commit and its history, and ask for the pushed commit: if that is part of the history,
         # the pack is empty.
         query = FetchQuery(push.after, tip.commit, 0)
-        try:
-            received = self.store.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))
-        except CommitNotFound:
-            return False
+        received = self.store.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))
         try:
             return received.size <= EMPTY_PACK_BYTES
         finally:

@@ -5,16 +5,14 @@ Indexing computes every object's id from its content. A `PackStore` makes the pa
 
 import hashlib
 import io
-import mmap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from dulwich.object_format import SHA1
+from dulwich.objects import RawObjectID
 from dulwich.pack import (
     PackData,
-    PackIndexer,
-    UnpackedObject,
     UnresolvedDeltas,
     extend_pack,
     obj_sha,
@@ -25,7 +23,16 @@ from dulwich.pack import (
 from handler.errors import Git2EfsError, MirrorDamaged, PackInvalid, PackTooLarge
 from handler.exchange.remote import NO_SHALLOW_CHANGES
 from handler.mount.git import packs
-from handler.mount.git.packs import NOT_A_PACK, RawObject, ReadRaw, forget_pages
+from handler.mount.git.deltas import DeltaChains, Entry
+from handler.mount.git.packs import (
+    NOT_A_PACK,
+    Contents,
+    RawObject,
+    ReadRaw,
+    check_record,
+    forget_pages,
+    record_at,
+)
 
 _HEADER_BYTES, _TRAILER_BYTES = 12, 20
 EMPTY_PACK_BYTES = _HEADER_BYTES + _TRAILER_BYTES
@@ -33,9 +40,6 @@ _PAGES_BYTES = 32 * 1024 * 1024
 """How much of a large pack stays in memory while it is read from one end to the other."""
 
 FRESH_BYTES = 32 * 1024 * 1024
-
-Entry = tuple[bytes, int, int | None]
-"""What an index holds of an object: binary id, offset, CRC-32 of its record."""
 
 
 class PackSpool:
@@ -101,12 +105,15 @@ class IndexedPack:
     object_count: int
 
 
-def index_pack(spool: PackSpool, read_raw: ReadRaw, fresh: dict[bytes, RawObject]) -> IndexedPack | None:
+def index_pack(
+    spool: PackSpool, read_raw: ReadRaw, fresh: dict[bytes, RawObject], max_object_bytes: int
+) -> IndexedPack | None:
     """Check the received pack, complete it, and make its index; return None for a pack without objects.
 
     `read_raw` finds the bases of thin deltas. `fresh` takes the whole objects by their hex ids, up to FRESH_BYTES: they
-    need not be inflated and hashed again to be published. Raises PackInvalid for a pack that is not sound, and
-    MirrorDamaged if a delta's base is missing that we claimed to have.
+    need not be inflated and hashed again to be published. Raises PackInvalid for a pack that is not sound,
+    ObjectTooLarge for one with an object over the bound, and MirrorDamaged if a delta's base is missing that we claimed
+    to have.
     """
     file = spool.file
     file.flush()
@@ -119,8 +126,7 @@ def index_pack(spool: PackSpool, read_raw: ReadRaw, fresh: dict[bytes, RawObject
             trailer = spool.trailer()
             if trailer is None:
                 raise PackInvalid("the pack's checksum is wrong")
-            indexer = PackIndexer(None, SHA1.hash_func, resolve_ext_ref=read_raw)
-            entries = _entries(data, indexer, fresh)
+            entries, bases = index_entries(data, read_raw, fresh, max_object_bytes)
         finally:
             data.close()
     except UnresolvedDeltas:
@@ -130,7 +136,7 @@ def index_pack(spool: PackSpool, read_raw: ReadRaw, fresh: dict[bytes, RawObject
     except NOT_A_PACK as error:
         raise PackInvalid(f"the pack cannot be read ({type(error).__name__})") from None
     appended: Sequence[Entry] = ()
-    if bases := set(indexer.ext_refs()):
+    if bases:
         file.seek(0)
         trailer, appended = extend_pack(file, bases, get_raw=read_raw, object_format=SHA1)
     index = io.BytesIO()
@@ -138,60 +144,42 @@ def index_pack(spool: PackSpool, read_raw: ReadRaw, fresh: dict[bytes, RawObject
     return IndexedPack(trailer.hex(), index.getvalue(), len(entries) + len(appended))
 
 
-def _entries(data: PackData, indexer: PackIndexer, fresh: dict[bytes, RawObject]) -> list[Entry]:
-    """Return the index's entries of every object that the pack holds."""
-    whole, bases = _read_whole_objects(data, indexer, fresh)
-    # The second pass resolves deltas, and so reads again only those and the whole objects that they build on.
-    for offset, (name, kind, _) in whole.items():
-        if offset in bases or name in bases:
-            base = UnpackedObject(kind)
-            base.offset = offset
-            indexer.record(base)
-    indexer.set_pack_data(data)
-    entries: list[Entry] = [(name, offset, checksum) for offset, (name, _, checksum) in whole.items()]
-    for number, (name, offset, checksum) in enumerate(indexer):
-        if offset not in whole:
-            entries.append((name, offset, checksum))
-        if number % 1000 == 999:
-            forget_pages(data)
-    if len(entries) != len(data):
-        raise PackInvalid("the pack does not hold what its header says")
-    return entries
+def index_entries(
+    data: PackData, read_raw: ReadRaw, fresh: dict[bytes, RawObject], max_object_bytes: int
+) -> tuple[list[Entry], set[RawObjectID]]:
+    """Return the index's entries of every object that the pack holds, and which bases it does not hold (binary ids).
 
-
-def _read_whole_objects(
-    data: PackData, indexer: PackIndexer, fresh: dict[bytes, RawObject]
-) -> tuple[dict[int, tuple[bytes, int, int | None]], set[int | bytes]]:
-    """Hash every object that is no delta, and record every delta with `indexer`.
-
-    Returns id, type and CRC-32 of the whole objects by their offsets; and what the deltas build on, an offset or a
-    binary id each.
+    Raises ObjectTooLarge before it inflates or makes an object over the bound, PackInvalid, and errors of `NOT_A_PACK`.
     """
+    contents: Contents = data._buffer()
     whole: dict[int, tuple[bytes, int, int | None]] = {}
-    bases: set[int | bytes] = set()
+    chains = None
     room = FRESH_BYTES
-    for unpacked in _read_through(data):
-        assert unpacked.offset is not None
-        kind, base = unpacked.pack_type_num, unpacked.delta_base
-        if base is not None:
-            bases.add(base if isinstance(base, bytes) else unpacked.offset - base)
-            indexer.record(unpacked)
-            continue
-        name = obj_sha(kind, unpacked.decomp_chunks)
-        whole[unpacked.offset] = (name, kind, unpacked.crc32)
-        room -= sum(map(len, unpacked.decomp_chunks))
-        if room > 0:
-            fresh[name.hex().encode()] = (kind, b"".join(unpacked.decomp_chunks))
-    return whole, bases
-
-
-def _read_through(data: PackData) -> Iterator[UnpackedObject]:
-    """Yield the pack's records in their order, inflated, with offset and CRC-32."""
-    contents: bytes | mmap.mmap = data._buffer()
     offset, forgotten = _HEADER_BYTES, 0
     for _ in range(len(data)):
-        unpacked, offset = unpack_object_at(contents, offset, SHA1.hash_func, compute_crc32=True)
-        yield unpacked
+        record = record_at(contents, offset)
+        check_record(record, max_object_bytes)
+        unpacked, end = unpack_object_at(contents, offset, SHA1.hash_func, compute_crc32=True)
+        if record.base is not None:
+            chains = chains or DeltaChains(contents=contents, read_raw=read_raw, max_bytes=max_object_bytes)
+            chains.add(offset, record, unpacked.crc32)
+        else:
+            name = obj_sha(record.kind, unpacked.decomp_chunks)
+            whole[offset] = (name, record.kind, unpacked.crc32)
+            room -= record.size
+            if room > 0:
+                fresh[name.hex().encode()] = (record.kind, b"".join(unpacked.decomp_chunks))
+        # Not until the next one is inflated: that would be one more object in memory.
+        del unpacked
+        offset = end
         if offset - forgotten > _PAGES_BYTES:
             forget_pages(data)
             forgotten = offset
+    entries: list[Entry] = [(name, at, checksum) for at, (name, _, checksum) in whole.items()]
+    if chains is None:
+        return entries, set()
+    for number, entry in enumerate(chains.resolve(whole)):
+        entries.append(entry)
+        if number % 1000 == 999:
+            forget_pages(data)
+    return entries, {RawObjectID(name) for name in chains.external}

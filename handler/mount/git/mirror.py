@@ -17,8 +17,10 @@ from handler.exchange.remote import WHOLE_HISTORY
 from handler.mount.fs.files import create, read_whole, write_whole
 from handler.mount.git import repack
 from handler.mount.git.ingest import IndexedPack, PackSpool
+from handler.mount.git.objects import MAX_OBJECT_BYTES
+from handler.mount.git.pack_files import open_pack
 from handler.mount.git.pack_store import PackStore, PackWriter, shallow_file, unlink_if_there
-from handler.mount.git.packs import SMALL_BYTES, open_pack
+from handler.mount.git.packs import SMALL_BYTES
 
 HEAD = b"ref: refs/heads/main\n"
 CONFIG = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n[gc]\n\tauto = 0\n"
@@ -53,7 +55,7 @@ class Mirror(PackStore):
                 # made visible.
                 unlink_if_there(os.path.join(self.pack_directory, name))
         for name in complete - self.packs.keys():
-            pack = open_pack(self.pack_path(name))
+            pack = open_pack(self.pack_path(name), self.max_object_bytes)
             if pack is not None:
                 self.packs[name] = pack
             else:
@@ -185,7 +187,9 @@ def _is_small(spool: PackSpool) -> bool:
 class StorePool:
     """Lends each store to one run at a time. Safe for threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_object_bytes: int = MAX_OBJECT_BYTES) -> None:
+        """No store reads or receives an object of more than `max_object_bytes`."""
+        self._max_object_bytes = max_object_bytes
         self._idle: OrderedDict[str, PackStore] = OrderedDict()
         self._lock = Lock()
 
@@ -204,6 +208,7 @@ class StorePool:
             kept = self._idle.pop(path, None)
         # The same `make` made what is kept at a path: a mirror's path is never that of a working copy.
         store = cast(S, kept) if kept is not None else make(path)
+        store.max_object_bytes = self._max_object_bytes
         try:
             if kept is None or not is_unchanged:
                 store.refresh()

@@ -8,14 +8,28 @@ from dulwich.pack import Pack
 
 from handler.errors import Git2EfsError, MirrorDamaged, TreeUnsafe
 from handler.mount.git.commit import object_in, parse_commit, tree_in
-from handler.mount.git.packs import NOT_A_PACK, RawObject, as_binary, forget_pages, unreadable
+from handler.mount.git.packs import (
+    NOT_A_PACK,
+    RawObject,
+    as_binary,
+    check_size,
+    forget_pages,
+    object_size,
+    record_at,
+    resolve,
+    unreadable,
+)
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
+MAX_OBJECT_BYTES = 100 * 1024 * 1024
+"""GitHub takes no larger file; the bound of a store that is not told another one."""
 _TYPE_NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
 _MAX_TAG_DEPTH = 10
 _PAGES_BYTES = 32 * 1024 * 1024
 """After so many bytes were read, the mapped packs' pages are forgotten (see `forget_pages`)."""
 
+_FAULT_BYTES = 64 * 1024
+"""What Linux maps around the page that is read."""
 
 Fresh = dict[bytes, RawObject]
 """A fetch's objects by their hex ids, inflated and hashed: most of them are read next."""
@@ -25,6 +39,8 @@ class Objects:
     """The objects of some packs. `read` and `read_raw` are safe for threads as long as no pack comes or goes."""
 
     def __init__(self) -> None:
+        self.max_object_bytes = MAX_OBJECT_BYTES
+        """No larger object is received, read, or made from a delta."""
         self.packs: dict[str, Pack] = {}
         self.fresh: Fresh = {}
         self._bytes_read = 0
@@ -39,29 +55,62 @@ class Objects:
         return object_id in self
 
     def read_raw(self, object_id: bytes, /) -> RawObject:
-        """Return type and content of an object. Raises KeyError if it is missing, MirrorDamaged if it is unreadable."""
+        """Return type and content of an object.
+
+        Raises KeyError if it is missing, MirrorDamaged if it is unreadable, ObjectTooLarge.
+        """
+        pack, offset = self._locate(object_id)
+        try:
+            kind, content = resolve(pack, offset, self.max_object_bytes)
+        except NOT_A_PACK as error:
+            raise unreadable(error, "an object") from None
+        self._count_pages(pack, len(content))
+        return kind, content
+
+    def size_of(self, object_id: bytes) -> int:
+        """Return how many bytes the object (40 hex digits) has, from the headers alone: it is not inflated.
+
+        Raises MirrorDamaged if it is missing or unreadable, ObjectTooLarge if it is over the bound.
+        """
+        if fresh := self.fresh.get(object_id):
+            return len(fresh[1])
+        try:
+            size = self._size_of(object_id)
+        except KeyError:
+            raise MirrorDamaged(f"object {object_id.decode()} is missing") from None
+        check_size(size, self.max_object_bytes)
+        return size
+
+    def _size_of(self, object_id: bytes) -> int:
+        pack, offset = self._locate(object_id)
+        try:
+            contents = pack.data._buffer()
+            size = object_size(contents, record_at(contents, offset))
+        except NOT_A_PACK as error:
+            raise unreadable(error, "an object") from None
+        self._count_pages(pack, _FAULT_BYTES)
+        return size
+
+    def _count_pages(self, pack: Pack, count: int) -> None:
+        self._bytes_read += count
+        if self._bytes_read > _PAGES_BYTES:
+            self._bytes_read = 0
+            forget_pages(pack.data)
+
+    def _locate(self, object_id: bytes) -> tuple[Pack, int]:
+        """Return the pack that has the object (a hex or binary id), and where. Raises KeyError."""
         binary = as_binary(object_id)
         # Newest first: most of what a push needs came with the pushes just before it.
         for pack in reversed(list(self.packs.values())):
             offset = _offset(pack, binary)
             if offset is not None:
-                try:
-                    # Not `Pack.get_raw`: it looks the offset up once more.
-                    kind, chunks = pack.resolve_object(offset, *pack.data.get_object_at(offset))
-                    content = chunks if isinstance(chunks, bytes) else b"".join(chunks)  # type: ignore[arg-type]
-                    self._bytes_read += len(content)
-                    if self._bytes_read > _PAGES_BYTES:
-                        self._bytes_read = 0
-                        forget_pages(pack.data)
-                    return kind, content
-                except NOT_A_PACK as error:
-                    raise unreadable(error, "an object") from None
+                return pack, offset
         raise KeyError(object_id)
 
     def read(self, object_id: bytes, kind: int) -> bytes:
         """Return the content of the object `object_id` (40 hex digits) of this kind, checked against its id.
 
-        Safe for threads. Raises MirrorDamaged where it is missing, unreadable or not what its id says.
+        Safe for threads. Raises MirrorDamaged where it is missing, unreadable or not what its id says; ObjectTooLarge.
         """
         if fresh := self.fresh.get(object_id):
             return self._of_kind(object_id, *fresh, kind)
@@ -120,7 +169,10 @@ class Objects:
 def hash_object(kind: int, content: bytes) -> bytes:
     """Return the id (40 hex digits) that an object of this type and content has."""
     header = b"%s %d\0" % (_TYPE_NAMES.get(kind, b"?"), len(content))
-    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest().encode()
+    digest = hashlib.sha1(header, usedforsecurity=False)
+    # Not one `header + content`: that would be the object twice in memory.
+    digest.update(content)
+    return digest.hexdigest().encode()
 
 
 def _offset(pack: Pack, binary: RawObjectID) -> int | None:

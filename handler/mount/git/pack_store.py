@@ -114,9 +114,12 @@ class PackStore(Objects, ABC):
         return spool
 
     def ingest(self, spool: PackSpool) -> None:
-        """Check the pack, and make it visible. After a failure nothing of it is. Raises PackInvalid, MirrorDamaged."""
+        """Check the pack, and make it visible. After a failure nothing of it is.
+
+        Raises PackInvalid, ObjectTooLarge, MirrorDamaged.
+        """
         try:
-            indexed = index_pack(spool, self.read_raw, self.fresh)
+            indexed = index_pack(spool, self.read_raw, self.fresh, self.max_object_bytes)
             if indexed is not None:
                 self._make_visible(spool, indexed, lambda: self._add_shallow(spool.changes.shallow))
             else:

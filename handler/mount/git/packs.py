@@ -1,28 +1,32 @@
-"""Open a pack, and map what dulwich raises for one that is not sound."""
+"""A pack's records: what their headers say, and their objects, inflated within a bound.
 
-import hashlib
+A pack is hostile. Every size stands in a header before its content, so an object over the bound costs nothing: it is
+not inflated, and no delta is applied that would make it.
+"""
+
 import io
 import mmap
-import os
 import struct
 import zlib
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from dulwich.errors import ApplyDeltaError, ChecksumMismatch
 from dulwich.object_format import SHA1
 from dulwich.objects import RawObjectID
 from dulwich.pack import (
+    OFS_DELTA,
+    REF_DELTA,
     Pack,
     PackData,
     PackFileDisappeared,
-    PackIndex,
     UnresolvedDeltas,
+    apply_delta,
     load_pack_index_file,
-    write_pack_index_v2,
+    unpack_object_at,
 )
 
-from handler.errors import MirrorDamaged
-from handler.mount.fs.files import open_to_read, read_all, reader
+from handler.errors import MirrorDamaged, ObjectTooLarge
+from handler.mount.fs.files import open_to_read, reader
 
 IN_MEMORY_BYTES = 8 * 1024 * 1024
 """A larger pack is received into a file on the mount."""
@@ -49,6 +53,14 @@ NOT_A_PACK = (
 RawObject = tuple[int, bytes]
 """An object's type number (1 commit, 2 tree, 3 blob, 4 tag) and content."""
 
+Contents = bytes | mmap.mmap
+_BLOB = 3
+_ID_BYTES = 20
+_MAX_SHIFT = 63
+_MAX_DELTA_HEAD = 20
+"""The two sizes at a delta's start, each at most ten bytes."""
+_INPUT_BYTES = 512
+
 
 class PackVanished(MirrorDamaged):
     """A pack that was there is gone: somebody has repacked."""
@@ -68,40 +80,10 @@ class ReadRaw(Protocol):
         ...
 
 
-def open_pack(path: str) -> Pack | None:
-    """Open the pack at `<path>.pack` and `<path>.idx`; return None for a small one that is incomplete.
-
-    Raises MirrorDamaged for what is no pack or no index.
-    """
-    with open_to_read(path + ".pack") as descriptor:
-        is_small = os.fstat(descriptor).st_size <= SMALL_BYTES
-        content = read_all(descriptor) if is_small else b""
-    try:
-        if not is_small:
-            return Pack.from_lazy_objects(lambda: _map(path + ".pack"), lambda: _read_index(path + ".idx"))
-        if hashlib.sha1(content[:-20], usedforsecurity=False).digest() != content[-20:]:
-            return None
-        data = PackData(path + ".pack", SHA1, file=io.BytesIO(content))
-        index = io.BytesIO()
-        write_pack_index_v2(index, sorted(data.iterentries()), content[-20:])
-        return pack_of(io.BytesIO(content), index.getvalue(), path)
-    except NOT_A_PACK as error:
-        raise MirrorDamaged(f"a pack cannot be read ({type(error).__name__})") from None
-
-
-def _read_index(path: str) -> PackIndex:
-    with open_to_read(path) as descriptor:
-        content = read_all(descriptor)
-    try:
-        return load_pack_index_file(path, io.BytesIO(content), SHA1)
-    except NOT_A_PACK as error:
-        raise MirrorDamaged(f"a pack's index cannot be read ({type(error).__name__})") from None
-
-
 def pack_of(content: BinaryIO | None, index: bytes, path: str) -> Pack:
     """Return the pack at `path` from its index's bytes, and from `content`; None: map the pack's file."""
     if content is None:
-        data = _map(path + ".pack")
+        data = map_pack(path + ".pack")
     else:
         content.seek(0)
         data = PackData(path + ".pack", SHA1, file=content)
@@ -116,7 +98,8 @@ def forget_pages(data: PackData) -> None:
         contents.madvise(mmap.MADV_DONTNEED)
 
 
-def _map(path: str) -> PackData:
+def map_pack(path: str) -> PackData:
+    """Map the pack file at `path`."""
     with open_to_read(path) as descriptor, reader(descriptor) as file:
         # The mapping outlives its file.
         return PackData(path, SHA1, file=file, delta_base_cache_limit=DELTA_CACHE_BYTES)
@@ -125,3 +108,140 @@ def _map(path: str) -> PackData:
 def as_binary(object_id: bytes) -> RawObjectID:
     """Return a hex or binary id in binary."""
     return RawObjectID(bytes.fromhex(object_id.decode()) if len(object_id) == 40 else object_id)
+
+
+class PackRecord(NamedTuple):
+    """A record's header: type number, bytes of its inflated content, where that begins, and what it is a delta of.
+
+    `base` is None for a whole object, an offset in the same pack, or a binary id.
+    """
+
+    kind: int
+    size: int
+    start: int
+    base: int | bytes | None
+
+
+def record_at(contents: Contents, offset: int) -> PackRecord:
+    """Read the header of the record at `offset`. Raises IndexError, ValueError, ApplyDeltaError for none."""
+    byte = contents[offset]
+    kind, size, shift, start = byte >> 4 & 7, byte & 15, 4, offset + 1
+    while byte & 0x80:
+        if shift > _MAX_SHIFT:
+            raise ValueError("a record's size has too many bytes")
+        byte = contents[start]
+        size |= (byte & 0x7F) << shift
+        shift, start = shift + 7, start + 1
+    if kind == OFS_DELTA:
+        distance, start = _distance(contents, start)
+        if not 0 < distance < offset:
+            raise ApplyDeltaError("a delta's base lies outside of its pack")
+        return PackRecord(kind, size, start, offset - distance)
+    if kind == REF_DELTA:
+        base = bytes(contents[start : start + _ID_BYTES])
+        return PackRecord(kind, size, start + _ID_BYTES, base)
+    return PackRecord(kind, size, start, None)
+
+
+def _distance(contents: Contents, at: int) -> tuple[int, int]:
+    byte = contents[at]
+    distance, at = byte & 0x7F, at + 1
+    while byte & 0x80:
+        byte = contents[at]
+        distance, at = (distance + 1) << 7 | byte & 0x7F, at + 1
+        if distance >> _MAX_SHIFT:
+            raise ValueError("a delta's offset has too many bytes")
+    return distance, at
+
+
+def object_size(contents: Contents, record: PackRecord) -> int:
+    """Return how many bytes the record's object has. Of a delta only the first bytes are inflated."""
+    if record.base is None:
+        return record.size
+    inflater, head, at = zlib.decompressobj(), b"", record.start
+    while len(head) < _MAX_DELTA_HEAD and not inflater.eof:
+        # The header of a zlib stream may be longer than what a step feeds.
+        step = inflater.unconsumed_tail or contents[at : at + _INPUT_BYTES]
+        if not step:
+            raise zlib.error("the pack ends within a delta")
+        at += 0 if inflater.unconsumed_tail else len(step)
+        head += inflater.decompress(step, _MAX_DELTA_HEAD - len(head))
+    return _target_size(head)
+
+
+def _target_size(delta: bytes) -> int:
+    """Return the second of the two sizes at a delta's start: how many bytes it makes."""
+    at = size = 0
+    for _ in range(2):
+        size = shift = 0
+        while True:
+            if at >= len(delta) or shift > _MAX_SHIFT:
+                raise ApplyDeltaError("a delta's sizes cannot be read")
+            byte = delta[at]
+            size |= (byte & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if not byte & 0x80:
+                break
+    return size
+
+
+def check_size(size: int, max_bytes: int) -> None:
+    """Raise ObjectTooLarge for an object of `size` bytes that is over the bound."""
+    if size > max_bytes:
+        raise ObjectTooLarge(f"an object has {size} bytes, and {max_bytes} are allowed")
+
+
+def check_record(record: PackRecord, max_bytes: int) -> None:
+    """Raise ObjectTooLarge for a record that is over the bound."""
+    # Git makes no delta that is larger than half of its object. Together with base, result and copies, a delta of the
+    # full size would take another third of memory.
+    check_size(record.size, max_bytes if record.base is None else max_bytes // 2)
+
+
+def inflate(contents: Contents, offset: int, record: PackRecord, max_bytes: int) -> bytes:
+    """Return the inflated content of the record at `offset`. Raises ObjectTooLarge before it inflates anything."""
+    check_record(record, max_bytes)
+    unpacked, _ = unpack_object_at(contents, offset, SHA1.hash_func)
+    return b"".join(unpacked.decomp_chunks)
+
+
+def patch(kind: int, base: bytes, delta: bytes, max_bytes: int) -> bytes:
+    """Return what the delta makes of its base, an object of this type. Raises ObjectTooLarge before it makes it."""
+    check_size(_target_size(delta), max_bytes)
+    content = b"".join(apply_delta(base, delta))
+    # As dulwich has it: parsers take an empty commit, tree or tag, which git calls damage.
+    if not content and kind != _BLOB:
+        raise ApplyDeltaError("a delta makes an empty object")
+    return content
+
+
+def resolve(pack: Pack, offset: int, max_bytes: int) -> RawObject:
+    """Return the object at `offset`. Raises ObjectTooLarge where it, or what it builds on, is over the bound.
+
+    It holds one object and one delta of the chain at a time; dulwich's own holds every delta of it.
+    """
+    data, deltas = pack.data, []
+    contents = data._buffer()
+    while (found := _cached(data, offset)) is None:
+        record = record_at(contents, offset)
+        check_record(record, max_bytes)
+        if record.base is None:
+            found = record.kind, inflate(contents, offset, record, max_bytes)
+            break
+        deltas.append((offset, record))
+        if len(deltas) > len(data):
+            raise ApplyDeltaError("a chain of deltas leads round in a circle")
+        offset = record.base if isinstance(record.base, int) else pack.index.object_offset(record.base)  # type: ignore[arg-type]
+    kind, content = found
+    for at, record in reversed(deltas):
+        content = patch(kind, content, inflate(contents, at, record, max_bytes), max_bytes)
+        data._cache_object_at(at, kind, [content])
+    return kind, content
+
+
+def _cached(data: PackData, offset: int) -> RawObject | None:
+    try:
+        kind, content = data._get_cached_object_at(offset)
+    except KeyError:
+        return None
+    return kind, b"".join(content)  # type: ignore[arg-type]

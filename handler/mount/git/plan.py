@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dulwich.index import validate_path_element_hfs, validate_path_element_ntfs
 
-from handler.errors import TreeUnsafe
+from handler.errors import TreeTooLarge, TreeUnsafe
 from handler.mount.fs.plan import FileWrite, LinkWrite, TreePlan
 from handler.mount.git.diff import walk_changes
 from handler.mount.git.tree import (
@@ -26,6 +26,8 @@ MAX_PATH_BYTES = 3000
 """A path must fit Linux's 4,096 bytes with the mount and the release before it."""
 MAX_LINK_BYTES = 4080
 """EFS's own limit for a link."""
+_UNCOUNTED_SHARE = 1000
+"""A push that writes less than this part of what a tree may have is not counted together with the rest of the tree."""
 
 
 def plan_change(
@@ -45,6 +47,32 @@ def plan_change(
     for path, was, will in walk_changes(lambda tree, prefix: parse_entries(read(tree), prefix), old, new):
         draft.add(path, was, will)
     return draft.plan()
+
+
+def check_tree_bytes(
+    plan: TreePlan,
+    size_of: Callable[[bytes], int],
+    max_bytes: int,
+    plan_whole: Callable[[], TreePlan] | None = None,
+) -> None:
+    """Raise TreeTooLarge if the tree has more than `max_bytes`, before anything of it is written.
+
+    `size_of(blob id)` returns an object's size; what it raises is raised. `plan_whole` plans the same tree from
+    nothing; None where `plan` is from nothing itself.
+    """
+    written = _bytes_of(plan, size_of, max_bytes)
+    # Not at every push: to count what a push leaves alone takes half a second for 50,000 files.
+    if plan_whole is not None and written > max_bytes // _UNCOUNTED_SHARE:
+        _bytes_of(plan_whole(), size_of, max_bytes)
+
+
+def _bytes_of(plan: TreePlan, size_of: Callable[[bytes], int], max_bytes: int) -> int:
+    total = sum(len(link.target) for link in plan.links)
+    for write in plan.files:
+        total += size_of(write.blob)
+        if total > max_bytes:
+            raise TreeTooLarge(f"the tree's files have more than {max_bytes} bytes")
+    return total
 
 
 @dataclass(slots=True, kw_only=True)

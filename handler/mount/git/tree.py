@@ -22,6 +22,9 @@ _NO_NAMES = frozenset({b"", b".", b".."})
 
 MAX_ENTRIES = 500_000
 """A tree of a few objects can name itself into billions of paths; this is where a walk stops believing it."""
+_ID_BYTES = 20
+_MIN_RECORD_BYTES = 3 + _ID_BYTES
+"""A digit of the mode, a space, no name, a NUL, the id."""
 MAX_DEPTH = 200
 MAX_NAME_BYTES = 255
 """EFS's own limit for a name."""
@@ -53,9 +56,22 @@ def read_records(content: bytes, prefix: bytes = b"") -> list[tuple[bytes, int, 
     `prefix` is the tree's path with a final slash, for messages.
     """
     try:
-        return list(parse_tree(content, 20))
+        _refuse_too_many(content)
+        return list(parse_tree(content, _ID_BYTES))
     except (ValueError, OverflowError, AssertionError, ObjectFormatException) as error:
         raise TreeUnsafe(f"the tree of {quote(prefix)} is malformed ({type(error).__name__})") from None
+
+
+def _refuse_too_many(content: bytes) -> None:
+    """Raise TreeUnsafe for a tree with more than MAX_ENTRIES entries, before any of them takes memory."""
+    if len(content) <= MAX_ENTRIES * _MIN_RECORD_BYTES:
+        return
+    at = count = 0
+    while at < len(content):
+        count += 1
+        if count > MAX_ENTRIES:
+            raise TreeUnsafe(f"a tree has more than {MAX_ENTRIES} entries")
+        at = content.index(b"\0", at) + 1 + _ID_BYTES
 
 
 def parse_entries(content: bytes, prefix: bytes = b"") -> Entries:

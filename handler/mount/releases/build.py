@@ -11,14 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from handler.errors import MirrorDamaged, ReleasesInGrace, TreeUnsafe
+from handler.errors import MirrorDamaged, ObjectTooLarge, ReleasesInGrace, TreeTooLarge, TreeUnsafe
 from handler.model import NULL_OID, Counts
 from handler.mount.fs.checkout import check_out
 from handler.mount.fs.parallel import Executor
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
-from handler.mount.git.plan import plan_change
+from handler.mount.git.plan import check_tree_bytes, plan_change
 from handler.mount.releases.inventory import Inventory, seal
 from handler.mount.releases.strategy import WHOLE, Strategy, StrategyKind, choose_strategy, max_releases
 from handler.mount.target.directory import TargetDirectory, stage
@@ -50,7 +50,10 @@ class ReleaseBuilder:
     leftovers: list[str] = field(default_factory=list)
 
     def build(self, wanted: str) -> None:
-        """Build `releases/<wanted>`, complete. Raises ReleasesInGrace, MirrorDamaged, TreeUnsafe, OutOfTime."""
+        """Build `releases/<wanted>`, complete.
+
+        Raises ReleasesInGrace, MirrorDamaged, TreeUnsafe, TreeTooLarge, ObjectTooLarge, OutOfTime.
+        """
         self.leftovers = list(self.inventory.staged)
         patches = [patch for patch in map(read_patch_name, self.inventory.staged) if patch]
         if any(each.commit == wanted and not each.is_intact for each in self.inventory.releases):
@@ -89,7 +92,7 @@ class ReleaseBuilder:
                 # Renamed before its first file changes: half patched it must not bear a release's name for a moment.
                 os.rename(self._paths.release(strategy.base), self._staged(steps[0]))
             self._check_out(steps, plans, wanted)
-        except (MirrorDamaged, TreeUnsafe):
+        except (MirrorDamaged, ObjectTooLarge, TreeTooLarge, TreeUnsafe):
             # The base's objects are gone, after a fresh fetch say, and it cannot be compared any more; or what a killed
             # run was patching to can never be finished. Where that is the wanted tree, the whole write tells it.
             return False
@@ -153,13 +156,16 @@ class ReleaseBuilder:
         )
 
     def _plan(self, base: str | None, wanted: str) -> TreePlan:
-        return plan_change(
+        plan = plan_change(
             partial(self.mirror.read, kind=TREE),
             partial(self.mirror.read, kind=BLOB),
             None if base is None else self.mirror.tree_of(base),
             self.mirror.tree_of(wanted),
             allow_external_links=self.run.repository.allow_external_links,
         )
+        whole = partial(self._plan, None, wanted) if base is not None else None
+        check_tree_bytes(plan, self.mirror.size_of, self.run.max_tree_bytes, whole)
+        return plan
 
     def _staged(self, step: _Step) -> str:
         return self._paths.staged(patch_name(*step))

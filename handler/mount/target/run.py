@@ -7,7 +7,7 @@ from handler.config.targets import refuse_too_many
 from handler.exchange.events import Emit
 from handler.exchange.remote import Remote
 from handler.exchange.trigger import Trigger
-from handler.model import Repository, Target
+from handler.model import MAX_AHEAD_SECONDS, Repository, Target
 from handler.mount.fs.lock import Known
 from handler.mount.fs.parallel import Executor, Workers
 from handler.mount.target.directory import Published, TargetDirectory
@@ -64,8 +64,17 @@ class Run:
     def confirmed_pushed_at(self) -> int | None:
         """The latest `pushed_at` of all deliveries that the remote confirmed for this ref, in GitHub's clock."""
         record = self.published.record
-        # The record of another ref at this path says nothing about when this ref was pushed.
-        return record.pushed_at if record is not None and record.ref == self.target.ref else None
+        # The record of another ref at this path says nothing about when this ref was pushed. Nor does a time in the
+        # future, which readers can have written, or an older version for a forged payload.
+        if record is None or record.ref != self.target.ref or record.pushed_at is None:
+            return None
+        return record.pushed_at if record.pushed_at <= self.clock() + MAX_AHEAD_SECONDS else None
+
+    @property
+    def max_tree_bytes(self) -> int:
+        """How many bytes the files of a tree may have together."""
+        # The repository's own comes first, also where it is higher: an operator has written both.
+        return self.repository.max_tree_bytes or self.settings.max_tree_bytes
 
     def check_deadline(self) -> None:
         """Raise OutOfTime where the run has to stop now."""

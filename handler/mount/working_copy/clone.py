@@ -94,9 +94,14 @@ class Clone:
             if is_commit(name) and name != commit:
                 remove_tree(os.path.join(self.stage, name))
         os.makedirs(tree, exist_ok=True)
-        allow_external_links = self.work.repository.allow_external_links
-        plan = plan_checkout(store, None, commit, allow_external_links=allow_external_links)
         work = self.work
+        plan = plan_checkout(
+            store,
+            None,
+            commit,
+            max_bytes=work.max_tree_bytes,
+            allow_external_links=work.repository.allow_external_links,
+        )
         written = check_out(
             tree,
             plan,

@@ -66,6 +66,7 @@ class CloneSession(CopySession):
         run.registry.add(run.target.path)
         self._clone = clone
         self.store = CopyStore(clone.git)
+        self.store.max_object_bytes = run.settings.max_object_bytes
         stack.callback(self.store.close)
         self.store.refresh()
         self.have: str | None = None

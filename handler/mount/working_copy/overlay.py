@@ -18,6 +18,11 @@ class MemoryOverlay:
         found = self.added.get(object_id)
         return found[1] if found is not None and found[0] == kind else self._base.read(object_id, kind)
 
+    def size_of(self, object_id: bytes) -> int:
+        """Return how many bytes an object (40 hex digits) has. Raises MirrorDamaged, ObjectTooLarge."""
+        found = self.added.get(object_id)
+        return len(found[1]) if found is not None else self._base.size_of(object_id)
+
     def tree_of(self, commit: str) -> bytes:
         """Return the id (40 hex digits) of a commit's tree. Raises MirrorDamaged, TreeUnsafe."""
         return tree_in(self.read(commit.encode(), COMMIT))

@@ -5,7 +5,7 @@ from functools import partial
 
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.objects import BLOB, TREE, Objects
-from handler.mount.git.plan import plan_change
+from handler.mount.git.plan import check_tree_bytes, plan_change
 from handler.mount.working_copy.gitdir.names import encode_name
 from handler.mount.working_copy.gitdir.ref_logs import NULL_OID
 from handler.mount.working_copy.merge.merge_trees import merge_trees
@@ -54,19 +54,23 @@ def plan_pull(copy: OpenCopy, tracked: TrackingUpdate, head: str | None, timesta
 
 
 def plan_checkout(
-    objects: MemoryOverlay | Objects, old: str | None, new: str, *, allow_external_links: bool
+    objects: MemoryOverlay | Objects, old: str | None, new: str, *, max_bytes: int, allow_external_links: bool
 ) -> TreePlan:
     """Plan how the worktree gets from one commit's tree (None: it is empty) to another's.
 
-    Raises TreeUnsafe for what must not be written, and MirrorDamaged.
+    Raises TreeUnsafe for what must not be written, TreeTooLarge for a tree of more than `max_bytes`, ObjectTooLarge,
+    and MirrorDamaged.
     """
-    return plan_change(
+    plan = plan_change(
         partial(objects.read, kind=TREE),
         partial(objects.read, kind=BLOB),
         None if old is None else objects.tree_of(old),
         objects.tree_of(new),
         allow_external_links=allow_external_links,
     )
+    whole = partial(plan_checkout, objects, None, new, max_bytes=max_bytes, allow_external_links=allow_external_links)
+    check_tree_bytes(plan, objects.size_of, max_bytes, whole if old is not None else None)
+    return plan
 
 
 def _notes_on(result: ReplayResult | None) -> tuple[str, ...]:

@@ -118,8 +118,14 @@ class PullSession(CopySession):
         if pull is None:
             return None
         difference = copy.diff(pull.objects, head, pull.head)
-        # Before anything is written: this raises TreeUnsafe.
-        plan_checkout(pull.objects, head, pull.head, allow_external_links=run.repository.allow_external_links)
+        # Before anything is written: this raises TreeUnsafe, TreeTooLarge and ObjectTooLarge.
+        plan_checkout(
+            pull.objects,
+            head,
+            pull.head,
+            max_bytes=run.max_tree_bytes,
+            allow_external_links=run.repository.allow_external_links,
+        )
         changes, index = ChangeSet.of(difference), reading_index.result()
         worktree = self._worktrees.enter_context(copy.worktree())
         comparison = copy.compare_index(worktree, index, changes)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from handler.config.names import is_full_name
 from handler.config.repository import parse_repository
@@ -35,6 +36,9 @@ from handler.network.aws.ssm import (
     read_version,
 )
 from handler.settings import Settings
+
+if TYPE_CHECKING:
+    from handler.config.credential import Credential
 
 __all__ = [
     "RETRY_SECONDS",
@@ -81,7 +85,7 @@ class Parameters:
         for_repositories = Lifetimes(seconds, seconds, STALE_SECONDS, RETRY_SECONDS)
         for_listing = Lifetimes(settings.listing_cache_seconds, RETRY_SECONDS, STALE_SECONDS, RETRY_SECONDS)
         self._secrets = WebhookSecrets(settings, self._client.get, clock, self._note_problems)
-        self._tokens: Cache[str] = Cache(for_tokens, max_entries=MAX_TOKENS, clock=clock)
+        self._credentials: Cache[Credential] = Cache(for_tokens, max_entries=MAX_TOKENS, clock=clock)
         # Cache the text, not the repository: an invalid parameter then costs no more calls than a valid one.
         self._texts: Cache[str] = Cache(for_repositories, max_entries=MAX_REPOSITORIES, clock=clock)
         self._listing: Cache[tuple[tuple[str, Text], ...]] = Cache(for_listing, max_entries=1, clock=clock)
@@ -129,17 +133,26 @@ class Parameters:
         texts = self._listing.get("", self._list)
         return ((full_name, _parsed(full_name, text)) for full_name, text in texts)
 
-    def token(self, name: str) -> str:
-        """Return the token in the SecureString `name`, valid in an HTTP header.
+    def token_of(self, repository: Repository) -> str | None:
+        """Return the repository's token, valid in an HTTP header; None where it has no credentials.
 
         A newline at its end, which many ways of storing a value add, is removed and noted in `secret_problems`. Raises
-        SecretUnusable (missing, blank, not printable ASCII), ParametersUnavailable, ConfigurationInvalid.
+        SecretUnusable (missing, blank, not printable ASCII), ParametersUnavailable, and ConfigurationInvalid, also
+        where the token is not for this repository, or its url's host.
         """
-        return self._tokens.get(name, lambda: self._read_token(name))
-
-    def token_of(self, repository: Repository) -> str | None:
-        """Return the repository's token, None where it has no credentials. Raises as `token` does."""
-        return self.token(repository.credentials) if repository.credentials else None
+        name = repository.credentials
+        if not name:
+            return None
+        # Before it is read. The role's rights say the same, but those of an operator's own shell do not.
+        below = f"{self._settings.parameter_prefix}/credentials/"
+        if not name.startswith(below) or {".", ".."} & set(name.split("/")):
+            raise ConfigurationInvalid(
+                f"{repository.full_name}: credentials is not the name of a parameter below {below}: put the token "
+                f"there (--type SecureString --name {below}NAME), and name that"
+            )
+        credential = self._credentials.get(name, lambda: self._read_credential(name))
+        credential.refuse_others(name, repository)
+        return credential.token
 
     def diagnose(self, name: str) -> tuple[str, ...]:
         """Read a secret now, past the cache; return what looks wrong with it, as sentences that never show the value.
@@ -151,16 +164,16 @@ class Parameters:
         except ParameterNotFound:
             raise SecretUnusable(f"parameter {name} is not there") from None
 
-    def _read_token(self, name: str) -> str:
+    def _read_credential(self, name: str) -> "Credential":
+        from handler.config.credential import parse_credential  # who has public repositories alone does not pay for it
+
         try:
             stored = read_secure(self._client.get(), name)
         except ParameterNotFound:
             raise SecretUnusable(f"parameter {name} is not there") from None
-        token = stored.value.rstrip("\r\n")
-        if not token.isascii() or not token.isprintable() or " " in token:
-            raise SecretUnusable(f"parameter {name} holds what cannot stand in an HTTP header")
+        credential = parse_credential(name, stored.value, self._settings.allowed_hosts.split(","))
         self._note_problems(name, problems_of(name, stored))
-        return token
+        return credential
 
     def _read_repository(self, full_name: str) -> str:
         name = f"{self._repositories}/{full_name}"

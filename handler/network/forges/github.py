@@ -12,12 +12,13 @@ fields that the service uses.
 import hmac
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from handler.config.fields import FieldInvalid, checked, flag, mapping, nullable, parse_object, read_field, text
 from handler.config.names import full_name_problem, is_object_id, ref_problem
 from handler.errors import Malformed, MediaTypeUnsupported, SecretUnusable, SignatureInvalid
-from handler.model import NULL_OID, Delivery, PushEvent
+from handler.model import MAX_AHEAD_SECONDS, NULL_OID, Delivery, PushEvent
 
 MAX_FORM_FIELDS = 16
 MAX_EPOCH_SECONDS = 253_402_300_799
@@ -162,6 +163,15 @@ def _read_push(payload: dict[str, object]) -> PushEvent:
         is_single=_is_single(payload),
         default_branch_ref=_default_branch_ref(repository),
     )
+
+
+def without_future(push: PushEvent, now: float) -> PushEvent:
+    """Return the push without a `pushed_at` that is ahead of `now`, our clock, by more than clocks differ.
+
+    Once recorded, such a time would make every later push look older than itself, for as long as it lies ahead.
+    """
+    is_ahead = push.pushed_at is not None and push.pushed_at > now + MAX_AHEAD_SECONDS
+    return replace(push, pushed_at=None) if is_ahead else push
 
 
 def read_full_name(payload: dict[str, object]) -> str:

@@ -23,6 +23,8 @@ from handler.network.deliver import Deliverer
 from handler.network.operations.checks import check_bus, check_queue, check_secrets
 from handler.settings import Settings
 
+LAST_REQUEST_SECONDS = 60.0
+"""A command asks no further remote within this time of its deadline: too little of it is left for an answer."""
 _IN_FLIGHT = 16
 
 NamedRepository = tuple[str, Repository | ConfigurationInvalid]
@@ -40,7 +42,7 @@ class Doctor:
     clock: Callable[[], float]
     say: Callable[[str], None]
     deadline: Deadline = NO_DEADLINE
-    """The doctor asks no further remote after it."""
+    """No request outlives it; LAST_REQUEST_SECONDS before it, the doctor asks no further remote."""
 
     def check(self, full_name: str | None) -> CheckList:
         """Make all checks; of the repositories only `full_name`, or every one (None). Raises no Exception."""
@@ -89,9 +91,9 @@ class Doctor:
             checks.wrong(f"{name}: parameter", found=str(repository), todo=todo)
             return checks
         checks.ok(f"{name}: parameter", found="is valid")
-        if repository.credentials is not None and not self._check_token(checks, name, repository.credentials):
+        if repository.credentials is not None and not self._check_token(checks, repository, repository.credentials):
             return checks
-        if self.deadline.is_past():
+        if self.deadline.minus(LAST_REQUEST_SECONDS).is_past():
             todo = "ask for the repository by its name, or on a host with the mount"
             checks.unknown(f"{name}: remote", found="there was no time left to ask it", todo=todo)
             return checks
@@ -100,12 +102,13 @@ class Doctor:
             self._check_remote(checks, repository)
         return checks
 
-    def _check_token(self, checks: CheckList, name: str, credentials: str) -> bool:
+    def _check_token(self, checks: CheckList, repository: Repository, credentials: str) -> bool:
         """Check the repository's token; return whether it can be read."""
-        found = CheckList()
-        todo = f"put a token for the repository: --type SecureString --name {credentials}"
+        name, found = repository.full_name, CheckList()
+        below = f"{self.settings.parameter_prefix}/credentials"
+        todo = f"put a token for the repository and its host: --type SecureString --name {below}/NAME"
         with found.step(f"{name}: token", todo=todo):
-            self.parameters.token(credentials)
+            self.parameters.token_of(repository)
             problems = self.parameters.diagnose(credentials)
             if problems:
                 found.ok(f"{name}: token", found=" ".join(problems), todo="put it again, without that")
@@ -116,7 +119,7 @@ class Doctor:
 
     def _check_remote(self, checks: CheckList, repository: Repository) -> None:
         name = repository.full_name
-        remote = self.deliverer.remote(repository, self.parameters.token_of(repository))
+        remote = self.deliverer.remote(repository, self.parameters.token_of(repository), self.deadline)
         refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
         checks.ok(f"{name}: remote", found=f"answers, with {len(refs.tips)} refs")
         self._check_clock(checks, name, remote.date)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import ConfigurationInvalid, OutOfTime, Rejected, TargetUnknown
@@ -13,7 +14,7 @@ from handler.model import Outcome, OutcomeKind, Repository
 from handler.network.aws.parameters import Parameters
 from handler.network.deliver import Deliverer
 from handler.network.operations.command import Command
-from handler.network.operations.doctor import Doctor
+from handler.network.operations.doctor import LAST_REQUEST_SECONDS, Doctor
 from handler.network.operations.status import ListedRepository, StatusSurvey, content_of_status, cut
 from handler.outcome import as_failure
 from handler.settings import Settings
@@ -22,9 +23,6 @@ WELL, ATTENTION, REFUSED, FAILED = 0, 1, 2, 3
 """Exit codes: all is well; something needs attention; refused, and nothing was done; failed."""
 MAX_TARGETS = 4000
 """A status lists at most so many targets: Lambda bounds an answer to 6 MB."""
-_LAST_REQUEST_SECONDS = 60.0
-"""A command asks no further remote within this time of its deadline: one that hangs takes as long."""
-
 Content = dict[str, object]
 
 
@@ -78,8 +76,8 @@ class Operator:
         listed = self._list(command.subject)
         survey = StatusSurvey(
             operations=self._operations,
-            drift=None if command.is_offline else self._drift,
-            deadline=deadline.minus(_LAST_REQUEST_SECONDS),
+            drift=None if command.is_offline else partial(self._drift, deadline=deadline),
+            deadline=deadline.minus(LAST_REQUEST_SECONDS),
         )
         self._say("looking at the targets" + ("" if command.is_offline else ", and asking the remotes"))
         statuses, left_out = cut(survey.survey(listed, self._operations.read_schedule_state("reconcile")), MAX_TARGETS)
@@ -104,8 +102,8 @@ class Operator:
         listed: dict[str, ListedRepository] = {name: (name, each) for name, each in self._parameters.repositories()}
         return [listed.get(name, (name, None)) for name in sorted({*listed, *self._operations.repositories()})]
 
-    def _drift(self, repository: Repository) -> RepositoryDrift:
-        return self._deliverer.drift(repository, self._parameters.token_of(repository))
+    def _drift(self, repository: Repository, deadline: Deadline) -> RepositoryDrift:
+        return self._deliverer.drift(repository, self._parameters.token_of(repository), deadline)
 
     def _verify(self, command: Command, deadline: Deadline) -> Content:
         targets = self._operations.find_targets(command.subject)
@@ -124,7 +122,7 @@ class Operator:
             deliverer=self._deliverer,
             clock=self._clock,
             say=self._say,
-            deadline=deadline.minus(_LAST_REQUEST_SECONDS),
+            deadline=deadline,
         )
         checks = doctor.check(command.subject)
         return {"exit_code": WELL if checks.are_well() else ATTENTION, "checks": [asdict(each) for each in checks]}
@@ -136,7 +134,7 @@ class Operator:
         repository = self._parameters.repository(command.subject)
         if command.ref is not None:
             return self._deliver(repository, [command.ref], deadline)
-        drift = self._drift(repository)
+        drift = self._drift(repository, deadline)
         refs = dict.fromkeys((*(each.ref for each in drift.targets if each.commit), *drift.behind))
         return self._deliver(repository, list(refs), deadline)
 

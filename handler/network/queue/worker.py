@@ -16,6 +16,7 @@ from handler.exchange.trigger import Trigger
 from handler.model import Outcome, OutcomeKind
 from handler.network.aws.parameters import Parameters
 from handler.network.aws.telemetry import Queued, Telemetry
+from handler.network.forges.github import without_future
 from handler.network.queue.batch import CoalescedPush, SqsMessage, back_off_seconds, plan_batch
 from handler.network.queue.heartbeat import VisibilityHeartbeat
 from handler.network.queue.sqs import Queue
@@ -78,7 +79,8 @@ class Worker:
             is_late = len(push.messages) > 1 or now - push.waiting_since > LATE_SECONDS
             trigger = Trigger(
                 ref=message.ref,
-                push=message.push,
+                # An older version's webhook may have queued any time.
+                push=message.push and without_future(message.push, now),
                 delivery=message.delivery,
                 received_at=message.received_at,
                 is_late=is_late,

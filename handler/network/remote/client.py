@@ -9,29 +9,122 @@ object layer reads the packs.)
 
 import base64
 import random
+import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TypeVar
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from handler.errors import Git2EfsError, RemoteRefused, RemoteUnavailable, RemoteUnsupported
+from handler.deadline import NO_DEADLINE, Deadline
+from handler.errors import Git2EfsError, RemoteUnavailable, RemoteUnsupported
 from handler.exchange.remote import FetchQuery, RemoteRefs, ShallowChanges, Sink
 from handler.network.remote import protocol, protocol_v0
 from handler.settings import Settings
 
 T = TypeVar("T")
-Read = Callable[[int], bytes]
+Parse = Callable[[protocol.Read], T]
 
-_USER_AGENT = "git/2.40 git2efs"
-"""Some servers answer in another way unless the user agent starts with `git/`."""
+_SERVICE = "/git-upload-pack"
 _ADVERTISEMENT = "/info/refs?service=git-upload-pack"
-_TYPES = ("application/x-git-upload-pack-result", "application/x-git-upload-pack-advertisement")
 _FIRST_PAUSE_SECONDS = 0.2
+_MAX_DRAIN_BYTES = 64 * 1024
+_DRAIN_SECONDS = 1.0
+"""What is read after an answer, to use the connection again, and for how long. What comes after is not waited for."""
+_TICK_SECONDS = 0.25
+_thread = threading.local()
+"""`watch`: called with the socket from which this thread is about to read an answer."""
 
 
-class RemoteFailed(RemoteUnavailable):
-    """The remote answered 500: a failure that passes, or how some old servers answer a request of version 2."""
+class _Watched(HTTPConnection):
+    """A connection whose socket is watched from the first byte of an answer's head on."""
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        # Not only once urllib3 returns the response: `100 Continue` and header lines may come for ever too.
+        _thread.watch(self.sock)
+        return super().getresponse()
+
+
+class _WatchedTls(_Watched, HTTPSConnection):
+    """The same over TLS, whose handshake `connect_timeout_seconds` bounds as a whole."""
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Watched
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _WatchedTls
+
+
+class Watchdog:
+    """Shuts sockets down at their time: who waits in a read for the next byte looks at no clock.
+
+    A read timeout does not serve: each byte of a drip begins it anew. Safe for threads; its own starts with the first
+    socket, and looks every _TICK_SECONDS while there is any.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._watched: dict[int, tuple[socket.socket, float]] = {}  # by the reading thread's ident
+        self._is_idle = False
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def watching(self, at: float) -> Iterator[None]:
+        """Shut down at `at` (time.monotonic) what this thread reads an answer from within the block.
+
+        The reader then sees the end of the answer, and has to look at the clock to know why.
+        """
+        _thread.watch = partial(self._watch, at)
+        try:
+            yield
+        finally:
+            del _thread.watch
+            with self._changed:
+                self._watched.pop(threading.get_ident(), None)
+
+    def hurry(self, seconds: float) -> None:
+        """Within the block, leave about `seconds` from now, or less."""
+        with self._changed:
+            found = self._watched.get(threading.get_ident())
+            if found is not None:
+                self._watch(min(found[1], time.monotonic() + seconds), found[0])
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._changed:
+            self._thread = None
+            self._changed.notify()
+
+    def _watch(self, at: float, found: socket.socket) -> None:
+        with self._changed:
+            self._watched[threading.get_ident()] = found, at
+            # After a fork the thread is not there.
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+                self._thread.start()
+            elif self._is_idle:
+                self._changed.notify()
+
+    def _run(self) -> None:
+        with self._changed:
+            while self._thread is threading.current_thread():
+                now = time.monotonic()
+                # Under the lock: a socket whose request has ended may serve another one.
+                for reader, (found, _) in [each for each in self._watched.items() if each[1][1] <= now]:
+                    del self._watched[reader]
+                    with suppress(OSError):
+                        # Not `SSLSocket.shutdown`: it changes what another thread reads from.
+                        socket.socket.shutdown(found, socket.SHUT_RDWR)
+                self._is_idle = not self._watched
+                # Not woken whenever a time changes: that would cost each request a fourth of its own time.
+                next_at = min([now + _TICK_SECONDS, *[at for _, at in self._watched.values()]])
+                self._changed.wait(None if self._is_idle else next_at - now)
 
 
 class RemotePool:
@@ -40,49 +133,55 @@ class RemotePool:
     def __init__(self, settings: Settings, sleep: Callable[[float], None] = time.sleep) -> None:
         """Make the pool; connect to nothing."""
         self.attempts = settings.fetch_attempts
+        self.request_seconds = settings.request_seconds
         self.sleep = sleep
         self.v0_urls: set[str] = set()
         timeout = urllib3.Timeout(connect=settings.connect_timeout_seconds, read=settings.read_timeout_seconds)
         # We retry ourselves: urllib3 only retries until it has the headers, and a pack can break off after them.
         self.pool = urllib3.PoolManager(num_pools=32, maxsize=32, timeout=timeout, retries=False)
+        self.pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+        self.watchdog = Watchdog()
 
-    def at(self, url: str, token: str | None) -> "HttpRemote":
-        """Return the remote at `url`; `token` only goes into the Authorization header."""
-        return HttpRemote(self, url, token)
+    def at(self, url: str, token: str | None, deadline: Deadline = NO_DEADLINE) -> "HttpRemote":
+        """Return the remote at `url`, for requests that end by `deadline`; `token` goes into a header alone."""
+        return HttpRemote(self, url, token, deadline)
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close the idle connections, and end the watchdog."""
         self.pool.clear()
+        self.watchdog.close()
 
 
 class HttpRemote:
     """One repository at its URL."""
 
-    def __init__(self, remotes: RemotePool, url: str, token: str | None) -> None:
+    def __init__(self, remotes: RemotePool, url: str, token: str | None, deadline: Deadline) -> None:
         """See `RemotePool.at`."""
         self._remotes = remotes
+        self._deadline = deadline
         self._url = url.rstrip("/")
         self.date: str | None = None
         """The Date header of the last answer, to compare clocks."""
-        self._headers = {
-            "User-Agent": _USER_AGENT,
-            "Content-Type": "application/x-git-upload-pack-request",
-            "Accept": ", ".join(_TYPES),
-        }
+        self._headers = dict(protocol.HEADERS)
+        self._secrets: tuple[str, ...] = ()
         if token is not None:
             basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
             self._headers["Authorization"] = f"Basic {basic}"
+            self._secrets = (token, basic.rstrip("="))
 
     def refs(self, refs: list[str], *, with_head: bool = False) -> RemoteRefs:
         """Return what `refs` (full names) and, with `with_head`, HEAD name now; one request.
 
-        Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported.
+        Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, OutOfTime.
         """
         body = protocol.ls_refs_request(refs, with_head=with_head)
-        return self._in_either_version(
-            lambda: self._post(body, lambda read: protocol.read_refs(protocol.read_packets(read))),
-            self._advertised_refs,
+        until = self._until()
+        answer = self._in_either_version(
+            lambda: self._request(_SERVICE, body, lambda read: protocol.read_refs(protocol.read_packets(read)), until),
+            lambda: self._request(_ADVERTISEMENT, None, protocol_v0.read_advertisement, until, version=0),
+            until,
         )
+        return protocol.without_secrets(answer, self._secrets)
 
     def fetch(self, query: FetchQuery, sink: Sink) -> ShallowChanges:
         """Fetch what the query asks for; each attempt hands the pack's bytes to a new `sink()`.
@@ -90,107 +189,112 @@ class HttpRemote:
         Raises CommitNotFound where the remote does not know `want`, what `refs` raises, and what the sink raises.
         """
         body = protocol.fetch_request(query)
+        until = self._until()
 
         def attempt() -> ShallowChanges:
-            write = sink()
-            return self._post(body, lambda read: protocol.read_fetch(protocol.read_packets(read), write))
+            parse = partial(protocol.read_fetch, write=sink())
+            return self._request(_SERVICE, body, lambda read: parse(protocol.read_packets(read)), until)
 
         def attempt_old() -> ShallowChanges:
-            write = sink()
-            body_v0, is_deepened = protocol_v0.fetch_request(query), query.deepen > 0
-            return self._post(body_v0, lambda read: protocol_v0.read_fetch(read, write, is_deepened=is_deepened))
+            parse = partial(protocol_v0.read_fetch, write=sink(), is_deepened=query.deepen > 0)
+            return self._request(_SERVICE, protocol_v0.fetch_request(query), parse, until)
 
-        return self._in_either_version(attempt, attempt_old)
+        return self._in_either_version(attempt, attempt_old, until)
 
-    def _in_either_version(self, attempt: Callable[[], T], attempt_v0: Callable[[], T]) -> T:
+    def _until(self) -> Deadline:
+        """Return until when a request that begins now may take, all its tries together."""
+        # By the monotonic clock, as the watchdog: a wall clock that is set must not end a request, or let it go on.
+        return Deadline(time.monotonic() + self._deadline.bound(self._remotes.request_seconds), time.monotonic)
+
+    def _in_either_version(self, attempt: Callable[[], T], attempt_v0: Callable[[], T], until: Deadline) -> T:
         """Attempt in version 2. If that gets no valid answer and the remote advertises version 0, attempt in that.
 
         This costs nothing on a server that speaks version 2: we ask for the advertisement only after a failure.
         """
         if self._url not in self._remotes.v0_urls:
             try:
-                return self._with_retries(attempt)
-            except (RemoteUnsupported, RemoteFailed) as error:
-                if not self._speaks_v0():
+                return self._with_retries(attempt, until)
+            except (RemoteUnsupported, protocol.RemoteFailed) as error:
+                if not self._speaks_v0(until):
                     raise error from None
                 self._remotes.v0_urls.add(self._url)
-        return self._with_retries(attempt_v0)
+        return self._with_retries(attempt_v0, until)
 
-    def _speaks_v0(self) -> bool:
+    def _speaks_v0(self, until: Deadline) -> bool:
         # Asked in version 2: a server that speaks it says so. Otherwise an outage would make it look like an old one.
         try:
-            return self._request("GET", _ADVERTISEMENT, None, lambda read: protocol_v0.is_advertisement(read(64)))
+            return self._request(_ADVERTISEMENT, None, lambda read: protocol_v0.is_advertisement(read(64)), until)
         except Git2EfsError:
             return False
 
-    def _advertised_refs(self) -> RemoteRefs:
-        return self._request("GET", _ADVERTISEMENT, None, protocol_v0.read_advertisement, version=0)
-
-    def _with_retries(self, attempt: Callable[[], T]) -> T:
+    def _with_retries(self, attempt: Callable[[], T], until: Deadline) -> T:
         """Retry transient failures, with jitter: the end of an outage wakes many Lambda functions at once."""
         for number in range(1, self._remotes.attempts + 1):
+            pause = random.uniform(0.5, 1) * _FIRST_PAUSE_SECONDS * 2**number  # noqa: S311
             try:
                 return attempt()
+            except protocol.RequestOverrun:
+                raise
             except RemoteUnavailable:
-                if number == self._remotes.attempts:
+                if number == self._remotes.attempts or until.minus(pause).is_past():
                     raise
-                self._remotes.sleep(random.uniform(0.5, 1) * _FIRST_PAUSE_SECONDS * 2**number)  # noqa: S311
+                self._remotes.sleep(pause)
         raise AssertionError("unreachable: the last try returns or raises")
 
-    def _post(self, body: bytes, parse: Callable[[Read], T]) -> T:
-        return self._request("POST", "/git-upload-pack", body, parse)
-
-    def _request(
-        self, method: str, path: str, body: bytes | None, parse: Callable[[Read], T], *, version: int = 2
-    ) -> T:
-        headers = self._headers | {"Git-Protocol": f"version={version}"}
+    def _request(self, path: str, body: bytes | None, parse: Parse[T], until: Deadline, *, version: int = 2) -> T:
+        """Make one request; return what `parse` makes of its answer. Raises RequestOverrun or OutOfTime at `until`."""
+        self._check_time(until)
         try:
-            response = self._remotes.pool.request(
-                method, self._url + path, body=body, headers=headers, preload_content=False, redirect=False
-            )
-        except urllib3.exceptions.HTTPError as error:
-            # Only the exception's type: its text holds the URL's host, and in other versions more than that.
-            raise RemoteUnavailable(f"the remote cannot be reached ({type(error).__name__})") from None
-        self.date = response.headers.get("Date")
-        try:
-            _check(response)
-            answer = parse(_exact_reader(response))
-            # Drained, so that the connection goes back to the pool; closing it with unread bytes would drop it.
-            response.drain_conn()
-            response.release_conn()
-            return answer
-        except urllib3.exceptions.HTTPError as error:
-            response.close()
-            raise RemoteUnavailable(f"the remote's answer broke off ({type(error).__name__})") from None
-        except BaseException:
-            response.close()
+            return self._exchange(path, body, parse, until, version=version)
+        except (RemoteUnavailable, RemoteUnsupported):
+            # What the watchdog did looks like an answer that broke off.
+            self._check_time(until)
             raise
 
+    def _check_time(self, until: Deadline) -> None:
+        if until.is_past():
+            self._deadline.check("the remote had not answered when the run's time was up")
+            seconds = self._remotes.request_seconds
+            raise protocol.RequestOverrun(f"the remote's answer was not complete after {seconds:g} seconds")
 
-def _exact_reader(response: urllib3.BaseHTTPResponse) -> Read:
-    """Return a function read(n) that returns n bytes, fewer only at the end of the response."""
+    def _exchange(self, path: str, body: bytes | None, parse: Parse[T], until: Deadline, *, version: int) -> T:
+        headers = self._headers | {"Git-Protocol": f"version={version}"}
+        remotes, method = self._remotes, "GET" if body is None else "POST"
+        assert until.at is not None
+        with remotes.watchdog.watching(until.at):
+            try:
+                response = remotes.pool.request(
+                    method, self._url + path, body=body, headers=headers, preload_content=False, redirect=False
+                )
+            except urllib3.exceptions.HTTPError as error:
+                # Only the exception's type: its text holds the URL's host, and in other versions more than that.
+                raise RemoteUnavailable(f"the remote cannot be reached ({type(error).__name__})") from None
+            self.date = response.headers.get("Date")
+            try:
+                protocol.check_status(response.status, response.headers.get("Content-Type", ""))
+                protocol.refuse_negative_chunks(response)
+                answer = parse(protocol.exact_reader(response.read, partial(self._check_time, until)))
+            except protocol.RemoteSays as error:
+                response.close()
+                raise (protocol.without_its_words() if self._secrets else error) from None
+            except urllib3.exceptions.HTTPError as error:
+                response.close()
+                raise RemoteUnavailable(f"the remote's answer broke off ({type(error).__name__})") from None
+            except BaseException:
+                response.close()
+                raise
+            remotes.watchdog.hurry(_DRAIN_SECONDS)
+            _give_back(response)
+            return answer
 
-    def read(count: int) -> bytes:
-        content = response.read(count)
-        while len(content) < count:
-            more = response.read(count - len(content))
-            if not more:
-                break
-            content += more
-        return content
 
-    return read
-
-
-def _check(response: urllib3.BaseHTTPResponse) -> None:
-    status = response.status
-    if status in (401, 403, 404, 410):
-        raise RemoteRefused(f"the remote answered {status}: no such repository, or the credentials do not open it")
-    if 300 <= status < 400:
-        raise RemoteRefused(f"the remote answered {status}: it has moved, and the repository's `url` must follow")
-    if status == 500:
-        raise RemoteFailed("the remote answered 500")
-    if status in (408, 425, 429) or status > 500:
-        raise RemoteUnavailable(f"the remote answered {status}")
-    if status != 200 or response.headers.get("Content-Type", "").partition(";")[0].strip() not in _TYPES:
-        raise RemoteUnsupported(f"the remote answered {status}, and not as a git server does")
+def _give_back(response: urllib3.BaseHTTPResponse) -> None:
+    """Give the connection back to the pool where the answer ends soon; else close it. The answer itself is whole."""
+    try:
+        is_at_end = len(response.read(_MAX_DRAIN_BYTES)) < _MAX_DRAIN_BYTES
+    except urllib3.exceptions.HTTPError:
+        is_at_end = False
+    if is_at_end:
+        response.release_conn()
+    else:
+        response.close()

@@ -1,21 +1,54 @@
-"""Git's wire protocol version 2, the part that a fetch of one ref needs. Pure: bytes in, values out.
+"""Git's wire protocol version 2 over HTTP, the part that a fetch of one ref needs. Pure: bytes in, values out.
 
 Both requests are one stateless POST to `git-upload-pack`. We send no capability that an old server could refuse, so
 we save the advertisement (`info/refs`, a whole round trip): every v2 server has `ls-refs` and `fetch`.
 Source: git's Documentation/gitprotocol-v2.txt and gitprotocol-pack.txt.
 """
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Any, BinaryIO
 
 from handler.config.names import is_object_id
-from handler.errors import CommitNotFound, Git2EfsError, RemoteUnavailable, RemoteUnsupported
+from handler.errors import CommitNotFound, Git2EfsError, RemoteRefused, RemoteUnavailable, RemoteUnsupported
 from handler.exchange.remote import NO_SHALLOW_CHANGES, FetchQuery, RemoteRefs, ShallowChanges
 from handler.model import Tip
 
+Read = Callable[[int], bytes]
+"""Called with a number of bytes; returns so many, or fewer at the end of the response."""
+
+CONTENT_TYPES = ("application/x-git-upload-pack-result", "application/x-git-upload-pack-advertisement")
+HEADERS = MappingProxyType(
+    {
+        # Some servers answer in another way unless the user agent starts with `git/`.
+        "User-Agent": "git/2.40 git2efs",
+        "Content-Type": "application/x-git-upload-pack-request",
+        "Accept": ", ".join(CONTENT_TYPES),
+    }
+)
 FLUSH, DELIMITER, RESPONSE_END = b"0000", b"0001", b"0002"
 
+_CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,16}(?=[\s;])")
+_MAX_CHUNK_LINE_BYTES = 8192
 _MAX_PACKET = 65_520
+_HEADER_BYTES = 4
 _PACK, _PROGRESS, _FATAL = 1, 2, 3
+MAX_BYTES_BESIDE_PACK = 32 * 1024 * 1024
+"""Bytes of one answer that are not the pack's: room for some 400,000 refs. A remote could send such lines for ever."""
+
+
+class RemoteFailed(RemoteUnavailable):
+    """The remote answered 500: a failure that passes, or how some old servers answer a request of version 2."""
+
+
+class RequestOverrun(RemoteUnavailable):
+    """The remote's answer takes more seconds or bytes than a request may. Asking again at once would cost the same."""
+
+
+class RemoteSays(RemoteUnavailable):
+    """The remote answered with an error in its own words, which the message quotes."""
 
 
 class NotVersion2(RemoteUnsupported):
@@ -52,38 +85,74 @@ def history_lines(query: FetchQuery) -> list[bytes]:
     return lines
 
 
-def read_packets(read: Callable[[int], bytes]) -> Iterator[bytes]:
+def check_status(status: int, content_type: str) -> None:
+    """Raise the failure that an HTTP answer tells by its head; of git's own answers, none."""
+    if status in (401, 403, 404, 410):
+        raise RemoteRefused(f"the remote answered {status}: no such repository, or the credentials do not open it")
+    if 300 <= status < 400:
+        raise RemoteRefused(f"the remote answered {status}: it has moved, and the repository's `url` must follow")
+    if status == 500:
+        raise RemoteFailed("the remote answered 500")
+    if status in (408, 425, 429) or status > 500:
+        raise RemoteUnavailable(f"the remote answered {status}")
+    if status != 200 or content_type.partition(";")[0].strip() not in CONTENT_TYPES:
+        raise RemoteUnsupported(f"the remote answered {status}, and not as a git server does")
+
+
+def exact_reader(read_some: Read, check_time: Callable[[], None]) -> Read:
+    """Return a `Read` over `read_some`, which may return fewer bytes at any time; it calls `check_time` first."""
+
+    def read(count: int) -> bytes:
+        check_time()
+        content = read_some(count)
+        while len(content) < count:
+            more = read_some(count - len(content))
+            if not more:
+                break
+            content += more
+        return content
+
+    return read
+
+
+def read_packets(read: Read) -> Iterator[bytes]:
     """Yield each pkt-line's content, and DELIMITER for a delimiter packet; end at the flush packet.
 
-    `read(n)` returns exactly n bytes, or fewer at the end of the response. Raises RemoteUnavailable for a response that
-    breaks off, and RemoteUnsupported for one that is not a pkt-line stream.
+    Raises RemoteUnavailable for a response that breaks off, RequestOverrun past MAX_BYTES_BESIDE_PACK, and
+    RemoteUnsupported for one that is not a pkt-line stream.
     """
-    is_first = True
+    size = 0
     while True:
-        header = read(4)
-        if not header and is_first:
+        header = read(_HEADER_BYTES)
+        if not header and size == 0:
             # An old git answers nothing to a request that it does not understand.
             raise NotVersion2("the remote's answer is empty")
-        is_first = False
-        if len(header) < 4:
-            raise RemoteUnavailable("the remote's answer broke off")
-        try:
-            length = int(header, 16)
-        except ValueError:
-            raise RemoteUnsupported("the remote's answer is not git's protocol") from None
+        length = _length_of(header)
         if header in (FLUSH, RESPONSE_END):
             return
-        if header == DELIMITER:
-            yield DELIMITER
-            continue
-        if not 4 <= length <= _MAX_PACKET:
-            raise RemoteUnsupported("the remote's answer is not git's protocol")
-        content = read(length - 4)
-        if len(content) < length - 4:
+        content = DELIMITER if header == DELIMITER else read(length - _HEADER_BYTES)
+        if header != DELIMITER and len(content) < length - _HEADER_BYTES:
             raise RemoteUnavailable("the remote's answer broke off")
+        # Who takes the pack's bytes bounds them. Outside of the side band no reader accepts a packet of its channel.
+        size += _HEADER_BYTES + (1 if content[:1] == b"\x01" else len(content))
+        if size > MAX_BYTES_BESIDE_PACK:
+            raise RequestOverrun(f"the remote's answer holds more than {MAX_BYTES_BESIDE_PACK} bytes beside the pack")
         if content.startswith(b"ERR "):
             raise _remote_error(content[4:])
         yield content
+
+
+def _length_of(header: bytes) -> int:
+    """Return a packet's length, its header included; of a special packet, what its header says."""
+    if len(header) < _HEADER_BYTES:
+        raise RemoteUnavailable("the remote's answer broke off")
+    try:
+        length = int(header, 16)
+    except ValueError:
+        raise RemoteUnsupported("the remote's answer is not git's protocol") from None
+    if header not in (FLUSH, DELIMITER, RESPONSE_END) and not _HEADER_BYTES <= length <= _MAX_PACKET:
+        raise RemoteUnsupported("the remote's answer is not git's protocol")
+    return length
 
 
 def read_refs(packets: Iterator[bytes]) -> RemoteRefs:
@@ -120,7 +189,7 @@ def read_fetch(packets: Iterator[bytes], write: Callable[[bytes], object]) -> Sh
         if section == b"shallow-info":
             changes = read_shallow(packets)
         else:
-            raise RemoteUnsupported(f"the remote's answer has an unknown section {section[:40]!r}")
+            raise RemoteUnsupported("the remote's answer has an unknown section")
     raise RemoteUnavailable("the remote's answer holds no pack")
 
 
@@ -157,4 +226,34 @@ def _remote_error(text: bytes) -> Git2EfsError:
         return NotVersion2("the remote does not speak git's protocol version 2")
     if b"object format" in text or b"object-format" in text:
         return RemoteUnsupported("the remote's objects are not sha1")
-    return RemoteUnavailable(f"the remote answered: {text[:200].decode('utf-8', 'replace').strip()}")
+    return RemoteSays(f"the remote answered: {text[:200].decode('utf-8', 'replace').strip()}")
+
+
+def refuse_negative_chunks(response: Any) -> None:
+    """Let a chunk's size be hexadecimal digits alone, whatever the remote writes."""
+    # http.client takes `-5` for a size, on which the read fails as if by a defect of ours; and on `-1` it reads all
+    # that comes into memory. Not a response class of our own: it would be made for every request.
+    raw = response._fp
+    if response.chunked and raw.fp is not None:
+        raw._read_next_chunk_size = partial(_read_chunk_size, raw.fp)
+
+
+def _read_chunk_size(file: BinaryIO) -> int:
+    line = file.readline(_MAX_CHUNK_LINE_BYTES)
+    size = _CHUNK_SIZE.match(line)
+    if size is None:
+        raise ValueError("no chunk's size")  # http.client makes this an answer that broke off
+    return int(size[0], 16)
+
+
+def without_its_words() -> RemoteUnavailable:
+    """Return the failure of a remote that a token was sent to, and that answered with an error in its own words."""
+    # An error page may echo the header, in any encoding and cut anywhere: no filter finds all forms.
+    return RemoteUnavailable("the remote answered with an error; its text is not shown, because a token was sent to it")
+
+
+def without_secrets(answer: RemoteRefs, secrets: Sequence[str]) -> RemoteRefs:
+    """Return the answer; raise RemoteUnsupported where a ref's name, which becomes a path, holds one of `secrets`."""
+    if any(secret in name for secret in secrets for name in (answer.head or "", *answer.tips)):
+        raise RemoteUnsupported("the remote's refs hold the token that was sent to it")
+    return answer

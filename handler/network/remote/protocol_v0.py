@@ -23,8 +23,9 @@ def is_advertisement(head: bytes) -> bool:
 
 def read_advertisement(read: Callable[[int], bytes]) -> RemoteRefs:
     """Return all refs, peeled, and HEAD's target. Raises RemoteUnavailable, RemoteUnsupported."""
-    for _ in read_packets(read):
-        pass  # the line that names the service, up to its flush packet
+    for line in read_packets(read):  # the line that names the service, up to its flush packet
+        if not line.startswith(b"# service="):
+            raise RemoteUnsupported("the remote's advertisement does not name its service")
     ids: dict[str, str] = {}
     head: str | None = None
     for number, line in enumerate(read_packets(read)):

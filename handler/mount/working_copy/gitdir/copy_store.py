@@ -90,9 +90,19 @@ class CopyStore(PackStore):
         except KeyError:
             name = object_id if len(object_id) == 40 else object_id.hex().encode()
             for directory in (self._objects, *self._alternates):
-                if found := read_loose(directory, name):
+                if found := read_loose(directory, name, self.max_object_bytes):
                     return found
             raise
+
+    def _size_of(self, object_id: bytes) -> int:
+        packs = self.packs
+        with suppress(KeyError, PackVanished):
+            return super()._size_of(object_id)
+        self._reload_if_stale(packs)
+        with suppress(KeyError):
+            return super()._size_of(object_id)
+        # A loose object's header lies within its compressed bytes, which are one file: read it whole.
+        return len(self._find(object_id)[1])
 
     def _reload_if_stale(self, packs: dict[str, Pack]) -> None:
         """List the packs again, unless another thread has done so since `packs` was current."""

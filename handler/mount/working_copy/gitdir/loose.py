@@ -9,7 +9,7 @@ import zlib
 from handler.errors import MirrorDamaged
 from handler.mount.fs.files import read_whole
 from handler.mount.git.objects import BLOB, COMMIT, TAG, TREE, hash_object
-from handler.mount.git.packs import RawObject
+from handler.mount.git.packs import RawObject, check_size
 
 MAX_DEPTH = 5
 """How deep alternates of alternates are followed, as in git."""
@@ -19,6 +19,8 @@ _NO_PATH = frozenset(
 _KINDS = {b"commit": COMMIT, b"tree": TREE, b"blob": BLOB, b"tag": TAG}
 _HEADER = re.compile(rb"(commit|tree|blob|tag) (0|[1-9][0-9]{0,18})\0")
 _MAX_HEADER_BYTES = 32
+_MOST_INFLATED = 1032
+"""How many bytes zlib makes of one at most."""
 _ESCAPE = re.compile(rb'\\(?:([0-3][0-7]{2})|([abtnvfr"\\]))')
 _ESCAPED = {b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
 
@@ -29,24 +31,26 @@ def loose_path(objects_directory: str, object_id: bytes) -> str:
     return os.path.join(objects_directory, name[:2], name[2:])
 
 
-def read_loose(objects_directory: str, object_id: bytes, max_bytes: int = 2**31) -> RawObject | None:
+def read_loose(objects_directory: str, object_id: bytes, max_object_bytes: int) -> RawObject | None:
     """Return type and content of a loose object, checked against its id (40 hex digits); None if it is missing.
 
-    Raises MirrorDamaged for a file that is not the object.
+    Raises MirrorDamaged for a file that is not the object, ObjectTooLarge for one over the bound.
     """
     try:
-        compressed = read_whole(loose_path(objects_directory, object_id), follow=True, max_bytes=max_bytes)
+        # What does not compress grows by less than a thousandth.
+        most = max_object_bytes + max_object_bytes // 1000 + _MAX_HEADER_BYTES * 8
+        compressed = read_whole(loose_path(objects_directory, object_id), follow=True, max_bytes=most)
     except (NotADirectoryError, IsADirectoryError):
         compressed = b""
     if compressed is None:
         return None
-    found = _inflated(compressed)
+    found = _inflated(compressed, max_object_bytes)
     if found is None or hash_object(*found) != object_id:
         raise MirrorDamaged(f"the loose object {object_id.decode()} cannot be read, or is not what its id says")
     return found
 
 
-def _inflated(compressed: bytes) -> RawObject | None:
+def _inflated(compressed: bytes, max_bytes: int) -> RawObject | None:
     """Return the object. It inflates no more than the header's size."""
     inflater = zlib.decompressobj()
     try:
@@ -55,6 +59,9 @@ def _inflated(compressed: bytes) -> RawObject | None:
         if header is None:
             return None
         size = int(header[2])
+        if size > len(compressed) * _MOST_INFLATED:
+            return None  # a size that no content can have is damage, and says nothing of the object
+        check_size(size, max_bytes)
         content = head[header.end() :]
         if size >= len(content):
             # One byte more than the size: it reveals a wrong size, and lets the end of the stream be seen.

@@ -1,0 +1,117 @@
+"""A credential: a token, and the hosts and repositories that it was stored for. Pure: no I/O, no clock.
+
+A SecureString's plain text is a token for the stack's own hosts (the setting `allowed_hosts`). JSON says more:
+
+    token          the token
+    hosts          a list of hosts, each with or without a port; by default the stack's
+    repositories   a list of <owner>/<name> or <owner>/*; by default any
+
+Whoever may write a repository's parameter chooses its `url`, and so could have any token sent to any server.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from handler.config.fields import FieldReader, parse_object, text
+from handler.config.names import is_full_name
+from handler.errors import ConfigurationInvalid, SecretUnusable
+from handler.model import Repository
+from handler.settings import is_host
+
+MAX_ENTRIES = 1000
+
+_FIELDS = frozenset({"token", "hosts", "repositories"})
+_ALL_OF_OWNER = re.compile(r"([^/*]+)/\*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A token, valid in an HTTP header; hosts and repositories in lower case; None: any repository."""
+
+    token: str = field(repr=False)
+    hosts: tuple[str, ...]
+    repositories: tuple[str, ...] | None = None
+
+    def refuse_others(self, name: str, repository: Repository) -> None:
+        """Raise ConfigurationInvalid where the parameter `name` does not hold it for the repository and its url."""
+        parts = urlsplit(repository.url)
+        host = _bracketed((parts.hostname or "").lower())
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        if host not in self.hosts and f"{host}:{port}" not in self.hosts:
+            raise ConfigurationInvalid(
+                f"{repository.full_name}: credentials may not be sent to the host of its url: {name} is for "
+                f'{", ".join(self.hosts)} alone; store it as {{"token": ..., "hosts": [...]}}, or set AllowedHosts'
+            )
+        # Both: the name is what an operator granted, the path is what the token would open.
+        path = parts.path.strip("/").removesuffix(".git")
+        if self.repositories is not None and not all(self._is_for(each) for each in (repository.full_name, path)):
+            raise ConfigurationInvalid(
+                f"{repository.full_name}: credentials may not be used for it and for the path of its url: the "
+                f'"repositories" of {name} do not name both'
+            )
+
+    def _is_for(self, full_name: str) -> bool:
+        # No two names on GitHub differ in their case alone.
+        wanted = full_name.lower()
+        return wanted in (self.repositories or ()) or f"{wanted.partition('/')[0]}/*" in (self.repositories or ())
+
+
+def parse_credential(name: str, stored: str, hosts: Sequence[str]) -> Credential:
+    """Return the credential that the parameter `name` holds; `hosts` are those of a token without its own.
+
+    Raises SecretUnusable (the token cannot stand in a header) and ConfigurationInvalid (JSON of another form), naming
+    every problem and showing no value.
+    """
+    if not stored.lstrip().startswith("{"):
+        return Credential(token=_token(name, stored), hosts=tuple(hosts))
+    try:
+        fields = parse_object(stored)
+    except ValueError as error:
+        raise ConfigurationInvalid(f"credential {name} {error}") from None
+    problems: list[str] = []
+    reader = FieldReader(fields, problems)
+    # A key may be the token itself, put in the wrong place: it is not shown.
+    if not fields.keys() <= _FIELDS:
+        problems.append(f"has another field than {', '.join(sorted(_FIELDS))}")
+    if "token" not in fields:
+        problems.append("has no token")
+    credential = Credential(
+        token=reader.read("token", text, ""),
+        hosts=reader.read("hosts", _entries(is_host, "a host"), tuple(hosts)),
+        repositories=reader.read("repositories", _entries(_is_pattern, "<owner>/<name> or <owner>/*"), None),
+    )
+    if problems:
+        raise ConfigurationInvalid(f"credential {name}: " + "; ".join(problems))
+    # Inside JSON a line end is no slip of a shell's.
+    if _token(name, credential.token) != credential.token:
+        raise SecretUnusable(f"the token in parameter {name} ends with a newline")
+    return credential
+
+
+def _token(name: str, value: str) -> str:
+    token = value.rstrip("\r\n")
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise SecretUnusable(f"parameter {name} holds what cannot stand in an HTTP header")
+    return token
+
+
+def _entries(is_valid: Callable[[str], bool], form: str) -> Callable[[object], tuple[str, ...]]:
+    def parse(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not 1 <= len(value) <= MAX_ENTRIES:
+            raise ValueError(f"is not a list of 1 to {MAX_ENTRIES} entries")
+        if not all(isinstance(each, str) and is_valid(each) for each in value):
+            raise ValueError(f"has an entry that is not {form}")
+        return tuple(each.lower() for each in value)
+
+    return parse
+
+
+def _is_pattern(entry: str) -> bool:
+    match = _ALL_OF_OWNER.fullmatch(entry)
+    return is_full_name(f"{match[1]}/x" if match else entry)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

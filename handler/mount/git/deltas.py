@@ -1,0 +1,143 @@
+"""Resolve a received pack's deltas, with a bound on what is in memory."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from dulwich.objects import RawObjectID
+from dulwich.pack import UnresolvedDeltas, obj_sha
+
+from handler.mount.git.packs import Contents, PackRecord, ReadRaw, inflate, patch, record_at
+
+Entry = tuple[bytes, int, int | None]
+"""What an index holds of an object: binary id, offset, CRC-32 of its record."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Base:
+    """An object that deltas build on: in the pack (`offset`), or elsewhere, by its binary id alone.
+
+    `parent` is what it builds on itself. `waiting` deltas still need it. `content` is None while it is not in memory.
+    """
+
+    name: bytes
+    kind: int
+    offset: int | None
+    waiting: int
+    parent: "_Base | None" = None
+    content: bytes | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class DeltaChains:
+    """The deltas of the pack `contents`. No object of more than `max_bytes` is made.
+
+    `read_raw` finds bases that are not in the pack; `external` names those that it found (binary ids).
+    """
+
+    contents: Contents
+    read_raw: ReadRaw
+    max_bytes: int
+    external: list[bytes] = field(default_factory=list)
+    _checksums: dict[int, int | None] = field(default_factory=dict)
+    _on_offset: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    _on_name: dict[bytes, list[int]] = field(default_factory=lambda: defaultdict(list))
+    _held: dict[int, _Base] = field(default_factory=dict)
+    _held_bytes: int = 0
+
+    def add(self, offset: int, record: PackRecord, checksum: int | None) -> None:
+        """Note a delta."""
+        self._checksums[offset] = checksum
+        if isinstance(record.base, int):
+            self._on_offset[record.base].append(offset)
+        elif record.base is not None:
+            self._on_name[record.base].append(offset)
+
+    def resolve(self, whole: dict[int, tuple[bytes, int, int | None]]) -> Iterator[Entry]:
+        """Yield the index's entry of each delta. `whole` are the other objects: id, type and CRC-32 by offset.
+
+        Raises ObjectTooLarge before it makes an object over the bound, UnresolvedDeltas where a base is missing, and
+        errors of `NOT_A_PACK`.
+        """
+        for offset, (name, kind, _) in whole.items():
+            yield from self._follow(name, kind, offset)
+        for name in sorted(self._on_name):
+            if name in self._on_name:
+                try:
+                    kind, _ = self.read_raw(name)
+                except KeyError:
+                    continue  # it may be a delta itself, upon an external base that comes later in this order
+                self.external.append(name)
+                yield from self._follow(name, kind, None)
+        if self._on_name:
+            raise UnresolvedDeltas([RawObjectID(name) for name in self._on_name])
+        if self._on_offset:
+            raise ValueError("a delta's base is no object of the pack")
+
+    def _follow(self, name: bytes, kind: int, offset: int | None) -> Iterator[Entry]:
+        """Yield what builds on one base, however deep."""
+        children = self._take(name, offset)
+        root = _Base(name=name, kind=kind, offset=offset, waiting=len(children))
+        pending = [(child, root) for child in children]
+        while pending:
+            at, base = pending.pop()
+            content = self._patched(at, kind, self._content(base))
+            name = obj_sha(kind, content)
+            base.waiting -= 1
+            if not base.waiting:
+                self._drop(base)
+            if children := self._take(name, at):
+                made = _Base(name=name, kind=kind, offset=at, waiting=len(children), parent=base)
+                self._hold(made, content)
+                pending += [(child, made) for child in children]
+            # Not until the next one is there: that would be one more object in memory.
+            del content
+            yield name, at, self._checksums[at]
+        self._drop(root)
+
+    def _take(self, name: bytes, offset: int | None) -> list[int]:
+        children = self._on_name.pop(name, [])
+        if offset is not None:
+            children = self._on_offset.pop(offset, []) + children
+        # The last is taken first: those on which nothing builds, so that their base is not needed after a deep chain.
+        return sorted(children, key=lambda child: child not in self._on_offset)
+
+    def _content(self, base: _Base) -> bytes:
+        """Return a base's content, made again if it had to make room."""
+        missing = []
+        node = base
+        while node.content is None and node.parent is not None:
+            missing.append(node)
+            node = node.parent
+        content = node.content
+        if content is None:
+            content = self._read(node)
+        for each in reversed(missing):
+            assert each.offset is not None
+            content = self._patched(each.offset, each.kind, content)
+        if base.content is None:
+            self._hold(base, content)
+        return content
+
+    def _read(self, root: _Base) -> bytes:
+        if root.offset is None:
+            return self.read_raw(root.name)[1]
+        return inflate(self.contents, root.offset, record_at(self.contents, root.offset), self.max_bytes)
+
+    def _patched(self, offset: int, kind: int, content: bytes) -> bytes:
+        delta = inflate(self.contents, offset, record_at(self.contents, offset), self.max_bytes)
+        return patch(kind, content, delta, self.max_bytes)
+
+    def _hold(self, base: _Base, content: bytes) -> None:
+        """Keep a base in memory. Those that were kept first make room: what is needed soonest came last."""
+        base.content = content
+        self._held[id(base)] = base
+        self._held_bytes += len(content)
+        while self._held_bytes > self.max_bytes and len(self._held) > 1:
+            self._drop(next(iter(self._held.values())))
+
+    def _drop(self, base: _Base) -> None:
+        if base.content is not None:
+            self._held_bytes -= len(base.content)
+            base.content = None
+            del self._held[id(base)]
