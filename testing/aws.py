@@ -8,13 +8,15 @@ import contextlib
 import json
 import socket
 import threading
-from http.server import BaseHTTPRequestHandler
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from local.event import ACCOUNT_ID
 from local.moto_call import call_moto, operation_of
 from local.parameters import REGION, import_parameter_store
-from testing.loopback import LoopbackServer
+from testing.loopback import LoopbackHandler, LoopbackServer
+
+if TYPE_CHECKING:
+    import pytest
 
 MAX_HANG_SECONDS = 30.0
 
@@ -58,6 +60,11 @@ class AwsService:
     def environment(self) -> dict[str, str]:
         """Return the variables that lead a client here."""
         return {self.ENDPOINT_VARIABLE: self.endpoint}
+
+    def lead_here(self, monkeypatch: "pytest.MonkeyPatch") -> None:
+        """Set `environment` in this process, until the test ends."""
+        for name, value in self.environment().items():
+            monkeypatch.setenv(name, value)
 
     def fail_next(self, n: int = 1, error: str = "ThrottlingException", status: int = 400) -> None:
         """Answer the next `n` calls with an error of the service's."""
@@ -109,15 +116,10 @@ class _Server(LoopbackServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(LoopbackHandler):
     wbufsize = 64 * 1024
     server: _Server
     connection: socket.socket
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Log nothing."""
 
     def do_POST(self) -> None:
         """Answer one call."""

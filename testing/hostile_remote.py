@@ -8,12 +8,10 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler
 from threading import Thread
 from types import MappingProxyType, TracebackType
-from typing import Any
 
-from testing.loopback import LoopbackServer
+from testing.loopback import LoopbackHandler, LoopbackServer
 from testing.origin import GitOrigin
 from testing.origin_records import request_kind
 
@@ -183,13 +181,8 @@ class _Server(LoopbackServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(LoopbackHandler):
     server: _Server
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Log nothing."""
 
     def do_GET(self) -> None:
         """Pass an advertisement on."""

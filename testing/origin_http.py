@@ -11,12 +11,11 @@ import tempfile
 import time
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote
 
-from testing.loopback import LoopbackServer
+from testing.loopback import LoopbackHandler, LoopbackServer
 from testing.origin_records import Answer, Fault, RequestRecord, request_kind
 
 if TYPE_CHECKING:
@@ -71,13 +70,10 @@ class OriginServer(LoopbackServer):
         super().__init__(("127.0.0.1", 0), OriginHandler)
 
 
-class OriginHandler(BaseHTTPRequestHandler):
+class OriginHandler(LoopbackHandler):
     """One connection."""
 
-    protocol_version = "HTTP/1.1"
     server_version = "GitOrigin"
-    # Without it the last small chunk of an answer waits for the client's delayed ACK: 40 ms a request.
-    disable_nagle_algorithm = True
     wbufsize = 64 * 1024
     server: OriginServer
     connection: socket.socket
@@ -92,9 +88,6 @@ class OriginHandler(BaseHTTPRequestHandler):
         self.server.origin.connection_closed(self.connection)
         with contextlib.suppress(OSError):
             super().finish()
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Log nothing; the origin has its records."""
 
     def do_GET(self) -> None:
         """Serve an advertisement, or a file as the dumb protocol asks for it."""

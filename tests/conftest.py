@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from testing import selection
+from testing.event_bus import Bus
 from testing.guards import forbid_network, isolated_environment, replace_environment
 from testing.origin import GitOrigin
 from testing.parameters import ParameterStore
@@ -118,6 +119,15 @@ def upstream(origin: GitOrigin) -> Upstream:
 def queue() -> Iterator[MessageQueue]:
     """Return an empty queue, with dead letters."""
     started = MessageQueue()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
+    """Return an event bus that this process's clients find."""
+    started = Bus()
+    started.lead_here(monkeypatch)
     yield started
     started.stop()
 

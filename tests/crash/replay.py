@@ -8,12 +8,11 @@ import gzip
 import os
 import subprocess
 import threading
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from testing.loopback import LoopbackServer
+from testing.loopback import LoopbackHandler, LoopbackServer
 from testing.repositories import git_environment
 
 LIVE = "live"
@@ -62,14 +61,9 @@ class _Server(LoopbackServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(LoopbackHandler):
     wbufsize = 64 * 1024
     server: _Server
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Log nothing."""
 
     def do_POST(self) -> None:
         """Answer a request of `git-upload-pack`."""

@@ -37,18 +37,12 @@ def sound(service: Service, upstream: Upstream) -> Service:
     return service
 
 
-def test_where_all_is_well_it_says_so_and_leaves_nothing_behind(
-    sound: Service, queue: MessageQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_all_is_well_it_says_so_and_leaves_nothing_behind(sound: Service, queue: MessageQueue, bus: Bus) -> None:
     """Every check, one line each; no secret in any."""
-    bus = Bus()
-    for name, value in bus.environment().items():
-        monkeypatch.setenv(name, value)
     sound.use_queue(queue)
     sound.configure(event_bus="default")
     before = footprint(sound.mount / "octo")
     content = sound.operate("doctor")
-    bus.stop()
     assert wrong(content) == {}
     names = {each["name"].replace(sound.prefix, "PREFIX") for each in content["checks"]}
     assert names == {
@@ -232,12 +226,9 @@ def test_a_clock_that_is_off_is_found_by_the_remotes(
 
 
 def test_a_queue_or_bus_that_is_not_there_is_found_and_one_that_is_closed_is_not_judged(
-    sound: Service, queue: MessageQueue, monkeypatch: pytest.MonkeyPatch
+    sound: Service, queue: MessageQueue, bus: Bus
 ) -> None:
     """Who has no right to ask cannot say."""
-    bus = Bus()
-    for name, value in bus.environment().items():
-        monkeypatch.setenv(name, value)
     sound.use_queue(queue)
     sound.configure(event_bus="nobodys", queue_url=f"{queue.url}-not", dead_letter_url=queue.dead_letter_url)
     found = wrong(sound.operate("doctor"))
@@ -246,7 +237,6 @@ def test_a_queue_or_bus_that_is_not_there_is_found_and_one_that_is_closed_is_not
     queue.fail_next(1, "AccessDeniedException", 403)
     bus.fail_next(1, "AccessDeniedException", 400)
     content = sound.operate("doctor")
-    bus.stop()
     assert wrong(content) == {}
     closed = {each["name"]: each["todo"] for each in content["checks"] if each["verdict"] == "unknown"}
     assert "sqs:GetQueueAttributes" in closed["queue"]

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -23,15 +22,11 @@ LONGEST_SECONDS = 9.0
 
 
 @pytest.fixture
-def bus(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
+def bus(service: Service, bus: Bus) -> Bus:
     """Return a bus that the service tells; its repository's parameter is there."""
-    made = Bus()
-    for name, value in made.environment().items():
-        monkeypatch.setenv(name, value)
-    service.configure(event_bus=made.name)
+    service.configure(event_bus=bus.name)
     service.put_repository(grace_seconds=0)
-    yield made
-    made.stop()
+    return bus
 
 
 def push(service: Service, upstream: Upstream, files: dict[bytes, Entry | None]) -> str:

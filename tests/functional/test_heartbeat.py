@@ -15,8 +15,7 @@ SOON = 0.02
 @pytest.fixture
 def work(queue: MessageQueue, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Queue, list[str]]]:
     """Return our side of the queue, and the receipts of three messages that were received."""
-    for name, value in queue.environment().items():
-        monkeypatch.setenv(name, value)
+    queue.lead_here(monkeypatch)
     for number in range(3):
         queue.put("x", group=f"octo/{number}")
     answer = queue.client().receive_message(QueueUrl=queue.url, MaxNumberOfMessages=10)

@@ -9,7 +9,6 @@ import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import pytest
 
 from handler import cli, operate
 from testing.deliveries import LambdaContext
-from testing.loopback import LoopbackServer
+from testing.loopback import LoopbackHandler, LoopbackServer
 from testing.origin import GitOrigin
 from testing.process import PROJECT
 from testing.repositories import Upstream, archive
@@ -414,11 +413,8 @@ def test_the_command_names_itself_as_it_was_called(service: Service, module: str
     assert scripts == {"git2efs": f"{cli.main.__module__}:{cli.main.__name__}"}
 
 
-class _Lambda(BaseHTTPRequestHandler):
+class _Lambda(LoopbackHandler):
     """Lambda's Invoke, with the operator's function behind it."""
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Log nothing."""
 
     def do_POST(self) -> None:
         """Answer as the function `ops` does; `broken` ends with an error, of others there are none."""

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -349,15 +348,11 @@ def test_a_record_that_names_somebody_else_is_not_believed(
 
 
 @pytest.fixture
-def bus(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
+def bus(service: Service, bus: Bus) -> Bus:
     """Return a bus that the service tells."""
-    made = Bus()
-    for name, value in made.environment().items():
-        monkeypatch.setenv(name, value)
-    service.configure(event_bus=made.name)
+    service.configure(event_bus=bus.name)
     service.put_repository()
-    yield made
-    made.stop()
+    return bus
 
 
 def test_consumers_are_told_of_a_rollback_as_of_a_publish(service: Service, upstream: Upstream, bus: Bus) -> None:

@@ -39,9 +39,9 @@ def url(
 ) -> Iterator[str]:
     """The deployed webhook's address."""
     parameter_store.put(f"{PREFIX}/webhook-secret", SECRET, is_secure=True)
-    variables = {"GIT2EFS_PARAMETER_PREFIX": PREFIX, "GIT2EFS_MOUNT": os.fspath(tmp_path)}
-    for name, value in (parameter_store.environment() | variables).items():
-        monkeypatch.setenv(name, value)
+    parameter_store.lead_here(monkeypatch)
+    monkeypatch.setenv("GIT2EFS_PARAMETER_PREFIX", PREFIX)
+    monkeypatch.setenv("GIT2EFS_MOUNT", os.fspath(tmp_path))
     webhook.reset()
     yield f"{gateway(webhook.handler)}/github"
     webhook.reset()

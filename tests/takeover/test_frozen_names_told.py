@@ -6,7 +6,6 @@ here breaks somebody's program, alarm or query, and owes them a way to go on.
 
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import fields
 
 import pytest
@@ -92,16 +91,6 @@ def test_names_of_a_dead_letters_attributes(take: Take, queue: MessageQueue) -> 
     queue.deliver_all(stored.service.work)
     ((body, attributes),) = queue.dead_letters
     assert (body, sorted(attributes)) == ("{}", ["detail", "reason"])
-
-
-@pytest.fixture
-def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
-    """Return a bus."""
-    made = Bus()
-    for name, value in made.environment().items():
-        monkeypatch.setenv(name, value)
-    yield made
-    made.stop()
 
 
 def test_keys_of_events(take: Take, bus: Bus) -> None:

@@ -268,8 +268,7 @@ def test_without_the_right_to_list_it_is_a_problem_of_the_configuration(world: W
 
 def test_boto3s_own_client_gets_over_being_throttled(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It slows down and tries again, instead of giving the listing up."""
-    for name, value in world.store.environment().items():
-        monkeypatch.setenv(name, value)
+    world.store.lead_here(monkeypatch)
     world.put("octo/site")
     client: Any = make_listing_client()
     assert client.meta.config.retries == {"total_max_attempts": 6, "mode": "adaptive"}

@@ -635,8 +635,7 @@ def test_boto3s_own_client_has_short_timeouts_and_gets_over_a_throttle(
     """The one that runs in Lambda: its settings reach botocore, and one refusal is not the end."""
     world = World(store)
     world.put_secret("one")
-    for name, value in store.environment().items():
-        monkeypatch.setenv(name, value)
+    store.lead_here(monkeypatch)
     client: Any = make_ssm_client()
     assert client.meta.config.connect_timeout == 2
     assert client.meta.config.read_timeout == 3

@@ -49,15 +49,9 @@ class Memory(Objects):
         return self.put(TREE, b"".join(line for _, line in sorted(lines)))
 
     def _line(self, name: bytes, entry: Entry) -> bytes:
-        match entry:
-            case Submodule(commit):
-                return b"160000 %b\0%b" % (name, bytes.fromhex(commit))
-            case Link(target):
-                mode, content = b"120000", target
-            case Executable(content):
-                mode = b"100755"
-            case bytes(content):
-                mode = b"100644"
+        if isinstance(entry, Submodule):
+            return b"160000 %b\0%b" % (name, bytes.fromhex(entry.commit))
+        mode, content = _mode_and_content(entry)
         return b"%b %b\0%b" % (mode, name, bytes.fromhex(self.put(BLOB, content).decode()))
 
 
@@ -133,13 +127,18 @@ def _commits(cases: Iterable[Three]) -> Iterator[bytes]:
 
 
 def _change(path: bytes, entry: Entry) -> bytes:
-    match entry:
-        case Submodule(commit):
-            return b"M 160000 %b %b\n" % (commit.encode(), path)
-        case Link(target):
-            mode, content = b"120000", target
-        case Executable(content):
-            mode = b"100755"
-        case bytes(content):
-            mode = b"100644"
+    if isinstance(entry, Submodule):
+        return b"M 160000 %b %b\n" % (entry.commit.encode(), path)
+    mode, content = _mode_and_content(entry)
     return b"M %b inline %b\ndata %d\n%b\n" % (mode, path, len(content), content)
+
+
+def _mode_and_content(entry: Link | Executable | bytes) -> tuple[bytes, bytes]:
+    """Return a blob's mode in a tree, in octal, and what it holds."""
+    match entry:
+        case Link(target):
+            return b"120000", target
+        case Executable(content):
+            return b"100755", content
+        case bytes(content):
+            return b"100644", content
