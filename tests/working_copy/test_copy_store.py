@@ -18,6 +18,7 @@ from handler.mount.git.objects import BLOB, COMMIT, TREE, hash_object
 from handler.mount.git.repack import MAX_SMALL_PACKS
 from handler.mount.working_copy.gitdir import lazy_packs
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
+from handler.mount.working_copy.paths import CopyPaths, prepare_state_directory
 from testing.repositories import fsck, run_git
 from tests.working_copy.plain import commit, head, objects_of, plain
 
@@ -349,8 +350,8 @@ def test_what_git_is_receiving_is_left_alone(copy: Path, opened: Opened) -> None
     ours.parent.mkdir()
     for path in (*theirs, ours, journal):
         path.write_bytes(b"x")
-    store = opened(copy)
-    store.staging.sweep()
+    opened(copy)
+    prepare_state_directory(CopyPaths(str(copy)))
     assert all(path.exists() for path in (*theirs, journal))
     assert not ours.exists()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from handler.errors import TreeUnsafe
 from handler.mount.git import tree as trees
-from handler.mount.git.tree import Entries, TreeEntry, parse_entries, tree_of
+from handler.mount.git.tree import Entries, TreeEntry, file_of, parse_entries, tree_of
 
 Change = tuple[bytes, TreeEntry | None, TreeEntry | None]
 """A path, what the old tree has there, and what the new one has."""
@@ -85,7 +85,7 @@ def diff_trees(read: Callable[[bytes], bytes], old: bytes | None, new: bytes | N
                 made.append(path)
             elif will_tree is None:
                 gone.append(path)
-        before, after = (None if tree_of(entry) else entry for entry in (was, will))
+        before, after = (file_of(entry) for entry in (was, will))
         if before or after:
             entries[path] = before, after
     return TreeDiff(

@@ -50,6 +50,11 @@ def tree_of(entry: TreeEntry | None) -> bytes | None:
     return entry.id if entry is not None and entry.mode == DIRECTORY else None
 
 
+def file_of(entry: TreeEntry | None) -> TreeEntry | None:
+    """Return the entry, None where it names a tree."""
+    return None if tree_of(entry) else entry
+
+
 def read_records(content: bytes, prefix: bytes = b"") -> list[tuple[bytes, int, bytes]]:
     """Return name, mode and id (hex) of each record as it stands. Raises TreeUnsafe where the tree is malformed.
 

@@ -16,7 +16,7 @@ from handler.mount.fs.parallel import SEQUENTIAL, Workers, by_depth
 from handler.mount.git.objects import BLOB, Objects
 from handler.mount.git.tree import EXECUTABLE, LINK, SUBMODULE, TreeEntry
 from handler.mount.working_copy.gitdir.staging_area import StagingArea
-from handler.mount.working_copy.index.entry import NO_STAT, IndexEntry, Stat
+from handler.mount.working_copy.index.entry import NO_STAT, IndexEntry, Stat, tree_entry
 from handler.mount.working_copy.index.index_file import IndexFile
 from handler.mount.working_copy.local_changes import ChangeSet, IndexComparison, PathChange
 from handler.mount.working_copy.parallel import Phase, run_phases
@@ -251,8 +251,4 @@ def index_entries(
 def matches_index(index: IndexFile, changes: ChangeSet) -> bool:
     """Whether the index is the one that a run writes after all files."""
     entries = index.entries({change.path for change in changes.changes})
-    return all(_tree_entry(entries.get(change.path)) == change.index_after for change in changes.changes)
-
-
-def _tree_entry(entry: IndexEntry | None) -> TreeEntry | None:
-    return None if entry is None else TreeEntry(entry.mode, entry.id)
+    return all(tree_entry(entries.get(change.path)) == change.index_after for change in changes.changes)

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 
 from handler.config.names import branch_of
 from handler.errors import LocalChanges, MirrorDamaged
+from handler.mount.git.commit import Commit, serialize_commit
 from handler.mount.git.objects import BLOB, COMMIT
 from handler.mount.git.tree import EXECUTABLE, FILE, LINK, TreeEntry
 from handler.mount.working_copy.gitdir.locks import release_stale_lock
 from handler.mount.working_copy.gitdir.names import encode_name
 from handler.mount.working_copy.gitdir.ref_logs import NULL_OID, LogEntry
 from handler.mount.working_copy.gitdir.refs import STASH, Refs
+from handler.mount.working_copy.index.entry import tree_entry
 from handler.mount.working_copy.journal import PullJournal
 from handler.mount.working_copy.local_changes import (
     IndexComparison,
@@ -93,7 +95,7 @@ def reapply(
     has_conflict = False
     changes = {found.path: found.change for found in obstructions}
     for path, change in changes.items():
-        worktree, index = _add_worktree_file(objects, comparison, change), _index_entry(comparison, change)
+        worktree, index = _add_worktree_file(objects, comparison, change), tree_entry(comparison.entries.get(path))
         merged = _merge(objects, change, worktree)
         has_conflict = has_conflict or isinstance(merged, _Conflict) or index not in (change.before, worktree)
         local_changes[path] = LocalChange(worktree, None if isinstance(merged, _Conflict) else merged, index)
@@ -160,11 +162,6 @@ def _add_worktree_file(objects: MemoryOverlay, comparison: IndexComparison, chan
     return TreeEntry(EXECUTABLE if status.is_executable else FILE, blob)
 
 
-def _index_entry(comparison: IndexComparison, change: PathChange) -> TreeEntry | None:
-    entry = comparison.entries.get(change.path)
-    return None if entry is None else TreeEntry(entry.mode, entry.id)
-
-
 def _merge(objects: MemoryOverlay, change: PathChange, worktree: TreeEntry | None) -> TreeEntry | _Conflict | None:
     before, after = change.before, change.after
     if worktree in (before, after):
@@ -187,9 +184,16 @@ def _create_stash(objects: MemoryOverlay, local_changes: Mapping[bytes, LocalCha
     ident = ident_line(base.committer, base.timestamp)
 
     def commit(entries: dict[bytes, TreeEntry | None], parents: Sequence[bytes], message: bytes) -> bytes:
-        lines = [b"tree " + tree_with(objects, tree, entries), *(b"parent " + each for each in parents)]
-        lines += [b"author " + ident, b"committer " + ident, b"", message]
-        return objects.add(COMMIT, b"\n".join(lines))
+        made = Commit(
+            tree=tree_with(objects, tree, entries),
+            parents=tuple(parents),
+            author=ident,
+            committer=ident,
+            committed_at=base.timestamp,
+            encoding=None,
+            message=message,
+        )
+        return objects.add(COMMIT, serialize_commit(made))
 
     index = commit(
         {path: each.staged for path, each in local_changes.items()}, [head], b"index on %s\n" % base.short_branch

@@ -15,7 +15,7 @@ from handler.model import Counts
 from handler.mount.fs.checkout import check_out
 from handler.mount.fs.directories import DirectoryHandles, remove_tree
 from handler.mount.fs.files import is_there, write_whole
-from handler.mount.fs.parallel import Stage, Workers, batches
+from handler.mount.fs.parallel import Stage, batches
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.diff import diff_trees
 from handler.mount.git.objects import BLOB, TREE
@@ -53,10 +53,6 @@ class Clone:
     def git(self) -> str:
         """Its git directory, until the files are checked out."""
         return os.path.join(self.stage, GIT)
-
-    @property
-    def _workers(self) -> Workers:
-        return self.work.workers
 
     def prepare(self) -> bool:
         """Begin the clone, or find what a former run left. Returns whether that was complete, and is in its place now.
@@ -105,7 +101,7 @@ class Clone:
         written = check_out(
             tree,
             plan,
-            self._workers,
+            self.work.workers,
             read_blob=partial(store.read, kind=BLOB),
             journal=os.path.join(self.stage, commit + _JOURNAL),
             progress=partial(work.report_progress, commit),
@@ -120,7 +116,7 @@ class Clone:
     def _write_index(self, store: CopyStore, commit: str, tree: str, plan: TreePlan) -> None:
         """Write the index with each file's stat data, so that git need not read the files."""
         paths = [*(write.path for write in plan.files), *(write.path for write in plan.links)]
-        self._workers.run(partial(DirectoryHandles, tree), [Stage(self._lstat, [batches(paths)])])
+        self.work.workers.run(partial(DirectoryHandles, tree), [Stage(self._lstat, [batches(paths)])])
         found = diff_trees(partial(store.read, kind=TREE), None, store.tree_of(commit))
         entries = []
         for path, (_, entry) in found.entries.items():
@@ -151,7 +147,7 @@ class Clone:
         return 0
 
     def _write_refs(self, commit: str, committer: bytes) -> None:
-        """Write the branch, its remote-tracking ref and their reflogs, as `git clone` does."""
+        """Write the branch, its remote-tracking ref, and the reflogs of HEAD and of the branch, as `git clone` does."""
         # HEAD names the branch since `init_repository`.
         refs = Refs(self.git)
         with suppress(FileNotFoundError):
@@ -160,8 +156,7 @@ class Clone:
         branch = work.target.ref
         line = [LogEntry(NULL_OID, new, b"clone: from " + work.repository.url.encode())]
         for log in ("HEAD", branch):
-            if not refs.log(log):
-                refs.append_log(log, line, committer, int(work.clock()))
+            refs.append_log(log, line, committer, int(work.clock()))
         refs.write(default_tracking_ref("origin", branch), new)
         refs.write(branch, new)
 

@@ -104,8 +104,8 @@ class IndexComparison:
     worktree: Worktree
     index: IndexFile
     entries: Mapping[bytes, IndexEntry]
-    trusts_filemode: bool = True
-    trusts_ctime: bool = True
+    trusts_filemode: bool
+    trusts_ctime: bool
 
     @classmethod
     def of(
@@ -114,8 +114,8 @@ class IndexComparison:
         index: IndexFile,
         changes: ChangeSet,
         *,
-        trusts_filemode: bool = True,
-        trusts_ctime: bool = True,
+        trusts_filemode: bool,
+        trusts_ctime: bool,
     ) -> "IndexComparison":
         """Return the comparison for the paths of `changes`. Raises CopyUnusable for an entry that is no file's."""
         # Also what may be a file above a new path.

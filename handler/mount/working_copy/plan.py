@@ -22,12 +22,11 @@ _MAX_NAMED = 20
 class PullPlan:
     """`head` is the branch's new commit (40 hex digits), `log_lines` go to the reflogs.
 
-    `objects` hold the replayed commits and their trees, which are not written yet. `notes` are for the log.
+    The replayed commits and their trees are in the update's objects, and not written yet. `notes` are for the log.
     """
 
     head: str
     log_lines: tuple[LogLine, ...]
-    objects: MemoryOverlay
     notes: tuple[str, ...] = ()
 
 
@@ -40,7 +39,7 @@ def plan_pull(copy: OpenCopy, tracked: TrackingUpdate, head: str | None, timesta
     objects, tip, branch = tracked.objects, tracked.tip, encode_name(copy.branch)
     if head is None:
         lines = tuple(LogLine(ref, NULL_OID, tip, b"initial pull") for ref in (b"HEAD", branch))
-        return PullPlan(tip.decode(), lines, objects)
+        return PullPlan(tip.decode(), lines)
     decision = decide(tracked.graph, head.encode(), tip, tracked.reflog_commits(copy, head.encode()))
     if decision.kind is DecisionKind.UP_TO_DATE:
         return None
@@ -50,7 +49,7 @@ def plan_pull(copy: OpenCopy, tracked: TrackingUpdate, head: str | None, timesta
         if result.head == decision.head:
             return None
     new = decision.tip if result is None else result.head
-    return PullPlan(new.decode(), tuple(reflog_lines(decision, result, branch)), objects, _notes_on(result))
+    return PullPlan(new.decode(), tuple(reflog_lines(decision, result, branch)), _notes_on(result))
 
 
 def plan_checkout(

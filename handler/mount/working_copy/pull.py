@@ -117,10 +117,10 @@ class PullSession(CopySession):
         pull = plan_pull(copy, update, head, timestamp)
         if pull is None:
             return None
-        difference = copy.diff(pull.objects, head, pull.head)
+        difference = copy.diff(update.objects, head, pull.head)
         # Before anything is written: this raises TreeUnsafe, TreeTooLarge and ObjectTooLarge.
         plan_checkout(
-            pull.objects,
+            update.objects,
             head,
             pull.head,
             max_bytes=run.max_tree_bytes,
@@ -134,10 +134,10 @@ class PullSession(CopySession):
             if head is None or not run.target.autostash:
                 raise LocalChanges(describe_obstructions(obstructions))
             base = StashBase(head, copy.branch, copy.committer, timestamp)
-            autostash = reapply(pull.objects, comparison, obstructions, base, copy.refs)
+            autostash = reapply(update.objects, comparison, obstructions, base, copy.refs)
             changes = changes.with_local_changes(autostash.local_changes)
         run.begin(tip)
-        copy.store.add(pull.objects.added)
+        copy.store.add(update.objects.added)
         return _Prepared(
             lock=lock,
             worktree=worktree,

@@ -178,15 +178,10 @@ class Worktree:
             self.remove_empty_tree(path + b"/" + name)
         self.remove_directory(path)
 
-    def remove_directory(self, path: bytes) -> bool:
-        """Remove a directory if it is empty; returns whether it is gone. What is in it otherwise is somebody's."""
+    def remove_directory(self, path: bytes) -> None:
+        """Remove a directory if it is empty. What is in it otherwise is somebody's, and stays."""
         try:
-            directory, name = self._directories.parent(path)
-            os.rmdir(name, dir_fd=directory)
+            self._directories.remove(path, os.rmdir)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                return True
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
-                return False
-            raise
-        return True
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
+                raise

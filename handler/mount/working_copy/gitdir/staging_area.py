@@ -31,7 +31,7 @@ class StagingArea:
         return StagingArea(os.path.join(git_directory, NAME))
 
     def temporary_path(self, kind: str) -> str:
-        """Return the path of a new temporary file. `sweep` removes it if a killed run leaves it."""
+        """Return the path of a new temporary file. `prepare_state_directory` removes it if a killed run leaves it."""
         return os.path.join(self.path, f"{_TEMPORARY}{kind}_{secrets.token_hex(8)}")
 
     def make_in(self, make: Callable[[], T]) -> T:
@@ -60,14 +60,3 @@ class StagingArea:
             with suppress(OSError):
                 os.unlink(temporary)
             raise
-
-    def sweep(self) -> None:
-        """Remove the temporary files that killed runs left; other names stay."""
-        try:
-            names = os.listdir(self.path)
-        except FileNotFoundError:
-            return
-        for name in names:
-            if name.startswith(_TEMPORARY):
-                with suppress(FileNotFoundError):
-                    os.unlink(os.path.join(self.path, name))

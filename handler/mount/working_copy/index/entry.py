@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
 from handler.errors import CopyUnusable, TreeUnsafe
-from handler.mount.git.tree import EXECUTABLE, FILE, LINK, SUBMODULE
+from handler.mount.git.tree import EXECUTABLE, FILE, LINK, SUBMODULE, TreeEntry
 
 MODES: Final = frozenset((FILE, EXECUTABLE, LINK, SUBMODULE))
 
@@ -122,6 +122,11 @@ class IndexEntry:
     def is_extended(self) -> bool:
         """Whether the entry needs an index of version 3."""
         return self.is_skip_worktree or self.is_intent_to_add
+
+
+def tree_entry(entry: IndexEntry | None) -> TreeEntry | None:
+    """Return an index entry as a tree has it; None for None."""
+    return None if entry is None else TreeEntry(entry.mode, entry.id)
 
 
 def pack(path: bytes, entry: IndexEntry) -> bytes:

@@ -2,7 +2,7 @@
 
 import stat
 
-from handler.mount.git.tree import TreeEntry, tree_of
+from handler.mount.git.tree import TreeEntry, file_of, tree_of
 from handler.mount.working_copy.merge.merge_entries import BASE, OURS, THEIRS, EntryMerger, Stages
 from handler.mount.working_copy.merge.renames import Renames, Side, directories_renamed, find_renames
 from handler.mount.working_copy.merge.trees import TreeReader
@@ -97,7 +97,7 @@ class RenameApplier:
         stages = self._paths.get(path)
         if stages is None:
             found = [self._trees.find(root, path) for root in self._roots]
-            stages = self._paths[path] = Stages([None if tree_of(entry) else entry for entry in found])
+            stages = self._paths[path] = Stages([file_of(entry) for entry in found])
         return stages
 
     def _renamed_by_both(self, old: bytes, ours: bytes, theirs: bytes) -> None:

@@ -9,7 +9,7 @@ conflict too.
 from dataclasses import dataclass
 
 from handler.mount.git.objects import TREE
-from handler.mount.git.tree import TreeEntry, tree_of
+from handler.mount.git.tree import TreeEntry, file_of, tree_of
 from handler.mount.working_copy.merge.apply_renames import RenameApplier
 from handler.mount.working_copy.merge.merge_entries import BASE, OURS, THEIRS, EntryMerger, Stages
 from handler.mount.working_copy.merge.tree_draft import TreeDraft
@@ -73,7 +73,7 @@ class _Merge:
             self._note_emptied(prefix, three)
         for name in sorted(base.keys() | ours.keys() | theirs.keys()):
             entries = base.get(name), ours.get(name), theirs.get(name)
-            files = [None if tree_of(entry) else entry for entry in entries]
+            files = [file_of(entry) for entry in entries]
             if any(files):
                 if files[BASE] == files[OURS] == files[THEIRS]:
                     draft.files[name] = files[BASE]  # type: ignore[assignment]

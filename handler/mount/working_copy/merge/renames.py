@@ -128,7 +128,7 @@ class _Search:
                 if target not in by_path:
                     continue
                 other = by_path[target]
-            if target not in self.found and self._score(entry, other, _MIN_SCORE) >= _MIN_SCORE_SAME_NAME:
+            if target not in self.found and self._score(entry, other) >= _MIN_SCORE_SAME_NAME:
                 self.found[target] = path
 
     def _guess_directories(self) -> dict[bytes, bytes]:
@@ -162,7 +162,7 @@ class _Search:
         scored = [
             (score, _name(path) == _name(target), target, path)
             for path, source in sources
-            if (score := self._score(source, entry, _MIN_SCORE)) >= _MIN_SCORE
+            if (score := self._score(source, entry)) >= _MIN_SCORE
         ]
         return sorted(scored, key=lambda found: found[:2], reverse=True)[:_CANDIDATES]
 
@@ -171,12 +171,12 @@ class _Search:
         sources = [file for file in self.sources if file[0] not in used]
         return sources, [file for file in self.targets if file[0] not in self.found]
 
-    def _score(self, source: TreeEntry, target: TreeEntry, min_score: int) -> int:
+    def _score(self, source: TreeEntry, target: TreeEntry) -> int:
         if not (source.is_file and target.is_file):
             return 0  # links and submodules are renamed only if they are equal
         one, two = self._fingerprint(source.id), self._fingerprint(target.id)
         self._budget.consume(min(len(one), len(two)))
-        return one.score(two, min_score)
+        return one.score(two, _MIN_SCORE)
 
     def _fingerprint(self, blob: bytes) -> Fingerprint:
         found = self._fingerprints.get(blob)

@@ -6,7 +6,7 @@ from handler.errors import TreeUnsafe
 from handler.mount.git import tree as trees
 from handler.mount.git.diff import Change, walk_changes
 from handler.mount.git.objects import TREE, hash_object
-from handler.mount.git.tree import Entries, TreeEntry, parse_entries, serialize_entries, tree_of
+from handler.mount.git.tree import Entries, TreeEntry, file_of, parse_entries, serialize_entries, tree_of
 from handler.mount.working_copy.overlay import MemoryOverlay
 
 _MAX_VISITS = 4
@@ -60,8 +60,7 @@ class TreeReader:
             one_tree, two_tree = tree_of(one), tree_of(two)
             if one_tree is not None and two_tree is None:
                 yield path, one, None
-            one_file = None if one_tree else one
-            two_file = None if two_tree else two
+            one_file, two_file = file_of(one), file_of(two)
             if one_file != two_file:
                 yield path, one_file, two_file
 

@@ -99,18 +99,11 @@ class CommitGraph:
         """Return the commits that are reachable from `commit` and not from `excluded`."""
         return self.left_right(excluded, commit)[1]
 
-    def commits_to_replay(self, upstream: bytes, head: bytes) -> list[bytes]:
-        """Return the commits in `upstream..head`, without merges, in the order in which git replays them.
+    def replay_order(self, head: bytes, among: Collection[bytes]) -> list[bytes]:
+        """Return the commits of `among`, all reachable from `head`, in the order in which git replays them.
 
         Parents come before children, and a line of commits stays together. At a merge the first parent's side comes
-        first.
-        """
-        return self.replay_order(head, self.commits_only_in(head, upstream))
-
-    def replay_order(self, head: bytes, among: Collection[bytes]) -> list[bytes]:
-        """Return the commits of `among`, all reachable from `head`, in the order of `commits_to_replay`.
-
-        Merges are left out.
+        first. Merges are left out.
         """
         children = Counter(parent for commit in among for parent in self.parents(commit))
         newest_first = []

@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 from handler.errors import TreeUnsafe
 from handler.mount.git.diff import walk_changes
 from handler.mount.git.objects import BLOB, TREE
-from handler.mount.git.tree import MAX_ENTRIES, SUBMODULE, Entries, TreeEntry, canonical, read_records, tree_of
+from handler.mount.git.tree import MAX_ENTRIES, SUBMODULE, Entries, TreeEntry, canonical, file_of, read_records
 from handler.mount.working_copy.gitdir.ref_logs import NULL_OID
 from handler.mount.working_copy.merge.contents import is_binary
 from handler.mount.working_copy.merge.hunk import Hunk
@@ -88,7 +88,7 @@ class _Patch:
         if self._changes is None:
             self._changes = {}
             for path, *entries in walk_changes(self._listing, self._old, self._new, visits=_MAX_VISITS):
-                old, new = (None if tree_of(entry) else entry for entry in entries)
+                old, new = (file_of(entry) for entry in entries)
                 if old or new:
                     self._changes[path] = old, new
                 if len(self._changes) > MAX_ENTRIES:
