@@ -14,7 +14,9 @@ from handler.deadline import Deadline
 from handler.errors import MountUnavailable
 from handler.exchange.publisher import MaintenanceResult
 from handler.model import Outcome, OutcomeKind, Repository
-from handler.mount.git.mirror import StorePool
+from handler.mount.fs import checkout
+from handler.mount.git.mirror import Mirror, StorePool
+from handler.mount.git.objects import BLOB
 from handler.mount.maintenance.maintenance import Maintenance
 from handler.mount.releases import verify
 from handler.settings import read_settings
@@ -150,6 +152,36 @@ def test_a_tree_of_many_parts_is_mended_part_by_part(
     assert (outcome.counts.files_written, outcome.counts.files_removed) == (7, 1)
     assert snapshot(root) == archive(upstream, published)
     assert is_sealed(root)
+
+
+def test_a_repair_by_many_threads_holds_few_contents_in_memory(
+    service: Service, upstream: Upstream, published: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as a check-out reads at a time: a blob may have 100 MiB, and a function 512 MB."""
+    paths = [f"files/{number}" for number in range(40)]
+    published = publish(service, upstream, {path: path.encode() * 100 for path in paths})
+    root = release(service, published)
+    for path in paths:
+        (root / path).write_bytes(b"wrong")
+    monkeypatch.setattr("handler.mount.fs.lock.SLOW_SECONDS", 0.0)
+    lock, reading, most, read = threading.Lock(), 0, 0, Mirror.read
+
+    def watched(mirror: Mirror, object_id: bytes, kind: int) -> bytes:
+        nonlocal reading, most
+        with lock:
+            reading += 1
+            most = max(most, reading)
+        try:
+            time.sleep(0.002 if kind == BLOB else 0)
+            return read(mirror, object_id, kind)
+        finally:
+            with lock:
+                reading -= 1
+
+    monkeypatch.setattr(Mirror, "read", watched)
+    assert maintain(service).counts.files_written == 40
+    assert snapshot(root) == archive(upstream, published)
+    assert 1 < most <= checkout._READERS
 
 
 def test_a_reader_never_misses_what_nobody_tampered_with(service: Service, upstream: Upstream, published: str) -> None:

@@ -19,9 +19,8 @@ from handler.mount.fs.directories import DirectoryHandles, open_directory
 from handler.mount.fs.files import write_new
 from handler.mount.fs.parallel import Stage, Workers, batches, levels_by_depth
 from handler.mount.fs.plan import FileWrite, LinkWrite, TreePlan
-from handler.mount.releases.build import trash_name
 from handler.mount.releases.verify import Drift, Part
-from handler.mount.target.layout import TargetPaths
+from handler.mount.target.layout import TargetPaths, trash_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def repair(
         Stage(steps.remove, [batches(plan.removed_files)]),
         Stage(touch, levels_by_depth(ancestors_of_changes(plan), deepest_first=True)),
     ]
-    written = workers.run(partial(DirectoryHandles, paths.release(commit)), stages)
+    written = workers.run(partial(DirectoryHandles, paths.release(commit)), stages, before_threads=budget.enforce)
     counts = Counts(len(plan.files) + len(plan.links), len(plan.removed_files), written)
     return RepairResult(counts, tuple(steps.trash))
 
