@@ -157,7 +157,7 @@ def make_directories(directories: DirectoryHandles, paths: Sequence[bytes]) -> i
     return 0
 
 
-def write(directories: DirectoryHandles, writes: Sequence[FileWrite | LinkWrite], budget: ByteBudget) -> int:
+def write(directories: DirectoryHandles, writes: Sequence[Write], budget: ByteBudget) -> int:
     """Write files and links; return the number of bytes."""
     written = 0
     for write in writes:

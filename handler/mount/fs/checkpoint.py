@@ -4,12 +4,10 @@ Beside the staged tree lies a file with the plan's digest and the number of file
 """
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 
-from handler.mount.fs.files import read_whole, write_whole
+from handler.mount.fs.files import read_whole, unlink_if_there, write_whole
 from handler.mount.fs.plan import FileWrite, LinkWrite
 
 WORTH_FILES = 2000
@@ -58,5 +56,4 @@ class Checkpoint:
     def end(self) -> None:
         """Remove the file: the check-out is complete."""
         if self._is_there:
-            with suppress(FileNotFoundError):
-                os.unlink(self._path)
+            unlink_if_there(self._path)

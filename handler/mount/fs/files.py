@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, BinaryIO
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -136,3 +136,9 @@ def write_all(descriptor: int, content: bytes) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def unlink_if_there(path: str) -> None:
+    """Remove a file or link, if it is there."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)

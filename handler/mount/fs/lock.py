@@ -30,7 +30,10 @@ _GENERATIONS = 2**30
 
 @dataclass(frozen=True, slots=True)
 class HeldLock:
-    """A lock that is held, and the seconds waited for it; `is_slow`: the mount makes each call wait."""
+    """A lock that is held, and the seconds waited for it.
+
+    `is_slow`: the mount makes each call wait, or this run had to wait for the lock.
+    """
 
     descriptor: int
     waited_seconds: float

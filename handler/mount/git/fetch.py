@@ -74,7 +74,7 @@ class Fetcher:
         if push is not None and is_side_by_side and is_likely_tip and push.after not in self.store:
             expected = push.after
         is_next = push is not None and push.is_single and push.before == self.have
-        tip, received = self._ask(ref, expected, self.have, is_next=is_next)
+        tip, received = self._ask(ref, expected, is_next=is_next)
         try:
             wanted, is_confirmed = self._decide(ref, tip, push, asked_at + self.lag_seconds)
         except BaseException:
@@ -86,7 +86,7 @@ class Fetcher:
             self._drop(received)
             if wanted is None:
                 return Fetched(commit=None, asked_at=asked_at, bytes_fetched=self.bytes_fetched)
-            self._fetch_commit(wanted, self.have)
+            self._fetch_commit(wanted)
         return Fetched(
             commit=self._peel(wanted),
             asked_at=asked_at,
@@ -141,8 +141,7 @@ class Fetcher:
             return True
         # Claim to have the ref's commit and its history, and ask for the pushed commit: if that is part of the history,
         # the pack is empty.
-        query = FetchQuery(push.after, tip.commit, 0)
-        received = self.store.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))
+        received = self._receive(FetchQuery(push.after, tip.commit, 0))
         try:
             return received.size <= EMPTY_PACK_BYTES
         finally:
@@ -154,16 +153,14 @@ class Fetcher:
         except KeyError:
             raise PackInvalid("the remote sent a sound pack without the object that was asked for") from None
 
-    def _ask(
-        self, ref: str, expected: str | None, have: str | None, *, is_next: bool
-    ) -> tuple[Tip | None, PackSpool | None]:
+    def _ask(self, ref: str, expected: str | None, *, is_next: bool) -> tuple[Tip | None, PackSpool | None]:
         """Ask for the ref, and fetch the expected commit by its id at the same time: two requests, one round trip."""
         if expected is None:
             return self.remote.refs([ref]).tips.get(ref), None
         with Executor() as executor:
             asked = executor.submit(partial(self.remote.refs, [ref]))
             try:
-                received = self._download(expected, have, is_next=is_next)
+                received = self._download(expected, is_next=is_next)
             except CommitNotFound:
                 received = None
             try:
@@ -176,13 +173,13 @@ class Fetcher:
         if received is not None:
             self.store.drop(received)
 
-    def _fetch_commit(self, wanted: str, have: str | None) -> None:
+    def _fetch_commit(self, wanted: str) -> None:
         """Bring `wanted` into the store. Raises CommitNotFound after a few tries."""
         for number in range(1, _TRIES_BY_ID + 1):
             if wanted in self.store:
                 break
             try:
-                self.store.ingest(self._download(wanted, have))
+                self.store.ingest(self._download(wanted))
                 break
             except CommitNotFound:
                 # The replica that answers may lag behind the one that named the commit.
@@ -190,11 +187,13 @@ class Fetcher:
                     raise
             self.sleep(_LAG_PAUSE_SECONDS)
 
-    def _download(self, wanted: str, have: str | None, *, is_next: bool = False) -> PackSpool:
+    def _download(self, wanted: str, *, is_next: bool = False) -> PackSpool:
         # A commit that the store lost must not be claimed: the remote would leave out what builds on it.
-        claimed = have if have is not None and self.store.holds(have) else None
+        claimed = self.have if self.have is not None and self.store.holds(self.have) else None
         history = self.store.history(claimed, self.depth, is_next=is_next and claimed is not None)
-        query = FetchQuery(wanted, claimed, *history)
-        received = self.store.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))
+        received = self._receive(FetchQuery(wanted, claimed, *history))
         self.bytes_fetched += received.size
         return received
+
+    def _receive(self, query: FetchQuery) -> PackSpool:
+        return self.store.download(self.max_pack_bytes, self.check_time, partial(self.remote.fetch, query))

@@ -8,14 +8,13 @@ import errno
 import io
 import os
 import re
-import secrets
 from collections.abc import Iterable, Iterator
 
 from dulwich.pack import Pack, write_pack_index_v2
 
 from handler.errors import MirrorDamaged
-from handler.mount.fs.files import read_whole, write_whole
-from handler.mount.git.mirror import CONFIG, HEAD, Mirror
+from handler.mount.fs.files import read_whole
+from handler.mount.git.mirror import FILES, Mirror
 from handler.mount.git.objects import COMMIT
 from handler.mount.git.packs import NOT_A_PACK, SMALL_BYTES
 from handler.mount.git.repack import all_objects
@@ -23,34 +22,34 @@ from handler.mount.git.repack import all_objects
 _SHALLOW = re.compile(rb"(?:[0-9a-f]{40}\n)*")
 
 
-def repair(path: str, mirror: Mirror, commits: Iterable[str]) -> tuple[str, ...]:
-    """Repair the mirror at `path`, which is lent as `mirror`; return a phrase for each repair.
+def repair(mirror: Mirror, commits: Iterable[str]) -> tuple[str, ...]:
+    """Repair the mirror; return a phrase for each repair.
 
     `commits` are those of the releases. Raises MirrorDamaged if the index of a large pack is damaged: then only a fresh
     fetch helps.
     """
-    return (*_repair_files(path), *_repair_indices(path, mirror), *_repair_shallow(path, mirror, commits))
+    return (*_repair_files(mirror), *_repair_indices(mirror), *_repair_shallow(mirror, commits))
 
 
-def _repair_files(path: str) -> Iterator[str]:
-    os.makedirs(os.path.join(path, "refs", "heads"), exist_ok=True)
-    for name, content in (("HEAD", HEAD), ("config", CONFIG)):
-        if _read(os.path.join(path, name)) != content:
-            _replace(path, name, content)
+def _repair_files(mirror: Mirror) -> Iterator[str]:
+    os.makedirs(os.path.join(mirror.path, "refs", "heads"), exist_ok=True)
+    for name, content in FILES:
+        if _read(os.path.join(mirror.path, name)) != content:
+            mirror.replace(name, content)
             yield f"mirror.git/{name} was not as it should be"
 
 
-def _repair_indices(path: str, mirror: Mirror) -> Iterator[str]:
+def _repair_indices(mirror: Mirror) -> Iterator[str]:
     for name, pack in list(mirror.packs.items()):
         stem = os.path.join("objects", "pack", name)
-        if os.stat(os.path.join(path, stem + ".pack")).st_size > SMALL_BYTES:
+        if os.stat(os.path.join(mirror.path, stem + ".pack")).st_size > SMALL_BYTES:
             _check_index(name, pack)
             continue
         # Opening the pack has made this index from the pack itself.
         index = io.BytesIO()
         write_pack_index_v2(index, sorted(pack.index.iterentries()), pack.data.get_stored_checksum())
-        if _read(os.path.join(path, stem + ".idx")) != index.getvalue():
-            _replace(path, stem + ".idx", index.getvalue())
+        if _read(os.path.join(mirror.path, stem + ".idx")) != index.getvalue():
+            mirror.replace(stem + ".idx", index.getvalue())
             yield f"the index of {name} was not its own"
 
 
@@ -64,16 +63,14 @@ def _check_index(name: str, pack: Pack) -> None:
         raise MirrorDamaged(f"the index of {name} is not its own")
 
 
-def _repair_shallow(path: str, mirror: Mirror, commits: Iterable[str]) -> Iterator[str]:
-    content = _read(os.path.join(path, "shallow"))
+def _repair_shallow(mirror: Mirror, commits: Iterable[str]) -> Iterator[str]:
+    content = _read(os.path.join(mirror.path, "shallow"))
     ends = {each.encode() for each in commits if each in mirror and not mirror.has_parents(each.encode())}
     if _SHALLOW.fullmatch(content or b"") and ends <= set((content or b"").split()):
         return
     # Read all objects: nothing else tells which commits are here.
     ends = {object_id.hex().encode() for object_id in all_objects(mirror.packs.values()) if _is_end(mirror, object_id)}
-    _replace(path, "shallow", b"".join(commit + b"\n" for commit in sorted(ends)))
-    # The mirror has cached what the file held.
-    mirror.refresh()
+    mirror.write_shallow(ends)
     yield "mirror.git/shallow did not say where history ends"
 
 
@@ -90,10 +87,3 @@ def _read(path: str) -> bytes | None:
         if error.errno not in (errno.ELOOP, errno.ENXIO):
             raise
         return None
-
-
-def _replace(path: str, name: str, content: bytes) -> None:
-    # A name that `Mirror.refresh` sweeps, if this is killed before the rename.
-    temporary = os.path.join(path, "objects", "pack", f"tmp_mend_{secrets.token_hex(8)}")
-    write_whole(temporary, content)
-    os.rename(temporary, os.path.join(path, name))

@@ -26,6 +26,7 @@ from handler.mount.git import packs
 from handler.mount.git.deltas import DeltaChains, Entry
 from handler.mount.git.packs import (
     NOT_A_PACK,
+    PAGES_BYTES,
     Contents,
     RawObject,
     ReadRaw,
@@ -36,8 +37,6 @@ from handler.mount.git.packs import (
 
 _HEADER_BYTES, _TRAILER_BYTES = 12, 20
 EMPTY_PACK_BYTES = _HEADER_BYTES + _TRAILER_BYTES
-_PAGES_BYTES = 32 * 1024 * 1024
-"""How much of a large pack stays in memory while it is read from one end to the other."""
 
 FRESH_BYTES = 32 * 1024 * 1024
 
@@ -172,7 +171,7 @@ def index_entries(
         # Not until the next one is inflated: that would be one more object in memory.
         del unpacked
         offset = end
-        if offset - forgotten > _PAGES_BYTES:
+        if offset - forgotten > PAGES_BYTES:
             forget_pages(data)
             forgotten = offset
     entries: list[Entry] = [(name, at, checksum) for at, (name, _, checksum) in whole.items()]

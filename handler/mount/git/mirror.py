@@ -9,21 +9,23 @@ import secrets
 import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Set
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from typing import BinaryIO, TypeVar, cast
 
 from handler.exchange.remote import WHOLE_HISTORY
-from handler.mount.fs.files import create, read_whole, write_whole
+from handler.mount.fs.files import create, read_whole, unlink_if_there, write_whole
 from handler.mount.git import repack
 from handler.mount.git.ingest import IndexedPack, PackSpool
 from handler.mount.git.objects import MAX_OBJECT_BYTES
 from handler.mount.git.pack_files import open_pack
-from handler.mount.git.pack_store import PackStore, PackWriter, shallow_file, unlink_if_there
+from handler.mount.git.pack_store import PackStore, PackWriter, shallow_file
 from handler.mount.git.packs import SMALL_BYTES
 
-HEAD = b"ref: refs/heads/main\n"
-CONFIG = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n[gc]\n\tauto = 0\n"
+_HEAD = b"ref: refs/heads/main\n"
+_CONFIG = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n[gc]\n\tauto = 0\n"
+FILES = (("HEAD", _HEAD), ("config", _CONFIG))
+"""The files of every mirror, by their names in it."""
 TEMPORARY_PREFIX = "tmp_"
 _MAX_OPEN = 16
 """Each holds its small packs in memory, and a process serves few repositories in its life."""
@@ -67,7 +69,7 @@ class Mirror(PackStore):
     def _create(self) -> None:
         """Make an empty bare repository."""
         os.makedirs(os.path.join(self.path, "refs", "heads"), exist_ok=True)
-        for name, content in (("HEAD", HEAD), ("config", CONFIG)):
+        for name, content in FILES:
             write_whole(os.path.join(self.path, name), content)
         # Last: its presence says that all is there.
         os.makedirs(self.pack_directory, exist_ok=True)
@@ -90,25 +92,30 @@ class Mirror(PackStore):
         """
         if len(self.packs) <= repack.MAX_SMALL_PACKS:
             return
-        status = {name: os.stat(self.pack_path(name) + ".pack") for name in self.packs}
-        plan = repack.plan_repack({name: each.st_size for name, each in status.items()}, keeps_history=keeps_history)
-        if plan.step is repack.RepackStep.NOTHING:
+        step, replaced = self.plan_repack(self.packs, keeps_history=keeps_history)
+        if step is repack.RepackStep.NOTHING:
             return
-        newest_first = sorted(plan.packs, key=lambda name: (-status[name].st_mtime, name))
-        packs = [self.packs[name] for name in newest_first]
         shallow: set[bytes] | None = None
-        if plan.step is repack.RepackStep.REWRITE:
+        if step is repack.RepackStep.REWRITE:
             commits = [commit for commit in needed_commits() if commit in self]
             wanted = repack.needed_objects(commits, self.read)
             shallow = {commit.encode() for commit in commits if not self.has_parents(commit.encode(), wanted)}
             # Before any pack is removed: git calls a repository broken if a commit lacks its parents and is not listed.
-            self._in_place.write_shallow(self.writer.shallow_commits() | shallow)
+            self.write_shallow(self.writer.shallow_commits() | shallow)
         else:
-            wanted = repack.all_objects(packs)
-        self.rewrite(wanted, packs, set(plan.packs))
+            wanted = repack.all_objects(self.packs[name] for name in replaced)
+        self.rewrite(wanted, replaced)
         if shallow is not None:
             # Only now: until the packs are replaced, other commits still end their history here.
-            self._in_place.write_shallow(shallow)
+            self.write_shallow(shallow)
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Replace a file of the mirror in one step; `refresh` sweeps what a killed run leaves."""
+        self._in_place.replace(os.path.join(self.path, name), content, "file")
+
+    def write_shallow(self, commits: Set[bytes]) -> None:
+        """Replace the commits (hex ids) in the file `shallow` by these."""
+        self._in_place.write_shallow(commits)
 
 
 class InPlaceWriter(PackWriter):
@@ -146,7 +153,7 @@ class InPlaceWriter(PackWriter):
             write_whole(path + ".pack", spool.content())
         else:
             # Renamed: half an index would make a pack visible that cannot be read.
-            self._replace(path + ".idx", indexed.index, "idx")
+            self.replace(path + ".idx", indexed.index, "idx")
 
     def flush(self) -> None:
         """Return at once: each write has closed its file."""
@@ -167,10 +174,11 @@ class InPlaceWriter(PackWriter):
 
     def write_shallow(self, commits: Set[bytes]) -> None:
         """Replace the file's commits by these."""
-        self._replace(os.path.join(self._git_directory, "shallow"), shallow_file(commits), "shallow")
+        self.replace(os.path.join(self._git_directory, "shallow"), shallow_file(commits), "shallow")
         self._shallow = set(commits)
 
-    def _replace(self, path: str, content: bytes, kind: str) -> None:
+    def replace(self, path: str, content: bytes, kind: str) -> None:
+        """Replace a file in one step, through a temporary file beside the packs."""
         temporary = self._temporary(kind)
         write_whole(temporary, content)
         os.rename(temporary, path)
@@ -242,6 +250,5 @@ def discard_mirror(path: str) -> None:
     # The indexes first: killed in between, this leaves fewer packs, or packs without an index, which `refresh` sweeps.
     # The file `shallow` goes after the commits that it is about.
     for name in (*(name for name in names if name.endswith(".idx")), os.path.join("..", "..", "shallow")):
-        with suppress(FileNotFoundError):
-            os.unlink(os.path.join(packs, name))
+        unlink_if_there(os.path.join(packs, name))
     shutil.rmtree(packs)

@@ -10,6 +10,7 @@ from handler.errors import Git2EfsError, MirrorDamaged, TreeUnsafe
 from handler.mount.git.commit import object_in, parse_commit, tree_in
 from handler.mount.git.packs import (
     NOT_A_PACK,
+    PAGES_BYTES,
     RawObject,
     as_binary,
     check_size,
@@ -25,8 +26,6 @@ MAX_OBJECT_BYTES = 100 * 1024 * 1024
 """GitHub takes no larger file; the bound of a store that is not told another one."""
 _TYPE_NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
 _MAX_TAG_DEPTH = 10
-_PAGES_BYTES = 32 * 1024 * 1024
-"""After so many bytes were read, the mapped packs' pages are forgotten (see `forget_pages`)."""
 
 _FAULT_BYTES = 64 * 1024
 """What Linux maps around the page that is read."""
@@ -93,7 +92,7 @@ class Objects:
 
     def _count_pages(self, pack: Pack, count: int) -> None:
         self._bytes_read += count
-        if self._bytes_read > _PAGES_BYTES:
+        if self._bytes_read > PAGES_BYTES:
             self._bytes_read = 0
             forget_pages(pack.data)
 

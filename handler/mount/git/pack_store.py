@@ -6,14 +6,13 @@ A `PackWriter` decides where each file goes, and in which order.
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Set
+from collections.abc import Callable, Collection, Iterable, Set
 from contextlib import suppress
 from typing import BinaryIO
 
-from dulwich.pack import Pack
-
 from handler.errors import MirrorDamaged
 from handler.exchange.remote import ShallowChanges
+from handler.mount.fs.files import unlink_if_there
 from handler.mount.git import repack
 from handler.mount.git.ingest import IndexedPack, PackSpool, index_pack
 from handler.mount.git.objects import Objects
@@ -174,13 +173,21 @@ class PackStore(Objects, ABC):
             # call the repository broken, and no later run would add it, as nobody fetches the commit again.
             self.writer.change_shallow(cut, set())
 
-    def rewrite(self, wanted: Collection[bytes], packs: list[Pack], replaced: set[str]) -> None:
-        """Write the objects `wanted` (binary ids) of `packs` as one pack, and remove those that it replaces."""
-        name = self.write_pack(lambda write: repack.write_pack(wanted, packs, write))
+    def plan_repack(self, names: Iterable[str], *, keeps_history: bool) -> tuple[repack.RepackStep, list[str]]:
+        """Return the step of `repack.plan_repack` for these packs, and the names that it replaces, newest first."""
+        status = {name: os.stat(self.pack_path(name) + ".pack") for name in names}
+        plan = repack.plan_repack({name: each.st_size for name, each in status.items()}, keeps_history=keeps_history)
+        return plan.step, sorted(plan.packs, key=lambda name: (-status[name].st_mtime, name))
+
+    def rewrite(self, wanted: Collection[bytes], replaced: Collection[str]) -> None:
+        """Write the objects `wanted` (binary ids) of the packs `replaced` as one pack, and remove these."""
+        packs = [self.packs[name] for name in replaced]
+        new = self.write_pack(lambda write: repack.write_pack(wanted, packs, write))
         # Only when the new pack is on the mount: after a kill in between, objects are there twice, and none is missing.
-        for each in replaced - {name}:
-            self.packs.pop(each).close()
-            self.remove_pack(each)
+        for name in replaced:
+            if name != new:
+                self.packs.pop(name).close()
+                self.remove_pack(name)
 
     def write_pack(self, write: Callable[[Callable[[bytes], object]], IndexedPack]) -> str:
         """Make the pack visible that `write(sink)` writes, and return its name. On return it is on the mount."""
@@ -211,9 +218,3 @@ class PackStore(Objects, ABC):
 def shallow_file(commits: Set[bytes]) -> bytes:
     """Return the content of a file `shallow`."""
     return b"".join(commit + b"\n" for commit in sorted(commits))
-
-
-def unlink_if_there(path: str) -> None:
-    """Remove a file, if it is there."""
-    with suppress(FileNotFoundError):
-        os.unlink(path)

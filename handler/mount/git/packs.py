@@ -60,6 +60,8 @@ _MAX_SHIFT = 63
 _MAX_DELTA_HEAD = 20
 """The two sizes at a delta's start, each at most ten bytes."""
 _INPUT_BYTES = 512
+PAGES_BYTES = 32 * 1024 * 1024
+"""How much of a mapped pack is read before `forget_pages` is called."""
 
 
 class PackVanished(MirrorDamaged):

@@ -16,13 +16,12 @@ from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change
 from handler.mount.maintenance.context import RepositoryContext
-from handler.mount.releases.build import trash_name
 from handler.mount.releases.inventory import read_release, seal
 from handler.mount.releases.prune import discard
 from handler.mount.releases.repair import repair
 from handler.mount.releases.verify import Drift, Part, compare, parts_of
 from handler.mount.target.directory import TargetDirectory
-from handler.mount.target.layout import journal_name, patch_name
+from handler.mount.target.layout import journal_name, patch_name, trash_name
 
 _MAX_PATHS = 20
 _MAX_NOTES = 60

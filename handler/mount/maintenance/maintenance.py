@@ -128,7 +128,7 @@ class _RepositoryMaintenance:
             try:
                 with context.borrowed_mirror() as mirror:
                     mirror.maintain(registry.release_commits, keeps_history=self.repository.depth == 0)
-                    return repair(context.paths.mirror, mirror, registry.release_commits())
+                    return repair(mirror, registry.release_commits())
             except MirrorDamaged as error:
                 return (f"the mirror is emptied: {error}",)
 

@@ -3,8 +3,7 @@
 publish     a run: build, flip, prune
 strategy    which directory becomes the next release, and which go; pure
 build       recycle a retired release, or write the tree whole
-inventory   which releases there are; the flip
-seal        a release's clock, and whether somebody else changed it
+inventory   which releases there are; a release's clock and seal; the flip
 prune       remove what is past its grace; retire: remove a target whose ref is gone
 verify      compare a release with its commit; repair: bring it back to it
 """

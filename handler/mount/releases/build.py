@@ -5,7 +5,6 @@ Raises OSError for what the mount answers.
 
 import errno
 import os
-import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from handler.mount.git.plan import check_tree_bytes, plan_change
 from handler.mount.releases.inventory import Inventory, seal
 from handler.mount.releases.strategy import WHOLE, Strategy, StrategyKind, choose_strategy, max_releases
 from handler.mount.target.directory import TargetDirectory, stage
-from handler.mount.target.layout import TargetPaths, journal_name, link_to, patch_name, read_patch_name
+from handler.mount.target.layout import TargetPaths, journal_name, link_to, patch_name, read_patch_name, trash_name
 from handler.mount.target.run import Run
 
 _NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENOTEMPTY)
@@ -123,7 +122,7 @@ class ReleaseBuilder:
                 bytes_written=counts.bytes_written + done.bytes_written,
             )
             previous = step
-        self.counts, self.submodules = counts, tuple(plans[-1].submodules)
+        self.counts, self.submodules = counts, plans[-1].submodules
         self._name_and_link(self._staged(previous), wanted)
 
     def _write_whole(self, wanted: str) -> None:
@@ -184,16 +183,15 @@ def prepare_flip(
 
     Three things that do not wait for each other: name the tree, set the replaced release's clock, make the link.
     """
-    paths = directory
     # The clock is set before the flip. Set after it, a kill between the two would leave the replaced release looking
     # as if its grace were long over, and the next run would recycle it under its readers.
     retiring = executor.submit(partial(_start_grace, directory, inventory, previous if previous != wanted else None))
-    linking = executor.submit(partial(stage, paths, "link", partial(os.symlink, link_to(wanted))))
+    linking = executor.submit(partial(stage, directory, "link", partial(os.symlink, link_to(wanted))))
     try:
         if staged is not None:
             # Sealed before it gets its name: a release that bears its name is complete and intact.
             seal(staged, directory.clock())
-            os.rename(staged, paths.release(wanted))
+            os.rename(staged, directory.release(wanted))
         retiring.result()
     except BaseException:
         # The builder may try again at once, with a link of its own: nothing of this try may still be under way then.
@@ -211,8 +209,3 @@ def _start_grace(directory: TargetDirectory, inventory: Inventory, previous: str
     is_intact = all(each.is_intact for each in inventory.releases if each.commit == previous)
     with suppress(FileNotFoundError):
         seal(directory.release(previous), directory.clock(), is_intact=is_intact)
-
-
-def trash_name() -> str:
-    """Return a new name in staging for what is to be removed."""
-    return f"trash-{secrets.token_hex(8)}"

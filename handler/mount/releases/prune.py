@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from handler.model import Repository
 from handler.mount.fs.directories import remove_tree
-from handler.mount.releases.build import ReleaseBuilder, trash_name
+from handler.mount.releases.build import ReleaseBuilder
 from handler.mount.releases.inventory import Inventory
 from handler.mount.releases.strategy import Release, StrategyKind, choose_pruned
-from handler.mount.target.layout import TargetPaths, is_passing, is_staged
+from handler.mount.target.layout import TargetPaths, is_passing, is_staged, trash_name
 from handler.mount.target.run import Run
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from handler.exchange.events import retired_event
 from handler.model import Outcome, OutcomeKind
 from handler.mount.fs.directories import remove_tree
-from handler.mount.releases.build import trash_name
-from handler.mount.target.layout import TargetPaths
+from handler.mount.fs.files import unlink_if_there
+from handler.mount.target.layout import TargetPaths, trash_name
 from handler.mount.target.run import Run
 
 
@@ -52,8 +52,7 @@ def _remove_trees(paths: TargetPaths) -> None:
     """Remove `current`, and every tree. The record stays, since it says whose all this was: after a kill the next run
     goes on."""
     # `current` goes first, so that no reader finds a tree that is half gone.
-    with suppress(FileNotFoundError):
-        os.unlink(paths.current)
+    unlink_if_there(paths.current)
     os.makedirs(paths.staging, exist_ok=True)
     with suppress(FileNotFoundError):
         for name in os.listdir(paths.releases):
@@ -68,8 +67,7 @@ def _remove_rest(paths: TargetPaths, below: str) -> None:
 
     What somebody else put into one of them stays, and the directory with it.
     """
-    with suppress(FileNotFoundError):
-        os.unlink(paths.record)
+    unlink_if_there(paths.record)
     directory = paths.root
     with suppress(OSError):
         while directory.startswith(below + "/"):

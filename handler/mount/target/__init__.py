@@ -6,7 +6,7 @@ record      `published.json`
 registry    which targets a repository has
 run         the context of one run
 mode        what a mode does for a run: prepare, flip, tidy, retire
-recording   write the record at the end of a run; notify: emit its event before
-outcomes    how a run ended; stopwatch: where its time went
+ending      how a run ends: its record and its outcome
+notify      the release's event, emitted before the record
 hold        an operator keeps a target where it is
 """

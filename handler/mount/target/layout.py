@@ -3,6 +3,7 @@
 <mount>/<owner>/<name>/
     .lock                           held by the one run that works on the repository
     .copies/                        working copies that are being made
+    .targets                        the paths of the repository's targets
     mirror.git/
 <mount>/<target path>/              <owner>/<name>/<branch> unless the repository's parameter says otherwise
     current -> releases/<commit>
@@ -17,6 +18,7 @@
 import hashlib
 import os
 import re
+import secrets
 from dataclasses import dataclass
 
 from handler.config.names import OBJECT_ID, is_object_id
@@ -140,6 +142,11 @@ def journal_name(base: str, wanted: str) -> str:
 def is_passing(name: str) -> bool:
     """Whether a name in staging belongs to something that only its own run needs."""
     return bool(_PASSING.fullmatch(name))
+
+
+def trash_name() -> str:
+    """Return a new name in staging for what is to be removed."""
+    return f"trash-{secrets.token_hex(8)}"
 
 
 def is_staged(name: str) -> bool:

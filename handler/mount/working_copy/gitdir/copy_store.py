@@ -11,10 +11,10 @@ from threading import Lock
 
 from dulwich.pack import Pack
 
-from handler.mount.fs.files import read_tail
+from handler.mount.fs.files import read_tail, unlink_if_there
 from handler.mount.fs.parallel import Executor
 from handler.mount.git import repack
-from handler.mount.git.pack_store import PackStore, unlink_if_there
+from handler.mount.git.pack_store import PackStore
 from handler.mount.git.packs import PackVanished, RawObject
 from handler.mount.working_copy.gitdir.lazy_packs import LazyPack, is_mapped
 from handler.mount.working_copy.gitdir.loose import loose_path, read_alternates, read_loose
@@ -189,13 +189,9 @@ class CopyStore(PackStore):
         if "multi-pack-index" in self._names or os.path.lexists(os.path.join(self.path, "gc.pid")):
             return
         with suppress(FileNotFoundError, PackVanished):  # others repacked them
-            status = {name: os.stat(self.pack_path(name) + ".pack") for name in self._own_packs()}
-            sizes = {name: each.st_size for name, each in status.items()}
-            merged = repack.plan_repack(sizes, keeps_history=True).packs
-            if len(merged) > 1:
-                newest_first = sorted(merged, key=lambda name: (-status[name].st_mtime, name))
-                packs = [self.packs[name] for name in newest_first]
-                self.rewrite(repack.all_objects(packs), packs, set(merged))
+            _, replaced = self.plan_repack(self._own_packs(), keeps_history=True)
+            if len(replaced) > 1:
+                self.rewrite(repack.all_objects(self.packs[name] for name in replaced), replaced)
 
     def _own_packs(self) -> Iterable[str]:
         for name, pack in self.packs.items():

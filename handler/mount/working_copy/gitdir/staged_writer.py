@@ -7,10 +7,10 @@ from functools import partial
 from typing import BinaryIO
 
 from handler.errors import MirrorDamaged
-from handler.mount.fs.files import create, read_whole
+from handler.mount.fs.files import create, read_whole, unlink_if_there
 from handler.mount.fs.parallel import IN_TURN
 from handler.mount.git.ingest import IndexedPack, PackSpool
-from handler.mount.git.pack_store import PackWriter, shallow_file, unlink_if_there
+from handler.mount.git.pack_store import PackWriter, shallow_file
 from handler.mount.working_copy.gitdir.locks import lock_held
 from handler.mount.working_copy.gitdir.staging_area import StagingArea
 
