@@ -11,6 +11,7 @@
     │   └── MediaTypeUnsupported 415
     ├── Transient                503, passes by itself: try again
     │   ├── ParametersUnavailable
+    │   ├── PublisherUnavailable
     │   ├── QueueUnavailable
     │   ├── RemoteUnavailable
     │   ├── CommitNotFound
@@ -24,6 +25,7 @@
     └── Stalled                  500, needs a person
         ├── ConfigurationInvalid
         ├── SecretUnusable
+        ├── PublisherRefused
         ├── RemoteRefused
         ├── RemoteUnsupported
         ├── PackInvalid
@@ -43,6 +45,7 @@ A leaf's `reason` is stable: it is a metric's dimension and stands in the answer
 name repositories, refs and paths, and never a secret, a body or a signature.
 """
 
+from functools import cache
 from typing import ClassVar
 
 
@@ -123,6 +126,12 @@ class ParametersUnavailable(Transient):
     reason = "parameters_unavailable"
 
 
+class PublisherUnavailable(Transient):
+    """The publisher function did not answer (throttled, killed, of another version during a deployment)."""
+
+    reason = "publisher_unavailable"
+
+
 class QueueUnavailable(Transient):
     """The queue did not take the message, or did not answer (throttled, unreachable)."""
 
@@ -199,6 +208,12 @@ class SecretUnusable(Stalled):
     """The webhook secret (or a token) is missing or empty: nothing can be verified with it."""
 
     reason = "secret_unusable"
+
+
+class PublisherRefused(Stalled):
+    """The publisher function may not be invoked, is not there, or does not take what it is sent."""
+
+    reason = "publisher_refused"
 
 
 class RemoteRefused(Stalled):
@@ -283,3 +298,17 @@ class Unexpected(Stalled):
     """A defect: the exception's type is in the log, its text is not."""
 
     reason = "unexpected"
+
+
+def of_reason(reason: str, message: str) -> Git2EfsError:
+    """Return the failure with this `reason`, as it came from the other side; Unexpected for a reason that is none."""
+    return _leaves().get(reason, Unexpected)(message)
+
+
+@cache
+def _leaves() -> dict[str, type[Git2EfsError]]:
+    branches: tuple[type[Git2EfsError], ...] = (Rejected, Transient, Stalled)
+    # Of this module alone: elsewhere a failure may have kinds of its own, under the same reason.
+    return {
+        leaf.reason: leaf for branch in branches for leaf in branch.__subclasses__() if leaf.__module__ == __name__
+    }

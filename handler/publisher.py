@@ -1,33 +1,34 @@
-"""The mount side in this process: everything that touches the mount, and nothing that needs a network.
+"""The mount side: everything that touches the mount, and nothing that needs a network.
 
-The entry points make one `LocalPublisher` and hand it to the network side, which only knows `exchange.publisher`'s
-`Publisher`. Here the mount's OSErrors become our failures: none of them leaves this side.
+The network side only knows `exchange.publisher`'s `Publisher`. `LocalPublisher` is it in the same process; `handler` is
+the function that serves it to network sides elsewhere. Here the mount's OSErrors become our failures: none of them
+leaves this side.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import Git2EfsError, MirrorDamaged
-from handler.exchange.events import Emit
-from handler.exchange.remote import Remote, RemoteRefs
-from handler.exchange.trigger import Trigger
-from handler.model import Outcome, Repository, Target
+from handler.exchange.answers import Failure, Need
+from handler.exchange.events import Emit, Event, EventKind, PendingEvent, pending
+from handler.exchange.publisher import PublishAnswer, PublishRequest
+from handler.model import Outcome, OutcomeKind, Repository, Target
 from handler.mount.fs.errno_map import as_failure, mount_errors
 from handler.mount.fs.lock import GenerationCache, locked
 from handler.mount.fs.parallel import Workers
 from handler.mount.git.mirror import StorePool
 from handler.mount.reconcile import Reconciler
+from handler.mount.target.layout import RepositoryPaths
 from handler.outcome import outcome_of
 from handler.settings import Settings
 
 if TYPE_CHECKING:
-    from handler.exchange.drift import RepositoryDrift
     from handler.exchange.operations import Operations
-    from handler.exchange.publisher import MaintenanceResult
+    from handler.exchange.publisher import MaintenanceResult, SurveyFinding, SurveyItem
     from handler.exchange.schedule_state import ScheduleState
 
 
@@ -40,20 +41,16 @@ class LocalPublisher:
         self,
         settings: Settings,
         *,
-        emit: Emit | None,
         progress: Callable[[str, int, int], None],
         say: Callable[[str], None] = lambda sentence: None,
         clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`emit` puts an event, and returns whether the bus took it; None: no events.
+        """During a long check-out `progress` is called with the target and with how many of how many files are written.
 
-        During a long check-out `progress` is called with the target and with how many of how many files are written.
         `say` is called with a sentence about what a long operator's command is doing.
         """
         self._settings = settings
         self._clock = clock
-        self._emit = emit
         self._say = say
         self._mirrors = StorePool(settings.max_object_bytes)
         self._reconciler = Reconciler(
@@ -61,38 +58,88 @@ class LocalPublisher:
             mirrors=self._mirrors,
             cache=GenerationCache(),
             progress=progress,
-            emit=emit,
             workers=Workers(settings.checkout_workers),
             slow_workers=Workers(settings.checkout_workers, is_slow=True),
             clock=clock,
-            sleep=sleep,
         )
 
     def close(self) -> None:
         """Close what is kept open."""
         self._mirrors.close()
 
-    def reconcile(
-        self,
-        repository: Repository,
-        target: Target,
-        remote: Remote,
-        trigger: Trigger,
-        begin: Callable[[str], None] = lambda commit: None,
-    ) -> Outcome:
-        """See `Publisher.reconcile`."""
+    def publish(self, request: PublishRequest) -> PublishAnswer:
+        """See `Publisher.publish`."""
+        events: list[Event] = []
+        emit = self._emit_into(events)
         try:
             try:
-                return self._reconciler.reconcile(repository, target, remote, trigger, begin)
+                found = self._reconciler.reconcile(request, emit)
             except MirrorDamaged:
                 # The mirror was emptied. What is published stays; the objects are fetched anew, the tree written whole.
-                return self._reconciler.reconcile(repository, target, remote, trigger, begin)
+                found = self._reconciler.reconcile(request, emit)
         except Exception as error:  # also a defect: this target fails with it, the others do not
-            return self.failed(repository, target, as_failure(error))
+            found = self._failed(request.repository.full_name, request.target, as_failure(error))
+        if isinstance(found, Need):
+            return PublishAnswer(need=found, events=tuple(map(pending, events)))
+        self._discard_transfers(request)
+        return PublishAnswer(outcome=found, events=tuple(map(pending, events)))
 
-    def failed(self, repository: Repository, target: Target, error: Git2EfsError) -> Outcome:
+    def _emit_into(self, events: list[Event]) -> Emit | None:
+        return events.append if self._settings.event_bus else None
+
+    def _discard_transfers(self, request: PublishRequest) -> None:
+        """Remove the packs that came in parts, and that the run has not taken."""
+        if transfers := [answer.transfer for answer in request.answers.packs if answer.transfer is not None]:
+            from handler.mount.git.incoming import discard
+
+            with suppress(OSError):  # they are swept after an hour
+                discard(self._paths(request.repository.full_name).incoming, transfers)
+
+    def receive(self, repository: str, *, transfer: str, offset: int, content: bytes) -> int:
+        """See `Publisher.receive`."""
+        from handler.mount.git.incoming import write_part
+
+        with mount_errors():
+            return write_part(
+                self._paths(repository).incoming,
+                transfer,
+                offset=offset,
+                content=content,
+                max_bytes=self._settings.max_pack_bytes,
+            )
+
+    def announced(self, event: PendingEvent) -> Outcome | None:
+        """See `Publisher.announced`."""
+        from handler.mount.releases.retire import finish
+        from handler.mount.target.directory import TargetDirectory
+        from handler.mount.target.notify import note_announced
+        from handler.mount.target.registry import TargetRegistry
+
+        paths = self._paths(event.repository)
+        directory = TargetDirectory.at(self._settings.mount, event.path, self._clock)
+        with mount_errors(), locked(paths.lock, self._settings.lock_seconds) as lock:
+            if event.kind is EventKind.RETIRED:
+                # What other processes know of the repository is not true any more.
+                lock.stamp_generation()
+                registry = TargetRegistry.of(self._settings.mount, event.repository)
+                return finish(directory, event, paths, registry)
+            # No stamp: no process caches a record, and the next push need not list what is there anew.
+            note_announced(directory, event)
+        return None
+
+    def look(self, repository: str, target: Target) -> Outcome:
+        """See `Publisher.look`."""
+        outcome = Outcome(
+            kind=OutcomeKind.UNCHANGED, reason="seen", repository=repository, ref=target.ref, path=target.path
+        )
+        return self._with_published(outcome, target)
+
+    def _failed(self, repository: str, target: Target, error: Git2EfsError) -> Outcome:
         """Return the outcome of a failure, with what readers of the target have meanwhile. Raises no Exception."""
-        outcome = replace(outcome_of(error), repository=repository.full_name, ref=target.ref, path=target.path)
+        outcome = replace(outcome_of(error), repository=repository, ref=target.ref, path=target.path)
+        return self._with_published(outcome, target)
+
+    def _with_published(self, outcome: Outcome, target: Target) -> Outcome:
         try:
             found = self._reconciler.directory(target).read_published()
         except (Git2EfsError, OSError):
@@ -100,14 +147,22 @@ class LocalPublisher:
         age = max(0.0, self._clock() - found.record.asked_at) if found.record else None
         return replace(outcome, commit=found.commit, last_success_age_seconds=age)
 
-    def drift(self, repository: Repository, refs: RemoteRefs) -> "RepositoryDrift":
-        """See `Publisher.drift`."""
+    def survey(self, items: "Sequence[SurveyItem]") -> "tuple[SurveyFinding, ...]":
+        """See `Publisher.survey`."""
+        return tuple(map(self._survey, items))
+
+    def _survey(self, item: "SurveyItem") -> "SurveyFinding":
+        from handler.exchange.publisher import SurveyFinding
         from handler.mount.maintenance.drift import DriftDetector
 
-        with mount_errors():
-            return DriftDetector(self._settings, self._clock).detect(repository, refs)
+        try:
+            with mount_errors():
+                return SurveyFinding(DriftDetector(self._settings, self._clock).detect(item.repository, item.refs))
+        except Exception as error:  # also a defect: this repository fails with it, the others do not
+            failure = as_failure(error)
+            return SurveyFinding(failed=Failure(failure.reason, str(failure)))
 
-    def published_refs(self, repository: Repository) -> tuple[str, ...]:
+    def published_refs(self, repository: str) -> tuple[str, ...]:
         """See `Publisher.published_refs`."""
         from handler.mount.maintenance.drift import DriftDetector
 
@@ -123,16 +178,22 @@ class LocalPublisher:
         maintenance = Maintenance(self._settings, self._mirrors, self._clock)
         return maintenance.maintain(repository, deadline=deadline, resume_at=resume_at)
 
-    @contextmanager
-    def schedule_state(self, task: str) -> "Iterator[ScheduleState]":
-        """See `Publisher.schedule_state`."""
-        from handler.mount.maintenance.state import lock_path, read_state, write_state
+    def take_lease(self, task: str, *, run: str, until: float) -> "ScheduleState":
+        """See `Publisher.take_lease`."""
+        from handler.mount.maintenance.state import take_lease
 
-        mount = self._settings.mount
-        with mount_errors(), locked(lock_path(mount, task), 0.0):
-            state = read_state(mount, task)
-            yield state
-            write_state(mount, task, state)
+        with mount_errors():
+            return take_lease(self._settings.mount, task, run=run, until=until, now=self._clock())
+
+    def end_lease(self, task: str, *, run: str, state: "ScheduleState") -> None:
+        """See `Publisher.end_lease`."""
+        from handler.mount.maintenance.state import end_lease
+
+        with mount_errors():
+            end_lease(self._settings.mount, task, run=run, state=state)
+
+    def _paths(self, repository: str) -> RepositoryPaths:
+        return RepositoryPaths.of(self._settings.mount, repository)
 
     @property
     def operations(self) -> "Operations":
@@ -140,5 +201,9 @@ class LocalPublisher:
         from handler.mount.operations.local import LocalOperations
 
         return LocalOperations(
-            settings=self._settings, mirrors=self._mirrors, emit=self._emit, clock=self._clock, say=self._say
+            settings=self._settings,
+            mirrors=self._mirrors,
+            emit_into=self._emit_into,
+            clock=self._clock,
+            say=self._say,
         )

@@ -22,6 +22,7 @@ OBJECT_ID = "[0-9a-f]{40}"
 """The pattern of a sha1 object id, to build others from; `is_object_id` tests a whole one."""
 _OBJECT_ID = re.compile(OBJECT_ID)
 _OBJECT_ID_BYTES = re.compile(OBJECT_ID.encode())
+_TRANSFER = re.compile("[0-9a-f]{32}")
 _FULL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
 # Control characters, space and what git's revision syntax needs; see git-check-ref-format(1), rules 4, 5 and 10.
 _NOT_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]")
@@ -33,6 +34,11 @@ def is_object_id(value: str | bytes) -> bool:
     if isinstance(value, str):
         return _OBJECT_ID.fullmatch(value) is not None
     return _OBJECT_ID_BYTES.fullmatch(value) is not None
+
+
+def is_transfer(text: str) -> bool:
+    """Whether `text` names the transfer of a large pack: 32 lower-case hex digits, drawn at random."""
+    return _TRANSFER.fullmatch(text) is not None
 
 
 def is_full_name(text: str) -> bool:

@@ -62,8 +62,29 @@ class Event:
     pushed_commit: str | None = None
 
 
-Emit = Callable[[Event], bool]
-"""Put an event; return whether the bus took it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingEvent:
+    """An event on its way to the bus. With `detail` a bus is given it, by the rest its record on the mount is found."""
+
+    kind: EventKind
+    repository: str
+    path: str
+    commit: str | None
+    detail: str
+
+
+def pending(event: Event) -> PendingEvent:
+    """Return the event with its detail as text."""
+    commit = event.previous_commit if event.kind is EventKind.RETIRED else event.commit
+    return PendingEvent(
+        kind=event.kind, repository=event.repository, path=event.path, commit=commit, detail=detail_of(event)
+    )
+
+
+Emit = Callable[[Event], None]
+"""Hand an event out of a run on the mount: the network side puts it on the bus once the run has ended."""
+PutEvent = Callable[[PendingEvent], bool]
+"""Put an event on the bus; return whether it took it."""
 
 
 def failed_event(outcome: Outcome, target: Target, *, delivery: str, at: float, pushed_commit: str | None) -> Event:

@@ -11,6 +11,7 @@ from typing import Protocol
 from handler.deadline import Deadline
 from handler.exchange.checks import Check
 from handler.exchange.drift import TargetDrift
+from handler.exchange.events import PendingEvent
 from handler.exchange.schedule_state import ScheduleState
 from handler.model import Outcome, Usage
 
@@ -103,6 +104,14 @@ class RepositoryStatus:
         return not self.problems and all(each.state in HEALTHY_STATES and not each.problems for each in self.targets)
 
 
+@dataclass(frozen=True, slots=True)
+class OperatorAnswer:
+    """The outcome of an operator's command, and the events that are to be put on the bus."""
+
+    outcome: Outcome
+    events: tuple[PendingEvent, ...] = ()
+
+
 class Operations(Protocol):
     """An operator's commands on one mount. Safe for threads.
 
@@ -136,14 +145,14 @@ class Operations(Protocol):
         """Return the statuses with the usage of each mirror and release. Raises OutOfTime at the deadline."""
         ...
 
-    def roll_back(self, target: MountedTarget, *, to: str | None, by: str, why: str, deadline: Deadline) -> Outcome:
+    def roll_back(self, target: MountedTarget, *, to: str | None, by: str, why: str, deadline: Deadline) -> OperatorAnswer:
         """Flip the target to the release `to` (a commit's first digits; None: the one before), and hold it there.
 
         Raises TargetUnknown, TargetOccupied, ReleaseUnusable, LockTimeout.
         """
         ...
 
-    def hold(self, target: MountedTarget, *, by: str, why: str, deadline: Deadline) -> Outcome:
+    def hold(self, target: MountedTarget, *, by: str, why: str, deadline: Deadline) -> OperatorAnswer:
         """Hold the target where it is: pushes and the schedule leave it. Raises as `roll_back`."""
         ...
 

@@ -1,22 +1,75 @@
-"""The mount side as the network side sees it. Pure: no I/O, no clock.
+"""The mount side as the network side sees it: requests, answers, and who answers them. Pure: no I/O, no clock.
 
-Neither side imports the other. An entry point makes the mount side (`handler.publisher`) and hands it to the network
-side, which only knows this protocol.
+Neither side imports the other. The network side knows this protocol alone: behind it is the mount side in the same
+process, or a function that is invoked (`exchange.messages` is how the values travel then). All values are frozen and
+plain. Times are seconds since the epoch.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from handler.deadline import Deadline
-from handler.errors import Git2EfsError
+from handler.deadline import NO_DEADLINE, Deadline
+from handler.exchange.answers import Answers, Failure, Need
 from handler.exchange.drift import RepositoryDrift
+from handler.exchange.events import PendingEvent
 from handler.exchange.operations import Operations
-from handler.exchange.remote import Remote, RemoteRefs
+from handler.exchange.remote import RemoteRefs
 from handler.exchange.schedule_state import ScheduleState
-from handler.exchange.trigger import Trigger
-from handler.model import Outcome, Repository, Target
+from handler.model import Outcome, PushEvent, Repository, Target
+
+MAX_MESSAGE_BYTES = 6 * 1000 * 1000
+"""Lambda takes and answers 6 MB in a synchronous invocation; a little less, since it counts its own envelope too."""
+MAX_PACK_BYTES = 4 * 1000 * 1000
+"""The packs of one request together, before base64 makes them a third longer; a larger one goes ahead in parts."""
+PART_BYTES = 4 * 1000 * 1000
+"""A part of a large pack, before base64."""
+MAX_SURVEYED = 200
+"""Repositories in one survey."""
+MAX_ROUNDS = 8
+"""How often one run is asked for at most, each time with more answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishRequest:
+    """Make the target's `current` equal the tip of its ref, by these answers of the remote.
+
+    `push` is None for a timer or an operator. `delivery` is the id that correlates log lines, `received_at` is when the
+    request came. The repository's `url` is only given for a working copy, its credentials never.
+    """
+
+    repository: Repository
+    target: Target
+    push: PushEvent | None
+    delivery: str
+    received_at: float
+    answers: Answers = field(default_factory=Answers)
+    deadline: Deadline = NO_DEADLINE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishAnswer:
+    """How the run ended, and the events that are to be put on the bus; or what it needs to know before it does anything."""
+
+    outcome: Outcome | None = None
+    need: Need | None = None
+    events: tuple[PendingEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyItem:
+    """A repository, and what its remote's refs name."""
+
+    repository: Repository
+    refs: RemoteRefs
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyFinding:
+    """Which targets of a repository are behind, or why that cannot be told."""
+
+    drift: RepositoryDrift | None = None
+    failed: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,49 +84,54 @@ class MaintenanceResult:
 
 
 class Publisher(Protocol):
-    """Publishes to one mount. Safe for threads."""
+    """Publishes to one mount. Safe for threads.
 
-    def reconcile(
-        self,
-        repository: Repository,
-        target: Target,
-        remote: Remote,
-        trigger: Trigger,
-        begin: Callable[[str], None],
-    ) -> Outcome:
-        """Make the target's `current` equal the tip of its ref.
+    Every method raises the mount's failures as Git2EfsError, and PublisherUnavailable and PublisherRefused where the
+    mount side is a function that does not answer; unless it says that it raises nothing else.
+    """
 
-        `begin` is called with the commit before it is published. Raises no Exception: a failure is the outcome, with
-        the commit that readers have meanwhile.
+    def publish(self, request: PublishRequest) -> PublishAnswer:
+        """Reconcile a target. A failure on the mount is the outcome, with the commit that readers have meanwhile."""
+        ...
+
+    def receive(self, repository: str, *, transfer: str, offset: int, content: bytes) -> int:
+        """Write a part of a large pack; return the size of what came so far. `transfer` is 32 hex digits.
+
+        Raises Malformed where the parts do not come in order, and PackTooLarge.
         """
         ...
 
-    def drift(self, repository: Repository, refs: RemoteRefs) -> RepositoryDrift:
-        """Return which targets are behind `refs`, which the remote just answered.
-
-        Raises ConfigurationInvalid, and the mount's failures as Git2EfsError.
-        """
+    def announced(self, event: PendingEvent) -> Outcome | None:
+        """Note that the bus took the event. Returns the outcome of what waited for that: a retirement."""
         ...
 
-    def published_refs(self, repository: Repository) -> tuple[str, ...]:
-        """Return the refs of all targets that are published now. Raises the mount's failures as Git2EfsError."""
+    def look(self, repository: str, target: Target) -> Outcome:
+        """Return an outcome that only says what readers of the target have, and since when that was not confirmed."""
+        ...
+
+    def survey(self, items: Sequence[SurveyItem]) -> tuple[SurveyFinding, ...]:
+        """Return which targets are behind what the remotes just answered, for each of at most MAX_SURVEYED items."""
+        ...
+
+    def published_refs(self, repository: str) -> tuple[str, ...]:
+        """Return the refs of all targets of a repository that are published now."""
         ...
 
     def maintain(
         self, repository: Repository, *, deadline: Deadline, resume_at: str | None = None
     ) -> MaintenanceResult:
-        """Do the daily maintenance of all the repository's targets. Raises no Exception: a failure is an outcome."""
+        """Do the daily maintenance of all the repository's targets. A failure on the mount is an outcome."""
         ...
 
-    def failed(self, repository: Repository, target: Target, error: Git2EfsError) -> Outcome:
-        """Return the outcome of a failure, with what readers of the target have meanwhile. Raises no Exception."""
-        ...
+    def take_lease(self, task: str, *, run: str, until: float) -> ScheduleState:
+        """Read the state of one of the schedule's tasks, which is the run's alone until then.
 
-    def schedule_state(self, task: str) -> AbstractContextManager[ScheduleState]:
-        """Read and lock the state of one of the schedule's tasks; write it at the end of a block that raised nothing.
-
-        Raises LockTimeout where another run has the same task, and the mount's failures as Git2EfsError.
+        Raises LockTimeout where another run has the same task.
         """
+        ...
+
+    def end_lease(self, task: str, *, run: str, state: ScheduleState) -> None:
+        """Write the task's state, and give the task free. Does nothing where another run has the task meanwhile."""
         ...
 
     @property

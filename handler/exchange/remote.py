@@ -1,12 +1,10 @@
-"""A repository's remote as the mount side sees it: queries and answers. Pure: no I/O.
+"""What a repository's remote is asked for, and what it answers. Pure: no I/O.
 
-The network side has the one real implementation, over smart HTTP. The mount side never opens a connection: it is given
-a `Remote`.
+The network side asks, over smart HTTP. The mount side opens no connection: it is given the answers (`exchange.answers`).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from handler.model import Tip
 
@@ -53,21 +51,3 @@ class FetchQuery:
 
 Sink = Callable[[], Callable[[bytes], object]]
 """Called once for each attempt; returns the function that takes the pack's bytes, from the start."""
-
-
-class Remote(Protocol):
-    """One repository's remote."""
-
-    def refs(self, refs: list[str], *, with_head: bool = False) -> RemoteRefs:
-        """Return what `refs` (full names) and, with `with_head`, HEAD name now.
-
-        Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, OutOfTime.
-        """
-        ...
-
-    def fetch(self, query: FetchQuery, sink: Sink) -> ShallowChanges:
-        """Fetch what the query asks for; the pack's bytes go to `sink`.
-
-        Raises CommitNotFound where the remote does not know `want`, what `refs` raises, and what the sink raises.
-        """
-        ...

@@ -2,21 +2,25 @@
 
 lock → fetch → plan → check out → flip → record → prune. It is idempotent: a push, a redelivery, a queue message, a
 timer and an operator all only say "look now". There is no first time, and whoever comes late finds the work done.
+
+It opens no connection: the network side has asked the remote before, and asks again for what a run finds missing.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from handler.errors import TargetOccupied
+from handler.exchange.answers import Need
 from handler.exchange.events import Emit
-from handler.exchange.remote import Remote
-from handler.exchange.trigger import Trigger
-from handler.model import Durations, Outcome, Repository, Target
+from handler.exchange.publisher import PublishRequest
+from handler.model import Durations, Outcome, Target
 from handler.mount.fs.lock import GenerationCache, locked
 from handler.mount.fs.parallel import Workers, executor_for
 from handler.mount.git.fetch import Fetcher
+from handler.mount.git.incoming import open_transfer
 from handler.mount.git.mirror import StorePool
 from handler.mount.releases import publish
 from handler.mount.target import ending
@@ -26,9 +30,6 @@ from handler.mount.target.layout import RepositoryPaths
 from handler.mount.target.mode import OpenSession, Session
 from handler.mount.target.run import Run
 from handler.settings import Settings
-
-LATE_SECONDS = 0.02
-"""A run that waited longer than this for the lock was probably overtaken: it asks for the ref before it fetches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,33 +41,30 @@ class Reconciler:
     cache: GenerationCache
     progress: Callable[[str, int, int], None]
     """Called during a long check-out with what it is, and how many of how many files are written."""
-    emit: Emit | None
     workers: Workers
     slow_workers: Workers
     """The same, for a mount that makes every step wait."""
     clock: Callable[[], float] = time.time
-    sleep: Callable[[float], None] = time.sleep
 
-    def reconcile(
-        self, repository: Repository, target: Target, remote: Remote, trigger: Trigger, begin: Callable[[str], None]
-    ) -> Outcome:
+    def reconcile(self, request: PublishRequest, emit: Emit | None) -> Outcome | Need:
         """Bring the target to what the remote says; the order survives a kill between any two steps.
 
-        Calls `begin` with the commit that is about to be published, where it is another than the published one. Raises
-        Git2EfsError, and OSError for what the mount answers. After MirrorDamaged the mirror is empty: try again.
+        Calls `emit` with the run's event (None: there is no bus). Returns the outcome, or what the network side has to
+        ask first; then nothing is changed. Raises Git2EfsError, and OSError for what the mount answers. After
+        MirrorDamaged the mirror is empty: try again.
         """
-        with self._locked(repository, target, remote, trigger, begin) as run:
+        with self._locked(request, emit) as run:
             _refuse_others_target(run)
             if run.is_held:
-                settle_hold(run.published, run.directory, emit=self.emit, mirror=self.mirrors.borrow(run.paths.mirror))
+                settle_hold(run.published, run.directory, emit=emit, mirror=self.mirrors.borrow(run.paths.mirror))
                 return ending.held(run)
             if _is_answered(run):
                 return ending.unchanged(run)
-            with _mode(target)(run, self.mirrors) as session:
+            with _mode(request.target)(run, self.mirrors) as session:
                 started = time.perf_counter()
-                fetched = _fetcher(run, session).fetch(
-                    target.ref, trigger.push, is_side_by_side=not run.trigger.is_late
-                )
+                fetched = _fetcher(run, session).fetch(request.target.ref, request.push)
+                if isinstance(fetched, Need):
+                    return fetched
                 durations = Durations(fetch_ms=_milliseconds(started, time.perf_counter()))
                 if fetched.commit is None:
                     return session.retire(ending.fetched_only(run, fetched, durations, notes=session.notes))
@@ -89,26 +87,21 @@ class Reconciler:
                 return replace(outcome, notes=(*session.notes, *session.tidy()))
 
     @contextmanager
-    def _locked(
-        self, repository: Repository, target: Target, remote: Remote, trigger: Trigger, begin: Callable[[str], None]
-    ) -> Iterator[Run]:
+    def _locked(self, request: PublishRequest, emit: Emit | None) -> Iterator[Run]:
         """Hold the repository's lock, and read what is published. Raises LockTimeout, TargetOccupied, OSError."""
-        paths = RepositoryPaths.of(self.settings.mount, repository.full_name)
-        directory = self.directory(target)
+        paths = RepositoryPaths.of(self.settings.mount, request.repository.full_name)
+        directory = self.directory(request.target)
         with (
-            locked(paths.lock, trigger.deadline.bound(self.settings.lock_seconds)) as lock,
+            locked(paths.lock, request.deadline.bound(self.settings.lock_seconds)) as lock,
             executor_for(is_slow=lock.is_slow) as executor,
         ):
             reading = executor.submit(directory.read_published)
             found, generation = lock.stamp_generation()
-            key = _cache_key(paths, target)
+            key = _cache_key(paths, request.target)
             known = self.cache.pop(key, found)
             run = Run(
                 settings=self.settings,
-                repository=repository,
-                target=target,
-                remote=remote,
-                trigger=replace(trigger, is_late=trigger.is_late or lock.waited_seconds > LATE_SECONDS),
+                request=request,
                 paths=paths,
                 directory=directory,
                 published=reading.result(),
@@ -116,10 +109,8 @@ class Reconciler:
                 executor=executor,
                 workers=self.slow_workers if lock.is_slow else self.workers,
                 clock=self.clock,
-                sleep=self.sleep,
                 progress=self.progress,
-                emit=self.emit,
-                begin=begin,
+                emit=emit,
             )
             yield run
             # After an exception nothing is known: the run may have stopped anywhere.
@@ -133,17 +124,17 @@ class Reconciler:
 
 def _fetcher(run: Run, session: Session) -> Fetcher:
     return Fetcher(
-        remote=run.remote,
+        answers=run.request.answers,
         store=session.store,
         have=session.have,
+        not_before=run.not_before,
         confirmed_pushed_at=run.confirmed_pushed_at,
         depth=run.repository.depth,
         max_pack_bytes=run.settings.max_pack_bytes,
         lag_seconds=run.settings.lag_seconds,
         is_payload_trusted=run.repository.trust_payload,
-        check_time=run.check_deadline,
+        open_transfer=partial(open_transfer, run.paths.incoming),
         clock=run.clock,
-        sleep=run.sleep,
     )
 
 
@@ -168,17 +159,17 @@ def _refuse_others_target(run: Run) -> None:
 
 
 def _is_answered(run: Run) -> bool:
-    """Whether another run asked the remote after this delivery came, and has emitted its event.
+    """Whether another run asked the remote after this delivery came, and has put its event.
 
     Then all is said, unless this delivery's push is the newest known. In a burst that holds for most runs that waited
     for the lock.
     """
-    record, push = run.published.record, run.trigger.push
+    record, push = run.published.record, run.request.push
     if record is None or record.commit != run.published.commit or record.ref != run.target.ref:
         return False
     pushed_at = push.pushed_at if push is not None else None
     is_newest = pushed_at is not None and pushed_at > (run.confirmed_pushed_at or 0)
-    is_asked_since = record.asked_at >= run.trigger.received_at
+    is_asked_since = record.asked_at >= run.request.received_at
     return is_asked_since and not is_newest and not run.has_pending_event
 
 

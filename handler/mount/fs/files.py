@@ -124,6 +124,31 @@ def create(path: str, mode: int = 0o644) -> BinaryIO:
     return open(os.open(path, os.O_RDWR | os.O_TRUNC | _CREATE, mode), "w+b")
 
 
+def open_to_change(path: str) -> BinaryIO:
+    """Open a file that is there for reading and writing, and leave its content."""
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), path)
+        return open(descriptor, "r+b")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+@contextmanager
+def create_part(path: str) -> Iterator[int]:
+    """Give an open descriptor to write parts of a file to until the block ends; make the file if it is missing."""
+    descriptor = os.open(path, os.O_RDWR | _CREATE, 0o644)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), path)
+        yield descriptor
+    finally:
+        # On NFS the close sends what was written and reports what failed.
+        os.close(descriptor)
+
+
 def open_to_lock(path: str) -> int:
     """Open a file to lock; make it if it is missing. The caller closes the descriptor, and so drops the lock."""
     # Never O_EXCL or O_TRUNC: the file stays, and its mtime is the lock's generation.

@@ -39,6 +39,7 @@ _HEADER_BYTES, _TRAILER_BYTES = 12, 20
 EMPTY_PACK_BYTES = _HEADER_BYTES + _TRAILER_BYTES
 
 FRESH_BYTES = 32 * 1024 * 1024
+_CHUNK_BYTES = 4 * 1024 * 1024
 
 
 class PackSpool:
@@ -58,16 +59,19 @@ class PackSpool:
 
     def write(self, content: bytes) -> None:
         """Append; raises PackTooLarge past the bound."""
-        self.size += len(content)
-        if self.size > self._max_bytes:
-            raise PackTooLarge(f"the fetch brings more than {self._max_bytes} bytes")
+        self._count(content)
         if self.name is None and self.size > packs.IN_MEMORY_BYTES:
             file, name = self._make_file()
             self.name = name
             file.write(self.content())
             self.file = file
         self.file.write(content)
-        # Hashed as it comes, so that a large pack need not be read once more from the mount.
+
+    def _count(self, content: bytes) -> None:
+        self.size += len(content)
+        if self.size > self._max_bytes:
+            raise PackTooLarge(f"the fetch brings more than {self._max_bytes} bytes")
+        # Hashed as it comes, so that a pack that is written here need not be read once more from the mount.
         content = self._tail + content
         self._digest.update(content[:-_TRAILER_BYTES])
         self._tail = content[-_TRAILER_BYTES:]
@@ -76,13 +80,11 @@ class PackSpool:
         """Return the pack's last 20 bytes, which are its checksum; None if it is wrong."""
         return self._tail if self._digest.digest() == self._tail else None
 
-    def restart(self) -> None:
-        """Forget what came: the request failed, and the next one sends all of it again."""
-        self.size = 0
-        self.file.seek(0)
-        self.file.truncate()
-        self._digest = hashlib.sha1(usedforsecurity=False)
-        self._tail = b""
+    def adopt(self, file: BinaryIO, name: str) -> None:
+        """Take the file at the path `name`, which holds all of a large pack; raises PackTooLarge past the bound."""
+        self.file, self.name = file, name
+        while chunk := file.read(_CHUNK_BYTES):
+            self._count(chunk)
 
     def content(self) -> bytes:
         """Return all that came, of a spool that stayed in memory."""

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import BinaryIO
 
 from handler.errors import MirrorDamaged
-from handler.exchange.remote import ShallowChanges
+from handler.exchange.answers import PackAnswer
 from handler.mount.fs.files import unlink_if_there
 from handler.mount.git import repack
 from handler.mount.git.ingest import IndexedPack, PackSpool, index_pack
@@ -85,28 +85,21 @@ class PackStore(Objects, ABC):
         """Whether some history is left out."""
         return bool(self.writer.shallow_commits())
 
-    def download(
-        self,
-        max_bytes: int,
-        check: Callable[[], None],
-        fetch: Callable[[Callable[[], Callable[[bytes], object]]], ShallowChanges],
+    def receive(
+        self, answer: PackAnswer, max_bytes: int, open_transfer: Callable[[str], tuple[BinaryIO, str]]
     ) -> PackSpool:
-        """Run `fetch(sink)`, and hold what it writes until `ingest` or `drop`.
+        """Hold a remote's pack until `ingest` or `drop`. Raises PackTooLarge past `max_bytes`, OSError.
 
-        `check()` is called at each write. Raises what it and `fetch` raise, and PackTooLarge past `max_bytes`.
+        `open_transfer` gives the file that the parts of a large pack were written to, and its path.
         """
         spool = PackSpool(max_bytes, self.writer.create_spool)
-
-        def write(content: bytes) -> None:
-            check()
-            spool.write(content)
-
-        def sink() -> Callable[[bytes], object]:
-            spool.restart()
-            return write
-
+        spool.changes = answer.changes
         try:
-            spool.changes = fetch(sink)
+            if answer.pack is not None:
+                spool.write(answer.pack)
+            else:
+                assert answer.transfer is not None
+                spool.adopt(*open_transfer(answer.transfer))
         except BaseException:
             self.drop(spool)
             raise

@@ -47,12 +47,12 @@ class DriftDetector:
         drifts += _targets_without_ref(repository, refs)
         return RepositoryDrift(tuple(behind), tuple(drifts))
 
-    def published_refs(self, repository: Repository) -> tuple[str, ...]:
+    def published_refs(self, repository: str) -> tuple[str, ...]:
         """Return the refs of all targets that are published on the mount. Raises OSError."""
         mount = self.settings.mount
-        paths = TargetRegistry.of(mount, repository.full_name).target_paths()
+        paths = TargetRegistry.of(mount, repository).target_paths()
         records = [TargetDirectory.at(mount, path, self.clock).read_record() for path in paths]
-        refs = [record.ref for record in records if record is not None and record.repository == repository.full_name]
+        refs = [record.ref for record in records if record is not None and record.repository == repository]
         return tuple(dict.fromkeys(refs))
 
     def _read_published(self, target: Target) -> Published:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from handler.deadline import Deadline
 from handler.exchange.checks import Check
 from handler.exchange.drift import TargetDrift
-from handler.exchange.events import Emit
-from handler.exchange.operations import MountedTarget, RepositoryStatus, TargetStatus
+from handler.exchange.events import Emit, Event, pending
+from handler.exchange.operations import MountedTarget, OperatorAnswer, RepositoryStatus, TargetStatus
 from handler.exchange.schedule_state import ScheduleState
 from handler.model import Outcome
 from handler.mount.fs.errno_map import mount_errors
@@ -23,11 +23,13 @@ from handler.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalOperations:
-    """Carries out commands on one mount. `say` hears in a sentence what a long command is at. Safe for threads."""
+    """Carries out commands on one mount. `emit_into(events)` gives what adds to a list of events; None: there is no bus.
+
+    `say` hears in a sentence what a long command is at. Safe for threads."""
 
     settings: Settings
     mirrors: StorePool
-    emit: Emit | None
+    emit_into: Callable[[list[Event]], Emit | None]
     clock: Callable[[], float]
     say: Callable[[str], None]
 
@@ -56,20 +58,24 @@ class LocalOperations:
         with mount_errors():
             return self._status.count_disk(statuses, deadline)
 
-    def roll_back(self, target: MountedTarget, *, to: str | None, by: str, why: str, deadline: Deadline) -> Outcome:
+    def roll_back(self, target: MountedTarget, *, to: str | None, by: str, why: str, deadline: Deadline) -> OperatorAnswer:
         """See `Operations.roll_back`."""
+        events: list[Event] = []
         with mount_errors():
-            return self._rollback.roll_back(target, to=to, by=by, why=why, deadline=deadline)
+            outcome = self._rollback(events).roll_back(target, to=to, by=by, why=why, deadline=deadline)
+        return OperatorAnswer(outcome, tuple(map(pending, events)))
 
-    def hold(self, target: MountedTarget, *, by: str, why: str, deadline: Deadline) -> Outcome:
+    def hold(self, target: MountedTarget, *, by: str, why: str, deadline: Deadline) -> OperatorAnswer:
         """See `Operations.hold`."""
+        events: list[Event] = []
         with mount_errors():
-            return self._rollback.hold(target, by=by, why=why, deadline=deadline)
+            outcome = self._rollback(events).hold(target, by=by, why=why, deadline=deadline)
+        return OperatorAnswer(outcome, tuple(map(pending, events)))
 
     def end_hold(self, target: MountedTarget, *, deadline: Deadline) -> str:
         """See `Operations.end_hold`."""
         with mount_errors():
-            return self._rollback.end_hold(target, deadline=deadline)
+            return self._rollback([]).end_hold(target, deadline=deadline)
 
     def verify(self, target: MountedTarget, *, is_repairing: bool, deadline: Deadline) -> Outcome:
         """See `Operations.verify`."""
@@ -84,6 +90,5 @@ class LocalOperations:
     def _status(self) -> StatusReader:
         return StatusReader(self.settings, self.clock, self.say)
 
-    @property
-    def _rollback(self) -> Rollback:
-        return Rollback(self.settings, self.mirrors, self.emit, self.clock)
+    def _rollback(self, events: list[Event]) -> Rollback:
+        return Rollback(self.settings, self.mirrors, self.emit_into(events), self.clock)

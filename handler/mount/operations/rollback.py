@@ -41,6 +41,7 @@ class Rollback:
     settings: Settings
     mirrors: StorePool
     emit: Emit | None = None
+    """Hand out an event; None: there is no bus."""
     clock: Callable[[], float] = time.time
 
     def roll_back(

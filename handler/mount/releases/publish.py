@@ -62,7 +62,6 @@ class ReleaseSession:
         # `current` may lead nowhere, after somebody removed its release: then it is written again.
         if self._commit == run.published.commit and self._inventory.has(self._commit):
             return False
-        run.begin(self._commit)
         if run.published.commit is None:
             run.refuse_new()
             # On the list before its first release: a target that is not on it is lost to maintenance after a kill.

@@ -4,11 +4,13 @@ import os
 from contextlib import suppress
 from dataclasses import replace
 
-from handler.exchange.events import retired_event
+from handler.exchange.events import PendingEvent, retired_event
 from handler.model import Outcome, OutcomeKind
 from handler.mount.fs.directories import remove_tree
 from handler.mount.fs.files import unlink_if_there
-from handler.mount.target.layout import TargetPaths, trash_name
+from handler.mount.target.directory import TargetDirectory
+from handler.mount.target.layout import RepositoryPaths, TargetPaths, trash_name
+from handler.mount.target.registry import TargetRegistry
 from handler.mount.target.run import Run
 
 
@@ -37,15 +39,43 @@ def retire(run: Run, unchanged: Outcome) -> Outcome:
             return replace(unchanged, kind=OutcomeKind.IGNORED, reason="retiring")
         _remove_trees(run.directory)
         event = retired_event(
-            run.repository.full_name, target, commit=record.commit, delivery=run.trigger.delivery, at=run.clock()
+            run.repository.full_name, target, commit=record.commit, delivery=run.request.delivery, at=run.clock()
         )
-        if run.emit is not None and not run.emit(event):
+        if run.emit is not None:
+            run.emit(event)
             # The record stays until the bus has taken the event: by the record the schedule finds what is left to do.
             return replace(unchanged, kind=OutcomeKind.IGNORED, reason="retiring")
-    # The registry last: while the target is on it, a later run comes back to what is left.
-    _remove_rest(run.directory, run.paths.directory)
-    run.registry.remove(target.path)
+    _forget(run.directory, run.paths, run.registry)
     return replace(unchanged, kind=OutcomeKind.RETIRED, reason="ref_gone", commit=None, last_success_age_seconds=None)
+
+
+def finish(
+    directory: TargetDirectory, event: PendingEvent, paths: RepositoryPaths, registry: TargetRegistry
+) -> Outcome | None:
+    """Forget a target whose trees `retire` removed, once the bus has taken its event. Only the lock's holder may.
+
+    Returns the outcome; None where the target is published again, or somebody else's. Raises OSError.
+    """
+    record, published = directory.read_record(), directory.read_published()
+    if record is None or record.gone_since is None or published.commit is not None:
+        return None
+    if (record.repository, record.commit) != (event.repository, event.commit):
+        return None
+    _forget(directory, paths, registry)
+    return Outcome(
+        kind=OutcomeKind.RETIRED,
+        reason="ref_gone",
+        repository=record.repository,
+        ref=record.ref,
+        path=event.path,
+        previous_commit=record.commit,
+    )
+
+
+def _forget(directory: TargetDirectory, paths: RepositoryPaths, registry: TargetRegistry) -> None:
+    # The registry last: while the target is on it, a later run comes back to what is left.
+    _remove_rest(directory, paths.directory)
+    registry.remove(directory.path)
 
 
 def _remove_trees(paths: TargetPaths) -> None:

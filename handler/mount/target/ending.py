@@ -1,6 +1,6 @@
 """How a run ends: the record, the release's event, and the outcome.
 
-The event goes between flip and record: so the record says whether the bus took it, or a later run has to emit it again.
+The event goes between flip and record: so the record says that it is pending, until the network side has put it.
 """
 
 from dataclasses import replace
@@ -14,7 +14,7 @@ from handler.mount.target.run import Run
 
 
 def record_published(run: Run, objects: Objects, fetched: Fetched, *, visible_at: float, counts: Counts) -> None:
-    """Emit the event of the commit that was just published, and record it. `objects` say what changed."""
+    """Hand out the event of the commit that was just published, and record it. `objects` say what changed."""
     record = replace(
         _record(run, fetched, published_at=visible_at),
         files_written=counts.files_written,
@@ -47,8 +47,8 @@ def record_confirmed(run: Run, objects: Objects, fetched: Fetched) -> None:
 
 
 def _notify_and_write(run: Run, objects: Objects, record: PublishedRecord) -> None:
-    # The event first: killed between the two, the record is still of another commit, and the next run emits again.
-    # The other way round the event would be lost.
+    # The event first: killed between the two, the record is still of another commit, and the next run hands the event
+    # out again. The other way round it would be lost.
     if run.emit is not None:
         record = notify(run.emit, record, run.published, run.target.path, objects)
     run.directory.write_record(record)
@@ -64,14 +64,14 @@ def _record(run: Run, fetched: Fetched, *, published_at: float) -> PublishedReco
         published_at=published_at,
         asked_at=fetched.asked_at,
         pushed_at=_latest_pushed_at(run),
-        delivery=run.trigger.delivery,
+        delivery=run.request.delivery,
     )
 
 
 def _latest_pushed_at(run: Run) -> int | None:
     """Return the latest of all deliveries' `pushed_at`, in GitHub's clock."""
     # GitHub's clock alone is compared with GitHub's clock: ours may be off by more than two pushes are apart.
-    push = run.trigger.push
+    push = run.request.push
     known = (run.confirmed_pushed_at, push.pushed_at if push is not None else None)
     return max((at for at in known if at is not None), default=None)
 
@@ -107,11 +107,11 @@ def published(run: Run, fetched: Fetched, *, visible_at: float, counts: Counts, 
     return replace(
         unchanged(run),
         kind=OutcomeKind.PUBLISHED,
-        reason=_reason(fetched, run.trigger.push),
+        reason=_reason(fetched, run.request.push),
         commit=fetched.commit,
         counts=replace(counts, bytes_fetched=fetched.bytes_fetched),
         durations=durations,
-        push_to_visible_seconds=_push_to_visible(run.trigger.push, fetched, visible_at),
+        push_to_visible_seconds=_push_to_visible(run.request.push, fetched, visible_at),
     )
 
 

@@ -38,7 +38,7 @@ def record_of_flip(
 def settle_hold(
     published: Published, directory: TargetDirectory, *, emit: Emit | None, mirror: AbstractContextManager[Objects]
 ) -> None:
-    """Bring the record up to what `current` says, and emit what is pending. Only the lock's holder may.
+    """Bring the record up to what `current` says, and hand out the event that is pending. Only the lock's holder may.
 
     `mirror` lends the repository's objects, which only say what changed. Raises OSError.
     """
@@ -62,7 +62,7 @@ def notify_and_write(
     emit: Emit | None,
     mirror: AbstractContextManager[Objects],
 ) -> None:
-    """Emit the event of the release that `record` is of, and write the record. Raises OSError for the latter.
+    """Hand out the event of the release that `record` is of, and write the record. Raises OSError for the latter.
 
     `published` is what was published when the run began.
     """

@@ -3,6 +3,7 @@
 <mount>/<owner>/<name>/
     .lock                           held by the one run that works on the repository
     .copies/                        working copies that are being made
+    .incoming/<transfer>            large packs on their way
     .targets                        the paths of the repository's targets
     mirror.git/
 <mount>/<target path>/              <owner>/<name>/<branch> unless the repository's parameter says otherwise
@@ -64,6 +65,11 @@ class RepositoryPaths:
         # The same name for the same target: after a kill the next run goes on with what it finds there.
         name = hashlib.sha1(target_path.encode(), usedforsecurity=False).hexdigest()[:16]
         return os.path.join(self.directory, ".copies", name)
+
+    @property
+    def incoming(self) -> str:
+        """The directory of large packs on their way."""
+        return os.path.join(self.directory, ".incoming")
 
     @property
     def mirror(self) -> str:

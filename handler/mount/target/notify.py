@@ -1,21 +1,22 @@
-"""Emit the event of a release, and remember in its record whether the bus took it.
+"""Hand out the event of a release, and remember in its record whether the bus took it.
 
-This happens between flip and record. Killed in between, the next run finds the record of another commit, and emits the
-event again: at least once, and never instead of publishing.
+It is handed out between flip and record. Killed in between, the next run finds the record of another commit, and hands
+the event out again: at least once, and never instead of publishing. Only the network side reaches the bus, after the
+run; until it says that the bus took the event, the record says that it is pending.
 """
 
 from dataclasses import replace
 
-from handler.exchange.events import Emit, Event, EventKind
+from handler.exchange.events import Emit, Event, EventKind, PendingEvent
 from handler.model import Counts
 from handler.mount.git.changes import changed_paths
 from handler.mount.git.objects import Objects
-from handler.mount.target.directory import Published
+from handler.mount.target.directory import Published, TargetDirectory
 from handler.mount.target.record import PublishedRecord
 
 
 def notify(emit: Emit, record: PublishedRecord, published: Published, path: str, objects: Objects) -> PublishedRecord:
-    """Emit the event of the release that `record` is of, and return the record to write.
+    """Hand out the event of the release that `record` is of, and return the record to write.
 
     `published` is what was published at the target (`path`) when the run began; `objects` say what changed since.
     """
@@ -34,7 +35,16 @@ def notify(emit: Emit, record: PublishedRecord, published: Published, path: str,
         # An event was lost, or only seemed to be: nobody knows what changed since the last one that consumers got.
         changes=changed_paths(objects, record.previous_commit, record.commit) if is_certain else None,
     )
-    return replace(record, announced=emit(event), previous_announced=is_certain)
+    emit(event)
+    return replace(record, announced=False, previous_announced=is_certain)
+
+
+def note_announced(directory: TargetDirectory, event: PendingEvent) -> None:
+    """Note in the record that the bus took the event of what it is of. Only the lock's holder may. Raises OSError."""
+    record = directory.read_record()
+    if record is not None and (record.repository, record.commit) == (event.repository, event.commit):
+        if not record.announced:
+            directory.write_record(replace(record, announced=True))
 
 
 def _is_previous_announced(published: Published, commit: str) -> bool:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from handler.config.targets import refuse_too_many
 from handler.exchange.events import Emit
-from handler.exchange.remote import Remote
-from handler.exchange.trigger import Trigger
+from handler.exchange.publisher import PublishRequest
 from handler.model import MAX_AHEAD_SECONDS, Repository, Target
 from handler.mount.fs.lock import Known
 from handler.mount.fs.parallel import Executor, Workers
@@ -21,10 +20,7 @@ class Run:
     """What is asked, what is published, and what it takes to do it."""
 
     settings: Settings
-    repository: Repository
-    target: Target
-    remote: Remote
-    trigger: Trigger
+    request: PublishRequest
     paths: RepositoryPaths
     directory: TargetDirectory
     published: Published
@@ -35,12 +31,27 @@ class Run:
     workers: Workers
     """Threads for long work; `is_slow` tells that every step waits for the mount."""
     clock: Callable[[], float]
-    sleep: Callable[[float], None]
     progress: Callable[[str, int, int], None]
     """Called during a long check-out with what it is, and how many of how many files are written."""
     emit: Emit | None
-    begin: Callable[[str], None]
-    """Called with the commit that is about to be published."""
+    """Hand out an event; None: there is no bus."""
+
+    @property
+    def repository(self) -> Repository:
+        """The repository that is published."""
+        return self.request.repository
+
+    @property
+    def target(self) -> Target:
+        """The target to bring up to date."""
+        return self.request.target
+
+    @property
+    def not_before(self) -> float:
+        """What the remote said of the ref before this time is out of date: another run knows more (seconds)."""
+        record = self.published.record
+        # A time in the future, which readers can have written, says nothing.
+        return record.asked_at if record is not None and record.asked_at <= self.clock() else 0.0
 
     @property
     def is_held(self) -> bool:
@@ -78,7 +89,7 @@ class Run:
 
     def check_deadline(self) -> None:
         """Raise OutOfTime where the run has to stop now."""
-        self.trigger.deadline.check(f"{self.target.path} is not ready, and will be gone on with")
+        self.request.deadline.check(f"{self.target.path} is not ready, and will be gone on with")
 
     def report_progress(self, commit: str, done: int, total: int) -> None:
         """Report how far a check-out of `commit` has come. Raises OutOfTime, which ends it, unless it is done."""

@@ -73,9 +73,8 @@ class CloneSession(CopySession):
         self._commit = ""
 
     def prepare(self, fetched: Fetched) -> bool:
-        """Announce the commit. `flip` checks it out."""
+        """Note the commit. `flip` checks it out."""
         self._commit = fetched.commit or ""
-        self._run.begin(self._commit)
         return True
 
     def flip(self) -> float:

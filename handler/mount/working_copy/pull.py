@@ -136,7 +136,6 @@ class PullSession(CopySession):
             base = StashBase(head, copy.branch, copy.committer, timestamp)
             autostash = reapply(update.objects, comparison, obstructions, base, copy.refs)
             changes = changes.with_local_changes(autostash.local_changes)
-        run.begin(tip)
         copy.store.add(update.objects.added)
         return _Prepared(
             lock=lock,
