@@ -40,6 +40,12 @@ class Deadline:
         """Return the deadline `seconds` earlier, after which nothing may begin that takes so long."""
         return Deadline(None if self.at is None else self.at - seconds, self.clock)
 
+    def or_earlier(self, other: "Deadline") -> "Deadline":
+        """Return the deadline that comes first."""
+        if self.at is None or (other.at is not None and other.at < self.at):
+            return other
+        return self
+
     def bound(self, seconds: float) -> float:
         """Return how long to wait: `seconds`, or less if the deadline comes first; 0 where it is past."""
         return seconds if self.at is None else max(0.0, min(seconds, self.at - self.clock()))

@@ -309,6 +309,4 @@ def of_reason(reason: str, message: str) -> Git2EfsError:
 def _leaves() -> dict[str, type[Git2EfsError]]:
     branches: tuple[type[Git2EfsError], ...] = (Rejected, Transient, Stalled)
     # Of this module alone: elsewhere a failure may have kinds of its own, under the same reason.
-    return {
-        leaf.reason: leaf for branch in branches for leaf in branch.__subclasses__() if leaf.__module__ == __name__
-    }
+    return {leaf.reason: leaf for branch in branches for leaf in branch.__subclasses__() if leaf.__module__ == __name__}

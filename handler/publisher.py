@@ -5,6 +5,9 @@ the function that serves it to network sides elsewhere. Here the mount's OSError
 leaves this side.
 """
 
+import json
+import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,6 +18,7 @@ from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import Git2EfsError, MirrorDamaged
 from handler.exchange.answers import Failure, Need
 from handler.exchange.events import Emit, Event, EventKind, PendingEvent, pending
+from handler.exchange.messages import PUBLISHER_ACTIONS, decode_call, encode_failure, encode_result
 from handler.exchange.publisher import PublishAnswer, PublishRequest
 from handler.model import Outcome, OutcomeKind, Repository, Target
 from handler.mount.fs.errno_map import as_failure, mount_errors
@@ -24,7 +28,7 @@ from handler.mount.git.mirror import StorePool
 from handler.mount.reconcile import Reconciler
 from handler.mount.target.layout import RepositoryPaths
 from handler.outcome import outcome_of
-from handler.settings import Settings
+from handler.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from handler.exchange.operations import Operations
@@ -44,6 +48,7 @@ class LocalPublisher:
         progress: Callable[[str, int, int], None],
         say: Callable[[str], None] = lambda sentence: None,
         clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """During a long check-out `progress` is called with the target and with how many of how many files are written.
 
@@ -61,6 +66,7 @@ class LocalPublisher:
             workers=Workers(settings.checkout_workers),
             slow_workers=Workers(settings.checkout_workers, is_slow=True),
             clock=clock,
+            sleep=sleep,
         )
 
     def close(self) -> None:
@@ -185,7 +191,7 @@ class LocalPublisher:
         with mount_errors():
             return take_lease(self._settings.mount, task, run=run, until=until, now=self._clock())
 
-    def end_lease(self, task: str, *, run: str, state: "ScheduleState") -> None:
+    def end_lease(self, task: str, *, run: str, state: "ScheduleState | None") -> None:
         """See `Publisher.end_lease`."""
         from handler.mount.maintenance.state import end_lease
 
@@ -194,6 +200,10 @@ class LocalPublisher:
 
     def _paths(self, repository: str) -> RepositoryPaths:
         return RepositoryPaths.of(self._settings.mount, repository)
+
+    def is_warm(self) -> bool:
+        """See `Publisher.is_warm`."""
+        return True
 
     @property
     def operations(self) -> "Operations":
@@ -207,3 +217,73 @@ class LocalPublisher:
             clock=self._clock,
             say=self._say,
         )
+
+
+class _Function:
+    """What the function keeps between invocations, made at the first: a wrong environment is then an answer."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._publisher: LocalPublisher | None = None
+
+    def publisher(self) -> LocalPublisher:
+        """Return the mount side, with the settings of the environment. Raises ConfigurationInvalid."""
+        with self._lock:
+            if self._publisher is None:
+                self._publisher = LocalPublisher(read_settings(os.environ), progress=_log_progress)
+                # Readers run as other users: modes are the tree's own, whatever this process inherited.
+                os.umask(0o022)
+            return self._publisher
+
+    def close(self) -> None:
+        """Close and forget it."""
+        with self._lock:
+            if self._publisher is not None:
+                self._publisher.close()
+            self._publisher = None
+
+
+_function = _Function()
+
+
+def handler(event: object, context: object) -> dict[str, object]:
+    """Carry out one call of the network side; `event` is a message of `exchange.messages`.
+
+    Never raises: a failure is an answer.
+    """
+    try:
+        found = decode_call(event)
+        publisher = _function.publisher()
+        owner = publisher if found.action in PUBLISHER_ACTIONS else publisher.operations
+        deadline = Deadline.of_context(context)
+        arguments = {name: _earlier(value, deadline) for name, value in found.arguments.items()}
+        return encode_result(getattr(owner, found.action)(**arguments))
+    except Exception as error:  # also a defect: it must not become Lambda's own answer, which quotes its text
+        failure = as_failure(error)
+        _log(level="ERROR", reason=failure.reason, message=str(failure), request_id=_request_id(context))
+        return encode_failure(failure)
+
+
+def _earlier(value: object, deadline: Deadline) -> object:
+    """Return the argument, with this function's own deadline where that comes first."""
+    if isinstance(value, Deadline):
+        return value.or_earlier(deadline)
+    return replace(value, deadline=value.deadline.or_earlier(deadline)) if isinstance(value, PublishRequest) else value
+
+
+def _log_progress(about: str, done: int, total: int) -> None:
+    _log(level="INFO", message=f"{about}: {done} of {total} files", request_id="")
+
+
+def _log(**fields: object) -> None:
+    # Not Powertools, which would be most of what this function loads; the metrics are the network side's.
+    print(json.dumps({"service": os.environ.get("POWERTOOLS_SERVICE_NAME", "git2efs"), **fields}))  # noqa: T201
+
+
+def _request_id(context: object) -> str:
+    return str(getattr(context, "aws_request_id", ""))
+
+
+def reset() -> None:
+    """Forget everything that the process keeps: settings, packs. For tests and tools."""
+    _function.close()

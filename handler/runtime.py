@@ -12,8 +12,8 @@ from handler.outcome import as_failure, outcome_of
 from handler.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from handler.exchange.publisher import Publisher
     from handler.network.deliver import Deliverer
-    from handler.publisher import LocalPublisher
 
 
 class RuntimeApp(Protocol):
@@ -130,17 +130,30 @@ def make_sides(
     progress: Callable[[str, int, int], None],
     warn: Callable[[str], None],
     say: Callable[[str], None] = lambda sentence: None,
-) -> "tuple[LocalPublisher, Deliverer]":
+) -> "tuple[Publisher, Deliverer]":
     """Return the mount side, and the network side's deliverer that publishes through it. Connect to nothing.
+
+    The mount side is the function that `settings.publisher` names; without a name, it is in this process.
 
     `progress` is called during long check-outs (see `LocalPublisher`), `warn` with what an operator should mend, `say`
     with what a long operator's command is doing.
     """
     # Half of a cold start's imports: the webhook of a stack with a queue is spared them.
-    from handler.network.aws.eventbridge import make_emit
+    from handler.network.aws.eventbridge import make_put
     from handler.network.deliver import Deliverer
+
+    publisher = _make_publisher(settings, progress=progress, say=say)
+    return publisher, Deliverer(settings, publisher, put=make_put(settings.event_bus, warn), warn=warn)
+
+
+def _make_publisher(
+    settings: Settings, *, progress: Callable[[str, int, int], None], say: Callable[[str], None]
+) -> "Publisher":
+    # A function that only invokes the publisher loads nothing of git and of the mount, and the other way round.
+    if settings.publisher:
+        from handler.network.aws.publisher_function import PublisherFunction
+
+        return PublisherFunction(settings.publisher)
     from handler.publisher import LocalPublisher
 
-    emit = make_emit(settings.event_bus, warn)
-    publisher = LocalPublisher(settings, emit=emit, progress=progress, say=say)
-    return publisher, Deliverer(settings, publisher, emit=emit, warn=warn)
+    return LocalPublisher(settings, progress=progress, say=say)

@@ -18,6 +18,7 @@ MIN_OBJECT_BYTES = 100 * MIB
 _LAMBDA_MEMORY = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
 """Lambda sets it: the function's memory in MiB."""
 
+_FUNCTION = re.compile(r"[A-Za-z0-9_:/$-]{1,170}")
 _HOST_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"(?:{_HOST_NAME}|\[[0-9A-Fa-f:.]{{2,45}}\])(?::[1-9][0-9]{{0,4}})?")
 
@@ -82,6 +83,8 @@ class Settings:
     """
     checkout_workers: int = 32
     """File operations in flight while a tree is checked out."""
+    publisher: str = ""
+    """The name or ARN of the function that publishes; empty: publish in this process."""
     queue_url: str = ""
     """The FIFO queue for verified pushes; empty: a push is reconciled at once, while GitHub waits."""
     dead_letter_url: str = ""
@@ -149,7 +152,15 @@ def _parse_hosts(text: str) -> str:
     return ",".join(hosts)
 
 
-_TEXTS: Mapping[str, Callable[[str], str]] = MappingProxyType({"event_bus": str, "allowed_hosts": _parse_hosts})
+def _parse_function(text: str) -> str:
+    if not _FUNCTION.fullmatch(text):
+        raise ValueError("must be a function's name or ARN")
+    return text
+
+
+_TEXTS: Mapping[str, Callable[[str], str]] = MappingProxyType(
+    {"event_bus": str, "allowed_hosts": _parse_hosts, "publisher": _parse_function}
+)
 
 
 def _parse(name: str, text: str) -> str | int | float | bool:

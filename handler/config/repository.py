@@ -51,15 +51,15 @@ _URL_CHARACTERS = re.compile(r"[\x21-\x7e]+")
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 
 
-def parse_repository(full_name: str, parameter: str) -> Repository:
-    """Return the repository that the parameter's text describes.
+def parse_repository(full_name: str, parameter: str | dict[str, object]) -> Repository:
+    """Return the repository that the parameter's text describes, or the JSON object in it.
 
     Raises ConfigurationInvalid, naming the repository and every problem, each with its field.
     """
     if not is_full_name(full_name):
         raise ConfigurationInvalid(f"{full_name[:200]!r} is not <owner>/<name>")
     try:
-        fields = parse_object(parameter)
+        fields = parse_object(parameter) if isinstance(parameter, str) else parameter
     except ValueError as error:
         raise ConfigurationInvalid(f"{full_name}: the parameter {error}") from None
     problems: list[str] = []
@@ -84,6 +84,32 @@ def parse_repository(full_name: str, parameter: str) -> Repository:
     if problems:
         raise ConfigurationInvalid(f"{full_name}: " + "; ".join(problems))
     return repository
+
+
+def parameter_of(repository: Repository) -> dict[str, object]:
+    """Return the JSON object that `parse_repository` reads as the repository. An empty url is left out."""
+    parameter: dict[str, object] = {
+        name: getattr(repository, name)
+        for name in ("credentials", *sorted(_FLAGS), *_BOUNDS)
+        if getattr(repository, name) != getattr(_DEFAULTS, name)
+    }
+    if repository.url:
+        parameter["url"] = repository.url
+    if repository.publish != _DEFAULTS.publish:
+        parameter["publish"] = [_parameter_of_rule(rule) for rule in repository.publish]
+    return parameter
+
+
+def _parameter_of_rule(rule: PublishRule) -> dict[str, object]:
+    given = {
+        "ref": rule.ref,
+        "path": rule.path,
+        "latest": rule.is_latest or None,
+        "prereleases": rule.prereleases or None,
+        "mode": _WORKING_COPY if rule.is_copy else None,
+        "autostash": rule.autostash or None,
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _read_count(reader: FieldReader, name: str) -> int:

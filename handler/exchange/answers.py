@@ -41,9 +41,9 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefsAnswer:
-    """What the remote's `ref` named at `asked_at` (seconds of the network side's clock); no `tip`: there is no such ref.
+    """What the remote's `ref` named at `asked_at`, in seconds of the network side's clock.
 
-    With `failed` the remote did not answer.
+    Without a `tip` there is no such ref. With `failed` the remote did not answer.
     """
 
     ref: str
@@ -90,7 +90,7 @@ class Need:
     is_size_enough: bool = False
 
 
-class Missing(Exception):  # noqa: N818  # no failure: the run ends, and goes on with more answers
+class Missing(Exception):  # no failure: the run ends, and goes on with more answers
     """Raised by `Answers`: the answer to `need` is not there."""
 
     def __init__(self, need: Need) -> None:

@@ -145,7 +145,9 @@ class Operations(Protocol):
         """Return the statuses with the usage of each mirror and release. Raises OutOfTime at the deadline."""
         ...
 
-    def roll_back(self, target: MountedTarget, *, to: str | None, by: str, why: str, deadline: Deadline) -> OperatorAnswer:
+    def roll_back(
+        self, target: MountedTarget, *, to: str | None, by: str, why: str, deadline: Deadline
+    ) -> OperatorAnswer:
         """Flip the target to the release `to` (a commit's first digits; None: the one before), and hold it there.
 
         Raises TargetUnknown, TargetOccupied, ReleaseUnusable, LockTimeout.

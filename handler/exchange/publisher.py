@@ -49,7 +49,7 @@ class PublishRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishAnswer:
-    """How the run ended, and the events that are to be put on the bus; or what it needs to know before it does anything."""
+    """How the run ended, or what it needs to know before it does anything; and events that are to be put on the bus."""
 
     outcome: Outcome | None = None
     need: Need | None = None
@@ -130,8 +130,15 @@ class Publisher(Protocol):
         """
         ...
 
-    def end_lease(self, task: str, *, run: str, state: ScheduleState) -> None:
-        """Write the task's state, and give the task free. Does nothing where another run has the task meanwhile."""
+    def end_lease(self, task: str, *, run: str, state: ScheduleState | None) -> None:
+        """Write the task's state (None: leave it as it was), and give the task free.
+
+        Does nothing where another run has the task meanwhile.
+        """
+        ...
+
+    def is_warm(self) -> bool:
+        """Whether the next call is answered at once; else a `look` before it wakes the mount side."""
         ...
 
     @property

@@ -1,6 +1,6 @@
 """What a repository's remote is asked for, and what it answers. Pure: no I/O.
 
-The network side asks, over smart HTTP. The mount side opens no connection: it is given the answers (`exchange.answers`).
+The network side asks, over smart HTTP. The mount side opens no connection: it is given answers (`exchange.answers`).
 """
 
 from collections.abc import Callable
@@ -51,3 +51,25 @@ class FetchQuery:
 
 Sink = Callable[[], Callable[[bytes], object]]
 """Called once for each attempt; returns the function that takes the pack's bytes, from the start."""
+
+
+def mirror_history(
+    have: str | None, depth: int, *, is_next: bool, is_shallow: bool = False
+) -> tuple[int, tuple[str, ...]]:
+    """Return the `deepen` and the `shallow` of a fetch into a mirror that builds on `have` (see `FetchQuery`).
+
+    `depth` is the repository's parameter; `is_next`: the fetch most likely brings one commit, upon `have`;
+    `is_shallow`: the mirror lacks some history. Both sides compute the query of the next fetch by this.
+    """
+    # With a depth, claim no history for `have`, even if some is here: to claim less than there is is always safe.
+    shallow = (have,) if have is not None else ()
+    if depth == 0:
+        return (WHOLE_HISTORY, shallow) if is_shallow else (0, ())
+    # Without a depth where one commit comes upon `have`: the fetch ends there by itself, and a depth makes git walk the
+    # whole tree (at 50,000 files four fifths of the time that it takes to answer).
+    return (0 if is_next else depth), shallow
+
+
+def copy_history(have: str | None, depth: int, shallow: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
+    """Return the same for a working copy, where history ends at the commits `shallow`."""
+    return depth if have is None else 0, shallow

@@ -45,6 +45,7 @@ class Reconciler:
     slow_workers: Workers
     """The same, for a mount that makes every step wait."""
     clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
 
     def reconcile(self, request: PublishRequest, emit: Emit | None) -> Outcome | Need:
         """Bring the target to what the remote says; the order survives a kill between any two steps.
@@ -109,6 +110,7 @@ class Reconciler:
                 executor=executor,
                 workers=self.slow_workers if lock.is_slow else self.workers,
                 clock=self.clock,
+                sleep=self.sleep,
                 progress=self.progress,
                 emit=emit,
             )

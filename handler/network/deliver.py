@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 from handler.config.targets import needs_default_branch, ref_prefixes, targets_of
 from handler.config.versions import newest
 from handler.deadline import Deadline
-from handler.exchange.events import Emit, failed_event
-from handler.exchange.trigger import Trigger
+from handler.errors import Git2EfsError, PublisherRefused, PublisherUnavailable
+from handler.exchange.events import PendingEvent, PutEvent, failed_event, pending
 from handler.model import Outcome, OutcomeKind, Repository, Target
 from handler.network.aws.cache import BoundedMapping
+from handler.network.driver import Driver
 from handler.network.forges.statuses import DeliveryStatuses, Statuses
 from handler.network.remote.client import HttpRemote, RemotePool
-from handler.outcome import as_failure, ignored
+from handler.network.survey import Surveyor
+from handler.network.trigger import Trigger
+from handler.outcome import as_failure, ignored, outcome_of
 from handler.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,16 +37,20 @@ class Deliverer:
         settings: Settings,
         publisher: "Publisher",
         *,
-        emit: Emit | None,
+        put: PutEvent | None,
         warn: Callable[[str], None],
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`emit` puts an event (None: no events); `warn` is called with what an operator should mend."""
+        """`put` puts an event (None: no events); `warn` is called with what an operator should mend."""
         self._clock = clock
         self._remotes = RemotePool(settings, sleep)
         self._publisher = publisher
-        self._emit = emit
+        self._put = put
+        self._driver = Driver(
+            publisher=publisher, put=put, max_pack_bytes=settings.max_pack_bytes, clock=clock, sleep=sleep
+        )
+        self._surveyor = Surveyor(publisher)
         self._statuses = Statuses(warn)
         self._default_branches: BoundedMapping[str, tuple[str, float]] = BoundedMapping(_MAX_DEFAULT_BRANCHES)
 
@@ -60,11 +67,20 @@ class Deliverer:
     def drift(self, repository: Repository, token: str | None, deadline: Deadline) -> "RepositoryDrift":
         """Ask the remote by `deadline` what its refs name, and return which targets are behind.
 
-        Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, OutOfTime, and what `Publisher.drift` raises.
+        Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, OutOfTime, ConfigurationInvalid, and the mount
+        side's failures.
         """
         remote = self.remote(repository, token, deadline)
         refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
-        return self._publisher.drift(repository, refs)
+        drift = self._surveyor.drift(repository, refs)
+        for each in drift.targets:
+            if each.commit is not None:
+                self._driver.know_published(each.path, each.published)
+        return drift
+
+    def put_events(self, events: tuple[PendingEvent, ...]) -> None:
+        """Put events that an operator's command gave out. Raises nothing: the next run puts what was not put."""
+        self._driver.put_events(events)
 
     def deliver(self, repository: Repository, token: str | None, trigger: Trigger) -> tuple[Outcome, ...]:
         """Reconcile every target that publishes the trigger's ref; return one outcome a target.
@@ -115,22 +131,33 @@ class Deliverer:
     ) -> Outcome:
         try:
             latest = _newest_tag(target, remote, trigger) if target.is_latest else (target, trigger)
-        except Exception as error:  # also a defect: this target fails with it, the others do not
-            outcome = self._publisher.failed(repository, target, as_failure(error))
-        else:
             if latest is None:
                 return replace(ignored("ref_gone", repository.full_name, target.ref), path=target.path)
             target, trigger = latest
             begin = partial(statuses.begin, target.path) if statuses is not None else _begin_silently
-            outcome = self._publisher.reconcile(repository, target, remote, trigger, begin=begin)
+            outcome = self._driver.reconcile(repository, target, remote, trigger, begin=begin)
+        except Exception as error:  # also a defect: this target fails with it, the others do not
+            outcome = self._failed(repository, target, as_failure(error))
         if statuses is not None:
             statuses.conclude(target.path, outcome)
-        if self._emit is not None and outcome.kind is OutcomeKind.FAILED:
+        if self._put is not None and outcome.kind is OutcomeKind.FAILED:
             pushed_commit = trigger.push.after if trigger.push is not None else None
-            self._emit(
-                failed_event(outcome, target, delivery=trigger.delivery, at=self._clock(), pushed_commit=pushed_commit)
+            event = failed_event(
+                outcome, target, delivery=trigger.delivery, at=self._clock(), pushed_commit=pushed_commit
             )
+            self._put(pending(event))
         return outcome
+
+    def _failed(self, repository: Repository, target: Target, error: Git2EfsError) -> Outcome:
+        """Return the outcome of a failure, with what readers of the target have meanwhile, if that can be told."""
+        outcome = replace(outcome_of(error), repository=repository.full_name, ref=target.ref, path=target.path)
+        if isinstance(error, PublisherUnavailable | PublisherRefused):
+            return outcome
+        try:
+            seen = self._publisher.look(repository.full_name, target)
+        except Git2EfsError:
+            return outcome  # the first failure is the one to tell
+        return replace(outcome, commit=seen.commit, last_success_age_seconds=seen.last_success_age_seconds)
 
 
 def _begin_silently(commit: str) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from handler.config.targets import refuse_common_secret, refuse_other_repository, targets_of
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import Git2EfsError, Rejected
-from handler.exchange.trigger import Trigger
 from handler.model import Delivery, Outcome, OutcomeKind, PushEvent, Repository
 from handler.network.aws.api_gateway import read_request, url_repository
 from handler.network.aws.parameters import Parameters
@@ -28,6 +27,7 @@ from handler.network.forges.github import (
 )
 from handler.network.queue.message import Cause, Message
 from handler.network.queue.sqs import Queue
+from handler.network.trigger import Trigger
 from handler.outcome import ignored, outcome_of
 from handler.settings import Settings
 

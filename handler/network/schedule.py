@@ -4,23 +4,25 @@ GitHub does not send a webhook twice by itself, and a payload of more than 6 MB 
 ask each repository's remote what its refs name. Mostly nothing moved, and that is all.
 """
 
+import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
 from handler.deadline import Deadline
-from handler.errors import LockTimeout, MirrorDamaged
+from handler.errors import Git2EfsError, LockTimeout, MirrorDamaged
 from handler.exchange.schedule_state import ScheduleState
-from handler.exchange.trigger import Trigger
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.network.aws.parameters import Parameters
 from handler.network.aws.telemetry import Telemetry
 from handler.network.queue.message import Cause, Message
 from handler.network.queue.sqs import Queue
 from handler.network.resync import Resync, Visit
+from handler.network.trigger import Trigger
 from handler.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ _MAX_RUNS = 4
 """Repositories that are published or maintained at a time. To ask the remotes whether they need it costs little."""
 _LAST_VISIT_SECONDS = 30.0
 """With less than this left no repository is begun with."""
+LEASE_SECONDS = 60.0
+"""How long a killed run of the schedule keeps the next one away."""
 _RECORDED = (OutcomeKind.PUBLISHED, OutcomeKind.RETIRED, OutcomeKind.FAILED, OutcomeKind.ACCEPTED)
 
 
@@ -71,7 +75,7 @@ class Schedule:
         """
         started = time.perf_counter()
         try:
-            with self._publisher.schedule_state(task) as state:
+            with self._lease(task) as state:
                 resync = Resync(
                     parameters=self._parameters,
                     visit=self._visit(task, state, deadline),
@@ -88,6 +92,32 @@ class Schedule:
         if task == RECONCILE:
             self._telemetry.record_resync(summary, resync.oldest_seconds(), request_id)
         return summary
+
+    @contextmanager
+    def _lease(self, task: str) -> Iterator[ScheduleState]:
+        """Have the task for this run, and write its state at the end of a block that raised nothing.
+
+        Raises LockTimeout where another run has it.
+        """
+        run, ended = secrets.token_hex(8), threading.Event()
+        state = self._publisher.take_lease(task, run=run, until=self._clock() + LEASE_SECONDS)
+
+        def renew() -> None:
+            # Short, and taken again while the run goes on: after a kill the next run need not wait for long.
+            while not ended.wait(LEASE_SECONDS / 3):
+                with suppress(Git2EfsError):
+                    self._publisher.take_lease(task, run=run, until=self._clock() + LEASE_SECONDS)
+
+        renewing = threading.Thread(target=renew, name="lease", daemon=True)
+        renewing.start()
+        kept: ScheduleState | None = None
+        try:
+            yield state
+            kept = state
+        finally:
+            ended.set()
+            renewing.join()
+            self._publisher.end_lease(task, run=run, state=kept)
 
     def _visit(self, task: str, state: ScheduleState, deadline: Deadline) -> Visit:
         if task == RECONCILE:
@@ -137,7 +167,7 @@ class Schedule:
         outcomes = list(result.outcomes)
         if any(outcome.reason == MirrorDamaged.reason for outcome in outcomes):
             # No ref is behind, so nothing else would fetch the objects again; and without them nothing can be compared.
-            outcomes += self._reconcile(repository, self._publisher.published_refs(repository), deadline)
+            outcomes += self._reconcile(repository, self._publisher.published_refs(repository.full_name), deadline)
         return 0, outcomes
 
     def _record(self, task: str, request_id: str, outcome: Outcome) -> None:

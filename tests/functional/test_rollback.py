@@ -176,7 +176,7 @@ def test_a_target_that_the_network_side_names_is_checked_again(service: Service,
     """It may have become another's since it was found; and a path out of the mount was never found."""
     service.put_repository()
     publish(service, upstream, 2)
-    publisher = LocalPublisher(read_settings(service.environment), emit=None, progress=lambda about, done, total: None)
+    publisher = LocalPublisher(read_settings(service.environment), progress=lambda about, done, total: None)
     operations = publisher.operations
     assert operations.find_targets(MAIN) == (MountedTarget("octo/site", MAIN),)
     before = footprint(service.mount)

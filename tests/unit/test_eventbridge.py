@@ -53,8 +53,8 @@ def test_one_event_is_one_entry() -> None:
     fake = Fake(TAKEN)
     bus = fake.bus()
     assert fake.made == 0
-    assert bus.emit(ABOUT)
-    assert bus.emit(ABOUT)
+    assert bus.put(ABOUT)
+    assert bus.put(ABOUT)
     assert fake.made == 1
     assert fake.entries[0].keys() == {"Source", "DetailType", "Detail", "EventBusName"}
     assert fake.entries[0]["DetailType"] == "TargetRetired"
@@ -74,7 +74,7 @@ def test_one_event_is_one_entry() -> None:
 def test_what_is_not_taken_is_said_in_one_line_with_its_code(answer: Any, told: str) -> None:
     """No text of anybody else's goes into the log."""
     fake = Fake(answer)
-    assert fake.bus().emit(ABOUT) is False
+    assert fake.bus().put(ABOUT) is False
     assert fake.warnings == [f"EventBridge did not take TargetRetired of octo/site/x: {told}"]
 
 
@@ -86,7 +86,7 @@ def test_a_client_that_cannot_be_made_is_tried_again() -> None:
         raise ValueError
 
     bus = EventBus("bus", warnings.append, make)
-    assert [bus.emit(ABOUT), bus.emit(ABOUT)] == [False, False]
+    assert [bus.put(ABOUT), bus.put(ABOUT)] == [False, False]
     assert len(warnings) == 2
 
 
@@ -94,17 +94,17 @@ def test_a_bus_that_was_slow_to_fail_is_asked_again_after_a_pause() -> None:
     """In between nothing is asked, and nothing warned of."""
     fake = Fake(RuntimeError(), TAKEN, seconds=4.0)
     bus = fake.bus()
-    assert not bus.emit(ABOUT)
+    assert not bus.put(ABOUT)
     fake.now += PAUSE_SECONDS - 0.1
-    assert not bus.emit(ABOUT)
+    assert not bus.put(ABOUT)
     assert (len(fake.entries), len(fake.warnings)) == (1, 1)
     fake.now += 0.1
-    assert bus.emit(ABOUT)
-    assert bus.emit(ABOUT), "slow, but it takes them"
+    assert bus.put(ABOUT)
+    assert bus.put(ABOUT), "slow, but it takes them"
 
 
 def test_a_bus_that_fails_at_once_is_asked_each_time() -> None:
     """It costs nothing."""
     fake = Fake(RuntimeError(), TAKEN)
     bus = fake.bus()
-    assert [bus.emit(ABOUT), bus.emit(ABOUT)] == [False, True]
+    assert [bus.put(ABOUT), bus.put(ABOUT)] == [False, True]

@@ -1,13 +1,17 @@
 """Fetching into a working copy's store, over the wire: what comes is what git's own fetch would have brought."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from handler.mount.git.fetch import Fetcher
+from handler.exchange.answers import Answers, Need, RefsAnswer
+from handler.mount.git.fetch import Fetched, Fetcher
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
 from handler.mount.working_copy.gitdir.init import init_repository
+from handler.network.pack_sender import PackSender
 from handler.network.remote.client import RemotePool
 from handler.settings import Settings
 from testing.origin import GitOrigin
@@ -28,21 +32,32 @@ def fetch(request: pytest.FixtureRequest, origin: GitOrigin, upstream: Upstream)
         store = CopyStore(str(copy / ".git"))
         store.refresh()
         remote = remotes.at(origin.url(upstream.full_name), None)
+        refs = [RefsAnswer(ref=MAIN, asked_at=time.time(), tip=remote.refs([MAIN]).tips[MAIN])]
         source = Fetcher(
-            remote=remote,
+            answers=Answers(refs),
             store=store,
             have=known,
+            not_before=0.0,
             confirmed_pushed_at=None,
             depth=depth,
             max_pack_bytes=1 << 30,
             lag_seconds=0.0,
             is_payload_trusted=False,
-            check_time=lambda: None,
+            open_transfer=lambda transfer: pytest.fail(f"{transfer} was opened"),
+            clock=time.time,
         )
         try:
-            commit = source.fetch(MAIN, None).commit
+            found = source.fetch(MAIN, None)
+            if isinstance(found, Need):
+                assert found.fetch is not None
+                sender = PackSender(cast(Any, None), upstream.full_name, max_bytes=1 << 30)
+                changes = remote.fetch(found.fetch, sender.begin)
+                source.answers = Answers(refs, [sender.answer(found.fetch, changes, asked_at=time.time())])
+                found = source.fetch(MAIN, None)
         finally:
             store.close()
+        assert isinstance(found, Fetched)
+        commit = found.commit
         assert commit is not None
         run_git("update-ref", MAIN, commit, directory=copy)
         fsck(copy)

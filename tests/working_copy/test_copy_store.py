@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
-from handler.errors import CopyBusy, MirrorDamaged
-from handler.exchange.remote import ShallowChanges
+from handler.errors import CopyBusy, MirrorDamaged, PackInvalid, PackTooLarge
+from handler.exchange.answers import PackAnswer
+from handler.exchange.remote import FetchQuery, ShallowChanges
 from handler.mount.git import packs
 from handler.mount.git.objects import BLOB, COMMIT, TREE, hash_object
 from handler.mount.git.repack import MAX_SMALL_PACKS
@@ -306,11 +308,21 @@ def thin_pack(copy: Path, wanted: str, have: str) -> bytes:
 def ingest(store: CopyStore, content: bytes, changes: ShallowChanges | None = None) -> None:
     """Let the store receive a pack."""
 
-    def fetch(sink: Callable[[], Callable[[bytes], object]]) -> ShallowChanges:
-        sink()(content)
-        return changes or ShallowChanges()
+    changes = changes or ShallowChanges()
+    answer = PackAnswer(
+        query=FetchQuery("0" * 40, None, 0),
+        asked_at=0.0,
+        size=len(content),
+        shallow=tuple(each.decode() for each in changes.shallow),
+        unshallow=tuple(each.decode() for each in changes.unshallow),
+        pack=content,
+    )
+    store.ingest(store.receive(answer, 1 << 30, no_transfer))
 
-    store.ingest(store.download(1 << 30, lambda: None, fetch))
+
+def no_transfer(_: str) -> tuple[BinaryIO, str]:
+    """No pack comes in parts here."""
+    raise AssertionError
 
 
 @pytest.mark.parametrize("in_memory_bytes", [0, 1 << 20], ids=["spooled to a file", "in memory"])
@@ -530,11 +542,9 @@ def test_a_spool_is_left_nowhere_when_the_fetch_fails(
     monkeypatch.setattr(packs, "IN_MEMORY_BYTES", 0)
     store = opened(copy)
 
-    def fetch(sink: Callable[[], Callable[[bytes], object]]) -> ShallowChanges:
-        sink()(b"PACK")
-        assert list((copy / ".git/git2efs").iterdir())
-        raise CopyBusy("for the test")
-
-    with pytest.raises(CopyBusy):
-        store.download(1 << 30, lambda: None, fetch)
+    answer = PackAnswer(query=FetchQuery("0" * 40, None, 0), asked_at=0.0, size=4, pack=b"PACK")
+    with pytest.raises(PackTooLarge):
+        store.receive(answer, 3, no_transfer)
+    with pytest.raises(PackInvalid):
+        store.ingest(store.receive(answer, 4, no_transfer))
     assert list((copy / ".git/git2efs").iterdir()) == []

@@ -81,9 +81,7 @@ class Fetcher:
     def _tip(self, ref: str) -> tuple[Tip | None, float]:
         return self.answers.tip(ref, now=self.clock(), not_before=self.not_before)
 
-    def _decide(
-        self, ref: str, tip: Tip | None, asked_at: float, push: PushEvent | None
-    ) -> tuple[str | None, bool]:
+    def _decide(self, ref: str, tip: Tip | None, asked_at: float, push: PushEvent | None) -> tuple[str | None, bool]:
         """Return the object to publish (None: the remote has no such ref), and whether the ref confirms it.
 
         Raises Missing; RefLags, or CommitNotFound where the remote does not know the pushed commit by its id either.

@@ -1,7 +1,7 @@
 """The schedule's state on the mount: `.git2efs/<task>.json`, one small file a task, replaced once a run.
 
 A file a repository would cost thousands of operations every few minutes. While a run of the schedule goes on, the file
-says whose the task is, and until when: the run calls this side many times, and no lock can be held from one to the next.
+says whose the task is, and until when: the run calls this side many times, and no lock is held from one to the next.
 """
 
 import json
@@ -43,12 +43,15 @@ def take_lease(mount: str, task: str, *, run: str, until: float, now: float) -> 
     return state
 
 
-def end_lease(mount: str, task: str, *, run: str, state: ScheduleState) -> None:
-    """Write the task's state, and give the task free; do nothing where another run has it meanwhile. Raises OSError."""
+def end_lease(mount: str, task: str, *, run: str, state: ScheduleState | None) -> None:
+    """Write the task's state (None: leave it as it was), and give the task free. Raises OSError.
+
+    Do nothing where another run has the task meanwhile.
+    """
     with locked(_lock_path(mount, task), _LOCK_SECONDS):
-        _, lease = _read(mount, task)
+        found, lease = _read(mount, task)
         if lease is not None and lease.run == run:
-            _write(mount, task, state, None)
+            _write(mount, task, state or found, None)
 
 
 def _lock_path(mount: str, task: str) -> str:

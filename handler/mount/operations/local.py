@@ -23,9 +23,11 @@ from handler.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalOperations:
-    """Carries out commands on one mount. `emit_into(events)` gives what adds to a list of events; None: there is no bus.
+    """Carries out commands on one mount. Safe for threads.
 
-    `say` hears in a sentence what a long command is at. Safe for threads."""
+    `emit_into(events)` returns what adds to a list of events; None: there is no bus. `say` hears in a sentence what a
+    long command is at.
+    """
 
     settings: Settings
     mirrors: StorePool
@@ -58,7 +60,9 @@ class LocalOperations:
         with mount_errors():
             return self._status.count_disk(statuses, deadline)
 
-    def roll_back(self, target: MountedTarget, *, to: str | None, by: str, why: str, deadline: Deadline) -> OperatorAnswer:
+    def roll_back(
+        self, target: MountedTarget, *, to: str | None, by: str, why: str, deadline: Deadline
+    ) -> OperatorAnswer:
         """See `Operations.roll_back`."""
         events: list[Event] = []
         with mount_errors():

@@ -42,9 +42,10 @@ def notify(emit: Emit, record: PublishedRecord, published: Published, path: str,
 def note_announced(directory: TargetDirectory, event: PendingEvent) -> None:
     """Note in the record that the bus took the event of what it is of. Only the lock's holder may. Raises OSError."""
     record = directory.read_record()
-    if record is not None and (record.repository, record.commit) == (event.repository, event.commit):
-        if not record.announced:
-            directory.write_record(replace(record, announced=True))
+    if record is None or record.announced:
+        return
+    if (record.repository, record.commit) == (event.repository, event.commit):
+        directory.write_record(replace(record, announced=True))
 
 
 def _is_previous_announced(published: Published, commit: str) -> bool:

@@ -31,6 +31,7 @@ class Run:
     workers: Workers
     """Threads for long work; `is_slow` tells that every step waits for the mount."""
     clock: Callable[[], float]
+    sleep: Callable[[float], None]
     progress: Callable[[str, int, int], None]
     """Called during a long check-out with what it is, and how many of how many files are written."""
     emit: Emit | None

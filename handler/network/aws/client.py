@@ -41,6 +41,8 @@ class ClientOptions:
     attempts: int = 2
     retry_mode: str = "standard"
     max_pool_connections: int = 10
+    tcp_keepalive: bool = False
+    """Probe a connection on which an answer is long in coming."""
 
 
 class AwsError(Exception):
@@ -69,6 +71,7 @@ def make_client(service: str, options: ClientOptions) -> Any:
         read_timeout=options.read_timeout_seconds,
         retries={"total_max_attempts": options.attempts, "mode": options.retry_mode},
         max_pool_connections=options.max_pool_connections,
+        tcp_keepalive=options.tcp_keepalive,
     )
     try:
         return boto3.client(service, config=config)

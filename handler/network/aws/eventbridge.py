@@ -4,18 +4,18 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
-from handler.exchange.events import Emit, Event, detail_of
+from handler.exchange.events import PendingEvent, PutEvent
 from handler.network.aws.client import AwsError, ClientOptions, LazyClient, call, make_client, shown_code
 
 SOURCE = "git2efs"
 
 OPTIONS = ClientOptions(connect_timeout_seconds=1, read_timeout_seconds=2, attempts=2)
-"""Short, because an event is put while the repository's lock is held and GitHub waits for its answer."""
+"""Short, because GitHub waits for its answer while an event is put."""
 
 SLOW_SECONDS = 0.9
 PAUSE_SECONDS = 15.0
 """After an attempt that failed slowly, put no event for this long: a bus that cannot be reached (from a subnet without
-a route to it, for example) must not cost every target of every delivery some seconds under the lock."""
+a route to it, for example) must not cost every target of every delivery some seconds."""
 
 
 class EventsClient(Protocol):
@@ -24,12 +24,12 @@ class EventsClient(Protocol):
     def put_events(self, *, Entries: list[dict[str, str]]) -> Mapping[str, Any]: ...
 
 
-def make_emit(bus: str, warn: Callable[[str], None]) -> Emit | None:
+def make_put(bus: str, warn: Callable[[str], None]) -> PutEvent | None:
     """Return the function that puts events on the bus of that name; None without a name.
 
     `warn` is called with a sentence for each event that the bus did not take.
     """
-    return EventBus(bus, warn).emit if bus else None
+    return EventBus(bus, warn).put if bus else None
 
 
 class EventBus:
@@ -42,14 +42,14 @@ class EventBus:
         make: Callable[[], EventsClient] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """See `make_emit`. The client is made with the first event."""
+        """See `make_put`. The client is made with the first event."""
         self._name = name
         self._warn = warn
         self._client = LazyClient(make or make_events_client)
         self._clock = clock
         self._paused_until = float("-inf")
 
-    def emit(self, event: Event) -> bool:
+    def put(self, event: PendingEvent) -> bool:
         """Put the event; return whether the bus took it. Raises no Exception, and takes some seconds at most."""
         started = self._clock()
         if started < self._paused_until:
@@ -62,13 +62,13 @@ class EventBus:
         self._warn(f"EventBridge did not take {event.kind} of {event.path}: {problem}")
         return False
 
-    def _put(self, event: Event) -> str | None:
+    def _put(self, event: PendingEvent) -> str | None:
         """Return what went wrong: an error code or an exception's type. The text of either may quote the request."""
         try:
             entry = {
                 "Source": SOURCE,
                 "DetailType": str(event.kind),
-                "Detail": detail_of(event),
+                "Detail": event.detail,
                 "EventBusName": self._name,
             }
             answer = call(self._client.get().put_events, Entries=[entry])

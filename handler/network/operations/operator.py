@@ -9,13 +9,13 @@ from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import ConfigurationInvalid, OutOfTime, Rejected, TargetUnknown
 from handler.exchange.drift import RepositoryDrift
 from handler.exchange.operations import MountedTarget, Operations
-from handler.exchange.trigger import Trigger
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.network.aws.parameters import Parameters
 from handler.network.deliver import Deliverer
 from handler.network.operations.command import Command
 from handler.network.operations.doctor import LAST_REQUEST_SECONDS, Doctor
 from handler.network.operations.status import ListedRepository, StatusSurvey, content_of_status, cut
+from handler.network.trigger import Trigger
 from handler.outcome import as_failure
 from handler.settings import Settings
 
@@ -152,17 +152,19 @@ class Operator:
         if len(targets) > 1:
             paths = ", ".join(each.path for each in targets)
             raise TargetUnknown(f"{command.subject} has several targets: name one of {paths}")
-        outcome = self._operations.roll_back(
+        answer = self._operations.roll_back(
             targets[0], to=command.to, by=command.by, why=command.why, deadline=deadline
         )
-        self.outcomes = [outcome]
+        self._deliverer.put_events(answer.events)
+        self.outcomes = [answer.outcome]
         return _content_of_outcomes(self.outcomes)
 
     def _hold(self, command: Command, deadline: Deadline) -> Content:
-        self.outcomes = [
-            self._operations.hold(each, by=command.by, why=command.why, deadline=deadline)
-            for each in self._find(command)
-        ]
+        self.outcomes = []
+        for each in self._find(command):
+            answer = self._operations.hold(each, by=command.by, why=command.why, deadline=deadline)
+            self._deliverer.put_events(answer.events)
+            self.outcomes.append(answer.outcome)
         return _content_of_outcomes(self.outcomes)
 
     def _resume(self, command: Command, deadline: Deadline) -> Content:

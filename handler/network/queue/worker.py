@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from handler.deadline import Deadline
 from handler.errors import ConfigurationInvalid, Git2EfsError, Malformed, OutOfTime
-from handler.exchange.trigger import Trigger
 from handler.model import Outcome, OutcomeKind
 from handler.network.aws.parameters import Parameters
 from handler.network.aws.telemetry import Queued, Telemetry
@@ -20,6 +19,7 @@ from handler.network.forges.github import without_future
 from handler.network.queue.batch import CoalescedPush, SqsMessage, back_off_seconds, plan_batch
 from handler.network.queue.heartbeat import VisibilityHeartbeat
 from handler.network.queue.sqs import Queue
+from handler.network.trigger import Trigger
 from handler.outcome import as_failure, is_transient, outcome_of
 from handler.settings import Settings
 

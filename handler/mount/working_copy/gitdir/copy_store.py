@@ -11,6 +11,7 @@ from threading import Lock
 
 from dulwich.pack import Pack
 
+from handler.exchange.remote import copy_history
 from handler.mount.fs.files import read_tail, unlink_if_there
 from handler.mount.fs.parallel import Executor
 from handler.mount.git import repack
@@ -167,7 +168,7 @@ class CopyStore(PackStore):
 
         Raises MirrorDamaged.
         """
-        return depth if have is None else 0, tuple(sorted(each.decode() for each in self.writer.shallow_commits()))
+        return copy_history(have, depth, tuple(sorted(each.decode() for each in self.writer.shallow_commits())))
 
     def add(self, objects: Mapping[bytes, RawObject]) -> None:
         """Write the objects (by hex id) that no pack has as one pack, which is on the mount on return.
