@@ -45,7 +45,6 @@ A leaf's `reason` is stable: it is a metric's dimension and stands in the answer
 name repositories, refs and paths, and never a secret, a body or a signature.
 """
 
-from functools import cache
 from typing import ClassVar
 
 
@@ -298,15 +297,3 @@ class Unexpected(Stalled):
     """A defect: the exception's type is in the log, its text is not."""
 
     reason = "unexpected"
-
-
-def of_reason(reason: str, message: str) -> Git2EfsError:
-    """Return the failure with this `reason`, as it came from the other side; Unexpected for a reason that is none."""
-    return _leaves().get(reason, Unexpected)(message)
-
-
-@cache
-def _leaves() -> dict[str, type[Git2EfsError]]:
-    branches: tuple[type[Git2EfsError], ...] = (Rejected, Transient, Stalled)
-    # Of this module alone: elsewhere a failure may have kinds of its own, under the same reason.
-    return {leaf.reason: leaf for branch in branches for leaf in branch.__subclasses__() if leaf.__module__ == __name__}

@@ -2,8 +2,9 @@
 
 import traceback
 from collections.abc import Sequence
+from functools import cache
 
-from handler.errors import Git2EfsError, Rejected, Transient, Unexpected
+from handler.errors import Git2EfsError, Rejected, Stalled, Transient, Unexpected
 from handler.model import Outcome, OutcomeKind
 
 
@@ -36,6 +37,19 @@ def unexpected(error: Exception) -> Unexpected:
 def as_failure(error: Exception) -> Git2EfsError:
     """Return the exception itself if it is one of ours, else `Unexpected`."""
     return error if isinstance(error, Git2EfsError) else unexpected(error)
+
+
+def failure_of(reason: str, message: str) -> Git2EfsError:
+    """Return the failure with this `reason`, as it came from the other side; Unexpected for a reason that is none."""
+    return _leaves().get(reason, Unexpected)(message)
+
+
+@cache
+def _leaves() -> dict[str, type[Git2EfsError]]:
+    branches: tuple[type[Git2EfsError], ...] = (Rejected, Transient, Stalled)
+    # Of the tree's own module alone: elsewhere a failure may have kinds of its own, under the same reason.
+    leaves = (leaf for branch in branches for leaf in branch.__subclasses__())
+    return {leaf.reason: leaf for leaf in leaves if leaf.__module__ == Git2EfsError.__module__}
 
 
 def summary_of(error: Exception) -> str:

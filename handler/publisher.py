@@ -201,6 +201,11 @@ class LocalPublisher:
     def _paths(self, repository: str) -> RepositoryPaths:
         return RepositoryPaths.of(self._settings.mount, repository)
 
+    @property
+    def is_remote(self) -> bool:
+        """See `Publisher.is_remote`."""
+        return False
+
     def is_warm(self) -> bool:
         """See `Publisher.is_warm`."""
         return True

@@ -14,10 +14,10 @@ from handler.errors import (
     RemoteRefused,
     RemoteUnavailable,
     RemoteUnsupported,
-    of_reason,
 )
 from handler.exchange.remote import FetchQuery, ShallowChanges
 from handler.model import Tip
+from handler.outcome import failure_of
 
 FRESH_SECONDS = 60.0
 """An answer about refs that is older than this does not count."""
@@ -57,7 +57,7 @@ class PackAnswer:
     """What the remote answered to `query` at `asked_at`: a pack of `size` bytes.
 
     The pack is `pack`, or the file of `transfer` that its parts were written to; neither, where only the size was
-    asked for. With `failed` the remote did not answer.
+    asked for. With `failed` the remote did not answer; the file of `transfer` is then of no use.
     """
 
     query: FetchQuery
@@ -68,6 +68,11 @@ class PackAnswer:
     pack: bytes | None = None
     transfer: str | None = None
     failed: Failure | None = None
+
+    @property
+    def is_in_parts(self) -> bool:
+        """Whether the pack is in the transfer's file."""
+        return self.pack is None and self.transfer is not None and self.failed is None
 
     @property
     def changes(self) -> ShallowChanges:
@@ -131,7 +136,7 @@ class Answers:
         A failure counts only if it is not older than `not_before`: the remote may know by now what it did not know.
         """
         for answer in reversed(self.packs):
-            is_usable = is_size_enough or answer.pack is not None or answer.transfer is not None
+            is_usable = is_size_enough or answer.pack is not None or answer.is_in_parts
             if answer.query == query and (answer.asked_at >= not_before if answer.failed else is_usable):
                 _raise(answer.failed)
                 return answer
@@ -140,4 +145,4 @@ class Answers:
 
 def _raise(failed: Failure | None) -> None:
     if failed is not None:
-        raise of_reason(failed.reason, failed.message)
+        raise failure_of(failed.reason, failed.message)

@@ -55,7 +55,7 @@ def _is_default(field: Field[Any], value: object) -> bool:
     return field.default is not MISSING and bool(value == field.default)
 
 
-class Reader:
+class PlainReader:
     """Reads plain values. `checks` say what is wrong with a value of a class that has only the right types."""
 
     def __init__(self, checks: Mapping[type, Check]) -> None:

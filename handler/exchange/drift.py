@@ -5,16 +5,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TargetDrift:
-    """A configured target, the ref that it publishes now, and the commit that the ref names (None: there is no ref).
-
-    `published` is the commit that readers have.
-    """
+    """A configured target, the ref that it publishes now, and the commit that the ref names (None: there is no ref)."""
 
     path: str
     ref: str
     commit: str | None
     is_behind: bool
-    published: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

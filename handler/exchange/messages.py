@@ -12,14 +12,15 @@ from functools import cache
 from typing import Any, get_type_hints
 
 from handler.config.names import full_name_problem, is_object_id, is_transfer, path_problem, ref_problem
-from handler.errors import Git2EfsError, Malformed, of_reason
+from handler.errors import Git2EfsError, Malformed
 from handler.exchange.answers import FAILURES, Failure, PackAnswer, RefsAnswer
-from handler.exchange.codec import Check, Reader, to_plain
+from handler.exchange.codec import Check, PlainReader, to_plain
 from handler.exchange.events import PendingEvent
 from handler.exchange.operations import MountedTarget, Operations
 from handler.exchange.publisher import MAX_SURVEYED, Publisher
 from handler.exchange.remote import FetchQuery
 from handler.model import PushEvent, Target, Tip
+from handler.outcome import failure_of
 
 VERSION = 1
 _MAX_DELIVERY = 200
@@ -104,7 +105,7 @@ def decode_answer(action: str, payload: bytes) -> Any:
         raise Malformed(f"the answer is not of version {VERSION}")
     if "failure" in answer:
         failure = _READER.read(Failure, answer["failure"], "failure")
-        raise of_reason(failure.reason, failure.message)
+        raise failure_of(failure.reason, failure.message)
     return _READER.read(_signature(action)[1], answer.get("result"), "result")
 
 
@@ -207,7 +208,7 @@ _CHECKS: Mapping[type, Check] = {
     PendingEvent: _check_event,
     MountedTarget: _check_mounted,
 }
-_READER = Reader(_CHECKS)
+_READER = PlainReader(_CHECKS)
 
 
 def _problem_of_arguments(arguments: Mapping[str, Any]) -> str | None:

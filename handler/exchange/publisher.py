@@ -95,7 +95,9 @@ class Publisher(Protocol):
         ...
 
     def receive(self, repository: str, *, transfer: str, offset: int, content: bytes) -> int:
-        """Write a part of a large pack; return the size of what came so far. `transfer` is 32 hex digits.
+        """Write the next part of a large pack, at 0 the first; return the size of what came so far.
+
+        `transfer` is 32 hex digits, drawn by the network side; it names the pack until a run takes it.
 
         Raises Malformed where the parts do not come in order, and PackTooLarge.
         """
@@ -135,6 +137,11 @@ class Publisher(Protocol):
 
         Does nothing where another run has the task meanwhile.
         """
+        ...
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether each call goes over the network."""
         ...
 
     def is_warm(self) -> bool:

@@ -48,7 +48,12 @@ class Deliverer:
         self._publisher = publisher
         self._put = put
         self._driver = Driver(
-            publisher=publisher, put=put, max_pack_bytes=settings.max_pack_bytes, clock=clock, sleep=sleep
+            publisher,
+            put=put,
+            max_pack_bytes=settings.max_pack_bytes,
+            lock_seconds=settings.lock_seconds,
+            clock=clock,
+            sleep=sleep,
         )
         self._surveyor = Surveyor(publisher)
         self._statuses = Statuses(warn)
@@ -72,11 +77,7 @@ class Deliverer:
         """
         remote = self.remote(repository, token, deadline)
         refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
-        drift = self._surveyor.drift(repository, refs)
-        for each in drift.targets:
-            if each.commit is not None:
-                self._driver.know_published(each.path, each.published)
-        return drift
+        return self._surveyor.drift(repository, refs)
 
     def put_events(self, events: tuple[PendingEvent, ...]) -> None:
         """Put events that an operator's command gave out. Raises nothing: the next run puts what was not put."""
@@ -100,7 +101,11 @@ class Deliverer:
             return (ignored("ref_deleted", repository.full_name, trigger.ref),)
         statuses = self._statuses.of(repository, token, trigger.push) if repository.commit_status else None
         try:
-            outcomes = [self._reconcile(repository, target, remote, trigger, statuses) for target in targets]
+            outcomes = [
+                # What the first target's run has fetched is in the mirror then: no later one fetches it on a guess.
+                self._reconcile(repository, target, remote, replace(trigger, is_first=number == 0), statuses)
+                for number, target in enumerate(targets)
+            ]
         finally:
             if statuses is not None:
                 statuses.close()

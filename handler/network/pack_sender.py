@@ -42,15 +42,16 @@ class PackSender:
         self._is_needed = is_needed
         self._is_size_enough = is_size_enough
         self._buffer = bytearray()
-        self._transfer: str | None = None
         self._sent = 0
+        self.transfer: str | None = None
+        """The transfer that parts were sent under."""
         self.size = 0
         """The bytes of the pack so far."""
 
     def begin(self) -> Callable[[bytes], None]:
         """Begin with an attempt; return the function that takes the pack's bytes from the start."""
-        # The file of a transfer that broke off is swept by the mount side.
-        self._buffer, self._transfer, self._sent, self.size = bytearray(), None, 0, 0
+        # A transfer that broke off keeps its name: its first part makes the file anew.
+        self._buffer, self._sent, self.size = bytearray(), 0, 0
         return self._take
 
     def _take(self, content: bytes) -> None:
@@ -72,24 +73,25 @@ class PackSender:
 
     def _send(self, at_least: int) -> None:
         """Send the buffer in parts, while it has `at_least` bytes."""
-        self._transfer = self._transfer or secrets.token_hex(16)
+        self.transfer = self.transfer or secrets.token_hex(16)
         while len(self._buffer) >= at_least and self._buffer:
             part = bytes(self._buffer[:PART_BYTES])
-            self._publisher.receive(self._repository, transfer=self._transfer, offset=self._sent, content=part)
+            self._publisher.receive(self._repository, transfer=self.transfer, offset=self._sent, content=part)
             self._sent += len(part)
             del self._buffer[:PART_BYTES]
 
     def answer(self, query: FetchQuery, changes: ShallowChanges, *, asked_at: float) -> PackAnswer:
         """Return the answer, the pack's last part sent. Raises what the mount side raises."""
-        if self._transfer is not None:
+        # A second attempt may bring a pack that is small, where the first one sent parts.
+        is_in_parts = self._sent > 0
+        if is_in_parts:
             self._send(1)
-        is_whole = self._transfer is None and not self._is_size_enough
         return PackAnswer(
             query=query,
             asked_at=asked_at,
             size=self.size,
             shallow=tuple(sorted(each.decode() for each in changes.shallow)),
             unshallow=tuple(sorted(each.decode() for each in changes.unshallow)),
-            pack=bytes(self._buffer) if is_whole else None,
-            transfer=self._transfer,
+            pack=None if is_in_parts or self._is_size_enough else bytes(self._buffer),
+            transfer=self.transfer,
         )

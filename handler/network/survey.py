@@ -4,11 +4,12 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-from handler.errors import PublisherUnavailable, Unexpected, of_reason
+from handler.errors import PublisherUnavailable, Unexpected
 from handler.exchange.drift import RepositoryDrift
 from handler.exchange.publisher import MAX_SURVEYED, Publisher, SurveyItem
 from handler.exchange.remote import RemoteRefs
 from handler.model import Repository
+from handler.outcome import failure_of
 
 MAX_REFS = 20_000
 """Refs in one survey: some 250 bytes each, in a message of 6 MB."""
@@ -53,7 +54,7 @@ class Surveyor:
                 if each.drift is not None:
                     answered.set_result(each.drift)
                 elif each.failed is not None:
-                    answered.set_exception(of_reason(each.failed.reason, each.failed.message))
+                    answered.set_exception(failure_of(each.failed.reason, each.failed.message))
                 else:
                     answered.set_exception(Unexpected("the publisher told neither drift nor failure"))
 

@@ -12,6 +12,7 @@ class Trigger:
 
     `push` is None for a timer or an operator. `delivery` is the id that correlates log lines. `received_at` is when the
     request came, in seconds of our clock. `is_late` says that it waited, so that a newer push may be published already.
+    `is_first` is False for all targets of a delivery but the first.
     """
 
     ref: str
@@ -19,4 +20,5 @@ class Trigger:
     delivery: str
     received_at: float
     is_late: bool = False
+    is_first: bool = True
     deadline: Deadline = NO_DEADLINE

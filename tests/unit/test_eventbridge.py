@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from handler.exchange.events import Event, retired_event
+from handler.exchange.events import pending, retired_event
 from handler.model import Target
 from handler.network.aws.eventbridge import PAUSE_SECONDS, EventBus, EventsClient
 
-ABOUT: Event = retired_event(
-    "octo/site", Target(ref="refs/heads/x", path="octo/site/x"), commit=None, delivery="1", at=0.0
+ABOUT = pending(
+    retired_event("octo/site", Target(ref="refs/heads/x", path="octo/site/x"), commit=None, delivery="1", at=0.0)
 )
 
 

@@ -137,9 +137,10 @@ def open_to_change(path: str) -> BinaryIO:
 
 
 @contextmanager
-def create_part(path: str) -> Iterator[int]:
-    """Give an open descriptor to write parts of a file to until the block ends; make the file if it is missing."""
-    descriptor = os.open(path, os.O_RDWR | _CREATE, 0o644)
+def create_part(path: str, *, is_first: bool) -> Iterator[int]:
+    """Give an open descriptor to append a part to a file until the block ends; the first part makes the file anew."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags | (os.O_CREAT | os.O_TRUNC if is_first else 0), 0o644)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), path)

@@ -12,13 +12,13 @@ from typing import BinaryIO
 
 from handler.config.names import is_transfer
 from handler.errors import Malformed, PackTooLarge
-from handler.mount.fs.files import create_part, open_to_change, unlink_if_there
+from handler.mount.fs.files import create_part, open_to_change, unlink_if_there, write_all
 
 _KEPT_SECONDS = 3600.0
 
 
 def write_part(directory: str, transfer: str, *, offset: int, content: bytes, max_bytes: int) -> int:
-    """Write a part of a transfer's file; return the size of the file then. Raises OSError.
+    """Write the next part of a transfer's file, at 0 from the start; return the size of the file then. Raises OSError.
 
     Raises Malformed where something is missing before the part, and PackTooLarge past `max_bytes`.
     """
@@ -28,16 +28,13 @@ def write_part(directory: str, transfer: str, *, offset: int, content: bytes, ma
     if offset == 0:
         os.makedirs(directory, exist_ok=True)
         sweep(directory)
-    with create_part(path) as descriptor:
+    with create_part(path, is_first=offset == 0) as descriptor:
         size = os.fstat(descriptor).st_size
-        # Written again it is the same part. Beyond the end it would leave a hole, which is no pack.
-        if offset > size:
+        # Beyond the end it would leave a hole, and before the end another part is there already.
+        if offset != size:
             raise Malformed(f"a part at {offset} does not follow the {size} bytes that are there")
-        view = memoryview(content)
-        while view:
-            written = os.pwrite(descriptor, view, offset)
-            view, offset = view[written:], offset + written
-        return max(size, offset)
+        write_all(descriptor, content)
+    return offset + len(content)
 
 
 def open_transfer(directory: str, transfer: str) -> tuple[BinaryIO, str]:
@@ -53,6 +50,8 @@ def discard(directory: str, transfers: list[str]) -> None:
     """Remove the files of transfers that nobody will take any more. Raises OSError."""
     for transfer in transfers:
         unlink_if_there(_path(directory, transfer))
+    with suppress(OSError):  # others are on their way
+        os.rmdir(directory)
 
 
 def sweep(directory: str, clock: Callable[[], float] = time.time) -> None:

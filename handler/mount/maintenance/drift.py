@@ -36,10 +36,8 @@ class DriftDetector:
         for target in targets:
             ref, commit = _tip_of(target, refs)
             # A configured ref that the remote does not have publishes nothing, and removes nothing.
-            # A target whose ref is missing is not looked at.
-            published = self._read_published(target) if commit is not None else None
-            is_behind = commit is not None and published is not None and not self._is_settled(published, commit)
-            drifts.append(TargetDrift(target.path, ref, commit, is_behind, published.commit if published else None))
+            is_behind = commit is not None and not self._is_settled(self._read_published(target), commit)
+            drifts.append(TargetDrift(target.path, ref, commit, is_behind))
             if is_behind:
                 behind[ref] = None
         paths = {target.path for target in targets}

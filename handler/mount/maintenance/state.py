@@ -88,7 +88,7 @@ def _write(mount: str, task: str, state: ScheduleState, lease: _Lease | None) ->
         "repositories": {name: asdict(each) for name, each in state.repositories.items()},
         "stopped_at": state.stopped_at,
         "go_on_at": state.resume_at,
-        "lease": None if lease is None else asdict(lease),
+        **({} if lease is None else {"lease": asdict(lease)}),
     }
     # Written beside and renamed: an operator's status reads the file without the lock.
     write_whole(temporary, json.dumps(fields).encode())

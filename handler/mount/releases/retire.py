@@ -56,6 +56,7 @@ def finish(
 
     Returns the outcome; None where the target is published again, or somebody else's. Raises OSError.
     """
+    # Read again: between the event and this the branch may have come back, and a push have published it.
     record, published = directory.read_record(), directory.read_published()
     if record is None or record.gone_since is None or published.commit is not None:
         return None

@@ -78,6 +78,11 @@ class PublisherFunction:
     def close(self) -> None:
         """Keep nothing open that has to be closed."""
 
+    @property
+    def is_remote(self) -> bool:
+        """See `Publisher.is_remote`."""
+        return True
+
     def is_warm(self) -> bool:
         """See `Publisher.is_warm`."""
         return self._clock() - self._answered_at < _AWAKE_SECONDS
