@@ -9,38 +9,33 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from handler.errors import CommitNotFound, Git2EfsError, PublisherRefused, PublisherUnavailable
 from handler.exchange.answers import FAILURES, Answers, Failure, Need, PackAnswer, RefsAnswer
-from handler.exchange.publisher import MAX_PACK_BYTES, MAX_ROUNDS, PublishAnswer, PublishRequest
-from handler.exchange.remote import FetchQuery, copy_history, mirror_history
-from handler.model import NULL_OID, Outcome, OutcomeKind, PublishRule, PushEvent, Repository, Target, Tip
+from handler.exchange.events import PendingEvent
+from handler.exchange.publisher import MAX_PACK_BYTES, MAX_ROUNDS, PublishAnswer, Publisher, PublishRequest
+from handler.exchange.remote import FetchQuery
+from handler.model import Outcome, OutcomeKind, PublishRule, Repository, Target, Tip
+from handler.network.guess import Guess, KnownTarget, KnownTargets
 from handler.network.pack_sender import FetchRefused, PackSender
 from handler.network.remote.client import HttpRemote
 from handler.network.trigger import Trigger
-
-if TYPE_CHECKING:
-    from handler.network.driver import Driver
 
 _TRIES_BY_ID = 4
 _PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class KnownTarget:
-    """What the mount side last said of a target: what is published, and where a working copy's history ends."""
-
-    commit: str | None
-    shallow: tuple[str, ...] | None = None
-
-
 @dataclass(slots=True, kw_only=True)
 class DrivenRun:
     """One run; see `Driver.reconcile`."""
 
-    driver: "Driver"
+    publisher: Publisher
+    known: KnownTargets
+    put_events: Callable[[tuple[PendingEvent, ...]], Outcome | None]
+    max_pack_bytes: int
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
     repository: Repository
     target: Target
     remote: HttpRemote
@@ -75,13 +70,13 @@ class DrivenRun:
 
         Returns what the mount side said of a large guess that it does not need.
         """
-        publisher = self.driver.publisher
-        if not publisher.is_remote and self.driver.known(self.target.path) is None:
+        if not self.publisher.is_remote and self.known.get(self.target.path) is None:
             self._look()
-        query, is_asleep = self._query_of_push(), not publisher.is_warm()
+        guess = Guess(self.repository, self.target, self.trigger, self.known.get(self.target.path))
+        query, is_asleep = guess.of_push(), not self.publisher.is_warm()
         if query is None and not is_asleep:
             self._ask()
-            return self._fetch_guess(self._query_of_tip(), lambda: None)
+            return self._fetch_guess(guess.of_tip(self._tip()), lambda: None)
         with ThreadPoolExecutor(2, thread_name_prefix="ask") as pool:
             # A function that sleeps takes a second or more to wake: meanwhile the remote can be asked.
             looked = pool.submit(self._look) if is_asleep else None
@@ -89,59 +84,15 @@ class DrivenRun:
             waits: list[Future[None]] = [each for each in (looked, asked) if each is not None]
             if query is None:
                 _wait(waits)
-                query = self._query_of_tip()
+                guess = replace(guess, known=self.known.get(self.target.path))
+                query = guess.of_tip(self._tip())
             answer = self._fetch_guess(query, lambda: _wait(waits))
             _wait(waits)
             return answer
 
     def _look(self) -> None:
-        found = self.driver.publisher.look(self.repository.full_name, self.target)
-        known = self.driver.known(self.target.path)
-        if known is None or known.commit != found.commit:
-            self.driver.know(self.target.path, KnownTarget(found.commit))
-
-    def _query_of_push(self) -> FetchQuery | None:
-        """Return the fetch that the payload makes likely; None where the ref should be asked for first."""
-        push, have = self._push_to_guess_by(), self._have()
-        # A push that does not start from what is published was overtaken, or has overtaken others, or is delivered
-        # again: then the ref most likely names another commit, or one that is here. In a burst most pushes find their
-        # work done.
-        if push is None or have is None or have != push.before or self.trigger.is_late:
-            return None
-        return self._query(push.after, have, is_next=push.is_single)
-
-    def _query_of_tip(self) -> FetchQuery | None:
-        """Return the fetch that the ref's answer makes likely for a push that has waited; None where none is."""
-        push, have, tip = self._push_to_guess_by(), self._have(), self._tip()
-        if push is None or have is None or tip is None or have == tip.commit or not self.trigger.is_late:
-            return None
-        is_next = push.is_single and push.after == tip.object_id and push.before == have
-        return self._query(tip.object_id, have, is_next=is_next)
-
-    def _push_to_guess_by(self) -> PushEvent | None:
-        """Return the push; None where a guess would most likely be in vain."""
-        # A timer and an operator know nothing of what is there; and for a second target the first one's run has fetched
-        # into the mirror.
-        return self.trigger.push if self.trigger.is_first or self.target.is_copy else None
-
-    def _have(self) -> str | None:
-        """Return what is most likely published; None where nothing is."""
-        # A first publish is not guessed: it is large, and a run that was killed may have fetched it.
-        known, push = self.driver.known(self.target.path), self.trigger.push
-        if known is not None:
-            return known.commit
-        return push.before if push is not None and push.before != NULL_OID else None
-
-    def _query(self, want: str, have: str | None, *, is_next: bool) -> FetchQuery | None:
-        """Return the query that the mount side is going to ask; None where that depends on what only it knows."""
-        depth = self.repository.depth
-        if not self.target.is_copy:
-            return FetchQuery(want, have, *mirror_history(have, depth, is_next=is_next and have is not None))
-        known = self.driver.known(self.target.path)
-        shallow = known.shallow if known is not None else None
-        if shallow is None and have is not None and depth != 0:
-            return None
-        return FetchQuery(want, have, *copy_history(have, depth, shallow or ()))
+        found = self.publisher.look(self.repository.full_name, self.target)
+        self.known.put_commit(self.target.path, found.commit)
 
     def _fetch_guess(self, query: FetchQuery | None, wait: Callable[[], None]) -> PublishAnswer | None:
         """Fetch; return what the mount side said of a pack that it does not need. `wait()` ends what goes on beside."""
@@ -171,7 +122,7 @@ class DrivenRun:
 
     def _ask(self) -> None:
         """Ask the remote what the target's ref names; a failure is an answer too."""
-        ref, asked_at, started = self.target.ref, self.driver.clock(), time.perf_counter()
+        ref, asked_at, started = self.target.ref, self.clock(), time.perf_counter()
         try:
             answer = RefsAnswer(ref=ref, asked_at=asked_at, tip=self.remote.refs([ref]).tips.get(ref))
         except Git2EfsError as error:
@@ -184,15 +135,15 @@ class DrivenRun:
 
     def _sender(self, *, is_needed: Callable[[], bool] | None = None, is_size_enough: bool = False) -> PackSender:
         return PackSender(
-            self.driver.publisher,
+            self.publisher,
             self.repository.full_name,
-            max_bytes=self.driver.max_pack_bytes,
+            max_bytes=self.max_pack_bytes,
             is_needed=is_needed,
             is_size_enough=is_size_enough,
         )
 
     def _fetch(self, query: FetchQuery, sender: PackSender) -> None:
-        asked_at, started = self.driver.clock(), time.perf_counter()
+        asked_at, started = self.clock(), time.perf_counter()
         try:
             changes = self.remote.fetch(query, sender.begin)
             self.packs.append(sender.answer(query, changes, asked_at=asked_at))
@@ -203,7 +154,7 @@ class DrivenRun:
     def _fulfil(self, need: Need) -> None:
         """Ask and fetch what the mount side needs. Raises PublisherRefused where that is none of this run's."""
         if need.after_seconds > 0:
-            self.driver.sleep(self.trigger.deadline.bound(min(need.after_seconds, _LONGEST_PAUSE_SECONDS)))
+            self.sleep(self.trigger.deadline.bound(min(need.after_seconds, _LONGEST_PAUSE_SECONDS)))
         if need.ref is not None:
             self._ask()
         if need.fetch is not None:
@@ -221,7 +172,7 @@ class DrivenRun:
         """Fetch; a failure is an answer too. A commit that the remote does not know is asked for a few times."""
         for number in range(1, _TRIES_BY_ID + 1):
             sender = self._sender(is_size_enough=is_size_enough)
-            asked_at = self.driver.clock()
+            asked_at = self.clock()
             try:
                 return self._fetch(query, sender)
             except FetchRefused:
@@ -232,21 +183,19 @@ class DrivenRun:
                 if not isinstance(error, CommitNotFound) or number == _TRIES_BY_ID or is_size_enough:
                     self._add_failed(query, error, transfer=sender.transfer)
                     return None
-            self.driver.sleep(_PAUSE_SECONDS)
+            self.sleep(_PAUSE_SECONDS)
         return None
 
     def _add_failed(self, query: FetchQuery, error: Git2EfsError, *, transfer: str | None) -> None:
         # At the time of the failure: a later answer of the remote's about its refs is what makes it out of date.
-        self.packs.append(
-            PackAnswer(query=query, asked_at=self.driver.clock(), transfer=transfer, failed=_failure(error))
-        )
+        self.packs.append(PackAnswer(query=query, asked_at=self.clock(), transfer=transfer, failed=_failure(error)))
 
     # -- the mount side ------------------------------------------------------------------------------------------------
 
     def _publish(self) -> PublishAnswer:
         """Hand the mount side all answers so far, and put the events that it gives out."""
         self._begin()
-        answer = self.driver.publisher.publish(
+        answer = self.publisher.publish(
             PublishRequest(
                 repository=self._sent_repository(),
                 target=self.target,
@@ -257,7 +206,7 @@ class DrivenRun:
                 deadline=self.trigger.deadline,
             )
         )
-        retired = self.driver.put_events(answer.events)
+        retired = self.put_events(answer.events)
         self._remember(answer)
         if answer.outcome is None:
             return answer
@@ -306,13 +255,13 @@ class DrivenRun:
     def _remember(self, answer: PublishAnswer) -> None:
         path, query = self.target.path, answer.need.fetch if answer.need is not None else None
         if query is not None and query.want == self._wanted():
-            self.driver.know(path, KnownTarget(query.have, query.shallow))
+            self.known.put(path, KnownTarget(query.have, query.shallow))
         if answer.outcome is None:
             return
         if answer.outcome.kind is OutcomeKind.FAILED:
-            self.driver.know(path, None)
+            self.known.put(path, None)
         else:
-            self.driver.know(path, KnownTarget(answer.outcome.commit, self._shallow_after()))
+            self.known.put(path, KnownTarget(answer.outcome.commit, self._shallow_after()))
 
     def _wanted(self) -> str | None:
         tip = self._tip()
@@ -320,7 +269,7 @@ class DrivenRun:
 
     def _shallow_after(self) -> tuple[str, ...] | None:
         """Return where a working copy's history ends after what was fetched; None where that is not known."""
-        known = self.driver.known(self.target.path)
+        known = self.known.get(self.target.path)
         if not self.target.is_copy or not self.packs or self.packs[-1].query.want != self._wanted():
             return known.shallow if known is not None else None
         last = self.packs[-1]

@@ -10,12 +10,11 @@ from handler.errors import Git2EfsError, LockTimeout
 from handler.exchange.events import PendingEvent, PutEvent
 from handler.exchange.publisher import Publisher
 from handler.model import Outcome, Repository, Target
-from handler.network.aws.cache import BoundedMapping
-from handler.network.driven_run import DrivenRun, KnownTarget
+from handler.network.driven_run import DrivenRun
+from handler.network.guess import KnownTargets
 from handler.network.remote.client import HttpRemote
 from handler.network.trigger import Trigger
 
-_MAX_KNOWN = 10_000
 _LATE_SECONDS = 0.02
 """A run that waited longer than this for another one of the same process was probably overtaken."""
 
@@ -42,13 +41,13 @@ class Driver:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """`put` puts an event on the bus, and returns whether it took it; None: there is no bus."""
-        self.publisher = publisher
-        self.max_pack_bytes = max_pack_bytes
-        self.clock = clock
-        self.sleep = sleep
+        self._publisher = publisher
+        self._max_pack_bytes = max_pack_bytes
+        self._clock = clock
+        self._sleep = sleep
         self._put = put
         self._lock_seconds = lock_seconds
-        self._known: BoundedMapping[str, KnownTarget] = BoundedMapping(_MAX_KNOWN)
+        self._known = KnownTargets()
         self._turns: dict[str, _Turn] = {}
         self._lock = threading.Lock()
 
@@ -67,9 +66,19 @@ class Driver:
         """
         with self._turn(repository.full_name, trigger) as is_overtaken:
             run = DrivenRun(
-                driver=self, repository=repository, target=target, remote=remote, trigger=trigger, begin=begin
+                publisher=self._publisher,
+                known=self._known,
+                put_events=self.put_events,
+                max_pack_bytes=self._max_pack_bytes,
+                clock=self._clock,
+                sleep=self._sleep,
+                repository=repository,
+                target=target,
+                remote=remote,
+                trigger=trigger,
+                begin=begin,
             )
-            return run.drive(is_probably_done=not self.publisher.is_remote and (is_overtaken or trigger.is_late))
+            return run.drive(is_probably_done=not self._publisher.is_remote and (is_overtaken or trigger.is_late))
 
     @contextmanager
     def _turn(self, repository: str, trigger: Trigger) -> Iterator[bool]:
@@ -104,18 +113,5 @@ class Driver:
         for event in events:
             if self._put is not None and self._put(event):
                 with suppress(Git2EfsError):
-                    outcome = self.publisher.announced(event) or outcome
+                    outcome = self._publisher.announced(event) or outcome
         return outcome
-
-    def known(self, path: str) -> KnownTarget | None:
-        """Return what the mount side last said of a target. A hint only: it judges every answer by what is there."""
-        with self._lock:
-            return self._known.get(path)
-
-    def know(self, path: str, known: KnownTarget | None) -> None:
-        """Note what the mount side said of a target; None: it said nothing that the next push may build on."""
-        with self._lock:
-            if known is None:
-                self._known.pop(path)
-            else:
-                self._known.put(path, known)

@@ -11,6 +11,8 @@ from types import FrameType
 from typing import Any
 
 HANDLER = str(Path(__file__).parents[2] / "handler") + os.sep
+DOOR = "publisher.py:publish"
+"""Where the network side hands a run to the mount side."""
 _WRITES = ("write", "writev", "pwrite")
 
 
@@ -22,6 +24,12 @@ class Way:
     classes: set[str] = field(default_factory=set)
     functions: set[tuple[str, str, int]] = field(default_factory=set)
     first_write_frames: list[str] = field(default_factory=list)
+
+    @property
+    def frames_by_side(self) -> tuple[int, int]:
+        """How many frames of each side, the door's among the mount side's."""
+        at = self.first_write_frames.index(DOOR)
+        return at, len(self.first_write_frames) - at
 
 
 def follow(push: Callable[[], object]) -> Way:

@@ -1,8 +1,11 @@
 """What goes wrong at the remote, on the mount and with the lock: the outcome, nothing half done, and how it heals."""
 
 import base64
+import fcntl
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -357,16 +360,32 @@ def test_a_lock_held_too_long_is_transient_and_its_holders_death_frees_it(
     served.configure(lock_seconds=0.3)
     commit = upstream.commit({"a": b"a"})
     request = served.push_request(upstream)
-    with served.process() as holder, origin.paused("fetch"):
-        holder.send_later(request)
-        origin.wait_for_held()
+    (served.mount / "octo/site").mkdir(parents=True)
+    code = "import fcntl, sys, time; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX); "
+    code += "print('held', flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", code, str(served.mount / "octo/site/.lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
         started = time.monotonic()
         answer = served.send(request)
         assert (answer.status, answer.outcome, answer.reason) == (503, "failed", "lock_timeout")
         assert 0.3 <= time.monotonic() - started < 2
         holder.kill()
-        origin.resume()
-        assert served.send(request).outcome == "published"
+    assert served.send(request).outcome == "published"
+    assert served.tree() == archive(upstream, commit)
+
+
+def test_a_remote_that_is_slow_holds_no_lock(served: Service, upstream: Upstream, origin: GitOrigin) -> None:
+    """While a push waits for it, whoever else has something to do on the repository can do it."""
+    commit = upstream.commit({"a": b"a"})
+    (served.mount / "octo/site").mkdir(parents=True)
+    with origin.paused("fetch"):
+        answer = served.send_later(served.push_request(upstream))
+        origin.wait_for_held()
+        with (served.mount / "octo/site/.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert answer.result(20).outcome == "published"
     assert served.tree() == archive(upstream, commit)
 
 

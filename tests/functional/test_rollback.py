@@ -72,9 +72,12 @@ def test_back_in_one_flip_and_held_until_resumed(service: Service, upstream: Ups
     third = upstream.commit({"a": b"3"})
     origin.forget()
     before = footprint(service.mount / MAIN)
-    answer = service.push(upstream)
-    assert (answer.status, answer.outcome, answer.reason) == (200, "ignored", "held")
-    assert "fetch" not in [record.kind for record in origin.requests]
+    request = service.push_request(upstream)
+    for _ in range(2):
+        origin.forget()
+        answer = service.send(request)
+        assert (answer.status, answer.outcome, answer.reason) == (200, "ignored", "held")
+    assert [record.kind for record in origin.requests] == ["ls-refs"], "that it is held is known by now"
     assert service.run_schedule()["behind"] == 0
     assert service.run_schedule("chores")["outcome"] == "done"
     assert footprint(service.mount / MAIN) == before
