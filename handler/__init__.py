@@ -2,25 +2,27 @@
 
 The way of a push: `webhook` verifies the delivery's signature, reads it, looks up the repository's parameter, and hands
 the push to `network.deliver`, at once or through an SQS queue and a `worker`. For each target that publishes the ref,
-`mount.reconcile` takes the repository's lock, asks the remote what its ref names, fetches the objects, checks the tree
-out into staging, and publishes it by renaming one link. It is idempotent: a push, a redelivery, a queue message, a
-timer and an operator all only say "look now". A target can be a git working copy instead, which is brought forward as
-`git pull --rebase` does it.
+`network.driver` asks the remote what the ref names, fetches the objects, and hands both to the `publisher`. There
+`mount.reconcile` takes the repository's lock, checks the tree out into staging, and publishes it by renaming one link.
+It is idempotent: a push, a redelivery, a queue message, a timer and an operator all only say "look now". A target can
+be a git working copy instead, which is brought forward as `git pull --rebase` does it.
 
 There are two sides. The network side has the internet, AWS's APIs and the secrets, and no mount. The mount side has the
-mount, and no network. Neither imports the other: an entry point brings them together. Imports point down, and a test
-holds them to it:
+mount, and no network. Neither imports the other: they are two functions, and one invokes the other; or an entry point
+brings them together in one process. Imports point down, and a test holds them to it:
 
     webhook worker schedule operate   entry points of the network side, thin; `cli` is the `git2efs` command
-    publisher                         entry point of the mount side
+    publisher                         entry point of the mount side, as a function or in the same process
     runtime                           what the entry points share: one app a process, made at the first request
     network/                          the network side
         receive                       a webhook's delivery → verified → delivered, or queued for a worker
-        deliver                       a trigger → its targets → their outcomes
-        schedule resync               the schedule's two tasks; one pass over all repositories
+        deliver trigger               a trigger → its targets → their outcomes
+        driver driven_run guess       one target: guess, ask, fetch, let the mount side publish, fulfil what it needs
+        pack_sender                   a large pack, sent in parts while it is fetched
+        schedule resync survey        the schedule's two tasks; one pass over all repositories; many in one call
         forges/                       what GitHub says: signatures, deliveries, payloads; commit statuses
         remote/                       git's smart HTTP protocol
-        aws/                          API Gateway, Parameter Store, EventBridge, CloudWatch
+        aws/                          API Gateway, Parameter Store, EventBridge, CloudWatch; the publisher's function
         queue/                        SQS: messages, batches, visibility; the worker
         operations/                   an operator's commands, and the doctor's AWS half
     mount/                            the mount side
@@ -30,7 +32,7 @@ holds them to it:
         target/                       one target's directory: layout, record, registry, hold, events
         git/                          objects, packs, trees and their differences, the mirror
         fs/                           POSIX on a slow, shared, hostile mount; knows no git and no target
-    exchange/                         what passes between the two sides; pure
+    exchange/                         what passes between the two sides, as values and as JSON; pure
     config/                           what is published where; pure
     model errors settings             frozen values, the tree of failures, the environment
     outcome deadline                  failures as outcomes and answers; when a run has to have stopped

@@ -135,10 +135,8 @@ class LocalPublisher:
 
     def look(self, repository: str, target: Target) -> Outcome:
         """See `Publisher.look`."""
-        outcome = Outcome(
-            kind=OutcomeKind.UNCHANGED, reason="seen", repository=repository, ref=target.ref, path=target.path
-        )
-        return self._with_published(outcome, target)
+        outcome = Outcome(kind=OutcomeKind.UNCHANGED, reason="already_published", repository=repository)
+        return self._with_published(replace(outcome, ref=target.ref, path=target.path), target)
 
     def _failed(self, repository: str, target: Target, error: Git2EfsError) -> Outcome:
         """Return the outcome of a failure, with what readers of the target have meanwhile. Raises no Exception."""

@@ -82,6 +82,11 @@ class DeliveryStatuses:
             pending.cancel()  # not posted yet: the final status makes it superfluous
         if outcome.kind is OutcomeKind.PUBLISHED and outcome.commit is not None:
             self._submit(outcome.commit, path, "success", f"Published to {path}")
+        elif begun is not None and outcome.kind is OutcomeKind.UNCHANGED and outcome.commit == begun:
+            # Another run was first. It may not have told.
+            self._submit(begun, path, "success", f"Published to {path}")
+        elif begun is not None and outcome.kind is OutcomeKind.IGNORED:
+            self._submit(begun, path, "error", f"Not published: {outcome.reason}")
         elif outcome.kind is OutcomeKind.FAILED:
             commit = begun or self._pushed_commit()
             if commit is not None:

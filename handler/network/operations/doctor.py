@@ -50,7 +50,11 @@ class Doctor:
         settings = self.settings
         checks.ok("settings", found=f"parameters below {settings.parameter_prefix}, mount {settings.mount}")
         self.say("looking at the mount")
-        checks.extend(self.operations.mount_checks())
+        todo = "see that GIT2EFS_PUBLISHER names the function, and that this role may invoke it; then read its log"
+        with checks.step("publisher", todo=todo):
+            checks.extend(self.operations.mount_checks())
+            if settings.publisher:
+                checks.ok("publisher", found=f"{settings.publisher} answers")
         self.say("reading the parameters")
         listed = self._list(checks)
         chosen = [each for each in listed if full_name in (None, each[0])]
@@ -72,9 +76,7 @@ class Doctor:
 
     def _list(self, checks: CheckList) -> Sequence[NamedRepository]:
         name = f"{self.settings.parameter_prefix}/repositories"
-        todo = (
-            "see that the role may read the parameters, and that Parameter Store can be reached (a NAT, or an endpoint)"
-        )
+        todo = "see that the role may read the parameters, and that Parameter Store can be reached"
         with checks.step("parameters", todo=todo):
             listed = list(self.parameters.repositories())
             if listed:
@@ -97,7 +99,7 @@ class Doctor:
             todo = "ask for the repository by its name, or on a host with the mount"
             checks.unknown(f"{name}: remote", found="there was no time left to ask it", todo=todo)
             return checks
-        todo = "see that the url is right and reachable (a NAT, for GitHub), and that the token may read the repository"
+        todo = "see that the url is right and reachable, and that the token may read the repository"
         with checks.step(f"{name}: remote", todo=todo):
             self._check_remote(checks, repository)
         return checks
