@@ -19,6 +19,10 @@ _LAMBDA_MEMORY = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
 """Lambda sets it: the function's memory in MiB."""
 
 _HOST_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?"
+_FUNCTION = re.compile(
+    r"(?:arn:[a-z-]+:lambda:[a-z0-9-]+:[0-9]{12}:function:)?[A-Za-z0-9_-]{1,64}(?::[A-Za-z0-9$_-]{1,128})?"
+)
+"""A Lambda function's name or ARN, with or without a version or alias."""
 _HOST = re.compile(rf"(?:{_HOST_NAME}|\[[0-9A-Fa-f:.]{{2,45}}\])(?::[1-9][0-9]{{0,4}})?")
 
 
@@ -86,6 +90,8 @@ class Settings:
     """The FIFO queue for verified pushes; empty: a push is reconciled at once, while GitHub waits."""
     dead_letter_url: str = ""
     """The FIFO queue for messages that need a person; only the worker sends to it."""
+    publisher: str = ""
+    """The name or ARN of the function that publishes; empty: publish in this process."""
 
 
 _BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
@@ -149,7 +155,15 @@ def _parse_hosts(text: str) -> str:
     return ",".join(hosts)
 
 
-_TEXTS: Mapping[str, Callable[[str], str]] = MappingProxyType({"event_bus": str, "allowed_hosts": _parse_hosts})
+def _parse_function(text: str) -> str:
+    if not _FUNCTION.fullmatch(text):
+        raise ValueError("must be a Lambda function's name or ARN")
+    return text
+
+
+_TEXTS: Mapping[str, Callable[[str], str]] = MappingProxyType(
+    {"event_bus": str, "allowed_hosts": _parse_hosts, "publisher": _parse_function}
+)
 
 
 def _parse(name: str, text: str) -> str | int | float | bool:
