@@ -18,8 +18,11 @@ MIN_OBJECT_BYTES = 100 * MIB
 _LAMBDA_MEMORY = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
 """Lambda sets it: the function's memory in MiB."""
 
-_FUNCTION = re.compile(r"[A-Za-z0-9_:/$-]{1,170}")
 _HOST_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?"
+_FUNCTION = re.compile(
+    r"(?:arn:[a-z-]+:lambda:[a-z0-9-]+:[0-9]{12}:function:)?[A-Za-z0-9_-]{1,64}(?::[A-Za-z0-9$_-]{1,128})?"
+)
+"""A Lambda function's name or ARN, with or without a version or alias."""
 _HOST = re.compile(rf"(?:{_HOST_NAME}|\[[0-9A-Fa-f:.]{{2,45}}\])(?::[1-9][0-9]{{0,4}})?")
 
 
@@ -89,6 +92,8 @@ class Settings:
     """The FIFO queue for verified pushes; empty: a push is reconciled at once, while GitHub waits."""
     dead_letter_url: str = ""
     """The FIFO queue for messages that need a person; only the worker sends to it."""
+    publisher: str = ""
+    """The name or ARN of the function that publishes; empty: publish in this process."""
 
 
 _BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
@@ -154,7 +159,7 @@ def _parse_hosts(text: str) -> str:
 
 def _parse_function(text: str) -> str:
     if not _FUNCTION.fullmatch(text):
-        raise ValueError("must be a function's name or ARN")
+        raise ValueError("must be a Lambda function's name or ARN")
     return text
 
 

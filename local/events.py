@@ -133,6 +133,8 @@ def _variables() -> dict[str, dict[str, str]]:
         "AWS_ENDPOINT_URL": f"http://{HOST}:{AWS_PORT}",
         f"{ENVIRONMENT_PREFIX}PARAMETER_PREFIX": PREFIX,
         f"{ENVIRONMENT_PREFIX}MOUNT": MOUNT,
+        # In this process: a container of SAM's invokes no other one by the name that the template gives.
+        f"{ENVIRONMENT_PREFIX}PUBLISHER": "",
     }
     queues = {
         f"{ENVIRONMENT_PREFIX}QUEUE_URL": QUEUES.url,

@@ -32,6 +32,7 @@ MADE_BY_THE_TEMPLATE: Mapping[str, str] = {
     "event_bus": "`EventBus`",
     "queue_url": "`Delivery`",
     "dead_letter_url": "`Delivery`",
+    "publisher": "`Publisher`",
 }
 """Settings whose value follows from the stack's parameters; the others stand in template.yaml as they are."""
 

@@ -29,11 +29,24 @@ PSEUDO_PARAMETERS = {
     "AWS::URLSuffix": "amazonaws.com",
 }
 
+OWN_VPC = {"VpcId": "vpc-01234567", "SubnetIdA": "subnet-01234567", "SubnetIdB": "subnet-89abcdef"}
+OWN_FILE_SYSTEM = OWN_VPC | {
+    "FileSystemId": "fs-0123456789abcdef0",
+    "AccessPointId": "fsap-0123456789abcdef0",
+    "MountTargetSecurityGroupId": "sg-01234567",
+}
+"""Parameters that name what there is already."""
+
+_INLINE = OWN_VPC | {"EventBus": "house", "Publisher": "inline", "SnapStart": "queued"}
+
 MODES = {
-    "direct": {"Delivery": "direct", "EventBus": ""},
-    "direct, telling": {"Delivery": "direct", "EventBus": "house"},
-    "queued": {"Delivery": "queued", "EventBus": ""},
-    "queued, telling": {"Delivery": "queued", "EventBus": "house"},
+    "direct": {"Delivery": "direct", "EventBus": "", "Publisher": "isolated", "SnapStart": "queued"},
+    "direct, telling": {"Delivery": "direct", "EventBus": "house", "Publisher": "isolated", "SnapStart": "queued"},
+    "queued": {"Delivery": "queued", "EventBus": "", "Publisher": "isolated", "SnapStart": "queued"},
+    "queued, telling": {"Delivery": "queued", "EventBus": "house", "Publisher": "isolated", "SnapStart": "queued"},
+    "direct, snapshots": {"Delivery": "direct", "EventBus": "", "Publisher": "isolated", "SnapStart": "always"},
+    "direct, inline": _INLINE | {"Delivery": "direct"},
+    "queued, inline": _INLINE | {"Delivery": "queued"},
 }
 """The parameters that decide which functions there are, and what each may use."""
 
@@ -105,13 +118,10 @@ class Stack:
     def under(self, given: Mapping[str, str]) -> "Stack":
         """Return the stack for the parameters `given`, without the resources that their conditions exclude.
 
-        Conditions on other parameters stay, and so do the parameters; the given values become defaults.
+        Conditions that other parameters decide stay, and so do the parameters; the given values become defaults.
         """
-        decided = {
-            name: self._truth(expression, dict(given))
-            for name, expression in self.plain["Conditions"].items()
-            if parameters_in(expression) <= set(given)
-        }
+        found = {name: self._known(expression, given) for name, expression in self.plain["Conditions"].items()}
+        decided = {name: truth for name, truth in found.items() if truth is not None}
         plain = _decide(copy.deepcopy(self.plain), decided)
         for section in ("Resources", "Outputs"):
             plain[section] = {
@@ -126,9 +136,20 @@ class Stack:
         """Whether there is a queue between webhook and worker; ask a stack `under` its mode."""
         return bool(self.of_type("AWS::SQS::Queue"))
 
-    def reconciles(self, function: str) -> bool:
-        """Whether a function publishes: it has the mount."""
+    @property
+    def is_isolated(self) -> bool:
+        """Whether a function of its own has the mount; ask a stack `under` its mode."""
+        return "PublisherFunction" in self.plain["Resources"]
+
+    def mounts(self, function: str) -> bool:
+        """Whether a function has the mount."""
         return "FileSystemConfigs" in self.plain["Resources"][function]["Properties"]
+
+    def reconciles(self, function: str) -> bool:
+        """Whether a function fetches and has it published: it has the mount itself, or invokes the publisher."""
+        if function == "PublisherFunction":
+            return False
+        return self.mounts(function) or self.environment(function).get("GIT2EFS_PUBLISHER", "") != ""
 
     def role_of(self, function: str) -> str:
         """The logical id of the role that a function runs as."""
@@ -140,11 +161,22 @@ class Stack:
         variables: dict[str, Node] = self.plain["Resources"][name]["Properties"]["Environment"]["Variables"]
         return variables
 
+    def refusals(self, given: Mapping[str, str]) -> list[str]:
+        """What CloudFormation says to the parameters `given`: the descriptions of the rules' assertions that fail."""
+        names = PSEUDO_PARAMETERS | {name: str(item["Default"]) for name, item in self.parameters.items()} | dict(given)
+        return [
+            assertion["AssertDescription"]
+            for rule in self.plain["Rules"].values()
+            if self._truth(rule["RuleCondition"], names)
+            for assertion in rule["Assertions"]
+            if not self._truth(assertion["Assert"], names)
+        ]
+
     def resolve(self, value: Node, given: Mapping[str, str] | None = None) -> Node:
         """Return the result of `value` for the parameters `given`, with defaults for the others.
 
         A resource's answer stands as `<LogicalId>` (a queue's URL as `https://<LogicalId>`) or
-        `<LogicalId.Attribute>`.
+        `<LogicalId.Attribute>`; a function's ARN as one whose function is the LogicalId.
         """
         defaults = {name: str(parameter["Default"]) for name, parameter in self.parameters.items()}
         return self._resolve(value, PSEUDO_PARAMETERS | defaults | dict(given or {}))
@@ -168,7 +200,11 @@ class Stack:
         if function == "Ref":
             return names.get(argument, f"{self._scheme(argument)}<{argument}>")
         if function == "Fn::GetAtt":
-            return f"<{'.'.join(argument)}>"
+            return self._attribute(*argument)
+        if function == "Fn::Split":
+            return str(self._resolve(argument[1], names)).split(argument[0])
+        if function == "Fn::Select" and isinstance(found := self._resolve(argument[1], names), list):
+            return found[int(argument[0])]
         return {function: self._resolve(argument, names)}
 
     def _scheme(self, name: str) -> str:
@@ -176,13 +212,41 @@ class Stack:
         kind = self.plain["Resources"].get(name, {}).get("Type")
         return "https://" if kind == "AWS::SQS::Queue" else ""
 
+    def _attribute(self, name: str, attribute: str) -> str:
+        """Return a resource's attribute; a function's ARN is one that the settings take."""
+        kind = self.plain["Resources"].get(name, {}).get("Type")
+        if kind == "AWS::Lambda::Function" and attribute == "Arn":
+            return f"arn:aws:lambda:{REGION}:{PSEUDO_PARAMETERS['AWS::AccountId']}:function:{name}"
+        return f"<{name}.{attribute}>"
+
+    def holds(self, condition: str) -> bool:
+        """Return whether a condition holds, by the parameters' defaults."""
+        return self._holds(condition, {name: str(item["Default"]) for name, item in self.parameters.items()})
+
     def _holds(self, condition: str, names: Mapping[str, str]) -> bool:
         return self._truth(self.plain["Conditions"][condition], names)
+
+    def _known(self, expression: Node, given: Mapping[str, str]) -> bool | None:
+        """Return whether a condition holds; None where other parameters decide it."""
+        ((function, argument),) = expression.items()
+        if function == "Fn::Equals":
+            return self._truth(expression, dict(given)) if parameters_in(expression) <= set(given) else None
+        truths: set[bool | None] = {self._known(each, given) for each in argument}
+        if function == "Fn::Not":
+            (truth,) = truths
+            return None if truth is None else not truth
+        decisive: bool = function == "Fn::Or"
+        if decisive in truths:
+            return decisive
+        return None if None in truths else not decisive
 
     def _truth(self, expression: Node, names: Mapping[str, str]) -> bool:
         ((function, argument),) = expression.items()
         if function == "Fn::Not":
             return not self._truth(argument[0], names)
+        if function in ("Fn::And", "Fn::Or"):
+            truths = [self._truth(each, names) for each in argument]
+            return all(truths) if function == "Fn::And" else any(truths)
         assert function == "Fn::Equals", f"the tests cannot read {function}"
         left, right = (str(self._resolve(side, names)) for side in argument)
         return left == right
@@ -199,7 +263,8 @@ def parameters_in(value: Node) -> set[str]:
         if key == "Ref":
             found.add(item)
         elif key == "Fn::Sub":
-            found |= set(re.findall(r"\$\{([^!}]+)\}", item[0] if isinstance(item, list) else item))
+            text, more = item if isinstance(item, list) else (item, {})
+            found |= (set(re.findall(r"\$\{([^!}]+)\}", text)) - set(more)) | parameters_in(more)
         else:
             found |= parameters_in(item)
     return found

@@ -1,6 +1,7 @@
 """Programs that run beside the service, and are never deployed.
 
 artefact  finish  contents     `make build`: finish what `sam build` made, check it, and print its size
+reach                          which modules an entry point can import, read from the source
 locks                          `make lock`: write the lock files
 smoke                          after a deployment: send one signed ping to the webhook
 """

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.contents import MACHINES, problems_of, size_of
-from tools.finish import UnfitPython, finish
+from tools.finish import ALONE, UnfitPython, finish
 
 PROJECT = Path(__file__).resolve().parents[1]
 MEGABYTE = 1_000_000
@@ -51,8 +51,15 @@ def check(function: Path, architecture: str) -> list[str]:
 def told(build: Path) -> str:
     """Return one line about what was built."""
     functions = functions_of(build)
-    sizes = f"{size_of(functions[0]) / MEGABYTE:.1f} MB, {zipped_bytes(functions[0]) / MEGABYTE:.1f} MB zipped"
-    return f"{build}: {len(functions)} functions over one package of {sizes}, for {build.name}"
+    alone = [function for function in functions if function.name in ALONE]
+    others = [function for function in functions if function.name not in ALONE]
+    parts = [f"{len(others)} functions over one package of {_sizes(others[0])}"] if others else []
+    parts += [f"{function.name} of {_sizes(function)}" for function in alone]
+    return f"{build}: {', and '.join(parts)}, for {build.name}"
+
+
+def _sizes(function: Path) -> str:
+    return f"{size_of(function) / MEGABYTE:.1f} MB, {zipped_bytes(function) / MEGABYTE:.1f} MB zipped"
 
 
 def zipped_bytes(directory: Path) -> int:

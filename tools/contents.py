@@ -1,7 +1,8 @@
 """Check what is inside a function's directory, and report every problem at once.
 
 The wheels must be those of the function's processor, and the packages exactly those that requirements.txt names. The
-handler must be whole, and nothing of tests, documents or tools may be there.
+handler must be whole, and nothing of tests, documents or tools may be there. A function of `finish.ALONE` has just what
+its entry point can import, instead.
 """
 
 import struct
@@ -10,8 +11,9 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from types import MappingProxyType
 
-from tools.finish import MODELS, SHARED_MODELS, services_of
+from tools.finish import ALONE, MODELS, SHARED_MODELS, owners, services_of
 from tools.locks import normalize, read_lock
+from tools.reach import imported, missing, module_file, reached
 
 MACHINES: Mapping[str, tuple[int, str]] = MappingProxyType({"arm64": (183, "aarch64"), "x86_64": (62, "x86_64")})
 """The machine in an ELF file's header, and in an extension's name, by the template's name of the architecture."""
@@ -24,6 +26,8 @@ CODE_ALL_THE_SAME = frozenset({"boto3/docs", "botocore/docs"})
 """boto3 imports these before it makes a client."""
 MOST_BYTES = 32 * 1024 * 1024
 """The unpacked size. A cold start fetches and unpacks it; Lambda's own bound is 250 MB."""
+MOST_BYTES_ALONE = 8 * 1024 * 1024
+"""The same, of a function that has only what it imports."""
 
 
 def problems_of(directory: Path, architecture: str, source: Path, requirements: str) -> list[str]:
@@ -31,14 +35,15 @@ def problems_of(directory: Path, architecture: str, source: Path, requirements: 
 
     `architecture` is a key of MACHINES, `source` the project's package, `requirements` the text of requirements.txt.
     """
+    entry = ALONE.get(directory.name)
     return [
         *_wrong_machines(directory, architecture),
         *_wrong_packages(directory, requirements),
         *_unexpected(directory),
-        *_not_the_source(directory / "handler", source),
-        *_missing_models(directory),
+        *_not_the_source(directory / "handler", source, entry),
+        *(_not_alone(directory, entry) if entry else _missing_models(directory)),
         *_not_compiled(directory),
-        *_too_large(directory),
+        *_too_large(directory, MOST_BYTES_ALONE if entry else MOST_BYTES),
     ]
 
 
@@ -63,7 +68,10 @@ def _wrong_machines(directory: Path, architecture: str) -> Iterator[str]:
     number, name = MACHINES[architecture]
     suffix = f".{TAG}-{name}-linux-gnu.so"
     extensions = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*.so"))
-    yield from (f"{part}{suffix} is missing" for part in COMPILED if f"{part}{suffix}" not in extensions)
+    entry = ALONE.get(directory.name)
+    # dulwich tries them and goes on without, so that nothing but this rule misses one.
+    parts = [part for part in COMPILED if not entry or part.replace("/", ".") in imported(directory, entry)]
+    yield from (f"{part}{suffix} is missing" for part in parts if f"{part}{suffix}" not in extensions)
     for extension in extensions:
         head = (directory / extension).read_bytes()[:20]
         is_elf = len(head) == 20 and head.startswith(b"\x7fELF")
@@ -77,7 +85,8 @@ def _wrong_packages(directory: Path, requirements: str) -> Iterator[str]:
         name, _, version = path.name.removesuffix(".dist-info").rpartition("-")
         found[normalize(name)] = version
     pins = read_pins(requirements)
-    yield from (f"{name} {version} is missing" for name, version in pins.items() if found.get(name) != version)
+    needed = pins if directory.name not in ALONE else {name: pins[name] for name in found.keys() & pins.keys()}
+    yield from (f"{name} {version} is missing" for name, version in needed.items() if found.get(name) != version)
     yield from (f"{name} is there, and nothing needs it" for name in sorted(found.keys() - pins.keys()))
 
 
@@ -94,8 +103,12 @@ def _unexpected(directory: Path) -> Iterator[str]:
             yield f"{name} is a link"
 
 
-def _not_the_source(package: Path, source: Path) -> Iterator[str]:
+def _not_the_source(package: Path, source: Path, entry: str | None) -> Iterator[str]:
     wanted, there = (_sources(root) for root in (source, package))
+    if entry:
+        files = (module_file(source.parent, name) for name in reached(source.parent, entry))
+        names = {path.relative_to(source).as_posix() for path in files if path and path.is_relative_to(source)}
+        wanted = {name: wanted[name] for name in names}
     for name in sorted(wanted.keys() | there.keys()):
         if wanted.get(name) != there.get(name):
             yield f"handler/{name} is not the project's"
@@ -112,6 +125,19 @@ def _missing_models(directory: Path) -> Iterator[str]:
             yield f"{MODELS}/{name} is missing"
 
 
+def _not_alone(directory: Path, entry: str) -> Iterator[str]:
+    """What is there and never imported, or imported and not there; and packages of which nothing is."""
+    files = {path for name in reached(directory, entry) if (path := module_file(directory, name))}
+    owner = owners(directory)
+    used = {owner.get(path.relative_to(directory).as_posix()) for path in files}
+    yield from (f"{name} is not there, and is imported" for name in sorted(missing(directory, entry)))
+    for path in sorted(directory.rglob("*")):
+        about = next((each for each in path.parents if each.suffix == ".dist-info"), None)
+        is_bytecode = path.suffix == ".pyc"
+        if path.is_file() and path not in files and not is_bytecode and about not in used - {None}:
+            yield f"{path.relative_to(directory).as_posix()} is there, and never imported"
+
+
 def _not_compiled(directory: Path) -> Iterator[str]:
     for path in sorted(directory.rglob("*.py")):
         compiled = Path(cache_from_source(str(path))).with_name(f"{path.stem}.{TAG}.pyc")
@@ -120,7 +146,7 @@ def _not_compiled(directory: Path) -> Iterator[str]:
             yield f"{path.relative_to(directory).as_posix()} is not compiled"
 
 
-def _too_large(directory: Path) -> Iterator[str]:
+def _too_large(directory: Path, most_bytes: int) -> Iterator[str]:
     size = size_of(directory)
-    if size > MOST_BYTES:
-        yield f"{size} bytes unpacked, and {MOST_BYTES} are allowed"
+    if size > most_bytes:
+        yield f"{size} bytes unpacked, and {most_bytes} are allowed"

@@ -1,4 +1,4 @@
-"""Finish a function's directory that `sam build` made: remove what never runs, and compile the rest.
+"""Finish a function's directory that `sam build` made: remove what never runs there, and compile the rest.
 
 Lambda cannot write where a function's code is. Without bytecode, every cold start compiles the modules again, which
 takes longer than everything that then runs.
@@ -13,12 +13,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from py_compile import PycInvalidationMode
+from types import MappingProxyType
 
-PYTHON = (3, 13)
-"""The template's runtime. Only the same minor version reads the bytecode."""
+from tools.reach import PYTHON, module_file, reached
+
 TASK_ROOT = "/var/task"
 """Where Lambda has the function's code; tracebacks shall name it."""
 
+ALONE: Mapping[str, str] = MappingProxyType({"PublisherFunction": "handler.publisher"})
+"""Functions that get only what their entry point can import: its module, by the function's name in the template.
+
+SAM builds one package for all. The publisher inflates what remotes send, next to what readers execute: what is not
+there cannot be called.
+"""
 NEVER_RUN = ("dulwich/tests", "boto3/examples", "*.data")
 """Tests, examples, and the folders of scripts that wheels bring."""
 SHARED_MODELS = frozenset({"_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"})
@@ -111,8 +118,33 @@ def finish(directory: Path) -> None:
     for pattern in NEVER_RUN:
         for path in directory.glob(pattern):
             shutil.rmtree(path)
-    _keep_models(directory / MODELS, services_of(directory / "handler"))
+    if entry := ALONE.get(directory.name):
+        _keep_modules(directory, reached(directory, entry))
+    else:
+        _keep_models(directory / MODELS, services_of(directory / "handler"))
     _compile(directory)
+
+
+def owners(directory: Path) -> dict[str, Path]:
+    """Return which distribution's directory each file below `directory` belongs to, by the file's relative path."""
+    found = {}
+    for record in directory.glob("*.dist-info/RECORD"):
+        for line in record.read_text("utf-8").splitlines():
+            found[line.split(",")[0]] = record.parent
+    return found
+
+
+def _keep_modules(directory: Path, modules: Iterable[str]) -> None:
+    """Remove every file that is not of one of `modules`, and the distributions that none is of."""
+    kept = {path for name in modules if (path := module_file(directory, name))}
+    owner = owners(directory)
+    about = {owner.get(path.relative_to(directory).as_posix()) for path in kept}
+    for path in sorted(directory.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path not in kept and path.parent not in about and path.parent.parent not in about:
+            path.unlink()
 
 
 def _keep_models(models: Path, services: Iterable[str]) -> None:

@@ -77,6 +77,11 @@ class Environment:
         self._log = log
         self._daemon: Daemon | None = None
 
+    @property
+    def endpoint(self) -> str:
+        """Where it is invoked, as Lambda's own API is, by the function's name `function`."""
+        return f"http://127.0.0.1:{self._port}"
+
     def __enter__(self) -> "Environment":
         daemon = Daemon(self._command, self._function, self._variables, self._log)
         daemon.wait_until(lambda: socket.create_connection(("127.0.0.1", self._port), timeout=1).close(), START_SECONDS)

@@ -26,6 +26,16 @@ def test_artefacts_are_as_they_have_to_be(architecture: str, say: Callable[[str]
     say(told(BUILT / architecture))
 
 
+@pytest.mark.parametrize("architecture", MACHINES)
+def test_publishers_package_has_no_client_of_anything(architecture: str) -> None:
+    """What inflates hostile packs has dulwich's readers, and nothing that could call, sign, or read a secret."""
+    publisher = BUILT / architecture / "PublisherFunction"
+    assert sorted(path.name.split("-")[0] for path in publisher.glob("*.dist-info")) == ["dulwich"]
+    assert sorted(path.name for path in publisher.iterdir() if path.suffix != ".dist-info") == ["dulwich", "handler"]
+    assert not (publisher / "handler" / "network").exists()
+    assert not (publisher / "dulwich" / "client.py").exists()
+
+
 def test_architectures_are_not_taken_for_each_other() -> None:
     """The rule about processors is really at work."""
     (webhook,) = [function for function in functions_of(BUILT / "arm64") if function.name == "WebhookFunction"]

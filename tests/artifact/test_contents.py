@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tools import contents, finish
+from testing.stack import ROOT, parse
+from tools import contents, finish, reach
 from tools.artefact import main
 from tools.contents import COMPILED, MACHINES, problems_of, read_pins
 
@@ -58,6 +59,36 @@ def built(tmp_path: Path, source: Path) -> Path:
     return directory
 
 
+PUBLISHER = {
+    "publisher.py": "from handler.mount.deep import work\n\ndef handler():\n    from handler import late\n",
+    "late.py": "",
+    "mount/__init__.py": "",
+    "mount/deep.py": "from dulwich.pack import Pack\nfrom typing import TYPE_CHECKING\n"
+    "if TYPE_CHECKING:\n    import boto3\n",
+}
+DULWICH = {
+    "__init__.py": "",
+    "pack.py": "import sys\nfrom .base import Base\nif sys.version_info >= (3, 12):\n    import array\nelse:\n"
+    "    import backport\ntry:\n    from dulwich._pack import fast\nexcept ImportError:\n    pass\n\n"
+    "def other():\n    from .client import Client\n",
+    "base.py": "",
+    "client.py": "import urllib3\n",
+}
+
+
+@pytest.fixture
+def publisher(built: Path, source: Path) -> Path:
+    """The same, as the publisher's directory; the source has the publisher too."""
+    directory = built.with_name("PublisherFunction")
+    write(source, PUBLISHER)
+    shutil.copytree(source, built / "handler", dirs_exist_ok=True)
+    write(built / "dulwich", DULWICH)
+    record = built / "dulwich-1.2.3.dist-info" / "RECORD"
+    record.write_text(record.read_text() + "".join(f"dulwich/{name},,\n" for name in DULWICH))
+    shutil.copytree(built, directory)
+    return directory
+
+
 def write(directory: Path, files: dict[str, str]) -> Path:
     """Write text files below a directory; return it."""
     for name, text in files.items():
@@ -99,6 +130,85 @@ def test_bytecode_says_where_lambda_has_the_source(built: Path) -> None:
     (compiled,) = (built / "handler" / "__pycache__").glob("webhook.*")
     assert b"/var/task/handler/webhook.py" in compiled.read_bytes()
     assert str(built).encode() not in compiled.read_bytes()
+
+
+def test_publisher_has_just_what_it_imports(publisher: Path, source: Path) -> None:
+    """What its functions import later too; not what others' functions do, nor what type checkers read."""
+    finish.finish(publisher)
+    assert problems(publisher, source) == []
+    kept = {path.relative_to(publisher).as_posix() for path in publisher.rglob("*") if path.suffix != ".pyc"}
+    names = {name for name in kept if (publisher / name).is_file() and ".dist-info" not in name}
+    assert names == {
+        "handler/__init__.py",
+        *(f"handler/{name}" for name in PUBLISHER),
+        *(f"dulwich/{name}" for name in DULWICH if name != "client.py"),
+        f"dulwich/_pack.{TAG}-aarch64-linux-gnu.so",
+    }
+    assert {path.name for path in publisher.glob("*.dist-info")} == {"dulwich-1.2.3.dist-info"}
+    finish.finish(publisher)
+    assert problems(publisher, source) == []
+
+
+ALONE_BREAKAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a module that it does not import": (lambda at: write(at, {"dulwich/client.py": ""}), "dulwich/client.py is there"),
+    "a package that it does not import": (
+        lambda at: package(at, "urllib3", "2.0", ["urllib3/__init__.py"]),
+        "urllib3/__init__.py is there, and never imported",
+    ),
+    "another side": (lambda at: write(at, {"handler/webhook.py": ""}), "handler/webhook.py is not the project's"),
+    "a module that is gone": (lambda at: (at / "dulwich/base.py").unlink(), "dulwich.base is not there"),
+    "a package that is gone": (lambda at: shutil.rmtree(at / "dulwich"), "dulwich.pack is not there"),
+    "a module of ours that is gone": (lambda at: (at / "handler/late.py").unlink(), "handler/late.py is not the"),
+    "the pure wheel": (lambda at: next(at.glob("dulwich/_pack*")).unlink(), "_pack"),
+    "another version": (
+        lambda at: (at / "dulwich-1.2.3.dist-info").rename(at / "dulwich-1.2.4.dist-info"),
+        "dulwich 1.2.3 is missing",
+    ),
+    "data": (lambda at: write(at, {"handler/mount/data.json": ""}), "data.json"),
+    "nine megabytes": (lambda at: (at / "handler/late.py").write_bytes(b"#" * 9 * 1024 * 1024), "bytes unpacked"),
+}
+
+
+@pytest.mark.parametrize("breakage", ALONE_BREAKAGES)
+def test_each_rule_of_the_publishers_is_told_when_it_is_broken(publisher: Path, source: Path, breakage: str) -> None:
+    """One thing wrong, and it is named."""
+    finish.finish(publisher)
+    breaks, told = ALONE_BREAKAGES[breakage]
+    breaks(publisher)
+    found = problems(publisher, source)
+    assert any(told in problem for problem in found), found
+
+
+def test_only_the_publisher_is_alone_and_by_its_handler() -> None:
+    """The names are the template's, and a misspelt one would leave everything in."""
+    resources = parse((ROOT / "template.yaml").read_text(encoding="utf-8"))["Resources"]
+    handlers = {name: resources[name]["Properties"]["Handler"] for name in finish.ALONE}
+    assert handlers == {"PublisherFunction": "handler.publisher.handler"}
+    assert {name: handler.rpartition(".")[0] for name, handler in handlers.items()} == finish.ALONE
+
+
+def test_mount_side_is_dulwich_and_nothing_else(tmp_path: Path) -> None:
+    """The project's own, as it is installed here: no client of anything, and what is left out of dulwich is known.
+
+    A new dulwich whose functions import more, where they are called from, is looked at: then this list is the place.
+    """
+    import dulwich
+
+    (tmp_path / "handler").symlink_to(ROOT / "handler")
+    (tmp_path / "dulwich").symlink_to(Path(dulwich.__file__).parent)
+    inside = reach.reached(tmp_path, "handler.publisher")
+    assert {name.split(".")[0] for name in inside} == {"handler", "dulwich"}
+    assert not [name for name in inside if name.startswith("handler.network")]
+    assert "dulwich.client" not in inside
+    assert reach.missing(tmp_path, "handler.publisher") == frozenset()
+    assert reach.deferred(tmp_path, "handler.publisher") == {
+        "dulwich.bitmap",
+        "dulwich.commit_graph",
+        "dulwich.diff_tree",
+        "dulwich.repo",
+        "dulwich.sparse_patterns",
+        "dulwich.submodule",
+    }
 
 
 BREAKAGES: dict[str, tuple[Callable[[Path], object], str]] = {

@@ -88,6 +88,50 @@ def test_push_is_published_cold_and_the_next_one_warm(
     )
 
 
+def test_two_artefacts_publish_together(
+    start: Start, service: Service, upstream: Upstream, say: Callable[[str], None]
+) -> None:
+    """The webhook fetches and invokes; the publisher, whose package is what it imports and no more, publishes."""
+    service.put_repository()
+    publisher = start("Publisher")
+    webhook = start(GIT2EFS_PUBLISHER="function", AWS_ENDPOINT_URL_LAMBDA=publisher.endpoint)
+    took = []
+    for number in range(5):
+        commit = upstream.commit({"index.html": b"%d" % number, "same.txt": b"same"})
+        started = time.perf_counter()
+        answer = send(webhook, service.push_request(upstream))
+        took.append((time.perf_counter() - started) * 1000)
+        assert (answer.status, answer.content["outcome"], answer.content["commit"]) == (200, "published", commit)
+        assert service.tree() == archive(upstream, commit)
+    (init,) = publisher.init_milliseconds()
+    say(
+        f"the built publisher: imported in {init:.0f} ms; the first push through it published after {took[0]:.0f} ms, "
+        f"those after it after {statistics.median(took[1:]):.0f} ms"
+    )
+    assert init < MOST_INIT_MILLISECONDS
+
+
+def test_publisher_imports_all_of_its_package_and_no_socket(tools: Tools, artefact: Path) -> None:
+    """Every module of its own is there and can be imported; none brings a network along."""
+    function = artefact / "PublisherFunction"
+    names = [
+        path.relative_to(function).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+        for path in sorted(function.rglob("*.py"))
+    ]
+    code = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]; print(*sys.modules)"
+    result = subprocess.run(
+        [tools.python, "-S", "-c", code, *names],
+        cwd=function,
+        env={"PYTHONPATH": os.fspath(function), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = set(result.stdout.split())
+    assert set(names) <= imported
+    assert {"socket", "ssl", "http.client", "urllib.request", "urllib3", "boto3"}.isdisjoint(imported)
+
+
 def test_heavy_imports_wait(tools: Tools, artefact: Path, say: Callable[[str], None]) -> None:
     """What is never used is never imported: counted in the artefact itself, after a client was made."""
     code = "import sys, handler.webhook, handler.network.deliver; "

@@ -79,6 +79,14 @@ def direct(deployment: Deployment, built: Path) -> Deployment:
 
 
 @pytest.fixture(scope="module")
+def inline(deployment: Deployment, built: Path) -> Deployment:
+    """The stack without a publisher of its own, deployed afresh or over what was there."""
+    deployment.deploy(built, Delivery="direct", Publisher="inline", ReconcileRate="rate(1 hour)")
+    deployment.put_secret()
+    return deployment
+
+
+@pytest.fixture(scope="module")
 def queued(deployment: Deployment, built: Path) -> Deployment:
     """The stack in queued mode, deployed afresh or over what was there."""
     deployment.deploy(built, Delivery="queued", ReconcileRate="rate(1 hour)")

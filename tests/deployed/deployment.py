@@ -235,3 +235,15 @@ class Deployment:
             yield
         finally:
             iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
+
+    @contextmanager
+    def without_shared_policy(self, output: str, policy: str) -> Iterator[None]:
+        """Take a policy that roles share, by its logical id, from a function while the block runs."""
+        iam, role = self.emulator.client("iam"), self.role_of(output).rpartition("/")[2]
+        attached = iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+        (arn,) = [item["PolicyArn"] for item in attached if policy in item["PolicyName"]]
+        iam.detach_role_policy(RoleName=role, PolicyArn=arn)
+        try:
+            yield
+        finally:
+            iam.attach_role_policy(RoleName=role, PolicyArn=arn)

@@ -69,6 +69,39 @@ def test_rights_are_enforced(direct: Deployment, remote: GitOrigin) -> None:
     assert direct.send(with_policy.request())[1]["outcome"] == "published"
 
 
+def test_functions_that_fetch_know_the_publisher(direct: Deployment) -> None:
+    """By its ARN, as deployed; it knows of none. (The emulator keeps neither mounts nor VPCs of functions.)"""
+    client = direct.emulator.client("lambda")
+    outputs = ("PublisherFunctionName", "FunctionName", "ScheduleFunctionName", "OperateFunctionName")
+    found = {name: client.get_function_configuration(FunctionName=direct.outputs[name]) for name in outputs}
+    known = {name: item["Environment"]["Variables"]["GIT2EFS_PUBLISHER"] for name, item in found.items()}
+    publisher = found["PublisherFunctionName"]["FunctionArn"]
+    assert known == dict.fromkeys(outputs[1:], publisher) | {"PublisherFunctionName": ""}
+
+
+def test_driver_that_may_not_invoke_the_publisher_is_told_so(direct: Deployment, remote: GitOrigin) -> None:
+    """Nothing is published by another way; with the right again, the same push is."""
+    pusher = Pusher(remote, "octo/not-invoked").configure(direct)
+    commit = pusher.commit()
+    assert direct.send(webhook_request("ping", ping_payload("octo/ping")))[1]["reason"] == "pong"
+    with direct.without_shared_policy("FunctionName", "ReconcilePolicy"):
+        status, answer = direct.send(pusher.request())
+    assert (status, answer["reason"]) == (500, "publisher_refused")
+    assert not (direct.mount / "octo" / "not-invoked").exists()
+    status, answer = direct.send(pusher.request())
+    assert (status, answer["outcome"], answer["commit"]) == (200, "published", commit)
+
+
+@pytest.mark.parametrize(
+    "action",
+    ["ssm:GetParameter", "lambda:InvokeFunction", "sqs:SendMessage", "events:PutEvents", "kms:Decrypt", "s3:GetObject"],
+)
+def test_publisher_may_call_nobody(direct: Deployment, action: str) -> None:
+    """IAM says so, of everything; and the functions that fetch may not write to the file system."""
+    assert not direct.may("PublisherFunctionName", action, "arn:aws:*:*:*:*")
+    assert not direct.may("FunctionName", "elasticfilesystem:ClientWrite", "arn:aws:elasticfilesystem:*:*:*")
+
+
 def test_lost_webhook_is_healed_by_the_schedule(direct: Deployment, remote: GitOrigin) -> None:
     """A push that no webhook told of is published by the next run."""
     pusher = Pusher(remote, "octo/lost").configure(direct)

@@ -1,5 +1,6 @@
 """The laws of how deliveries flow: queues, times, schedules, published versions. Pure: no I/O."""
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ GATEWAY_SECONDS = 30
 """An HTTP API's integration may take no longer; the quota cannot be raised."""
 DESCRIPTION_CHARACTERS = 256
 """How long Lambda lets the description of a function or version be."""
+ID_DIGITS = 17
+"""How many digits AWS's ids have behind their kind. A description takes an id without its kind."""
 UNPUBLISHED = {"ReservedConcurrency", "ReservesConcurrency"}
 """What a function's properties depend on and its versions do not: a reservation is the function's own."""
 
@@ -31,9 +34,10 @@ def time_problems(stack: Stack) -> list[str]:
         shortest, longest = _seconds(stack, properties["Timeout"])
         attempt = settings.connect_timeout_seconds + settings.read_timeout_seconds
         waits = settings.lock_seconds + settings.lag_seconds + settings.fetch_attempts * attempt
-        if stack.reconciles(name) and waits > shortest:
+        works = stack.reconciles(name) or stack.mounts(name)
+        if works and waits > shortest:
             problems.append(f"{name} may wait {waits:g} s, and be stopped after {shortest} s")
-        if not stack.reconciles(name) and longest > GATEWAY_SECONDS:
+        if not works and longest > GATEWAY_SECONDS:
             problems.append(f"{name} only answers, and may take {longest} s; API Gateway ends at {GATEWAY_SECONDS} s")
         if settings.lock_seconds >= GATEWAY_SECONDS:
             problems.append(f"{name} waits {settings.lock_seconds:g} s for the lock; nobody hears its answer")
@@ -144,17 +148,49 @@ def version_problems(stack: Stack) -> list[str]:
             problems.append(f"{name} is not published: SnapStart does nothing")
         if name not in versions:
             continue
-        wanted = _parameters_of(stack, properties)
-        for description in (properties["Description"], versions[name].get("Description")):
-            named = parameters_in(description)
-            # By these two rules the VPC never changes without its subnets.
-            if "SubnetIdA" in named and {"SubnetsGoWithVpc", "VpcGoesWithSubnets"} <= set(stack.plain["Rules"]):
-                named = named | {"VpcId"}
-            missing = wanted - named
-            problems += [f"{name} stays as it is when {parameter} changes" for parameter in sorted(missing)]
-            if _length(stack, description) > DESCRIPTION_CHARACTERS:
-                problems.append(f"{name} has a description that may be too long for Lambda")
-    return problems
+        for case, shared in _cases(stack, properties["Description"]):
+            function = case.plain["Resources"][name]["Properties"]
+            (version,) = [
+                version["Properties"]
+                for version in case.of_type("AWS::Lambda::Version").values()
+                if version["Properties"]["FunctionName"]["Ref"] == name
+            ]
+            wanted = _parameters_of(case, function) | shared
+            for description in (function["Description"], version.get("Description")):
+                problems += [f"{name} {problem}" for problem in _unseen(case, wanted, description)]
+    return list(dict.fromkeys(problems))
+
+
+def _cases(stack: Stack, description: Node) -> Iterator[tuple[Stack, set[str]]]:
+    """The stack in each case that a description distinguishes; and what it must name, as the cases share a branch."""
+    if not isinstance(description, dict) or set(description) != {"Fn::If"}:
+        yield stack, set()
+        return
+    condition = stack.plain["Conditions"][description["Fn::If"][0]]
+    deciding = sorted(parameters_in(condition))
+    values = [map(str, stack.parameters[name]["AllowedValues"]) for name in deciding]
+    cases = [stack.under(dict(zip(deciding, given, strict=True))) for given in itertools.product(*values)]
+    branches = [json.dumps(_description_in(case, description)) for case in cases]
+    for case, branch in zip(cases, branches, strict=True):
+        yield case, set(deciding) if branches.count(branch) > 1 else set()
+
+
+def _description_in(case: Stack, description: Node) -> Node:
+    condition, yes, no = description["Fn::If"]
+    return yes if case.holds(condition) else no
+
+
+def _unseen(stack: Stack, wanted: set[str], description: Node) -> Iterator[str]:
+    named = parameters_in(description)
+    # By these rules the VPC never changes without its subnets, nor a file system without its access point.
+    rules = set(stack.plain["Rules"])
+    if "SubnetIdA" in named and {"SubnetsGoWithVpc", "VpcGoesWithSubnets"} <= rules:
+        named = named | {"VpcId"}
+    if "AccessPointId" in named and {"AccessPointGoesWithFileSystem", "FileSystemGoesWithAccessPoint"} <= rules:
+        named = named | {"FileSystemId"}
+    yield from (f"stays as it is when {parameter} changes" for parameter in sorted(wanted - named))
+    if _length(stack, description) > DESCRIPTION_CHARACTERS:
+        yield "has a description that may be too long for Lambda"
 
 
 def _parameters_of(stack: Stack, properties: Node) -> set[str]:
@@ -179,9 +215,12 @@ def _conditions(value: Node) -> Iterator[str]:
 
 def _length(stack: Stack, description: Node) -> int:
     """How long a description may become."""
-    text = description["Fn::Sub"] if isinstance(description, dict) else str(description)
+    given = description["Fn::Sub"] if isinstance(description, dict) else str(description)
+    text, more = given if isinstance(given, list) else (given, {})
     names = re.findall(r"\$\{([^!}]+)\}", text)
-    return len(re.sub(r"\$\{[^!}]+\}", "", text)) + sum(_longest(stack.parameters[name]) for name in names)
+    return len(re.sub(r"\$\{[^!}]+\}", "", text)) + sum(
+        ID_DIGITS if name in more else _longest(stack.parameters[name]) for name in names
+    )
 
 
 def _longest(parameter: Node) -> int:
@@ -194,7 +233,7 @@ def _longest(parameter: Node) -> int:
         return int(parameter["MaxLength"])
     kind = re.match(r"\^\(((?:vpc|subnet)-)", parameter["AllowedPattern"])
     assert kind, "nothing bounds its length"
-    return len(kind[1]) + 17
+    return len(kind[1]) + ID_DIGITS
 
 
 def route_problems(stack: Stack) -> list[str]:

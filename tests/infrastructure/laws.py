@@ -8,11 +8,16 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 
 from handler.settings import ENVIRONMENT_PREFIX, Settings, read_settings
-from testing.stack import Node, Stack
+from testing.stack import Node, Stack, parameters_in
 
 NAMESPACE = "git2efs"
-APART = frozenset({"queue_url", "dead_letter_url", "event_bus"})
+APART = frozenset({"queue_url", "dead_letter_url", "event_bus", "publisher"})
 """The settings that a function is given only if it has to do with them."""
+NETWORK = frozenset(
+    {"VPC", "Subnet", "RouteTable", "SubnetRouteTableAssociation", "SecurityGroup", "SecurityGroupIngress"}
+)
+"""What a stack may make of EC2: no gateway, no address, no route, no endpoint."""
+PUBLISHER = "PublisherFunction"
 
 
 def parameter_problems(stack: Stack) -> list[str]:
@@ -64,9 +69,12 @@ def _own_settings(stack: Stack, name: str) -> dict[str, object]:
         for source in stack.of_type("AWS::Lambda::EventSourceMapping").values()
     }
     return {
-        "queue_url": "https://<DeliveryQueue>" if stack.is_queued else "",
+        "queue_url": "https://<DeliveryQueue>" if stack.is_queued and name != PUBLISHER else "",
         "dead_letter_url": "https://<DeadLetterQueue>" if name in consumers else "",
-        "event_bus": stack.resolve({"Ref": "EventBus"}) if stack.reconciles(name) else "",
+        "event_bus": stack.resolve({"Ref": "EventBus"}) if stack.reconciles(name) or name == PUBLISHER else "",
+        "publisher": stack.resolve({"Fn::GetAtt": [PUBLISHER, "Arn"]})
+        if stack.reconciles(name) and stack.is_isolated
+        else "",
     }
 
 
@@ -128,7 +136,8 @@ def watch_problems(stack: Stack) -> list[str]:
         for dimension in metric["Dimensions"]
         if isinstance(dimension["Value"], dict)
     }
-    wanted = {("Errors", name) for name, _ in stack.functions()}
+    # The publisher's errors are failed outcomes of the functions that invoke it, which FailedOutcomes counts.
+    wanted = {("Errors", name) for name, _ in stack.functions() if name != PUBLISHER}
     queues = stack.of_type("AWS::SQS::Queue")
     for name, queue in queues.items():
         is_last = "RedrivePolicy" not in queue["Properties"]
@@ -169,8 +178,7 @@ def mount_problems(stack: Stack) -> list[str]:
         mounts = properties.get("FileSystemConfigs", [])
         if not mounts:
             continue
-        waits = stack.plain["Resources"][name].get("DependsOn", [])
-        missing = targets - {waits} if isinstance(waits, str) else targets - set(waits)
+        missing = targets - parameters_in(stack.plain["Resources"][name]["Metadata"])
         problems += [f"{name} does not wait for {target}" for target in sorted(missing)]
         if mounts[0]["LocalMountPath"] != stack.environment(name)["GIT2EFS_MOUNT"]:
             problems.append(f"{name} mounts at one place and looks at another")
@@ -182,25 +190,45 @@ def mount_problems(stack: Stack) -> list[str]:
     return problems
 
 
-def file_system_policy_problems(stack: Stack) -> list[str]:
-    """Clients without rights of their own use a mount target, read, and write where a parameter says so."""
+def side_problems(stack: Stack) -> list[str]:
+    """Isolated: the publisher alone has the mount and a VPC; inline: whoever publishes has both, and there is none."""
     problems = []
+    for name, properties in stack.functions():
+        has = {"a VPC": "VpcConfig" in properties, "the mount": "FileSystemConfigs" in properties}
+        ought = name == PUBLISHER if stack.is_isolated else stack.reconciles(name)
+        problems += [f"{name} has {what}" for what, there in has.items() if there and not ought]
+        problems += [f"{name} has not {what}" for what, there in has.items() if not there and ought]
+    return problems
+
+
+def file_system_policy_problems(stack: Stack) -> list[str]:
+    """Clients without rights use a mount target, read, and write where a parameter says so; nobody does without TLS."""
+    problems = []
+    choices: dict[tuple[str, str], set[str]] = {
+        ("ConsumersMayWrite", "false"): {"ClientMount"},
+        ("ConsumersMayWrite", "true"): {"ClientMount", "ClientWrite"},
+        ("ConsumersNeedIam", "true"): set(),
+        ("RequireTls", "false"): {"ClientMount"},
+    }
     for name, system in stack.of_type("AWS::EFS::FileSystem").items():
-        for choice, expected in (("false", {"ClientMount"}), ("true", {"ClientMount", "ClientWrite"})):
-            given = {"ConsumersMayWrite": choice}
-            policy = stack.resolve(system["Properties"].get("FileSystemPolicy"), given)
+        for (parameter, choice), expected in choices.items():
+            policy = stack.resolve(system["Properties"].get("FileSystemPolicy"), {parameter: choice})
             statements = policy["Statement"] if policy else []
-            allowed = {statement["Action"].removeprefix("elasticfilesystem:") for statement in statements}
-            if allowed != expected:
-                problems.append(f"{name} lets clients do {sorted(allowed)} with ConsumersMayWrite={choice}")
+            allowed = [item for item in statements if item["Effect"] == "Allow"]
+            actions = {item["Action"].removeprefix("elasticfilesystem:") for item in allowed}
+            if actions != expected or not statements:
+                problems.append(f"{name} lets clients do {sorted(actions)} with {parameter}={choice}")
             through = {"Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"}}
-            unbound = [item["Sid"] for item in statements if item.get("Condition") != through]
-            problems += [f"{name}/{sid} is open" for sid in unbound]
+            problems += [f"{name}/{item['Sid']} is open" for item in allowed if item.get("Condition") != through]
+            denied = [(item["Action"], item.get("Condition")) for item in statements if item["Effect"] == "Deny"]
+            in_the_clear = ("elasticfilesystem:Client*", {"Bool": {"aws:SecureTransport": "false"}})
+            if (in_the_clear in denied) is (parameter == "RequireTls"):
+                problems.append(f"{name} takes TLS for the wrong thing with {parameter}={choice}")
     return problems
 
 
 def network_problems(stack: Stack) -> list[str]:
-    """In comes only NFS, from groups; out go HTTPS to anywhere and NFS; a named VPC gets nothing new."""
+    """In comes only NFS, from groups; out goes NFS, inline HTTPS too; no way leads out; a named VPC gets no more."""
     problems = []
     groups = stack.of_type("AWS::EC2::SecurityGroup")
     apart = stack.of_type("AWS::EC2::SecurityGroupIngress")
@@ -210,16 +238,27 @@ def network_problems(stack: Stack) -> list[str]:
         leaving = group["Properties"].get("SecurityGroupEgress", [])
         if not leaving:
             problems.append(f"{name} lets everything out")
-        for rule in leaving:
-            if rule.get("CidrIp") == "0.0.0.0/0" and (rule.get("FromPort"), rule.get("ToPort")) != (443, 443):
-                problems.append(f"{name} lets more than HTTPS out")
+        problems += [f"{name} lets out {rule}" for rule in leaving if not _may_leave(stack, rule)]
     for name, rule in rules:
         if {"CidrIp", "CidrIpv6", "SourcePrefixListId"} & set(rule):
             problems.append(f"{name} lets addresses in")
         if (rule["FromPort"], rule["ToPort"]) != (2049, 2049):
             problems.append(f"{name} lets in what is not NFS")
     for name, resource in stack.of_type("AWS::EC2::").items():
+        if resource["Type"].removeprefix("AWS::EC2::") not in NETWORK:
+            problems.append(f"{name} is a {resource['Type']}, which the publisher needs not")
         is_group = resource["Type"].startswith("AWS::EC2::SecurityGroup")
         if not is_group and resource.get("Condition") != "MakesVpc":
             problems.append(f"{name} is made, and paid, in a VPC that the user named")
     return problems
+
+
+def _may_leave(stack: Stack, rule: Node) -> bool:
+    """Whether a group may let this out: NFS to the mount targets, nothing at all, and, inline, HTTPS."""
+    if rule.get("CidrIp") == "127.0.0.1/32":
+        return True
+    ports = (rule.get("FromPort"), rule.get("ToPort"))
+    if "DestinationSecurityGroupId" in rule:
+        target = stack.resolve(rule["DestinationSecurityGroupId"])
+        return ports == (2049, 2049) and target in ("<MountTargetSecurityGroup.GroupId>", "sg-01234567")
+    return not stack.is_isolated and rule.get("CidrIp") == "0.0.0.0/0" and ports == (443, 443)

@@ -90,6 +90,11 @@ def needed_rights(stack: Stack, name: str) -> set[Right]:
     parameter = _parameters(stack)
     log = stack.resolve({"Fn::GetAtt": [properties["LoggingConfig"]["LogGroup"]["Ref"], "Arn"]})
     rights = {("logs:CreateLogStream", log), ("logs:PutLogEvents", log)}
+    if stack.mounts(name):
+        system = stack.resolve(_file_system(stack))
+        rights |= {(f"elasticfilesystem:{action}", system) for action in ("ClientMount", "ClientWrite")}
+    if entry == "publisher":
+        return rights
     for secret in ("webhook-secret", "webhook-secrets/*"):
         if entry in ("webhook", "operate"):  # whose doctor looks whether they are there and sane
             rights.add(("ssm:GetParameter", parameter + secret))
@@ -108,7 +113,8 @@ def needed_rights(stack: Stack, name: str) -> set[Right]:
         rights.add(("sqs:SendMessage", "<DeadLetterQueue.Arn>"))
     if stack.reconciles(name):
         rights.add(("ssm:GetParameter", parameter + "credentials/*"))
-        rights |= {(f"elasticfilesystem:{action}", "<FileSystem.Arn>") for action in ("ClientMount", "ClientWrite")}
+        if stack.is_isolated:
+            rights.add(("lambda:InvokeFunction", stack.resolve({"Fn::GetAtt": ["PublisherFunction", "Arn"]})))
         bus = stack.resolve({"Ref": "EventBus"})
         if bus:
             arn = stack.resolve({"Fn::Sub": "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/"})
@@ -116,6 +122,14 @@ def needed_rights(stack: Stack, name: str) -> set[Right]:
             if entry == "operate":
                 rights.add(("events:DescribeEventBus", arn + bus))
     return rights
+
+
+def _file_system(stack: Stack) -> Node:
+    """The ARN of the file system that the functions mount: the stack's, or the one that the user named."""
+    if stack.of_type("AWS::EFS::FileSystem"):
+        return {"Fn::GetAtt": ["FileSystem", "Arn"]}
+    arn = "arn:${AWS::Partition}:elasticfilesystem:${AWS::Region}:${AWS::AccountId}:file-system/${FileSystemId}"
+    return {"Fn::Sub": arn}
 
 
 def _parameters(stack: Stack) -> str:
@@ -173,4 +187,45 @@ def trust_problems(stack: Stack) -> list[str]:
                     problems.append(f"{name} is for {statement['Principal']}")
             elif statement.get("Condition") != {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}:
                 problems.append(f"{name} may be taken for another account")
+    return problems
+
+
+def publisher_problems(stack: Stack) -> list[str]:
+    """The publisher may mount, write and log, and nothing else; it is given no address of anything."""
+    problems = []
+    for name, properties in stack.functions():
+        if properties["Handler"] != "handler.publisher.handler":
+            continue
+        statements = [item for _, item in statements_of(stack, stack.role_of(name)) if item["Effect"] == "Allow"]
+        actions = {str(item["Action"]) for item in statements} - set(ALL_RESOURCES)
+        rights = {"elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"}
+        strange = actions - rights - {"logs:CreateLogStream", "logs:PutLogEvents"}
+        problems += [f"{name} may {action}" for action in sorted(strange)]
+        for item in statements:
+            condition = stack.resolve(item.get("Condition", {}))
+            through = condition.get("StringEquals", {}).get("elasticfilesystem:AccessPointArn", "")
+            if item["Action"] in rights and not through:
+                problems.append(f"{name} mounts more than its access point")
+        for variable, value in stack.environment(name).items():
+            if "://" in str(stack.resolve(value)) or "arn:" in str(stack.resolve(value)):
+                problems.append(f"{name} is told of something to call: {variable}")
+    return problems
+
+
+def invoker_problems(stack: Stack) -> list[str]:
+    """Nobody outside invokes the publisher; and no function invokes anything else."""
+    problems = [
+        f"{name} lets others invoke the publisher"
+        for name, permission in stack.of_type("AWS::Lambda::Permission").items()
+        if "PublisherFunction" in str(permission["Properties"]["FunctionName"])
+    ]
+    publisher = {"Fn::GetAtt": ["PublisherFunction", "Arn"]}
+    for function, _ in stack.functions():
+        for name, item in statements_of(stack, stack.role_of(function)):
+            if (
+                item["Effect"] == "Allow"
+                and item["Action"] == "lambda:InvokeFunction"
+                and item["Resource"] != publisher
+            ):
+                problems.append(f"{name} invokes {item['Resource']}")
     return problems

@@ -12,9 +12,7 @@ import pytest
 from cfnlint import api
 from cfnlint.config import ManualArgs, ParameterSet
 
-from testing.stack import REGION, TEMPLATE, Node, Stack
-
-OWN_VPC = {"VpcId": "vpc-01234567", "SubnetIdA": "subnet-01234567", "SubnetIdB": "subnet-89abcdef"}
+from testing.stack import OWN_FILE_SYSTEM, OWN_VPC, REGION, TEMPLATE, Node, Stack
 
 
 def _lint(text: str, given: dict[str, str] | None = None) -> list[str]:
@@ -47,10 +45,21 @@ def test_transformed_template_is_clean(stack: Stack, delivery: str) -> None:
 
 
 @pytest.mark.sampled(0)
+@pytest.mark.parametrize("publisher", ["isolated", "inline"])
 @pytest.mark.parametrize("delivery", ["queued", "direct"])
-def test_template_in_a_named_vpc_is_clean_without_exceptions(stack: Stack, delivery: str) -> None:
+def test_template_in_a_named_vpc_is_clean_without_exceptions(stack: Stack, delivery: str, publisher: str) -> None:
     """Where the subnets are given, no check has to be switched off."""
-    assert _lint(_without_exceptions(stack.plain), OWN_VPC | {"Delivery": delivery}) == []
+    given = OWN_FILE_SYSTEM | {"Delivery": delivery, "Publisher": publisher}
+    assert _lint(_without_exceptions(stack.plain), given) == []
+
+
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("given", [OWN_VPC | {"Publisher": "inline"}, OWN_FILE_SYSTEM, {"Publisher": "isolated"}])
+def test_what_is_not_made_is_not_missed(stack: Stack, given: dict[str, str]) -> None:
+    """Without a publisher, without a file system of its own: nothing refers to what is not there."""
+    decided = {"Delivery": "direct", "SnapStart": "queued", "ConsumersNeedIam": "false", "FileSystemId": ""} | given
+    rest = _lint(json.dumps(stack.under(decided).plain))
+    assert [problem for problem in rest if problem.startswith("E")] == []
 
 
 @pytest.mark.sampled(1)

@@ -9,7 +9,7 @@ import pytest
 
 from handler.config.repository import parse_repository
 from handler.network.operations.command import read_command
-from testing.stack import ROOT, Stack
+from testing.stack import OWN_FILE_SYSTEM, OWN_VPC, ROOT, Stack
 
 from . import flow, laws, rights
 
@@ -20,13 +20,19 @@ def test_parameters_are_described_and_bounded(stack: Stack) -> None:
 
 
 def test_modes_have_their_functions(mode: Stack) -> None:
-    """Direct: what answers also reconciles. Queued: the worker does, and the webhook has neither VPC nor mount."""
+    """Direct: what answers also reconciles. Queued: the worker does, and the webhook only sends."""
     webhook = mode.plain["Resources"]["WebhookFunction"]["Properties"]
     assert {name for name, _ in mode.functions() if mode.reconciles(name)} == (
         {"WorkerFunction" if mode.is_queued else "WebhookFunction", "ScheduleFunction", "OperateFunction"}
     )
-    assert ("VpcConfig" in webhook) is not mode.is_queued
-    assert ("SnapStart" in webhook) is mode.is_queued
+    takes = mode.is_queued or mode.parameters["SnapStart"]["Default"] == "always"
+    assert ("SnapStart" in webhook) is takes
+
+
+def test_one_side_has_the_mount_and_the_other_the_network(mode: Stack) -> None:
+    """Isolated, as by default: the publisher alone is in the VPC and has the mount. Inline: whoever publishes is."""
+    assert laws.side_problems(mode) == []
+    assert mode.is_isolated is (mode.parameters["Publisher"]["Default"] == "isolated")
 
 
 def test_environment_is_the_settings_fields(mode: Stack) -> None:
@@ -141,6 +147,16 @@ def test_functions_may_do_what_they_need_and_no_more(mode: Stack) -> None:
     assert rights.function_rights_problems(mode) == []
 
 
+def test_publisher_may_do_nothing_but_mount_and_write(mode: Stack) -> None:
+    """Whoever takes it over by a hostile pack finds no secret, no right and no address."""
+    assert rights.publisher_problems(mode) == []
+
+
+def test_publisher_is_invoked_by_the_stacks_functions_alone(mode: Stack) -> None:
+    """And these invoke nothing else: the right names one function."""
+    assert rights.invoker_problems(mode) == []
+
+
 def test_functions_read_their_own_stacks_parameters_only(mode: Stack) -> None:
     """Two stacks in one account cannot read each other's secrets."""
     assert rights.prefix_problems(mode) == []
@@ -166,9 +182,143 @@ def test_consumers_read_and_do_not_write(stack: Stack) -> None:
     assert laws.file_system_policy_problems(stack) == []
 
 
-def test_network_lets_in_nfs_from_groups_only(stack: Stack) -> None:
-    """No address may come in; a VPC that the user names costs no NAT gateway."""
-    assert laws.network_problems(stack) == []
+def test_network_lets_in_nfs_from_groups_only(mode: Stack) -> None:
+    """No address may come in. Isolated, nothing leads out: no gateway, no address, no route, and no rule for 443."""
+    assert laws.network_problems(mode) == []
+    groups = mode.of_type("AWS::EC2::SecurityGroup")
+    leaving = [rule for group in groups.values() for rule in group["Properties"]["SecurityGroupEgress"]]
+    assert any(rule.get("FromPort") == 443 for rule in leaving) is not mode.is_isolated
+
+
+def test_default_stack_is_isolated_and_has_nothing_to_pay_in_its_network(stack: Stack) -> None:
+    """`sam deploy` with all defaults: a VPC, two private subnets with their table, security groups."""
+    assert stack.refusals({}) == []
+    defaults = {name: str(parameter["Default"]) for name, parameter in stack.parameters.items()}
+    whole = stack.under(defaults)
+    assert whole.is_isolated
+    kinds = sorted(item["Type"].removeprefix("AWS::EC2::") for item in whole.of_type("AWS::EC2::").values())
+    assert kinds == sorted(
+        ["VPC", "Subnet", "Subnet", "RouteTable", "SubnetRouteTableAssociation", "SubnetRouteTableAssociation"]
+        + ["SecurityGroup"] * 3
+        + ["SecurityGroupIngress"] * 2
+    )
+
+
+@pytest.mark.parametrize("publisher", ["isolated", "inline"])
+@pytest.mark.parametrize("delivery", ["direct", "queued"])
+def test_existing_file_system_is_used_and_nothing_of_it_made(stack: Stack, publisher: str, delivery: str) -> None:
+    """Most people have one. The functions get it by its access point, and one rule lets them in."""
+    given = OWN_FILE_SYSTEM | {"Publisher": publisher, "Delivery": delivery, "EventBus": "", "SnapStart": "queued"}
+    assert stack.refusals(given) == []
+    whole = stack.under(given)
+    assert whole.of_type("AWS::EFS::") == {}
+    assert set(whole.of_type("AWS::EC2::")) == {"FunctionSecurityGroup", "NfsFromFunction"}
+    ingress = whole.resolve(whole.of_type("AWS::EC2::SecurityGroupIngress")["NfsFromFunction"]["Properties"])
+    assert (ingress["GroupId"], ingress["SourceSecurityGroupId"]) == ("sg-01234567", "<FunctionSecurityGroup.GroupId>")
+    assert laws.side_problems(whole) == []
+    assert laws.network_problems(whole) == []
+    assert rights.rights_problems(whole) == []
+    assert rights.function_rights_problems(whole) == []
+    mounts = [properties["FileSystemConfigs"] for name, properties in whole.functions() if whole.mounts(name)]
+    points = {whole.resolve(mount[0]["Arn"]) for mount in mounts}
+    assert points == {"arn:aws:elasticfilesystem:eu-central-1:123456789012:access-point/fsap-0123456789abcdef0"}
+    outputs = {name: whole.resolve(item["Value"]) for name, item in whole.plain["Outputs"].items()}
+    assert (outputs["FileSystemId"], outputs["AccessPointId"]) == ("fs-0123456789abcdef0", "fsap-0123456789abcdef0")
+    assert not [name for name in outputs if name.startswith("Consumers")]
+    assert (
+        '"FileSystemId", "fs-0123456789abcdef0"'
+        in whole.resolve(whole.plain["Resources"]["DashboardOfStack"])["Properties"]["DashboardBody"]
+    )
+
+
+REFUSED: dict[str, tuple[dict[str, str], str]] = {
+    "inline in the VPC that the stack makes": ({"Publisher": "inline"}, "needs VpcId"),
+    "a file system without an access point": (
+        {key: value for key, value in OWN_FILE_SYSTEM.items() if key != "AccessPointId"},
+        "needs AccessPointId",
+    ),
+    "a file system without its security group": (
+        {key: value for key, value in OWN_FILE_SYSTEM.items() if key != "MountTargetSecurityGroupId"},
+        "needs MountTargetSecurityGroupId",
+    ),
+    "a file system without its VPC": (
+        {key: value for key, value in OWN_FILE_SYSTEM.items() if key not in OWN_VPC},
+        "needs the VpcId",
+    ),
+    "an access point without a file system": ({"AccessPointId": "fsap-0123456789abcdef0"}, "needs FileSystemId"),
+    "a security group without a file system": (
+        {"MountTargetSecurityGroupId": "sg-01234567"},
+        "MountTargetSecurityGroupId needs FileSystemId",
+    ),
+    "a VPC without subnets": ({"VpcId": "vpc-01234567"}, "needs SubnetIdA"),
+    "subnets without a VPC": ({"SubnetIdB": "subnet-01234567"}, "SubnetIdB needs VpcId"),
+    "a snapshot of a function with a mount": (
+        OWN_VPC | {"Publisher": "inline", "SnapStart": "always"},
+        "SnapStart=always",
+    ),
+    "writers whom nobody lets in": ({"ConsumersNeedIam": "true", "ConsumersMayWrite": "true"}, "ConsumersMayWrite"),
+    "a directory of somebody else's file system": (OWN_FILE_SYSTEM | {"ConsumersDirectory": "a/b"}, "stack makes"),
+}
+
+
+@pytest.mark.parametrize("wish", REFUSED)
+def test_parameters_that_do_not_go_together_are_refused_in_words(stack: Stack, wish: str) -> None:
+    """Before anything is made, and not in the middle of a deployment."""
+    given, words = REFUSED[wish]
+    (refusal, *_) = stack.refusals(given)
+    assert words in refusal
+
+
+def test_inline_goes_with_a_vpc_that_is_named(stack: Stack) -> None:
+    """Whether its subnets have a route, no template can see."""
+    assert stack.refusals(OWN_VPC | {"Publisher": "inline"}) == []
+    assert stack.refusals(OWN_VPC | {"Publisher": "inline", "Delivery": "queued", "SnapStart": "always"}) == []
+
+
+@pytest.mark.parametrize(
+    ("directory", "root"), [("", "/git2efs"), ("octo", "/git2efs/octo"), ("octo/site/main", "/git2efs/octo/site/main")]
+)
+def test_consumers_have_an_access_point_as_nobody(stack: Stack, directory: str, root: str) -> None:
+    """It shows one directory, of as many levels as EFS takes, and owns none of what it shows."""
+    point = stack.resolve(stack.plain["Resources"]["ConsumersAccessPoint"], {"ConsumersDirectory": directory})
+    properties = point["Properties"]
+    assert properties["RootDirectory"] == {"Path": root}
+    assert root.count("/") <= 4
+    assert properties["PosixUser"] == {"Uid": "65534", "Gid": "65534"}
+    pattern = stack.parameters["ConsumersDirectory"]["AllowedPattern"]
+    assert re.fullmatch(pattern, directory)
+    assert not any(re.fullmatch(pattern, wrong) for wrong in ("/octo", "octo/", "a/b/c/d", "a//b", "a b"))
+
+
+def test_consumers_with_iam_mount_their_access_point_alone(stack: Stack) -> None:
+    """The file system's policy lets nobody else in; their own lets them mount that one, and not write."""
+    whole = stack.under({"ConsumersNeedIam": "true", "FileSystemId": ""})
+    ((_, policy),) = [
+        (name, item) for name, item in whole.of_type("AWS::IAM::ManagedPolicy").items() if name == "ConsumersPolicy"
+    ]
+    (statement,) = whole.resolve(policy["Properties"]["PolicyDocument"])["Statement"]
+    assert (statement["Action"], statement["Resource"]) == ("elasticfilesystem:ClientMount", "<FileSystem.Arn>")
+    point = {"elasticfilesystem:AccessPointArn": "<ConsumersAccessPoint.Arn>"}
+    assert statement["Condition"] == {"StringEquals": point}
+    assert "ConsumersPolicy" not in stack.under({"ConsumersNeedIam": "false"}).plain["Resources"]
+
+
+def test_throughput_is_the_users_choice(stack: Stack) -> None:
+    """Elastic unless it is said."""
+    ((_, system),) = stack.of_type("AWS::EFS::FileSystem").items()
+    modes = [stack.resolve(system["Properties"]["ThroughputMode"], given) for given in ({}, {"ThroughputMode": "x"})]
+    assert modes == ["elastic", "x"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "direct", "queued"), [("never", False, False), ("queued", False, True), ("always", True, True)]
+)
+def test_snapshots_are_the_users_choice(stack: Stack, choice: str, direct: bool, queued: bool) -> None:
+    """They cost money: of a function that waits for the publisher they are taken only where somebody asks for it."""
+    for delivery, expected in (("direct", direct), ("queued", queued)):
+        given = {"Delivery": delivery, "Publisher": "isolated", "SnapStart": choice}
+        webhook = stack.under(given).plain["Resources"]["WebhookFunction"]["Properties"]
+        assert ("SnapStart" in webhook) is expected
 
 
 def test_api_has_the_webhooks_routes_throttled(mode: Stack) -> None:

@@ -77,7 +77,7 @@ BREAKS: dict[str, tuple[Callable[[Stack], list[str]], Callable[[Node], object]]]
     "a search for what nothing emits": (dashboard_problems, _replace('MetricName=\\"Deliveries', 'MetricName=\\"D')),
     "another stack's metrics": (dashboard_problems, _replace('"service", "${AWS::StackName}"', '"service", "other"')),
     "a metric that AWS does not have": (dashboard_problems, _replace('"Throttles"', '"Throttled"')),
-    "somebody else's file system": (dashboard_problems, _replace('"${FileSystem}"', '"fs-1"')),
+    "somebody else's file system": (dashboard_problems, _replace('"${PublishedFileSystem}"', '"fs-1"')),
     "a widget over another": (dashboard_problems, _replace('"x": 8, "y": 9', '"x": 0, "y": 9')),
     "a widget outside": (dashboard_problems, _replace('"x": 16, "y": 9', '"x": 20, "y": 9')),
     "a metric without a statistic": (dashboard_problems, _replace(', "stat": "SampleCount"', "")),

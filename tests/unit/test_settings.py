@@ -1,4 +1,4 @@
-"""Settings from the environment: the addresses of queues, and the hosts that tokens go to."""
+"""Settings from the environment: the addresses of queues, the function that publishes, the hosts that tokens go to."""
 
 import pytest
 
@@ -65,3 +65,29 @@ def test_an_object_may_take_a_quarter_of_the_functions_memory_and_100_mib_in_any
     environment = REQUIRED | ({} if memory is None else {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": memory})
     assert read_settings(environment).max_object_bytes == bound * MIB
     assert read_settings(environment | {"GIT2EFS_MAX_OBJECT_BYTES": "5000"}).max_object_bytes == 5000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "git2efs-PublisherFunction-1A2B3C",
+        "arn:aws:lambda:eu-central-1:123456789012:function:git2efs-PublisherFunction-1A2B3C",
+        "arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:publisher:live",
+        "publisher:$LATEST",
+    ],
+)
+def test_a_publisher_is_a_functions_name_or_arn(value: str) -> None:
+    """As CloudFormation gives either; a version or an alias may follow. Unset and empty publish in this process."""
+    assert read_settings(REQUIRED | {"GIT2EFS_PUBLISHER": value}).publisher == value
+    assert read_settings(REQUIRED | {"GIT2EFS_PUBLISHER": ""}).publisher == read_settings(REQUIRED).publisher == ""
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["https://example.com", "two words", "arn:aws:sqs:eu-central-1:123456789012:queue", "a" * 65, "x:", "a/b"],
+)
+def test_what_is_no_function_is_said_without_its_value(value: str) -> None:
+    """A queue's ARN and a URL are refused when the process starts, and not at its first push."""
+    with pytest.raises(ConfigurationInvalid) as caught:
+        read_settings(REQUIRED | {"GIT2EFS_PUBLISHER": value})
+    assert str(caught.value) == "GIT2EFS_PUBLISHER must be a Lambda function's name or ARN"
