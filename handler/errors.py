@@ -31,6 +31,7 @@
         ├── PackInvalid
         ├── PackTooLarge
         ├── ObjectTooLarge
+        ├── ObjectCollides
         ├── TreeTooLarge
         ├── TreeUnsafe
         ├── TargetOccupied
@@ -243,6 +244,12 @@ class ObjectTooLarge(Stalled):
     """An object has more than `max_object_bytes`; it was not inflated."""
 
     reason = "object_too_large"
+
+
+class ObjectCollides(Stalled):
+    """The remote sent an object whose id belongs to another content, which was there first: a collision of SHA-1."""
+
+    reason = "object_collides"
 
 
 class TreeTooLarge(Stalled):
