@@ -44,7 +44,10 @@ def bill_of(about: dict[str, Any], digest: str, pins: Sequence[Pin]) -> dict[str
         },
         "components": [_component(pin) for pin in pins],
         "dependencies": [
-            {"ref": own, "dependsOn": [_reference(pin) for pin in pins if f"{about['name']} (pyproject.toml)" in pin.via]},
+            {
+                "ref": own,
+                "dependsOn": [_reference(pin) for pin in pins if f"{about['name']} (pyproject.toml)" in pin.via],
+            },
             *({"ref": _reference(pin), "dependsOn": _needs(pin, pins)} for pin in pins),
         ],
     }

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Sequence
 
 import pytest
+from dulwich.pack import obj_sha
 
 from handler.mount.git import deltas, ingest
 from testing.origin import GitOrigin
@@ -39,7 +40,7 @@ FORMS: dict[str, tuple[int, bytes]] = {
 @pytest.fixture
 def collision(monkeypatch: pytest.MonkeyPatch) -> None:
     """EVIL has the id of GOOD, whatever its type."""
-    original: Callable[..., bytes] = ingest.obj_sha
+    original: Callable[..., bytes] = obj_sha
 
     def colliding(kind: int, content: bytes | Sequence[bytes]) -> bytes:
         whole = content if isinstance(content, bytes) else b"".join(content)

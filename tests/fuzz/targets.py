@@ -21,7 +21,6 @@ from handler.errors import (
     Git2EfsError,
     Malformed,
     MirrorDamaged,
-    ObjectCollides,
     ObjectTooLarge,
     PackInvalid,
     PackTooLarge,
@@ -314,21 +313,30 @@ def _an_index_of_a_copy(version: int) -> bytes:
     return b"DIRC" + struct.pack(">LL", version, 2) + entries + b"TREE" + struct.pack(">L", len(tree)) + tree
 
 
-_ADVERTISED = _lines(_ID.encode() + b" HEAD\0multi_ack symref=HEAD:refs/heads/main\n", _ID.encode() + b" refs/heads/main\n")
+_ADVERTISED = _lines(
+    _ID.encode() + b" HEAD\0multi_ack symref=HEAD:refs/heads/main\n", _ID.encode() + b" refs/heads/main\n"
+)
 _LOOK = {"target": {"ref": "refs/heads/main", "path": "octo/site/main"}, "repository": "octo/site"}
 
 TARGETS = MappingProxyType(
     {
         "event": FuzzTarget(event, (_json(_EVENT), _json(_EVENT | {"multiValueHeaders": {"A": ["b", "c"]}}))),
-        "payload": FuzzTarget(payload, (b"\0" + _json(_PUSH), b"\xffpayload=%7B%22ref%22%3A%22refs%2Fheads%2Fmain%22%7D")),
+        "payload": FuzzTarget(
+            payload, (b"\0" + _json(_PUSH), b"\xffpayload=%7B%22ref%22%3A%22refs%2Fheads%2Fmain%22%7D")
+        ),
         "message": FuzzTarget(message, (_json(_MESSAGE), _json(_MESSAGE | {"cause": "schedule"}))),
         "parameter": FuzzTarget(parameter, (b"{}", _json(_PARAMETER))),
         "call": FuzzTarget(
             call,
             (
                 _json({"version": 1, "action": "look", "arguments": _LOOK}),
-                _json({"version": 1, "action": "receive", "arguments": {"repository": "octo/site", "transfer": "ab" * 16,
-                       "offset": 0, "content": "AAAA"}}),
+                _json(
+                    {
+                        "version": 1,
+                        "action": "receive",
+                        "arguments": {"repository": "octo/site", "transfer": "ab" * 16, "offset": 0, "content": "AAAA"},
+                    }
+                ),
             ),
         ),
         "answer": FuzzTarget(
@@ -341,7 +349,10 @@ TARGETS = MappingProxyType(
         "refs": FuzzTarget(
             refs,
             (
-                _lines(_ID.encode() + b" HEAD symref-target:refs/heads/main\n", _ID.encode() + b" refs/tags/v1 peeled:" + _ID.encode() + b"\n")
+                _lines(
+                    _ID.encode() + b" HEAD symref-target:refs/heads/main\n",
+                    _ID.encode() + b" refs/tags/v1 peeled:" + _ID.encode() + b"\n",
+                )
                 + b"0000",
                 _lines(b"# service=git-upload-pack\n") + b"0000" + _ADVERTISED + b"0000",
             ),
@@ -349,7 +360,10 @@ TARGETS = MappingProxyType(
         "fetch": FuzzTarget(
             fetch,
             (
-                _lines(b"shallow-info\n", b"shallow " + _ID.encode()) + b"0001" + _lines(b"packfile\n", b"\2progress", b"\1PACK") + b"0000",
+                _lines(b"shallow-info\n", b"shallow " + _ID.encode())
+                + b"0001"
+                + _lines(b"packfile\n", b"\2progress", b"\1PACK")
+                + b"0000",
                 _lines(b"ERR upload-pack: not our ref " + _ID.encode()),
             ),
         ),

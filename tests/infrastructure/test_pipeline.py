@@ -222,7 +222,9 @@ def test_cloudformation_may_not_change_its_own_role_or_the_boundary() -> None:
     account = "arn:${AWS::Partition}:iam::${AWS::AccountId}"
     own, boundary = (each["Fn::Sub"] for each in denied["Resource"])
     assert own == account + ":role/${AWS::StackName}-*"
-    name = parse(ROLE.read_text(encoding="utf-8"))["Resources"]["Boundary"]["Properties"]["ManagedPolicyName"]["Fn::Sub"]
+    name = parse(ROLE.read_text(encoding="utf-8"))["Resources"]["Boundary"]["Properties"]["ManagedPolicyName"][
+        "Fn::Sub"
+    ]
     assert fnmatchcase(f"{account}:policy/{name}", boundary.replace("[", "[[]"))
     made = _statements("CloudFormationRole")["MakeTheStacksPolicies"]["Resource"]["Fn::Sub"]
     assert not fnmatchcase(f"{account}:policy/git2efs-boundary-dev", made.replace("${Environment}", "dev"))

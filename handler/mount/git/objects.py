@@ -16,6 +16,7 @@ from handler.mount.git.packs import (
     check_size,
     forget_pages,
     object_size,
+    offset_in,
     record_at,
     resolve,
     unreadable,
@@ -185,8 +186,8 @@ def hash_object(kind: int, content: bytes) -> bytes:
 
 def _offset(pack: Pack, binary: RawObjectID) -> int | None:
     try:
-        return pack.index.object_offset(binary)
+        return offset_in(pack, binary)
     except KeyError:
         return None
-    except (TypeError, *NOT_A_PACK) as error:  # TypeError where the index leads beyond its own names
+    except NOT_A_PACK as error:
         raise unreadable(error, "a pack's index") from None
