@@ -26,19 +26,13 @@
         ├── ConfigurationInvalid
         ├── SecretUnusable
         ├── PublisherRefused
-        ├── RemoteRefused
-        ├── RemoteUnsupported
-        ├── PackInvalid
-        ├── PackTooLarge
-        ├── ObjectTooLarge
-        ├── ObjectCollides
-        ├── TreeTooLarge
-        ├── TreeUnsafe
+        ├── RemoteRefused, RemoteUnsupported
+        ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides
+        ├── TreeTooLarge, TreeUnsafe
         ├── TargetOccupied
         ├── TooManyTargets
         ├── CopyUnusable
-        ├── LocalChanges
-        ├── ReplayConflict
+        ├── LocalChanges, ReplayConflict
         ├── MountFull
         └── Unexpected
 
