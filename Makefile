@@ -13,6 +13,10 @@ E2E := .venv-e2e
 E2E_PYTHON ?= $(firstword $(foreach python,python3.13 $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin/python3.13),\
 	$(if $(shell $(python) -V 2>/dev/null),$(python))) python3.13)
 
+# What `make fuzz` runs in, and for how long.
+FUZZ := .venv-fuzz
+SECONDS ?= 600
+
 # Where `make build` puts the artefacts: .aws-sam/arm64, .aws-sam/x86_64.
 BUILT := .aws-sam
 ARCHITECTURES := arm64 x86_64
@@ -21,7 +25,7 @@ WHEELS := $(BUILT)/wheels
 PROCESSORS := aarch64 x86_64
 GLIBCS := 2_17 2_28 2_34
 
-.PHONY: help venv run serve aws-local test test-all build e2e e2e-built e2e-python lint format bench lock clean
+.PHONY: help venv run serve aws-local test test-all build e2e e2e-built e2e-python lint format bench fuzz lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
@@ -106,6 +110,16 @@ $(VENV)/.bench: $(VENV)/.complete locks/bench.txt
 bench: $(VENV)/.bench  ## compare with git, GitPython and pygit2 (ARGS=--quick: a minute), into benchmarks/results.md
 	@$(RUN) -m benchmarks $(ARGS)
 
+# It measures with what Lambda runs: that Python, and those packages.
+$(FUZZ)/.complete: locks/fuzz.txt
+	@$(MAKE) --no-print-directory e2e-python
+	@rm -rf $(FUZZ) && $(E2E_PYTHON) -m venv $(FUZZ)
+	@$(FUZZ)/bin/python $(INSTALL) -r locks/fuzz.txt
+	@touch $@
+
+fuzz: $(FUZZ)/.complete  ## fuzz whatever reads what others wrote, for SECONDS=600; ends with 1 if something was found
+	@$(FUZZ)/bin/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
 lint: venv  ## run ruff and mypy --strict
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
@@ -124,4 +138,4 @@ format: venv  ## let ruff fix and format what it can
 	@$(VENV)/bin/ruff format .
 
 clean:  ## remove what make made
-	rm -rf $(VENV) $(E2E) .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(E2E) $(FUZZ) .fuzz .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis

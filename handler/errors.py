@@ -26,18 +26,13 @@
         ├── ConfigurationInvalid
         ├── SecretUnusable
         ├── PublisherRefused
-        ├── RemoteRefused
-        ├── RemoteUnsupported
-        ├── PackInvalid
-        ├── PackTooLarge
-        ├── ObjectTooLarge
-        ├── TreeTooLarge
-        ├── TreeUnsafe
+        ├── RemoteRefused, RemoteUnsupported
+        ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides
+        ├── TreeTooLarge, TreeUnsafe
         ├── TargetOccupied
         ├── TooManyTargets
         ├── CopyUnusable
-        ├── LocalChanges
-        ├── ReplayConflict
+        ├── LocalChanges, ReplayConflict
         ├── MountFull
         └── Unexpected
 
@@ -243,6 +238,12 @@ class ObjectTooLarge(Stalled):
     """An object has more than `max_object_bytes`; it was not inflated."""
 
     reason = "object_too_large"
+
+
+class ObjectCollides(Stalled):
+    """The remote sent an object whose id belongs to another content, which was there first: a collision of SHA-1."""
+
+    reason = "object_collides"
 
 
 class TreeTooLarge(Stalled):

@@ -86,8 +86,6 @@ class Settings:
     """
     checkout_workers: int = 32
     """File operations in flight while a tree is checked out."""
-    publisher: str = ""
-    """The name or ARN of the function that publishes; empty: publish in this process."""
     queue_url: str = ""
     """The FIFO queue for verified pushes; empty: a push is reconciled at once, while GitHub waits."""
     dead_letter_url: str = ""

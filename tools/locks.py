@@ -46,6 +46,7 @@ LOCKS = (
     Lock(path="locks/dev.txt", group="dev", has_project=True, python=OLDEST_PYTHON, beside=("requirements.txt",)),
     Lock(path="locks/bench.txt", group="bench", python=OLDEST_PYTHON, beside=("locks/dev.txt",)),
     Lock(path="locks/lock.txt", group="lock", python=OLDEST_PYTHON, beside=("locks/dev.txt",)),
+    Lock(path="locks/fuzz.txt", group="fuzz", has_project=True, is_universal=False, beside=("requirements.txt",)),
     Lock(path="locks/emulator.txt", group="emulator"),
     Lock(path="locks/sam.txt", group="sam"),
     Lock(path="locks/runtime-client.txt", group="runtime-client"),

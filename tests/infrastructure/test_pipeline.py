@@ -4,6 +4,8 @@ import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ import yaml
 from cfnlint import api
 from cfnlint.config import ManualArgs
 
-from testing.stack import REGION, ROOT, parse
+from testing.stack import REGION, ROOT, Stack, parse
+from tools.locks import LOCKS
 
 PIPELINE = ROOT / ".github" / "workflows" / "pipeline.yml"
 ROLE = ROOT / ".github" / "deploy-role.yaml"
@@ -49,12 +52,17 @@ def test_every_action_is_pinned_by_commit_and_says_its_version() -> None:
 
 
 def test_nothing_is_permitted_unless_a_job_says_so() -> None:
-    """Each job reads the code; only what deploys may ask for a token, and then in an environment."""
+    """Each job reads the code; only what deploys may ask for a token in an environment, which AWS asks for."""
     assert WORKFLOW["permissions"] == {}
+    more = {
+        "deploy": {"id-token": "write"},
+        "attest": {"id-token": "write", "attestations": "write"},
+        "publish": {"contents": "write"},
+    }
     for name, job in JOBS.items():
         deploys = "environment" in job
-        wanted = {"contents": "read"} | ({"id-token": "write"} if deploys else {})
-        assert job["permissions"] == wanted, name
+        assert deploys == (name == "deploy")
+        assert job["permissions"] == {"contents": "read"} | more.get(name, {}), name
         uses_aws = any("configure-aws-credentials" in step.get("uses", "") for step in job["steps"])
         assert uses_aws == deploys, name
 
@@ -84,7 +92,7 @@ def test_needs_are_jobs_and_deploying_needs_all_the_others() -> None:
     """What is deployed was linted, tested on both Pythons, built and run."""
     for job in JOBS.values():
         assert set(job.get("needs", [])) <= set(JOBS)
-    assert set(JOBS["deploy"]["needs"]) == set(JOBS) - {"deploy"}
+    assert set(JOBS["deploy"]["needs"]) == set(JOBS) - {"deploy", "publish"}
     assert JOBS["check"]["strategy"]["matrix"]["python"] == ["3.11", "3.13"]
 
 
@@ -144,13 +152,15 @@ def test_checkout_keeps_no_token(step: dict[str, Any]) -> None:
 
 
 def test_role_is_for_one_environment_of_one_repository() -> None:
-    """Exact, without a wildcard: neither a pull request's job nor another repository's gets it."""
+    """Exact, without a wildcard: neither a pull request's job nor another repository's gets it, nor one of its name."""
     template = parse(ROLE.read_text(encoding="utf-8"))
     (statement,) = template["Resources"]["DeployRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     assert statement["Condition"] == {
         "StringEquals": {
             "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
             "token.actions.githubusercontent.com:sub": {"Fn::Sub": "repo:${Repository}:environment:${Environment}"},
+            "token.actions.githubusercontent.com:repository_id": {"Ref": "RepositoryId"},
+            "token.actions.githubusercontent.com:repository_owner_id": {"Ref": "RepositoryOwnerId"},
         }
     }
     outputs = {value["Description"].split()[3] for value in template["Outputs"].values() if "variable" in str(value)}
@@ -172,6 +182,139 @@ def test_role_may_make_every_resource_of_the_template() -> None:
 
 def _listed(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
+
+
+def _statements(role: str) -> dict[str, Any]:
+    """Return the statements of a role of deploy-role.yaml by their Sid."""
+    properties = parse(ROLE.read_text(encoding="utf-8"))["Resources"][role]["Properties"]
+    return {each["Sid"]: each for each in properties["Policies"][0]["PolicyDocument"]["Statement"]}
+
+
+GIVES_RIGHTS = frozenset(
+    ["iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:PutRolePermissionsBoundary"]
+)
+
+
+def test_cloudformation_makes_no_role_without_the_boundary() -> None:
+    """Whatever gives a role a right is allowed for a bounded role only; nothing takes a boundary away."""
+    statements = _statements("CloudFormationRole")
+    seen = set()
+    for statement in statements.values():
+        actions = set(_listed(statement["Action"]))
+        if statement["Effect"] == "Allow":
+            assert not {each for each in actions if each.startswith("iam:") and "*" in each}, statement["Sid"]
+            assert "iam:DeleteRolePermissionsBoundary" not in actions
+            if actions & GIVES_RIGHTS:
+                assert actions <= GIVES_RIGHTS
+                assert statement["Condition"] == {"StringEquals": {"iam:PermissionsBoundary": {"Ref": "Boundary"}}}
+                seen |= actions
+    assert seen == GIVES_RIGHTS
+    lends = statements["LendTheStacksRoles"]
+    assert lends["Condition"] == {
+        "StringEquals": {"iam:PassedToService": ["lambda.amazonaws.com", "scheduler.amazonaws.com"]}
+    }
+
+
+def test_cloudformation_may_not_change_its_own_role_or_the_boundary() -> None:
+    """The names of the pipeline's roles begin like those of the stack's: `git2efs-dev-pipeline-…`."""
+    denied = _statements("CloudFormationRole")["LeaveThePipelinesOwnRoles"]
+    assert (denied["Effect"], denied["Action"], "Condition" in denied) == ("Deny", "iam:*", False)
+    account = "arn:${AWS::Partition}:iam::${AWS::AccountId}"
+    own, boundary = (each["Fn::Sub"] for each in denied["Resource"])
+    assert own == account + ":role/${AWS::StackName}-*"
+    name = parse(ROLE.read_text(encoding="utf-8"))["Resources"]["Boundary"]["Properties"]["ManagedPolicyName"][
+        "Fn::Sub"
+    ]
+    assert fnmatchcase(f"{account}:policy/{name}", boundary.replace("[", "[[]"))
+    made = _statements("CloudFormationRole")["MakeTheStacksPolicies"]["Resource"]["Fn::Sub"]
+    assert not fnmatchcase(f"{account}:policy/git2efs-boundary-dev", made.replace("${Environment}", "dev"))
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_samconfig_names_the_boundary(environment: str) -> None:
+    """Without it, the pipeline's deployment would be refused; and every role of the template takes it."""
+    samconfig = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+    overrides = samconfig[environment]["deploy"]["parameters"]["parameter_overrides"].split()
+    assert f"PermissionsBoundary=git2efs-boundary-{environment}" in overrides
+    template = parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
+    roles = [item for item in template["Resources"].values() if item["Type"] == "AWS::IAM::Role"]
+    named = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:policy/${PermissionsBoundary}"}
+    for role in roles:
+        bounded = {"Fn::If": ["HasPermissionsBoundary", named, {"Ref": "AWS::NoValue"}]}
+        assert role["Properties"]["PermissionsBoundary"] == bounded
+    # SAM makes a role for a function or a state machine that names none.
+    functions = [item for item in template["Resources"].values() if item["Type"] == "AWS::Serverless::Function"]
+    assert all("Role" in function["Properties"] for function in functions)
+
+
+def test_boundary_allows_what_the_templates_roles_do(stack: Stack) -> None:
+    """And nothing else: an action that the template begins to use has to be added to it, on purpose."""
+    boundary = parse(ROLE.read_text(encoding="utf-8"))["Resources"]["Boundary"]["Properties"]["PolicyDocument"]
+    bound = {action for each in boundary["Statement"] for action in _listed(each["Action"])}
+    used = {
+        action
+        for item in stack.plain["Resources"].values()
+        if item["Type"] in ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy")
+        for name, part in item["Properties"].items()
+        if name != "AssumeRolePolicyDocument"
+        for action in _allowed(part)
+    }
+    assert used == bound
+
+
+def _allowed(value: object) -> Iterator[str]:
+    """Yield the actions that statements anywhere in a value allow."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _allowed(item)
+    elif isinstance(value, dict):
+        if value.get("Effect") == "Allow":
+            yield from _listed(value["Action"])
+        for item in value.values():
+            yield from _allowed(item)
+
+
+@pytest.mark.parametrize("role", ["DeployRole", "CloudFormationRole"])
+def test_what_is_named_by_a_pattern_is_of_this_account(role: str) -> None:
+    """A bucket of the expected name may be a stranger's; and `*` is everybody's."""
+    for statement in _statements(role).values():
+        for resource in statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]:
+            text = resource.get("Fn::Sub", "") if isinstance(resource, dict) else resource
+            if statement["Effect"] == "Allow" and text and "${AWS::AccountId}" not in text and ":aws:" not in text:
+                (condition,) = statement["Condition"].values()
+                assert condition == {"aws:ResourceAccount": {"Ref": "AWS::AccountId"}}, statement["Sid"]
+
+
+def test_job_that_may_assume_the_role_installs_nothing_from_the_network() -> None:
+    """It has what the job before fetched by its hashes. What may sign runs nothing that was fetched at all."""
+    (install,) = (script for name, _, script in SCRIPTS if name == "deploy" and "pip" in script)
+    assert {"--no-index", "--find-links", "--require-hashes"} <= set(install.split())
+    for name in ("deploy", "attest", "publish"):
+        for _, _, script in [each for each in SCRIPTS if each[0] == name]:
+            assert not re.search(r"\b(make|curl|wget|npm|npx|pipx|uv|apt|apt-get|docker|git)\b", script), script
+    assert [step.get("run") for step in JOBS["attest"]["steps"]] == [None, None]
+    handed = next(step for step in JOBS["artefact"]["steps"] if "upload-artifact" in step.get("uses", ""))
+    assert handed["with"]["path"].split() == ["artefact.tar", "git2efs.cdx.json", "wheels"]
+
+
+def test_what_is_released_is_attested() -> None:
+    """Artefact and bill of materials: those that were tested, that are signed and that are added to the release."""
+    (attested,) = (step for step in JOBS["attest"]["steps"] if "attest-build-provenance" in step["uses"])
+    files = attested["with"]["subject-path"].split()
+    assert files == ["artefact.tar", "git2efs.cdx.json"]
+    (upload,) = (script for name, _, script in SCRIPTS if name == "publish")
+    assert upload.split()[-2:] == files
+    assert JOBS["publish"]["needs"] == ["attest"]
+    assert JOBS["publish"]["if"] == "github.event_name == 'release'"
+    assert JOBS["attest"]["if"] == JOBS["deploy"]["if"]
+
+
+def test_dependabot_looks_at_packages_and_actions() -> None:
+    """In every folder that has a lock, and at the workflows."""
+    updates = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text(encoding="utf-8"))["updates"]
+    assert {each["package-ecosystem"] for each in updates} == {"pip", "github-actions"}
+    (pip,) = (each for each in updates if each["package-ecosystem"] == "pip")
+    assert set(pip["directories"]) == {f"/{Path(lock.path).parent.as_posix()}".rstrip(".") for lock in LOCKS}
 
 
 def test_role_is_clean() -> None:

@@ -275,6 +275,7 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("failed", "pack_invalid"): 500,
         ("failed", "pack_too_large"): 500,
         ("failed", "object_too_large"): 500,
+        ("failed", "object_collides"): 500,
         ("failed", "tree_too_large"): 500,
         ("failed", "tree_unsafe"): 500,
         ("failed", "target_occupied"): 500,

@@ -10,10 +10,10 @@ from dulwich.pack import Pack, PackData, load_pack_index_file, write_pack_index_
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.errors import ObjectTooLarge
+from handler.errors import MirrorDamaged, ObjectTooLarge
 from handler.mount.git.ingest import index_entries
-from handler.mount.git.objects import hash_object
-from handler.mount.git.packs import NOT_A_PACK, RawObject, object_size, record_at, resolve
+from handler.mount.git.objects import Objects, hash_object
+from handler.mount.git.packs import NOT_A_PACK, RawObject, object_size, pack_of, record_at, resolve
 from tests.functional.bombs import delta, pack, record, whole
 
 _ON_OFFSET, _ON_NAME, _BLOB = 6, 7, 3
@@ -123,3 +123,26 @@ def test_a_chain_that_leads_round_in_a_circle_ends() -> None:
     opened = _opened(content, [(names[0], 12, 0), (names[1], 12 + len(records[0]), 0)])
     with pytest.raises(NOT_A_PACK):
         resolve(opened, 12, 1000)
+
+
+def test_an_index_that_leads_beyond_its_names_is_damage() -> None:
+    """Also where only the base of a delta is looked up there. `make fuzz` found it."""
+    for number in range(50):
+        base = b"base %d" % number
+        name = bytes.fromhex(_object_id(base))
+        made = delta(len(base), 9, b"!")
+        content = pack([whole(base), record(_ON_NAME, len(made), name + zlib.compress(made))])
+        entries, _ = index_entries(PackData("p", SHA1, file=io.BytesIO(content)), none, {}, 1000)
+        (other,) = (each for each, _, _ in entries if each != name)
+        if other[0] not in (name[0], name[0] + 1):
+            break
+    index = io.BytesIO()
+    write_pack_index_v2(index, sorted(entries), content[-20:])
+    damaged = bytearray(index.getvalue())
+    # The fan-out table: how many names begin with this byte or a smaller one.
+    damaged[8 + 4 * name[0] : 12 + 4 * name[0]] = (1_000_000).to_bytes(4, "big")
+    objects = Objects()
+    objects.packs["p"] = pack_of(io.BytesIO(content), bytes(damaged), "p")
+    with pytest.raises(MirrorDamaged):
+        objects.read_raw(other)
+    objects.packs["p"].close()

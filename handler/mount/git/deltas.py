@@ -1,7 +1,7 @@
 """Resolve a received pack's deltas, with a bound on what is in memory."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dulwich.objects import RawObjectID
@@ -11,6 +11,9 @@ from handler.mount.git.packs import Contents, PackRecord, ReadRaw, inflate, patc
 
 Entry = tuple[bytes, int, int | None]
 """What an index holds of an object: binary id, offset, CRC-32 of its record."""
+
+OnObject = Callable[[bytes, int, Sequence[bytes]], None]
+"""Is told each object of a pack while its content is in memory: binary id, type, content in parts."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -32,12 +35,14 @@ class _Base:
 class DeltaChains:
     """The deltas of the pack `contents`. No object of more than `max_bytes` is made.
 
-    `read_raw` finds bases that are not in the pack; `external` names those that it found (binary ids).
+    `read_raw` finds bases that are not in the pack; `external` names those that it found (binary ids). `on_object` is
+    told each object that a delta makes, and what it raises is raised.
     """
 
     contents: Contents
     read_raw: ReadRaw
     max_bytes: int
+    on_object: OnObject | None = None
     external: list[bytes] = field(default_factory=list)
     _checksums: dict[int, int | None] = field(default_factory=dict)
     _on_offset: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -83,6 +88,8 @@ class DeltaChains:
             at, base = pending.pop()
             content = self._patched(at, kind, self._content(base))
             name = obj_sha(kind, content)
+            if self.on_object is not None:
+                self.on_object(name, kind, (content,))
             base.waiting -= 1
             if not base.waiting:
                 self._drop(base)

@@ -5,6 +5,7 @@ Indexing computes every object's id from its content. A `PackStore` makes the pa
 
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -20,10 +21,10 @@ from dulwich.pack import (
     write_pack_index_v2,
 )
 
-from handler.errors import Git2EfsError, MirrorDamaged, PackInvalid, PackTooLarge
+from handler.errors import Git2EfsError, MirrorDamaged, ObjectCollides, PackInvalid, PackTooLarge
 from handler.exchange.remote import NO_SHALLOW_CHANGES
 from handler.mount.git import packs
-from handler.mount.git.deltas import DeltaChains, Entry
+from handler.mount.git.deltas import DeltaChains, Entry, OnObject
 from handler.mount.git.packs import (
     NOT_A_PACK,
     PAGES_BYTES,
@@ -40,6 +41,9 @@ EMPTY_PACK_BYTES = _HEADER_BYTES + _TRAILER_BYTES
 
 FRESH_BYTES = 32 * 1024 * 1024
 _CHUNK_BYTES = 4 * 1024 * 1024
+
+Held = Callable[[bytes], RawObject | None]
+"""Return the sound object of a binary id that is here already, or None."""
 
 
 class PackSpool:
@@ -107,14 +111,14 @@ class IndexedPack:
 
 
 def index_pack(
-    spool: PackSpool, read_raw: ReadRaw, fresh: dict[bytes, RawObject], max_object_bytes: int
+    spool: PackSpool, read_raw: ReadRaw, fresh: dict[bytes, RawObject], max_object_bytes: int, held: Held
 ) -> IndexedPack | None:
     """Check the received pack, complete it, and make its index; return None for a pack without objects.
 
     `read_raw` finds the bases of thin deltas. `fresh` takes the whole objects by their hex ids, up to FRESH_BYTES: they
     need not be inflated and hashed again to be published. Raises PackInvalid for a pack that is not sound,
-    ObjectTooLarge for one with an object over the bound, and MirrorDamaged if a delta's base is missing that we claimed
-    to have.
+    ObjectTooLarge for one with an object over the bound, ObjectCollides for one whose object has the id of another one
+    that is `held` or in the pack, and MirrorDamaged if a delta's base is missing that we claimed to have.
     """
     file = spool.file
     file.flush()
@@ -127,7 +131,11 @@ def index_pack(
             trailer = spool.trailer()
             if trailer is None:
                 raise PackInvalid("the pack's checksum is wrong")
-            entries, bases = index_entries(data, read_raw, fresh, max_object_bytes)
+            entries, bases = index_entries(data, read_raw, fresh, max_object_bytes, _comparing_with(held))
+            counts = Counter(name for name, _, _ in entries)
+            if len(counts) < len(entries):
+                twice = {name for name, count in counts.items() if count > 1}
+                index_entries(data, read_raw, {}, max_object_bytes, _comparing_among(twice))
         finally:
             data.close()
     except UnresolvedDeltas:
@@ -145,12 +153,53 @@ def index_pack(
     return IndexedPack(trailer.hex(), index.getvalue(), len(entries) + len(appended))
 
 
+def _comparing_with(held: Held) -> OnObject:
+    """Return what compares each object with the one of its id that is `held`. It raises ObjectCollides."""
+
+    def compare(name: bytes, kind: int, parts: Sequence[bytes]) -> None:
+        # The newest pack is read first: what is received here would take the place of what was there.
+        found = held(name)
+        if found is not None and (found[0] != kind or not _is_same(found[1], parts)):
+            raise ObjectCollides(f"two objects have the id {name.hex()}")
+
+    return compare
+
+
+def _is_same(content: bytes, parts: Sequence[bytes]) -> bool:
+    view, at = memoryview(content), 0
+    for part in parts:  # joined, it would be in memory once more
+        if view[at : at + len(part)] != part:
+            return False
+        at += len(part)
+    return at == len(content)
+
+
+def _comparing_among(twice: set[bytes]) -> OnObject:
+    """Return what compares the objects with an id of `twice` with each other. It raises ObjectCollides."""
+    digests: dict[bytes, bytes] = {}
+
+    def compare(name: bytes, kind: int, parts: Sequence[bytes]) -> None:
+        if name in twice:
+            digest = hashlib.sha256(b"%d" % kind)
+            for part in parts:
+                digest.update(part)
+            if digests.setdefault(name, digest.digest()) != digest.digest():
+                raise ObjectCollides(f"two objects of the pack have the id {name.hex()}")
+
+    return compare
+
+
 def index_entries(
-    data: PackData, read_raw: ReadRaw, fresh: dict[bytes, RawObject], max_object_bytes: int
+    data: PackData,
+    read_raw: ReadRaw,
+    fresh: dict[bytes, RawObject],
+    max_object_bytes: int,
+    on_object: OnObject | None = None,
 ) -> tuple[list[Entry], set[RawObjectID]]:
     """Return the index's entries of every object that the pack holds, and which bases it does not hold (binary ids).
 
-    Raises ObjectTooLarge before it inflates or makes an object over the bound, PackInvalid, and errors of `NOT_A_PACK`.
+    `on_object` is told each object, and what it raises is raised. Raises ObjectTooLarge before it inflates or makes an
+    object over the bound, PackInvalid, and errors of `NOT_A_PACK`.
     """
     contents: Contents = data._buffer()
     whole: dict[int, tuple[bytes, int, int | None]] = {}
@@ -162,10 +211,14 @@ def index_entries(
         check_record(record, max_object_bytes)
         unpacked, end = unpack_object_at(contents, offset, SHA1.hash_func, compute_crc32=True)
         if record.base is not None:
-            chains = chains or DeltaChains(contents=contents, read_raw=read_raw, max_bytes=max_object_bytes)
+            chains = chains or DeltaChains(
+                contents=contents, read_raw=read_raw, max_bytes=max_object_bytes, on_object=on_object
+            )
             chains.add(offset, record, unpacked.crc32)
         else:
             name = obj_sha(record.kind, unpacked.decomp_chunks)
+            if on_object is not None:
+                on_object(name, record.kind, unpacked.decomp_chunks)
             whole[offset] = (name, record.kind, unpacked.crc32)
             room -= record.size
             if room > 0:

@@ -6,7 +6,7 @@ from collections.abc import Container
 from dulwich.objects import RawObjectID
 from dulwich.pack import Pack
 
-from handler.errors import Git2EfsError, MirrorDamaged, TreeUnsafe
+from handler.errors import Git2EfsError, MirrorDamaged, ObjectTooLarge, TreeUnsafe
 from handler.mount.git.commit import object_in, parse_commit, tree_in
 from handler.mount.git.packs import (
     NOT_A_PACK,
@@ -16,6 +16,7 @@ from handler.mount.git.packs import (
     check_size,
     forget_pages,
     object_size,
+    offset_in,
     record_at,
     resolve,
     unreadable,
@@ -65,6 +66,15 @@ class Objects:
             raise unreadable(error, "an object") from None
         self._count_pages(pack, len(content))
         return kind, content
+
+    def held(self, object_id: bytes) -> RawObject | None:
+        """Return an object that a pack holds (40 hex digits or binary), sound; None where it is missing or damaged."""
+        try:
+            # Not `self.read_raw`: where that looks beyond the packs, it costs round trips for each object that is new.
+            kind, content = Objects.read_raw(self, object_id)
+        except (KeyError, MirrorDamaged, ObjectTooLarge):
+            return None
+        return (kind, content) if as_binary(hash_object(kind, content)) == as_binary(object_id) else None
 
     def size_of(self, object_id: bytes) -> int:
         """Return how many bytes the object (40 hex digits) has, from the headers alone: it is not inflated.
@@ -176,8 +186,8 @@ def hash_object(kind: int, content: bytes) -> bytes:
 
 def _offset(pack: Pack, binary: RawObjectID) -> int | None:
     try:
-        return pack.index.object_offset(binary)
+        return offset_in(pack, binary)
     except KeyError:
         return None
-    except (TypeError, *NOT_A_PACK) as error:  # TypeError where the index leads beyond its own names
+    except NOT_A_PACK as error:
         raise unreadable(error, "a pack's index") from None

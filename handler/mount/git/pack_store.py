@@ -108,10 +108,10 @@ class PackStore(Objects, ABC):
     def ingest(self, spool: PackSpool) -> None:
         """Check the pack, and make it visible. After a failure nothing of it is.
 
-        Raises PackInvalid, ObjectTooLarge, MirrorDamaged.
+        Raises PackInvalid, ObjectTooLarge, ObjectCollides, MirrorDamaged.
         """
         try:
-            indexed = index_pack(spool, self.read_raw, self.fresh, self.max_object_bytes)
+            indexed = index_pack(spool, self.read_raw, self.fresh, self.max_object_bytes, self.held)
             if indexed is not None:
                 self._make_visible(spool, indexed, lambda: self._add_shallow(spool.changes.shallow))
             else:

@@ -217,6 +217,14 @@ def patch(kind: int, base: bytes, delta: bytes, max_bytes: int) -> bytes:
     return content
 
 
+def offset_in(pack: Pack, binary: RawObjectID) -> int:
+    """Return where the pack's index says that an object is. Raises KeyError, and errors of `NOT_A_PACK`."""
+    try:
+        return pack.index.object_offset(binary)
+    except TypeError:
+        raise ValueError("the index leads beyond its own names") from None
+
+
 def resolve(pack: Pack, offset: int, max_bytes: int) -> RawObject:
     """Return the object at `offset`. Raises ObjectTooLarge where it, or what it builds on, is over the bound.
 
@@ -233,7 +241,7 @@ def resolve(pack: Pack, offset: int, max_bytes: int) -> RawObject:
         deltas.append((offset, record))
         if len(deltas) > len(data):
             raise ApplyDeltaError("a chain of deltas leads round in a circle")
-        offset = record.base if isinstance(record.base, int) else pack.index.object_offset(record.base)  # type: ignore[arg-type]
+        offset = record.base if isinstance(record.base, int) else offset_in(pack, RawObjectID(record.base))
     kind, content = found
     for at, record in reversed(deltas):
         content = patch(kind, content, inflate(contents, at, record, max_bytes), max_bytes)
