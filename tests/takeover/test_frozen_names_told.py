@@ -260,6 +260,8 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("failed", "parameters_unavailable"): 503,
         ("failed", "queue_unavailable"): 503,
         ("failed", "remote_unavailable"): 503,
+        ("failed", "publisher_unavailable"): 503,
+        ("failed", "publisher_refused"): 500,
         ("failed", "commit_not_there"): 503,
         ("failed", "ref_lags"): 503,
         ("failed", "lock_timeout"): 503,
