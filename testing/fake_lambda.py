@@ -11,6 +11,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from handler import publisher
 from handler.network.aws import publisher_function
 from testing.deliveries import LambdaContext
@@ -64,6 +66,11 @@ def _refused(code: str, status: int) -> Exception:
 
     error: Exception = ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "Invoke")
     return error
+
+
+def for_calls(reason: str) -> pytest.MarkDecorator:
+    """Return the mark of a test that only makes sense where the mount side is called; `reason` says why."""
+    return pytest.mark.skipif(is_function(), reason=reason)
 
 
 def environment() -> dict[str, str]:
