@@ -123,4 +123,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    # As Lambda ends a process: what is open is not closed one by one, and nobody is told what that complains of.
+    sys.stdout.flush()
+    os._exit(status)
