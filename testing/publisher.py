@@ -3,6 +3,8 @@
 import os
 from collections.abc import Mapping
 
+import pytest
+
 from local.lambda_api import LambdaFunction, api_server, publisher_environment
 
 VARIABLE = "GIT2EFS_TEST_TRANSPORT"
@@ -11,6 +13,11 @@ VARIABLE = "GIT2EFS_TEST_TRANSPORT"
 def is_isolated() -> bool:
     """Return whether services publish through a function, as `Publisher=isolated` does, and not in process."""
     return os.environ.get(VARIABLE) == "function"
+
+
+patches_the_mount_side = pytest.mark.skipif(
+    is_isolated(), reason="it patches the mount side in this process, or what leads to it, and that is elsewhere"
+)
 
 
 class PublisherProcess:

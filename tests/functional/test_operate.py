@@ -19,6 +19,7 @@ from testing.deliveries import LambdaContext
 from testing.loopback import LoopbackHandler, LoopbackServer
 from testing.origin import GitOrigin
 from testing.process import PROJECT
+from testing.publisher import patches_the_mount_side
 from testing.repositories import Upstream, archive
 from testing.service import Service
 from tests.functional.mounts import footprint
@@ -307,6 +308,7 @@ def test_an_event_names_all_that_is_wrong_with_it() -> None:
     assert str(content["detail"]).count(";") == 2
 
 
+@patches_the_mount_side
 def test_defects_and_a_dead_mount_are_answers(
     service: Service, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -451,6 +453,7 @@ def deployed(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 
 @pytest.mark.usefixtures("deployed")
+@patches_the_mount_side
 def test_a_deployed_function_does_it_and_its_answer_is_shown_here(
     service: Service, upstream: Upstream, capsys: pytest.CaptureFixture[str]
 ) -> None:
