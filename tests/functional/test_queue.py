@@ -12,6 +12,7 @@ from testing.deliveries import NULL_OID, SECRET, http_api_event, ping_payload, p
 from testing.origin import GitOrigin
 from testing.parameters import ParameterStore
 from testing.process import PROJECT
+from testing.publisher import patches_the_mount_side
 from testing.queue import MessageQueue
 from testing.repositories import Upstream
 from testing.service import Service
@@ -229,6 +230,7 @@ print(json.dumps({"boto3": "boto3" in sys.modules, "git": "handler.mount.git" in
         (None, False, {"boto3": False, "git": False}),
     ],
 )
+@patches_the_mount_side
 def test_a_snapshot_holds_clients_and_neither_secrets_nor_connections(
     service: Service,
     queue: MessageQueue,
