@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from handler.exchange.schedule_state import ScheduleState
 
 
+_PROGRESS_SECONDS = 10.0
+
+
 class LocalPublisher:
     """Publishes to one mount, in this process. Safe for threads."""
 
@@ -222,35 +225,21 @@ class LocalPublisher:
         )
 
 
-_PROGRESS_SECONDS = 10.0
-
-
 class _Function:
     """What the function keeps between invocations, made at the first: a wrong environment is then an answer."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._publisher: LocalPublisher | None = None
-        self._progress: dict[str, float] = {}
 
     def publisher(self) -> LocalPublisher:
         """Return the mount side, with the settings of the environment. Raises ConfigurationInvalid."""
         with self._lock:
             if self._publisher is None:
-                self._publisher = LocalPublisher(read_settings(os.environ), progress=self._log_progress)
+                self._publisher = LocalPublisher(read_settings(os.environ), progress=_Progress())
                 # Readers run as other users: modes are the tree's own, whatever this process inherited.
                 os.umask(0o022)
             return self._publisher
-
-    def _log_progress(self, about: str, done: int, total: int) -> None:
-        """Write how far a long check-out is, as `Telemetry.progress` does: never for a short one."""
-        now = time.monotonic()
-        last = self._progress.setdefault(about, now)
-        if done == total:
-            del self._progress[about]
-        elif now - last >= _PROGRESS_SECONDS:
-            self._progress[about] = now
-            _log(level="INFO", message="checking out", target=about, files_done=done, files_total=total)
 
     def close(self) -> None:
         """Close and forget it."""
@@ -286,6 +275,24 @@ def _earlier(value: object, deadline: Deadline) -> object:
     if isinstance(value, Deadline):
         return value.or_earlier(deadline)
     return replace(value, deadline=value.deadline.or_earlier(deadline)) if isinstance(value, PublishRequest) else value
+
+
+class _Progress:
+    """Writes how far a long check-out is: about every ten seconds, and never for a short one. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._written_at: dict[str, float] = {}
+
+    def __call__(self, about: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        with self._lock:
+            last = self._written_at.setdefault(about, now)
+            if done == total:
+                del self._written_at[about]
+            elif now - last >= _PROGRESS_SECONDS:
+                self._written_at[about] = now
+                _log(level="INFO", message="checking out", target=about, files_done=done, files_total=total)
 
 
 def _log(**fields: object) -> None:

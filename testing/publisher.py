@@ -1,9 +1,7 @@
-"""The mount side of a `Service` in a process of its own, without a network, where GIT2EFS_TEST_TRANSPORT=function."""
+"""The mount side of a `Service` in a process of its own, without a network, where GIT2EFS_TEST_TRANSPORT=process."""
 
 import os
 from collections.abc import Mapping
-
-import pytest
 
 from local.lambda_api import LambdaFunction, api_server, publisher_environment
 
@@ -12,12 +10,7 @@ VARIABLE = "GIT2EFS_TEST_TRANSPORT"
 
 def is_isolated() -> bool:
     """Return whether services publish through a function, as `Publisher=isolated` does, and not in process."""
-    return os.environ.get(VARIABLE) == "function"
-
-
-patches_the_mount_side = pytest.mark.skipif(
-    is_isolated(), reason="it patches the mount side in this process, or what leads to it, and that is elsewhere"
-)
+    return os.environ.get(VARIABLE) == "process"
 
 
 class PublisherProcess:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from handler.network.operations.command import ACTIONS
+from testing import fake_lambda
 from testing.answers import Answer, read_answer
 from testing.deliveries import (
     EVENT_SHAPES,
@@ -42,6 +43,7 @@ ENTRY = "handler.webhook"
 WORKER = "handler.worker"
 SCHEDULE = "handler.schedule"
 OPERATE = "handler.operate"
+PUBLISHER = "handler.publisher"
 
 IMPATIENT: Mapping[str, object] = {
     "connect_timeout_seconds": 2.0,
@@ -87,6 +89,7 @@ class Service(CapturedOutput):
         self.mount.mkdir(parents=True, exist_ok=True)
         self.put_secret(self.secret)
         self._environment_before = dict(os.environ)
+        fake_lambda.install()
         os.environ.update(self.environment)
         self.reset()
         return self
@@ -108,11 +111,11 @@ class Service(CapturedOutput):
         """The variables that the stack gives its function."""
         variables = {"parameter_prefix": self.prefix, "mount": os.fspath(self.mount), **self.settings}
         queue = self.queue.environment() if self.queue else {}
-        publisher = self._publisher.variables if self._publisher else {}
         return (
             self.store.environment()
             | queue
-            | publisher
+            | fake_lambda.environment()
+            | (self._publisher.variables if self._publisher else {})
             | {f"GIT2EFS_{name.upper()}": str(value) for name, value in variables.items() if value is not None}
         )
 
@@ -155,7 +158,7 @@ class Service(CapturedOutput):
     def reset(self) -> None:
         """Make the handler forget everything it holds in memory: the next delivery is a cold start's."""
         importlib.import_module(self.entry).reset()
-        for entry in (SCHEDULE, OPERATE):
+        for entry in (SCHEDULE, OPERATE, PUBLISHER):
             if entry in sys.modules:
                 sys.modules[entry].reset()
         if self.queue:

@@ -178,7 +178,7 @@ _PLAIN: Mapping[Any, Callable[[object, str], Any]] = {
     float: _number,
     bytes: _bytes,
     Deadline: _deadline,
-    NoneType: _nothing,  # what a method returns that returns nothing
+    NoneType: _nothing,
 }
 
 

@@ -21,7 +21,6 @@ from handler.mount.maintenance.maintenance import Maintenance
 from handler.mount.releases import verify
 from handler.settings import read_settings
 from testing import selection
-from testing.publisher import patches_the_mount_side
 from testing.repositories import Entry, Upstream, archive, fsck, snapshot
 from testing.service import Service
 from testing.tampering import SITE, TAMPERINGS, add, write
@@ -547,7 +546,6 @@ def test_a_sound_mirror_is_left_as_it_is_by_git_too(service: Service, upstream: 
     assert footprint(mirror) == before
 
 
-@patches_the_mount_side
 def test_packs_that_are_too_many_are_merged(
     service: Service, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

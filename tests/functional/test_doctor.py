@@ -14,7 +14,6 @@ from handler.mount.operations import checks
 from handler.network.remote.client import HttpRemote
 from testing.event_bus import Bus
 from testing.origin import GitOrigin
-from testing.publisher import is_isolated, patches_the_mount_side
 from testing.queue import MessageQueue
 from testing.repositories import Upstream
 from testing.service import Service
@@ -46,8 +45,7 @@ def test_where_all_is_well_it_says_so_and_leaves_nothing_behind(sound: Service, 
     content = sound.operate("doctor")
     assert wrong(content) == {}
     names = {each["name"].replace(sound.prefix, "PREFIX") for each in content["checks"]}
-    publisher = {"publisher"} if is_isolated() else set()
-    assert names == publisher | {
+    assert names == {
         "settings",
         "mount",
         "locks",
@@ -188,7 +186,6 @@ def _late_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         ("mount's clock", _late_clock),
     ],
 )
-@patches_the_mount_side
 def test_each_trouble_with_the_mount_is_found(
     sound: Service, name: str, plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

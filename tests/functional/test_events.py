@@ -12,7 +12,6 @@ from handler.network.aws import eventbridge
 from testing.event_bus import Bus
 from testing.origin import GitOrigin
 from testing.process import PROJECT, ProcessDied
-from testing.publisher import patches_the_mount_side
 from testing.repositories import Entry, Link, Upstream, archive
 from testing.service import Service
 
@@ -298,7 +297,6 @@ def test_an_event_whose_trees_are_gone_is_told_without_lists(service: Service, u
 
 @pytest.mark.parametrize("moment", ["after the flip", "before the record"])
 @pytest.mark.parametrize("is_first", [True, False])
-@patches_the_mount_side
 def test_a_run_killed_between_flip_and_record_is_told_by_the_next(
     service: Service, upstream: Upstream, bus: Bus, moment: str, is_first: bool
 ) -> None:
@@ -321,7 +319,6 @@ def test_a_run_killed_between_flip_and_record_is_told_by_the_next(
     assert service.record()["announced"] is True
 
 
-@patches_the_mount_side
 def test_a_push_after_such_a_kill_does_not_pretend_to_know_what_changed(
     service: Service, upstream: Upstream, bus: Bus
 ) -> None:

@@ -1,7 +1,4 @@
-"""The main jobs with the mount side in a process of its own, which has no network: a sample of the suite's other run.
-
-`GIT2EFS_TEST_TRANSPORT=function` runs every test of this directory so.
-"""
+"""The main jobs with the mount side in a process of its own, which has no network."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +19,7 @@ def isolated(
     tmp_path: Path, parameter_store: ParameterStore, origin: GitOrigin, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Service]:
     """Return a service that publishes through the function, with one repository."""
-    monkeypatch.setenv(VARIABLE, "function")
+    monkeypatch.setenv(VARIABLE, "process")
     started = Service(tmp_path / "mount", parameter_store, origin).start()
     started.put_repository()
     yield started

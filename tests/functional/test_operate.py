@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from handler import cli, operate
+from testing import fake_lambda
 from testing.deliveries import LambdaContext
 from testing.loopback import LoopbackHandler, LoopbackServer
 from testing.origin import GitOrigin
 from testing.process import PROJECT
-from testing.publisher import patches_the_mount_side
 from testing.repositories import Upstream, archive
 from testing.service import Service
 from tests.functional.mounts import footprint
@@ -308,7 +308,6 @@ def test_an_event_names_all_that_is_wrong_with_it() -> None:
     assert str(content["detail"]).count(";") == 2
 
 
-@patches_the_mount_side
 def test_defects_and_a_dead_mount_are_answers(
     service: Service, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -348,6 +347,7 @@ def test_wrong_settings_are_an_answer_and_the_doctors_finding(
 # -- the command line -------------------------------------------------------------------------------------------------
 
 
+@fake_lambda.for_calls("the command is a process of its own, which finds no function here")
 def test_the_command_is_for_people_and_for_programs(service: Service, upstream: Upstream) -> None:
     """A table without colours where no terminal is; JSON that is the function's answer; exit codes for both."""
     service.put_repository()
@@ -453,7 +453,6 @@ def deployed(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 
 @pytest.mark.usefixtures("deployed")
-@patches_the_mount_side
 def test_a_deployed_function_does_it_and_its_answer_is_shown_here(
     service: Service, upstream: Upstream, capsys: pytest.CaptureFixture[str]
 ) -> None:
