@@ -14,6 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from handler.config.repository import parse_repository
+from handler.exchange.messages import encode_call
+from handler.exchange.publisher import PublishRequest
+from handler.model import Target
 from handler.network.forges.github import read_push
 from handler.network.queue.message import Cause, Message, encode_message, group_of
 from handler.settings import ENVIRONMENT_PREFIX
@@ -39,6 +43,8 @@ because a repository's URL may use plain http only there."""
 AWS_PORT, ORIGIN_PORT = 8091, 8092
 MOUNT = "/tmp/git2efs"  # noqa: S108 -- in a container of its own: SAM mounts no file system
 ROUTE = "/github"
+PART = b"PACK" + bytes(28)
+"""The first part of a large pack, as far as its receiver looks at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,14 @@ def events(made: Made) -> dict[str, Any]:
         "reconcile.json": {"task": "reconcile"},
         "chores.json": {"task": "chores"},
         "status.json": {"action": "status"},
+        "publish.json": _call("publish", request=_publish_request(made)),
+        "receive.json": _call(
+            "receive",
+            repository=made.repository,
+            transfer=_id("transfer", b"").replace("-", ""),
+            offset=0,
+            content=PART,
+        ),
         "env.json": _variables(),
     }
 
@@ -127,6 +141,24 @@ def _batch(made: Made) -> dict[str, Any]:
     return sqs_event([message], QUEUES.url.rpartition("/")[2])
 
 
+def _call(action: str, **arguments: object) -> dict[str, Any]:
+    """Return the event with which a driver invokes the publisher."""
+    message: dict[str, Any] = json.loads(encode_call(action, arguments))
+    return message
+
+
+def _publish_request(made: Made) -> PublishRequest:
+    """Return a driver's first question about the push. Answers of the remote would be too old to count."""
+    repository = parse_repository(made.repository, {"url": f"http://{HOST}:{ORIGIN_PORT}/{made.repository}.git"})
+    return PublishRequest(
+        repository=repository,
+        target=Target(ref=made.ref, path=f"{made.repository}/{made.ref.rpartition('/')[2]}"),
+        push=read_push(made.payload),
+        delivery=_id("push", encode(made.payload)),
+        received_at=float(MADE_AT),
+    )
+
+
 def _variables() -> dict[str, dict[str, str]]:
     """Return the variables that direct each function to the stand-in, in the format of `--env-vars`."""
     common = {
@@ -145,6 +177,7 @@ def _variables() -> dict[str, dict[str, str]]:
         "WorkerFunction": common | queues,
         "ScheduleFunction": common,
         "OperateFunction": common,
+        "PublisherFunction": {name: value for name, value in common.items() if name.startswith(ENVIRONMENT_PREFIX)},
     }
 
 

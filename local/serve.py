@@ -4,10 +4,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TextIO
 
 from local.gateway import FUNCTION_NAME, MANY, MEMORY_MIB, ROUTE, Handler, gateway_server
+from local.lambda_api import FunctionDied, LambdaFunction, publisher_environment, serving
 from local.options import SECRET_VARIABLE, ServeOptions
 from local.parameters import embedded_parameters
 
@@ -36,7 +37,13 @@ def serve(options: ServeOptions, load_handler: Callable[[], Handler] = load_webh
         os.makedirs(options.mount, exist_ok=True)
     except OSError as error:
         return _fail(f"cannot use {options.mount} as the mount: {error.strerror}")
-    with _stack(options):
+    with ExitStack() as stack:
+        stack.enter_context(_stack(options))
+        if options.is_isolated:
+            try:
+                print(f"git2efs: the mount side is {stack.enter_context(_isolated())}", flush=True)
+            except FunctionDied as error:
+                return _fail(f"the mount side does not start: {error}")
         handler = load_handler()
         try:
             environments = FRONT_DOORS if options.is_queued else MANY
@@ -69,6 +76,16 @@ def _stack(options: ServeOptions) -> Iterator[None]:
         os.environ["GIT2EFS_DEAD_LETTER_URL"] = queues.dead_letter_url
         with working():
             yield
+
+
+@contextmanager
+def _isolated() -> Iterator[str]:
+    """Run the mount side in a process of its own, started before anything is answered; yield a sentence about it."""
+    function = LambdaFunction(publisher_environment(os.environ))
+    with serving(function) as url:
+        os.environ["AWS_ENDPOINT_URL_LAMBDA"] = url
+        os.environ["GIT2EFS_PUBLISHER"] = function.name
+        yield function.start()
 
 
 def _prepare_output(stream: TextIO) -> None:

@@ -16,6 +16,7 @@ from local.options import SECRET_VARIABLE
 
 PROJECT = Path(__file__).resolve().parent.parent
 READY = "git2efs: listening on "
+MOUNT_SIDE = "git2efs: the mount side is "
 SILENCE_SECONDS = 0.1
 
 
@@ -39,6 +40,7 @@ class Service:
         self._errors: list[str] = []
         self.url = ""
         self.ready_line = ""
+        self.mount_side_line = ""
 
     def __enter__(self) -> Self:
         """Start, and wait until it listens. Raises ServiceFailed."""
@@ -62,7 +64,10 @@ class Service:
         for thread in self._threads:
             thread.start()
         try:
-            self.ready_line = self._next_line(time.monotonic() + 60.0, READY)
+            started_by = time.monotonic() + 60.0
+            if "--isolated" in self._arguments:
+                self.mount_side_line = self._next_line(started_by, MOUNT_SIDE)
+            self.ready_line = self._next_line(started_by, READY)
         except ServiceFailed:
             self._end()
             raise

@@ -11,10 +11,27 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 
-from handler import operate, schedule, webhook, worker
+from handler import operate, publisher, schedule, webhook, worker
+from handler.exchange.answers import Need
+from handler.exchange.messages import decode_answer
+from handler.exchange.publisher import PublishAnswer
 from local.aws import QUEUES
 from local.event import read_answer
-from local.events import AWS_PORT, DIRECTORY, HOST, ORIGIN_PORT, PREFIX, REPOSITORY, Made, events, main, sample_commit
+from local.events import (
+    AWS_PORT,
+    DIRECTORY,
+    HOST,
+    MOUNT,
+    ORIGIN_PORT,
+    PART,
+    PREFIX,
+    REF,
+    REPOSITORY,
+    Made,
+    events,
+    main,
+    sample_commit,
+)
 from local.gateway import LambdaContext
 from local.stand_in import StandIn, standing_in
 from local.stand_in import main as stand_in_main
@@ -137,6 +154,34 @@ def test_operator_sees_what_was_published(stand_in: StandIn) -> None:
     """`status` of the sample, once it is there."""
     webhook.handler(event("push.json"), LambdaContext("request"))
     assert stand_in.commit in json.dumps(operate.handler(event("status.json"), LambdaContext("request")))
+
+
+def call_publisher(name: str, mount: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return what the publisher answers to the event, with its variables of env.json and no others of ours."""
+    for variable in event("env.json")["WorkerFunction"]:
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in event("env.json")["PublisherFunction"].items():
+        monkeypatch.setenv(variable, os.fspath(mount) if value == MOUNT else value)
+    publisher.reset()
+    try:
+        answer = publisher.handler(event(name), LambdaContext("request"))
+    finally:
+        publisher.reset()
+    return decode_answer(event(name)["action"], json.dumps(answer).encode())
+
+
+def test_publisher_asks_for_the_ref(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a driver's first question it answers what it needs to know, and has published nothing."""
+    assert call_publisher("publish.json", tmp_path, monkeypatch) == PublishAnswer(need=Need(ref=REF))
+    assert not (tmp_path / REPOSITORY / "main" / "current").is_symlink()
+
+
+def test_publisher_takes_a_part_of_a_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers how many bytes are there, and they are."""
+    assert call_publisher("receive.json", tmp_path, monkeypatch) == len(PART)
+    assert [path.read_bytes() for path in tmp_path.rglob(event("receive.json")["arguments"]["transfer"] + "*")] == [
+        PART
+    ]
 
 
 def test_variables_are_those_that_the_template_declares() -> None:
