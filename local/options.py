@@ -35,6 +35,7 @@ class ServeOptions:
     secure: Mapping[str, str]
     environment: Mapping[str, str]
     is_queued: bool = False
+    is_isolated: bool = False
 
 
 class _Problem(Exception):
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     repeat("--secure", metavar="NAME=FILE", help="a SecureString with FILE's text, as `credentials` names it")
     repeat("--set", metavar="NAME=VALUE", help="any of the handler's settings")
     add("--queued", action="store_true", help="answer 202 at once; a worker behind a queue does the work")
+    add("--isolated", action="store_true", help="publish in a process of its own, which has no network")
     add("--allow-sha1", action="store_true", help="accept X-Hub-Signature where no sha256 header is there")
     demo = commands.add_parser("demo", help="the main job once, from push to published tree, each step shown")
     demo.add_argument("--keep", action="store_true", help="leave the published tree where it is")
@@ -91,6 +93,7 @@ def _serve_options(arguments: argparse.Namespace, environment: Mapping[str, str]
         secure=_secure(arguments.secure),
         environment=_variables(arguments, mount),
         is_queued=arguments.queued,
+        is_isolated=arguments.isolated,
     )
 
 
@@ -166,7 +169,7 @@ def _repositories(urls: Sequence[str], configurations: Sequence[str]) -> dict[st
 def _variables(arguments: argparse.Namespace, mount: str) -> dict[str, str]:
     """Return the environment variables that stand for the arguments."""
     variables = {ENVIRONMENT_PREFIX + "MOUNT": mount}
-    names = sorted({field.name for field in fields(Settings)} - {"mount", "queue_url", "dead_letter_url"})
+    names = sorted({field.name for field in fields(Settings)} - {"mount", "publisher", "queue_url", "dead_letter_url"})
     for name, value in _pairs("--set", arguments.set, "NAME=VALUE").items():
         if name not in names:
             raise _Problem(f"--set {name}: there is no such setting; there are {', '.join(names)}")
