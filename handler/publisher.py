@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from handler.exchange.schedule_state import ScheduleState
 
 
+_PROGRESS_SECONDS = 10.0
+
+
 class LocalPublisher:
     """Publishes to one mount, in this process. Safe for threads."""
 
@@ -233,7 +236,7 @@ class _Function:
         """Return the mount side, with the settings of the environment. Raises ConfigurationInvalid."""
         with self._lock:
             if self._publisher is None:
-                self._publisher = LocalPublisher(read_settings(os.environ), progress=_log_progress)
+                self._publisher = LocalPublisher(read_settings(os.environ), progress=_Progress())
                 # Readers run as other users: modes are the tree's own, whatever this process inherited.
                 os.umask(0o022)
             return self._publisher
@@ -274,8 +277,22 @@ def _earlier(value: object, deadline: Deadline) -> object:
     return replace(value, deadline=value.deadline.or_earlier(deadline)) if isinstance(value, PublishRequest) else value
 
 
-def _log_progress(about: str, done: int, total: int) -> None:
-    _log(level="INFO", message=f"{about}: {done} of {total} files", request_id="")
+class _Progress:
+    """Writes how far a long check-out is: about every ten seconds, and never for a short one. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._written_at: dict[str, float] = {}
+
+    def __call__(self, about: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        with self._lock:
+            last = self._written_at.setdefault(about, now)
+            if done == total:
+                del self._written_at[about]
+            elif now - last >= _PROGRESS_SECONDS:
+                self._written_at[about] = now
+                _log(level="INFO", message="checking out", target=about, files_done=done, files_total=total)
 
 
 def _log(**fields: object) -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 
+from testing import fake_lambda
 from testing.deliveries import LambdaContext
 from testing.guards import forbid_network
 
@@ -16,6 +17,7 @@ from testing.guards import forbid_network
 def main() -> None:
     """Answer events until standard input ends."""
     forbid_network()
+    fake_lambda.install()
     with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as answers:
         entry = importlib.import_module(sys.argv[2])
         answers.write(json.dumps({"is_ready": True}) + "\n")

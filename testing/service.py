@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from handler.network.operations.command import ACTIONS
+from testing import fake_lambda
 from testing.answers import Answer, read_answer
 from testing.deliveries import (
     EVENT_SHAPES,
@@ -41,6 +42,7 @@ ENTRY = "handler.webhook"
 WORKER = "handler.worker"
 SCHEDULE = "handler.schedule"
 OPERATE = "handler.operate"
+PUBLISHER = "handler.publisher"
 
 IMPATIENT: Mapping[str, object] = {
     "connect_timeout_seconds": 2.0,
@@ -85,6 +87,7 @@ class Service(CapturedOutput):
         self.mount.mkdir(parents=True, exist_ok=True)
         self.put_secret(self.secret)
         self._environment_before = dict(os.environ)
+        fake_lambda.install()
         os.environ.update(self.environment)
         self.reset()
         return self
@@ -107,6 +110,7 @@ class Service(CapturedOutput):
         return (
             self.store.environment()
             | queue
+            | fake_lambda.environment()
             | {f"GIT2EFS_{name.upper()}": str(value) for name, value in variables.items() if value is not None}
         )
 
@@ -149,7 +153,7 @@ class Service(CapturedOutput):
     def reset(self) -> None:
         """Make the handler forget everything it holds in memory: the next delivery is a cold start's."""
         importlib.import_module(self.entry).reset()
-        for entry in (SCHEDULE, OPERATE):
+        for entry in (SCHEDULE, OPERATE, PUBLISHER):
             if entry in sys.modules:
                 sys.modules[entry].reset()
         if self.queue:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from testing import selection
+from testing import fake_lambda, selection
 from testing.event_bus import Bus
 from testing.guards import forbid_network, isolated_environment, replace_environment
 from testing.origin import GitOrigin
@@ -25,13 +25,20 @@ sys.dont_write_bytecode = False
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--all`."""
+    """Add `--all` and `--transport`."""
+    parser.addoption(
+        "--transport",
+        choices=("call", "function"),
+        default="call",
+        help="call the mount side in the same process, or invoke it as a function, as a deployed stack does",
+    )
     parser.addoption("--all", action="store_true", help="try every case of the tests that try a sample (make test-all)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Say before the tests are collected how many cases they try."""
     selection.try_all(config.getoption("--all"))
+    os.environ[fake_lambda.VARIABLE] = config.getoption("--transport")
     # The same examples in every CI run: a red build has to be the change's own doing.
     settings.register_profile(
         "house",

@@ -162,6 +162,11 @@ def _bytes(value: object, where: str) -> bytes:
         raise Malformed(f"{where} is not base64") from None
 
 
+def _nothing(value: object, where: str) -> None:
+    if value is not None:
+        raise Malformed(f"{where} is not null")
+
+
 def _deadline(value: object, where: str) -> Deadline:
     return Deadline(None if value is None else _number(value, where))
 
@@ -173,6 +178,7 @@ _PLAIN: Mapping[Any, Callable[[object, str], Any]] = {
     float: _number,
     bytes: _bytes,
     Deadline: _deadline,
+    NoneType: _nothing,
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from handler import cli, operate
+from testing import fake_lambda
 from testing.deliveries import LambdaContext
 from testing.loopback import LoopbackHandler, LoopbackServer
 from testing.origin import GitOrigin
@@ -346,6 +347,7 @@ def test_wrong_settings_are_an_answer_and_the_doctors_finding(
 # -- the command line -------------------------------------------------------------------------------------------------
 
 
+@fake_lambda.for_calls("the command is a process of its own, which finds no function here")
 def test_the_command_is_for_people_and_for_programs(service: Service, upstream: Upstream) -> None:
     """A table without colours where no terminal is; JSON that is the function's answer; exit codes for both."""
     service.put_repository()

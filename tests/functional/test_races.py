@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from testing import fake_lambda
 from testing.origin import GitOrigin
 from testing.repositories import Upstream, archive
 from testing.service import Service
@@ -82,6 +83,7 @@ def test_two_deliveries_of_a_push_at_once_publish_it_once(
     assert service.tree() == archive(upstream, commit)
 
 
+@fake_lambda.for_calls("who invokes the mount side asks the remote before")
 def test_those_who_waited_for_the_lock_do_not_ask_again_what_was_asked_since(
     service: Service, upstream: Upstream, origin: GitOrigin
 ) -> None:
@@ -313,7 +315,9 @@ def test_a_delivery_that_was_overtaken_does_not_lead_back(
         service.reset()
         origin.forget()
         assert service.send(requests[1]).outcome == "unchanged"
-        assert len(origin.requests) <= 2, "the ref, and whether it is ahead of the push; not asked again and again"
+        # Whoever invokes the mount side, and knows nothing of it, fetches on a guess.
+        most = 3 if fake_lambda.is_function() else 2
+        assert len(origin.requests) <= most, "the ref, and whether it is ahead of the push; not asked again and again"
     assert service.current_commit() == upstream.tip()
     check_mirror(service.mount / "octo/site/mirror.git", str(upstream.tip()))
 

@@ -62,11 +62,11 @@ class PublisherFunction:
     def __init__(
         self,
         name: str,
-        make: Callable[[], LambdaClient] = make_lambda_client,
+        make: Callable[[], LambdaClient] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
-        self._client = LazyClient(make)
+        self._client = LazyClient(make or make_lambda_client)
         self._clock = clock
         self._answered_at = float("-inf")
 
