@@ -72,10 +72,8 @@ class Gateway:
         """Route one request and write its one line to standard error."""
         started = time.monotonic()
         if request.path == "/healthz" and request.method in ("GET", "HEAD"):
-            is_ready = self._is_ready()
-            return Response(
-                200 if is_ready else 503, b"ok" if is_ready else b"not ready", {"Content-Type": "text/plain"}
-            )
+            status, text = (200, b"ok") if self._is_ready() else (503, b"not ready")
+            return Response(status, text, {"Content-Type": "text/plain"})
         route = route_of(request.method, request.path)
         response = message(404) if route is None else self._invoke(request, route)
         milliseconds = (time.monotonic() - started) * 1000

@@ -19,7 +19,7 @@ import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 TIMEOUT_SECONDS = 900.0
 """The publisher's Timeout in template.yaml."""
@@ -174,6 +174,13 @@ def forbid_sockets() -> None:
     sys.addaudithook(refuse)
 
 
+def prepare_output(stream: TextIO) -> None:
+    """Flush each line, even into a pipe: readers wait for lines, not for a full buffer."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(line_buffering=True)
+
+
 def main() -> None:
     """Answer until standard input ends."""
     # Both go to a whole process group, or to all processes of a service. The parent handles them, lets the requests in
@@ -182,7 +189,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     has_namespace = leave_network()
     forbid_sockets()
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] -- it is a file here
+    prepare_output(sys.stdout)
     handler = importlib.import_module("handler.publisher").handler
     with os.fdopen(int(sys.argv[1]), "wb") as answers:
         MountSide(handler, answers, has_namespace=has_namespace).run(sys.stdin.buffer)

@@ -5,11 +5,12 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from handler.settings import ENVIRONMENT_PREFIX
 from local.gateway import FUNCTION_NAME, MANY, MEMORY_MIB, ROUTE, Handler, gateway_server
+from local.mount_side import prepare_output
 from local.options import SECRET_VARIABLE, ServeOptions
 from local.parameters import embedded_parameters
 
@@ -36,7 +37,7 @@ def serve(options: ServeOptions, load_handler: Callable[[], Handler] = load_webh
     used, or an isolated mount side does not start or is not isolated. Standard output carries the line that says
     "listening", with `--isolated` one about the two processes before it, then what CloudWatch would get.
     """
-    _prepare_output(sys.stdout)
+    prepare_output(sys.stdout)
     _prepare_environment(options)
     try:
         os.makedirs(options.mount, exist_ok=True)
@@ -112,13 +113,6 @@ def _show_isolation(mount_side: "MountProcess", url: str) -> str:
         flush=True,
     )
     return ""
-
-
-def _prepare_output(stream: TextIO) -> None:
-    """Flush each line, even into a pipe: readers wait for lines, not for a full buffer."""
-    reconfigure = getattr(stream, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(line_buffering=True)
 
 
 def _prepare_environment(options: ServeOptions) -> None:
