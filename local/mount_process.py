@@ -15,7 +15,7 @@ from typing import Self
 
 from handler.settings import ENVIRONMENT_PREFIX, read_settings
 from local.lambda_api import PUBLISHER_NAME, FunctionFailed, lambda_server
-from local.mount_side import TIMEOUT_SECONDS, Frame, Kind, read_frame, write_frame
+from local.mount_side import MAX_FRAME_BYTES, TIMEOUT_SECONDS, Frame, Kind, read_frame, write_frame
 from local.options import SECRET_VARIABLE
 
 START_SECONDS = 30.0
@@ -115,6 +115,7 @@ class _Child:
     """One process, from its start to its end."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
+        """Start it. Raises FunctionFailed."""
         read_end, write_end = os.pipe()
         self._answers = os.fdopen(read_end, "rb")
         try:
@@ -124,6 +125,9 @@ class _Child:
                 stdin=subprocess.PIPE,
                 pass_fds=[write_end],
             )
+        except OSError as error:
+            self._answers.close()
+            raise FunctionFailed(f"no process: {error.strerror}") from error
         finally:
             os.close(write_end)
         self.pid = self._process.pid
@@ -138,6 +142,8 @@ class _Child:
 
     def ask(self, kind: Kind, content: bytes, seconds: float) -> bytes:
         """Return the answer. Raises FunctionFailed; where it did not come in time, the process is ended first."""
+        if len(content) > MAX_FRAME_BYTES:
+            raise FunctionFailed(f"a call of {len(content)} bytes")
         waiting: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         number = next(self._numbers)
         with self._waiting_lock:
@@ -148,6 +154,7 @@ class _Child:
         try:
             answer = waiting.get(timeout=seconds)
         except queue.Empty:
+            self.is_dead = True  # before its end is seen, so that the next call goes to another one already
             self._process.kill()
             raise FunctionFailed(f"no answer after {seconds:.0f} s", "Sandbox.Timedout") from None
         if answer is None:
@@ -158,7 +165,7 @@ class _Child:
 
     def _write(self, frame: Frame) -> None:
         assert self._process.stdin is not None
-        # Where the process died, the reader finds that, and tells whoever waits.
+        # Where the process died, and its pipe is closed perhaps, the reader tells whoever waits.
         with self._write_lock, suppress(OSError, ValueError):
             write_frame(self._process.stdin, frame)
 
@@ -196,7 +203,7 @@ def isolated() -> Iterator[MountProcess]:
     """Run the mount side beside this process until the block ends; meanwhile the environment leads publishing to it.
 
     The variables are set in this process: whoever is called within the block, and its children, publishes there.
-    Raises OSError and ConfigurationInvalid.
+    Raises ConfigurationInvalid, and OSError where no port is free.
     """
     with MountProcess(mount_environment(os.environ)) as process:
         server = lambda_server(process.invoke)

@@ -69,9 +69,7 @@ def read_frame(stream: IO[bytes]) -> Frame | None:
 
 
 def write_frame(stream: IO[bytes], frame: Frame) -> None:
-    """Write a frame. Raises OSError where nobody reads any more, ValueError for one that is too large."""
-    if len(frame.content) > MAX_FRAME_BYTES:
-        raise ValueError("the frame is too large")
+    """Write a frame of at most MAX_FRAME_BYTES. Raises OSError where nobody reads any more."""
     stream.write(_HEADER.pack(frame.kind, frame.number, len(frame.content)))
     stream.write(frame.content)
     stream.flush()
@@ -114,7 +112,10 @@ class MountSide:
             write_frame(self._answers, answer)
 
     def _call(self, content: bytes) -> bytes:
-        return json.dumps(self._handler(json.loads(content), Context())).encode()
+        answer = json.dumps(self._handler(json.loads(content), Context())).encode()
+        if len(answer) > MAX_FRAME_BYTES:
+            raise ValueError(f"an answer of {len(answer)} bytes")
+        return answer
 
     def _probe(self, content: bytes) -> bytes:
         host, port = json.loads(content)
