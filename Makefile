@@ -58,6 +58,8 @@ test: venv  ## run the tests, with a sample where there are many cases
 
 test-all: $(VENV)/.bench  ## run every case of every test that needs no deployed stack
 	@$(RUN) -m pytest -n auto --all $(ARGS)
+	@echo "git2efs: once more, a sample, with the mount side invoked as a function"
+	@$(RUN) -m pytest -n auto --transport=function tests/functional tests/crash $(ARGS)
 
 # SAM and the emulator need different versions of the same packages, so each has an environment.
 $(E2E)/.complete: locks/emulator.txt locks/sam.txt locks/runtime-client.txt

@@ -31,8 +31,8 @@ def is_function() -> bool:
 class FakeLambda:
     """A client as boto3's. Safe for threads."""
 
-    def __init__(self, seconds: float = 900.0) -> None:
-        """The function is given up after `seconds`; its thread goes on, as a frozen process might."""
+    def __init__(self, seconds: float | None = None) -> None:
+        """The function is given up after `seconds`; its thread goes on, as a frozen process might. None: never."""
         self._seconds = seconds
 
     def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> Mapping[str, Any]:
@@ -43,12 +43,15 @@ class FakeLambda:
         answers: list[bytes] = []
 
         def run() -> None:
-            context = LambdaContext(function_name=NAME, remaining_ms=int(self._seconds * 1000))
+            context = LambdaContext(function_name=NAME, remaining_ms=int((self._seconds or 900.0) * 1000))
             answers.append(json.dumps(publisher.handler(json.loads(Payload), context)).encode())
 
-        thread = threading.Thread(target=run, name="publisher", daemon=True)
-        thread.start()
-        thread.join(self._seconds)
+        if self._seconds is None:
+            run()
+        else:
+            thread = threading.Thread(target=run, name="publisher", daemon=True)
+            thread.start()
+            thread.join(self._seconds)
         if not answers:
             return _failed("Sandbox.Timedout")
         if len(answers[0]) > MAX_BYTES:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, NoReturn
 
+from testing import fake_lambda
 from testing.process import PROJECT
 from testing.service import Service
 from tests.crash.operations import Manner, Operations, Stop
@@ -56,6 +57,7 @@ class Forks:
 
 def answer(work: Work) -> None:
     """Answer until standard input ends, each line in a process of its own."""
+    fake_lambda.install()
     # What is there by now stays: no fork shall copy pages because the collector looked at them.
     gc.collect()
     gc.freeze()

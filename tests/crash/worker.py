@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from handler import webhook
+from testing import fake_lambda
 from testing.deliveries import LambdaContext
 from testing.guards import forbid_network
 from tests.crash.forks import tell
@@ -59,6 +60,7 @@ class Worker:
     def load(self, scene: Scene, environment: Mapping[str, str]) -> None:
         """Take up a scene: forget the one before, read the parameters, set the modules' values."""
         os.environ.update(environment)
+        fake_lambda.install()
         webhook.reset()
         for name, value in (self.unpatched | dict(scene.patches)).items():
             module, _, attribute = name.partition(":")
