@@ -1,9 +1,11 @@
 """The ready events for `sam local`: they are what their script makes, and do what their names say."""
 
+import base64
 import http.client
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,13 +13,29 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 
-from handler import operate, schedule, webhook, worker
+from handler import operate, publisher, schedule, webhook, worker
+from handler.network.aws import publisher_function
+from local import sample
 from local.aws import QUEUES
 from local.event import read_answer
-from local.events import AWS_PORT, DIRECTORY, HOST, ORIGIN_PORT, PREFIX, REPOSITORY, Made, events, main, sample_commit
+from local.events import (
+    AWS_PORT,
+    DIRECTORY,
+    HOST,
+    ORIGIN_PORT,
+    PREFIX,
+    REF,
+    REPOSITORY,
+    Made,
+    events,
+    main,
+    sample_commit,
+)
 from local.gateway import LambdaContext
 from local.stand_in import StandIn, standing_in
 from local.stand_in import main as stand_in_main
+from local.tree import differences, published_files
+from testing.fake_lambda import NAME, FakeLambda
 from testing.stack import ROOT, read_stack
 
 
@@ -52,7 +70,7 @@ def mount(tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def _reset() -> None:
-    for entry in (webhook, worker, schedule, operate):
+    for entry in (webhook, worker, schedule, operate, publisher):
         entry.reset()
 
 
@@ -137,6 +155,59 @@ def test_operator_sees_what_was_published(stand_in: StandIn) -> None:
     """`status` of the sample, once it is there."""
     webhook.handler(event("push.json"), LambdaContext("request"))
     assert stand_in.commit in json.dumps(operate.handler(event("status.json"), LambdaContext("request")))
+
+
+def test_publisher_needs_newer_answers_than_those_of_the_recorded_publish(mount: Path) -> None:
+    """The event is of 2025: it is understood, and the answer says what the publisher has to know."""
+    answer = publisher.handler(event("publish.json"), LambdaContext("request"))
+    assert answer == {"version": 1, "result": {"need": {"ref": REF}}}
+    assert not (mount / REPOSITORY / "main" / "current").is_symlink()
+
+
+def test_publisher_publishes_what_was_asked_just_now(mount: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The same with `--asked-at`: a whole publish from the event alone, and without a network."""
+    directory = tmp_path_factory.mktemp("events")
+    assert main(["--asked-at", str(time.time()), "--directory", str(directory)]) == 0
+    recorded = json.loads((directory / "publish.json").read_text(encoding="utf-8"))
+    answer: Any = publisher.handler(recorded, LambdaContext("request"))
+    outcome = answer["result"]["outcome"]
+    assert (outcome["kind"], outcome["commit"]) == ("published", sample_commit())
+    published = published_files(str(mount / REPOSITORY / "main" / "current"))
+    assert differences(sample.first_push(), published) == []
+
+
+def test_publisher_takes_a_part(mount: Path) -> None:
+    """The answer is how much is there."""
+    answer = publisher.handler(event("receive.json"), LambdaContext("request"))
+    (part,) = mount.rglob(event("receive.json")["arguments"]["transfer"])
+    assert answer == {"version": 1, "result": part.stat().st_size}
+    assert part.read_bytes() == base64.b64decode(event("receive.json")["arguments"]["content"])
+
+
+@pytest.mark.usefixtures("localhost", "direct")
+def test_recorded_publish_is_what_the_webhook_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the times, and how the pack's objects are compressed."""
+    sent: list[Any] = []
+
+    class Recorder(FakeLambda):
+        def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> Mapping[str, Any]:
+            sent.append(json.loads(Payload))
+            return super().invoke(FunctionName=FunctionName, InvocationType=InvocationType, Payload=Payload)
+
+    monkeypatch.setattr(publisher_function, "make_lambda_client", Recorder)
+    monkeypatch.setenv("GIT2EFS_PUBLISHER", NAME)
+    answer = read_answer(webhook.handler(event("push.json"), LambdaContext("request")))
+    assert json.loads(answer.body)["outcome"] == "published"
+    published = [each for each in sent if each["action"] == "publish"]
+    assert _without_times(published[-1]) == _without_times(event("publish.json"))
+
+
+def _without_times(message: Any) -> Any:
+    """Return a message without what differs from one run to the next."""
+    passing = {"asked_at", "received_at", "deadline", "size", "bytes_fetched", "pack"}
+    if isinstance(message, dict):
+        return {name: _without_times(value) for name, value in message.items() if name not in passing}
+    return [_without_times(each) for each in message] if isinstance(message, list) else message
 
 
 def test_variables_are_those_that_the_template_declares() -> None:
