@@ -31,6 +31,7 @@ brings them together in one process. Imports point down, and a test holds them t
         releases/ working_copy/       the two modes of publishing; they never import each other
         target/                       one target's directory: layout, record, registry, hold, events
         git/                          objects, packs, trees and their differences, the mirror
+        log                           log lines of the mount side as a function
         fs/                           POSIX on a slow, shared, hostile mount; knows no git and no target
     exchange/                         what passes between the two sides, as values and as JSON; pure
     config/                           what is published where; pure

@@ -5,7 +5,6 @@ the function that serves it to network sides elsewhere. Here the mount's OSError
 leaves this side.
 """
 
-import json
 import os
 import threading
 import time
@@ -25,6 +24,7 @@ from handler.mount.fs.errno_map import as_failure, mount_errors
 from handler.mount.fs.lock import GenerationCache, locked
 from handler.mount.fs.parallel import Workers
 from handler.mount.git.mirror import StorePool
+from handler.mount.log import ProgressLog, log
 from handler.mount.reconcile import Reconciler
 from handler.mount.target.layout import RepositoryPaths
 from handler.outcome import outcome_of
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from handler.exchange.operations import Operations
     from handler.exchange.publisher import MaintenanceResult, SurveyFinding, SurveyItem
     from handler.exchange.schedule_state import ScheduleState
-
-
-_PROGRESS_SECONDS = 10.0
 
 
 class LocalPublisher:
@@ -236,7 +233,7 @@ class _Function:
         """Return the mount side, with the settings of the environment. Raises ConfigurationInvalid."""
         with self._lock:
             if self._publisher is None:
-                self._publisher = LocalPublisher(read_settings(os.environ), progress=_Progress())
+                self._publisher = LocalPublisher(read_settings(os.environ), progress=ProgressLog(_service()))
                 # Readers run as other users: modes are the tree's own, whatever this process inherited.
                 os.umask(0o022)
             return self._publisher
@@ -266,7 +263,7 @@ def handler(event: object, context: object) -> dict[str, object]:
         return encode_result(getattr(owner, found.action)(**arguments))
     except Exception as error:  # also a defect: it must not become Lambda's own answer, which quotes its text
         failure = as_failure(error)
-        _log(level="ERROR", reason=failure.reason, message=str(failure), request_id=_request_id(context))
+        log(_service(), level="ERROR", reason=failure.reason, message=str(failure), request_id=_request_id(context))
         return encode_failure(failure)
 
 
@@ -277,27 +274,8 @@ def _earlier(value: object, deadline: Deadline) -> object:
     return replace(value, deadline=value.deadline.or_earlier(deadline)) if isinstance(value, PublishRequest) else value
 
 
-class _Progress:
-    """Writes how far a long check-out is: about every ten seconds, and never for a short one. Safe for threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._written_at: dict[str, float] = {}
-
-    def __call__(self, about: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        with self._lock:
-            last = self._written_at.setdefault(about, now)
-            if done == total:
-                del self._written_at[about]
-            elif now - last >= _PROGRESS_SECONDS:
-                self._written_at[about] = now
-                _log(level="INFO", message="checking out", target=about, files_done=done, files_total=total)
-
-
-def _log(**fields: object) -> None:
-    # Not Powertools, which would be most of what this function loads; the metrics are the network side's.
-    print(json.dumps({"service": os.environ.get("POWERTOOLS_SERVICE_NAME", "git2efs"), **fields}))  # noqa: T201
+def _service() -> str:
+    return os.environ.get("POWERTOOLS_SERVICE_NAME", "git2efs")
 
 
 def _request_id(context: object) -> str:

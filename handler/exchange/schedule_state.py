@@ -4,16 +4,36 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class RepositoryState:
-    """The schedule's state of one repository.
+class BackOff:
+    """After `failures` in a row the schedule leaves it alone until `not_before`."""
 
-    `confirmed_at` is when all its targets last matched the remote, at first when the schedule first visited it. After
-    `failures` in a row the schedule does not visit it until `not_before`.
-    """
-
-    confirmed_at: float
     failures: int = 0
     not_before: float = 0.0
+
+    def fail(self, now: float, *, first_seconds: float, longest_seconds: float) -> None:
+        """Count a failure, and wait for twice as long as after the one before."""
+        self.failures += 1
+        pause = min(first_seconds * 2 ** min(self.failures - 1, 20), longest_seconds)
+        # Half a minute less: otherwise a timer of the same period would run a moment too early, and skip it.
+        self.not_before = now + pause - 30
+
+
+@dataclass(slots=True)
+class RepositoryState(BackOff):
+    """The schedule's state of one repository.
+
+    `confirmed_at` is when all its targets last matched the remote, at first when the schedule first visited it. The
+    back-off is of failures of the whole repository. `refs` has those of single refs: one bad branch, which whoever may
+    push can make, must not take the schedule away from its neighbours.
+    """
+
+    confirmed_at: float = 0.0
+    refs: dict[str, BackOff] = field(default_factory=dict)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last visit failed, or that of a ref did."""
+        return self.failures > 0 or bool(self.refs)
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from handler.deadline import Deadline
 from handler.errors import ConfigurationInvalid
-from handler.exchange.schedule_state import RepositoryState, ScheduleState
+from handler.exchange.schedule_state import BackOff, RepositoryState, ScheduleState
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.network.aws.parameters import Parameters
 from handler.outcome import as_failure, outcome_of
@@ -22,8 +22,8 @@ IN_FLIGHT = 32
 FIRST_PAUSE_SECONDS = 300
 LONGEST_PAUSE_SECONDS = 6 * 3600
 
-Visit = Callable[[Repository], tuple[int, Sequence[Outcome]]]
-"""Do a repository's task; return how many refs were behind, and the outcomes. May raise."""
+Visit = Callable[[Repository, RepositoryState], tuple[int, Sequence[Outcome]]]
+"""Do a repository's task, but for refs that rest; return how many refs were behind, and the outcomes. May raise."""
 Report = Callable[[Outcome], None]
 
 _Listed = tuple[str, Repository | ConfigurationInvalid]
@@ -66,7 +66,7 @@ class Resync:
         self._totals.left = len(left)
         self.state.stopped_at = left[0] if left else None
         # Also those that are not visited for now: an alarm must not stop because of that.
-        self._totals.failing = sum(state.failures > 0 for state in self.state.repositories.values())
+        self._totals.failing = sum(state.is_failing for state in self.state.repositories.values())
         return self._totals
 
     def oldest_seconds(self) -> float | None:
@@ -84,23 +84,25 @@ class Resync:
         now = self.clock()
         if self.deadline.is_past():
             return False
-        state = self.state.repositories.setdefault(name, RepositoryState(now))
+        state = self.state.repositories.setdefault(name, RepositoryState(confirmed_at=now))
         if now < state.not_before:
             with self._lock:
                 self._totals.resting += 1
             return True
-        behind, outcomes = self._visit_or_fail(name, found)
+        behind, outcomes = self._visit_or_fail(name, found, state)
         _update(state, outcomes, now)
         self._count(behind, outcomes)
         for outcome in outcomes:
             self.report(outcome)
         return True
 
-    def _visit_or_fail(self, name: str, found: Repository | ConfigurationInvalid) -> tuple[int, Sequence[Outcome]]:
+    def _visit_or_fail(
+        self, name: str, found: Repository | ConfigurationInvalid, state: RepositoryState
+    ) -> tuple[int, Sequence[Outcome]]:
         try:
             if isinstance(found, ConfigurationInvalid):
                 raise found
-            return self.visit(found)
+            return self.visit(found, state)
         except Exception as error:  # also a defect: this repository fails with it, the others do not
             return 0, (replace(outcome_of(as_failure(error)), repository=name),)
 
@@ -115,15 +117,19 @@ class Resync:
 
 def _update(state: RepositoryState, outcomes: Sequence[Outcome], now: float) -> None:
     """Note a visit in the repository's state; `now` is when it began."""
-    if any(outcome.kind is OutcomeKind.FAILED for outcome in outcomes):
-        state.failures += 1
-        pause = min(FIRST_PAUSE_SECONDS * 2 ** min(state.failures - 1, 20), LONGEST_PAUSE_SECONDS)
-        # Half a minute less: otherwise a timer of the same period would run a moment too early, and skip it.
-        state.not_before = now + pause - 30
+    failed = [outcome.ref for outcome in outcomes if outcome.kind is OutcomeKind.FAILED]
+    for ref in {outcome.ref for outcome in outcomes if outcome.ref is not None}:
+        if ref in failed:
+            back_off = state.refs.setdefault(ref, BackOff())
+            back_off.fail(now, first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=LONGEST_PAUSE_SECONDS)
+        else:
+            state.refs.pop(ref, None)
+    if None in failed:
+        state.fail(now, first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=LONGEST_PAUSE_SECONDS)
         return
     state.failures, state.not_before = 0, 0.0
     # A queued push is not published yet: a later run confirms it.
-    if not any(outcome.kind is OutcomeKind.ACCEPTED for outcome in outcomes):
+    if not state.refs and not any(outcome.kind is OutcomeKind.ACCEPTED for outcome in outcomes):
         state.confirmed_at = now
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from handler.deadline import Deadline
 from handler.errors import Git2EfsError, LockTimeout, MirrorDamaged
-from handler.exchange.schedule_state import ScheduleState
+from handler.exchange.schedule_state import RepositoryState, ScheduleState
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.network.aws.parameters import Parameters
 from handler.network.aws.telemetry import Telemetry
@@ -124,10 +124,16 @@ class Schedule:
             return partial(self._reconcile_behind, deadline=deadline)
         return partial(self._maintain, state=state, deadline=deadline)
 
-    def _reconcile_behind(self, repository: Repository, deadline: Deadline) -> tuple[int, Sequence[Outcome]]:
+    def _reconcile_behind(
+        self, repository: Repository, known: RepositoryState, deadline: Deadline
+    ) -> tuple[int, Sequence[Outcome]]:
         token = self._parameters.token_of(repository)
-        behind = self._deliverer.drift(repository, token, deadline).behind
-        return len(behind), self._reconcile(repository, behind, deadline)
+        behind, now = self._deliverer.drift(repository, token, deadline).behind, self._clock()
+        for ref in known.refs.keys() - set(behind):
+            # Published by its own delivery meanwhile, or gone.
+            del known.refs[ref]
+        due = [ref for ref in behind if ref not in known.refs or now >= known.refs[ref].not_before]
+        return len(behind), self._reconcile(repository, due, deadline)
 
     def _reconcile(self, repository: Repository, refs: Sequence[str], deadline: Deadline) -> list[Outcome]:
         """Reconcile the refs' targets; with a queue, leave that to a worker."""
@@ -155,7 +161,7 @@ class Schedule:
         return outcomes
 
     def _maintain(
-        self, repository: Repository, state: ScheduleState, deadline: Deadline
+        self, repository: Repository, _: RepositoryState, state: ScheduleState, deadline: Deadline
     ) -> tuple[int, Sequence[Outcome]]:
         name = repository.full_name
         with self._runs:

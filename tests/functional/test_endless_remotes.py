@@ -155,7 +155,7 @@ def test_a_neighbour_in_the_same_round_is_published_meanwhile(
     assert set(told(service)) == {(HOSTILE, "remote_unavailable"), (NEIGHBOUR, "ref_moved_on")}
     assert service.metric_values("RefsBehind")
     states = read_state(os.fspath(service.mount), "reconcile").repositories
-    assert (states[HOSTILE].failures, states[NEIGHBOUR].failures) == (1, 0)
+    assert (states[HOSTILE].is_failing, states[NEIGHBOUR].is_failing) == (True, False)
 
 
 def test_a_round_with_many_hostile_remotes_reaches_everybody(service: Service, put: Put, neighbour: Upstream) -> None:

@@ -10,7 +10,7 @@ from handler import schedule
 from handler.mount.maintenance.state import read_state
 from testing.origin import GitOrigin
 from testing.queue import MessageQueue
-from testing.repositories import Upstream, archive
+from testing.repositories import Link, Upstream, archive
 from testing.service import Service
 from tests.functional.mounts import footprint, names
 
@@ -177,6 +177,29 @@ def test_with_a_queue_it_sends_and_a_worker_publishes(
     assert queue.deliver_all(service.work) >= 1
     assert service.current_commit() == commit
     assert service.run_schedule()["behind"] == 0
+
+
+def test_one_bad_branch_does_not_keep_its_neighbours_from_their_turn(service: Service, upstream: Upstream) -> None:
+    """Whoever may push a branch could take the schedule away from the repository; the bad one alone rests."""
+    service.put_repository(publish=[{"ref": "refs/heads/*"}])
+    upstream.commit({"a": b"1"})
+    bad = upstream.commit({"link": Link(b"/etc/passwd")}, "bad")
+    assert service.run_schedule()["outcomes"] == {"published:ref_moved_on": 1, "failed:tree_unsafe": 1}
+    assert service.current_commit("octo/site/bad") is None
+    for number in range(2):
+        commit = upstream.commit({"a": b"again %d" % number}, "main")
+        done = service.run_schedule()
+        assert (done["behind"], done["failing"], done["resting"]) == (2, 1, 0)
+        assert done["outcomes"] == {"published:ref_moved_on": 1}
+        assert service.current_commit() == commit
+    state = json.loads((service.mount / ".git2efs/reconcile.json").read_text())["repositories"]["octo/site"]
+    assert state["failures"] == 0
+    assert {ref: each["failures"] for ref, each in state["refs"].items()} == {"refs/heads/bad": 1}
+    status = service.operate("status", "octo/site")
+    assert "to publish refs/heads/bad" in json.dumps(status)
+    upstream.point("bad", upstream.tip("main") or bad)
+    assert service.push(upstream, "bad").outcome == "published"
+    assert service.run_schedule()["failing"] == 0
 
 
 def test_one_wrong_repository_does_not_keep_the_others_from_their_turn(

@@ -39,7 +39,7 @@ MOUNT_LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"releases", "working_copy"}),
     frozenset({"target"}),
     frozenset({"git"}),
-    frozenset({"fs"}),
+    frozenset({"fs", "log"}),
 )
 """The same inside the mount side. Two rooms of one layer never import each other, but for the first."""
 MAX_TOP_LEVEL_FILES = 13

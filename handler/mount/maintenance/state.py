@@ -6,10 +6,11 @@ says whose the task is, and until when: the run calls this side many times, and 
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from handler.errors import LockTimeout
-from handler.exchange.schedule_state import RepositoryState, ScheduleState
+from handler.exchange.schedule_state import BackOff, RepositoryState, ScheduleState
 from handler.mount.fs.files import read_whole, write_whole
 from handler.mount.fs.lock import locked
 
@@ -85,7 +86,7 @@ def _write(mount: str, task: str, state: ScheduleState, lease: _Lease | None) ->
     path = _path(mount, task)
     temporary = f"{path}.new"
     fields = {
-        "repositories": {name: asdict(each) for name, each in state.repositories.items()},
+        "repositories": {name: _fields_of(each) for name, each in state.repositories.items()},
         "stopped_at": state.stopped_at,
         "go_on_at": state.resume_at,
         **({} if lease is None else {"lease": asdict(lease)}),
@@ -99,5 +100,24 @@ def _path(mount: str, task: str) -> str:
     return os.path.join(mount, _DIRECTORY, f"{task}.json")
 
 
-def _repository_state(confirmed_at: float, failures: int, not_before: float) -> RepositoryState:
-    return RepositoryState(float(confirmed_at), int(failures), float(not_before))
+def _fields_of(state: RepositoryState) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "confirmed_at": state.confirmed_at,
+        "failures": state.failures,
+        "not_before": state.not_before,
+    }
+    # Nearly always there is none, and the file has thousands of repositories.
+    return fields | ({"refs": {ref: asdict(each) for ref, each in state.refs.items()}} if state.refs else {})
+
+
+def _repository_state(
+    confirmed_at: float, failures: int, not_before: float, refs: Mapping[str, Mapping[str, float]] | None = None
+) -> RepositoryState:
+    return RepositoryState(
+        confirmed_at=float(confirmed_at),
+        failures=int(failures),
+        not_before=float(not_before),
+        refs={
+            str(ref): BackOff(int(each["failures"]), float(each["not_before"])) for ref, each in (refs or {}).items()
+        },
+    )

@@ -13,6 +13,8 @@ from handler.model import Repository, Usage
 from handler.outcome import summary_of
 
 _IN_FLIGHT = 16
+_MAX_REFS = 5
+"""Refs that a repository's problems name."""
 
 ListedRepository = tuple[str, Repository | ConfigurationInvalid | None]
 """A repository by its full name; None where it has no parameter, and is on the mount alone."""
@@ -39,6 +41,8 @@ class StatusSurvey:
         problems: list[str] = []
         if schedule is not None and schedule.failures:
             problems.append(f"the schedule failed {schedule.failures} times in a row")
+        for ref, back_off in list(schedule.refs.items())[:_MAX_REFS] if schedule is not None else ():
+            problems.append(f"the schedule failed {back_off.failures} times in a row to publish {ref}")
         drift: Sequence[TargetDrift] | None = None
         targets: tuple[TargetStatus, ...] = ()
         try:
