@@ -7,6 +7,7 @@ import signal
 import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from local import events, github, sample
 from local.event import http_api_event, read_answer
 from local.events import Made
 from local.gateway import LambdaContext
-from local.lambda_api import PUBLISHER_NAME
-from local.mount_process import MountProcess, isolated
+from local.lambda_api import PUBLISHER_NAME, FunctionFailed
+from local.mount_process import MountProcess, Probe, isolated
+from local.options import build_parser, serve_options
 from local.origin import FileContent, SampleOrigin
 from local.parameters import embedded_parameters
+from local.serve import serve
 from local.service import Service
 from local.tree import differences, published_files
 from tests.local.conftest import children_of, is_alive, wait_for
@@ -116,6 +119,52 @@ def test_a_signal_to_all_of_its_processes_lets_requests_end(origin: SampleOrigin
             os.kill(mount_side, number)
         push(origin, service.url, sample.first_push())
         assert children_of(service.pid) == [mount_side]
+
+
+class NotIsolated(MountProcess):
+    """A mount side whose connection is made, or that does not start."""
+
+    def __init__(self, failure: str = "") -> None:
+        super().__init__({})
+        self._failure = failure
+
+    def probe(self, host: str, port: int, *, seconds: float = 0) -> Probe:
+        """Answer without a process."""
+        if self._failure:
+            raise FunctionFailed(self._failure)
+        return Probe(has_namespace=False, refused="")
+
+
+@pytest.mark.parametrize(
+    ("mount_side", "why"),
+    [
+        (NotIsolated(), "the mount side has a network"),
+        (NotIsolated("it died"), "the mount side does not start: it died"),
+    ],
+)
+def test_a_mount_side_that_is_not_isolated_ends_the_service(
+    mount_side: MountProcess,
+    why: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Before it listens: 2, and why."""
+    monkeypatch.setattr("local.mount_process.isolated", lambda: nullcontext(mount_side))
+    monkeypatch.setattr("local.serve._catch_signals", lambda: lambda: None)
+    for name in ("GIT2EFS_MOUNT", "GIT2EFS_PARAMETER_PREFIX", "AWS_LAMBDA_FUNCTION_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    parser = build_parser()
+    arguments = ["serve", "--root", str(tmp_path), "--port", "0", "--secret", SECRET, "--isolated"]
+    before = dict(os.environ)
+    try:
+        assert serve(serve_options(parser, parser.parse_args(arguments), {}), lambda: lambda event, context: None) == 2
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    captured = capfd.readouterr()
+    assert captured.err == f"git2efs: {why}\n"
+    assert "listening" not in captured.out
 
 
 # -- the two sides, from this process ---------------------------------------------------------------------------------
