@@ -10,9 +10,11 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from handler.errors import ConfigurationInvalid
 from handler.settings import ENVIRONMENT_PREFIX, read_settings
 from local.lambda_api import PUBLISHER_NAME, FunctionFailed, lambda_server
 from local.mount_side import MAX_FRAME_BYTES, TIMEOUT_SECONDS, Frame, Kind, read_frame, write_frame
@@ -23,6 +25,7 @@ READY_SECONDS = 5.0
 END_SECONDS = 5.0
 """How long the process may take to start, to say that it is ready, and to end."""
 
+_PROJECT = Path(__file__).resolve().parent.parent
 _OF_THE_NETWORK_SIDE = frozenset(
     {SECRET_VARIABLE} | {ENVIRONMENT_PREFIX + name for name in ("PUBLISHER", "QUEUE_URL", "DEAD_LETTER_URL")}
 )
@@ -30,10 +33,7 @@ _OF_THE_SYSTEM = frozenset({"LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PA
 
 
 def mount_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what the mount side gets of an environment: its settings; no secret, nothing of AWS.
-
-    Raises ConfigurationInvalid.
-    """
+    """Return what the mount side gets of an environment: its settings; no secret, nothing of AWS."""
     found = {
         name: value
         for name, value in environment.items()
@@ -41,7 +41,8 @@ def mount_environment(environment: Mapping[str, str]) -> dict[str, str]:
         or (name.startswith((ENVIRONMENT_PREFIX, "PYTHON")) and name not in _OF_THE_NETWORK_SIDE)
     }
     # Its default follows from a variable of Lambda's; the two sides must not differ in it.
-    found[ENVIRONMENT_PREFIX + "MAX_OBJECT_BYTES"] = str(read_settings(environment).max_object_bytes)
+    with suppress(ConfigurationInvalid):  # both sides answer with what is wrong
+        found[ENVIRONMENT_PREFIX + "MAX_OBJECT_BYTES"] = str(read_settings(environment).max_object_bytes)
     return found
 
 
@@ -75,6 +76,10 @@ class MountProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the process."""
+        self.close()
+
+    def close(self) -> None:
+        """End the process; nothing can be asked any more."""
         with self._lock:
             self._is_closed = True
             if self._child is not None:
@@ -121,6 +126,7 @@ class _Child:
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "local.mount_side", str(write_end)],
+                cwd=_PROJECT,
                 env=dict(environment),
                 stdin=subprocess.PIPE,
                 pass_fds=[write_end],
@@ -203,7 +209,7 @@ def isolated() -> Iterator[MountProcess]:
     """Run the mount side beside this process until the block ends; meanwhile the environment leads publishing to it.
 
     The variables are set in this process: whoever is called within the block, and its children, publishes there.
-    Raises ConfigurationInvalid, and OSError where no port is free.
+    Raises OSError where no port is free.
     """
     with MountProcess(mount_environment(os.environ)) as process:
         server = lambda_server(process.invoke)

@@ -35,6 +35,7 @@ from testing.origin import GitOrigin
 from testing.output import CapturedOutput
 from testing.parameters import ParameterStore
 from testing.process import ServiceProcess
+from testing.publisher import PublisherProcess, is_isolated
 from testing.queue import MessageQueue
 from testing.repositories import Tree, Upstream, snapshot
 
@@ -79,6 +80,7 @@ class Service(CapturedOutput):
         self._pushed: dict[tuple[str, str], str] = {}
         self._pushed_at = int(time.time()) - 100
         self._threads: ThreadPoolExecutor | None = None
+        self._publisher = PublisherProcess() if is_isolated() else None
 
     # -- life -----------------------------------------------------------------------------------------------
 
@@ -100,6 +102,8 @@ class Service(CapturedOutput):
             os.environ.pop(name, None)
         os.environ.update(self._environment_before)
         self.reset()
+        if self._publisher:
+            self._publisher.stop()
         self.store.reset()
 
     @property
@@ -111,6 +115,7 @@ class Service(CapturedOutput):
             self.store.environment()
             | queue
             | fake_lambda.environment()
+            | (self._publisher.variables if self._publisher else {})
             | {f"GIT2EFS_{name.upper()}": str(value) for name, value in variables.items() if value is not None}
         )
 
@@ -158,9 +163,13 @@ class Service(CapturedOutput):
                 sys.modules[entry].reset()
         if self.queue:
             importlib.import_module(WORKER).reset()
+        if self._publisher:
+            self._publisher.redeploy(os.environ | self.environment)
 
     def process(self, **options: Any) -> ServiceProcess:
         """Start the same stack in a child process; use it as a context manager."""
+        if self._publisher:
+            self._publisher.redeploy(os.environ | self.environment)
         return ServiceProcess(self, **options)
 
     # -- parameters -----------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def _is(value: float, about: str, kind: str, source: str) -> Any:
     return field(default=value, metadata={"about": about, "kind": kind, "source": source})
 
 
-def figures_of(values: "Times | Sizes | Limits | Prices") -> Iterator[Figure]:
+def figures_of(values: "Times | Sizes | Limits | Prices | Free | Others") -> Iterator[Figure]:
     """Yield each field with its description and source."""
     for each in fields(values):
         about = each.metadata
@@ -83,13 +83,13 @@ class Sizes:
     file_kib: float = _is(10, "KiB stored a file: 8 and 2 for the inode", ASSUMED, "EFS user guide, metering")
     mirror_kib: float = _is(4096, "KiB stored a mirror", ASSUMED, "depth 1")
     releases: float = _is(3, "trees stored a target", PUBLISHED, "keep_releases")
-    fetch_kib: float = _is(24, "KiB through the NAT a push", ASSUMED, "small packs, TLS")
-    ask_kib: float = _is(2.5, "KiB through the NAT an ls-refs", ASSUMED, "headers, refs of one branch")
+    fetch_kib: float = _is(3, "KiB sent to the remote for a push", ASSUMED, "two requests, TLS; what comes is free")
+    ask_kib: float = _is(0.8, "KiB sent to the remote for an ls-refs", ASSUMED, "a request on a kept connection")
+    publish_calls: float = _is(1.2, "invocations of the publisher a push", MEASURED, "tests: 1 for most, 2 for a first")
     log_kib: float = _is(
         2.1, "KiB of logs an outcome, Lambda's own lines among them", MEASURED, f"{_HERE}: 1.6, and 0.5"
     )
     access_kib: float = _is(0.5, "KiB of the API's access log a request", ASSUMED, "template.yaml")
-    parameter_kib: float = _is(5, "KiB through the NAT a read from Parameter Store", ASSUMED, "headers, TLS")
     metrics: float = _is(25, "metrics in use", ASSUMED, "handler/network/aws/telemetry.py, ten reasons")
     alarms: float = _is(12, "alarms", ASSUMED, "template.yaml")
     pollers: float = _is(5, "Lambda's pollers at an idle queue, a call each 20 s", PUBLISHED, "Lambda: SQS scaling")
@@ -148,11 +148,41 @@ class Prices:
     efs_stored: float = _is(0.30, "EFS Standard, a GB a month", PUBLISHED, "Amazon EFS pricing")
     efs_written: float = _is(0.06, "EFS elastic, a GB written", PUBLISHED, "Amazon EFS pricing")
     efs_read: float = _is(0.03, "EFS elastic, a GB read", PUBLISHED, "Amazon EFS pricing")
-    nat_month: float = _is(36.50, "NAT gateway with its address, a month", PUBLISHED, "Amazon VPC pricing")
-    nat_gb: float = _is(0.045, "NAT gateway, a GB", PUBLISHED, "Amazon VPC pricing")
+    egress_gb: float = _is(0.09, "sent to the internet, a GB", PUBLISHED, "Amazon EC2 pricing, data transfer")
+    kms_call: float = _is(3.0e-6, "KMS, a decryption", PUBLISHED, "AWS KMS pricing")
     log_gb: float = _is(0.50, "CloudWatch Logs, a GB taken in", PUBLISHED, "Amazon CloudWatch pricing")
     metric: float = _is(0.30, "CloudWatch, a metric a month", PUBLISHED, "Amazon CloudWatch pricing")
     alarm: float = _is(0.10, "CloudWatch, an alarm a month", PUBLISHED, "Amazon CloudWatch pricing")
+    dashboard: float = _is(3.00, "CloudWatch, a dashboard a month", PUBLISHED, "Amazon CloudWatch pricing")
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """What AWS gives every account each month for nothing, for ever, in units of `Prices`."""
+
+    runs: float = _is(1_000_000, "Lambda, runs", PUBLISHED, "AWS Lambda pricing")
+    gb_seconds: float = _is(400_000, "Lambda, GB-seconds", PUBLISHED, "AWS Lambda pricing")
+    sqs: float = _is(1_000_000, "SQS, requests", PUBLISHED, "Amazon SQS pricing")
+    schedule: float = _is(14_000_000, "EventBridge Scheduler, calls", PUBLISHED, "Amazon EventBridge pricing")
+    kms_calls: float = _is(20_000, "KMS, requests", PUBLISHED, "AWS KMS pricing")
+    egress_gb: float = _is(100, "sent to the internet, GB", PUBLISHED, "Amazon EC2 pricing, data transfer")
+    log_gb: float = _is(5, "CloudWatch Logs, GB", PUBLISHED, "Amazon CloudWatch pricing")
+    metrics: float = _is(10, "CloudWatch, metrics", PUBLISHED, "Amazon CloudWatch pricing")
+    alarms: float = _is(10, "CloudWatch, alarms", PUBLISHED, "Amazon CloudWatch pricing")
+    dashboards: float = _is(3, "CloudWatch, dashboards", PUBLISHED, "Amazon CloudWatch pricing")
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Prices of what people run instead, or beside it, in USD."""
+
+    hours: float = _is(730, "hours in a month", PUBLISHED, "AWS Pricing Calculator")
+    nat_month: float = _is(36.50, "NAT gateway with its address, a month", PUBLISHED, "Amazon VPC pricing")
+    instance_hour: float = _is(0.0042, "EC2 t4g.nano, an hour", PUBLISHED, "Amazon EC2 pricing")
+    address_hour: float = _is(0.005, "a public IPv4 address, an hour", PUBLISHED, "Amazon VPC pricing")
+    disk_month: float = _is(0.64, "8 GB of gp3, a month", PUBLISHED, "Amazon EBS pricing")
+    fargate_processor: float = _is(0.04048, "Fargate, a processor's hour", PUBLISHED, "AWS Fargate pricing")
+    fargate_gb: float = _is(0.004445, "Fargate, a GB's hour", PUBLISHED, "AWS Fargate pricing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +195,8 @@ class Stack:
     webhook_concurrency: int = 1000  # ReservedConcurrency; 0 is the account's
     worker_concurrency: int = 5  # WorkerConcurrency
     reconcile_seconds: float = 300.0  # ReconcileRate
-    memory_mb: int = 1769  # MemorySize
+    memory_mb: int = 1769  # MemorySize, the publisher's
+    driver_memory_mb: int = 1024  # what the functions that fetch have
     door_memory_mb: int = 512  # what the queued webhook has
     lock_seconds: float = 20.0  # GIT2EFS_LOCK_SECONDS
     secret_cache_seconds: float = 300.0  # GIT2EFS_SECRET_CACHE_SECONDS

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from benchmarks.scale.bill import bill, pass_dollars
-from benchmarks.scale.model import Limits, Prices, Sizes, Times, figures_of
+from benchmarks.scale.bill import bill, others, pass_dollars, readers_dollars, within_free_tiers
+from benchmarks.scale.model import Free, Limits, Others, Prices, Sizes, Times, figures_of
 from benchmarks.scale.scenarios import DIRECT, LARGE, QUEUED, SEED, Day
 from benchmarks.scale.schedule import pass_of
 from benchmarks.scale.simulate import Result, Simulation
@@ -48,10 +48,13 @@ def all_tables(days: Sequence[Day]) -> dict[str, str]:
         "limits": limits_table([day for day in days if _is_advised(day)]),
         "schedule": schedule_table(),
         "dollars": dollars_table(days),
+        "beside": beside_table(),
         "onboarding": onboarding_table(days),
         "inputs": figures_table("seconds", Times()) + "\n" + figures_table("each", Sizes()),
         "published": figures_table("limit", Limits()),
-        "prices": figures_table("USD", Prices()),
+        "prices": "\n".join(
+            (figures_table("USD", Prices()), figures_table("free", Free()), figures_table("others", Others()))
+        ),
     }
 
 
@@ -221,9 +224,21 @@ def dollars_table(days: Sequence[Day]) -> str:
     """A month's bill."""
     lines = [[item, *(_dollars(day.dollars[item]) for day in days)] for item in days[0].dollars if item != "all"]
     lines.append(["**all**", *(f"**{_dollars(day.dollars['all'])}**" for day in days)])
+    left = (_dollars(within_free_tiers(day.dollars)) for day in days)
+    lines.append(["within the free tiers that do not end", *left])
     per = [_dollars(1000 * day.dollars["all"] / (22 * day.result.pushes)) for day in days]
     lines.append(["for 1,000 pushes", *per])
     return table(["USD a month", *(f"{day.profile.repositories:,} {day.stack_name}" for day in days)], lines)
+
+
+def beside_table() -> str:
+    """What readers cost, and what people run instead."""
+    costs = {
+        "a reader that stats and opens 1,000 files every 30 s (elastic EFS)": readers_dollars(1000, 30.0),
+        "the same every 5 minutes": readers_dollars(1000, 300.0),
+        **others(),
+    }
+    return table(["what", "USD a month"], [[name, _dollars(cost)] for name, cost in costs.items()])
 
 
 def _dollars(amount: float) -> str:
@@ -246,7 +261,7 @@ def onboarding_table(days: Sequence[Day]) -> str:
     return table(["repositories", "files", "WorkerConcurrency", "EFS writes/s", "takes", "USD once"], lines)
 
 
-def figures_table(unit: str, values: Times | Sizes | Limits | Prices) -> str:
+def figures_table(unit: str, values: Times | Sizes | Limits | Prices | Free | Others) -> str:
     """The figures of one kind, with their sources."""
     lines = [[each.about, _number(each.value), each.kind, each.source] for each in figures_of(values)]
     return table([unit, "", "", "source"], lines)

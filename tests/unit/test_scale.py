@@ -8,9 +8,9 @@ import pytest
 import simpy
 
 from benchmarks.scale.__main__ import DOCUMENT
-from benchmarks.scale.bill import bill
+from benchmarks.scale.bill import bill, others, readers_dollars, within_free_tiers
 from benchmarks.scale.engine import Bucket, Function, Meter, Steps, until
-from benchmarks.scale.model import Limits, Prices, Sizes, Stack, Times, figures_of
+from benchmarks.scale.model import Free, Limits, Others, Prices, Sizes, Stack, Times, figures_of
 from benchmarks.scale.mount import End
 from benchmarks.scale.report import figures_table, schedule_table, with_tables
 from benchmarks.scale.schedule import pass_of
@@ -318,10 +318,23 @@ def test_the_bill_by_hand(played: Result) -> None:
     items = bill(played, [100] * 10, Stack())
     assert items["API Gateway"] == pytest.approx(220 * 1.00e-6)
     seconds = 22 * played.webhook.busy_seconds
-    assert items["Lambda, webhook"] == pytest.approx(220 * 0.20e-6 + seconds * 1769 / 1024 * 1.33334e-5)
+    assert items["Lambda, webhook"] == pytest.approx(220 * 0.20e-6 + seconds * 1.33334e-5), "1,024 MB"
+    assert items["Lambda, publisher"] > 220 * 1.2 * 0.20e-6 + seconds * 1769 / 1024 * 1.33334e-5, "and the schedule"
     assert items["EFS, stored"] == pytest.approx(10 * (3 * 100 * 10 + 4096) / 1024**2 * 0.30)
     assert items["Parameter Store"] == items["SQS"] == items["SnapStart"] == 0
     assert items["all"] == pytest.approx(sum(items.values()) - items["all"])
+    assert not [name for name in items if "NAT" in name]
+    free = (10 * 0.30, 10 * 0.10, 3.00)
+    rest = sum(each for name, each in items.items() if name.startswith(("EFS", "API", "EventBridge events")))
+    shown = items["Metrics"] + items["Alarms"] + items["Dashboard"]
+    assert within_free_tiers(items) == pytest.approx(rest + shown - sum(free))
+
+
+def test_readers_and_others_by_hand() -> None:
+    """86,400 rounds of 1,000 files a month, each a stat and an open of 4 KiB; a quarter of a processor all the time."""
+    assert readers_dollars(1000, 30.0) == pytest.approx(86_400 * 2 * 1000 * 4 / 1024**2 * 0.03)
+    assert max(others().values()) == 36.50
+    assert 730 * (0.25 * 0.04048 + 0.5 * 0.004445) in others().values()
 
 
 def test_more_than_the_standard_parameters_are_paid_for(played: Result) -> None:
@@ -341,7 +354,7 @@ def test_a_table_takes_the_place_of_the_old_one() -> None:
 
 def test_every_figure_has_its_source() -> None:
     """Measured, published or assumed, and where."""
-    for values in (Times(), Sizes(), Limits(), Prices()):
+    for values in (Times(), Sizes(), Limits(), Prices(), Free(), Others()):
         for figure in figures_of(values):
             assert figure.source
             assert figure.about
