@@ -1,0 +1,264 @@
+"""The messages between the two sides: whatever is sent comes back as it was, and nothing else is taken."""
+
+import contextlib
+import json
+from collections.abc import Mapping
+from typing import Any, get_type_hints
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handler import publisher
+from handler.deadline import Deadline
+from handler.errors import Git2EfsError, Malformed, Rejected, Stalled, Transient, Unexpected
+from handler.exchange.answers import Answers, Failure, Need, PackAnswer, RefsAnswer
+from handler.exchange.drift import RepositoryDrift, TargetDrift
+from handler.exchange.events import EventKind, PendingEvent
+from handler.exchange.messages import (
+    OPERATOR_ACTIONS,
+    PUBLISHER_ACTIONS,
+    VERSION,
+    decode_answer,
+    decode_call,
+    encode_call,
+    encode_failure,
+    encode_result,
+)
+from handler.exchange.operations import Hold, MountedTarget, Operations, RepositoryStatus, TargetState, TargetStatus
+from handler.exchange.publisher import (
+    MAX_SURVEYED,
+    MaintenanceResult,
+    PublishAnswer,
+    Publisher,
+    PublishRequest,
+    SurveyFinding,
+    SurveyItem,
+)
+from handler.exchange.remote import FetchQuery, RemoteRefs
+from handler.exchange.schedule_state import BackOff, RepositoryState, ScheduleState
+from handler.model import Outcome, OutcomeKind, PublishRule, PushEvent, Repository, Target, Tip
+from handler.outcome import failure_of
+from testing.deliveries import LambdaContext
+
+ONE, TWO = "1" * 40, "2" * 40
+MAIN = "refs/heads/main"
+URL = "https://git.example.com/octo/site.git"
+REPOSITORY = Repository(full_name="octo/site", url=URL, publish=(PublishRule(ref=MAIN, path="a/b"),), depth=0)
+TARGET = Target(ref=MAIN, path="octo/site/main", is_copy=True)
+QUERY = FetchQuery(ONE, TWO, 1, (TWO,))
+EVENT = PendingEvent(
+    kind=EventKind.PUBLISHED, repository="octo/site", path="octo/site/main", commit=ONE, detail='{"é": 1}'
+)
+OUTCOME = Outcome(kind=OutcomeKind.PUBLISHED, reason="pushed", repository="octo/site", commit=ONE, notes=("a", "b"))
+PUSH = PushEvent(repository="octo/site", ref=MAIN, before=ONE, after=TWO, pushed_at=7, committed_at=6.5, is_single=True)
+REQUEST = PublishRequest(
+    repository=REPOSITORY,
+    target=TARGET,
+    push=PUSH,
+    delivery="d-1",
+    received_at=12.25,
+    answers=Answers(
+        (RefsAnswer(ref=MAIN, asked_at=12.0, tip=Tip(MAIN, ONE, TWO)), RefsAnswer(ref=MAIN, asked_at=13.0)),
+        (
+            PackAnswer(query=QUERY, asked_at=12.0, size=4, shallow=(ONE,), pack=b"PA\x00\xff"),
+            PackAnswer(query=QUERY, asked_at=12.0, size=9_000_000, transfer="a" * 32),
+            PackAnswer(query=QUERY, asked_at=12.0, failed=Failure("commit_not_there", "no such commit")),
+        ),
+        4,
+    ),
+    deadline=Deadline(99.5),
+)
+STATE = ScheduleState(
+    {"octo/site": RepositoryState(2, 3.5, confirmed_at=1.5, refs={MAIN: BackOff(1, 9.0)})}, "octo/site", {"a/b": "c"}
+)
+STATUS = TargetStatus(path="a", state=TargetState.HELD, held=Hold(since=1.0, by="mona", left=(ONE,)))
+CALLS: tuple[tuple[str, Mapping[str, Any], Any], ...] = (
+    ("publish", {"request": REQUEST}, PublishAnswer(outcome=OUTCOME, events=(EVENT,))),
+    ("publish", {"request": REQUEST}, PublishAnswer(need=Need(fetch=QUERY, is_size_enough=True, after_seconds=0.5))),
+    ("receive", {"repository": "octo/site", "transfer": "a" * 32, "offset": 4, "content": b"\x00\xff"}, 6),
+    ("announced", {"event": EVENT}, None),
+    ("announced", {"event": EVENT}, OUTCOME),
+    ("look", {"repository": "octo/site", "target": TARGET}, OUTCOME),
+    (
+        "survey",
+        {"items": (SurveyItem(REPOSITORY, RemoteRefs({MAIN: Tip(MAIN, ONE, ONE)}, MAIN)),)},
+        (SurveyFinding(RepositoryDrift((MAIN,), (TargetDrift("a", MAIN, None, is_behind=False),))),),
+    ),
+    ("published_refs", {"repository": "octo/site"}, (MAIN,)),
+    (
+        "maintain",
+        {"repository": REPOSITORY, "deadline": Deadline(None), "resume_at": "a//b//3"},
+        MaintenanceResult((OUTCOME,), "x"),
+    ),
+    ("take_lease", {"task": "reconcile", "run": "abc", "until": 60.0}, STATE),
+    ("end_lease", {"task": "chores", "run": "abc", "state": STATE}, None),
+    ("end_lease", {"task": "chores", "run": "abc", "state": None}, None),
+    ("find_targets", {"name": None}, (MountedTarget("octo/site", "a"),)),
+    ("target_statuses", {"repository": "octo/site", "drift": None}, (STATUS,)),
+    (
+        "count_disk",
+        {"statuses": (RepositoryStatus(repository="octo/site", targets=(STATUS,)),), "deadline": Deadline(5.0)},
+        (),
+    ),
+    ("end_hold", {"target": MountedTarget("octo/site", "a"), "deadline": Deadline(None)}, MAIN),
+)
+
+
+def sent(action: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a call's message as it arrives."""
+    message = json.loads(encode_call(action, arguments))
+    assert isinstance(message, dict)
+    return message
+
+
+@pytest.mark.parametrize(("action", "arguments", "result"), CALLS)
+def test_what_is_sent_comes_as_it_was(action: str, arguments: Mapping[str, Any], result: Any) -> None:
+    """Arguments there, results back."""
+    call = decode_call(sent(action, arguments))
+    assert (call.action, call.arguments) == (action, dict(arguments))
+    assert decode_answer(action, json.dumps(encode_result(result)).encode()) == result
+
+
+def test_every_method_of_the_mount_side_is_an_action() -> None:
+    """One that is forgotten would only fail in a deployed stack."""
+    own = {"close", "is_warm", "is_remote", "operations"}
+    assert {name for name in vars(Publisher) if not name.startswith("_")} - own == set(PUBLISHER_ACTIONS)
+    assert {name for name in vars(Operations) if not name.startswith("_")} == set(OPERATOR_ACTIONS)
+    for action in (*PUBLISHER_ACTIONS, *OPERATOR_ACTIONS):
+        assert "return" in get_type_hints(getattr(Publisher if action in PUBLISHER_ACTIONS else Operations, action))
+
+
+def test_every_failure_comes_back_as_itself() -> None:
+    """With its reason, its status and its words; a reason that is none is a defect."""
+    leaves = [leaf for branch in (Rejected, Transient, Stalled) for leaf in branch.__subclasses__()]
+    for leaf in (each for each in leaves if each.__module__ == Git2EfsError.__module__):
+        payload = json.dumps(encode_failure(leaf("the words"))).encode()
+        with pytest.raises(leaf, match="the words"):
+            decode_answer("look", payload)
+    assert isinstance(failure_of("none", "x"), Unexpected)
+
+
+def changed(message: dict[str, Any], path: tuple[str | int, ...], value: object) -> dict[str, Any]:
+    """Return the message with one field set; `path` leads there."""
+    copy: Any = json.loads(json.dumps(message))
+    place = copy
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    assert isinstance(copy, dict)
+    return copy
+
+
+REQUESTED = ("arguments", "request")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("version",), VERSION + 1),
+        (("version",), None),
+        (("action",), "close"),
+        (("action",), "__class__"),
+        (("action",), ["publish"]),
+        (("more",), 1),
+        (("arguments",), []),
+        (("arguments", "more"), 1),
+        ((*REQUESTED, "more"), 1),
+        ((*REQUESTED, "received_at"), True),
+        ((*REQUESTED, "received_at"), "12"),
+        ((*REQUESTED, "received_at"), 1e308 * 10),
+        ((*REQUESTED, "received_at"), None),
+        ((*REQUESTED, "deadline"), "soon"),
+        ((*REQUESTED, "delivery"), "a\nb"),
+        ((*REQUESTED, "delivery"), "x" * 201),
+        ((*REQUESTED, "repository", "full_name"), "../site"),
+        ((*REQUESTED, "repository", "parameter", "url"), "file:///etc/passwd"),
+        ((*REQUESTED, "repository", "parameter", "publish", 0, "path"), "../x"),
+        ((*REQUESTED, "repository", "more"), 1),
+        ((*REQUESTED, "target", "path"), "a/../../b"),
+        ((*REQUESTED, "target", "path"), "/a"),
+        ((*REQUESTED, "target", "path"), "octo/site/mirror.git"),
+        ((*REQUESTED, "target", "ref"), "refs/heads/a..b"),
+        ((*REQUESTED, "push", "after"), "HEAD"),
+        ((*REQUESTED, "answers", "refs", 0, "tip", "commit"), "1" * 39),
+        ((*REQUESTED, "answers", "packs", 0, "query", "want"), "x" * 40),
+        ((*REQUESTED, "answers", "packs", 0, "query", "deepen"), -1),
+        ((*REQUESTED, "answers", "packs", 0, "pack"), "no base64!"),
+        ((*REQUESTED, "answers", "packs", 0, "shallow"), ["x"]),
+        ((*REQUESTED, "answers", "packs", 1, "transfer"), "../../x"),
+        ((*REQUESTED, "answers", "packs", 2, "failed", "reason"), "target_unknown"),
+        ((*REQUESTED, "answers", "packs", 2, "failed", "reason"), 7),
+    ],
+)
+def test_nothing_else_is_taken(path: tuple[str | int, ...], value: object) -> None:
+    """Unknown, missing, of another type, or no valid name; and what was sent is not in the failure's words."""
+    with pytest.raises(Malformed) as refused:
+        decode_call(changed(sent("publish", {"request": REQUEST}), path, value))
+    assert "passwd" not in str(refused.value)
+    assert "HEAD" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["repository", "target", "push", "delivery", "received_at"])
+def test_what_is_needed_may_not_be_missing(name: str) -> None:
+    """Only what has a default may."""
+    message = sent("publish", {"request": REQUEST})
+    del message["arguments"]["request"][name]
+    with pytest.raises(Malformed, match="missing"):
+        decode_call(message)
+
+
+def test_a_survey_is_bounded() -> None:
+    """More repositories than are asked about at once are refused."""
+    item = SurveyItem(REPOSITORY, RemoteRefs({}))
+    with pytest.raises(Malformed, match=str(MAX_SURVEYED)):
+        decode_call(sent("survey", {"items": (item,) * (MAX_SURVEYED + 1)}))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(JSON, st.sampled_from([*PUBLISHER_ACTIONS, *OPERATOR_ACTIONS]), JSON)
+def test_anything_is_answered_or_refused(message: object, action: str, arguments: object) -> None:
+    """No message makes anything but a refusal of what is no message."""
+    for each in (message, {"version": VERSION, "action": action, "arguments": arguments}):
+        try:
+            decode_call(each)
+        except Malformed as error:
+            assert len(str(error)) < 4000
+
+
+@given(st.sampled_from(CALLS), st.data())
+def test_a_message_with_one_value_replaced_is_itself_or_refused(call: Any, data: st.DataObject) -> None:
+    """Wherever it is replaced, and by whatever."""
+    message = sent(call[0], call[1])
+    path: list[Any] = []
+    place: Any = message
+    while isinstance(place, dict | list) and place:
+        step = data.draw(st.sampled_from(list(place) if isinstance(place, dict) else list(range(len(place)))))
+        path.append(step)
+        place = place[step]
+    with contextlib.suppress(Malformed):
+        decode_call(changed(message, tuple(path), data.draw(JSON)))
+
+
+def test_the_function_answers_whatever_comes(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """What is no message, a failure, and a defect, whose text is not told."""
+    monkeypatch.setenv("GIT2EFS_MOUNT", str(tmp_path))
+    monkeypatch.setenv("GIT2EFS_PARAMETER_PREFIX", "/git2efs/test")
+    publisher.reset()
+    context = LambdaContext()
+    assert publisher.handler({"anything": 1}, context)["failure"]
+    answered = publisher.handler(sent("published_refs", {"repository": "octo/site"}), context)
+    assert answered == {"version": VERSION, "result": []}
+    unknown = publisher.handler(sent("find_targets", {"name": "octo/none"}), context)
+    assert unknown["failure"]["reason"] == "target_unknown"  # type: ignore[index]
+    monkeypatch.setattr(publisher.LocalPublisher, "published_refs", lambda self, repository: 1 / 0)
+    defect = publisher.handler(sent("published_refs", {"repository": "octo/site"}), context)
+    assert defect["failure"]["reason"] == "unexpected"  # type: ignore[index]
+    assert "division" not in json.dumps(defect)
+    publisher.reset()
