@@ -14,10 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from handler.config.repository import parse_repository
-from handler.exchange.messages import encode_call
-from handler.exchange.publisher import PublishRequest
-from handler.model import Target
 from handler.network.forges.github import read_push
 from handler.network.queue.message import Cause, Message, encode_message, group_of
 from handler.settings import ENVIRONMENT_PREFIX
@@ -28,6 +24,7 @@ from local.exchange import Request
 from local.github import FORM, JSON, NO_COMMIT, Change, delivery_headers, encode, post, push_payload
 from local.mapping import sqs_event
 from local.origin import SampleOrigin
+from local.publisher_events import first_part, first_publish, pack_of
 
 DIRECTORY = Path(__file__).resolve().parents[1] / "tests" / "events"
 SECRET = "development-only"  # noqa: S105 -- of the stand-in, which guards nothing
@@ -43,18 +40,21 @@ because a repository's URL may use plain http only there."""
 AWS_PORT, ORIGIN_PORT = 8091, 8092
 MOUNT = "/tmp/git2efs"  # noqa: S108 -- in a container of its own: SAM mounts no file system
 ROUTE = "/github"
-PART = b"PACK" + bytes(28)
-"""The first part of a large pack, as far as its receiver looks at it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What events are made from; `commit` is what the ref names, 40 hex digits."""
+    """What events are made from; `commit` is what the ref names, 40 hex digits.
+
+    `asked_at` is when the remote was asked for what the publisher's event has of it; that event's commit is the sample
+    repository's, whose objects it holds.
+    """
 
     secret: str = SECRET
     repository: str = REPOSITORY
     ref: str = REF
     commit: str = ""
+    asked_at: float = MADE_AT
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -66,13 +66,21 @@ class Made:
 
 def sample_commit() -> str:
     """Return the commit of the stand-in's sample repository."""
-    return SampleOrigin(REPOSITORY).commit(REF, sample.first_push(), "Begin", committed_at=MADE_AT)
+    return _sample()[1]
+
+
+def _sample() -> tuple[SampleOrigin, str]:
+    origin = SampleOrigin(REPOSITORY)
+    return origin, origin.commit(REF, sample.first_push(), "Begin", committed_at=MADE_AT)
 
 
 def events(made: Made) -> dict[str, Any]:
     """Return every event by the name of its file."""
     ping = {"zen": "Keep it logically awesome.", "hook_id": 1, "repository": {"full_name": made.repository}}
     forged = replace(made, secret=made.secret + ", guessed")
+    origin, commit = _sample()
+    published, pack = replace(made, commit=commit), pack_of(origin.store, commit)
+    delivery = _id("push", encode(published.payload))
     return {
         "push.json": _http_event(made, made.payload),
         "push-form.json": _http_event(made, made.payload, media_type=FORM),
@@ -82,14 +90,10 @@ def events(made: Made) -> dict[str, Any]:
         "reconcile.json": {"task": "reconcile"},
         "chores.json": {"task": "chores"},
         "status.json": {"action": "status"},
-        "publish.json": _call("publish", request=_publish_request(made)),
-        "receive.json": _call(
-            "receive",
-            repository=made.repository,
-            transfer=_id("transfer", b"").replace("-", ""),
-            offset=0,
-            content=PART,
+        "publish.json": first_publish(
+            read_push(published.payload), pack, delivery=delivery, asked_at=float(made.asked_at)
         ),
+        "receive.json": first_part(made.repository, pack, _id("transfer", pack).replace("-", "")),
         "env.json": _variables(),
     }
 
@@ -141,24 +145,6 @@ def _batch(made: Made) -> dict[str, Any]:
     return sqs_event([message], QUEUES.url.rpartition("/")[2])
 
 
-def _call(action: str, **arguments: object) -> dict[str, Any]:
-    """Return the event with which a driver invokes the publisher."""
-    message: dict[str, Any] = json.loads(encode_call(action, arguments))
-    return message
-
-
-def _publish_request(made: Made) -> PublishRequest:
-    """Return a driver's first question about the push. Answers of the remote would be too old to count."""
-    repository = parse_repository(made.repository, {"url": f"http://{HOST}:{ORIGIN_PORT}/{made.repository}.git"})
-    return PublishRequest(
-        repository=repository,
-        target=Target(ref=made.ref, path=f"{made.repository}/{made.ref.rpartition('/')[2]}"),
-        push=read_push(made.payload),
-        delivery=_id("push", encode(made.payload)),
-        received_at=float(MADE_AT),
-    )
-
-
 def _variables() -> dict[str, dict[str, str]]:
     """Return the variables that direct each function to the stand-in, in the format of `--env-vars`."""
     common = {
@@ -177,7 +163,8 @@ def _variables() -> dict[str, dict[str, str]]:
         "WorkerFunction": common | queues,
         "ScheduleFunction": common,
         "OperateFunction": common,
-        "PublisherFunction": {name: value for name, value in common.items() if name.startswith(ENVIRONMENT_PREFIX)},
+        # It has neither an address of AWS nor a use for one.
+        "PublisherFunction": {name: common[name] for name in common if name.startswith(ENVIRONMENT_PREFIX)},
     }
 
 
@@ -202,10 +189,12 @@ def main(arguments: Sequence[str]) -> int:
     add("--repository", default=REPOSITORY, metavar="OWNER/NAME", help="(%(default)s)")
     add("--ref", default=REF, help="(%(default)s)")
     add("--commit", help="what the ref names (the sample repository's commit)")
+    add("--asked-at", type=float, default=MADE_AT, metavar="SECONDS", help="when the remote was asked (2025-01-01)")
     add("--directory", type=Path, default=DIRECTORY, help="where to write (tests/events)")
     add("--post", metavar="URL", help="write nothing, and post the signed push there: sam local start-api")
     options = parser.parse_args(arguments)
-    made = Made(options.secret, options.repository, options.ref, options.commit or sample_commit())
+    commit = options.commit or sample_commit()
+    made = Made(options.secret, options.repository, options.ref, commit, options.asked_at)
     if options.post is None:
         write(options.directory, made)
         return 0

@@ -62,15 +62,18 @@ class Gateway:
     the measured time of a run means something only while few threads run.
     """
 
-    def __init__(self, handler: Handler, environments: int = MANY) -> None:
+    def __init__(self, handler: Handler, environments: int = MANY, is_ready: Callable[[], bool] = lambda: True) -> None:
+        """`/healthz` answers 503 while what the handler needs is not ready."""
         self._handler = handler
+        self._is_ready = is_ready
         self._environments = threading.Semaphore(environments)
 
     def respond(self, request: Request) -> Response:
         """Route one request and write its one line to standard error."""
         started = time.monotonic()
         if request.path == "/healthz" and request.method in ("GET", "HEAD"):
-            return Response(200, b"ok", {"Content-Type": "text/plain"})
+            status, text = (200, b"ok") if self._is_ready() else (503, b"not ready")
+            return Response(status, text, {"Content-Type": "text/plain"})
         route = route_of(request.method, request.path)
         response = message(404) if route is None else self._invoke(request, route)
         milliseconds = (time.monotonic() - started) * 1000
@@ -105,7 +108,11 @@ def route_of(method: str, path: str) -> str | None:
 
 
 def gateway_server(
-    handler: Handler, host: str = "127.0.0.1", port: int = 0, environments: int = MANY
+    handler: Handler,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    environments: int = MANY,
+    is_ready: Callable[[], bool] = lambda: True,
 ) -> LoopbackServer:
     """Return the endpoint, bound and not yet started. Raises OSError when the address cannot be bound."""
-    return LoopbackServer(host, port, Gateway(handler, environments).respond, MAX_BODY_BYTES)
+    return LoopbackServer(host, port, Gateway(handler, environments, is_ready).respond, MAX_BODY_BYTES)

@@ -169,7 +169,7 @@ def _repositories(urls: Sequence[str], configurations: Sequence[str]) -> dict[st
 def _variables(arguments: argparse.Namespace, mount: str) -> dict[str, str]:
     """Return the environment variables that stand for the arguments."""
     variables = {ENVIRONMENT_PREFIX + "MOUNT": mount}
-    names = sorted({field.name for field in fields(Settings)} - {"mount", "queue_url", "dead_letter_url", "publisher"})
+    names = sorted({field.name for field in fields(Settings)} - {"mount", "publisher", "queue_url", "dead_letter_url"})
     for name, value in _pairs("--set", arguments.set, "NAME=VALUE").items():
         if name not in names:
             raise _Problem(f"--set {name}: there is no such setting; there are {', '.join(names)}")

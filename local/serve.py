@@ -5,12 +5,17 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from handler.settings import ENVIRONMENT_PREFIX
 from local.gateway import FUNCTION_NAME, MANY, MEMORY_MIB, ROUTE, Handler, gateway_server
-from local.lambda_api import FunctionDied, LambdaFunction, publisher_environment, serving
+from local.mount_side import prepare_output
 from local.options import SECRET_VARIABLE, ServeOptions
 from local.parameters import embedded_parameters
+
+if TYPE_CHECKING:
+    from local.mount_process import MountProcess
 
 FRONT_DOORS = 2
 """With a queue a request takes milliseconds; more threads would only wait for each other."""
@@ -28,30 +33,28 @@ def load_webhook() -> Handler:
 def serve(options: ServeOptions, load_handler: Callable[[], Handler] = load_webhook) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status.
 
-    0 after a clean end, 1 if requests were still running after GRACE_SECONDS, 2 if the mount or the address
-    cannot be used. Standard output carries the line that says "listening", then what CloudWatch would get.
+    0 after a clean end, 1 if requests were still running after GRACE_SECONDS, 2 if the mount or the address cannot be
+    used, or an isolated mount side does not start or is not isolated. Standard output carries the line that says
+    "listening", with `--isolated` one about the two processes before it, then what CloudWatch would get.
     """
-    _prepare_output(sys.stdout)
+    prepare_output(sys.stdout)
     _prepare_environment(options)
     try:
         os.makedirs(options.mount, exist_ok=True)
     except OSError as error:
         return _fail(f"cannot use {options.mount} as the mount: {error.strerror}")
-    with ExitStack() as stack:
-        stack.enter_context(_stack(options))
-        if options.is_isolated:
-            try:
-                print(f"git2efs: the mount side is {stack.enter_context(_isolated())}", flush=True)
-            except FunctionDied as error:
-                return _fail(f"the mount side does not start: {error}")
+    with _stack(options) as mount_side:
         handler = load_handler()
         try:
             environments = FRONT_DOORS if options.is_queued else MANY
-            server = gateway_server(handler, options.host, options.port, environments)
+            is_ready = mount_side.is_ready if mount_side else lambda: True
+            server = gateway_server(handler, options.host, options.port, environments, is_ready)
         except (OSError, UnicodeError) as error:
             why = getattr(error, "strerror", None) or "not an address"
             return _fail(f"cannot listen on {options.host} port {options.port}: {why}")
         wait_for_signal = _catch_signals()
+        if mount_side and (problem := _show_isolation(mount_side, server.url)):
+            return _fail(problem)
         server.start()
         print(f"git2efs: listening on {server.url}{ROUTE} (mount {options.mount})", flush=True)
         wait_for_signal()
@@ -62,43 +65,62 @@ def serve(options: ServeOptions, load_handler: Callable[[], Handler] = load_webh
 
 
 @contextmanager
-def _stack(options: ServeOptions) -> Iterator[None]:
-    """Run what the handler needs: Parameter Store, and with `--queued` the queue and the worker."""
-    if not options.is_queued:
-        with embedded_parameters(options.prefix, options.secret, options.repositories, options.secure):
-            yield
-        return
-    from local.aws import embedded_aws
-    from local.worker import working
+def _stack(options: ServeOptions) -> "Iterator[MountProcess | None]":
+    """Run what the handler needs: Parameter Store, an isolated mount side, with `--queued` the queue and the worker.
 
-    with embedded_aws(options.prefix, options.secret, options.repositories, options.secure) as queues:
-        os.environ["GIT2EFS_QUEUE_URL"] = queues.url
-        os.environ["GIT2EFS_DEAD_LETTER_URL"] = queues.dead_letter_url
-        with working():
-            yield
+    Yields the mount side where it is isolated.
+    """
+    with ExitStack() as stack:
+        if options.is_queued:
+            from local.aws import embedded_aws
+
+            queues = stack.enter_context(
+                embedded_aws(options.prefix, options.secret, options.repositories, options.secure)
+            )
+            os.environ["GIT2EFS_QUEUE_URL"] = queues.url
+            os.environ["GIT2EFS_DEAD_LETTER_URL"] = queues.dead_letter_url
+        else:
+            stack.enter_context(
+                embedded_parameters(options.prefix, options.secret, options.repositories, options.secure)
+            )
+        mount_side = None
+        if options.is_isolated:
+            from local.mount_process import isolated
+
+            mount_side = stack.enter_context(isolated())
+        if options.is_queued:
+            from local.worker import working
+
+            stack.enter_context(working())
+        yield mount_side
 
 
-@contextmanager
-def _isolated() -> Iterator[str]:
-    """Run the mount side in a process of its own, started before anything is answered; yield a sentence about it."""
-    function = LambdaFunction(publisher_environment(os.environ))
-    with serving(function) as url:
-        os.environ["AWS_ENDPOINT_URL_LAMBDA"] = url
-        os.environ["GIT2EFS_PUBLISHER"] = function.name
-        yield function.start()
+def _show_isolation(mount_side: "MountProcess", url: str) -> str:
+    """Let the mount side try to connect to this process; print the line about it, or return what is wrong."""
+    from local.lambda_api import FunctionFailed
 
-
-def _prepare_output(stream: TextIO) -> None:
-    """Flush each line, even into a pipe: readers wait for lines, not for a full buffer."""
-    reconfigure = getattr(stream, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(line_buffering=True)
+    address = urlsplit(url)
+    try:
+        found = mount_side.probe(address.hostname or "", address.port or 0)
+    except FunctionFailed as error:
+        return f"the mount side does not start: {error}"
+    if not found.refused:
+        return "the mount side has a network"
+    how = "network namespace of its own, sockets forbidden" if found.has_namespace else "sockets forbidden"
+    print(
+        f"git2efs: process {os.getpid()} fetches, process {mount_side.pid} publishes, without a network ({how}): "
+        f"its connection to {url} fails ({found.refused})",
+        flush=True,
+    )
+    return ""
 
 
 def _prepare_environment(options: ServeOptions) -> None:
     """Set the variables that Lambda sets; remove the secret, which Parameter Store holds from now on."""
     os.environ.pop(SECRET_VARIABLE, None)
     os.environ.update(options.environment)
+    # Which function publishes is up to `--isolated` alone.
+    os.environ.pop(ENVIRONMENT_PREFIX + "PUBLISHER", None)
     os.environ["GIT2EFS_PARAMETER_PREFIX"] = options.prefix
     os.environ["AWS_LAMBDA_FUNCTION_NAME"] = FUNCTION_NAME
     os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] = str(MEMORY_MIB)

@@ -16,7 +16,7 @@ from local.options import SECRET_VARIABLE
 
 PROJECT = Path(__file__).resolve().parent.parent
 READY = "git2efs: listening on "
-MOUNT_SIDE = "git2efs: the mount side is "
+PROCESSES = "git2efs: process "
 SILENCE_SECONDS = 0.1
 
 
@@ -27,8 +27,8 @@ class ServiceFailed(Exception):
 class Service:
     """The service on a free port of loopback, from `with` to its end.
 
-    `url` is the webhook's address. `options` are further arguments of `serve`; the secret travels in the
-    environment, where `ps` does not show it.
+    `url` is the webhook's address, `processes_line` what it says of its two processes with `--isolated`. `options` are
+    further arguments of `serve`; the secret travels in the environment, where `ps` does not show it.
     """
 
     def __init__(self, root: str, secret: str, repositories: Mapping[str, str], options: Sequence[str] = ()) -> None:
@@ -40,7 +40,7 @@ class Service:
         self._errors: list[str] = []
         self.url = ""
         self.ready_line = ""
-        self.mount_side_line = ""
+        self.processes_line = ""
 
     def __enter__(self) -> Self:
         """Start, and wait until it listens. Raises ServiceFailed."""
@@ -64,10 +64,10 @@ class Service:
         for thread in self._threads:
             thread.start()
         try:
-            started_by = time.monotonic() + 60.0
+            deadline = time.monotonic() + 60.0
             if "--isolated" in self._arguments:
-                self.mount_side_line = self._next_line(started_by, MOUNT_SIDE)
-            self.ready_line = self._next_line(started_by, READY)
+                self.processes_line = self._next_line(deadline, PROCESSES)
+            self.ready_line = self._next_line(deadline, READY)
         except ServiceFailed:
             self._end()
             raise

@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -57,3 +58,28 @@ def talk(url: str, *parts: bytes, half_close: bool = False) -> bytes:
         while chunk := connection.recv(65536):
             received += chunk
         return received
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and it is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process started; a skip where the system does not tell."""
+    if not Path("/proc/self/task").is_dir():
+        pytest.skip("looks for children in /proc")
+    # Each thread has its own.
+    found = [each.read_text().split() for each in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(child) for children in found for child in children]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Return once the condition holds; fail after that time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

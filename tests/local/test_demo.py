@@ -27,6 +27,9 @@ def test_the_demonstration_shows_every_step_and_leaves_nothing(tmp_path: Path) -
     lines = [line.strip() for line in done.stdout.splitlines()]
     assert lines[-1].startswith("Done in ")
     assert sum("equal the commit's" in line for line in lines) == 4
+    (isolated,) = (line for line in lines if line.startswith("isolated"))
+    assert "publishes, without a network" in isolated
+    assert isolated.endswith("fails (NetworkForbidden)")
     answers = [json.loads(line) for line in lines if line.startswith("{")]
     assert [answer["outcome"] for answer in answers] == ["published", "published", "unchanged", "published", "rejected"]
     assert [answer.get("files_written") for answer in answers] == [9, 8, 0, 1, None]

@@ -1,9 +1,11 @@
 """The ready events for `sam local`: they are what their script makes, and do what their names say."""
 
+import base64
 import http.client
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,18 +14,15 @@ import boto3
 import pytest
 
 from handler import operate, publisher, schedule, webhook, worker
-from handler.exchange.answers import Need
-from handler.exchange.messages import decode_answer
-from handler.exchange.publisher import PublishAnswer
+from handler.network.aws import publisher_function
+from local import sample
 from local.aws import QUEUES
 from local.event import read_answer
 from local.events import (
     AWS_PORT,
     DIRECTORY,
     HOST,
-    MOUNT,
     ORIGIN_PORT,
-    PART,
     PREFIX,
     REF,
     REPOSITORY,
@@ -35,6 +34,8 @@ from local.events import (
 from local.gateway import LambdaContext
 from local.stand_in import StandIn, standing_in
 from local.stand_in import main as stand_in_main
+from local.tree import differences, published_files
+from testing.fake_lambda import NAME, FakeLambda
 from testing.stack import ROOT, read_stack
 
 
@@ -69,7 +70,7 @@ def mount(tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def _reset() -> None:
-    for entry in (webhook, worker, schedule, operate):
+    for entry in (webhook, worker, schedule, operate, publisher):
         entry.reset()
 
 
@@ -156,32 +157,57 @@ def test_operator_sees_what_was_published(stand_in: StandIn) -> None:
     assert stand_in.commit in json.dumps(operate.handler(event("status.json"), LambdaContext("request")))
 
 
-def call_publisher(name: str, mount: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return what the publisher answers to the event, with its variables of env.json and no others of ours."""
-    for variable in event("env.json")["WorkerFunction"]:
-        monkeypatch.delenv(variable, raising=False)
-    for variable, value in event("env.json")["PublisherFunction"].items():
-        monkeypatch.setenv(variable, os.fspath(mount) if value == MOUNT else value)
-    publisher.reset()
-    try:
-        answer = publisher.handler(event(name), LambdaContext("request"))
-    finally:
-        publisher.reset()
-    return decode_answer(event(name)["action"], json.dumps(answer).encode())
+def test_publisher_needs_newer_answers_than_those_of_the_recorded_publish(mount: Path) -> None:
+    """The event is of 2025: it is understood, and the answer says what the publisher has to know."""
+    answer = publisher.handler(event("publish.json"), LambdaContext("request"))
+    assert answer == {"version": 1, "result": {"need": {"ref": REF}}}
+    assert not (mount / REPOSITORY / "main" / "current").is_symlink()
 
 
-def test_publisher_asks_for_the_ref(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To a driver's first question it answers what it needs to know, and has published nothing."""
-    assert call_publisher("publish.json", tmp_path, monkeypatch) == PublishAnswer(need=Need(ref=REF))
-    assert not (tmp_path / REPOSITORY / "main" / "current").is_symlink()
+def test_publisher_publishes_what_was_asked_just_now(mount: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The same with `--asked-at`: a whole publish from the event alone, and without a network."""
+    directory = tmp_path_factory.mktemp("events")
+    assert main(["--asked-at", str(time.time()), "--directory", str(directory)]) == 0
+    recorded = json.loads((directory / "publish.json").read_text(encoding="utf-8"))
+    answer: Any = publisher.handler(recorded, LambdaContext("request"))
+    outcome = answer["result"]["outcome"]
+    assert (outcome["kind"], outcome["commit"]) == ("published", sample_commit())
+    published = published_files(str(mount / REPOSITORY / "main" / "current"))
+    assert differences(sample.first_push(), published) == []
 
 
-def test_publisher_takes_a_part_of_a_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It answers how many bytes are there, and they are."""
-    assert call_publisher("receive.json", tmp_path, monkeypatch) == len(PART)
-    assert [path.read_bytes() for path in tmp_path.rglob(event("receive.json")["arguments"]["transfer"] + "*")] == [
-        PART
-    ]
+def test_publisher_takes_a_part(mount: Path) -> None:
+    """The answer is how much is there."""
+    answer = publisher.handler(event("receive.json"), LambdaContext("request"))
+    (part,) = mount.rglob(event("receive.json")["arguments"]["transfer"])
+    assert answer == {"version": 1, "result": part.stat().st_size}
+    assert part.read_bytes() == base64.b64decode(event("receive.json")["arguments"]["content"])
+
+
+@pytest.mark.usefixtures("localhost", "direct")
+def test_recorded_publish_is_what_the_webhook_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the times, and how the pack's objects are compressed."""
+    sent: list[Any] = []
+
+    class Recorder(FakeLambda):
+        def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> Mapping[str, Any]:
+            sent.append(json.loads(Payload))
+            return super().invoke(FunctionName=FunctionName, InvocationType=InvocationType, Payload=Payload)
+
+    monkeypatch.setattr(publisher_function, "make_lambda_client", Recorder)
+    monkeypatch.setenv("GIT2EFS_PUBLISHER", NAME)
+    answer = read_answer(webhook.handler(event("push.json"), LambdaContext("request")))
+    assert json.loads(answer.body)["outcome"] == "published"
+    published = [each for each in sent if each["action"] == "publish"]
+    assert _without_times(published[-1]) == _without_times(event("publish.json"))
+
+
+def _without_times(message: Any) -> Any:
+    """Return a message without what differs from one run to the next."""
+    passing = {"asked_at", "received_at", "deadline", "size", "bytes_fetched", "pack"}
+    if isinstance(message, dict):
+        return {name: _without_times(value) for name, value in message.items() if name not in passing}
+    return [_without_times(each) for each in message] if isinstance(message, list) else message
 
 
 def test_variables_are_those_that_the_template_declares() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from local import github
 from local.body import BodyRefused, read_body
-from local.gateway import MAX_BODY_BYTES, Handler, gateway_server
+from local.exchange import Request
+from local.gateway import MAX_BODY_BYTES, Gateway, Handler, gateway_server
 from tests.local.conftest import talk
 
 Start = Callable[[Handler], str]
@@ -35,6 +36,14 @@ def request(url: str, method: str, path: str, body: bytes | None = None) -> tupl
 def test_healthz_says_ok(gateway: Start) -> None:
     """Who waits for the service asks here."""
     assert request(gateway(echo), "GET", "/healthz") == (200, b"ok")
+
+
+def test_healthz_waits_for_what_the_handler_needs() -> None:
+    """503 until then, and again when it is gone."""
+    ready = [False, True, False]
+    door = Gateway(echo, is_ready=lambda: ready.pop(0))
+    asked = Request("GET", "/healthz", "", (), b"", "127.0.0.1")
+    assert [door.respond(asked).status for _ in range(3)] == [503, 200, 503]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,8 @@
-"""Lambda's Invoke on loopback, as boto3 meets it; and the process of the function, which has no network."""
+"""Lambda's Invoke on loopback, as boto3's client sees it."""
 
 import json
-import os
-import signal
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import boto3
@@ -14,172 +10,103 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local.lambda_api import MAX_PAYLOAD_BYTES, LambdaFunction, publisher_environment, serving
-from local.service import Service
+from local.lambda_api import MAX_PAYLOAD_BYTES, PUBLISHER_NAME, FunctionFailed, Invoke, lambda_server
+from local.parameters import AWS_ENVIRONMENT
 
-FUNCTION = """
-import os, signal, socket, sys, time
-
-def handler(event, context):
-    match event["do"]:
-        case "answer":
-            return {"pid": os.getpid(), "environment": sorted(os.environ), "ms": context.get_remaining_time_in_millis()}
-        case "raise":
-            raise ValueError("spoiled")
-        case "exit":
-            os._exit(3)
-        case "sleep":
-            time.sleep(60)
-        case "connect":
-            socket.create_connection(("127.0.0.1", event["port"]), 1)
-        case "resolve":
-            socket.getaddrinfo("localhost", 80)
-        case "much":
-            return "x" * event["bytes"]
-"""
-Invoke = Callable[..., tuple[str, Any]]
+Client = Any  # boto3's clients are made at run time
 
 
 @pytest.fixture
-def function(tmp_path: Path) -> LambdaFunction:
-    """Return the function above, which may run for two seconds."""
-    (tmp_path / "stubborn.py").write_text(FUNCTION)
-    environment = publisher_environment(os.environ) | {"PYTHONPATH": os.fspath(tmp_path)}
-    return LambdaFunction(environment, name="stubborn", module="stubborn", timeout_seconds=2.0)
+def client_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Invoke], Client]]:
+    """Start the endpoint around a function; return a client that finds it. Stopped at the end of the test."""
+    with ExitStack() as stack:
+
+        def start(invoke: Invoke) -> Client:
+            server = lambda_server(invoke)
+            server.start()
+            stack.callback(server.stop, 5.0)
+            for name, value in AWS_ENVIRONMENT.items():
+                monkeypatch.setenv(name, value)
+            monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", server.url)
+            client = boto3.client("lambda", config=Config(retries={"total_max_attempts": 1}))
+            stack.callback(client.close)
+            return client
+
+        yield start
 
 
-@pytest.fixture
-def client(function: LambdaFunction) -> Iterator[Any]:
-    """Return boto3's client that meets the function; it tries once."""
-    with serving(function) as url:
-        yield boto3.client("lambda", endpoint_url=url, config=Config(retries={"total_max_attempts": 1}))
+def invoke(client: Client, payload: bytes, name: str = PUBLISHER_NAME, **arguments: str) -> dict[str, Any]:
+    """Invoke the function; return the answer with its payload read."""
+    answer: dict[str, Any] = client.invoke(FunctionName=name, Payload=payload, **arguments)
+    return answer | {"Payload": answer["Payload"].read()}
 
 
-def invoke(client: Any, name: str = "stubborn", **event: object) -> tuple[str, Any]:
-    """Return FunctionError, and what is in the payload."""
-    answer = client.invoke(FunctionName=name, InvocationType="RequestResponse", Payload=json.dumps(event).encode())
-    return answer.get("FunctionError", ""), json.loads(answer["Payload"].read())
+@pytest.mark.parametrize("name", [PUBLISHER_NAME, f"arn:aws:lambda:us-east-1:123456789012:function:{PUBLISHER_NAME}"])
+def test_a_payload_reaches_the_function_and_its_answer_comes_back(
+    client_of: Callable[[Invoke], Client], name: str
+) -> None:
+    """By the function's name, and by its ARN."""
+    answer = invoke(client_of(lambda payload: b'{"got":' + payload + b"}"), b'{"a":1}', name)
+    assert (answer["StatusCode"], json.loads(answer["Payload"])) == (200, {"got": {"a": 1}})
+    assert "FunctionError" not in answer
 
 
-def is_alive(pid: int) -> bool:
-    """Return whether there is such a process."""
-    return os.path.exists(f"/proc/{pid}") if sys.platform == "linux" else _answers(pid)
+def test_a_function_that_fails_is_an_answer_with_an_error(client_of: Callable[[Invoke], Client]) -> None:
+    """As Lambda has it: the status is 200, the header says that it failed, the body why."""
+
+    def fail(payload: bytes) -> bytes:
+        raise FunctionFailed("the process died")
+
+    answer = invoke(client_of(fail), b"{}")
+    assert (answer["StatusCode"], answer["FunctionError"]) == (200, "Unhandled")
+    assert json.loads(answer["Payload"]) == {"errorMessage": "the process died", "errorType": "Runtime.ExitError"}
 
 
-def _answers(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def test_a_request_may_have_6_mib_and_not_a_byte_more(client_of: Callable[[Invoke], Client]) -> None:
+    """The function never sees one that is larger."""
+    seen: list[int] = []
+
+    def count(payload: bytes) -> bytes:
+        seen.append(len(payload))
+        return b"null"
+
+    client = client_of(count)
+    assert invoke(client, b" " * MAX_PAYLOAD_BYTES)["Payload"] == b"null"
+    with pytest.raises(ClientError) as raised:
+        invoke(client, b" " * (MAX_PAYLOAD_BYTES + 1))
+    assert raised.value.response["Error"]["Code"] == "RequestTooLargeException"
+    assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
+    assert seen == [MAX_PAYLOAD_BYTES]
 
 
-def test_process_is_kept_for_the_next_invocation(client: Any, function: LambdaFunction) -> None:
-    """Both are answered by one process, with the time that is left."""
-    error, first = invoke(client, do="answer")
-    assert (error, invoke(client, do="answer")[1]["pid"]) == ("", first["pid"])
-    assert 1000 < first["ms"] <= 2000
-    assert function.invocations == 2
+def test_an_answer_may_have_6_mib_and_one_that_is_larger_is_an_error_of_the_function(
+    client_of: Callable[[Invoke], Client],
+) -> None:
+    """Whoever invoked it learns that the function failed, and gets none of the answer."""
+    client = client_of(lambda payload: b" " * int(payload))
+    assert len(invoke(client, str(MAX_PAYLOAD_BYTES).encode())["Payload"]) == MAX_PAYLOAD_BYTES
+    answer = invoke(client, str(MAX_PAYLOAD_BYTES + 1).encode())
+    assert answer["FunctionError"] == "Unhandled"
+    assert json.loads(answer["Payload"])["errorType"] == "Function.ResponseSizeTooLarge"
 
 
-def test_what_it_raises_is_its_error_and_the_process_stays(client: Any) -> None:
-    """FunctionError, with the type."""
-    pid = invoke(client, do="answer")[1]["pid"]
-    error, told = invoke(client, do="raise")
-    assert (error, told["errorType"]) == ("Unhandled", "ValueError")
-    assert invoke(client, do="answer")[1]["pid"] == pid
+def test_another_function_is_not_there(client_of: Callable[[Invoke], Client]) -> None:
+    """There is the one alone."""
+    with pytest.raises(ClientError) as raised:
+        invoke(client_of(lambda payload: payload), b"{}", name="git2efs-other")
+    assert raised.value.response["Error"]["Code"] == "ResourceNotFoundException"
 
 
-@pytest.mark.parametrize(("does", "says"), [("exit", "Runtime exited"), ("sleep", "Task timed out after 2.00 seconds")])
-def test_dead_or_late_process_is_an_error_and_another_follows(client: Any, does: str, says: str) -> None:
-    """It is killed at its deadline."""
-    pid = invoke(client, do="answer")[1]["pid"]
-    error, told = invoke(client, do=does)
-    assert (error, told["errorMessage"]) == ("Unhandled", says)
-    assert not is_alive(pid)
-    assert invoke(client, do="answer")[1]["pid"] != pid
+@pytest.mark.parametrize("kind", ["Event", "DryRun"])
+def test_an_invocation_that_nobody_waits_for_is_refused(client_of: Callable[[Invoke], Client], kind: str) -> None:
+    """Nothing here would run it later."""
+    with pytest.raises(ClientError) as raised:
+        invoke(client_of(lambda payload: payload), b"{}", InvocationType=kind)
+    assert raised.value.response["Error"]["Code"] == "InvalidParameterValueException"
 
 
-@pytest.mark.parametrize("does", ["connect", "resolve"])
-def test_sockets_are_forbidden(client: Any, does: str) -> None:
-    """Also to this machine; and no `except Exception` hides it."""
-    pid = invoke(client, do="answer")[1]["pid"]
-    assert invoke(client, do=does, port=9)[1]["errorMessage"] == "Runtime exited"
-    assert not is_alive(pid)
-
-
-def test_messages_are_bounded_both_ways(client: Any) -> None:
-    """One byte more than Lambda takes is refused; as much as it takes is not."""
-    frame = len(json.dumps({"do": "raise", "padding": ""}))
-    assert invoke(client, do="raise", padding="x" * (MAX_PAYLOAD_BYTES - frame))[0] == "Unhandled"
-    with pytest.raises(ClientError) as refused:
-        invoke(client, do="raise", padding="x" * (MAX_PAYLOAD_BYTES - frame + 1))
-    assert refused.value.response["Error"]["Code"] == "RequestTooLargeException"
-    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
-    assert len(invoke(client, do="much", bytes=MAX_PAYLOAD_BYTES - 2)[1]) == MAX_PAYLOAD_BYTES - 2
-    error, told = invoke(client, do="much", bytes=MAX_PAYLOAD_BYTES - 1)
-    assert (error, told["errorType"]) == ("Unhandled", "Function.ResponseSizeTooLarge")
-
-
-@pytest.mark.parametrize(
-    ("code", "status"),
-    [("TooManyRequestsException", 429), ("AccessDeniedException", 403), ("ResourceNotFoundException", 404)],
-)
-def test_refusals_on_demand(client: Any, function: LambdaFunction, code: str, status: int) -> None:
-    """One each, and nothing is invoked."""
-    function.refusals.append(code)
-    with pytest.raises(ClientError) as refused:
-        invoke(client, do="answer")
-    assert refused.value.response["Error"]["Code"] == code
-    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
-    assert function.invocations == 0
-    assert invoke(client, do="answer")[0] == ""
-
-
-def test_other_name_is_not_found(client: Any) -> None:
-    """404, as for a function that was deleted."""
-    with pytest.raises(ClientError) as refused:
-        invoke(client, "another", do="answer")
-    assert refused.value.response["Error"]["Code"] == "ResourceNotFoundException"
-
-
-def test_redeployment_ends_the_processes_of_before(client: Any, function: LambdaFunction, tmp_path: Path) -> None:
-    """The next invocation has the new environment."""
-    pid = invoke(client, do="answer")[1]["pid"]
-    function.redeploy(publisher_environment(os.environ) | {"PYTHONPATH": os.fspath(tmp_path), "NEW": "1"})
-    assert not is_alive(pid)
-    assert "NEW" in invoke(client, do="answer")[1]["environment"]
-
-
-def test_mount_side_gets_no_secret_and_no_credential() -> None:
-    """Its settings, and what a process needs; nothing of AWS, of the queue or of GitHub."""
-    given: Mapping[str, str] = {
-        "PATH": "/bin",
-        "GIT2EFS_MOUNT": "/mnt",
-        "GIT2EFS_LOCAL_SECRET": "s3cret",
-        "GIT2EFS_PUBLISHER": "publisher",
-        "GIT2EFS_QUEUE_URL": "http://127.0.0.1/queue",
-        "AWS_SECRET_ACCESS_KEY": "key",
-        "AWS_SESSION_TOKEN": "token",
-        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
-        "GITHUB_TOKEN": "token",
-    }
-    assert publisher_environment(given) == {"PATH": "/bin", "GIT2EFS_MOUNT": "/mnt"}
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_it_ends_with_the_server(tmp_path: Path, number: signal.Signals) -> None:
-    """`serve --isolated`: no orphan, however the server ends."""
-    with Service(os.fspath(tmp_path / "mount"), "s3cret", {}, ["--isolated"]) as service:
-        words = service.mount_side_line.split()
-        pid = int(words[words.index("process") + 1].rstrip(","))
-        assert is_alive(pid)
-        assert service.mount_side_line.endswith("Network is unreachable") or "forbidden" in service.mount_side_line
-        if number == signal.SIGTERM:
-            assert service.stop() == 0
-        else:
-            os.kill(service.pid, number)
-        ends_by = time.monotonic() + 10.0
-        while is_alive(pid):
-            assert time.monotonic() < ends_by
-            time.sleep(0.02)
+def test_any_other_operation_is_not_there(client_of: Callable[[Invoke], Client]) -> None:
+    """Of all Lambda's operations there is one."""
+    with pytest.raises(ClientError) as raised:
+        client_of(lambda payload: payload).get_function(FunctionName=PUBLISHER_NAME)
+    assert raised.value.response["Error"]["Code"] == "UnknownOperationException"

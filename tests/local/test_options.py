@@ -36,6 +36,14 @@ def test_a_full_command_line_becomes_settings_and_parameters(tmp_path: Path) -> 
     }  # fmt: skip
 
 
+def test_where_trees_are_published_is_a_switch() -> None:
+    """And not a setting, which would name a function that nobody runs here."""
+    assert parse("--secret", "s", "--isolated").is_isolated
+    assert not parse("--secret", "s").is_isolated
+    with pytest.raises(SystemExit):
+        parse("--secret", "s", "--set", "publisher=git2efs-publisher")
+
+
 def test_the_secret_may_come_from_a_file_or_the_environment(tmp_path: Path) -> None:
     """One line end of the file is not part of it; a space is."""
     file = tmp_path / "secret"

@@ -2,14 +2,12 @@
 
 import os
 import signal
-import time
 from pathlib import Path
-
-import pytest
 
 from local import github, sample
 from local.origin import SampleOrigin
 from local.service import Service
+from tests.local.conftest import children_of, is_alive, wait_for
 
 SECRET = "s3cret"
 REF = "refs/heads/main"
@@ -37,24 +35,8 @@ def test_a_push_is_accepted_and_published_by_the_worker(tmp_path: Path) -> None:
 
 def test_a_front_door_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
     """Queue and worker read their standard input: it ends with their parent, however that ended."""
-    if not Path("/proc/self/task").is_dir():
-        pytest.skip("looks for children in /proc")
     with Service(str(tmp_path / "mount"), SECRET, {}, ["--queued"]) as service:
-        children = _children_of(service.pid)
+        children = children_of(service.pid)
         assert len(children) == 2
         os.kill(service.pid, signal.SIGKILL)
-        deadline = time.monotonic() + 20
-        while any(_is_alive(child) for child in children) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert not [child for child in children if _is_alive(child)]
-
-
-def _children_of(pid: int) -> list[int]:
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+        wait_for(lambda: not any(map(is_alive, children)))
