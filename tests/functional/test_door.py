@@ -49,7 +49,8 @@ class Door:
             number = len(self.calls)
             self.calls.append(name)
             if name == "publish":
-                self.publishes.append((publisher, arguments[0]))
+                # By its name where it comes as a message.
+                self.publishes.append((publisher, arguments[0] if arguments else named["request"]))
             if number == self.at:
                 self.before()
             answer = method(publisher, *arguments, **named)

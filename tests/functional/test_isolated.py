@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from testing import fake_lambda
 from testing.origin import GitOrigin
 from testing.parameters import ParameterStore
 from testing.publisher import VARIABLE
@@ -12,6 +13,8 @@ from testing.repositories import Upstream, archive
 from testing.service import Service
 
 MAIN = "octo/site/main"
+
+pytestmark = fake_lambda.for_calls("these tests have a transport of their own")
 
 
 @pytest.fixture
