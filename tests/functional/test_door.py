@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from handler.errors import PublisherUnavailable
 from handler.exchange.publisher import PublishAnswer, PublishRequest
-from handler.publisher import LocalPublisher
+from handler.mount.publisher import LocalPublisher
 from testing import selection
 from testing.event_bus import Bus
 from testing.origin import GitOrigin

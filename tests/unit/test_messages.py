@@ -38,6 +38,7 @@ from handler.exchange.publisher import (
 from handler.exchange.remote import FetchQuery, RemoteRefs
 from handler.exchange.schedule_state import BackOff, RepositoryState, ScheduleState
 from handler.model import Outcome, OutcomeKind, PublishRule, PushEvent, Repository, Target, Tip
+from handler.mount.publisher import LocalPublisher
 from handler.outcome import failure_of
 from testing.deliveries import LambdaContext
 
@@ -257,7 +258,7 @@ def test_the_function_answers_whatever_comes(monkeypatch: pytest.MonkeyPatch, tm
     assert answered == {"version": VERSION, "result": []}
     unknown = publisher.handler(sent("find_targets", {"name": "octo/none"}), context)
     assert unknown["failure"]["reason"] == "target_unknown"  # type: ignore[index]
-    monkeypatch.setattr(publisher.LocalPublisher, "published_refs", lambda self, repository: 1 / 0)
+    monkeypatch.setattr(LocalPublisher, "published_refs", lambda self, repository: 1 / 0)
     defect = publisher.handler(sent("published_refs", {"repository": "octo/site"}), context)
     assert defect["failure"]["reason"] == "unexpected"  # type: ignore[index]
     assert "division" not in json.dumps(defect)
