@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from handler.deadline import Deadline
 from handler.errors import Git2EfsError, LockTimeout, MirrorDamaged
-from handler.exchange.schedule_state import RepositoryState, ScheduleState
+from handler.exchange.schedule_state import RECONCILE, RepositoryState, ScheduleState
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.network.aws.parameters import Parameters
 from handler.network.aws.telemetry import Telemetry
@@ -28,8 +28,6 @@ from handler.settings import Settings
 if TYPE_CHECKING:
     from handler.exchange.publisher import Publisher
     from handler.network.deliver import Deliverer
-
-RECONCILE, CHORES = TASKS = ("reconcile", "chores")
 
 _MAX_RUNS = 4
 """Repositories that are published or maintained at a time. To ask the remotes whether they need it costs little."""
