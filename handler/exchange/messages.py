@@ -20,11 +20,11 @@ from handler.config.names import (
     ref_problem,
 )
 from handler.errors import Git2EfsError, Malformed
-from handler.exchange.answers import FAILURES, Failure, PackAnswer, RefsAnswer
+from handler.exchange.answers import FAILURES, Failure, Need, PackAnswer, RefsAnswer
 from handler.exchange.codec import Check, PlainReader, to_plain
 from handler.exchange.events import PendingEvent
 from handler.exchange.operations import MountedTarget, Operations
-from handler.exchange.publisher import MAX_SURVEYED, Publisher, PublishRequest
+from handler.exchange.publisher import MAX_SURVEYED, PublishAnswer, Publisher, PublishRequest
 from handler.exchange.remote import FetchQuery
 from handler.exchange.schedule_state import TASKS
 from handler.model import PushEvent, Target, Tip
@@ -211,8 +211,20 @@ def _check_request(request: PublishRequest) -> str | None:
     return _field("delivery", delivery_problem(request.delivery))
 
 
+def _check_answer(answer: PublishAnswer) -> str | None:
+    return " is neither an outcome nor a need" if (answer.outcome is None) == (answer.need is None) else None
+
+
+def _check_need(need: Need) -> str | None:
+    if need.ref is None and need.fetch is None:
+        return " is of nothing"
+    return None if need.ref is None else _field("ref", ref_problem(need.ref))
+
+
 _CHECKS: Mapping[type, Check] = {
     PublishRequest: _check_request,
+    PublishAnswer: _check_answer,
+    Need: _check_need,
     Target: _check_target,
     PushEvent: _check_push,
     FetchQuery: _check_query,

@@ -209,6 +209,23 @@ def test_what_is_needed_may_not_be_missing(name: str) -> None:
         decode_call(message)
 
 
+@pytest.mark.parametrize(
+    "result",
+    [
+        {},
+        {"need": {}},
+        {"need": {"after_seconds": 1.0}},
+        {"need": {"ref": "../x\n"}},
+        {"need": {"ref": MAIN}, "outcome": {"kind": "published", "reason": "pushed"}},
+        {"events": []},
+    ],
+)
+def test_an_answer_is_an_outcome_or_a_need_of_something(result: dict[str, object]) -> None:
+    """Else a run would end as a defect, or use up its rounds for nothing."""
+    with pytest.raises(Malformed):
+        decode_answer("publish", json.dumps({"version": VERSION, "result": result}).encode())
+
+
 def test_a_survey_is_bounded() -> None:
     """More repositories than are asked about at once are refused."""
     item = SurveyItem(REPOSITORY, RemoteRefs({}))
