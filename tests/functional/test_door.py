@@ -237,10 +237,16 @@ def test_a_push_takes_one_call_and_seldom_two(service: Service, upstream: Upstre
     upstream.point("main", first)
     upstream.commit({"a": b"forced"})
     count("forced")
-    upstream.commit({"a": b"overtaken"})
+    upstream.commit({"a": b"lost"})
     service.push_request(upstream)
+    upstream.commit({"a": b"after a lost one"})
+    count("after a lost one")
+    upstream.commit({"a": b"overtaken"})
+    request = service.push_request(upstream)
     upstream.commit({"a": b"overtaking"})
-    count("overtaken")
+    door.forget()
+    assert service.send(request).reason == "ref_moved_on"
+    counts["overtaken"] = [door.calls.count("publish")]
     assert set(counts["next"]) == {1}
     assert max(itertools.chain(*counts.values())) <= 2
     every = [*itertools.chain(*counts.values())]
