@@ -5,21 +5,32 @@ Raises OSError for what the mount answers.
 
 import errno
 import os
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from handler.errors import MirrorDamaged, ObjectTooLarge, ReleasesInGrace, TreeTooLarge, TreeUnsafe
 from handler.model import NULL_OID, Counts
-from handler.mount.fs.checkout import check_out
+from handler.mount.fs.checkout import check_out, with_touches
+from handler.mount.fs.files import unlink_if_there
 from handler.mount.fs.parallel import Executor
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
-from handler.mount.git.plan import check_tree_bytes, plan_change
-from handler.mount.releases.inventory import Inventory, seal
-from handler.mount.releases.strategy import WHOLE, Strategy, StrategyKind, choose_strategy, max_releases
+from handler.mount.git.plan import check_tree_bytes, plan_change, plan_touches
+from handler.mount.releases.inventory import Inventory, seal, time_to_show
+from handler.mount.releases.strategy import (
+    WHOLE,
+    Release,
+    Strategy,
+    StrategyKind,
+    choose_strategy,
+    max_releases,
+    missed_by,
+    shown_since,
+)
+from handler.mount.releases.times import renew
 from handler.mount.target.directory import TargetDirectory, stage
 from handler.mount.target.layout import TargetPaths, journal_name, link_to, patch_name, read_patch_name, trash_name
 from handler.mount.target.run import Run
@@ -53,10 +64,12 @@ class ReleaseBuilder:
 
         Raises ReleasesInGrace, MirrorDamaged, TreeUnsafe, TreeTooLarge, ObjectTooLarge, OutOfTime.
         """
+        self.run.let_clock_tick()
         self.leftovers = list(self.inventory.staged)
         patches = [patch for patch in map(read_patch_name, self.inventory.staged) if patch]
         if any(each.commit == wanted and not each.is_intact for each in self.inventory.releases):
             # Somebody changed it: it cannot be flipped to, and its name is needed for a sound one.
+            self.let_go((wanted,), self.inventory.releases, self.run.published.commit)
             self.leftovers.append(trash_name())
             os.rename(self._paths.release(wanted), self._paths.staged(self.leftovers[-1]))
         self.strategy = choose_strategy(
@@ -68,6 +81,7 @@ class ReleaseBuilder:
             grace_seconds=self.run.repository.grace_seconds,
         )
         if self.strategy.kind is StrategyKind.FLIP:
+            self._renew(wanted, self._shown_since(wanted))
             self._name_and_link(None, wanted)
         elif self.strategy.kind is StrategyKind.WHOLE or not self._patch(wanted):
             self._write_whole(wanted)
@@ -87,7 +101,9 @@ class ReleaseBuilder:
         try:
             # All plans come before the first change: what cannot be planned must not cost a release.
             plans = [self._plan(None if base == NULL_OID else base, to) for base, to in steps]
+            plans[-1] = self._with_touches(plans[-1], wanted)
             if strategy.halfway is None:
+                self.let_go((strategy.base,), self.inventory.releases, self.run.published.commit)
                 # Renamed before its first file changes: half patched it must not bear a release's name for a moment.
                 os.rename(self._paths.release(strategy.base), self._staged(steps[0]))
             self._check_out(steps, plans, wanted)
@@ -100,6 +116,33 @@ class ReleaseBuilder:
                 raise
             return False
         return True
+
+    def _with_touches(self, plan: TreePlan, wanted: str) -> TreePlan:
+        """Return the plan with a touch for all that is right in the tree, but that readers saw otherwise since."""
+        is_resumed = self.strategy.kind is StrategyKind.RESUME
+        read, tree = partial(self.mirror.read, kind=TREE), self.mirror.tree_of(wanted)
+        shown = self._shown_since(None if is_resumed else self.strategy.base)
+        try:
+            touches = plan_touches(read, map(self.mirror.tree_of, shown), tree)
+        except (MirrorDamaged, ObjectTooLarge, TreeUnsafe):
+            # Objects of one that readers had are gone: then whatever is not written may differ from it.
+            touches = plan_touches(read, [None], tree)
+        if is_resumed:
+            # What the killed run wrote, readers may have seen otherwise since then: an operator may have gone back.
+            return replace(plan, touched_files=touches.touched_files, touched_directories=touches.touched_directories)
+        return with_touches(plan, touches)
+
+    def _shown_since(self, base: str | None) -> Sequence[str]:
+        return shown_since(base, self.run.published.commit, self.inventory.releases)
+
+    def let_go(self, leaving: Collection[str], releases: Iterable[Release], current: str | None) -> None:
+        """Prepare for the end of the releases `leaving` of `releases`."""
+        # Before it: later only the releases that stand say what readers had since they had one of them.
+        for commit, shown in missed_by(leaving, current, releases).items():
+            self._renew(commit, shown)
+
+    def _renew(self, commit: str, shown: Iterable[str]) -> None:
+        renew(self._paths, commit, shown, partial(nullcontext, self.mirror), self.run.workers)
 
     def _check_out(self, steps: Sequence[_Step], plans: Sequence[TreePlan], wanted: str) -> None:
         """Bring what is staged for the first step to the last one's tree, and give it its name."""
@@ -141,6 +184,8 @@ class ReleaseBuilder:
             self.leftovers.append(trash_name())
             with suppress(FileNotFoundError):
                 os.rename(self._staged(step), self._paths.staged(self.leftovers[-1]))
+            # What the checkpoint says is written went with it.
+            unlink_if_there(self._paths.staged(journal_name(*step)))
         os.mkdir(self._staged(step), 0o755)
         self._check_out([step], [plan], wanted)
 
@@ -188,9 +233,10 @@ def prepare_flip(
     retiring = executor.submit(partial(_start_grace, directory, inventory, previous if previous != wanted else None))
     linking = executor.submit(partial(stage, directory, "link", partial(os.symlink, link_to(wanted))))
     try:
+        # Sealed before it gets its name: a release that bears its name is complete and intact. One that stands already
+        # is sealed again, so that an NFS client looks up what was touched in it.
+        seal(staged or directory.release(wanted), time_to_show(inventory, directory.clock()))
         if staged is not None:
-            # Sealed before it gets its name: a release that bears its name is complete and intact.
-            seal(staged, directory.clock())
             os.rename(staged, directory.release(wanted))
         retiring.result()
     except BaseException:

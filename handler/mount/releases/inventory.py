@@ -11,6 +11,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
+from handler.model import MAX_AHEAD_SECONDS
 from handler.mount.fs.directories import open_directory
 from handler.mount.releases.strategy import Release
 from handler.mount.target.layout import TargetPaths, is_commit
@@ -57,6 +58,14 @@ def _list(path: str) -> list[str]:
         return os.listdir(path)
     except FileNotFoundError:
         return []
+
+
+def time_to_show(inventory: Inventory, now: float) -> float:
+    """Return what to seal a release with that readers will get: `now`, or later than what they saw of any other."""
+    # Two flips may come within one second, and the replaced release gets its clock in the very second of the flip. A
+    # time far ahead is not ours: somebody set it.
+    shown = (each.retired_at for each in inventory.releases if each.retired_at <= now + MAX_AHEAD_SECONDS)
+    return max(now, max(shown, default=0.0) + 1)
 
 
 def seal(path: str, now: float, *, is_intact: bool = True) -> None:

@@ -9,8 +9,8 @@ from handler.model import Repository
 from handler.mount.fs.directories import remove_tree
 from handler.mount.releases.build import ReleaseBuilder
 from handler.mount.releases.inventory import Inventory
-from handler.mount.releases.strategy import Release, StrategyKind, choose_pruned
-from handler.mount.target.layout import TargetPaths, is_passing, is_staged, trash_name
+from handler.mount.releases.strategy import Release, StrategyKind, choose_pruned, missed_by
+from handler.mount.target.layout import TargetPaths, is_passing, is_staged, read_patch_name, trash_name
 from handler.mount.target.run import Run
 
 
@@ -26,6 +26,7 @@ def prune(run: Run, inventory: Inventory, built: ReleaseBuilder, *, current: str
     retired = run.published.commit
     releases = [replace(each, retired_at=now) if each.commit == retired else each for each in standing]
     pruned = choose_pruned(current, releases, now, run.repository.grace_seconds, run.repository.keep_releases)
+    built.let_go(frozenset(pruned), releases, current)
     trash = [name for name in built.leftovers if is_staged(name)]
     is_sure = len(trash) == len(built.leftovers)
     trash += [_set_aside(paths, commit) for commit in pruned]
@@ -37,16 +38,27 @@ def prune(run: Run, inventory: Inventory, built: ReleaseBuilder, *, current: str
 
 
 def prune_at_rest(
-    paths: TargetPaths, inventory: Inventory, repository: Repository, *, current: str, now: float
+    paths: TargetPaths,
+    inventory: Inventory,
+    repository: Repository,
+    *,
+    current: str,
+    now: float,
+    renew: Callable[[str, Iterable[str]], None],
 ) -> tuple[tuple[Release, ...], tuple[str, ...]]:
     """Take the releases that are past their grace out, where no push came that would do it. Raises OSError.
 
     Returns the releases that stand, and the names in staging to `discard`. Discarding needs no lock: nobody uses those
-    names again, and to remove whole trees takes minutes.
+    names again, and to remove whole trees takes minutes. `renew(commit, shown)` renews a release that stays.
     """
     pruned = choose_pruned(current, inventory.releases, now, repository.grace_seconds, repository.keep_releases)
+    if any(map(read_patch_name, inventory.staged)):
+        # A run was killed there. The next one goes on, and has to know what readers had since it began.
+        pruned = []
     if pruned:
         os.makedirs(paths.staging, exist_ok=True)
+    for commit, shown in missed_by(frozenset(pruned), current, inventory.releases).items():
+        renew(commit, shown)
     trash = [name for name in inventory.staged if is_passing(name)]
     trash += [_set_aside(paths, commit) for commit in pruned]
     return tuple(each for each in inventory.releases if each.commit not in pruned), tuple(trash)

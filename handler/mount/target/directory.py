@@ -13,6 +13,8 @@ from handler.mount.fs.files import write_whole
 from handler.mount.target.layout import COPY, CURRENT, GIT, TargetPaths, release_of
 from handler.mount.target.record import PublishedRecord, read_record
 
+_TICK_SECONDS = 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -96,6 +98,14 @@ class TargetDirectory(TargetPaths):
             if os.path.lexists(os.path.join(directory, GIT)) and (is_above or not self.is_copy):
                 raise TargetOccupied("a git working copy is at the target's path, or on the way to it")
             directory = os.path.dirname(directory)
+
+
+def let_clock_tick(since: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+    """Wait until a file that is written now gets a later mtime than one that was written at the time `since`."""
+    # A file system takes its times from a clock that ticks up to 100 times a second.
+    left = since + _TICK_SECONDS - clock()
+    if left > 0:
+        sleep(min(left, _TICK_SECONDS))
 
 
 def stage(paths: TargetPaths, kind: str, make: Callable[[str], None]) -> str:

@@ -9,7 +9,7 @@ from handler.exchange.publisher import PublishRequest
 from handler.model import MAX_AHEAD_SECONDS, Repository, Target
 from handler.mount.fs.lock import Known
 from handler.mount.fs.parallel import Executor, Workers
-from handler.mount.target.directory import Published, TargetDirectory
+from handler.mount.target.directory import Published, TargetDirectory, let_clock_tick
 from handler.mount.target.layout import RepositoryPaths
 from handler.mount.target.registry import TargetRegistry
 from handler.settings import Settings
@@ -98,6 +98,12 @@ class Run:
         # A check-out that is done is published, however late: to end here would throw its work away.
         if done < total:
             self.check_deadline()
+
+    def let_clock_tick(self) -> None:
+        """Wait, if it has to be, until what is written from now on gets later mtimes than what is published has."""
+        record = self.published.record
+        if record is not None:
+            let_clock_tick(record.published_at, self.clock, self.sleep)
 
     def know(self, commits: frozenset[str] | None) -> None:
         """Note the target's releases, all of them; None: not sure. What is known of other targets stays."""
