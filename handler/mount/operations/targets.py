@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from handler.config.names import is_full_name, path_problem
 from handler.errors import TargetUnknown
 from handler.exchange.operations import MountedTarget
-from handler.mount.target.directory import TargetDirectory
-from handler.mount.target.layout import COPY, CURRENT, RECORD, RELEASES, STAGING, RepositoryPaths
+from handler.mount.target.directory import TargetDirectory, is_target
+from handler.mount.target.layout import COPY, RELEASES, STAGING, RepositoryPaths
 from handler.mount.target.record import PublishedRecord
 from handler.mount.target.registry import TargetRegistry
 
@@ -36,7 +36,7 @@ def find_targets(mount: str, name: str | None) -> tuple[MountedTarget, ...]:
     if problem := path_problem(name):
         raise TargetUnknown(f"the path {problem}")
     refuse_links(mount, name)
-    if any(os.path.lexists(f"{mount}/{name}/{each}") for each in (CURRENT, RECORD, COPY)):
+    if is_target(f"{mount}/{name}"):
         return (_target_at(mount, name),)
     found = _targets_of(mount, name) if is_full_name(name) else ()
     if not found:

@@ -3,14 +3,16 @@
 import errno
 import os
 import secrets
+import stat
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from handler.errors import TargetOccupied
 from handler.mount.fs.directories import open_directory
 from handler.mount.fs.files import write_whole
-from handler.mount.target.layout import COPY, CURRENT, GIT, TargetPaths, release_of
+from handler.mount.target.layout import COPY, CURRENT, GIT, RECORD, TargetPaths, release_of
 from handler.mount.target.record import PublishedRecord, read_record
 
 _TICK_SECONDS = 0.02
@@ -93,11 +95,31 @@ class TargetDirectory(TargetPaths):
         while len(directory) > len(self.mount):
             # A working copy and releases exclude each other at one path, too: neither knows what the other may remove.
             is_above = directory != self.root
-            if os.path.lexists(os.path.join(directory, CURRENT)) and (is_above or self.is_copy):
+            if has_releases(directory) and (is_above or self.is_copy):
                 raise TargetOccupied("a target with releases is at the target's path, or on the way to it")
             if os.path.lexists(os.path.join(directory, GIT)) and (is_above or not self.is_copy):
                 raise TargetOccupied("a git working copy is at the target's path, or on the way to it")
             directory = os.path.dirname(directory)
+
+
+def has_releases(directory: str) -> bool:
+    """Whether a target with releases is at a directory: its `current` is a link of ours. Raises OSError."""
+    # By what it is, and not by its name: a branch or a repository may be called `current`.
+    try:
+        return release_of(os.readlink(os.path.join(directory, CURRENT))) is not None
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
+            raise
+        return False
+
+
+def is_target(directory: str) -> bool:
+    """Whether a target is at a directory, or what is left of one: link, record or copy of ours. Raises OSError."""
+    for name, is_kind in ((RECORD, stat.S_ISREG), (COPY, stat.S_ISDIR)):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if is_kind(os.lstat(os.path.join(directory, name)).st_mode):
+                return True
+    return has_releases(directory)
 
 
 def let_clock_tick(since: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
