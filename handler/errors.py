@@ -10,29 +10,23 @@
     │   ├── BodyTooLarge         413
     │   └── MediaTypeUnsupported 415
     ├── Transient                503, passes by itself: try again
-    │   ├── ParametersUnavailable
-    │   ├── PublisherUnavailable
+    │   ├── ParametersUnavailable, PublisherUnavailable
     │   ├── QueueUnavailable
     │   ├── RemoteUnavailable
-    │   ├── CommitNotFound
-    │   ├── RefLags
-    │   ├── LockTimeout
-    │   ├── MountUnavailable
-    │   ├── ReleasesInGrace
+    │   ├── CommitNotFound, RefLags
+    │   ├── LockTimeout, MountUnavailable
+    │   ├── ReleasesInGrace, TargetRetiring
     │   ├── OutOfTime
     │   ├── CopyBusy
     │   └── MirrorDamaged
     └── Stalled                  500, needs a person
-        ├── ConfigurationInvalid
-        ├── SecretUnusable
+        ├── ConfigurationInvalid, SecretUnusable
         ├── PublisherRefused
         ├── RemoteRefused, RemoteUnsupported
         ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides
         ├── TreeTooLarge, TreeUnsafe
-        ├── TargetOccupied
-        ├── TooManyTargets
-        ├── CopyUnusable
-        ├── LocalChanges, ReplayConflict
+        ├── TargetOccupied, TooManyTargets
+        ├── CopyUnusable, LocalChanges, ReplayConflict
         ├── MountFull
         └── Unexpected
 
@@ -166,6 +160,12 @@ class ReleasesInGrace(Transient):
     """A burst of pushes made as many releases as are allowed; the next one waits until the oldest's grace ends."""
 
     reason = "releases_in_grace"
+
+
+class TargetRetiring(Transient):
+    """Where the target's path leads through, a branch that is gone is still published: it is retired first."""
+
+    reason = "target_retiring"
 
 
 class OutOfTime(Transient):

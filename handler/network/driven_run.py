@@ -215,7 +215,8 @@ class DrivenRun:
             answer.outcome,
             durations=replace(durations, fetch_ms=durations.fetch_ms + self.network_seconds * 1000),
         )
-        if retired is not None:
+        # A run may have retired another target, which was on the way to its own.
+        if retired is not None and retired.path == outcome.path:
             outcome = replace(
                 outcome, kind=retired.kind, reason=retired.reason, commit=None, last_success_age_seconds=None
             )

@@ -267,6 +267,7 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("failed", "lock_timeout"): 503,
         ("failed", "mount_unavailable"): 503,
         ("failed", "releases_in_grace"): 503,
+        ("failed", "target_retiring"): 503,
         ("failed", "out_of_time"): 503,
         ("failed", "copy_busy"): 503,
         ("failed", "mirror_damaged"): 503,

@@ -56,7 +56,7 @@ def flip(paths: TargetPaths, link: str) -> None:
 def _list(path: str) -> list[str]:
     try:
         return os.listdir(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

@@ -68,6 +68,9 @@ class TargetDirectory(TargetPaths):
         except OSError as error:
             if error.errno == errno.EINVAL:
                 raise TargetOccupied("what stands at the target's path was not made by git2efs") from None
+            if error.errno in (errno.ENOTDIR, errno.ELOOP) and is_target(os.path.dirname(self.root)):
+                # The link or the record of another target: whether that goes is decided when the ref's commit is known.
+                return Published(None, None)
             raise
         # Somebody else's link stays: its readers may rely on it, and `flip` would replace it without a word.
         commit = release_of(link)

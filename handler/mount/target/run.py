@@ -1,9 +1,10 @@
 """The context of one run: one target to bring up to date, under its repository's lock."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from handler.config.targets import refuse_too_many
+from handler.errors import TargetRetiring
 from handler.exchange.events import Emit
 from handler.exchange.publisher import PublishRequest
 from handler.model import MAX_AHEAD_SECONDS, Repository, Target
@@ -111,8 +112,33 @@ class Run:
         others = {path: known for path, known in (self.known or {}).items() if path != self.target.path}
         self.known = others if commits is None else {**others, self.target.path: commits}
 
+    def outgoing(self) -> "Run | None":
+        """Return a run of the target on the way to this one whose ref is certainly gone, and that ends with it.
+
+        Raises OSError.
+        """
+        mount, target = self.settings.mount, self.target
+        for path in self.registry.target_paths() if target.is_retirable else ():
+            if not target.path.startswith(f"{path}/"):
+                continue
+            directory = TargetDirectory.at(mount, path, self.clock)
+            record = directory.read_record()
+            if record is None or record.repository != self.repository.full_name or directory.is_copy:
+                continue
+            # Git has no branch `team` beside `team/x`. Where both paths end as the refs do, one pattern made both. What
+            # an operator holds stays.
+            if target.ref == record.ref + target.path.removeprefix(path) and record.held is None:
+                request = replace(self.request, target=replace(target, ref=record.ref, path=path))
+                return replace(self, request=request, directory=directory, published=directory.read_published())
+        return None
+
     def refuse_new(self) -> None:
-        """Raise TargetOccupied or TooManyTargets where the target is new, and may not be at its path."""
+        """Raise TargetOccupied, TargetRetiring or TooManyTargets where the target is new, and may not be there."""
         # Under the lock, so that of two new targets the second one sees the first.
+        if (outgoing := self.outgoing()) is not None:
+            raise TargetRetiring(
+                f"{outgoing.target.path} is on the way to {self.target.path}, and is retired first: there is no"
+                f" {outgoing.target.ref} any more"
+            )
         self.directory.refuse_nested()
         refuse_too_many(self.repository, self.registry.read(), self.target, self.settings.max_targets)
