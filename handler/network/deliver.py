@@ -24,6 +24,7 @@ from handler.settings import Settings
 if TYPE_CHECKING:
     from handler.exchange.drift import RepositoryDrift
     from handler.exchange.publisher import Publisher
+    from handler.exchange.remote import RemoteRefs
 
 _DEFAULT_BRANCH_SECONDS = 60
 _MAX_DEFAULT_BRANCHES = 1000
@@ -77,6 +78,10 @@ class Deliverer:
         """
         remote = self.remote(repository, token, deadline)
         refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
+        return self.compare(repository, refs)
+
+    def compare(self, repository: Repository, refs: "RemoteRefs") -> "RepositoryDrift":
+        """Return which targets are behind `refs`, which the remote just answered. Raises the mount side's failures."""
         return self._surveyor.drift(repository, refs)
 
     def put_events(self, events: tuple[PendingEvent, ...]) -> None:

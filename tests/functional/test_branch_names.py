@@ -1,7 +1,9 @@
-"""A branch `team` goes and a branch `team/x` comes: git allows it, and a target may not lie inside another one."""
+"""Branches that change their names: `team` goes and `team/x` comes; the default branch is renamed."""
 
 import pytest
 
+from handler import schedule
+from testing.deliveries import LambdaContext
 from testing.event_bus import Bus
 from testing.queue import MessageQueue
 from testing.repositories import Upstream, archive
@@ -87,3 +89,46 @@ def test_what_no_pattern_made_or_an_operator_holds_stays(service: Service, upstr
     answer = service.push(upstream, "team/x")
     assert (answer.status, answer.reason) == (500, "target_occupied")
     assert service.record("octo/site/team")["gone_since"] is None
+
+
+def test_a_renamed_default_branch_is_told_of(service: Service, upstream: Upstream) -> None:
+    """Readers of the old path stay with what they have: the schedule's log, `status` and the doctor say so."""
+    service.put_repository()
+    upstream.commit({"f": b"1"})
+    service.push(upstream)
+    told = "was published from refs/heads/main, and no rule publishes that there any more"
+    service.run_schedule()
+    assert told not in service.text
+    assert service.operate("doctor", "octo/site")["exit_code"] == 0
+    upstream.commit({"f": b"1"}, "trunk")
+    upstream.set_default_branch("trunk")
+    upstream.delete("main")
+    assert service.push(upstream, "trunk").outcome == "published"
+    assert service.run_schedule()["behind"] == 0
+    with service.capturing():
+        schedule.handler({"task": "reconcile"}, LambdaContext(remaining_ms=900_000))  # again, in the same process
+    (line,) = [line for line in service.log_lines if told in line["message"]]
+    assert (line["level"], line["message"].split()[0]) == ("WARNING", "octo/site/main")
+    status = service.operate("status", "octo/site")
+    targets = {target["path"]: target for target in status["repositories"][0]["targets"]}
+    assert targets["octo/site/main"]["state"] == "left over"
+    assert "its readers get no further pushes" in targets["octo/site/main"]["problems"][0]
+    assert targets["octo/site/trunk"]["problems"] == []
+    checks = [each for each in service.operate("doctor")["checks"] if each["name"] == "octo/site: targets"]
+    assert [(each["verdict"], told in each["found"]) for each in checks] == [("wrong", True)]
+    assert "the default branch is refs/heads/trunk" in checks[0]["found"]
+
+
+def test_what_is_held_or_about_to_be_retired_is_not_left_over(service: Service, upstream: Upstream) -> None:
+    """The one is an operator's wish, the other goes by itself."""
+    service.put_repository(publish=[{"ref": "refs/heads/*"}])
+    for branch in ("main", "held", "gone"):
+        upstream.commit({"f": b"1"}, branch)
+        service.push(upstream, branch)
+    service.operate("hold", "octo/site/held")
+    for branch in ("held", "gone"):
+        upstream.delete(branch)
+    service.run_schedule()
+    service.run_schedule()
+    assert "no rule publishes" not in service.text
+    assert service.operate("doctor", "octo/site")["exit_code"] == 0

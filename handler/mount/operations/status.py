@@ -76,8 +76,12 @@ class StatusReader:
         )
         if record is None:
             return status
+        problems = status.problems
+        if status.state is TargetState.LEFT_OVER:
+            problems += (f"no rule publishes {record.ref} here any more: its readers get no further pushes",)
         return replace(
             status,
+            problems=problems,
             ref=status.ref or record.ref,
             since=record.published_at,
             previous_commit=record.previous_commit,
