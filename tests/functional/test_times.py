@@ -260,16 +260,18 @@ def test_a_killed_run_that_is_gone_on_with_has_new_times(
     assert service.tree() == archive(upstream, wanted)
 
 
+@pytest.mark.parametrize("is_removed", [False, True])
 def test_a_tree_that_somebody_changed_half_made_is_written_whole(
-    service: Service, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    service: Service, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, *, is_removed: bool
 ) -> None:
     """What the checkpoint of the half-made tree says is done counts for nothing then."""
     service.put_repository()
     wanted = upstream.commit({f"d{number % 3}/{number:03}": b"x" for number in range(300)})
     break_off(service, upstream, monkeypatch)
     (staged,) = (each for each in (service.mount / MAIN / "staging").iterdir() if each.is_dir())
-    shutil.rmtree(staged / "d2")
-    (staged / "d2").write_text("not a directory")
+    shutil.rmtree(staged if is_removed else staged / "d2")
+    if not is_removed:
+        (staged / "d2").write_text("not a directory")
     assert service.push(upstream).outcome == "published"
     assert service.tree() == archive(upstream, wanted)
 

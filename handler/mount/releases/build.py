@@ -13,7 +13,7 @@ from functools import partial
 from handler.errors import MirrorDamaged, ObjectTooLarge, ReleasesInGrace, TreeTooLarge, TreeUnsafe
 from handler.model import NULL_OID, Counts
 from handler.mount.fs.checkout import check_out, with_touches
-from handler.mount.fs.files import unlink_if_there
+from handler.mount.fs.files import is_there
 from handler.mount.fs.parallel import Executor
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
@@ -38,6 +38,9 @@ from handler.mount.target.run import Run
 _NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENOTEMPTY)
 """What a patch meets where somebody changed a release: then it is thrown away, and the tree written whole."""
 
+_IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
+"""What a rename of a directory to a taken name is answered."""
+
 _Step = tuple[str, str]
 """The commit that a tree comes from, and the one that it is brought to."""
 
@@ -47,7 +50,7 @@ class ReleaseBuilder:
     """Builds one release for a run. `inventory` is what lies in the target's directory.
 
     After `build`, the other fields say what it took. `link` is the path of the temporary link to the release, ready for
-    the flip; `leftovers` are the names in staging that nobody needs any more.
+    the flip; `leftovers` are the names in staging that nobody needs any more, `notes` say what others had put there.
     """
 
     run: Run
@@ -58,6 +61,7 @@ class ReleaseBuilder:
     submodules: tuple[bytes, ...] = ()
     link: str = ""
     leftovers: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def build(self, wanted: str) -> None:
         """Build `releases/<wanted>`, complete.
@@ -70,8 +74,7 @@ class ReleaseBuilder:
         if any(each.commit == wanted and not each.is_intact for each in self.inventory.releases):
             # Somebody changed it: it cannot be flipped to, and its name is needed for a sound one.
             self.let_go((wanted,), self.inventory.releases, self.run.published.commit)
-            self.leftovers.append(trash_name())
-            os.rename(self._paths.release(wanted), self._paths.staged(self.leftovers[-1]))
+            self._set_aside(self._paths.release(wanted))
         self.strategy = choose_strategy(
             wanted,
             self.run.published.commit,
@@ -82,7 +85,11 @@ class ReleaseBuilder:
         )
         if self.strategy.kind is StrategyKind.FLIP:
             self._renew(wanted, self._shown_since(wanted))
-            self._name_and_link(None, wanted)
+            try:
+                self._name_and_link(None, wanted)
+            except (NotADirectoryError, FileExistsError):
+                self._make_directories()
+                self._name_and_link(None, wanted)
         elif self.strategy.kind is StrategyKind.WHOLE or not self._patch(wanted):
             self._write_whole(wanted)
 
@@ -104,6 +111,7 @@ class ReleaseBuilder:
             plans[-1] = self._with_touches(plans[-1], wanted)
             if strategy.halfway is None:
                 self.let_go((strategy.base,), self.inventory.releases, self.run.published.commit)
+                self._forget_checkpoint(steps[0])
                 # Renamed before its first file changes: half patched it must not bear a release's name for a moment.
                 os.rename(self._paths.release(strategy.base), self._staged(steps[0]))
             self._check_out(steps, plans, wanted)
@@ -166,7 +174,14 @@ class ReleaseBuilder:
             )
             previous = step
         self.counts, self.submodules = counts, plans[-1].submodules
-        self._name_and_link(self._staged(previous), wanted)
+        try:
+            self._name_and_link(self._staged(previous), wanted)
+        except OSError as error:
+            if error.errno not in _IN_THE_WAY or not is_there(self._paths.release(wanted)):
+                raise
+            # Not listed, or made since: the tree is complete, and only the name is taken.
+            self._set_aside(self._paths.release(wanted))
+            self._name_and_link(self._staged(previous), wanted)
 
     def _write_whole(self, wanted: str) -> None:
         """Patch an empty directory: the tree that it comes from has nothing."""
@@ -177,17 +192,45 @@ class ReleaseBuilder:
             # The disk may not grow without bound, and no release may go before its grace: the push has to wait.
             raise ReleasesInGrace(f"{releases} releases are still in their grace")
         step = (NULL_OID, wanted)
-        for directory in (self._paths.releases, self._paths.staging):
-            os.makedirs(directory, exist_ok=True)
-        if patch_name(*step) in self.inventory.staged:
-            # The patch above found that somebody changed what stands there.
-            self.leftovers.append(trash_name())
-            with suppress(FileNotFoundError):
-                os.rename(self._staged(step), self._paths.staged(self.leftovers[-1]))
-            # What the checkpoint says is written went with it.
-            unlink_if_there(self._paths.staged(journal_name(*step)))
-        os.mkdir(self._staged(step), 0o755)
+        self._make_directories()
+        self._forget_checkpoint(step)
+        try:
+            os.mkdir(self._staged(step), 0o755)
+        except FileExistsError:
+            # The patch above found that somebody changed what stands there; or it was not listed.
+            self._set_aside(self._staged(step))
+            os.mkdir(self._staged(step), 0o755)
         self._check_out([step], [plan], wanted)
+
+    def _make_directories(self) -> None:
+        for directory in (self._paths.staging, self._paths.releases):
+            try:
+                os.makedirs(directory, exist_ok=True)
+            except FileExistsError:
+                # A file, or a link that leads nowhere. It cannot go to the trash, which lies in staging.
+                os.unlink(directory)
+                os.mkdir(directory)
+                self._note(directory)
+
+    def _forget_checkpoint(self, step: _Step) -> None:
+        """Remove the checkpoint of a step that begins now: it tells of a tree that is gone."""
+        if journal_name(*step) in self.inventory.staged:
+            self._set_aside(self._paths.staged(journal_name(*step)))
+
+    def _set_aside(self, path: str) -> None:
+        """Rename what stands under a name that is needed to the trash: prune removes it after the flip."""
+        self.leftovers.append(trash_name())
+        self._note(path)
+        # Whatever it is, one rename frees the name; to remove a tree takes as long as it is large.
+        try:
+            os.rename(path, self._paths.staged(self.leftovers[-1]))
+        except (FileNotFoundError, NotADirectoryError):
+            self._make_directories()
+            with suppress(FileNotFoundError):
+                os.rename(path, self._paths.staged(self.leftovers[-1]))
+
+    def _note(self, path: str) -> None:
+        self.notes.append(f"{os.path.relpath(path, self._paths.root)} was in the way, and is removed")
 
     def _name_and_link(self, staged: str | None, wanted: str) -> None:
         self.link = prepare_flip(

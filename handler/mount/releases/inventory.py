@@ -7,6 +7,7 @@ reads the clock anyway. What it cannot see, deeper down, an audit of whole trees
 """
 
 import os
+import stat
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -77,7 +78,10 @@ def seal(path: str, now: float, *, is_intact: bool = True) -> None:
 def read_release(path: str, commit: str, *, is_sure: bool) -> Release:
     """Return the release at `path`. `is_sure`: only this host changed it since it was last read. Raises OSError."""
     if is_sure:
-        mtime = os.lstat(path).st_mtime_ns
+        about = os.lstat(path)
+        if not stat.S_ISDIR(about.st_mode):
+            return Release(commit, 0.0, is_intact=False)
+        mtime = about.st_mtime_ns
     else:
         try:
             # Opened, since that makes an NFS client ask the server. What the client remembers may be a minute old, from

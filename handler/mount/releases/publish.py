@@ -78,7 +78,7 @@ class ReleaseSession:
             for each in self._inventory.releases
             if not each.is_intact
         )
-        self.notes = (*retired, *submodules, *changed)
+        self.notes = (*retired, *submodules, *changed, *builder.notes)
         return True
 
     def _make_way(self) -> tuple[str, ...]:
