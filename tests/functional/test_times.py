@@ -11,6 +11,7 @@ import pytest
 
 from handler.errors import OutOfTime
 from handler.mount.fs import checkout
+from handler.mount.fs.files import write_whole
 from handler.mount.target.run import Run
 from testing import selection
 from testing.repositories import Entry, Executable, Link, Submodule, Upstream, archive
@@ -99,10 +100,12 @@ def test_the_release_that_a_revert_recycles_has_new_times(service: Service, upst
     upstream.commit(good)
     service.push(upstream)
     reader.look("good")
-    upstream.commit({"deep/f": b"bad!", "deep/new": b"new", "link": Link(b"g"), "run": b"good", "gone": b"x"})
+    bad: dict[str, Entry | None] = {"deep/f": b"bad!", "deep/new": b"new", "link": Link(b"g"), "run": b"good"}
+    upstream.commit({**bad, "gone": b"x"})
     service.push(upstream)
     reader.look("bad")
-    wanted = upstream.commit(good | {"deep/new": None, "gone": None})
+    gone: dict[str, Entry | None] = {"deep/new": None, "gone": None}
+    wanted = upstream.commit({**good, **gone})
     answer = service.push(upstream)
     reader.look("reverted")
     assert answer.content["files_written"] == 0, "else this test shows nothing"
@@ -247,7 +250,6 @@ def test_a_killed_run_that_is_gone_on_with_has_new_times(
     assert service.operate("rollback", MAIN)["exit_code"] == 0
     reader.look("back")
     written: list[bytes] = []
-    write_whole = checkout.write_whole
 
     def noted(name: bytes, content: bytes, mode: int, *, directory: int) -> None:
         written.append(name)
@@ -296,7 +298,7 @@ class RandomHistory:
         """Take so many steps."""
         self._put(300)
         self.push()
-        actions: list[Callable[[], object]] = [self.push] * 6 + [self.go_back] * 3 + [self.roll_back] * 2
+        actions: list[Callable[[], None]] = [self.push] * 6 + [self.go_back] * 3 + [self.roll_back] * 2
         actions += [self.pass_time] * 4 + [self.disturb, self.forget, self.maintain, self.lose_the_mirror]
         for number in range(steps):
             action = self._random.choice(actions)

@@ -150,7 +150,7 @@ class ReleaseBuilder:
             self._renew(commit, shown)
 
     def _renew(self, commit: str, shown: Iterable[str]) -> None:
-        renew(self._paths, commit, shown, partial(nullcontext, self.mirror), self.run.workers)
+        renew(self._paths, commit, shown, lambda: nullcontext(self.mirror), self.run.workers)
 
     def _check_out(self, steps: Sequence[_Step], plans: Sequence[TreePlan], wanted: str) -> None:
         """Bring what is staged for the first step to the last one's tree, and give it its name."""
