@@ -12,7 +12,7 @@ mount, and no network. Neither imports the other: they are two functions, and on
 brings them together in one process. Imports point down, and a test holds them to it:
 
     webhook worker schedule operate   entry points of the network side, thin; `cli` is the `git2efs` command
-    publisher                         entry point of the mount side, as a function or in the same process
+    publisher                         entry point of the mount side, where it is a function
     runtime                           what the entry points share: one app a process, made at the first request
     network/                          the network side
         receive                       a webhook's delivery → verified → delivered, or queued for a worker
@@ -26,6 +26,7 @@ brings them together in one process. Imports point down, and a test holds them t
         queue/                        SQS: messages, batches, visibility; the worker
         operations/                   an operator's commands, and the doctor's AWS half
     mount/                            the mount side
+        publisher                     all that the network side may ask, in this process
         reconcile                     the one operation, as one function
         operations/ maintenance/      an operator's commands on the mount; daily maintenance, audits, drift
         releases/ working_copy/       the two modes of publishing; they never import each other

@@ -157,6 +157,6 @@ def _make_publisher(
         from handler.network.aws.publisher_function import PublisherFunction
 
         return PublisherFunction(settings.publisher)
-    from handler.publisher import LocalPublisher
+    from handler.mount.publisher import LocalPublisher
 
     return LocalPublisher(settings, progress=progress, say=say)

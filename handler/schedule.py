@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 from handler.deadline import Deadline
 from handler.errors import Malformed
+from handler.exchange.schedule_state import TASKS
 from handler.network.aws.telemetry import Telemetry
-from handler.network.schedule import TASKS, Schedule
+from handler.network.schedule import Schedule
 from handler.runtime import Runtime, make_sides, request_id_of
 from handler.settings import Settings
 

@@ -1,13 +1,11 @@
 """Lambda's Invoke in this process: the publisher function, called as Lambda calls it, for the tests of both transports.
 
-What Lambda does and a plain call does not: JSON both ways, a bound of 6 MB on each, an answer that says that the
-function raised instead of the exception, and an end at the function's timeout.
+What Lambda does and a plain call does not, by `local.lambda_api`: JSON both ways, and a bound of 6 MB on each.
 """
 
 import io
 import json
 import os
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,12 +13,14 @@ import pytest
 
 from handler import publisher
 from handler.network.aws import publisher_function
+from local.exchange import Request, Response
+from local.lambda_api import LambdaApi
 from testing.deliveries import LambdaContext
 
 VARIABLE = "GIT2EFS_TEST_TRANSPORT"
-"""`function` in the environment: the mount side is invoked. Else it is called."""
+"""In the environment: `function` where the mount side is invoked, `process` where it is in a process of its own as well
+(`testing.publisher`). Else it is called."""
 NAME = "git2efs-publisher"
-MAX_BYTES = 6 * 1024 * 1024
 
 
 def is_function() -> bool:
@@ -29,45 +29,32 @@ def is_function() -> bool:
 
 
 class FakeLambda:
-    """A client as boto3's. Safe for threads."""
+    """A client as boto3's, without HTTP between it and the stand-in for Lambda. Safe for threads."""
 
-    def __init__(self, seconds: float | None = None) -> None:
-        """The function is given up after `seconds`; its thread goes on, as a frozen process might. None: never."""
-        self._seconds = seconds
+    def __init__(self) -> None:
+        """Call the function in this process."""
+        self._api = LambdaApi(_run, NAME)
 
     def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> Mapping[str, Any]:
-        """Invoke the function synchronously."""
-        assert (FunctionName, InvocationType) == (NAME, "RequestResponse")
-        if len(Payload) > MAX_BYTES:
-            raise _refused("RequestTooLargeException", 413)
-        answers: list[bytes] = []
-
-        def run() -> None:
-            context = LambdaContext(function_name=NAME, remaining_ms=int((self._seconds or 900.0) * 1000))
-            answers.append(json.dumps(publisher.handler(json.loads(Payload), context)).encode())
-
-        if self._seconds is None:
-            run()
-        else:
-            thread = threading.Thread(target=run, name="publisher", daemon=True)
-            thread.start()
-            thread.join(self._seconds)
-        if not answers:
-            return _failed("Sandbox.Timedout")
-        if len(answers[0]) > MAX_BYTES:
-            return _failed("Function.ResponseSizeTooLarge")
-        return {"StatusCode": 200, "Payload": io.BytesIO(answers[0])}
+        """Invoke the function synchronously. Raises botocore's ClientError for what Lambda refuses."""
+        path, headers = f"/2015-03-31/functions/{FunctionName}/invocations", {"X-Amz-Invocation-Type": InvocationType}
+        response = self._api.respond(Request("POST", path, "", tuple(headers.items()), Payload, "127.0.0.1"))
+        if response.status != 200:
+            raise _refusal(response)
+        failed = response.headers.get("X-Amz-Function-Error")
+        return {"Payload": io.BytesIO(response.body), **({"FunctionError": failed} if failed else {})}
 
 
-def _failed(kind: str) -> Mapping[str, Any]:
-    content = json.dumps({"errorType": kind, "errorMessage": "for the test"}).encode()
-    return {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": io.BytesIO(content)}
+def _run(payload: bytes) -> bytes:
+    context = LambdaContext(function_name=NAME, remaining_ms=900_000)
+    return json.dumps(publisher.handler(json.loads(payload), context)).encode()
 
 
-def _refused(code: str, status: int) -> Exception:
+def _refusal(response: Response) -> Exception:
     from botocore.exceptions import ClientError
 
-    error: Exception = ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "Invoke")
+    fields = {"Error": {"Code": response.headers["X-Amzn-ErrorType"]}}
+    error: Exception = ClientError(fields | {"ResponseMetadata": {"HTTPStatusCode": response.status}}, "Invoke")
     return error
 
 

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 
 from local.lambda_api import PUBLISHER_NAME, FunctionFailed, lambda_server
 from local.mount_process import MountProcess, mount_environment
-
-VARIABLE = "GIT2EFS_TEST_TRANSPORT"
+from testing.fake_lambda import VARIABLE
 
 
 def is_isolated() -> bool:

@@ -9,12 +9,14 @@ collects them all.
 import json
 import math
 from collections.abc import Callable, Collection, Mapping
+from enum import StrEnum
 from typing import NoReturn, TypeVar
 
 from handler.config.names import is_object_id
 
 Value = TypeVar("Value")
 Default = TypeVar("Default")
+Word = TypeVar("Word", bound=StrEnum)
 Parse = Callable[[object], Value]
 
 MAX_SHOWN_NAME = 40
@@ -163,6 +165,19 @@ def printable(longest: int) -> Parse[str]:
         if not isinstance(value, str) or not 1 <= len(value) <= longest or not value.isprintable():
             raise ValueError(f"is not 1 to {longest} printable characters")
         return value
+
+    return parse
+
+
+def one_of(kind: type[Word]) -> Parse[Word]:
+    """Return the parser of a string that is a value of the enumeration `kind`."""
+
+    def parse(value: object) -> Word:
+        found = text(value)
+        try:
+            return kind(found)
+        except ValueError:
+            raise ValueError("is none that is known") from None
 
     return parse
 

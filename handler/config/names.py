@@ -17,6 +17,7 @@ MAX_REF_BYTES = 512
 MAX_PART_BYTES = 255
 """The longest name on EFS, as on every Linux file system."""
 MAX_PATH_BYTES = 1024
+MAX_DELIVERY_CHARACTERS = 200
 
 OBJECT_ID = "[0-9a-f]{40}"
 """The pattern of a sha1 object id, to build others from; `is_object_id` tests a whole one."""
@@ -85,6 +86,11 @@ def path_problem(path: str) -> str | None:
         if len(part.encode()) > MAX_PART_BYTES:
             return f"has a part of more than {MAX_PART_BYTES} bytes"
     return None
+
+
+def delivery_problem(delivery: str) -> str | None:
+    """Return what is wrong with `delivery` as the id of a delivery, which goes into log lines."""
+    return None if len(delivery) <= MAX_DELIVERY_CHARACTERS and delivery.isprintable() else "is not an id"
 
 
 def is_pattern(name: str) -> bool:

@@ -15,14 +15,13 @@ from handler.errors import (
     RemoteUnavailable,
     RemoteUnsupported,
 )
+from handler.exchange.checks import MAX_SKEW_SECONDS
 from handler.exchange.remote import FetchQuery, ShallowChanges
 from handler.model import Tip
 from handler.outcome import failure_of
 
 FRESH_SECONDS = 60.0
 """An answer about refs that is older than this does not count."""
-MAX_AHEAD_SECONDS = 5.0
-"""Nor does one that was asked for in the future, by the mount side's clock."""
 
 FAILURES = frozenset(
     each.reason
@@ -114,11 +113,11 @@ class Answers:
     def tip(self, ref: str, *, now: float, not_before: float) -> tuple[Tip | None, float]:
         """Return what `ref` names by the latest answer, and when that was asked for.
 
-        Raises Missing where no answer is fresh or asked since `not_before` (seconds, as `now`), and the failure of a
-        remote that did not answer.
+        Raises Missing where no answer is fresh or asked since `not_before` (seconds, as `now`), or it was asked later
+        than two sound clocks allow; and the failure of a remote that did not answer.
         """
         latest = max((each for each in self.refs if each.ref == ref), key=lambda each: each.asked_at, default=None)
-        if latest is None or not now - FRESH_SECONDS <= latest.asked_at <= now + MAX_AHEAD_SECONDS:
+        if latest is None or not now - FRESH_SECONDS <= latest.asked_at <= now + MAX_SKEW_SECONDS:
             raise Missing(Need(ref=ref))
         if latest.asked_at < not_before:
             # Two hosts' clocks may differ a little: then the next question must not come too early again.

@@ -5,8 +5,6 @@ refused where a field is unknown, missing, or not of its type: whoever may invok
 """
 
 import base64
-import binascii
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
@@ -14,6 +12,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from handler.config.fields import Parse, flag, nullable, one_of, text, whole_number
 from handler.config.repository import parameter_of, parse_repository
 from handler.deadline import Deadline
 from handler.errors import ConfigurationInvalid, Malformed
@@ -21,7 +20,7 @@ from handler.model import Repository
 
 MAX_TEXT = 1_000_000
 """Characters of one text."""
-_MAX_WHOLE = 2**63
+_MAX_WHOLE = 2**63 - 1
 _MAX_DEPTH = 20
 
 Check = Callable[[Any], str | None]
@@ -78,13 +77,14 @@ class PlainReader:
         if origin is dict:
             found = _object(value, where)
             return {name: self.read(arguments[1], each, f"{where}{{}}", depth + 1) for name, each in found.items()}
-        if kind in _PLAIN:
-            return _PLAIN[kind](value, where)
         if kind is Repository:
             return _read_repository(value, where)
-        if isinstance(kind, type) and issubclass(kind, StrEnum):
-            return _read_enum(kind, value, where)
-        return self._read_dataclass(kind, value, where, depth)
+        if (parse := _parser_of(kind)) is None:
+            return self._read_dataclass(kind, value, where, depth)
+        try:
+            return parse(value)
+        except ValueError as error:
+            raise Malformed(f"{where} {error}") from None
 
     def _read_nullable(self, arguments: tuple[Any, ...], value: object, where: str, depth: int) -> Any:
         (kind,) = (each for each in arguments if each is not NoneType)
@@ -126,55 +126,41 @@ def _object(value: object, where: str) -> dict[str, object]:
     return value
 
 
-def _text(value: object, where: str) -> str:
-    if not isinstance(value, str) or len(value) > MAX_TEXT:
-        raise Malformed(f"{where} is not text of at most {MAX_TEXT} characters")
-    return value
+def _text(value: object) -> str:
+    found = text(value)
+    if len(found) > MAX_TEXT:
+        raise ValueError(f"has more than {MAX_TEXT} characters")
+    return found
 
 
-def _flag(value: object, where: str) -> bool:
-    if not isinstance(value, bool):
-        raise Malformed(f"{where} is neither true nor false")
-    return value
+def _number(value: object) -> float:
+    # JSON does not tell 1 from 1.0. NaN is in no range.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_MAX_WHOLE < value < _MAX_WHOLE:
+        raise ValueError("is not a number")
+    return float(value)
 
 
-def _whole(value: object, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not -_MAX_WHOLE < value < _MAX_WHOLE:
-        raise Malformed(f"{where} is not a whole number")
-    return value
-
-
-def _number(value: object, where: str) -> float:
-    # JSON does not tell 1 from 1.0.
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not -_MAX_WHOLE < value < _MAX_WHOLE or not math.isfinite(value):  # type: ignore[operator,arg-type]
-        raise Malformed(f"{where} is not a number")
-    return float(value)  # type: ignore[arg-type]
-
-
-def _bytes(value: object, where: str) -> bytes:
-    # No text, which is bounded more tightly: a message is bounded as a whole.
-    if not isinstance(value, str):
-        raise Malformed(f"{where} is not base64")
+def _bytes(value: object) -> bytes:
+    # Not `_text`, which is bounded more tightly: a message is bounded as a whole.
     try:
-        return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        raise Malformed(f"{where} is not base64") from None
+        return base64.b64decode(text(value), validate=True)
+    except ValueError:
+        raise ValueError("is not base64") from None
 
 
-def _nothing(value: object, where: str) -> None:
+def _nothing(value: object) -> None:
     if value is not None:
-        raise Malformed(f"{where} is not null")
+        raise ValueError("is not null")
 
 
-def _deadline(value: object, where: str) -> Deadline:
-    return Deadline(None if value is None else _number(value, where))
+def _deadline(value: object) -> Deadline:
+    return Deadline(nullable(_number)(value))
 
 
-_PLAIN: Mapping[Any, Callable[[object, str], Any]] = {
+_PARSERS: Mapping[Any, Parse[Any]] = {
     str: _text,
-    bool: _flag,
-    int: _whole,
+    bool: flag,
+    int: whole_number(-_MAX_WHOLE, _MAX_WHOLE),
     float: _number,
     bytes: _bytes,
     Deadline: _deadline,
@@ -182,18 +168,17 @@ _PLAIN: Mapping[Any, Callable[[object, str], Any]] = {
 }
 
 
-def _read_enum(kind: type[StrEnum], value: object, where: str) -> StrEnum:
-    try:
-        return kind(_text(value, where))
-    except ValueError:
-        raise Malformed(f"{where} is none that is known") from None
+def _parser_of(kind: Any) -> Parse[Any] | None:
+    """Return the parser of a kind that is one value in JSON; None for what is put together."""
+    return one_of(kind) if isinstance(kind, type) and issubclass(kind, StrEnum) else _PARSERS.get(kind)
 
 
 def _read_repository(value: object, where: str) -> Repository:
     found = _object(value, where)
     if set(found) != {"full_name", "parameter"}:
         raise Malformed(f"{where} is not a name and a parameter")
+    parameter = _object(found["parameter"], where)
     try:
-        return parse_repository(_text(found["full_name"], where), _object(found["parameter"], where))
-    except ConfigurationInvalid as error:
+        return parse_repository(_text(found["full_name"]), parameter)
+    except (ConfigurationInvalid, ValueError) as error:
         raise Malformed(f"{where}: {error}") from None

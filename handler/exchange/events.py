@@ -64,7 +64,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingEvent:
-    """An event on its way to the bus. With `detail` a bus is given it, by the rest its record on the mount is found."""
+    """An event that the bus has not taken yet: its JSON text (`detail`), and what finds its record on the mount."""
 
     kind: EventKind
     repository: str

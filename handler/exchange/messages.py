@@ -11,19 +11,26 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, get_type_hints
 
-from handler.config.names import full_name_problem, is_object_id, is_transfer, path_problem, ref_problem
+from handler.config.names import (
+    delivery_problem,
+    full_name_problem,
+    is_object_id,
+    is_transfer,
+    path_problem,
+    ref_problem,
+)
 from handler.errors import Git2EfsError, Malformed
-from handler.exchange.answers import FAILURES, Failure, PackAnswer, RefsAnswer
+from handler.exchange.answers import FAILURES, Failure, Need, PackAnswer, RefsAnswer
 from handler.exchange.codec import Check, PlainReader, to_plain
 from handler.exchange.events import PendingEvent
 from handler.exchange.operations import MountedTarget, Operations
-from handler.exchange.publisher import MAX_SURVEYED, Publisher
+from handler.exchange.publisher import MAX_SURVEYED, PublishAnswer, Publisher, PublishRequest
 from handler.exchange.remote import FetchQuery
+from handler.exchange.schedule_state import TASKS
 from handler.model import PushEvent, Target, Tip
 from handler.outcome import failure_of
 
 VERSION = 1
-_MAX_DELIVERY = 200
 _MAX_ANSWERS = 100
 
 PUBLISHER_ACTIONS = (
@@ -198,7 +205,26 @@ def _check_mounted(target: MountedTarget) -> str | None:
     return _first(_field("repository", full_name_problem(target.repository)), _field("path", path_problem(target.path)))
 
 
+def _check_request(request: PublishRequest) -> str | None:
+    if max(len(request.answers.refs), len(request.answers.packs)) > _MAX_ANSWERS:
+        return f".answers has more than {_MAX_ANSWERS} answers"
+    return _field("delivery", delivery_problem(request.delivery))
+
+
+def _check_answer(answer: PublishAnswer) -> str | None:
+    return " is neither an outcome nor a need" if (answer.outcome is None) == (answer.need is None) else None
+
+
+def _check_need(need: Need) -> str | None:
+    if need.ref is None and need.fetch is None:
+        return " is of nothing"
+    return None if need.ref is None else _field("ref", ref_problem(need.ref))
+
+
 _CHECKS: Mapping[type, Check] = {
+    PublishRequest: _check_request,
+    PublishAnswer: _check_answer,
+    Need: _check_need,
     Target: _check_target,
     PushEvent: _check_push,
     FetchQuery: _check_query,
@@ -218,14 +244,8 @@ def _problem_of_arguments(arguments: Mapping[str, Any]) -> str | None:
         return f"the repository {problem}"
     if isinstance(transfer, str) and not is_transfer(transfer):
         return "the transfer is not 32 hex digits"
-    if isinstance(task, str) and task not in ("reconcile", "chores"):
+    if isinstance(task, str) and task not in TASKS:
         return "the task is none that is known"
     if items is not None and len(items) > MAX_SURVEYED:
         return f"there are more than {MAX_SURVEYED} items"
-    request = arguments.get("request")
-    if request is not None:
-        if max(len(request.answers.refs), len(request.answers.packs)) > _MAX_ANSWERS:
-            return f"there are more than {_MAX_ANSWERS} answers"
-        if len(request.delivery) > _MAX_DELIVERY or not request.delivery.isprintable():
-            return "the delivery is not an id"
     return None

@@ -108,7 +108,7 @@ class Publisher(Protocol):
         ...
 
     def look(self, repository: str, target: Target) -> Outcome:
-        """Return an outcome that only says what readers of the target have, and since when that was not confirmed."""
+        """Return an outcome that says only which commit readers have, and how long ago that was last confirmed."""
         ...
 
     def survey(self, items: Sequence[SurveyItem]) -> tuple[SurveyFinding, ...]:
@@ -126,16 +126,16 @@ class Publisher(Protocol):
         ...
 
     def take_lease(self, task: str, *, run: str, until: float) -> ScheduleState:
-        """Read the state of one of the schedule's tasks, which is the run's alone until then.
+        """Lease one of the schedule's tasks to `run`, until then (seconds since the epoch); return the task's state.
 
-        Raises LockTimeout where another run has the same task.
+        The run may renew its own lease. Raises LockTimeout while another run has it.
         """
         ...
 
     def end_lease(self, task: str, *, run: str, state: ScheduleState | None) -> None:
-        """Write the task's state (None: leave it as it was), and give the task free.
+        """Write the task's state (None: leave it as it was), and release the lease.
 
-        Does nothing where another run has the task meanwhile.
+        Does nothing where another run has the lease meanwhile.
         """
         ...
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from handler.model import Tip
 
+EMPTY_PACK_BYTES = 32
+"""The size of a pack without objects: its header and its checksum."""
 WHOLE_HISTORY = 0x7FFFFFFF
 """The depth that git itself sends for `--unshallow`."""
 

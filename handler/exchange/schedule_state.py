@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+RECONCILE, CHORES = TASKS = ("reconcile", "chores")
+"""The schedule's tasks, by the names in its event and in its state's file."""
+
 
 @dataclass(slots=True)
 class BackOff:

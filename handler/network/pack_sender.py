@@ -9,11 +9,10 @@ from collections.abc import Callable
 from handler.errors import PackTooLarge
 from handler.exchange.answers import PackAnswer
 from handler.exchange.publisher import MAX_PACK_BYTES, PART_BYTES, Publisher
-from handler.exchange.remote import FetchQuery, ShallowChanges
+from handler.exchange.remote import EMPTY_PACK_BYTES, FetchQuery, ShallowChanges
 
 UNASKED_BYTES = 256 * 1024
 """So much of a guess is fetched before the mount side is asked whether it needs it."""
-_EMPTY_PACK_BYTES = 32
 
 
 class FetchRefused(Exception):  # no failure: nobody needs the rest
@@ -58,7 +57,7 @@ class PackSender:
         """Raises FetchRefused, PackTooLarge, and what the mount side raises."""
         self.size += len(content)
         if self._is_size_enough:
-            if self.size > _EMPTY_PACK_BYTES:
+            if self.size > EMPTY_PACK_BYTES:
                 raise FetchRefused
             return
         if self.size > self._max_bytes:

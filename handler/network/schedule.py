@@ -8,14 +8,14 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
 from handler.deadline import Deadline
 from handler.errors import Git2EfsError, LockTimeout, MirrorDamaged
-from handler.exchange.schedule_state import RepositoryState, ScheduleState
+from handler.exchange.schedule_state import RECONCILE, RepositoryState, ScheduleState
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.network.aws.parameters import Parameters
 from handler.network.aws.telemetry import Telemetry
@@ -28,8 +28,6 @@ from handler.settings import Settings
 if TYPE_CHECKING:
     from handler.exchange.publisher import Publisher
     from handler.network.deliver import Deliverer
-
-RECONCILE, CHORES = TASKS = ("reconcile", "chores")
 
 _MAX_RUNS = 4
 """Repositories that are published or maintained at a time. To ask the remotes whether they need it costs little."""
@@ -74,19 +72,20 @@ class Schedule:
         While another run is at the same task, do nothing.
         """
         started = time.perf_counter()
-        try:
-            with self._lease(task) as state:
-                resync = Resync(
-                    parameters=self._parameters,
-                    visit=self._visit(task, state, deadline),
-                    report=partial(self._record, task, request_id),
-                    state=state,
-                    deadline=deadline.minus(_LAST_VISIT_SECONDS),
-                    clock=self._clock,
-                )
-                report = resync.run()
-        except LockTimeout:
-            return {"task": task, "outcome": "ignored", "reason": "already_running"}
+        with ExitStack() as stack:
+            try:
+                state = stack.enter_context(self._lease(task))
+            except LockTimeout:
+                return {"task": task, "outcome": "ignored", "reason": "already_running"}
+            resync = Resync(
+                parameters=self._parameters,
+                visit=self._visit(task, state, deadline),
+                report=partial(self._record, task, request_id),
+                state=state,
+                deadline=deadline.minus(_LAST_VISIT_SECONDS),
+                clock=self._clock,
+            )
+            report = resync.run()
         seconds = round(time.perf_counter() - started, 1)
         summary: dict[str, object] = {"task": task, "outcome": "done", **asdict(report), "seconds": seconds}
         if task == RECONCILE:

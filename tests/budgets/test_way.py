@@ -39,7 +39,7 @@ def test_the_way_of_a_push_is_short(service: Service, upstream: Upstream, say: C
 
 
 def _side_of_file(name: str) -> str:
-    if name.startswith("mount/") or name == "publisher.py":
+    if name.startswith("mount/"):
         return "mount"
     return "network" if name.startswith("network/") or name in ("webhook.py", "runtime.py") else "shared"
 

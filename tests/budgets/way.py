@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 HANDLER = str(Path(__file__).parents[2] / "handler") + os.sep
-DOOR = "publisher.py:publish"
+DOOR = "mount/publisher.py:publish"
 """Where the network side hands a run to the mount side."""
 _WRITES = ("write", "writev", "pwrite")
 

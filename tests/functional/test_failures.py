@@ -199,6 +199,15 @@ def test_an_empty_repository_has_nothing_to_publish(service: Service, upstream: 
 # -- packs ----------------------------------------------------------------------------------------------------
 
 
+def spoiled_reasons(case: str) -> set[str]:
+    """Return the reasons that a pack spoiled in this way may fail with."""
+    reasons = {"pack_invalid", "remote_unavailable", "mirror_damaged"}
+    if case == "too many objects promised":
+        # The checksum is read as the missing object's header, and four bytes of it may name any size.
+        reasons.add("object_too_large")
+    return reasons
+
+
 @pytest.mark.sampled(6)
 @pytest.mark.parametrize("case", SPOILED)
 def test_a_spoiled_pack_is_not_shown_and_does_no_harm(
@@ -214,7 +223,7 @@ def test_a_spoiled_pack_is_not_shown_and_does_no_harm(
         origin.rewrite_next(spoiling(SPOILED[case]), 10, kind="fetch")
         answer = served.send(request)
         assert (answer.outcome, answer.content["commit"]) == ("failed", previous)
-        assert answer.reason in ("pack_invalid", "remote_unavailable", "mirror_damaged")
+        assert answer.reason in spoiled_reasons(case)
         assert origin.counts["fetch"] <= ATTEMPTS + 1
         assert not [name for name in names(served.mount / "octo/site") if "tmp_" in name]
         assert (footprint(served.mount / "octo/site/main") if previous else {}) == before
@@ -326,7 +335,7 @@ WARM = (
 """Damages that matter to a process which holds the packs open, too."""
 
 
-@pytest.mark.sampled(9)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(("case", "is_cold"), [*((case, True) for case in DAMAGES), *((case, False) for case in WARM)])
 def test_a_damaged_mirror_heals_by_itself(served: Service, upstream: Upstream, case: str, is_cold: bool) -> None:
     """The next push is published as if nothing was; what stands published is not touched by the repair."""

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from testing import fake_lambda
 from testing.origin import GitOrigin
 from testing.parameters import ParameterStore
-from testing.publisher import VARIABLE
 from testing.repositories import Upstream, archive
 from testing.service import Service
 
 MAIN = "octo/site/main"
+
+pytestmark = fake_lambda.for_calls("these tests have a transport of their own")
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def isolated(
     tmp_path: Path, parameter_store: ParameterStore, origin: GitOrigin, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Service]:
     """Return a service that publishes through the function, with one repository."""
-    monkeypatch.setenv(VARIABLE, "process")
+    monkeypatch.setenv(fake_lambda.VARIABLE, "process")
     started = Service(tmp_path / "mount", parameter_store, origin).start()
     started.put_repository()
     yield started

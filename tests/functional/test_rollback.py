@@ -10,7 +10,7 @@ import pytest
 from handler.deadline import NO_DEADLINE
 from handler.errors import TargetUnknown
 from handler.exchange.operations import MountedTarget
-from handler.publisher import LocalPublisher
+from handler.mount.publisher import LocalPublisher
 from handler.settings import read_settings
 from testing.event_bus import Bus
 from testing.origin import GitOrigin

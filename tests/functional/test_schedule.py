@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from handler import schedule
+from handler.errors import LockTimeout
 from handler.mount.maintenance.state import read_state
+from handler.mount.publisher import LocalPublisher
 from testing.origin import GitOrigin
 from testing.queue import MessageQueue
 from testing.repositories import Link, Upstream, archive
@@ -177,6 +179,23 @@ def test_with_a_queue_it_sends_and_a_worker_publishes(
     assert queue.deliver_all(service.work) >= 1
     assert service.current_commit() == commit
     assert service.run_schedule()["behind"] == 0
+
+
+def test_a_run_that_cannot_end_its_lease_is_not_told_as_another_ones(
+    service: Service, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has done its work; and the next run waits until the lease is over."""
+    service.put_repository()
+    commit = upstream.commit({"a": b"1"})
+
+    def fail(*_: object, **__: object) -> None:
+        raise LockTimeout("for the test")
+
+    monkeypatch.setattr(LocalPublisher, "end_lease", fail)
+    done = service.run_schedule()
+    assert (done["outcome"], done["reason"]) == ("failed", "lock_timeout")
+    assert service.current_commit() == commit
+    assert service.run_schedule()["reason"] == "already_running"
 
 
 def test_one_bad_branch_does_not_keep_its_neighbours_from_their_turn(service: Service, upstream: Upstream) -> None:

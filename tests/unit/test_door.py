@@ -21,15 +21,25 @@ from handler.errors import (
     PublisherUnavailable,
     RemoteUnavailable,
 )
-from handler.exchange.answers import Answers, Failure, Missing, PackAnswer, RefsAnswer
+from handler.exchange.answers import Answers, Failure, Missing, Need, PackAnswer, RefsAnswer
 from handler.exchange.drift import RepositoryDrift
-from handler.exchange.publisher import MAX_PACK_BYTES, MAX_SURVEYED, PART_BYTES, SurveyFinding, SurveyItem
+from handler.exchange.publisher import (
+    MAX_PACK_BYTES,
+    MAX_ROUNDS,
+    MAX_SURVEYED,
+    PART_BYTES,
+    PublishAnswer,
+    PublishRequest,
+    SurveyFinding,
+    SurveyItem,
+)
 from handler.exchange.remote import NO_SHALLOW_CHANGES, FetchQuery, RemoteRefs
 from handler.exchange.schedule_state import RepositoryState, ScheduleState
 from handler.model import NULL_OID, PushEvent, Repository, Target, Tip
 from handler.mount.git.incoming import discard, open_transfer, sweep, write_part
 from handler.mount.maintenance.state import end_lease, read_state, take_lease
 from handler.network.aws.publisher_function import OPTIONS, PublisherFunction
+from handler.network.driver import Driver
 from handler.network.guess import Guess, KnownTarget, KnownTargets
 from handler.network.pack_sender import UNASKED_BYTES, FetchRefused, PackSender
 from handler.network.survey import Surveyor
@@ -166,6 +176,77 @@ def test_what_is_known_is_kept_until_more_is() -> None:
     assert known.get("a") == KnownTarget(TWO)
     known.put("a", None)
     assert known.get("a") is None
+
+
+# -- one run ----------------------------------------------------------------------------------------------------------
+
+
+class Asking:
+    """A mount side, awake and elsewhere, that says it needs the same again and again; `requests` are what it got."""
+
+    is_remote = True
+
+    def __init__(self, need: Need) -> None:
+        """Need this."""
+        self.need = need
+        self.requests: list[PublishRequest] = []
+
+    def is_warm(self) -> bool:
+        """Answer at once."""
+        return True
+
+    def publish(self, request: PublishRequest) -> PublishAnswer:
+        """Need it."""
+        self.requests.append(request)
+        return PublishAnswer(need=self.need)
+
+
+class Remote:
+    """A remote whose main is TWO; `fetched` are the queries."""
+
+    def __init__(self) -> None:
+        """Nothing was fetched."""
+        self.fetched: list[FetchQuery] = []
+
+    def refs(self, refs: list[str]) -> RemoteRefs:
+        """Answer."""
+        assert refs == [MAIN]
+        return RemoteRefs({MAIN: tip(TWO)})
+
+    def fetch(self, query: FetchQuery, sink: Any) -> Any:
+        """Bring a pack without objects."""
+        self.fetched.append(query)
+        sink()(b"PACK" * 8)
+        return NO_SHALLOW_CHANGES
+
+
+def drive(asking: Asking, remote: Remote) -> None:
+    """Reconcile a target without a push."""
+    driver = Driver(
+        cast(Any, asking), put=None, max_pack_bytes=1 << 20, lock_seconds=1.0, clock=lambda: 50.0, sleep=lambda _: None
+    )
+    trigger = Trigger(ref=MAIN, push=None, delivery="", received_at=0.0)
+    driver.reconcile(REPOSITORY, Target(ref=MAIN, path="octo/site/main"), cast(Any, remote), trigger)
+
+
+@pytest.mark.parametrize("need", [Need(ref=MAIN), Need(fetch=FetchQuery(TWO, None, 1))])
+def test_a_run_has_an_end_whatever_the_mount_side_says(need: Need) -> None:
+    """After some rounds it is transient; all answers so far were there each time."""
+    asking, remote = Asking(need), Remote()
+    with pytest.raises(PublisherUnavailable, match=str(MAX_ROUNDS)):
+        drive(asking, remote)
+    assert len(asking.requests) == MAX_ROUNDS + 1
+    answers = [request.answers for request in asking.requests]
+    assert [len(each.refs) + len(each.packs) for each in answers] == list(range(1, MAX_ROUNDS + 2))
+
+
+@pytest.mark.parametrize("want", [ONE, THREE])
+def test_a_mount_side_that_somebody_took_over_gets_no_other_commit(want: str) -> None:
+    """With the network side's token it could read what the run is not about."""
+    remote = Remote()
+    with pytest.raises(PublisherRefused, match=want):
+        drive(Asking(Need(fetch=FetchQuery(want, None, 1))), remote)
+    assert remote.fetched == []
 
 
 # -- packs in parts ---------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ SIDES = frozenset({"network", "mount"})
 """Neither side imports the other; an entry point brings them together."""
 
 MOUNT_LAYERS: tuple[frozenset[str], ...] = (
+    frozenset({"publisher"}),
     frozenset({"operations", "maintenance"}),
     frozenset({"reconcile"}),
     frozenset({"releases", "working_copy"}),
@@ -41,7 +42,7 @@ MOUNT_LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"git"}),
     frozenset({"fs", "log"}),
 )
-"""The same inside the mount side. Two rooms of one layer never import each other, but for the first."""
+"""The same inside the mount side. Two rooms of one layer never import each other, but for the second."""
 MAX_TOP_LEVEL_FILES = 13
 
 IMPURE = frozenset(
@@ -110,7 +111,7 @@ def test_imports_inside_the_mount_side_point_down(module: str) -> None:
             continue
         other = part_of(imported, 2)
         mine, theirs = layer_of(own, MOUNT_LAYERS), layer_of(other, MOUNT_LAYERS)
-        assert own == other or theirs > mine or mine == theirs == 0, f"{module} imports {imported}"
+        assert own == other or theirs > mine or mine == theirs == 1, f"{module} imports {imported}"
 
 
 def test_the_mount_side_loads_nothing_of_a_network() -> None:

@@ -38,6 +38,7 @@ from handler.exchange.publisher import (
 from handler.exchange.remote import FetchQuery, RemoteRefs
 from handler.exchange.schedule_state import BackOff, RepositoryState, ScheduleState
 from handler.model import Outcome, OutcomeKind, PublishRule, PushEvent, Repository, Target, Tip
+from handler.mount.publisher import LocalPublisher
 from handler.outcome import failure_of
 from testing.deliveries import LambdaContext
 
@@ -208,6 +209,23 @@ def test_what_is_needed_may_not_be_missing(name: str) -> None:
         decode_call(message)
 
 
+@pytest.mark.parametrize(
+    "result",
+    [
+        {},
+        {"need": {}},
+        {"need": {"after_seconds": 1.0}},
+        {"need": {"ref": "../x\n"}},
+        {"need": {"ref": MAIN}, "outcome": {"kind": "published", "reason": "pushed"}},
+        {"events": []},
+    ],
+)
+def test_an_answer_is_an_outcome_or_a_need_of_something(result: dict[str, object]) -> None:
+    """Else a run would end as a defect, or use up its rounds for nothing."""
+    with pytest.raises(Malformed):
+        decode_answer("publish", json.dumps({"version": VERSION, "result": result}).encode())
+
+
 def test_a_survey_is_bounded() -> None:
     """More repositories than are asked about at once are refused."""
     item = SurveyItem(REPOSITORY, RemoteRefs({}))
@@ -257,7 +275,7 @@ def test_the_function_answers_whatever_comes(monkeypatch: pytest.MonkeyPatch, tm
     assert answered == {"version": VERSION, "result": []}
     unknown = publisher.handler(sent("find_targets", {"name": "octo/none"}), context)
     assert unknown["failure"]["reason"] == "target_unknown"  # type: ignore[index]
-    monkeypatch.setattr(publisher.LocalPublisher, "published_refs", lambda self, repository: 1 / 0)
+    monkeypatch.setattr(LocalPublisher, "published_refs", lambda self, repository: 1 / 0)
     defect = publisher.handler(sent("published_refs", {"repository": "octo/site"}), context)
     assert defect["failure"]["reason"] == "unexpected"  # type: ignore[index]
     assert "division" not in json.dumps(defect)

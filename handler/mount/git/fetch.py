@@ -12,9 +12,8 @@ from typing import BinaryIO
 
 from handler.errors import CommitNotFound, Git2EfsError, PackInvalid, RefLags
 from handler.exchange.answers import Answers, Missing, Need
-from handler.exchange.remote import FetchQuery
+from handler.exchange.remote import EMPTY_PACK_BYTES, FetchQuery
 from handler.model import NULL_OID, PushEvent, Tip
-from handler.mount.git.ingest import EMPTY_PACK_BYTES
 from handler.mount.git.pack_store import PackStore
 
 _LAG_PAUSE_SECONDS = 0.5

@@ -37,7 +37,6 @@ from handler.mount.git.packs import (
 )
 
 _HEADER_BYTES, _TRAILER_BYTES = 12, 20
-EMPTY_PACK_BYTES = _HEADER_BYTES + _TRAILER_BYTES
 
 FRESH_BYTES = 32 * 1024 * 1024
 _CHUNK_BYTES = 4 * 1024 * 1024

@@ -31,9 +31,9 @@ class _Lease:
 
 
 def take_lease(mount: str, task: str, *, run: str, until: float, now: float) -> ScheduleState:
-    """Return the task's state, which is the run's alone until then. Raises OSError.
+    """Lease the task to `run` until then (seconds since the epoch); return the task's state. Raises OSError.
 
-    Raises LockTimeout where another run has the task: two runs of one task would do everything twice.
+    Raises LockTimeout while another run has the lease: two runs of one task would do everything twice.
     """
     with locked(_lock_path(mount, task), _LOCK_SECONDS):
         state, lease = _read(mount, task)
@@ -45,9 +45,9 @@ def take_lease(mount: str, task: str, *, run: str, until: float, now: float) -> 
 
 
 def end_lease(mount: str, task: str, *, run: str, state: ScheduleState | None) -> None:
-    """Write the task's state (None: leave it as it was), and give the task free. Raises OSError.
+    """Write the task's state (None: leave it as it was), and release the lease. Raises OSError.
 
-    Do nothing where another run has the task meanwhile.
+    Do nothing where another run has the lease meanwhile.
     """
     with locked(_lock_path(mount, task), _LOCK_SECONDS):
         found, lease = _read(mount, task)

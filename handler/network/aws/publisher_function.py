@@ -197,13 +197,13 @@ class PublisherFunction:
         try:
             return self._invoke_once(message)
         except AwsError as error:
-            # A connection that died while Lambda had frozen this process: nothing was sent on it, or nothing was done
-            # that a second call would not find done.
-            if error.code in _UNSENT and self._clock() - started < _STALE_SECONDS:
-                try:
-                    return self._invoke_once(message)
-                except AwsError as again:
-                    raise _failure(again) from again
+            if error.code not in _UNSENT or self._clock() - started >= _STALE_SECONDS:
+                raise _failure(error) from error
+        # A connection that died while Lambda had frozen this process: nothing was sent on it, or nothing was done that
+        # a second call would not find done.
+        try:
+            return self._invoke_once(message)
+        except AwsError as error:
             raise _failure(error) from error
 
     def _invoke_once(self, message: bytes) -> Mapping[str, Any]:

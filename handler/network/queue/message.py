@@ -14,19 +14,18 @@ from handler.config.fields import (
     flag,
     nullable,
     object_id,
+    one_of,
     parse_object,
     read_field,
     seconds,
-    text,
 )
-from handler.config.names import full_name_problem, ref_problem
+from handler.config.names import delivery_problem, full_name_problem, ref_problem
 from handler.errors import Malformed
 from handler.model import PushEvent
 
 VERSION = 1
 MAX_GROUP_CHARACTERS = 128
 """The longest MessageGroupId in SQS; a repository's name can be longer, with two parts of 100 characters."""
-MAX_DELIVERY_CHARACTERS = 200
 
 
 class Cause(StrEnum):
@@ -97,9 +96,9 @@ def decode_message(body: str) -> Message:
 def _read_message(fields: dict[str, object]) -> Message:
     repository = read_field(fields, "repository", checked(full_name_problem))
     ref = read_field(fields, "ref", checked(ref_problem))
-    delivery = read_field(fields, "delivery", _delivery)
+    delivery = read_field(fields, "delivery", checked(delivery_problem))
     received_at = read_field(fields, "received_at", _received_at)
-    cause = read_field(fields, "cause", _cause)
+    cause = read_field(fields, "cause", one_of(Cause))
     push = _read_push(fields, repository, ref) if cause is Cause.PUSH else None
     return Message(cause=cause, repository=repository, ref=ref, delivery=delivery, received_at=received_at, push=push)
 
@@ -118,22 +117,7 @@ def _read_push(fields: dict[str, object], repository: str, ref: str) -> PushEven
     )
 
 
-def _delivery(value: object) -> str:
-    found = text(value)
-    if len(found) > MAX_DELIVERY_CHARACTERS or not found.isprintable():
-        raise ValueError("is not an id")
-    return found
-
-
 def _received_at(value: object) -> float:
     if value is None:
         raise ValueError("is missing")
     return seconds(value)
-
-
-def _cause(value: object) -> Cause:
-    found = text(value)
-    try:
-        return Cause(found)
-    except ValueError:
-        raise ValueError("is none that is known") from None
