@@ -63,8 +63,8 @@ METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 metric to pay for; the log line names it."""
 
 FEW_METRICS = frozenset({FAILED_OUTCOMES, LAST_SUCCESS_AGE, PUSH_TO_VISIBLE, BEHIND})
-"""What is emitted after `Telemetry.limit_metrics`: what alarms read. Two stacks of an account stay below ten, which are
-free; the log lines hold the figures of the others, and the saved queries ask for them."""
+"""What is emitted after `Telemetry.limit_metrics`: what alarms read. An account's first ten metrics are free, and two
+stacks stay below that. The log lines hold the figures of the others."""
 
 _Measure = tuple[str, MetricUnit, float]
 """A metric's name, its unit and its value."""
