@@ -3,7 +3,14 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from benchmarks.scale.bill import bill, full_monitoring_dollars, others, pass_dollars, readers_dollars, within_free_tiers
+from benchmarks.scale.bill import (
+    bill,
+    full_monitoring_dollars,
+    others,
+    pass_dollars,
+    readers_dollars,
+    within_free_tiers,
+)
 from benchmarks.scale.model import Free, Limits, Others, Prices, Sizes, Times, figures_of
 from benchmarks.scale.scenarios import DIRECT, LARGE, QUEUED, SEED, Day
 from benchmarks.scale.schedule import pass_of
