@@ -16,6 +16,7 @@ from handler.network.aws.cache import BoundedMapping
 from handler.network.driver import Driver
 from handler.network.forges.statuses import DeliveryStatuses, Statuses
 from handler.network.remote.client import HttpRemote, RemotePool
+from handler.network.spares import Spares
 from handler.network.survey import Surveyor
 from handler.network.trigger import Trigger
 from handler.outcome import as_failure, ignored, outcome_of
@@ -47,11 +48,12 @@ class Deliverer:
         self._remotes = RemotePool(settings, sleep)
         self._publisher = publisher
         self._put = put
+        self._spares = Spares(settings, publisher)
         self._driver = Driver(
             publisher,
             put=put,
-            max_pack_bytes=settings.max_pack_bytes,
-            lock_seconds=settings.lock_seconds,
+            settings=settings,
+            spares=self._spares,
             clock=clock,
             sleep=sleep,
         )
@@ -62,6 +64,7 @@ class Deliverer:
     def close(self) -> None:
         """Close what is kept open, the publisher too."""
         self._remotes.close()
+        self._spares.close()
         self._publisher.close()
         self._statuses.close()
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from handler.errors import Git2EfsError, LockTimeout
 from handler.exchange.events import PendingEvent, PutEvent
 from handler.exchange.publisher import Publisher
-from handler.model import Outcome, Repository, Target
+from handler.model import Outcome, OutcomeKind, Repository, Target
 from handler.network.driven_run import DrivenRun
 from handler.network.guess import KnownTargets
 from handler.network.remote.client import HttpRemote
+from handler.network.spares import Spares
 from handler.network.trigger import Trigger
+from handler.settings import Settings
 
 _LATE_SECONDS = 0.02
 """A run that waited longer than this for another one of the same process was probably overtaken."""
@@ -35,18 +37,22 @@ class Driver:
         publisher: Publisher,
         *,
         put: PutEvent | None,
-        max_pack_bytes: int,
-        lock_seconds: float,
+        settings: Settings,
+        spares: Spares,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`put` puts an event on the bus, and returns whether it took it; None: there is no bus."""
+        """`put` puts an event on the bus, and returns whether it took it; None: there is no bus.
+
+        `spares` are made after each publish.
+        """
+        self._spares = spares
         self._publisher = publisher
-        self._max_pack_bytes = max_pack_bytes
+        self._max_pack_bytes = settings.max_pack_bytes
         self._clock = clock
         self._sleep = sleep
         self._put = put
-        self._lock_seconds = lock_seconds
+        self._lock_seconds = settings.lock_seconds
         self._known = KnownTargets()
         self._turns: dict[str, _Turn] = {}
         self._lock = threading.Lock()
@@ -67,6 +73,7 @@ class Driver:
         with self._turn(repository.full_name, trigger) as is_overtaken:
             run = DrivenRun(
                 publisher=self._publisher,
+                makes_spares=self._spares.are_made(repository, target),
                 known=self._known,
                 put_events=self.put_events,
                 max_pack_bytes=self._max_pack_bytes,
@@ -78,7 +85,10 @@ class Driver:
                 trigger=trigger,
                 begin=begin,
             )
-            return run.drive(is_probably_done=not self._publisher.is_remote and (is_overtaken or trigger.is_late))
+            outcome = run.drive(is_probably_done=not self._publisher.is_remote and (is_overtaken or trigger.is_late))
+        if outcome.kind is OutcomeKind.PUBLISHED:
+            self._spares.make(repository, target)
+        return outcome
 
     @contextmanager
     def _turn(self, repository: str, trigger: Trigger) -> Iterator[bool]:

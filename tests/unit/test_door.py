@@ -42,8 +42,10 @@ from handler.network.aws.publisher_function import OPTIONS, PublisherFunction
 from handler.network.driver import Driver
 from handler.network.guess import Guess, KnownTarget, KnownTargets
 from handler.network.pack_sender import UNASKED_BYTES, FetchRefused, PackSender
+from handler.network.spares import Spares
 from handler.network.survey import Surveyor
 from handler.network.trigger import Trigger
+from handler.settings import Settings
 
 ONE, TWO, THREE = "1" * 40, "2" * 40, "3" * 40
 MAIN = "refs/heads/main"
@@ -220,10 +222,14 @@ class Remote:
         return NO_SHALLOW_CHANGES
 
 
+SETTINGS = Settings(parameter_prefix="/p", mount="/mnt", max_pack_bytes=1 << 20, lock_seconds=1.0, spare_files=0)
+
+
 def drive(asking: Asking, remote: Remote) -> None:
     """Reconcile a target without a push."""
+    spares = Spares(SETTINGS, cast(Any, asking))
     driver = Driver(
-        cast(Any, asking), put=None, max_pack_bytes=1 << 20, lock_seconds=1.0, clock=lambda: 50.0, sleep=lambda _: None
+        cast(Any, asking), put=None, settings=SETTINGS, spares=spares, clock=lambda: 50.0, sleep=lambda _: None
     )
     trigger = Trigger(ref=MAIN, push=None, delivery="", received_at=0.0)
     driver.reconcile(REPOSITORY, Target(ref=MAIN, path="octo/site/main"), cast(Any, remote), trigger)
