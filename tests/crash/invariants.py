@@ -150,9 +150,7 @@ def _leftovers(mount: Path, scene: Scene) -> Iterator[str]:
     staged = set(os.listdir(mount / TARGET / "staging"))
     spares = {name for name in staged if scene.parameter["spares"] and _SPARE.fullmatch(name)}
     # What becomes a spare stays half made until the next publish, which goes on with it.
-    allowed = {
-        name for name in staged if scene.parameter["spares"] and (name == "spares.json" or _HALF.fullmatch(name))
-    }
+    halves = {name for name in staged if scene.parameter["spares"] and _HALF.fullmatch(name)}
     if others := staged - spares - halves - ({"spares.json"} if scene.parameter["spares"] else set()):
         yield f"left in staging: {others}"
     for name in spares:
