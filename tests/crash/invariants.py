@@ -78,7 +78,7 @@ def after_any_run(mount: Path, scene: Scene, before: Sheltered, allowed: set[str
 def after_peace(mount: Path, scene: Scene, before: Sheltered, wanted: str) -> list[str]:
     """Return what is wrong after the run that nothing stopped: it must have healed everything."""
     problems = after_any_run(mount, scene, before, {wanted})
-    problems += [*_leftovers(mount, scene), *_mirror(mount, wanted), *_lock(mount)]
+    problems += [*_leftovers(mount, scene, wanted), *_mirror(mount, wanted), *_lock(mount)]
     try:
         record = json.loads((mount / TARGET / "published.json").read_bytes())
     except OSError as error:
@@ -145,12 +145,16 @@ def _differing(now: Footprint, seen: Footprint) -> list[str]:
     return sorted(path for path in {**now, **seen} if now.get(path) != seen.get(path))[:5]
 
 
-def _leftovers(mount: Path, scene: Scene) -> Iterator[str]:
+def _leftovers(mount: Path, scene: Scene, wanted: str) -> Iterator[str]:
     """The bound: spares in staging, nothing but packs in the mirror, nothing beside the two but the lock's file."""
     staged = set(os.listdir(mount / TARGET / "staging"))
     spares = {name for name in staged if scene.parameter["spares"] and _SPARE.fullmatch(name)}
-    # What becomes a spare stays half made until the next publish, which goes on with it.
+    # What becomes a spare stays half made until the next publish, after which it is finished.
     halves = {name for name in staged if scene.parameter["spares"] and _HALF.fullmatch(name)}
+    if scene.parameter["spares"] and wanted == scene.newer.commit:
+        halves = set()
+        if wanted not in {name[:40] for name in spares}:
+            yield "there is no spare of what is published"
     if others := staged - spares - halves - ({"spares.json"} if scene.parameter["spares"] else set()):
         yield f"left in staging: {others}"
     for name in spares:

@@ -61,8 +61,8 @@ class SpareMaker:
     def make(self) -> None:
         """Make as many spares as the target needs, all of the commit that readers have.
 
-        Raises OutOfTime, and what `progress` raises. Then a half-made tree stays, and the next run finishes it, a push or
-        this again.
+        Raises OutOfTime, and what `progress` raises. Then a half-made tree stays, and the next run finishes it: a push,
+        or this again.
         """
         tip = self.run.published.commit
         self.trash = [name for name in self.inventory.staged if is_passing(name)]
