@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from urllib.parse import unquote
 
-from handler.network.spares import Background
+from handler.network.background import Background
 from local.exchange import Request, Response
 from local.server import LoopbackServer
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 
 class AtOnce:
-    """In the place of `handler.network.spares.Background`."""
+    """In the place of `handler.network.background.Background`."""
 
     def submit(self, key: str, job: Callable[[], None]) -> None:
         """Do the job now."""

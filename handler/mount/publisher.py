@@ -149,7 +149,7 @@ class LocalPublisher:
 
     def make_spares(self, repository: Repository, target: Target, *, deadline: Deadline) -> Counts:
         """See `Publisher.make_spares`."""
-        from handler.mount.make_spares import make_spares
+        from handler.mount.maintenance.spares import make_spares
 
         request = PublishRequest(
             repository=repository,

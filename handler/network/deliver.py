@@ -16,7 +16,6 @@ from handler.network.aws.cache import BoundedMapping
 from handler.network.driver import Driver
 from handler.network.forges.statuses import DeliveryStatuses, Statuses
 from handler.network.remote.client import HttpRemote, RemotePool
-from handler.network.spares import Spares
 from handler.network.survey import Surveyor
 from handler.network.trigger import Trigger
 from handler.outcome import as_failure, ignored, outcome_of
@@ -48,12 +47,10 @@ class Deliverer:
         self._remotes = RemotePool(settings, sleep)
         self._publisher = publisher
         self._put = put
-        self._spares = Spares(settings, publisher)
         self._driver = Driver(
             publisher,
             put=put,
             settings=settings,
-            spares=self._spares,
             clock=clock,
             sleep=sleep,
         )
@@ -64,7 +61,7 @@ class Deliverer:
     def close(self) -> None:
         """Close what is kept open, the publisher too."""
         self._remotes.close()
-        self._spares.close()
+        self._driver.close()
         self._publisher.close()
         self._statuses.close()
 

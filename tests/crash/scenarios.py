@@ -127,7 +127,7 @@ STEADY: Mapping[str, object] = {
     "handler.mount.fs.parallel:_SLOW_STEP_SECONDS": 1e9,
 }
 """Never takes the mount for a slow one, however busy this machine is: so operations are the same in every run."""
-AT_ONCE: Mapping[str, object] = {"handler.network.spares:Background": AtOnce, "local.lambda_api:Background": AtOnce}
+AT_ONCE: Mapping[str, object] = {"handler.network.background:Background": AtOnce, "local.lambda_api:Background": AtOnce}
 """Makes spares before the answer, so that a trial can stop that too."""
 _SPARES = {"spares": 2}
 SLOW: Mapping[str, object] = {"handler.mount.fs.lock:SLOW_SECONDS": 0.0}

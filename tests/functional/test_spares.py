@@ -13,7 +13,7 @@ from handler.mount.fs import parallel
 from handler.mount.fs.checkout import check_out
 from handler.mount.releases import build
 from handler.mount.target.layout import spare_name
-from handler.network.spares import Background
+from handler.network.background import Background
 from testing.repositories import Entry, Upstream, archive, snapshot
 from testing.service import Service
 
@@ -123,8 +123,8 @@ def test_no_tree_is_written_whole_where_pushes_come_seldom(
 def test_who_wants_none_has_none(service: Service, upstream: Upstream, case: str) -> None:
     """`spares: 0`, a stack without, a tree too large for one, a working copy: as it was before there were spares."""
     service.configure(spare_files={"stack": 0, "tree": FILES}.get(case, 10_000), background=True)
-    rule = {"publish": [{"mode": "working-copy", "ref": "refs/heads/main"}]} if case == "copy" else {}
-    service.put_repository(**rule, **({"spares": 0} if case == "repository" else {}))
+    rule = {"ref": "refs/heads/main", "mode": "working-copy" if case == "copy" else "releases"}
+    service.put_repository(publish=[rule], spares=0 if case == "repository" else 8)
     many(upstream, 0)
     assert service.push(upstream).outcome == "published"
     if case == "copy":
@@ -137,7 +137,7 @@ def test_who_wants_none_has_none(service: Service, upstream: Upstream, case: str
 
 def test_a_revert_and_a_force_push_find_their_way(ready: Service, upstream: Upstream) -> None:
     """The tree that stands is flipped to; spares follow what readers have, forwards and backwards."""
-    first = upstream.tip("main")
+    first = str(upstream.tip("main"))
     upstream.commit({"a": b"1"})
     ready.push(upstream)
     upstream.point("main", first)
@@ -196,7 +196,7 @@ def test_a_push_does_not_wait_for_a_spare_that_is_being_made(
 ) -> None:
     """The maker gives way at the next batch of files, and goes on when the push is done."""
     monkeypatch.setattr(parallel, "_PROGRESS_STEPS", 1)
-    monkeypatch.setattr("handler.mount.make_spares._LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("handler.mount.maintenance.spares._LOOK_SECONDS", 0.0)
     retire_all(ready)
     begun, pushed = threading.Event(), threading.Event()
     answers: list[object] = []
@@ -229,8 +229,8 @@ def test_a_push_does_not_wait_for_a_spare_that_is_being_made(
     monkeypatch.setattr(build, "check_out", check_out)
     maker.join(30)
     assert answers
-    assert ready.tree() == archive(upstream, upstream.tip("main"))
-    assert all(tree == archive(upstream, upstream.tip("main")) for tree in spares(ready))
+    assert ready.tree() == archive(upstream, str(upstream.tip("main")))
+    assert all(tree == archive(upstream, str(upstream.tip("main"))) for tree in spares(ready))
 
 
 def make(service: Service) -> object:

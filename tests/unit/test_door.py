@@ -42,7 +42,6 @@ from handler.network.aws.publisher_function import OPTIONS, PublisherFunction
 from handler.network.driver import Driver
 from handler.network.guess import Guess, KnownTarget, KnownTargets
 from handler.network.pack_sender import UNASKED_BYTES, FetchRefused, PackSender
-from handler.network.spares import Spares
 from handler.network.survey import Surveyor
 from handler.network.trigger import Trigger
 from handler.settings import Settings
@@ -227,10 +226,7 @@ SETTINGS = Settings(parameter_prefix="/p", mount="/mnt", max_pack_bytes=1 << 20,
 
 def drive(asking: Asking, remote: Remote) -> None:
     """Reconcile a target without a push."""
-    spares = Spares(SETTINGS, cast(Any, asking))
-    driver = Driver(
-        cast(Any, asking), put=None, settings=SETTINGS, spares=spares, clock=lambda: 50.0, sleep=lambda _: None
-    )
+    driver = Driver(cast(Any, asking), put=None, settings=SETTINGS, clock=lambda: 50.0, sleep=lambda _: None)
     trigger = Trigger(ref=MAIN, push=None, delivery="", received_at=0.0)
     driver.reconcile(REPOSITORY, Target(ref=MAIN, path="octo/site/main"), cast(Any, remote), trigger)
 

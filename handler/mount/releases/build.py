@@ -136,7 +136,11 @@ class ReleaseBuilder:
                 journal=self._paths.staged(journal_name(*step)),
                 progress=partial(self.run.report_progress, wanted),
             )
-            counts += done
+            counts = Counts(
+                files_written=counts.files_written + done.files_written,
+                files_removed=counts.files_removed + done.files_removed,
+                bytes_written=counts.bytes_written + done.bytes_written,
+            )
             previous = step
         self.counts, self.submodules = counts, plans[-1].submodules
 

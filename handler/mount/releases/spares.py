@@ -68,6 +68,7 @@ class SpareMaker:
         self.trash = [name for name in self.inventory.staged if is_passing(name)]
         self._releases = list(self.inventory.releases)
         if tip is None or tip not in self.mirror:
+            # The mirror was emptied, say. What is there stays: the next push fetches what it takes to go on.
             return
         needed = self._count_needed(tip)
         surplus = self._surplus(tip)
@@ -102,6 +103,7 @@ class SpareMaker:
         before = read_demand(self._paths)
         retired = [each for each in self.inventory.releases if each.commit != tip]
         demand = count_demand(before, retired, self.run.clock(), self.run.repository.grace_seconds)
+        # Counted again whenever the demand is: a tree grows slowly, and to count it all of its trees are read.
         if demand.files is None:
             demand = replace(demand, files=self._count_files(tip))
         if demand != before:
@@ -195,6 +197,7 @@ class SpareMaker:
         return len(self._spares) > before
 
     def _finish(self, builder: ReleaseBuilder, name: str, tip: str) -> None:
+        # Sealed before it gets its name, as a release is: what bears the name is complete and intact.
         seal(self._paths.staged(name), self.run.clock())
         free = (spare_name(tip, number) for number in range(1, MAX_SPARES + 2))
         spare = next(each for each in free if each not in self._spares)

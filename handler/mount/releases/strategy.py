@@ -128,6 +128,7 @@ class SpareDemand:
 
 def count_demand(before: SpareDemand, releases: Iterable[Release], now: float, grace_seconds: float) -> SpareDemand:
     """Count the pushes of the grace that ends now: each retired a release, which still stands."""
+    # One at least: the next push comes some time, and within the grace of the last one it finds nothing else.
     pushes = max(1, sum(not each.is_past(now, grace_seconds) for each in releases))
     age = now - before.counted_at
     is_lately = 0 <= age < _LATELY_SECONDS

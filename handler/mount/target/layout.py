@@ -149,6 +149,7 @@ def spare_name(commit: str, number: int) -> str:
     The first has the name of a tree on its way from the commit to the commit. So a version that knows no spares finds a
     tree that it can go on from.
     """
+    # Nothing is on its way from a commit to itself: half-made trees never have this name.
     return patch_name(commit, commit) + ("" if number == 1 else f".{number}")
 
 
@@ -180,6 +181,7 @@ def is_staged(name: str) -> bool:
 
 def is_spare(name: str) -> bool:
     """Whether a name in staging stays between runs: a spare, or what is known about spares."""
+    # What has another name in staging is a killed run's, or somebody else's.
     return name == SPARES_STATE or read_spare_name(name) is not None
 
 

@@ -85,6 +85,7 @@ class Run:
     @property
     def makes_spares(self) -> bool:
         """Whether spares are made after this run, and what it leaves over becomes one."""
+        # Asked for by the network side: where nothing is made afterwards, a run has to tidy up itself.
         is_allowed = self.settings.spare_files > 0 and self.repository.spares > 0
         return self.request.makes_spares and is_allowed and not self.target.is_copy
 
