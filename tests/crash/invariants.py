@@ -148,14 +148,14 @@ def _differing(now: Footprint, seen: Footprint) -> list[str]:
 def _leftovers(mount: Path, scene: Scene, wanted: str) -> Iterator[str]:
     """The bound: spares in staging, nothing but packs in the mirror, nothing beside the two but the lock's file."""
     staged = set(os.listdir(mount / TARGET / "staging"))
-    spares = {name for name in staged if scene.parameter["spares"] and _SPARE.fullmatch(name)}
+    spares = {name for name in staged if scene.parameter.get("spares") and _SPARE.fullmatch(name)}
     # What becomes a spare stays half made until the next publish, after which it is finished.
-    halves = {name for name in staged if scene.parameter["spares"] and _HALF.fullmatch(name)}
-    if scene.parameter["spares"] and wanted == scene.newer.commit:
+    halves = {name for name in staged if scene.parameter.get("spares") and _HALF.fullmatch(name)}
+    if scene.parameter.get("spares") and wanted == scene.newer.commit:
         halves = set()
         if wanted not in {name[:40] for name in spares}:
             yield "there is no spare of what is published"
-    if others := staged - spares - halves - ({"spares.json"} if scene.parameter["spares"] else set()):
+    if others := staged - spares - halves - ({"spares.json"} if scene.parameter.get("spares") else set()):
         yield f"left in staging: {others}"
     for name in spares:
         if snapshot(mount / TARGET / "staging" / name) != scene.trees[name[:40]]:
