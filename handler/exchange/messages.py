@@ -25,7 +25,7 @@ from handler.exchange.codec import Check, PlainReader, to_plain
 from handler.exchange.events import PendingEvent
 from handler.exchange.operations import MountedTarget, Operations
 from handler.exchange.publisher import MAX_SURVEYED, PublishAnswer, Publisher, PublishRequest
-from handler.exchange.remote import FetchQuery
+from handler.exchange.remote import MAX_BASES, FetchQuery
 from handler.exchange.schedule_state import TASKS
 from handler.model import PushEvent, Target, Tip
 from handler.outcome import failure_of
@@ -169,8 +169,13 @@ def _check_push(push: PushEvent) -> str | None:
 def _check_query(query: FetchQuery) -> str | None:
     if not 0 <= query.deepen < 2**31:
         return ".deepen is not a number of commits"
+    if len(query.bases) > MAX_BASES:
+        return f".bases has more than {MAX_BASES} commits"
     return _first(
-        _id_problem("want", query.want), _id_problem("have", query.have), _ids_problem("shallow", query.shallow)
+        _id_problem("want", query.want),
+        _id_problem("have", query.have),
+        _ids_problem("shallow", query.shallow),
+        _ids_problem("bases", query.bases),
     )
 
 
