@@ -1,4 +1,4 @@
-"""What a fetch brings is what is new: not what another target's fetch has brought, and not a merged branch's history."""
+"""What a fetch brings is what is new: nothing that another target brought, and no merged branch's history."""
 
 import os
 
@@ -55,9 +55,9 @@ def test_a_merge_brings_no_history(service: Service, upstream: Upstream, is_warm
     service.put_repository()
     upstream.commit({"a": b"1"})
     upstream.git("branch", "old", "main")
-    for number in range(5):
+    for _ in range(5):
         upstream.commit({"large": os.urandom(400_000)}, branch="old")
-    upstream.commit({"large": None, "b": b"%d" % number}, branch="old")
+    upstream.commit({"large": None, "b": b"1"}, branch="old")
     for number in range(3):
         upstream.commit({"c": b"%d" % number})
     service.push(upstream)

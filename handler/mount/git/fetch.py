@@ -161,7 +161,7 @@ class Fetcher:
         self.store.ingest(received)
 
     def _query(self, wanted: str, claimed: str | None) -> FetchQuery:
-        """Return the fetch of `wanted` where `claimed` is here. A first one claims what other targets have published."""
+        """Return the fetch of `wanted` where `claimed` is here. A first one claims what other targets published."""
         bases: tuple[str, ...] = ()
         if claimed is None:
             bases = tuple(islice((each for each in self.bases() if self.store.holds(each)), MAX_BASES))
