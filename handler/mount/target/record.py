@@ -6,12 +6,15 @@ People and monitors read it, and the next run.
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import TypeGuard
 
 from handler.config.names import is_object_id
 from handler.exchange.operations import Hold
 from handler.mount.fs.files import read_whole
 
 _MAX_BYTES = 65_536
+_LAST_SECOND = 253_402_300_799
+"""The end of the year 9999, in seconds since the epoch: the last time that is a date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +72,34 @@ def _parse(content: bytes) -> PublishedRecord | None:
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
     # Every field is checked before a run believes it: readers may have write access to the mount.
-    texts = (record.repository, record.ref, record.commit, record.delivery)
-    numbers = (record.published_at, record.asked_at, record.pushed_at or 0, record.gone_since or 0)
+    texts = (record.repository, record.ref, record.delivery)
+    times = (record.published_at, record.asked_at)
+    maybe_times = (record.pushed_at, record.gone_since)
+    counts = (record.files_written, record.files_removed, record.bytes_fetched)
     is_sound = (
         all(isinstance(text, str) for text in texts)
-        and all(isinstance(number, int | float) for number in numbers)
+        and all(map(_is_time, times))
+        and all(each is None or _is_time(each) for each in maybe_times)
+        and all(map(_is_count, counts))
         and isinstance(record.announced, bool)
         and isinstance(record.previous_announced, bool)
-        and is_object_id(record.commit)
+        and _is_commit(record.commit)
+        and (record.previous_commit is None or _is_commit(record.previous_commit))
     )
     return record if is_sound else None
+
+
+def _is_commit(value: object) -> bool:
+    return isinstance(value, str) and is_object_id(value)
+
+
+def _is_time(value: object) -> TypeGuard[float]:
+    # What no date can be made of would fail each run that writes the record again.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LAST_SECOND
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _held(value: object) -> Hold | None:
@@ -89,7 +110,7 @@ def _held(value: object) -> Hold | None:
         return Hold(since=0.0)
     since, left = value.get("since"), value.get("left")
     return Hold(
-        since=float(since) if isinstance(since, int | float) else 0.0,
+        since=float(since) if _is_time(since) else 0.0,
         by=str(value.get("by", "")),
         why=str(value.get("why", "")),
         commit=str(value.get("commit", "")),
