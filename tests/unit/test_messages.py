@@ -29,8 +29,8 @@ from handler.exchange.messages import (
 from handler.exchange.operations import (
     Hold,
     MountedTarget,
-    OperatorAnswer,
     Operations,
+    OperatorAnswer,
     RepositoryStatus,
     TargetState,
     TargetStatus,
