@@ -124,7 +124,8 @@ class DrivenRun:
         """Ask the remote what the target's ref names; a failure is an answer too."""
         ref, asked_at, started = self.target.ref, self.clock(), time.perf_counter()
         try:
-            answer = RefsAnswer(ref=ref, asked_at=asked_at, tip=self.remote.refs([ref]).tips.get(ref))
+            tip = self.remote.refs([ref]).tips.get(ref)
+            answer = RefsAnswer(ref=ref, asked_at=asked_at, answered_at=self.clock(), tip=tip)
         except Git2EfsError as error:
             answer = RefsAnswer(ref=ref, asked_at=asked_at, failed=_failure(error))
         self.refs.append(answer)

@@ -22,7 +22,7 @@ class PublishedRecord:
     """The file's content. Times are seconds since the epoch; the file's `since` tells people the time of the flip.
 
     `pushed_at` is the latest of all deliveries that the remote confirmed, in GitHub's clock. `asked_at` is when a run
-    last asked the remote, in our clock. `gone_since` is when a run first found the ref gone; None while it is there.
+    last asked the remote, in our clock, `answered_at` when its answer had come. `gone_since` is when a run first found the ref gone; None while it is there.
     """
 
     repository: str
@@ -43,6 +43,8 @@ class PublishedRecord:
     """Whether the bus certainly took the event of `previous_commit`. If not, consumers may have missed it, and what
     changed since `previous_commit` is not all that is new to them."""
     held: Hold | None = None
+    answered_at: float = 0.0
+    """0 where an older version wrote the record."""
 
     def to_json(self) -> bytes:
         """Return the file's bytes."""
@@ -73,7 +75,7 @@ def _parse(content: bytes) -> PublishedRecord | None:
         return None
     # Every field is checked before a run believes it: readers may have write access to the mount.
     texts = (record.repository, record.ref, record.delivery)
-    times = (record.published_at, record.asked_at)
+    times = (record.published_at, record.asked_at, record.answered_at)
     maybe_times = (record.pushed_at, record.gone_since)
     counts = (record.files_written, record.files_removed, record.bytes_fetched)
     is_sound = (
