@@ -1,7 +1,7 @@
 """Lambda's Invoke in this process: the publisher function, called as Lambda calls it, for the tests of both transports.
 
-What Lambda does and a plain call does not, by `local.lambda_api`: JSON both ways, a bound of 6 MB on each, and an answer
-with `FunctionError` where the function raises or is ended. A test may stand between the two sides (`interfering`).
+What Lambda does and a plain call does not, by `local.lambda_api`: JSON both ways, a bound of 6 MB on each, and
+`FunctionError` where the function raises or is ended. A test may stand between the two sides (`interfering`).
 """
 
 import io

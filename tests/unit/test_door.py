@@ -382,6 +382,57 @@ def test_parts_come_in_order_and_leftovers_go(tmp_path: Path) -> None:
     assert not os.path.exists(place)
 
 
+def test_leftovers_of_any_kind_go_and_nothing_else(tmp_path: Path) -> None:
+    """After an hour: files, directories, links; what is written to stays, and the directory with it."""
+    place = tmp_path / ".incoming"
+    (place / "directory/inner").mkdir(parents=True)
+    (place / "directory/inner/file").write_bytes(b"1")
+    (place / "link").symlink_to(tmp_path)
+    (place / ("a" * 32)).write_bytes(b"old")
+    (place / ("b" * 32)).write_bytes(b"new")
+    now = os.lstat(place / ("b" * 32)).st_mtime
+    for name in ("directory", "link", "a" * 32):
+        os.utime(place / name, (now - 3601, now - 3601), follow_symlinks=False)
+    sweep(str(place), lambda: now)
+    assert os.listdir(place) == ["b" * 32]
+    sweep(str(place), lambda: now + 3601)
+    assert not place.exists()
+    assert os.listdir(tmp_path) == []
+    sweep(str(place), lambda: now)
+
+
+def test_a_link_in_the_directorys_place_has_nobody_elses_files_removed(tmp_path: Path) -> None:
+    """It is in the way, and told as such."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").write_bytes(b"safe")
+    os.utime(tmp_path / "other/file", (0, 0))
+    (tmp_path / ".incoming").symlink_to("other")
+    for call in (
+        lambda: sweep(str(tmp_path / ".incoming")),
+        lambda: write_part(str(tmp_path / ".incoming"), TRANSFER, offset=0, content=b"x", max_bytes=100),
+    ):
+        with pytest.raises(NotADirectoryError):
+            call()
+    assert os.listdir(tmp_path / "other") == ["file"]
+
+
+def test_a_run_that_ends_meanwhile_takes_no_directory_from_a_transfer_that_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It removes the directory, empty as it is, right before the first part is written."""
+    place, makedirs, calls = str(tmp_path / ".incoming"), os.makedirs, []
+
+    def and_discard(path: str, *, exist_ok: bool) -> None:
+        makedirs(path, exist_ok=exist_ok)
+        calls.append(path)
+        if len(calls) == 1:
+            discard(place, ["b" * 32])
+
+    monkeypatch.setattr(os, "makedirs", and_discard)
+    assert write_part(place, TRANSFER, offset=0, content=b"PACK", max_bytes=100) == 4
+    assert os.listdir(place) == [TRANSFER]
+
+
 def test_a_link_in_a_transfers_place_is_not_followed(tmp_path: Path) -> None:
     """Readers may have put it there, where they may write."""
     (tmp_path / "canary").write_bytes(b"safe")

@@ -22,7 +22,8 @@ class PublishedRecord:
     """The file's content. Times are seconds since the epoch; the file's `since` tells people the time of the flip.
 
     `pushed_at` is the latest of all deliveries that the remote confirmed, in GitHub's clock. `asked_at` is when a run
-    last asked the remote, in our clock, `answered_at` when its answer had come. `gone_since` is when a run first found the ref gone; None while it is there.
+    last asked the remote, in our clock, `answered_at` when its answer had come. `gone_since` is when a run first found
+    the ref gone; None while it is there.
     """
 
     repository: str
