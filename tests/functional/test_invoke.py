@@ -140,18 +140,15 @@ def at(action: str, fault: Fault) -> Interference:
 # -- a delivery -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("action", ["look", "publish"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_github_is_told_and_its_redelivery_heals(
-    invoked: Service, upstream: Upstream, action: str, fault: Fault
-) -> None:
+def test_github_is_told_and_its_redelivery_heals(invoked: Service, upstream: Upstream, fault: Fault) -> None:
     """503 with a reason, never 200; the text that Lambda quotes is nowhere."""
     first = upstream.commit({"a": b"1"})
     assert invoked.push(upstream).outcome == "published"
     second = upstream.commit({"a": b"2"})
     request = invoked.push_request(upstream)
     invoked.reset()
-    with interfering(at(action, fault)):
+    with interfering(at("publish", fault)):
         answer = invoked.send(request)
     assert (answer.status, answer.outcome, answer.reason) == UNAVAILABLE
     assert invoked.current_commit() in (first, second)
@@ -159,6 +156,19 @@ def test_github_is_told_and_its_redelivery_heals(
     again = invoked.send(request)
     assert (again.status, again.outcome) in ((200, "published"), (200, "unchanged"))
     assert (invoked.current_commit(), invoked.tree()) == (second, archive(upstream, second))
+
+
+@pytest.mark.sampled(4)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_look_that_fails_is_no_failure(invoked: Service, upstream: Upstream, fault: Fault) -> None:
+    """It only wakes the function: one that lost its network interface while it was idle has one again then."""
+    upstream.commit({"a": b"1"})
+    invoked.push(upstream)
+    second = upstream.commit({"a": b"2"})
+    invoked.reset()
+    with interfering(at("look", fault)):
+        assert invoked.push(upstream).outcome == "published"
+    assert invoked.current_commit() == second
 
 
 def test_what_a_person_must_mend_is_told_as_such(invoked: Service, upstream: Upstream) -> None:
