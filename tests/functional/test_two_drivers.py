@@ -89,9 +89,9 @@ class Immediately:
     def __exit__(self, *arguments: object) -> None:
         """Wait for nobody."""
 
-    def submit(self, function: Callable[[], None]) -> "Future[None]":
+    def submit(self, function: Callable[[], object]) -> "Future[object]":
         """Call it."""
-        done: Future[None] = Future()
+        done: Future[object] = Future()
         try:
             done.set_result(function())
         except BaseException as error:
@@ -146,13 +146,13 @@ class World:
         self.sides = [Side(self, number) for number in range(2)]
         self.drivers: list[Deliverer] = []
         for side in self.sides:
-            made: Any = Deliverer(
+            made = Deliverer(
                 self.settings,
-                side,
+                cast(Any, side),
                 put=None,
                 warn=lambda _: None,
                 clock=self.clock,
-                sleep=self.sleep,  # type: ignore[arg-type]
+                sleep=self.sleep,
             )
             self.drivers.append(made)
         self.states: list[str | None] = [None]

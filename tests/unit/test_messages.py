@@ -259,7 +259,8 @@ def test_a_number_is_no_truth_and_a_truth_no_number(call: Any, value: object) ->
 @pytest.mark.parametrize("version", [True, 1.0, "1", None, VERSION + 1])
 def test_an_answer_of_no_version_of_ours_cannot_be_read(version: object) -> None:
     """Neither a result nor a failure."""
-    for content in ({"result": []}, {"failure": {"reason": "lock_timeout", "message": ""}}):
+    contents: list[dict[str, object]] = [{"result": []}, {"failure": {"reason": "lock_timeout", "message": ""}}]
+    for content in contents:
         with pytest.raises(Malformed, match="version"):
             decode_answer("published_refs", json.dumps({"version": version, **content}).encode())
 

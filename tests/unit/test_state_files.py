@@ -13,9 +13,10 @@ from handler.mount.target.record import PublishedRecord, read_record
 
 HELD = Hold(since=1.5, by="mona")
 RECORD = PublishedRecord("octo/site", "refs/heads/main", "a" * 40, "b" * 40, 1.0, 2.0, pushed_at=3, held=HELD)
-STATE = {"repositories": {"octo/site": {"confirmed_at": 1, "failures": 2, "not_before": 3.5}}}
-"""As an older version wrote it, without refs."""
-REFS = {"refs/heads/main": {"failures": 1, "not_before": 9.0}}
+KNOWN: dict[str, object] = {"confirmed_at": 1, "failures": 2, "not_before": 3.5}
+"""A repository's state as an older version wrote it, without refs."""
+RESTING: dict[str, object] = {"failures": 1, "not_before": 9.0}
+"""A ref's."""
 BEYOND = [True, -1, "1", None, [], 1e300, float("inf"), float("nan"), 10**400]
 
 
@@ -59,34 +60,34 @@ def test_a_hold_since_nonsense_is_a_hold(tmp_path: Path, value: object) -> None:
     assert found.held == Hold(since=0.0, by="mona")
 
 
-def state_with(tmp_path: Path, **changes: Any) -> ScheduleState:
-    """Return what the schedule reads of a state with fields replaced."""
+def state_with(tmp_path: Path, known: object = KNOWN, **changes: Any) -> ScheduleState:
+    """Return what the schedule reads of a state with a repository's own, and other fields replaced."""
     (tmp_path / ".git2efs").mkdir(exist_ok=True)
-    fields = {**STATE, "stopped_at": None, "go_on_at": {}, **changes}
+    fields = {"repositories": {"octo/site": known}, "stopped_at": None, "go_on_at": {}, **changes}
     (tmp_path / ".git2efs/reconcile.json").write_text(json.dumps(fields))
     return read_state(str(tmp_path), "reconcile")
 
 
 def test_a_schedules_state_is_read(tmp_path: Path) -> None:
     """Whole numbers for times too."""
-    state = state_with(tmp_path, repositories={"octo/site": STATE["repositories"]["octo/site"] | {"refs": REFS}})
-    known = RepositoryState(2, 3.5, confirmed_at=1.0, refs={"refs/heads/main": BackOff(1, 9.0)})
-    assert state == ScheduleState({"octo/site": known})
+    read = RepositoryState(2, 3.5, confirmed_at=1.0, refs={"refs/heads/main": BackOff(1, 9.0)})
+    assert state_with(tmp_path, KNOWN | {"refs": {"refs/heads/main": RESTING}}) == ScheduleState({"octo/site": read})
 
 
+@pytest.mark.parametrize("value", [True, "7", None, [], float("inf"), float("nan"), 10**400])
 @pytest.mark.parametrize("name", ["confirmed_at", "failures", "not_before"])
-def test_a_schedules_numbers_are_numbers(tmp_path: Path, name: str) -> None:
+def test_a_schedules_numbers_are_numbers(tmp_path: Path, name: str, value: object) -> None:
     """A time that never comes would keep the schedule away from a repository for ever."""
-    for value in (True, "7", None, [], float("inf"), float("nan"), 10**400):
-        known = STATE["repositories"]["octo/site"] | {name: value}
-        assert state_with(tmp_path, repositories={"octo/site": known}) == ScheduleState(), value
-        if name != "confirmed_at":
-            refs = {"refs/heads/main": REFS["refs/heads/main"] | {name: value}}
-            known = STATE["repositories"]["octo/site"] | {"refs": refs}
-            assert state_with(tmp_path, repositories={"octo/site": known}) == ScheduleState(), value
-    for value in (-1, 1.5, 2**40):
-        known = STATE["repositories"]["octo/site"] | {"failures": value}
-        assert state_with(tmp_path, repositories={"octo/site": known}) == ScheduleState(), value
+    assert state_with(tmp_path, KNOWN | {name: value}) == ScheduleState()
+    if name != "confirmed_at":
+        refs = {"refs/heads/main": RESTING | {name: value}}
+        assert state_with(tmp_path, KNOWN | {"refs": refs}) == ScheduleState()
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, 2**40])
+def test_a_schedules_failures_are_counted(tmp_path: Path, value: object) -> None:
+    """Whole, and no more than can be."""
+    assert state_with(tmp_path, KNOWN | {"failures": value}) == ScheduleState()
 
 
 @pytest.mark.parametrize("lease", [{"run": 1, "until": 1.0}, {"run": "a", "until": True}, {"run": "a", "until": "1"}])
