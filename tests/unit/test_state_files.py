@@ -52,6 +52,11 @@ def test_a_records_other_fields_have_their_types(tmp_path: Path, name: str, valu
     assert [record_with(tmp_path, name, value) for value in values] == [None] * len(values)
 
 
+def test_a_record_of_a_newer_version_is_read(tmp_path: Path) -> None:
+    """What it has more is passed over; a hold in it stays one."""
+    assert record_with(tmp_path, "key_of_tomorrow", [1]) == RECORD
+
+
 @pytest.mark.parametrize("value", BEYOND)
 def test_a_hold_since_nonsense_is_a_hold(tmp_path: Path, value: object) -> None:
     """To lose one would undo a rollback."""

@@ -4,7 +4,7 @@ People and monitors read it, and the next run.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import TypeGuard
 
@@ -53,6 +53,9 @@ class PublishedRecord:
         return json.dumps({"since": since.replace("+00:00", "Z"), **asdict(self)}, indent=2).encode() + b"\n"
 
 
+_KEYS = frozenset(each.name for each in fields(PublishedRecord)) - {"held"}
+
+
 def read_record(path: str) -> PublishedRecord | None:
     """Return the record at `path`; None where there is none, or none that can be read: then the next run makes one.
 
@@ -69,9 +72,10 @@ def read_record(path: str) -> PublishedRecord | None:
 
 def _parse(content: bytes) -> PublishedRecord | None:
     try:
-        fields = json.loads(content)
-        held = _held(fields.pop("held", None))
-        record = PublishedRecord(**{name: value for name, value in fields.items() if name != "since"}, held=held)
+        found = json.loads(content)
+        held = _held(found.pop("held", None))
+        # A newer version may have written more: to refuse that would lose a hold when somebody goes back to this one.
+        record = PublishedRecord(**{name: value for name, value in found.items() if name in _KEYS}, held=held)
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
     # Every field is checked before a run believes it: readers may have write access to the mount.
