@@ -88,6 +88,8 @@ class Settings:
     """File operations in flight while a tree is checked out."""
     queue_url: str = ""
     """The FIFO queue for verified pushes; empty: a push is reconciled at once, while GitHub waits."""
+    all_metrics: bool = True
+    """Give CloudWatch every metric; false: only those that the alarms of `Monitoring=alarms` read."""
     dead_letter_url: str = ""
     """The FIFO queue for messages that need a person; only the worker sends to it."""
     publisher: str = ""
@@ -176,7 +178,7 @@ def _parse(name: str, text: str) -> str | int | float | bool:
         if not text.startswith(("https://", "http://")):
             raise ValueError("must be a queue's URL")
         return text
-    if name == "allow_sha1":
+    if name in ("allow_sha1", "all_metrics"):
         if text.lower() not in ("true", "false"):
             raise ValueError("must be true or false")
         return text.lower() == "true"

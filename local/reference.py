@@ -33,6 +33,7 @@ MADE_BY_THE_TEMPLATE: Mapping[str, str] = {
     "queue_url": "`Delivery`",
     "dead_letter_url": "`Delivery`",
     "publisher": "`Publisher`",
+    "all_metrics": "`Monitoring`",
 }
 """Settings whose value follows from the stack's parameters; the others stand in template.yaml as they are."""
 

@@ -106,7 +106,7 @@ def told(service: Service, bus: Bus) -> Bus:
     return bus
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("is_after", [False, True])
 @pytest.mark.parametrize("end", [killed, _unavailable])
 @pytest.mark.parametrize("is_large", [False, True])
