@@ -9,8 +9,17 @@ from handler.exchange.messages import OPERATOR_ACTIONS, PUBLISHER_ACTIONS
 from handler.exchange.publisher import PublishAnswer, PublishRequest
 from handler.mount.operations.local import LocalOperations
 from handler.mount.publisher import LocalPublisher
+from handler.network import pack_sender
 
 Call = Callable[..., Any]
+LARGE = 500_000
+"""With `let_parts_be_small`: three parts. A guess is asked about before the second."""
+
+
+def let_parts_be_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let packs go in parts that are small already."""
+    monkeypatch.setattr(pack_sender, "MAX_PACK_BYTES", 200_000)
+    monkeypatch.setattr(pack_sender, "PART_BYTES", 200_000)
 
 
 class Killed(BaseException):

@@ -18,6 +18,7 @@ from testing.parameters import ParameterStore
 from testing.queue import MessageQueue
 from testing.repositories import Upstream, archive
 from testing.service import Service
+from tests.functional.door import LARGE, let_parts_be_small
 
 UNAVAILABLE = (503, "failed", "publisher_unavailable")
 Invoke = Callable[[], Mapping[str, Any]]
@@ -140,6 +141,7 @@ def at(action: str, fault: Fault) -> Interference:
 # -- a delivery -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_github_is_told_and_its_redelivery_heals(invoked: Service, upstream: Upstream, fault: Fault) -> None:
     """503 with a reason, never 200; the text that Lambda quotes is nowhere."""
@@ -231,7 +233,8 @@ def test_a_publisher_that_is_ended_in_a_part_is_healed(
     """Nothing, half or all of the part is written, and nobody is told; the same delivery again publishes."""
     upstream.commit({"a": b"1"})
     invoked.push(upstream)
-    second = upstream.commit({"large": random.Random(number).randbytes(9_000_000)})
+    second = upstream.commit({"large": random.Random(number).randbytes(LARGE)})
+    let_parts_be_small(monkeypatch)
     request = invoked.push_request(upstream)
     parts = []
 
@@ -251,9 +254,12 @@ def test_a_publisher_that_is_ended_in_a_part_is_healed(
 
 
 @pytest.mark.parametrize("fault", [ended, throttled, unreadable])
-def test_a_part_that_fails_is_healed(invoked: Service, upstream: Upstream, fault: Fault) -> None:
+def test_a_part_that_fails_is_healed(
+    invoked: Service, upstream: Upstream, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As the publish itself."""
-    second = upstream.commit({"large": random.Random(1).randbytes(9_000_000)})
+    let_parts_be_small(monkeypatch)
+    second = upstream.commit({"large": random.Random(1).randbytes(LARGE)})
     request = invoked.push_request(upstream)
     with interfering(at("receive", fault)):
         answer = invoked.send(request)

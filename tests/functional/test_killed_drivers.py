@@ -15,19 +15,16 @@ import pytest
 from handler.deadline import NO_DEADLINE
 from handler.exchange.messages import OPERATOR_ACTIONS, PUBLISHER_ACTIONS
 from handler.mount.publisher import LocalPublisher
-from handler.network import pack_sender
 from handler.network.aws.parameters import Parameters
 from handler.network.schedule import LEASE_SECONDS
 from handler.settings import read_settings
 from testing.event_bus import Bus
 from testing.repositories import Upstream, archive, run_git
 from testing.service import Service
-from tests.functional.door import Door, Killed, killed, nothing
+from tests.functional.door import LARGE, Door, Killed, killed, let_parts_be_small, nothing
 from tests.functional.mounts import check_mirror, names
 
 MAIN = "octo/site/main"
-LARGE = 500_000
-"""With `small_parts`: three parts. A guess is asked about before the second."""
 OTHER = "0" * 32
 """A transfer that another run has begun."""
 HOUR = 3601.0
@@ -45,13 +42,6 @@ def told(service: Service, bus: Bus) -> Bus:
     service.configure(event_bus=bus.name)
     service.put_repository(grace_seconds=0)
     return bus
-
-
-@pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let packs go in parts that are small already."""
-    monkeypatch.setattr(pack_sender, "MAX_PACK_BYTES", 200_000)
-    monkeypatch.setattr(pack_sender, "PART_BYTES", 200_000)
 
 
 # -- a large pack -----------------------------------------------------------------------------------------------------
@@ -110,14 +100,20 @@ def sweep_by_a_transfer(service: Service) -> None:
     os.unlink(service.mount / "octo/site/.incoming" / ("f" * 32))
 
 
-@pytest.mark.usefixtures("small_parts")
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("sweep", [sweep_by_chores, sweep_by_a_transfer])
 @pytest.mark.parametrize("is_after", [False, True])
 def test_a_push_in_parts_killed_at_any_call_leaves_nothing_for_longer_than_an_hour(
-    service: Service, upstream: Upstream, door: Door, sweep: Callable[[Service], None], is_after: bool, tmp_path: Path
+    service: Service,
+    upstream: Upstream,
+    door: Door,
+    sweep: Callable[[Service], None],
+    is_after: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its redelivery publishes; what it left goes then, and no part of a transfer that goes on."""
+    let_parts_be_small(monkeypatch)
     service.put_repository(grace_seconds=0)
     pushes, incoming = LargePushes(service, upstream), service.mount / "octo/site/.incoming"
     assert not incoming.exists()
@@ -245,7 +241,7 @@ def test_chores_killed_at_any_call_are_done_by_the_next(
 # -- an operator ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("is_after", [False, True])
 @pytest.mark.parametrize("action", ["rollback", "hold", "publish", "resume"])
 def test_an_operators_command_killed_at_any_call_is_asked_for_again(
