@@ -55,14 +55,14 @@ class FakeLambda:
         self._api = LambdaApi(_run, NAME)
 
     def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> Answer:
-        """Invoke the function synchronously. Raises botocore's ClientError for what Lambda refuses."""
+        """Invoke the function. Raises botocore's ClientError for what Lambda refuses."""
         action = json.loads(Payload)["action"]
         return _state.interference(action, lambda: self._invoke(FunctionName, InvocationType, Payload))
 
     def _invoke(self, FunctionName: str, InvocationType: str, Payload: bytes) -> Answer:
         path, headers = f"/2015-03-31/functions/{FunctionName}/invocations", {"X-Amz-Invocation-Type": InvocationType}
         response = self._api.respond(Request("POST", path, "", tuple(headers.items()), Payload, "127.0.0.1"))
-        if response.status != 200:
+        if response.status not in (200, 202):
             raise refusal(response.headers["X-Amzn-ErrorType"], response.status)
         failed = response.headers.get("X-Amz-Function-Error")
         return {"Payload": io.BytesIO(response.body), **({"FunctionError": failed} if failed else {})}

@@ -204,6 +204,7 @@ class World:
             remote=self.drivers[late.driver].remote(self.repository, None, request.deadline),
             trigger=Trigger(ref=REF, push=request.push, delivery="", received_at=request.received_at),
             begin=lambda commit: None,
+            makes_spares=False,
             refs=list(request.answers.refs),
             packs=list(request.answers.packs),
         )

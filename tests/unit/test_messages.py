@@ -46,7 +46,7 @@ from handler.exchange.publisher import (
 )
 from handler.exchange.remote import FetchQuery, RemoteRefs
 from handler.exchange.schedule_state import BackOff, RepositoryState, ScheduleState
-from handler.model import Outcome, OutcomeKind, PublishRule, PushEvent, Repository, Target, Tip
+from handler.model import Counts, Outcome, OutcomeKind, PublishRule, PushEvent, Repository, Target, Tip
 from handler.mount.publisher import LocalPublisher
 from handler.outcome import failure_of
 from testing.deliveries import LambdaContext
@@ -103,6 +103,7 @@ CALLS: tuple[tuple[str, Mapping[str, Any], Any], ...] = (
         {"repository": REPOSITORY, "deadline": Deadline(None), "resume_at": "a//b//3"},
         MaintenanceResult((OUTCOME,), "x"),
     ),
+    ("make_spares", {"repository": REPOSITORY, "target": TARGET, "deadline": Deadline(5.0)}, Counts(3, 0, 17)),
     ("take_lease", {"task": "reconcile", "run": "abc", "until": 60.0}, STATE),
     ("end_lease", {"task": "chores", "run": "abc", "state": STATE}, None),
     ("end_lease", {"task": "chores", "run": "abc", "state": None}, None),
