@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, get_type_hints
 
+from handler.config.fields import is_version
 from handler.config.names import (
     delivery_problem,
     full_name_problem,
@@ -77,7 +78,7 @@ def decode_call(message: object) -> Call:
     """Return the call in a parsed message. Raises Malformed, naming what is wrong, and no value."""
     if not isinstance(message, dict) or set(message) != {"version", "action", "arguments"}:
         raise Malformed("the message is not a version, an action and its arguments")
-    if message["version"] != VERSION:
+    if not is_version(message["version"], VERSION):
         raise Malformed(f"the message is not of version {VERSION}")
     action, given = message["action"], message["arguments"]
     if not isinstance(action, str) or action not in (*PUBLISHER_ACTIONS, *OPERATOR_ACTIONS):
@@ -109,7 +110,7 @@ def decode_answer(action: str, payload: bytes) -> Any:
         answer = json.loads(payload)
     except (ValueError, RecursionError):
         raise Malformed("the answer is not JSON") from None
-    if not isinstance(answer, dict) or answer.get("version") != VERSION:
+    if not isinstance(answer, dict) or not is_version(answer.get("version"), VERSION):
         raise Malformed(f"the answer is not of version {VERSION}")
     if "failure" in answer:
         failure = _READER.read(Failure, answer["failure"], "failure")

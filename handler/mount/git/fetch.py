@@ -22,7 +22,7 @@ _LAG_PAUSE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """The commit to publish (None: the remote has no such ref), when the remote was asked, and what came.
+    """The commit to publish (None: the remote has no such ref), when the remote was asked and answered, and what came.
 
     `object_id` is what the ref names itself: an annotated tag, else the commit. `is_confirmed` is False where a signed
     payload was trusted over a ref that lags.
@@ -30,6 +30,7 @@ class Fetched:
 
     commit: str | None
     asked_at: float
+    answered_at: float
     bytes_fetched: int
     is_confirmed: bool = True
     object_id: str | None = None
@@ -65,22 +66,20 @@ class Fetcher:
         PackTooLarge, ObjectTooLarge, MirrorDamaged, and TreeUnsafe where the ref names no commit.
         """
         try:
-            tip, asked_at = self._tip(ref)
-            wanted, is_confirmed = self._decide(ref, tip, asked_at, push)
+            answer = self.answers.tip(ref, now=self.clock(), not_before=self.not_before)
+            wanted, is_confirmed = self._decide(ref, answer.tip, answer.asked_at, push)
             if wanted is not None and wanted not in self.store:
-                self._receive(wanted, push, asked_at)
+                self._receive(wanted, push, answer.asked_at)
         except Missing as missing:
             return missing.need
         return Fetched(
             commit=None if wanted is None else self._peel(wanted),
-            asked_at=asked_at,
+            asked_at=answer.asked_at,
+            answered_at=answer.answered_at,
             bytes_fetched=self.answers.bytes_fetched,
             is_confirmed=is_confirmed,
             object_id=wanted,
         )
-
-    def _tip(self, ref: str) -> tuple[Tip | None, float]:
-        return self.answers.tip(ref, now=self.clock(), not_before=self.not_before)
 
     def _decide(self, ref: str, tip: Tip | None, asked_at: float, push: PushEvent | None) -> tuple[str | None, bool]:
         """Return the object to publish (None: the remote has no such ref), and whether the ref confirms it.

@@ -55,9 +55,12 @@ class Run:
     @property
     def not_before(self) -> float:
         """What the remote said of the ref before this time is out of date: another run knows more (seconds)."""
-        record = self.published.record
-        # A time in the future, which readers can have written, says nothing.
-        return record.asked_at if record is not None and record.asked_at <= self.clock() else 0.0
+        record, now = self.published.record, self.clock()
+        if record is None:
+            return 0.0
+        # Not when that run asked: a remote may answer a slow question later than one that was asked after it, and what
+        # was asked meanwhile may be older. A time in the future, which readers can have written, says nothing.
+        return max((at for at in (record.asked_at, record.answered_at) if at <= now), default=0.0)
 
     @property
     def is_held(self) -> bool:
