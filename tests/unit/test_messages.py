@@ -102,6 +102,12 @@ CALLS: tuple[tuple[str, Mapping[str, Any], Any], ...] = (
         {"statuses": (RepositoryStatus(repository="octo/site", targets=(STATUS,)),), "deadline": Deadline(5.0)},
         (),
     ),
+    (
+        "take_over",
+        {"previous": "octo/site", "repository": "acme/web", "path": "octo/site/main", "deadline": Deadline(5.0)},
+        (OUTCOME,),
+    ),
+    ("take_over", {"previous": "a/b", "repository": "c/d", "path": None, "deadline": Deadline(None)}, ()),
     ("end_hold", {"target": MountedTarget("octo/site", "a"), "deadline": Deadline(None)}, MAIN),
 )
 
