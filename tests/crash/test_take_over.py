@@ -118,19 +118,19 @@ def test_in_peace_it_writes_names_alone(scene: Scene) -> None:
 def test_killed_before_any_operation(scene: Scene) -> None:
     """To ask again ends the same; and until then each target is somebody's."""
     count = len(own_operations(scene))
-    for point in selection.spread(range(1, count + 4), 6):
-        for check in (scene.check_asked_again, scene.check_published):
-            scene.begin()
-            killed = scene.run(Stop(Manner.KILL, point))
-            assert "stopped_at" in killed, f"the run ended before operation {point}"
-            scene.check_stopped(killed)
-            check(killed)
+    checks = (scene.check_asked_again, scene.check_published)
+    for point, check in selection.spread([(point, check) for point in range(1, count + 4) for check in checks], 6):
+        scene.begin()
+        killed = scene.run(Stop(Manner.KILL, point))
+        assert "stopped_at" in killed, f"the run ended before operation {point}"
+        scene.check_stopped(killed)
+        check(killed)
 
 
 def test_torn_within_any_write(scene: Scene) -> None:
     """Half a line on a registry names no target, and half a record bears another name."""
     operations = own_operations(scene)
-    for point in selection.spread([at for at, each in enumerate(operations, 1) if each.startswith("write ")], 3):
+    for point in selection.spread([at for at, each in enumerate(operations, 1) if each.startswith("write ")], 2):
         scene.begin()
         scene.check_stopped(scene.run(Stop(Manner.TORN, point)))
         scene.check_asked_again(operations[point - 1])
@@ -139,7 +139,7 @@ def test_torn_within_any_write(scene: Scene) -> None:
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
 def test_each_operation_may_fail(scene: Scene, error: int) -> None:
     """It is told with its reason, and asked again ends where it would have."""
-    for point in selection.spread(range(1, len(own_operations(scene)) + 1), 3, shift=error):
+    for point in selection.spread(range(1, len(own_operations(scene)) + 1), 2, shift=error):
         scene.begin()
         refused = scene.run(Stop(Manner.ERROR, point, error))
         content = refused["content"]

@@ -34,6 +34,10 @@ class SSMClient(Protocol):
         self, *, Path: str, Recursive: bool, WithDecryption: bool, MaxResults: int, NextToken: str = ...
     ) -> Mapping[str, Any]: ...
 
+    def put_parameter(
+        self, *, Name: str, Value: str, Type: str, Overwrite: bool, KeyId: str = ...
+    ) -> Mapping[str, Any]: ...
+
 
 class ParameterNotFound(Exception):
     """There is no parameter of that name; the caller decides what that means."""
@@ -98,6 +102,16 @@ def read_history(client: SSMClient, name: str) -> tuple[StoredVersion, ...]:
             break
         more = {"NextToken": page["NextToken"]}
     return tuple(versions)
+
+
+def write_parameter(client: SSMClient, name: str, value: str, *, kms_key: str | None) -> None:
+    """Write a parameter, or its next version: a SecureString under `kms_key` ('': the account's own), None a String.
+
+    Raises ParametersUnavailable, ConfigurationInvalid.
+    """
+    kind = "String" if kms_key is None else "SecureString"
+    key = {"KeyId": kms_key} if kms_key else {}
+    _call(client.put_parameter, name, Name=name, Value=value, Type=kind, Overwrite=True, **key)
 
 
 def read_page(client: SSMClient, path: str, token: str | None) -> tuple[list[StoredParameter], str | None]:
