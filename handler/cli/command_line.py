@@ -21,7 +21,7 @@ from handler.cli.terminal import wants_colours
 from handler.config.names import full_name_problem
 from handler.errors import Malformed
 from handler.network.operations.aws import AccessDenied
-from handler.network.operations.command import ACTIONS, Command, read_command
+from handler.network.operations.command import Command, read_command
 from handler.network.operations.operator import FAILED, WELL, Content, content_of_failure
 from handler.network.operations.render import render
 from handler.network.operations.setup import Setup, check_parameter
@@ -63,8 +63,9 @@ def _write(text: str, code: int) -> int:
 
 
 def _carry_out(parsed: argparse.Namespace) -> Content:
-    command: Command | None = None
+    asked: Command | None = None
     setup: Setup | None = None
+    is_host = False
     try:
         if parsed.action in SETUP_ACTIONS:
             _refuse_names(parsed)
@@ -74,16 +75,16 @@ def _carry_out(parsed: argparse.Namespace) -> Content:
         event = _event(parsed)
         asked = read_command(event)
         stack = choose_stack(parsed, os.environ)
-        # Only this host's own settings are something for the doctor to find wrong.
-        command = asked if stack.is_host else None
+        is_host = stack.is_host
         return {"action": asked.action, **stack.operate(event, asked)}
     except AccessDenied as error:
         return {"action": parsed.action, "exit_code": FAILED, "reason": "not_allowed", "detail": str(error)}
     except Exception as error:
-        content = content_of_failure(command, error)
-        if parsed.action in ACTIONS:
-            return content
-        return {**content, "action": parsed.action, "steps": setup.steps if setup is not None else []}
+        # Only this host's own settings are something for the doctor to find wrong.
+        content = content_of_failure(asked if is_host else None, error)
+        if parsed.action in SETUP_ACTIONS:
+            return {**content, "action": parsed.action, "steps": setup.steps if setup is not None else []}
+        return {**content, "action": asked.action if asked is not None else None}
 
 
 def _event(parsed: argparse.Namespace) -> dict[str, object]:

@@ -13,7 +13,6 @@ from handler.network.operations.aws import invoke
 from handler.network.operations.command import Command
 from handler.network.operations.operator import Content, Operator
 from handler.network.operations.stack import ParameterEditor, StackAddress, StackParameters, find_stack
-from handler.runtime import make_sides
 from handler.settings import ENVIRONMENT_PREFIX, Settings, read_settings
 
 STACK_VARIABLE = "GIT2EFS_STACK"
@@ -124,6 +123,9 @@ class _Host:
     is_host = True
 
     def operate(self, event: Mapping[str, object], command: Command) -> Content:
+        # Imported when it is used: who asks a deployed stack waits for nothing of this.
+        from handler.runtime import make_sides
+
         settings = _settings()
         publisher, deliverer = make_sides(settings, progress=CheckoutProgress(), warn=say, say=say)
         operator = Operator(settings, publisher.operations, deliverer, say=say)

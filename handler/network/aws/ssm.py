@@ -34,6 +34,10 @@ class SSMClient(Protocol):
         self, *, Path: str, Recursive: bool, WithDecryption: bool, MaxResults: int, NextToken: str = ...
     ) -> Mapping[str, Any]: ...
 
+
+class SSMWriter(Protocol):
+    """The part that an operator's own command uses. No function writes a parameter."""
+
     def put_parameter(
         self, *, Name: str, Value: str, Type: str, Overwrite: bool, KeyId: str = ...
     ) -> Mapping[str, Any]: ...
@@ -75,6 +79,11 @@ def make_listing_client() -> SSMClient:
     return _make_client(LISTING_OPTIONS)
 
 
+def make_writer() -> SSMWriter:
+    """Return a client that writes. Raises as `make_ssm_client` does."""
+    return cast(SSMWriter, _make_client(OPTIONS))
+
+
 def _make_client(options: ClientOptions) -> SSMClient:
     try:
         return cast(SSMClient, make_client("ssm", options))
@@ -104,7 +113,7 @@ def read_history(client: SSMClient, name: str) -> tuple[StoredVersion, ...]:
     return tuple(versions)
 
 
-def write_parameter(client: SSMClient, name: str, value: str, *, kms_key: str | None) -> None:
+def write_parameter(client: SSMWriter, name: str, value: str, *, kms_key: str | None) -> None:
     """Write a parameter, or its next version: a SecureString under `kms_key` ('': the account's own), None a String.
 
     Raises ParametersUnavailable, ConfigurationInvalid.

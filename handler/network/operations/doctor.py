@@ -14,7 +14,7 @@ from handler.config.overlaps import overlaps_between
 from handler.config.targets import needs_default_branch, ref_prefixes, targets_in
 from handler.config.versions import newest
 from handler.deadline import NO_DEADLINE, Deadline
-from handler.errors import ConfigurationInvalid, TargetUnknown
+from handler.errors import ConfigurationInvalid, RepositoryUnknown, TargetUnknown
 from handler.exchange.checks import MAX_SKEW_SECONDS, CheckList
 from handler.exchange.drift import TargetDrift
 from handler.exchange.operations import Operations
@@ -86,7 +86,7 @@ class Doctor:
         todo = "see that the mount can be read"
         with checks.step("repositories without a parameter", todo=todo):
             for name in self.operations.repositories():
-                if name in configured:
+                if name in configured or self._is_configured(name):
                     continue
                 with suppress(TargetUnknown):  # all its targets were retired, or taken over
                     paths = [each.path for each in self.operations.find_targets(name)]
@@ -95,6 +95,16 @@ class Doctor:
                         found=f"nothing updates {_several(paths)} any more: {name} has no parameter",
                         todo=f"if it was renamed: git2efs take-over NEW/NAME --from {name}; it keeps what readers have",
                     )
+
+    def _is_configured(self, name: str) -> bool:
+        # The list may be older than a parameter that was put just now.
+        try:
+            self.parameters.repository(name)
+        except RepositoryUnknown:
+            return False
+        except ConfigurationInvalid:
+            pass
+        return True
 
     def _list(self, checks: CheckList) -> Sequence[NamedRepository]:
         name = f"{self.settings.parameter_prefix}/repositories"

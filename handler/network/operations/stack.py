@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from handler.errors import ConfigurationInvalid
 from handler.network.aws.client import AwsError
-from handler.network.aws.ssm import ParameterNotFound, make_ssm_client, read_version, write_parameter
+from handler.network.aws.ssm import ParameterNotFound, make_ssm_client, make_writer, read_version, write_parameter
 from handler.network.operations.aws import ask, failure
 
 
@@ -49,7 +49,7 @@ class StackParameters:
 
     def write(self, name: str, value: str, *, is_secure: bool) -> None:
         """See `ParameterEditor.write`."""
-        write_parameter(make_ssm_client(), name, value, kms_key=self._kms_key if is_secure else None)
+        write_parameter(make_writer(), name, value, kms_key=self._kms_key if is_secure else None)
 
 
 def find_stack(name: str) -> StackAddress:
