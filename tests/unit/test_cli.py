@@ -9,6 +9,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -45,13 +46,13 @@ def test_the_version_is_the_projects(capsys: pytest.CaptureFixture[str]) -> None
 def test_without_the_project_beside_it_the_installed_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """And where nothing is installed either, as in a function, that it is not known."""
     monkeypatch.setattr(parser, "__file__", "/nowhere/handler/cli/parser.py")
-    monkeypatch.setattr(parser.metadata, "version", lambda name: f"{name} 7")
+    monkeypatch.setattr(metadata, "version", lambda name: f"{name} 7")
     assert parser.version() == "git2efs 7"
 
     def missing(name: str) -> str:
-        raise parser.metadata.PackageNotFoundError(name)
+        raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(parser.metadata, "version", missing)
+    monkeypatch.setattr(metadata, "version", missing)
     assert parser.version() == "unknown"
 
 
@@ -180,7 +181,7 @@ def test_at_a_terminal_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         return "" if len(asked) > 1 else "abc"
 
     monkeypatch.setattr(sys, "stdin", Terminal())
-    monkeypatch.setattr(credentials.getpass, "getpass", getpass)
+    monkeypatch.setattr("getpass.getpass", getpass)
     assert credentials.find_token(OURS, {}) == "abc"
     assert "github.com" in asked[0]
     with pytest.raises(Malformed):
