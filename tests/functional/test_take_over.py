@@ -5,12 +5,21 @@ Nothing is removed; who says what stands where is asked again; what cannot be ta
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from handler.deadline import NO_DEADLINE
+from handler.exchange.operations import MountedTarget
+from handler.model import Counts, Repository, Target
+from handler.mount.git.mirror import StorePool
+from handler.mount.maintenance import audit
+from handler.mount.operations.take_over import TakeOver
+from handler.mount.publisher import LocalPublisher
+from handler.settings import read_settings
 from testing.origin import GitOrigin
 from testing.repositories import Upstream, archive
 from testing.service import Service
@@ -231,6 +240,54 @@ def test_a_working_copy_goes_over_when_its_remote_follows(
     upstream.commit({"a": b"3"})
     assert published.operate("publish", NEW)["targets"][0]["outcome"] == "published"
     assert (published.mount / copy / "a").read_bytes() == b"3"
+
+
+# -- what the old name had begun ---------------------------------------------------------------------------------------
+
+
+def test_spares_that_the_old_name_wanted_are_not_made(published: Service, origin: GitOrigin) -> None:
+    """They would be written below the other lock, beside the new name's runs."""
+    published.configure(spare_files=10_000)
+    shutil.rmtree(published.mount / MAIN / "staging", ignore_errors=True)
+    rename(published, origin)
+    assert take_over(published)["exit_code"] == 0
+    before = footprint(published.mount / MAIN)
+    publisher = LocalPublisher(read_settings(os.environ), progress=lambda what, done, total: None)
+    target = Target(ref="refs/heads/main", path=MAIN)
+    done = publisher.make_spares(Repository(full_name=OLD, url=""), target, deadline=NO_DEADLINE)
+    assert (done, footprint(published.mount / MAIN)) == (Counts(), before)
+    assert publisher.make_spares(Repository(full_name=NEW, url=""), target, deadline=NO_DEADLINE) != Counts()
+    publisher.close()
+
+
+@pytest.mark.parametrize("repair", [False, True])
+def test_an_audit_that_the_old_name_had_begun_ends(
+    published: Service, origin: GitOrigin, monkeypatch: pytest.MonkeyPatch, repair: bool
+) -> None:
+    """It compares without a lock, and finds the target taken over when it comes to repair or seal."""
+    rename(published, origin)
+    release = published.current(MAIN).resolve()
+    if repair:
+        (release / "a").write_bytes(b"9")
+    else:
+        os.utime(release, ns=(10**18, 10**18 + 1))  # no seal: whoever compared it seals it
+    before = footprint(published.mount / MAIN / "releases")
+    compare = audit.compare
+    taken: list[object] = []
+
+    def compare_late(*arguments: Any, **options: Any) -> Any:
+        drift = compare(*arguments, **options)
+        if not taken:
+            taken.append(TakeOver(read_settings(os.environ), StorePool()).take_over(OLD, repository=NEW, path=None))
+        return drift
+
+    monkeypatch.setattr(audit, "compare", compare_late)
+    mount = LocalPublisher(read_settings(os.environ), progress=lambda what, done, total: None)
+    mount.operations.verify(MountedTarget(OLD, MAIN), is_repairing=True, deadline=NO_DEADLINE)
+    mount.close()
+    assert taken
+    assert footprint(published.mount / MAIN / "releases") == before
+    assert published.record()["repository"] == NEW
 
 
 # -- who says so ------------------------------------------------------------------------------------------------------
