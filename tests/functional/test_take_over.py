@@ -16,9 +16,9 @@ from handler.deadline import NO_DEADLINE
 from handler.exchange.operations import MountedTarget
 from handler.model import Counts, Repository, Target
 from handler.mount.git.mirror import StorePool
-from handler.mount.maintenance import audit
 from handler.mount.operations.take_over import TakeOver
 from handler.mount.publisher import LocalPublisher
+from handler.mount.releases import verify
 from handler.settings import read_settings
 from testing.origin import GitOrigin
 from testing.repositories import Upstream, archive
@@ -272,7 +272,7 @@ def test_an_audit_that_the_old_name_had_begun_ends(
     else:
         os.utime(release, ns=(10**18, 10**18 + 1))  # no seal: whoever compared it seals it
     before = footprint(published.mount / MAIN / "releases")
-    compare = audit.compare
+    compare = verify.compare
     taken: list[object] = []
 
     def compare_late(*arguments: Any, **options: Any) -> Any:
@@ -281,7 +281,7 @@ def test_an_audit_that_the_old_name_had_begun_ends(
             taken.append(TakeOver(read_settings(os.environ), StorePool()).take_over(OLD, repository=NEW, path=None))
         return drift
 
-    monkeypatch.setattr(audit, "compare", compare_late)
+    monkeypatch.setattr("handler.mount.maintenance.audit.compare", compare_late)
     mount = LocalPublisher(read_settings(os.environ), progress=lambda what, done, total: None)
     mount.operations.verify(MountedTarget(OLD, MAIN), is_repairing=True, deadline=NO_DEADLINE)
     mount.close()
