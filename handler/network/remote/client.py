@@ -270,10 +270,8 @@ class HttpRemote:
                 raise RemoteUnavailable(f"the remote cannot be reached ({type(error).__name__})") from None
             self.date = response.headers.get("Date")
             try:
-                moved_to = partial(
-                    redirect.target_of, self._url + path, response.headers.get("Location"), self._secrets
-                )
-                protocol.check_status(response.status, response.headers.get("Content-Type", ""), moved_to)
+                where = partial(redirect.target_of, self._url + path, response.headers.get("Location"), self._secrets)
+                protocol.check_status(response.status, response.headers.get("Content-Type", ""), where)
                 protocol.refuse_negative_chunks(response)
                 answer = parse(protocol.exact_reader(response.read, partial(self._check_time, until)))
             except protocol.RemoteSays as error:
