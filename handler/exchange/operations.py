@@ -167,7 +167,7 @@ class Operations(Protocol):
     def take_over(self, previous: str, *, repository: str, path: str | None, deadline: Deadline) -> tuple[Outcome, ...]:
         """Make the target at `path` (None: all of them) that is published from `previous` the `repository`'s.
 
-        Both are full names. Raises TargetUnknown, TargetOccupied, LockTimeout.
+        Both are full names. Raises TargetUnknown, TargetOccupied, LockTimeout, OutOfTime.
         """
         ...
 

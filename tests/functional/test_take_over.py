@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from handler import operate
 from handler.deadline import NO_DEADLINE
 from handler.exchange.operations import MountedTarget
 from handler.model import Counts, Repository, Target
@@ -20,6 +21,7 @@ from handler.mount.operations.take_over import TakeOver
 from handler.mount.publisher import LocalPublisher
 from handler.mount.releases import verify
 from handler.settings import read_settings
+from testing.deliveries import LambdaContext
 from testing.origin import GitOrigin
 from testing.repositories import Upstream, archive
 from testing.service import Service
@@ -204,6 +206,17 @@ def test_it_waits_for_a_run_of_either(published: Service, origin: GitOrigin, nam
         content = take_over(published)
     assert (content["exit_code"], content["reason"]) == (3, "lock_timeout")
     assert published.record()["repository"] == OLD
+
+
+def test_a_function_whose_time_is_up_ends_between_two_targets(published: Service, origin: GitOrigin) -> None:
+    """It says that asking again goes on."""
+    rename(published, origin)
+    published.reset()
+    event = {"action": "take-over", "repository": NEW, "from": OLD}
+    content = operate.handler(event, LambdaContext(remaining_ms=0))
+    assert (content["exit_code"], content["reason"]) == (3, "out_of_time")
+    assert published.record()["repository"] == OLD
+    assert take_over(published)["exit_code"] == 0
 
 
 def test_a_remote_that_fails_does_not_hide_what_was_done(published: Service, origin: GitOrigin) -> None:

@@ -37,7 +37,8 @@ class TakeOver:
         """Make the target at `path` `repository`'s (None: every target of `previous`); one outcome a target.
 
         What is taken over already is an outcome too. Raises TargetUnknown where nothing was ever published from
-        `previous`, or the target is another repository's; TargetOccupied, LockTimeout and OSError.
+        `previous`, or the target is another repository's; TargetOccupied, LockTimeout, OutOfTime between two targets,
+        and OSError.
         """
         mount = self.settings.mount
         _refuse_linked(mount, repository)
@@ -54,11 +55,12 @@ class TakeOver:
             owned = [(each, self._owner(each)) for each in paths]
             if path is not None and owned[0][1] not in (previous, repository):
                 raise TargetUnknown(f"{path} is published from {owned[0][1]}, and not from {previous}")
-            return tuple(
-                self._take(each, before, after, previous=previous, repository=repository)
-                for each, owner in owned
-                if owner in (previous, repository)
-            )
+            outcomes = []
+            for each, owner in owned:
+                if owner in (previous, repository):
+                    deadline.check("what is left is taken over when you ask again")
+                    outcomes.append(self._take(each, before, after, previous=previous, repository=repository))
+            return tuple(outcomes)
 
     def _owner(self, path: str) -> str:
         """Return the repository that the target at `path` is published from."""

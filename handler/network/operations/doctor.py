@@ -65,7 +65,7 @@ class Doctor:
         self._check_ownerless(checks, {each[0] for each in listed} if full_name is None else None)
         if full_name is not None and not chosen:
             name = f"{settings.parameter_prefix}/repositories/{full_name}"
-            todo = f"put it, as {{}}, to publish {full_name}"
+            todo = f"git2efs add {full_name} puts it"
             checks.wrong("repository", found=f"there is no parameter {name}", todo=todo)
         check_secrets(checks, settings, self.parameters, _valid(chosen))
         check_queue(checks, settings)
@@ -114,7 +114,7 @@ class Doctor:
             if listed:
                 checks.ok("parameters", found=f"repositories below {name}: {len(listed)}")
                 return listed
-            todo = f"add a repository: aws ssm put-parameter --name {name}/OWNER/NAME --type String --value '{{}}'"
+            todo = "add a repository: git2efs add OWNER/NAME"
             checks.wrong("parameters", found=f"no repository below {name}", todo=todo)
         return ()
 
