@@ -114,7 +114,8 @@ class Doctor:
             if listed:
                 checks.ok("parameters", found=f"repositories below {name}: {len(listed)}")
                 return listed
-            todo = "add a repository: git2efs add OWNER/NAME"
+            todo = "git2efs add OWNER/NAME; "
+            todo += f"or put it: aws ssm put-parameter --name {name}/OWNER/NAME --type String --value '{{}}'"
             checks.wrong("parameters", found=f"no repository below {name}", todo=todo)
         return ()
 
