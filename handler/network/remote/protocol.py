@@ -84,12 +84,20 @@ def history_lines(query: FetchQuery) -> list[bytes]:
     return lines
 
 
-def check_status(status: int, content_type: str) -> None:
-    """Raise the failure that an HTTP answer tells by its head; of git's own answers, none."""
+def check_status(status: int, content_type: str, moved_to: Callable[[], str | None] = lambda: None) -> None:
+    """Raise the failure that an HTTP answer tells by its head; of git's own answers, none.
+
+    `moved_to()` returns where a redirection leads (`redirect.target_of`), if that may be told.
+    """
     if status in (401, 403, 404, 410):
         raise RemoteRefused(f"the remote answered {status}: no such repository, or the credentials do not open it")
     if 300 <= status < 400:
-        raise RemoteRefused(f"the remote answered {status}: it has moved, and the repository's `url` must follow")
+        url = moved_to()
+        where = f" to {url}" if url is not None else ""
+        raise RemoteRefused(
+            f"the remote answered {status}: it has moved{where}. If the repository was renamed, publish it under its "
+            "new name (`git2efs take-over`); else let its `url` follow"
+        )
     if status == 500:
         raise RemoteFailed("the remote answered 500")
     if status in (408, 425, 429) or status > 500:
