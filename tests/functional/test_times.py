@@ -12,7 +12,9 @@ import pytest
 from handler.errors import OutOfTime
 from handler.mount.fs import checkout
 from handler.mount.fs.files import write_whole
+from handler.mount.target.layout import is_spare
 from handler.mount.target.run import Run
+from handler.network.background import Background
 from testing import selection
 from testing.repositories import Entry, Executable, Link, Submodule, Upstream, archive
 from testing.service import Service
@@ -78,10 +80,13 @@ def _entries(root: bytes, below: bytes = b"") -> "list[tuple[bytes, Seen]]":
 
 
 def age(service: Service, path: str = MAIN) -> None:
-    """Let the grace of every release be over, in the order in which they were retired."""
-    for release in (service.mount / path / "releases").iterdir():
-        at = release.stat().st_mtime_ns - _AGED_SECONDS * 10**9
-        os.utime(release, ns=(at, at))
+    """Let the grace of every release be over, in the order in which they were retired; spares age with them."""
+    target = service.mount / path
+    for tree in (*(target / "releases").iterdir(), *(target / "staging").iterdir()):
+        if tree.parent.name == "staging" and not is_spare(tree.name):
+            continue
+        at = tree.stat().st_mtime_ns - _AGED_SECONDS * 10**9
+        os.utime(tree, ns=(at, at))
 
 
 def age_retired(service: Service, path: str = MAIN) -> None:
@@ -367,10 +372,17 @@ def _meet(one: str, other: str) -> bool:
     return one == other or one.startswith(other + "/") or other.startswith(one + "/")
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("seed", range(40))
-def test_times_go_forward_in_any_history(service: Service, upstream: Upstream, seed: int) -> None:
-    """Pushes, force-pushes back, rollbacks, recycling, pruning, repairs, lost mirrors, changed releases."""
+@pytest.mark.parametrize("has_spares", [False, True])
+def test_times_go_forward_in_any_history(
+    service: Service, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, seed: int, *, has_spares: bool
+) -> None:
+    """Pushes, force-pushes back, rollbacks, recycling, spares, pruning, repairs, lost mirrors, changed releases."""
+    if has_spares:
+        # Before the answer, and not in a thread: else nobody could look in between.
+        monkeypatch.setattr(Background, "submit", lambda _, key, job: job())
+        service.configure(spare_files=10_000, background=True)
     RandomHistory(service, upstream, seed).run(selection.count(60, 30))
 
 

@@ -223,10 +223,13 @@ def ancestors_of_changes(plan: TreePlan) -> set[bytes]:
     return {*plan.touched_directories, *(above for directory in changed for above in ancestors_of(directory))}
 
 
-def with_touches(plan: TreePlan, touches: TreePlan) -> TreePlan:
-    """Return the plan with what `touches` touches, where its changes do not set that mtime anyway."""
+def with_touches(plan: TreePlan, touches: TreePlan, *, is_resumed: bool) -> TreePlan:
+    """Return the plan with what `touches` touches, where its changes do not set that mtime anyway.
+
+    With `is_resumed` an earlier run may have made some of the changes.
+    """
     # To create or remove a name gives its directory a new mtime too.
-    changed = set(_changed_paths(plan))
+    changed = set() if is_resumed else set(_changed_paths(plan))
     fresh = changed | {path.rpartition(b"/")[0] for path in changed}
     return replace(
         plan,

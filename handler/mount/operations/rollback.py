@@ -21,8 +21,7 @@ from handler.mount.fs.parallel import Workers, executor_for
 from handler.mount.git.mirror import Mirror, StorePool
 from handler.mount.maintenance.context import RepositoryContext
 from handler.mount.operations.targets import open_target, refuse_unregistered
-from handler.mount.releases.build import prepare_flip
-from handler.mount.releases.inventory import Inventory, flip, list_releases
+from handler.mount.releases.inventory import Inventory, flip, list_releases, prepare_flip
 from handler.mount.releases.prune import sweep
 from handler.mount.releases.strategy import Release, shown_since
 from handler.mount.releases.times import renew
@@ -88,11 +87,12 @@ class Rollback:
     ) -> None:
         """Flip to the release that `hold` names, and write the record of it."""
         directory = locked.directory
+        release = next(each for each in inventory.releases if each.commit == hold.commit)
         let_clock_tick(locked.record.published_at, self.clock, time.sleep)
         renew(
-            directory,
+            directory.release(hold.commit),
             hold.commit,
-            shown_since(hold.commit, locked.commit, inventory.releases),
+            shown_since(release, locked.commit, inventory.releases),
             partial(self._mirror, target),
             Workers(self.settings.checkout_workers, is_slow=is_slow),
         )

@@ -7,19 +7,18 @@ import errno
 import os
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from handler.errors import MirrorDamaged, ObjectTooLarge, ReleasesInGrace, TreeTooLarge, TreeUnsafe
 from handler.model import NULL_OID, Counts
 from handler.mount.fs.checkout import check_out, with_touches
 from handler.mount.fs.files import is_there
-from handler.mount.fs.parallel import Executor
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import check_tree_bytes, plan_change, plan_touches
-from handler.mount.releases.inventory import Inventory, seal, time_to_show
+from handler.mount.releases.inventory import Inventory, prepare_flip, read_release
 from handler.mount.releases.strategy import (
     WHOLE,
     Release,
@@ -31,8 +30,7 @@ from handler.mount.releases.strategy import (
     shown_since,
 )
 from handler.mount.releases.times import renew
-from handler.mount.target.directory import TargetDirectory, stage
-from handler.mount.target.layout import TargetPaths, journal_name, link_to, patch_name, read_patch_name, trash_name
+from handler.mount.target.layout import TargetPaths, is_spare, journal_name, patch_name, read_patch_name, trash_name
 from handler.mount.target.run import Run
 
 _NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENOTEMPTY)
@@ -41,7 +39,7 @@ _NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EI
 _IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
 """What a rename of a directory to a taken name is answered."""
 
-_Step = tuple[str, str]
+Step = tuple[str, str]
 """The commit that a tree comes from, and the one that it is brought to."""
 
 
@@ -50,7 +48,8 @@ class ReleaseBuilder:
     """Builds one release for a run. `inventory` is what lies in the target's directory.
 
     After `build`, the other fields say what it took. `link` is the path of the temporary link to the release, ready for
-    the flip; `leftovers` are the names in staging that nobody needs any more, `notes` say what others had put there.
+    the flip; `spare` is the name of the spare that was taken; `leftovers` are the names in staging that nobody
+    needs any more, `notes` say what others had put there.
     """
 
     run: Run
@@ -60,6 +59,7 @@ class ReleaseBuilder:
     counts: Counts = field(default_factory=Counts)
     submodules: tuple[bytes, ...] = ()
     link: str = ""
+    spare: str = ""
     leftovers: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -69,8 +69,10 @@ class ReleaseBuilder:
         Raises ReleasesInGrace, MirrorDamaged, TreeUnsafe, TreeTooLarge, ObjectTooLarge, OutOfTime.
         """
         self.run.let_clock_tick()
-        self.leftovers = list(self.inventory.staged)
-        patches = [patch for patch in map(read_patch_name, self.inventory.staged) if patch]
+        self.leftovers = [name for name in self.inventory.staged if not is_spare(name)]
+        patches = [patch for patch in map(read_patch_name, self.leftovers) if patch]
+        spares = [self._read_spare(name, each) for name, each in self.inventory.spares.items()]
+        patches += [(each.commit, each.commit) for each in spares if each.is_intact]
         if any(each.commit == wanted and not each.is_intact for each in self.inventory.releases):
             # Somebody changed it: it cannot be flipped to, and its name is needed for a sound one.
             self.let_go((wanted,), self.inventory.releases, self.run.published.commit)
@@ -84,7 +86,7 @@ class ReleaseBuilder:
             grace_seconds=self.run.repository.grace_seconds,
         )
         if self.strategy.kind is StrategyKind.FLIP:
-            self._renew(wanted, self._shown_since(wanted))
+            self.renew(self._paths.release(wanted), wanted, self._shown_since(self._release(wanted)))
             try:
                 self._name_and_link(None, wanted)
             except (NotADirectoryError, FileExistsError):
@@ -107,14 +109,22 @@ class ReleaseBuilder:
             steps += [(strategy.halfway, wanted)] if strategy.halfway != wanted else []
         try:
             # All plans come before the first change: what cannot be planned must not cost a release.
-            plans = [self._plan(None if base == NULL_OID else base, to) for base, to in steps]
-            plans[-1] = self._with_touches(plans[-1], wanted)
-            if strategy.halfway is None:
+            plans = [self.plan(None if base == NULL_OID else base, to) for base, to in steps]
+            if strategy.kind is StrategyKind.SPARE:
+                self.spare = next(name for name, each in self.inventory.spares.items() if each == strategy.base)
+                plans = self.with_touches(plans, self._read_spare(self.spare, strategy.base), wanted)
+                self._forget_checkpoint(steps[0])
+                os.rename(self._paths.staged(self.spare), self._staged(steps[0]))
+            elif strategy.halfway is not None:
+                plans = self.with_touches(plans, None, wanted)
+            else:
+                plans = self.with_touches(plans, self._release(strategy.base), wanted)
                 self.let_go((strategy.base,), self.inventory.releases, self.run.published.commit)
                 self._forget_checkpoint(steps[0])
                 # Renamed before its first file changes: half patched it must not bear a release's name for a moment.
                 os.rename(self._paths.release(strategy.base), self._staged(steps[0]))
-            self._check_out(steps, plans, wanted)
+            self.check_out(steps, plans, wanted)
+            self._give_name(steps[-1], wanted)
         except (MirrorDamaged, ObjectTooLarge, TreeTooLarge, TreeUnsafe):
             # The base's objects are gone, after a fresh fetch say, and it cannot be compared any more; or what a killed
             # run was patching to can never be finished. Where that is the wanted tree, the whole write tells it.
@@ -122,38 +132,16 @@ class ReleaseBuilder:
         except OSError as error:
             if error.errno not in _NOT_AS_LEFT:
                 raise
+            # Whatever came of it stands under one of these names, and the next run would go on from it.
+            self.leftovers += [patch_name(*step) for step in steps]
             return False
         return True
 
-    def _with_touches(self, plan: TreePlan, wanted: str) -> TreePlan:
-        """Return the plan with a touch for all that is right in the tree, but that readers saw otherwise since."""
-        is_resumed = self.strategy.kind is StrategyKind.RESUME
-        read, tree = partial(self.mirror.read, kind=TREE), self.mirror.tree_of(wanted)
-        shown = self._shown_since(None if is_resumed else self.strategy.base)
-        try:
-            touches = plan_touches(read, map(self.mirror.tree_of, shown), tree)
-        except (MirrorDamaged, ObjectTooLarge, TreeUnsafe):
-            # Objects of one that readers had are gone: then whatever is not written may differ from it.
-            touches = plan_touches(read, [None], tree)
-        if is_resumed:
-            # What the killed run wrote, readers may have seen otherwise since then: an operator may have gone back.
-            return replace(plan, touched_files=touches.touched_files, touched_directories=touches.touched_directories)
-        return with_touches(plan, touches)
+    def check_out(self, steps: Sequence[Step], plans: Sequence[TreePlan], wanted: str) -> None:
+        """Bring what is staged for the first step to the last one's tree; it is then staged for the last step.
 
-    def _shown_since(self, base: str | None) -> Sequence[str]:
-        return shown_since(base, self.run.published.commit, self.inventory.releases)
-
-    def let_go(self, leaving: Collection[str], releases: Iterable[Release], current: str | None) -> None:
-        """Prepare for the end of the releases `leaving` of `releases`."""
-        # Before it: later only the releases that stand say what readers had since they had one of them.
-        for commit, shown in missed_by(leaving, current, releases).items():
-            self._renew(commit, shown)
-
-    def _renew(self, commit: str, shown: Iterable[str]) -> None:
-        renew(self._paths, commit, shown, lambda: nullcontext(self.mirror), self.run.workers)
-
-    def _check_out(self, steps: Sequence[_Step], plans: Sequence[TreePlan], wanted: str) -> None:
-        """Bring what is staged for the first step to the last one's tree, and give it its name."""
+        Raises OutOfTime, MirrorDamaged, ObjectTooLarge.
+        """
         previous, counts = steps[0], Counts()
         for step, plan in zip(steps, plans, strict=True):
             if step != previous:
@@ -174,19 +162,11 @@ class ReleaseBuilder:
             )
             previous = step
         self.counts, self.submodules = counts, plans[-1].submodules
-        try:
-            self._name_and_link(self._staged(previous), wanted)
-        except OSError as error:
-            if error.errno not in _IN_THE_WAY or not is_there(self._paths.release(wanted)):
-                raise
-            # Not listed, or made since: the tree is complete, and only the name is taken.
-            self._set_aside(self._paths.release(wanted))
-            self._name_and_link(self._staged(previous), wanted)
 
     def _write_whole(self, wanted: str) -> None:
         """Patch an empty directory: the tree that it comes from has nothing."""
         self.strategy = WHOLE
-        plan = self._plan(None, wanted)
+        plan = self.plan(None, wanted)
         releases = len(self.inventory.releases)
         if releases >= max_releases(len(plan.files) + len(plan.links), self.run.settings.burst_files):
             # The disk may not grow without bound, and no release may go before its grace: the push has to wait.
@@ -200,7 +180,45 @@ class ReleaseBuilder:
             # The patch above found that somebody changed what stands there; or it was not listed.
             self._set_aside(self._staged(step))
             os.mkdir(self._staged(step), 0o755)
-        self._check_out([step], [plan], wanted)
+        self.check_out([step], [plan], wanted)
+        self._give_name(step, wanted)
+
+    def with_touches(self, plans: Sequence[TreePlan], base: Release | None, wanted: str) -> list[TreePlan]:
+        """Return the plans with touches for all that is right in the tree, but that readers saw otherwise since.
+
+        `base` is what the tree was when its times were right; None: it is half made. Raises MirrorDamaged, TreeUnsafe.
+        """
+        read, tree = partial(self.mirror.read, kind=TREE), self.mirror.tree_of(wanted)
+        try:
+            touches = plan_touches(read, map(self.mirror.tree_of, self._shown_since(base)), tree)
+        except (MirrorDamaged, ObjectTooLarge, TreeUnsafe):
+            # Objects of one that readers had are gone: then whatever is not written may differ from it.
+            touches = plan_touches(read, [None], tree)
+        # What a killed run wrote, readers may have seen otherwise since then: an operator may have gone back.
+        return [*plans[:-1], with_touches(plans[-1], touches, is_resumed=base is None)]
+
+    def _shown_since(self, base: Release | None) -> Sequence[str]:
+        return shown_since(base, self.run.published.commit, self.inventory.releases)
+
+    def _release(self, commit: str) -> Release:
+        return next(each for each in self.inventory.releases if each.commit == commit)
+
+    def _read_spare(self, name: str, commit: str) -> Release:
+        """Return the spare; not intact where somebody changed it, as far as its seal tells, or took it away."""
+        try:
+            return read_release(self._paths.staged(name), commit, is_sure=True)
+        except FileNotFoundError:
+            return Release(commit, 0.0, is_intact=False)
+
+    def let_go(self, leaving: Collection[str], releases: Iterable[Release], current: str | None) -> None:
+        """Prepare for the end of the releases `leaving` of `releases`."""
+        # Before it: later only the releases that stand say what readers had since they had one of them.
+        for commit, shown in missed_by(leaving, current, releases).items():
+            self.renew(self._paths.release(commit), commit, shown)
+
+    def renew(self, path: str, commit: str, shown: Iterable[str]) -> None:
+        """See `times.renew`."""
+        renew(path, commit, shown, lambda: nullcontext(self.mirror), self.run.workers)
 
     def _make_directories(self) -> None:
         for directory in (self._paths.staging, self._paths.releases):
@@ -212,7 +230,7 @@ class ReleaseBuilder:
                 os.mkdir(directory)
                 self._note(directory)
 
-    def _forget_checkpoint(self, step: _Step) -> None:
+    def _forget_checkpoint(self, step: Step) -> None:
         """Remove the checkpoint of a step that begins now: it tells of a tree that is gone."""
         if journal_name(*step) in self.inventory.staged:
             self._set_aside(self._paths.staged(journal_name(*step)))
@@ -232,6 +250,16 @@ class ReleaseBuilder:
     def _note(self, path: str) -> None:
         self.notes.append(f"{os.path.relpath(path, self._paths.root)} was in the way, and is removed")
 
+    def _give_name(self, step: Step, wanted: str) -> None:
+        try:
+            self._name_and_link(self._staged(step), wanted)
+        except OSError as error:
+            if error.errno not in _IN_THE_WAY or not is_there(self._paths.release(wanted)):
+                raise
+            # Not listed, or made since: the tree is complete, and only the name is taken.
+            self._set_aside(self._paths.release(wanted))
+            self._name_and_link(self._staged(step), wanted)
+
     def _name_and_link(self, staged: str | None, wanted: str) -> None:
         self.link = prepare_flip(
             self.run.directory,
@@ -242,7 +270,11 @@ class ReleaseBuilder:
             executor=self.run.executor,
         )
 
-    def _plan(self, base: str | None, wanted: str) -> TreePlan:
+    def plan(self, base: str | None, wanted: str) -> TreePlan:
+        """Return what brings the tree of `base` (None: nothing) to that of `wanted`.
+
+        Raises MirrorDamaged, TreeUnsafe, TreeTooLarge, ObjectTooLarge.
+        """
         plan = plan_change(
             partial(self.mirror.read, kind=TREE),
             partial(self.mirror.read, kind=BLOB),
@@ -250,51 +282,9 @@ class ReleaseBuilder:
             self.mirror.tree_of(wanted),
             allow_external_links=self.run.repository.allow_external_links,
         )
-        whole = partial(self._plan, None, wanted) if base is not None else None
+        whole = partial(self.plan, None, wanted) if base is not None else None
         check_tree_bytes(plan, self.mirror.size_of, self.run.max_tree_bytes, whole)
         return plan
 
-    def _staged(self, step: _Step) -> str:
+    def _staged(self, step: Step) -> str:
         return self._paths.staged(patch_name(*step))
-
-
-def prepare_flip(
-    directory: TargetDirectory,
-    inventory: Inventory,
-    *,
-    previous: str | None,
-    wanted: str,
-    staged: str | None,
-    executor: Executor,
-) -> str:
-    """Give the staged tree (None: the release stands already) its name, and make the flip ready; returns the link.
-
-    Three things that do not wait for each other: name the tree, set the replaced release's clock, make the link.
-    """
-    # The clock is set before the flip. Set after it, a kill between the two would leave the replaced release looking
-    # as if its grace were long over, and the next run would recycle it under its readers.
-    retiring = executor.submit(partial(_start_grace, directory, inventory, previous if previous != wanted else None))
-    linking = executor.submit(partial(stage, directory, "link", partial(os.symlink, link_to(wanted))))
-    try:
-        # Sealed before it gets its name: a release that bears its name is complete and intact. One that stands already
-        # is sealed again, so that an NFS client looks up what was touched in it.
-        seal(staged or directory.release(wanted), time_to_show(inventory, directory.clock()))
-        if staged is not None:
-            os.rename(staged, directory.release(wanted))
-        retiring.result()
-    except BaseException:
-        # The builder may try again at once, with a link of its own: nothing of this try may still be under way then.
-        retiring.exception()
-        if linking.exception() is None:
-            with suppress(OSError):
-                os.unlink(linking.result())
-        raise
-    return linking.result()
-
-
-def _start_grace(directory: TargetDirectory, inventory: Inventory, previous: str | None) -> None:
-    if previous is None:
-        return
-    is_intact = all(each.is_intact for each in inventory.releases if each.commit == previous)
-    with suppress(FileNotFoundError):
-        seal(directory.release(previous), directory.clock(), is_intact=is_intact)

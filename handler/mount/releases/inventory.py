@@ -11,11 +11,14 @@ import stat
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from handler.model import MAX_AHEAD_SECONDS
 from handler.mount.fs.directories import open_directory
+from handler.mount.fs.parallel import Executor
 from handler.mount.releases.strategy import Release
-from handler.mount.target.layout import TargetPaths, is_commit
+from handler.mount.target.directory import TargetDirectory, stage
+from handler.mount.target.layout import TargetPaths, is_commit, is_spare, link_to, read_spare_name
 
 _SECOND = 1_000_000_000
 
@@ -27,6 +30,16 @@ class Inventory:
     staged: tuple[str, ...]
     releases: tuple[Release, ...]
 
+    @property
+    def spares(self) -> dict[str, str]:
+        """The names of the spares in staging, each with its commit."""
+        return {name: commit for name in self.staged if (commit := read_spare_name(name)) is not None}
+
+    @property
+    def known(self) -> frozenset[str]:
+        """What `list_releases` takes as known, where nothing else lies in staging: what stays between runs."""
+        return frozenset((*(each.commit for each in self.releases), *filter(is_spare, self.staged)))
+
     def has(self, commit: str) -> bool:
         """Whether the commit's release is there: `current` may lead nowhere after somebody removed it."""
         return any(each.commit == commit for each in self.releases)
@@ -35,8 +48,9 @@ class Inventory:
 def list_releases(paths: TargetPaths, known: Collection[str] | None = None) -> Inventory:
     """List what lies beside `current`.
 
-    `known` names the releases where this process is sure of them, and sure that staging is empty: then it lists no
-    directory. It reads the releases' clocks all the same, since they tell whether somebody else changed a release.
+    `known` names the releases and the spares where this process is sure of them, and that nothing else is in staging:
+    then it lists no directory. It reads the releases' clocks all the same, since they tell whether somebody else
+    changed a release.
     """
     # To list costs a round trip for each directory; a warm process that nobody overtook knows what it left.
     names = _list(paths.releases) if known is None else known
@@ -45,7 +59,8 @@ def list_releases(paths: TargetPaths, known: Collection[str] | None = None) -> I
         if is_commit(name):
             with suppress(FileNotFoundError):
                 releases.append(read_release(paths.release(name), name, is_sure=known is not None))
-    return Inventory(tuple(_list(paths.staging)) if known is None else (), tuple(releases))
+    staged = _list(paths.staging) if known is None else filter(is_spare, known)
+    return Inventory(tuple(staged), tuple(releases))
 
 
 def flip(paths: TargetPaths, link: str) -> None:
@@ -91,3 +106,45 @@ def read_release(path: str, commit: str, *, is_sure: bool) -> Release:
         except NotADirectoryError:
             return Release(commit, 0.0, is_intact=False)
     return Release(commit, mtime / _SECOND, mtime % _SECOND == 0)
+
+
+def prepare_flip(
+    directory: TargetDirectory,
+    inventory: Inventory,
+    *,
+    previous: str | None,
+    wanted: str,
+    staged: str | None,
+    executor: Executor,
+) -> str:
+    """Give the staged tree (None: the release stands already) its name, and make the flip ready; returns the link.
+
+    Three things that do not wait for each other: name the tree, set the replaced release's clock, make the link.
+    """
+    # The clock is set before the flip. Set after it, a kill between the two would leave the replaced release looking
+    # as if its grace were long over, and the next run would recycle it under its readers.
+    retiring = executor.submit(partial(_start_grace, directory, inventory, previous if previous != wanted else None))
+    linking = executor.submit(partial(stage, directory, "link", partial(os.symlink, link_to(wanted))))
+    try:
+        # Sealed before it gets its name: a release that bears its name is complete and intact. One that stands already
+        # is sealed again, so that an NFS client looks up what was touched in it.
+        seal(staged or directory.release(wanted), time_to_show(inventory, directory.clock()))
+        if staged is not None:
+            os.rename(staged, directory.release(wanted))
+        retiring.result()
+    except BaseException:
+        # The builder may try again at once, with a link of its own: nothing of this try may still be under way then.
+        retiring.exception()
+        if linking.exception() is None:
+            with suppress(OSError):
+                os.unlink(linking.result())
+        raise
+    return linking.result()
+
+
+def _start_grace(directory: TargetDirectory, inventory: Inventory, previous: str | None) -> None:
+    if previous is None:
+        return
+    is_intact = all(each.is_intact for each in inventory.releases if each.commit == previous)
+    with suppress(FileNotFoundError):
+        seal(directory.release(previous), directory.clock(), is_intact=is_intact)

@@ -35,6 +35,8 @@ class StrategyKind(Enum):
     """It stands already: only the link changes."""
     RESUME = auto()
     """A killed run left a half-made tree: finish it, and go on from there."""
+    SPARE = auto()
+    """Patch a spare."""
     RECYCLE = auto()
     """Patch a release that is past its grace."""
     WHOLE = auto()
@@ -66,14 +68,20 @@ def choose_strategy(
 ) -> Strategy:
     """Return how to build `wanted`. `patches` are the (base, wanted) that stand half done in staging.
 
-    A release that somebody else changed is neither flipped to nor recycled.
+    Where the two are equal, it is a spare. A release that somebody else changed is neither flipped to nor recycled.
     """
     if any(release.commit == wanted and release.is_intact for release in releases):
         return Strategy(StrategyKind.FLIP)
+    spares = [base for base, halfway in patches if base == halfway]
+    if spares and all(halfway != wanted or base == halfway for base, halfway in patches):
+        # A spare of the commit that readers have lacks this push's change alone.
+        best = min(spares, key=lambda commit: (commit != wanted, commit != current, commit))
+        return Strategy(StrategyKind.SPARE, best)
     if patches:
         # First what is on its way to the wanted commit already; then a recycled release before a tree that was begun
         # from nothing.
-        base, halfway = min(patches, key=lambda patch: (patch[1] != wanted, patch[0] == NULL_OID, patch))
+        halves = [each for each in patches if each[0] != each[1]]
+        base, halfway = min(halves, key=lambda patch: (patch[1] != wanted, patch[0] == NULL_OID, patch))
         return Strategy(StrategyKind.RESUME, base, halfway)
     ready = [
         each
@@ -87,14 +95,17 @@ def choose_strategy(
     return WHOLE
 
 
-def shown_since(base: str | None, current: str | None, releases: Iterable[Release]) -> tuple[str, ...]:
-    """Return the commits that readers may have had since they had the release `base` last; None: all of them."""
+def shown_since(base: Release | None, current: str | None, releases: Iterable[Release]) -> tuple[str, ...]:
+    """Return the commits that readers may have had since a tree had right times; None: all of them.
+
+    A release has them until it is retired, and a spare when it is made.
+    """
     known = {each.commit: each.retired_at for each in releases}
-    last = (known[base] if base is not None else -inf) - _CLOCK_MARGIN_SECONDS
+    last = (base.retired_at if base is not None else -inf) - _CLOCK_MARGIN_SECONDS
     shown = [commit for commit, retired_at in known.items() if retired_at >= last or commit == current]
     # Its release may be gone: somebody removed it.
     shown += [current] if current is not None and current not in known else []
-    return tuple(commit for commit in shown if commit != base)
+    return tuple(commit for commit in shown if base is None or commit != base.commit)
 
 
 def missed_by(leaving: Collection[str], current: str | None, releases: Iterable[Release]) -> dict[str, list[str]]:
@@ -127,3 +138,38 @@ def choose_pruned(
     sound = sorted((each for each in retired if each.is_intact), key=lambda each: -each.retired_at)
     beyond = [each for each in retired if not each.is_intact] + sound[max(keep_releases - 1, 0) :]
     return [each.commit for each in beyond if each.is_past(now, grace_seconds)]
+
+
+MAX_SPARES = 8
+"""So many spares a target may have, however many its pushes needed."""
+_DAY_SECONDS = 86_400
+_LATELY_SECONDS = 7 * _DAY_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class SpareDemand:
+    """How many spares a target needs: the most pushes within one grace of late, and when they were counted.
+
+    `files` is how many files the target's tree has; None: not known yet.
+    """
+
+    pushes: int = 1
+    counted_at: float = 0.0
+    files: int | None = None
+
+
+def count_demand(before: SpareDemand, releases: Iterable[Release], now: float, grace_seconds: float) -> SpareDemand:
+    """Count the pushes of the grace that ends now: each retired a release, which still stands."""
+    # One at least: the next push comes some time, and within the grace of the last one it finds nothing else.
+    pushes = max(1, sum(not each.is_past(now, grace_seconds) for each in releases))
+    age = now - before.counted_at
+    is_lately = 0 <= age < _LATELY_SECONDS
+    # Written down once a day at most where nothing is new: it costs three round trips.
+    if is_lately and (pushes < before.pushes or (pushes == before.pushes and age < _DAY_SECONDS)):
+        return before
+    return SpareDemand(pushes, now)
+
+
+def max_spares(files: int, spare_files: int, most: int) -> int:
+    """Return how many spares of a tree of `files` files may stand. `spare_files` bounds the files of all of them."""
+    return min(most, MAX_SPARES, spare_files // max(files, 1))

@@ -14,18 +14,16 @@ from handler.mount.fs.parallel import Workers
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.objects import TREE, Objects
 from handler.mount.git.plan import plan_touches
-from handler.mount.target.layout import TargetPaths
 
 Borrow = Callable[[], AbstractContextManager[Objects]]
 """Lends the repository's objects for the length of a block."""
 
 
-def renew(paths: TargetPaths, commit: str, shown: Iterable[str], borrow: Borrow, workers: Workers) -> None:
-    """Touch everything in `releases/<commit>` in which one of the commits `shown` differs, and the directories above.
+def renew(path: str, commit: str, shown: Iterable[str], borrow: Borrow, workers: Workers) -> None:
+    """Touch all in the tree of `commit` at `path` in which one of the commits `shown` differs, and directories above.
 
     Not its root. Contents stay as they are, so that readers may be in it, and a kill does no harm.
     """
-    path = paths.release(commit)
     with suppress(FileNotFoundError, NotADirectoryError):  # somebody removed it: no reader gets it any more
         try:
             with borrow() as objects:

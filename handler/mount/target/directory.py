@@ -68,7 +68,7 @@ class TargetDirectory(TargetPaths):
         except OSError as error:
             if error.errno == errno.EINVAL:
                 raise TargetOccupied("what stands at the target's path was not made by git2efs") from None
-            if error.errno in (errno.ENOTDIR, errno.ELOOP) and is_target(os.path.dirname(self.root)):
+            if error.errno in (errno.ENOTDIR, errno.ELOOP) and holds_target(os.path.dirname(self.root)):
                 # The link or the record of another target: whether that goes is decided when the ref's commit is known.
                 return Published(None, None)
             raise
@@ -116,7 +116,7 @@ def has_releases(directory: str) -> bool:
         return False
 
 
-def is_target(directory: str) -> bool:
+def holds_target(directory: str) -> bool:
     """Whether a target is at a directory, or what is left of one: link, record or copy of ours. Raises OSError."""
     for name, is_kind in ((RECORD, stat.S_ISREG), (COPY, stat.S_ISDIR)):
         with suppress(FileNotFoundError, NotADirectoryError):
