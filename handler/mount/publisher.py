@@ -144,7 +144,8 @@ class LocalPublisher:
             found = self._reconciler.directory(target).read_published()
         except (Git2EfsError, OSError):
             return outcome  # the first failure is the one to tell
-        age = max(0.0, self._clock() - found.record.asked_at) if found.record else None
+        asked_at = found.record.asked_at if found.record else 0.0
+        age = max(0.0, self._clock() - asked_at) if asked_at else None
         return replace(outcome, commit=found.commit, last_success_age_seconds=age)
 
     def survey(self, items: "Sequence[SurveyItem]") -> "tuple[SurveyFinding, ...]":
@@ -190,7 +191,7 @@ class LocalPublisher:
         from handler.mount.maintenance.state import end_lease
 
         with mount_errors():
-            end_lease(self._settings.mount, task, run=run, state=state)
+            end_lease(self._settings.mount, task, run=run, state=state, now=self._clock())
 
     def _paths(self, repository: str) -> RepositoryPaths:
         return RepositoryPaths.of(self._settings.mount, repository)

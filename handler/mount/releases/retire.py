@@ -39,7 +39,11 @@ def retire(run: Run, unchanged: Outcome) -> Outcome:
             return replace(unchanged, kind=OutcomeKind.IGNORED, reason="retiring")
         _remove_trees(run.directory)
         event = retired_event(
-            run.repository.full_name, target, commit=record.commit, delivery=run.request.delivery, at=run.clock()
+            run.repository.full_name,
+            target,
+            commit=record.commit or None,
+            delivery=run.request.delivery,
+            at=run.clock(),
         )
         if run.emit is not None:
             run.emit(event)
@@ -60,7 +64,7 @@ def finish(
     record, published = directory.read_record(), directory.read_published()
     if record is None or record.gone_since is None or published.commit is not None:
         return None
-    if (record.repository, record.commit) != (event.repository, event.commit):
+    if (record.repository, record.commit or None) != (event.repository, event.commit):
         return None
     _forget(directory, paths, registry)
     return Outcome(
@@ -69,7 +73,7 @@ def finish(
         repository=record.repository,
         ref=record.ref,
         path=event.path,
-        previous_commit=record.commit,
+        previous_commit=record.commit or None,
     )
 
 

@@ -52,7 +52,7 @@ class TargetDirectory(TargetPaths):
         """
         if self.is_copy:
             record = self.read_record()
-            return Published(record.commit if record is not None else None, record)
+            return Published((record.commit or None) if record is not None else None, record)
         try:
             # Opened for reading, not only as a path: then an NFS client asks the server whether the directory changed.
             # What this host remembers of `current` may be a minute old. If another host published since, its release
@@ -69,11 +69,11 @@ class TargetDirectory(TargetPaths):
         commit = release_of(link)
         if commit is None:
             raise TargetOccupied("`current` is a link that git2efs did not make")
-        return Published(commit, read_record(self.record))
+        return Published(commit, self.read_record())
 
     def read_record(self) -> PublishedRecord | None:
         """Read the record alone: it may be there while nothing is published."""
-        return read_record(self.record)
+        return read_record(self.record, now=self.clock())
 
     def write_record(self, record: PublishedRecord) -> None:
         """Replace `published.json`."""

@@ -1,5 +1,6 @@
 """Which targets a repository was ever published to. Maintenance visits them; the mirror keeps their objects."""
 
+import errno
 import os
 from dataclasses import dataclass
 
@@ -53,11 +54,16 @@ class TargetRegistry:
     def release_commits(self) -> list[str]:
         """Return the commits of every release of every target, each once."""
         commits: dict[str, None] = {}
-        for target_path in self.read():
+        # A line that can be no target's path is passed over: it could name any directory, or none that there can be.
+        for target_path in self.target_paths():
             try:
                 # Listed, and not taken from records: a release that a killed run left needs its objects too.
                 names = os.listdir(os.path.join(self.mount, target_path, RELEASES))
             except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                if error.errno != errno.ELOOP:
+                    raise
                 continue
             commits |= dict.fromkeys(name for name in names if is_commit(name))
         return list(commits)
