@@ -17,6 +17,7 @@ from handler.exchange.events import Emit, Event, EventKind, PendingEvent, pendin
 from handler.exchange.publisher import PublishAnswer, PublishRequest
 from handler.model import Outcome, OutcomeKind, Repository, Target
 from handler.mount.fs.errno_map import as_failure, mount_errors
+from handler.mount.fs.files import resolved
 from handler.mount.fs.lock import GenerationCache, locked
 from handler.mount.fs.parallel import Workers
 from handler.mount.git.mirror import StorePool
@@ -49,6 +50,7 @@ class LocalPublisher:
 
         `say` is called with a sentence about what a long operator's command is doing.
         """
+        settings = replace(settings, mount=resolved(settings.mount))
         self._settings = settings
         self._clock = clock
         self._say = say

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from handler.mount.fs import files
+
 _MODIFYING = frozenset({
     "os.chmod",
     "os.chown",
@@ -86,12 +88,14 @@ class Operations:
         self._lock = threading.RLock()
         self._writable: set[int] = set()
         self._is_done = False
+        self._open_beneath = files.open_beneath
         self._os_open, self._os_write, self._os_close = os.open, os.write, os.close
 
     def install(self) -> None:
         """Count from now on. Relative paths count: they go with a directory below the mount."""
         builtins.open = io.open = self._open
         os.open, os.write, os.close = self._open_descriptor, self._write, self._close  # type: ignore[assignment]
+        files.open_beneath = self._open_by_path
         for module, name in ((os, "stat"), (os, "lstat"), (os, "readlink"), (os, "read"), (fcntl, "flock")):
             setattr(module, name, self._looking(f"{module.__name__}.{name}", getattr(module, name)))
         sys.addaudithook(self._audit)
@@ -159,6 +163,12 @@ class Operations:
 
     def _open_descriptor(self, path: Any, flags: int, *arguments: Any, **options: Any) -> int:
         descriptor = self._os_open(path, flags, *arguments, **options)
+        if flags & _WRITING_FLAGS and self.is_below(path):
+            self._writable.add(descriptor)
+        return descriptor
+
+    def _open_by_path(self, path: Any, flags: int, mode: int, directory: int | None) -> int:
+        descriptor = self._open_beneath(path, flags, mode, directory)
         if flags & _WRITING_FLAGS and self.is_below(path):
             self._writable.add(descriptor)
         return descriptor

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from handler.mount.fs import files
 from handler.mount.fs.checkpoint import Checkpoint
 from handler.mount.fs.plan import FileWrite, LinkWrite
 from tests.functional.mounts import names
@@ -40,13 +41,14 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, bytes]]
         def noted(*arguments: Any, **options: Any) -> Any:
             path = os.fsdecode(arguments[at])
             is_file = function is renamed and path.startswith("/") and os.path.isfile(path)
-            if function is not opened or arguments[1] & (os.O_CREAT | os.O_WRONLY | os.O_RDWR):
+            if function not in (opened, opened_by_path) or arguments[1] & (os.O_CREAT | os.O_WRONLY | os.O_RDWR):
                 found.append((path, Path(path).read_bytes() if is_file else b""))
             return function(*arguments, **options)
 
         return noted
 
-    opened, renamed = os.open, os.rename
+    opened, opened_by_path, renamed = os.open, files.open_beneath, os.rename
+    monkeypatch.setattr(files, "open_beneath", noting(opened_by_path, 0))
     for name, at in (("open", 0), ("mkdir", 0), ("symlink", 1), ("rename", 0), ("unlink", 0), ("rmdir", 0)):
         monkeypatch.setattr(os, name, noting(getattr(os, name), at))
     yield found

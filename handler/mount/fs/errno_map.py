@@ -17,7 +17,7 @@ _NEEDS_A_PERSON = frozenset({
     errno.EMLINK,
     errno.ENAMETOOLONG,
 })  # fmt: skip
-_IN_THE_WAY = frozenset({errno.ENOTDIR, errno.EISDIR, errno.ELOOP})
+_IN_THE_WAY = frozenset({errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO})
 
 
 def from_errno(error: OSError) -> Git2EfsError:

@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 from handler.config.names import is_transfer
 from handler.errors import Malformed, PackTooLarge
-from handler.mount.fs.files import create_part, open_to_change, unlink_if_there, write_all
+from handler.mount.fs.directories import open_directory
+from handler.mount.fs.files import open_regular, open_to_change, unlink_if_there, write_all
 
 _KEPT_SECONDS = 3600.0
 
@@ -28,12 +29,18 @@ def write_part(directory: str, transfer: str, *, offset: int, content: bytes, ma
     if offset == 0:
         os.makedirs(directory, exist_ok=True)
         sweep(directory)
-    with create_part(path, is_first=offset == 0) as descriptor:
+    # The first part makes the file anew.
+    flags = os.O_WRONLY | os.O_APPEND | (os.O_CREAT | os.O_TRUNC if offset == 0 else 0)
+    descriptor = open_regular(path, flags, 0o644)
+    try:
         size = os.fstat(descriptor).st_size
         # Beyond the end it would leave a hole, and before the end another part is there already.
         if offset != size:
             raise Malformed(f"a part at {offset} does not follow the {size} bytes that are there")
         write_all(descriptor, content)
+    finally:
+        # On NFS the close sends what was written and reports what failed.
+        os.close(descriptor)
     return offset + len(content)
 
 
@@ -56,12 +63,12 @@ def discard(directory: str, transfers: list[str]) -> None:
 
 def sweep(directory: str, clock: Callable[[], float] = time.time) -> None:
     """Remove files that nobody has written to for an hour. Raises OSError."""
-    with suppress(FileNotFoundError):
-        for name in os.listdir(directory):
-            path = os.path.join(directory, name)
+    with suppress(FileNotFoundError), open_directory(directory) as descriptor:
+        for name in os.listdir(descriptor):
             with suppress(FileNotFoundError):
-                if clock() - os.lstat(path).st_mtime > _KEPT_SECONDS:
-                    os.unlink(path)
+                about = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                if clock() - about.st_mtime > _KEPT_SECONDS:
+                    os.unlink(name, dir_fd=descriptor)
 
 
 def _path(directory: str, transfer: str) -> str:

@@ -23,7 +23,7 @@ from handler.config.names import is_full_name, ref_problem
 from handler.errors import LockTimeout
 from handler.exchange.schedule_state import LONGEST_PAUSE_SECONDS, BackOff, RepositoryState, ScheduleState
 from handler.model import MAX_AHEAD_SECONDS
-from handler.mount.fs.files import read_whole, write_whole
+from handler.mount.fs.files import NOT_REGULAR, read_whole, replace_whole
 from handler.mount.fs.lock import locked
 
 _DIRECTORY = ".git2efs"
@@ -83,7 +83,12 @@ def read_state(mount: str, task: str, *, now: float) -> ScheduleState:
 
 
 def _read(mount: str, task: str, now: float) -> tuple[ScheduleState, _Lease | None]:
-    content = read_whole(_path(mount, task), max_bytes=_MAX_BYTES)
+    try:
+        content = read_whole(_path(mount, task), max_bytes=_MAX_BYTES)
+    except OSError as error:
+        if error.errno not in NOT_REGULAR:
+            raise
+        content = None  # a link or a pipe, which the next run replaces
     fields = parse_leniently(content or b"") or {}
     repositories = read_sound(fields, "repositories", mapping, {})
     resume_at = read_sound(fields, "go_on_at", mapping, {})
@@ -99,17 +104,14 @@ def _read(mount: str, task: str, now: float) -> tuple[ScheduleState, _Lease | No
 
 
 def _write(mount: str, task: str, state: ScheduleState, lease: _Lease | None) -> None:
-    path = _path(mount, task)
-    temporary = f"{path}.new"
     fields = {
         "repositories": {name: _fields_of(each) for name, each in state.repositories.items()},
         "stopped_at": state.stopped_at,
         "go_on_at": state.resume_at,
         **({} if lease is None else {"lease": asdict(lease)}),
     }
-    # Written beside and renamed: an operator's status reads the file without the lock.
-    write_whole(temporary, json.dumps(fields).encode())
-    os.rename(temporary, path)
+    # Replaced as a whole: an operator's status reads the file without the lock.
+    replace_whole(_path(mount, task), json.dumps(fields).encode())
 
 
 def _path(mount: str, task: str) -> str:

@@ -38,6 +38,8 @@ def retire(run: Run, unchanged: Outcome) -> Outcome:
         if run.clock() - (record.gone_since or 0) < run.repository.grace_seconds:
             return replace(unchanged, kind=OutcomeKind.IGNORED, reason="retiring")
         _remove_trees(run.directory)
+        # Somebody may have damaged the record's commit. That must not keep the target: the event says then that it is
+        # not known.
         event = retired_event(
             run.repository.full_name,
             target,

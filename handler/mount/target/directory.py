@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from handler.errors import TargetOccupied
 from handler.mount.fs.directories import open_directory
-from handler.mount.fs.files import write_whole
+from handler.mount.fs.files import rename, write_whole
 from handler.mount.target.layout import COPY, CURRENT, GIT, TargetPaths, release_of
 from handler.mount.target.record import PublishedRecord, read_record
 
@@ -79,7 +79,7 @@ class TargetDirectory(TargetPaths):
         """Replace `published.json`."""
         # Written beside and renamed: a reader, or the next run after a kill, finds the old record or the new one.
         staged = stage(self, "record", lambda path: write_whole(path, record.to_json()))
-        os.rename(staged, self.record)
+        rename(staged, self.record)
 
     def refuse_nested(self) -> None:
         """Raise TargetOccupied where another target is at the path of a new one, or on the way to it.

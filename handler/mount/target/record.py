@@ -22,7 +22,7 @@ from handler.config.fields import (
 from handler.config.names import delivery_problem, full_name_problem, is_object_id, ref_problem
 from handler.exchange.operations import Hold
 from handler.model import MAX_AHEAD_SECONDS
-from handler.mount.fs.files import read_whole
+from handler.mount.fs.files import NOT_REGULAR, read_whole
 
 _MAX_BYTES = 65_536
 _HELD = re.compile(rb'"held"\s*:\s*(?!null)[^\s]')
@@ -80,6 +80,11 @@ def read_record(path: str, *, now: float) -> PublishedRecord | None:
         content = read_whole(path, max_bytes=_MAX_BYTES + 1)
     except NotADirectoryError:
         # The target's path leads through a file. That is told where something is to be published there.
+        return None
+    except OSError as error:
+        if error.errno not in NOT_REGULAR:
+            raise
+        # A link or a pipe. The next run's rename replaces it; to raise would hold the target for ever.
         return None
     return None if content is None else _parse(content, now)
 

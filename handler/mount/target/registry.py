@@ -5,7 +5,8 @@ import os
 from dataclasses import dataclass
 
 from handler.config.names import path_problem
-from handler.mount.fs.files import append, read_whole, write_whole
+from handler.mount.fs.directories import names_in
+from handler.mount.fs.files import append, read_whole, replace_whole
 from handler.mount.target.layout import RELEASES, RepositoryPaths, is_commit
 
 
@@ -35,11 +36,8 @@ class TargetRegistry:
     def remove(self, target_path: str) -> None:
         """Remove a target, when all of it is gone."""
         kept = [each for each in self.read() if each != target_path]
-        # Written beside and renamed: killed in the middle, the old list still has the target, and the next run
-        # removes it.
-        temporary = f"{self.path}.new"
-        write_whole(temporary, "".join(f"\n{each}\n" for each in kept).encode())
-        os.rename(temporary, self.path)
+        # Replaced as a whole: killed in the middle, the old list still has the target, and the next run removes it.
+        replace_whole(self.path, "".join(f"\n{each}\n" for each in kept).encode())
 
     def read(self) -> list[str]:
         """Return the lines, with any half line that a killed run left."""
@@ -58,7 +56,7 @@ class TargetRegistry:
         for target_path in self.target_paths():
             try:
                 # Listed, and not taken from records: a release that a killed run left needs its objects too.
-                names = os.listdir(os.path.join(self.mount, target_path, RELEASES))
+                names = names_in(os.path.join(self.mount, target_path, RELEASES))
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:

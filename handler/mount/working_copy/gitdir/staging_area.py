@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from handler.mount.fs.files import write_whole
+from handler.mount.fs.files import rename, write_whole
 
 NAME = "git2efs"
 _TEMPORARY = "tmp_"
@@ -55,7 +55,7 @@ class StagingArea:
     def rename(self, temporary: str, path: str) -> None:
         """Rename a temporary file to `path`; if that fails, remove it."""
         try:
-            os.rename(temporary, path)
+            rename(temporary, path)
         except BaseException:
             with suppress(OSError):
                 os.unlink(temporary)
