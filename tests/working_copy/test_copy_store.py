@@ -338,9 +338,9 @@ def test_a_fetch_is_shown_as_git_shows_one(
     renamed: list[str] = []
     rename = os.rename
 
-    def noted(source: str, target: str, *, dst_dir_fd: int) -> None:
+    def noted(source: str, target: str, **directories: int) -> None:
         renamed.append(os.path.splitext(target)[1])
-        rename(source, target, dst_dir_fd=dst_dir_fd)
+        rename(source, target, **directories)
 
     monkeypatch.setattr(os, "rename", noted)
     other = tmp_path / "other"

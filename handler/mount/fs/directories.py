@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 
-from handler.mount.fs.files import open_path
+from handler.mount.fs.files import DIRECTORY, open_beneath, open_path
 
 _OPEN = os.O_PATH | os.O_DIRECTORY
 _LIST = os.O_RDONLY | os.O_DIRECTORY
@@ -124,6 +124,40 @@ def _remove_files(descriptor: int) -> list[bytes]:
             with suppress(FileNotFoundError):
                 os.unlink(child, dir_fd=descriptor)
     return [child for child, is_directory in children if is_directory]
+
+
+@contextmanager
+def parent_of(path: str) -> Iterator[tuple[int, str]]:
+    """Give the directory above `path`, open as a path only until the block ends, and the last name."""
+    above, name = os.path.split(path)
+    descriptor = open_beneath(above, DIRECTORY, 0, None)
+    try:
+        yield descriptor, name
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: str, mode: int = 0o777) -> None:
+    """Make a directory, through no link on the way to it. Raises FileExistsError, FileNotFoundError, OSError."""
+    with parent_of(path) as (above, name):
+        os.mkdir(name, mode, dir_fd=above)
+
+
+def make_directories(path: str) -> None:
+    """Make a directory and those above it, unless they are there. Raises OSError, for a link on the way too."""
+    try:
+        os.close(open_beneath(path, DIRECTORY, 0, None))
+    except FileNotFoundError:
+        make_directories(os.path.dirname(path))
+        # There already: somebody else made it meanwhile.
+        with suppress(FileExistsError):
+            make_directory(path)
+
+
+def make_link(target: str, path: str) -> None:
+    """Make a symbolic link at `path`, through no link on the way to it. Raises FileExistsError, OSError."""
+    with parent_of(path) as (above, name):
+        os.symlink(target, name, dir_fd=above)
 
 
 def names_in(path: str) -> list[str]:

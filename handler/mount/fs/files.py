@@ -27,7 +27,7 @@ _CHUNK_BYTES = 8 * 1024 * 1024
 _ALWAYS = os.O_NOFOLLOW | os.O_CLOEXEC
 _NONBLOCK = os.O_NONBLOCK
 _REPLACE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _OPENAT2 = 437
 """The call's number, on x86_64, arm64 and all other architectures that may come."""
 _AT_FDCWD = -100
@@ -161,13 +161,16 @@ def replace_whole(path: str, content: bytes) -> None:
 
 
 def rename(source: str, target: str) -> None:
-    """Rename a file or directory to `target`, not through a link on the way to that."""
-    above, name = os.path.split(target)
-    parent = open_beneath(above, _DIRECTORY, 0, None)
+    """Rename a file or directory, through no link on the way to either path."""
+    (above, old), (beyond, new) = os.path.split(source), os.path.split(target)
+    start = open_beneath(above, DIRECTORY, 0, None)
+    end = -1
     try:
-        os.rename(source, name, dst_dir_fd=parent)
+        end = start if beyond == above else open_beneath(beyond, DIRECTORY, 0, None)
+        os.rename(old, new, src_dir_fd=start, dst_dir_fd=end)
     finally:
-        os.close(parent)
+        for each in {start, end} - {-1}:
+            os.close(each)
 
 
 def write_new(
@@ -227,7 +230,7 @@ def _opener() -> _Open:
     """Return `openat2` where the kernel has it and lets us use it; else what opens name by name."""
     openat2 = _load_openat2()
     try:
-        os.close(openat2("/", _DIRECTORY, 0, None))
+        os.close(openat2("/", DIRECTORY, 0, None))
     except OSError as error:
         if error.errno not in _NO_SUCH_CALL:
             raise
@@ -275,11 +278,11 @@ def walk(path: Path, flags: int, mode: int, directory: int | None) -> int:
     if b".." in (*above, last):
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
     is_absolute = directory is None and os.fsencode(path).startswith(b"/")
-    descriptor = os.open("/" if is_absolute else ".", _DIRECTORY, dir_fd=directory)
+    descriptor = os.open("/" if is_absolute else ".", DIRECTORY, dir_fd=directory)
     try:
         for name in above:
             outer = descriptor
-            descriptor = _step(name, _DIRECTORY, 0, outer)
+            descriptor = _step(name, DIRECTORY, 0, outer)
             os.close(outer)
         return _step(last, flags, mode, descriptor)
     finally:
@@ -291,6 +294,6 @@ def _step(name: bytes, flags: int, mode: int, directory: int) -> int:
         return os.open(name, flags | os.O_NOFOLLOW, mode, dir_fd=directory)
     except NotADirectoryError:
         # What O_DIRECTORY says of a link too; only of the last component openat2 says the same.
-        if flags == _DIRECTORY and stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+        if flags == DIRECTORY and stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name) from None
         raise

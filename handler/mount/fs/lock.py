@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from handler.errors import LockTimeout
+from handler.mount.fs.directories import make_directories
 from handler.mount.fs.files import open_to_lock
 
 _MAX_ENTRIES = 1000
@@ -60,7 +61,7 @@ def locked(path: str, wait_seconds: float) -> Iterator[HeldLock]:
     try:
         descriptor = open_to_lock(path)
     except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_directories(os.path.dirname(path))
         descriptor = open_to_lock(path)
     try:
         waited = _poll(descriptor, wait_seconds)

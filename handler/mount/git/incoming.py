@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from handler.config.names import is_transfer
 from handler.errors import Malformed, PackTooLarge
-from handler.mount.fs.directories import open_directory
+from handler.mount.fs.directories import make_directories, open_directory
 from handler.mount.fs.files import open_regular, open_to_change, unlink_if_there, write_all
 
 _KEPT_SECONDS = 3600.0
@@ -27,7 +27,7 @@ def write_part(directory: str, transfer: str, *, offset: int, content: bytes, ma
         raise PackTooLarge(f"the fetch brings more than {max_bytes} bytes")
     path = _path(directory, transfer)
     if offset == 0:
-        os.makedirs(directory, exist_ok=True)
+        make_directories(directory)
         sweep(directory)
     # The first part makes the file anew.
     flags = os.O_WRONLY | os.O_APPEND | (os.O_CREAT | os.O_TRUNC if offset == 0 else 0)

@@ -15,7 +15,7 @@ from typing import BinaryIO, TypeVar, cast
 from handler.config.names import is_object_id
 from handler.errors import MirrorDamaged
 from handler.exchange.remote import mirror_history
-from handler.mount.fs.directories import names_in, remove_files, remove_tree
+from handler.mount.fs.directories import make_directories, names_in, remove_files, remove_tree
 from handler.mount.fs.files import NOT_REGULAR, create, read_whole, rename, unlink_if_there, write_whole
 from handler.mount.git import repack
 from handler.mount.git.ingest import IndexedPack, PackSpool
@@ -71,11 +71,11 @@ class Mirror(PackStore):
 
     def _create(self) -> None:
         """Make an empty bare repository."""
-        os.makedirs(os.path.join(self.path, "refs", "heads"), exist_ok=True)
+        make_directories(os.path.join(self.path, "refs", "heads"))
         for name, content in FILES:
             write_whole(os.path.join(self.path, name), content)
         # Last: its presence says that all is there.
-        os.makedirs(self.pack_directory, exist_ok=True)
+        make_directories(self.pack_directory)
 
     def history(self, have: str | None, depth: int, *, is_next: bool) -> tuple[int, tuple[str, ...]]:
         """Return the `deepen` and the `shallow` of a fetch; see `PackStore.history`."""

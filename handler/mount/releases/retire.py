@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from handler.exchange.events import PendingEvent, retired_event
 from handler.model import Outcome, OutcomeKind
-from handler.mount.fs.directories import remove_tree
+from handler.mount.fs.directories import make_directories, remove_tree
 from handler.mount.fs.files import unlink_if_there
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.layout import RepositoryPaths, TargetPaths, trash_name
@@ -90,7 +90,7 @@ def _remove_trees(paths: TargetPaths) -> None:
     goes on."""
     # `current` goes first, so that no reader finds a tree that is half gone.
     unlink_if_there(paths.current)
-    os.makedirs(paths.staging, exist_ok=True)
+    make_directories(paths.staging)
     with suppress(FileNotFoundError):
         for name in os.listdir(paths.releases):
             # Renamed before it is removed: half removed it must not bear a release's name for a moment.

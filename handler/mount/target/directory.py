@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from handler.errors import TargetOccupied
-from handler.mount.fs.directories import open_directory
+from handler.mount.fs.directories import make_directories, open_directory
 from handler.mount.fs.files import rename, write_whole
 from handler.mount.target.layout import COPY, CURRENT, GIT, TargetPaths, release_of
 from handler.mount.target.record import PublishedRecord, read_record
@@ -105,6 +105,6 @@ def stage(paths: TargetPaths, kind: str, make: Callable[[str], None]) -> str:
     try:
         make(path)
     except FileNotFoundError:  # somebody removed staging; git2efs never does
-        os.makedirs(paths.staging, exist_ok=True)
+        make_directories(paths.staging)
         make(path)
     return path

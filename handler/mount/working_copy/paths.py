@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from handler.mount.fs.directories import names_in, remove_files
+from handler.mount.fs.directories import make_directories, names_in, remove_files
 from handler.mount.target.layout import COPY, GIT, RECORD
 from handler.mount.working_copy.parallel import STAGING
 
@@ -52,7 +52,7 @@ def prepare_state_directory(paths: CopyPaths) -> None:
 
     All names but the journal's and the record's are temporary. Staging directories are kept and emptied.
     """
-    os.makedirs(paths.state_directory, exist_ok=True)
+    make_directories(paths.state_directory)
     names = names_in(paths.state_directory)
     for name in names:
         if name.startswith(STAGING):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from handler.config.names import ref_problem
 from handler.errors import CopyBusy, CopyUnusable
+from handler.mount.fs.directories import make_directories
 from handler.mount.fs.files import NOT_REGULAR, read_whole, rename
 from handler.mount.working_copy.gitdir.locks import acquire_lock, release_lock
 from handler.mount.working_copy.gitdir.names import decode_name
@@ -216,7 +217,7 @@ class Refs:
             try:
                 acquire_lock(f"{path}.lock")
             except FileNotFoundError:
-                os.makedirs(os.path.dirname(path), exist_ok=True)
+                make_directories(os.path.dirname(path))
                 acquire_lock(f"{path}.lock")
         except (NotADirectoryError, FileExistsError):
             raise CopyUnusable(f"another ref is in the way of {name}") from None

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
+from handler.mount.fs.directories import make_directories
 from handler.mount.fs.files import rename, write_whole
 
 NAME = "git2efs"
@@ -39,7 +40,7 @@ class StagingArea:
         try:
             return make()
         except FileNotFoundError:
-            os.makedirs(self.path, exist_ok=True)
+            make_directories(self.path)
             return make()
 
     def replace(self, path: str, content: bytes, kind: str, mode: int = 0o644) -> None:
