@@ -86,6 +86,10 @@ class Settings:
     """
     checkout_workers: int = 32
     """File operations in flight while a tree is checked out."""
+    max_open_files: int = 640
+    """File descriptors that check-outs and comparisons may hold open, all repositories together; at most five eighths
+    of what the system allows the process. Lambda allows 1,024. A check-out waits for them.
+    """
     queue_url: str = ""
     """The FIFO queue for verified pushes; empty: a push is reconciled at once, while GitHub waits."""
     dead_letter_url: str = ""
@@ -114,6 +118,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "max_tree_bytes": (1024, 1024 * 1024 * 1024 * MIB),
         "burst_files": (1, 1_000_000_000),
         "checkout_workers": (1, 256),
+        "max_open_files": (12, 1_000_000),
     }
 )
 

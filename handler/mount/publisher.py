@@ -19,7 +19,7 @@ from handler.model import Outcome, OutcomeKind, Repository, Target
 from handler.mount.fs.errno_map import as_failure, mount_errors
 from handler.mount.fs.files import resolved
 from handler.mount.fs.lock import GenerationCache, locked
-from handler.mount.fs.parallel import Workers
+from handler.mount.fs.parallel import OPEN_FILES, Workers
 from handler.mount.git.mirror import StorePool
 from handler.mount.reconcile import Reconciler
 from handler.mount.target.layout import RepositoryPaths
@@ -50,6 +50,7 @@ class LocalPublisher:
 
         `say` is called with a sentence about what a long operator's command is doing.
         """
+        OPEN_FILES.limit_to(settings.max_open_files)
         settings = replace(settings, mount=resolved(settings.mount))
         self._settings = settings
         self._clock = clock

@@ -36,6 +36,7 @@ _MODIFYING = frozenset({
 })  # fmt: skip
 _LOOKING = frozenset({"os.listdir", "os.scandir"})
 _PATH_AT = {"os.symlink": 1}
+_DIRECTORY_AT = {"os.mkdir": 2, "os.symlink": 2, "os.rename": 2}
 _WRITING_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _RANDOM = re.compile(r"(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])")
 
@@ -89,6 +90,7 @@ class Operations:
         self._writable: set[int] = set()
         self._is_done = False
         self._open_beneath = files.open_beneath
+        self._os_readlink = os.readlink
         self._os_open, self._os_write, self._os_close = os.open, os.write, os.close
 
     def install(self) -> None:
@@ -157,7 +159,15 @@ class Operations:
         elif event in _MODIFYING or event in _LOOKING:
             path = arguments[_PATH_AT.get(event, 0)]
             if path is not None and self.is_below(path):
+                if event in _DIRECTORY_AT:
+                    path = self._whole(path, arguments[_DIRECTORY_AT[event]])
                 self.before(event.removeprefix("os."), path, is_reading=event in _LOOKING)
+
+    def _whole(self, name: Any, directory: int) -> Any:
+        """Return the path of what goes by a name in an open directory (-1: it is a path already)."""
+        if directory < 0:
+            return name
+        return os.path.join(self._os_readlink(f"/proc/self/fd/{directory}"), os.fsdecode(name))
 
     # -- what is not told ----------------------------------------------------------------------------------------
 

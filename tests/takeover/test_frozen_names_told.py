@@ -268,6 +268,7 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("failed", "ref_lags"): 503,
         ("failed", "lock_timeout"): 503,
         ("failed", "mount_unavailable"): 503,
+        ("failed", "too_many_open_files"): 503,  # new: was told as mount_unavailable
         ("failed", "releases_in_grace"): 503,
         ("failed", "out_of_time"): 503,
         ("failed", "copy_busy"): 503,

@@ -11,12 +11,18 @@ from handler.mount.fs.files import DIRECTORY, open_beneath, open_path
 
 _OPEN = os.O_PATH | os.O_DIRECTORY
 _LIST = os.O_RDONLY | os.O_DIRECTORY
+_KEPT = 6
+"""Directories that `DirectoryHandles` keeps open below its root, however deep the tree is."""
 _REMOVAL_LEVELS = 4
 """Directories that `remove_tree` holds open at a time."""
+DESCRIPTORS_PER_WORKER = 12
+"""What one thread of a check-out or a comparison holds open at most: both of the above, the root and one file."""
 
 
 class DirectoryHandles:
-    """Opens directories below a root, and keeps the last one and those above it open. Not safe for threads.
+    """Opens directories below a root, and keeps the last one and the nearest above it open. Not safe for threads.
+
+    It holds at most 7 descriptors, whatever the depth: Lambda allows a process 1,024, and a tree may be 200 deep.
 
     With `asks_server` it opens them for reading, and not only as paths: then an NFS client asks the server what is new
     in them.
@@ -41,6 +47,9 @@ class DirectoryHandles:
         remaining = (path + b"/")[len(prefix) :] if path else b""
         # One name at a time: O_NOFOLLOW speaks of the last name alone, and would let a link above it pass.
         for name in remaining.split(b"/")[:-1]:
+            if len(self._open) > _KEPT:
+                # The one next to the root goes, and not the last: the next paths are most likely near the last one.
+                os.close(self._open.pop(1)[1])
             descriptor = open_path(name, self._flags, directory=descriptor)
             prefix += name + b"/"
             self._open.append((prefix, descriptor))
