@@ -15,6 +15,7 @@ from handler.exchange.schedule_state import BackOff, RepositoryState
 from handler.mount.maintenance.state import read_state, take_lease
 from handler.mount.target.record import PublishedRecord, read_record
 from handler.mount.target.registry import TargetRegistry
+from testing import selection
 from testing.repositories import Upstream, archive
 from testing.service import Service
 
@@ -43,8 +44,11 @@ WHOLE = PublishedRecord(
 FIELDS = [name for name in WHOLE.__slots__ if name != "held"]
 TIMES = ("published_at", "asked_at", "pushed_at", "gone_since")
 NUMBERS = st.one_of(st.floats(), st.integers(), st.sampled_from([10**400, LONG, True, None, 1e300, FAR]))
+TEXTS = st.text(max_size=30)
 JUNK = st.recursive(
-    st.one_of(NUMBERS, st.text()), lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(), each)
+    st.one_of(NUMBERS, TEXTS),
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(TEXTS, each, max_size=3),
+    max_leaves=8,
 )
 
 
@@ -58,7 +62,7 @@ def _read(path: Path, fields: dict[str, object], now: float = NOW) -> PublishedR
     return read_record(str(path), now=now)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=selection.count(300, 60))
 @given(name=st.sampled_from([*FIELDS, "since", "other"]), value=JUNK)
 def test_one_damaged_field_of_a_record_costs_no_other(
     tmp_path_factory: pytest.TempPathFactory, name: str, value: object
@@ -74,7 +78,7 @@ def test_one_damaged_field_of_a_record_costs_no_other(
     assert read_record(str(path), now=NOW) == record
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=selection.count(200, 40))
 @given(value=JUNK, forged=st.dictionaries(st.sampled_from(["since", "by", "why", "commit", "left"]), JUNK))
 def test_a_damaged_hold_is_a_hold(
     tmp_path_factory: pytest.TempPathFactory, value: object, forged: dict[str, object]
@@ -98,7 +102,7 @@ def test_a_damaged_hold_is_a_hold(
         b'{"held": {"since": 1',
         b'{"commit": "\xff", "held": {"since": 1}}',
         b'{"other": ' + b"[" * 5000 + b"]" * 5000 + b', "held": {"since": 1}}',
-        b'{"delivery": "' + b"x" * 70_000 + b'", "held": {"since": 1}}',
+        b'{"delivery": "' + b"x" * 2_000_000 + b'", "held": {"since": 1}}',
     ],
 )
 def test_a_hold_outlives_what_is_no_json(tmp_path: Path, content: bytes) -> None:
@@ -189,7 +193,7 @@ GOOD = {
 READ = RepositoryState(1, NOW + 200, confirmed_at=NOW - 5, refs={"refs/heads/a": BackOff(1, NOW)})
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=selection.count(300, 60))
 @given(
     entry=JUNK,
     field=st.sampled_from(["confirmed_at", "failures", "not_before", "refs", "other"]),

@@ -59,6 +59,7 @@ def leaked(mount: Path) -> list[Path]:
 
 @pytest.mark.parametrize("what", ["pipe", "link"])
 @pytest.mark.parametrize("name", [RECORD, f"{MIRROR}/shallow", "pack", "idx"])
+@pytest.mark.sampled(4)
 def test_a_pipe_or_a_link_in_a_files_place_is_replaced(
     service: Service, upstream: Upstream, outside: Path, name: str, what: str
 ) -> None:
@@ -82,6 +83,7 @@ def test_a_pipe_or_a_link_in_a_files_place_is_replaced(
 
 @pytest.mark.parametrize("what", ["pipe", "link"])
 @pytest.mark.parametrize("name", ["reconcile.json", "reconcile.json.new"])
+@pytest.mark.sampled(2)
 def test_the_schedule_goes_on_whatever_is_in_its_states_place(
     service: Service, upstream: Upstream, outside: Path, name: str, what: str
 ) -> None:
@@ -99,6 +101,7 @@ def test_the_schedule_goes_on_whatever_is_in_its_states_place(
 
 @pytest.mark.parametrize("what", ["pipe", "link"])
 @pytest.mark.parametrize("name", [".targets", ".lock"])
+@pytest.mark.sampled(2)
 def test_what_cannot_be_replaced_is_told_at_once(
     service: Service, upstream: Upstream, outside: Path, name: str, what: str
 ) -> None:
@@ -120,6 +123,7 @@ def test_what_cannot_be_replaced_is_told_at_once(
     "place",
     [f"{MIRROR}/objects/pack", f"{MIRROR}/objects", MIRROR, "octo/site", MAIN, f"{MAIN}/releases", f"{MAIN}/staging"],
 )
+@pytest.mark.sampled(4)
 def test_nothing_is_read_written_or_swept_through_a_linked_directory(
     service: Service, upstream: Upstream, outside: Path, place: str, is_warm: bool
 ) -> None:
@@ -155,7 +159,24 @@ def test_a_working_copys_packs_are_not_written_through_a_link(
     assert footprint(outside) == before
 
 
+@pytest.mark.parametrize("name", ["config", "HEAD", "index"])
+@pytest.mark.sampled(2)
+def test_no_file_of_a_working_copys_repository_is_read_through_a_link(
+    service: Service, upstream: Upstream, outside: Path, name: str
+) -> None:
+    """The answer says so at once, and quotes nothing of what it leads to."""
+    published(service, upstream, publish=[{"ref": "refs/heads/main", "mode": "working-copy"}])
+    put(service.mount / MAIN / ".git" / name, "link", outside)
+    before = footprint(outside)
+    upstream.commit({"a": b"new"})
+    answer = service.push(upstream)
+    assert (answer.outcome, answer.reason) in (("failed", "copy_unusable"), ("failed", "target_occupied"))
+    assert b"needle" not in repr(service.log_lines).encode()
+    assert footprint(outside) == before
+
+
 @pytest.mark.parametrize("content", [SECRET, b"0" * 39, b"g" * 40 + b"\n", b"0" * 40 + b"\n" + SECRET, b"\xff\0"])
+@pytest.mark.sampled(2)
 def test_no_line_of_shallow_is_taken_over_unread(service: Service, upstream: Upstream, content: bytes) -> None:
     """A line that is no commit would be written into the next file, and sent to the remote."""
     published(service, upstream, depth=0)
@@ -168,6 +189,7 @@ def test_no_line_of_shallow_is_taken_over_unread(service: Service, upstream: Ups
 
 
 @pytest.mark.parametrize("levels", [40, 1200])
+@pytest.mark.sampled(1)
 def test_what_others_nested_is_removed(service: Service, upstream: Upstream, levels: int) -> None:
     """In a retired release, which is recycled or pruned: deeper than Python recurses."""
     published(service, upstream, grace_seconds=0)

@@ -24,7 +24,7 @@ from handler.exchange.operations import Hold
 from handler.model import MAX_AHEAD_SECONDS
 from handler.mount.fs.files import NOT_REGULAR, read_whole
 
-_MAX_BYTES = 65_536
+_MAX_BYTES = 1024 * 1024
 _HELD = re.compile(rb'"held"\s*:\s*(?!null)[^\s]')
 
 
