@@ -54,7 +54,7 @@ class Reconciler:
         ask first; then nothing is changed. Raises Git2EfsError, and OSError for what the mount answers. After
         MirrorDamaged the mirror is empty: try again.
         """
-        with self._locked(request, emit) as run:
+        with self.locked(request, emit) as run:
             _refuse_others_target(run)
             _claim(run)
             if run.is_held:
@@ -89,7 +89,7 @@ class Reconciler:
                 return replace(outcome, notes=(*session.notes, *session.tidy()))
 
     @contextmanager
-    def _locked(self, request: PublishRequest, emit: Emit | None) -> Iterator[Run]:
+    def locked(self, request: PublishRequest, emit: Emit | None) -> Iterator[Run]:
         """Hold the repository's lock, and read what is published. Raises LockTimeout, TargetOccupied, OSError."""
         paths = RepositoryPaths.of(self.settings.mount, request.repository.full_name)
         directory = self.directory(request.target)
@@ -136,6 +136,7 @@ def _fetcher(run: Run, session: Session) -> Fetcher:
         max_pack_bytes=run.settings.max_pack_bytes,
         lag_seconds=run.settings.lag_seconds,
         is_payload_trusted=run.repository.trust_payload,
+        bases=run.others_commits if not run.target.is_copy else tuple,
         open_transfer=partial(open_transfer, run.paths.incoming),
         clock=run.clock,
     )

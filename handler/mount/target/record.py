@@ -33,7 +33,8 @@ class PublishedRecord:
     """The file's content. Times are seconds since the epoch; the file's `since` tells people the time of the flip.
 
     `pushed_at` is the latest of all deliveries that the remote confirmed, in GitHub's clock. `asked_at` is when a run
-    last asked the remote, in our clock. `gone_since` is when a run first found the ref gone; None while it is there.
+    last asked the remote, in our clock, `answered_at` when its answer had come. `gone_since` is when a run first found
+    the ref gone; None while it is there.
 
     Readers may have written the file. A text that was damaged is empty, and a time that was, or that has not come, is
     0.0: never.
@@ -57,6 +58,8 @@ class PublishedRecord:
     """Whether the bus certainly took the event of `previous_commit`. If not, consumers may have missed it, and what
     changed since `previous_commit` is not all that is new to them."""
     held: Hold | None = None
+    answered_at: float = 0.0
+    """0 where an older version wrote the record."""
 
     @property
     def is_whole(self) -> bool:
@@ -110,6 +113,7 @@ def _record_of(fields: dict[str, object], now: float) -> PublishedRecord:
         previous_commit=read_sound(fields, "previous_commit", nullable(object_id), None),
         published_at=read_sound(fields, "published_at", past, 0.0),
         asked_at=read_sound(fields, "asked_at", past, 0.0),
+        answered_at=read_sound(fields, "answered_at", past, 0.0),
         pushed_at=None if pushed_at is None else int(pushed_at),
         delivery=read_sound(fields, "delivery", checked(delivery_problem), ""),
         files_written=read_sound(fields, "files_written", count, 0),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from handler.config.names import path_problem
 from handler.mount.fs.directories import names_in
 from handler.mount.fs.files import append, read_whole, replace_whole
-from handler.mount.target.layout import RELEASES, RepositoryPaths, is_commit
+from handler.mount.target.layout import RELEASES, STAGING, RepositoryPaths, is_commit, read_spare_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +50,20 @@ class TargetRegistry:
         return [line for line in dict.fromkeys(self.read()) if path_problem(line) is None]
 
     def release_commits(self) -> list[str]:
-        """Return the commits of every release of every target, each once."""
+        """Return the commits of every release and every spare of every target, each once."""
         commits: dict[str, None] = {}
         # A line that can be no target's path is passed over: it could name any directory, or none that there can be.
         for target_path in self.target_paths():
-            try:
-                # Listed, and not taken from records: a release that a killed run left needs its objects too.
-                names = names_in(os.path.join(self.mount, target_path, RELEASES))
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError as error:
-                if error.errno != errno.ELOOP:
-                    raise
-                continue
-            commits |= dict.fromkeys(name for name in names if is_commit(name))
+            # Listed, and not taken from records: a release that a killed run left needs its objects too.
+            commits |= dict.fromkeys(filter(is_commit, self._list(target_path, RELEASES)))
+            spares = map(read_spare_name, self._list(target_path, STAGING))
+            commits |= dict.fromkeys(commit for commit in spares if commit is not None)
         return list(commits)
+
+    def _list(self, target_path: str, name: str) -> list[str]:
+        try:
+            return names_in(os.path.join(self.mount, target_path, name))
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
+            return []
