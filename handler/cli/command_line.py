@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "git2efs") -> int:
         with suppress(LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
             text = render(content, now=time.time(), has_colours=wants_colours(sys.stdout, os.environ))
     code = content.get("exit_code")
-    return _write(text, code if isinstance(code, int) else FAILED)
+    return _write(text, code if isinstance(code, int) and not isinstance(code, bool) else FAILED)
 
 
 def _write(text: str, code: int) -> int:
