@@ -17,6 +17,8 @@ import yaml
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
+from tools.template import SOURCE_RULE
+
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / "template.yaml"
 REGION = "eu-central-1"
@@ -162,12 +164,15 @@ class Stack:
         return variables
 
     def refusals(self, given: Mapping[str, str]) -> list[str]:
-        """What CloudFormation says to the parameters `given`: the descriptions of the rules' assertions that fail."""
+        """What CloudFormation says to the parameters `given`: the descriptions of the rules' assertions that fail.
+
+        Of the built template, which lacks the rule that refuses the source.
+        """
         names = PSEUDO_PARAMETERS | {name: str(item["Default"]) for name, item in self.parameters.items()} | dict(given)
         return [
             assertion["AssertDescription"]
-            for rule in self.plain["Rules"].values()
-            if self._truth(rule["RuleCondition"], names)
+            for name, rule in self.plain["Rules"].items()
+            if name != SOURCE_RULE and self._truth(rule["RuleCondition"], names)
             for assertion in rule["Assertions"]
             if not self._truth(assertion["Assert"], names)
         ]
