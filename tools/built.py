@@ -10,9 +10,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tools.reach import module_file, reached
+
 PROJECT = Path(__file__).resolve().parents[1]
 SOURCES = ("Makefile", "requirements.txt", "samconfig.toml", "template.yaml")
-FOLDERS = ("handler", "tools")
+FINISHES = "tools.artefact"
+"""The module that finishes and checks a build; what it imports counts as a source too."""
 RECORD = "built.json"
 """Beside the build directories."""
 
@@ -48,16 +51,13 @@ def forget_built(builds: Sequence[Path]) -> None:
 
 def _described(builds: Sequence[Path], project: Path) -> dict[str, str]:
     sources = [project / name for name in SOURCES]
-    sources += [path for name in FOLDERS for path in (project / name).rglob("*") if _is_source(path)]
+    sources += [path for path in (project / "handler").rglob("*") if path.suffix != ".pyc"]
+    sources += [path for name in reached(project, FINISHES) if (path := module_file(project, name))]
     # The bytecode is of the very Python, and SAM's options are in the Makefile.
     found = {"python": sys.version, "sources": _digest(project, sources)}
     default = builds[0].parent / "build" / "template.yaml"
     found["build"] = _digest(default.parent, [default])
     return found | {build.name: _digest(build, build.rglob("*")) for build in builds}
-
-
-def _is_source(path: Path) -> bool:
-    return path.suffix != ".pyc" and path.is_file()
 
 
 def _digest(root: Path, paths: Iterable[Path]) -> str:

@@ -7,7 +7,6 @@ says that nothing was started, and why; else it is the one of `sam deploy`.
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import tomllib
@@ -15,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from tools.contents import MACHINES
 
@@ -142,9 +143,8 @@ def problems_of(configuration: Configuration, template: Path) -> list[str]:
 
 
 def parameter_names(template: str) -> set[str]:
-    """Return the names of a built template's parameters."""
-    (block,) = re.findall(r"^Parameters:\n((?: .*\n)+)", template, re.MULTILINE)
-    return set(re.findall(r"^  (\w+):$", block, re.MULTILINE))
+    """Return the names of a built template's parameters; SAM writes it without CloudFormation's tags."""
+    return set(yaml.safe_load(template)["Parameters"])
 
 
 def _find_region(configuration: Configuration) -> None:
