@@ -63,7 +63,7 @@ run: venv  ## show the main job on this machine: push, webhook, published tree
 # `exec`: a signal that ends this recipe's shell ends the server, and leaves no orphan.
 serve: venv  ## serve a real webhook: make serve SECRET=... REPOSITORY=owner/name=https://...
 	@mkdir -p $(ROOT)
-	@GIT2EFS_LOCAL_SECRET=$(SECRET) exec $(RUN) -m local serve --root $(ROOT) --port $(PORT) \
+	@export GIT2EFS_LOCAL_SECRET='$(SECRET)' && exec $(RUN) -m local serve --root $(ROOT) --port $(PORT) \
 		$(if $(REPOSITORY),--repository $(REPOSITORY))
 
 aws-local: venv  ## stand in for Parameter Store, SQS and GitHub, for `sam local` (Ctrl-C ends it)

@@ -112,7 +112,7 @@ class Environment:
             return text
 
     def invoke_when_ready(self, event: object) -> Any:
-        """Invoke the function after `kill_function`: while the emulator takes the process away, it answers by itself."""
+        """Invoke the function after `kill_function`. The emulator itself answers while it takes the process away."""
         deadline = time.monotonic() + START_SECONDS
         while "Sandbox.Failure" in str(answer := self.invoke(event)) and time.monotonic() < deadline:
             time.sleep(0.2)

@@ -119,7 +119,9 @@ def uploaded(account: Emulator) -> list[set[str]]:
 
 
 @pytest.mark.parametrize(
-    "more", [(), ("--config-env", "dev"), ("--config-env", "prod"), ("--guided",)], ids=["bare", "dev", "prod", "guided"]
+    "more",
+    [(), ("--config-env", "dev"), ("--config-env", "prod"), ("--guided",)],
+    ids=["bare", "dev", "prod", "guided"],
 )
 def test_whatever_sam_deploy_somebody_types_deploys_what_was_built(
     account: Emulator, project: Path, built: Path, more: tuple[str, ...]
