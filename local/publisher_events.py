@@ -49,6 +49,7 @@ def first_publish(push: PushEvent, pack: bytes, *, delivery: str, asked_at: floa
             ),
             len(pack),
         ),
+        makes_spares=True,
     )
     return _message("publish", request=request)
 

@@ -36,10 +36,10 @@ class FakeLambda:
         self._api = LambdaApi(_run, NAME)
 
     def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> Mapping[str, Any]:
-        """Invoke the function synchronously. Raises botocore's ClientError for what Lambda refuses."""
+        """Invoke the function. Raises botocore's ClientError for what Lambda refuses."""
         path, headers = f"/2015-03-31/functions/{FunctionName}/invocations", {"X-Amz-Invocation-Type": InvocationType}
         response = self._api.respond(Request("POST", path, "", tuple(headers.items()), Payload, "127.0.0.1"))
-        if response.status != 200:
+        if response.status not in (200, 202):
             raise _refusal(response)
         failed = response.headers.get("X-Amz-Function-Error")
         return {"Payload": io.BytesIO(response.body), **({"FunctionError": failed} if failed else {})}

@@ -51,8 +51,10 @@ IMPATIENT: Mapping[str, object] = {
     "lag_seconds": 0.5,
     "allowed_hosts": "github.com,127.0.0.1",
     "lock_seconds": 5.0,
+    "spare_files": 0,
 }
-"""Settings that differ from the product's so that a test of a failure does not wait for long, and for its origin."""
+"""Settings that differ from the product's: so that a test of a failure does not wait for long, for its origin, and so
+that what a push itself writes and removes can be counted. Tests of spares allow them."""
 
 
 class Service(CapturedOutput):

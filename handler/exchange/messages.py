@@ -38,6 +38,7 @@ PUBLISHER_ACTIONS = (
     "receive",
     "announced",
     "look",
+    "make_spares",
     "survey",
     "published_refs",
     "maintain",

@@ -15,7 +15,7 @@ from handler.errors import Git2EfsError, MirrorDamaged
 from handler.exchange.answers import Failure, Need
 from handler.exchange.events import Emit, Event, EventKind, PendingEvent, pending
 from handler.exchange.publisher import PublishAnswer, PublishRequest
-from handler.model import Outcome, OutcomeKind, Repository, Target
+from handler.model import Counts, Outcome, OutcomeKind, Repository, Target
 from handler.mount.fs.errno_map import as_failure, mount_errors
 from handler.mount.fs.lock import GenerationCache, locked
 from handler.mount.fs.parallel import Workers
@@ -146,6 +146,22 @@ class LocalPublisher:
             return outcome  # the first failure is the one to tell
         age = max(0.0, self._clock() - found.record.asked_at) if found.record else None
         return replace(outcome, commit=found.commit, last_success_age_seconds=age)
+
+    def make_spares(self, repository: Repository, target: Target, *, deadline: Deadline) -> Counts:
+        """See `Publisher.make_spares`."""
+        from handler.mount.maintenance.spares import make_spares
+
+        request = PublishRequest(
+            repository=repository,
+            target=target,
+            push=None,
+            delivery="",
+            received_at=self._clock(),
+            deadline=deadline,
+            makes_spares=True,
+        )
+        with mount_errors():
+            return make_spares(self._reconciler, request)
 
     def survey(self, items: "Sequence[SurveyItem]") -> "tuple[SurveyFinding, ...]":
         """See `Publisher.survey`."""

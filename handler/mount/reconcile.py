@@ -54,7 +54,7 @@ class Reconciler:
         ask first; then nothing is changed. Raises Git2EfsError, and OSError for what the mount answers. After
         MirrorDamaged the mirror is empty: try again.
         """
-        with self._locked(request, emit) as run:
+        with self.locked(request, emit) as run:
             _refuse_others_target(run)
             if run.is_held:
                 settle_hold(run.published, run.directory, emit=emit, mirror=self.mirrors.borrow(run.paths.mirror))
@@ -88,7 +88,7 @@ class Reconciler:
                 return replace(outcome, notes=(*session.notes, *session.tidy()))
 
     @contextmanager
-    def _locked(self, request: PublishRequest, emit: Emit | None) -> Iterator[Run]:
+    def locked(self, request: PublishRequest, emit: Emit | None) -> Iterator[Run]:
         """Hold the repository's lock, and read what is published. Raises LockTimeout, TargetOccupied, OSError."""
         paths = RepositoryPaths.of(self.settings.mount, request.repository.full_name)
         directory = self.directory(request.target)

@@ -50,8 +50,7 @@ class Deliverer:
         self._driver = Driver(
             publisher,
             put=put,
-            max_pack_bytes=settings.max_pack_bytes,
-            lock_seconds=settings.lock_seconds,
+            settings=settings,
             clock=clock,
             sleep=sleep,
         )
@@ -62,6 +61,7 @@ class Deliverer:
     def close(self) -> None:
         """Close what is kept open, the publisher too."""
         self._remotes.close()
+        self._driver.close()
         self._publisher.close()
         self._statuses.close()
 

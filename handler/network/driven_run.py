@@ -31,6 +31,7 @@ class DrivenRun:
     """One run; see `Driver.reconcile`."""
 
     publisher: Publisher
+    makes_spares: bool
     known: KnownTargets
     put_events: Callable[[tuple[PendingEvent, ...]], Outcome | None]
     max_pack_bytes: int
@@ -204,6 +205,7 @@ class DrivenRun:
                 received_at=self.trigger.received_at,
                 answers=Answers(tuple(self.refs), tuple(self._packs_that_fit()), self.bytes_fetched),
                 deadline=self.trigger.deadline,
+                makes_spares=self.makes_spares,
             )
         )
         retired = self.put_events(answer.events)

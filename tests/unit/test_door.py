@@ -44,6 +44,7 @@ from handler.network.guess import Guess, KnownTarget, KnownTargets
 from handler.network.pack_sender import UNASKED_BYTES, FetchRefused, PackSender
 from handler.network.survey import Surveyor
 from handler.network.trigger import Trigger
+from handler.settings import Settings
 
 ONE, TWO, THREE = "1" * 40, "2" * 40, "3" * 40
 MAIN = "refs/heads/main"
@@ -220,11 +221,12 @@ class Remote:
         return NO_SHALLOW_CHANGES
 
 
+SETTINGS = Settings(parameter_prefix="/p", mount="/mnt", max_pack_bytes=1 << 20, lock_seconds=1.0, spare_files=0)
+
+
 def drive(asking: Asking, remote: Remote) -> None:
     """Reconcile a target without a push."""
-    driver = Driver(
-        cast(Any, asking), put=None, max_pack_bytes=1 << 20, lock_seconds=1.0, clock=lambda: 50.0, sleep=lambda _: None
-    )
+    driver = Driver(cast(Any, asking), put=None, settings=SETTINGS, clock=lambda: 50.0, sleep=lambda _: None)
     trigger = Trigger(ref=MAIN, push=None, delivery="", received_at=0.0)
     driver.reconcile(REPOSITORY, Target(ref=MAIN, path="octo/site/main"), cast(Any, remote), trigger)
 

@@ -83,6 +83,13 @@ class Run:
         return record.pushed_at if record.pushed_at <= self.clock() + MAX_AHEAD_SECONDS else None
 
     @property
+    def makes_spares(self) -> bool:
+        """Whether spares are made after this run, and what it leaves over becomes one."""
+        # Asked for by the network side: where nothing is made afterwards, a run has to tidy up itself.
+        is_allowed = self.settings.spare_files > 0 and self.repository.spares > 0
+        return self.request.makes_spares and is_allowed and not self.target.is_copy
+
+    @property
     def max_tree_bytes(self) -> int:
         """How many bytes the files of a tree may have together."""
         # The repository's own comes first, also where it is higher: an operator has written both.
