@@ -5,12 +5,14 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from testing.documented import commands_of
 from testing.origin import GitOrigin
 from testing.repositories import archive
 from testing.stack import ROOT
@@ -28,42 +30,72 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
         yield started
 
 
-def make(account: Emulator, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run `make` in the project's folder, as somebody whose AWS account is the emulator."""
-    return subprocess.run(
-        ["make", *words],
-        cwd=ROOT,
-        env={**os.environ, **account.credentials, **variables},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
+@pytest.fixture
+def programs(tmp_path: Path, sam: Sam) -> Path:
+    """A directory for the PATH: `aws` for the emulator, `gh` that notes its fields, `make` with this test's places."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    python = f'PYTHONPATH="{ROOT}" exec "{sys.executable}"'
+    _write_program(directory / "aws", f'{python} -m testing.aws_command "$@"')
+    _write_program(directory / "gh", f"""printf '%s\\n' "$@" >"{tmp_path}/gh.txt" """)
+    places = f'CONFIG="{tmp_path}/deploy.toml" ARGS="--template-file $TEMPLATE"'
+    _write_program(directory / "make", f'exec "{shutil.which("make")}" "$@" {places}')
+    return directory
+
+
+def _write_program(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_readmes_commands_lead_to_a_published_push(
+    account: Emulator, sam: Sam, built: Path, remote: GitOrigin, tmp_path: Path, programs: Path
+) -> None:
+    """As they stand there, but for the names; then a push is published. The second `make deploy` needs no value."""
+    tracked = {name: (ROOT / name).read_bytes() for name in ("samconfig.toml", "template.yaml")}
+    deployment = Deployment(account, sam, "git2efs", tmp_path / "mount")
+    deployment.mount.mkdir()
+    # The emulator runs the functions on this machine's processor.
+    (tmp_path / "deploy.toml").write_text(
+        f'architecture = "{ARCHITECTURE}"\n[parameters]\nFirstRepository = "octo/first"\n'
+    )
+    environment = {
+        **os.environ,
+        **account.credentials,
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "TEMPLATE": os.fspath(write_bridged_template(built, deployment.mount)),
+    }
+
+    def type_in(*commands: str) -> str:
+        script = "set -eu\n" + "\n".join(commands).replace("OWNER/NAME", "octo/first")
+        done = subprocess.run(
+            ["bash"], input=script, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    deploy, *others = [command.text for command in commands_of(ROOT / "README.md") if command.text in _deploy_section()]
+    assert deploy == "make deploy REPOSITORY=OWNER/NAME"
+    type_in(deploy)
+    deployment.find(built)
+    type_in(
+        *(command.replace("WEBHOOK_URL=...", f"WEBHOOK_URL={deployment.outputs['WebhookUrl']}") for command in others)
     )
 
-
-def test_one_command_deploys_and_the_next_push_is_published(
-    account: Emulator, sam: Sam, built: Path, remote: GitOrigin, tmp_path: Path
-) -> None:
-    """One value; nothing that is tracked is written, and the second time needs no value."""
-    tracked = {name: (ROOT / name).read_bytes() for name in ("samconfig.toml", "template.yaml")}
-    config, deployment = tmp_path / "deploy.toml", Deployment(account, sam, "git2efs", tmp_path / "mount")
-    deployment.mount.mkdir()
-    config.write_text(f'architecture = "{ARCHITECTURE}"\n[parameters]\nFirstRepository = "octo/first"\n')
-    template = write_bridged_template(built, deployment.mount)
-    words = ("deploy", f"CONFIG={config}", f"ARGS=--template-file {template}")
-    done = make(account, *words, "REPOSITORY=octo/first")
-    assert done.returncode == 0, done.stdout + done.stderr
-    deployment.find(built)
-    deployment.put_secret()
+    fields = dict(line.split("=", 1) for line in (tmp_path / "gh.txt").read_text().splitlines() if "=" in line)
+    assert fields["config[url]"] == url
     pusher = Pusher(remote, "octo/first").configure(deployment)
     commit = pusher.commit()
-    status, answer = deployment.send(pusher.request())
+    status, answer = deployment.send(pusher.request(secret=fields["config[secret]"]))
     assert (status, answer["outcome"], answer["commit"]) == (200, "published", commit)
     assert pusher.published(deployment) == archive(pusher.upstream, commit)
-    again = make(account, *words)
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert "No changes to deploy" in again.stdout + again.stderr
+
+    assert "No changes to deploy" in type_in("make deploy")
     assert {name: (ROOT / name).read_bytes() for name in tracked} == tracked
+
+
+def _deploy_section() -> str:
+    return (ROOT / "README.md").read_text(encoding="utf-8").partition("## Deploy\n")[2].partition("\n## ")[0]
 
 
 @pytest.fixture
