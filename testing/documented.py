@@ -70,8 +70,7 @@ def read_aws(words: list[str]) -> AwsCall:
     _, service, operation, *rest = words
     options = dict(_options(rest))
     query = options.pop("query", None)
-    for name in GLOBAL_OPTIONS & options.keys():
-        del options[name]
+    options = {option: value for option, value in options.items() if option not in GLOBAL_OPTIONS}
     model = _service(service)
     name = {xform_name(each, "-"): each for each in model.operation_names}.get(operation)
     if name is None:

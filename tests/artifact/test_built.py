@@ -67,7 +67,7 @@ def test_built_template_is_for_one_architecture(architecture: str) -> None:
 
 def test_second_build_has_nothing_to_do(tools: Tools) -> None:
     """`make build` recorded what it made, of what, and with which Python."""
-    command = [tools.python, "-m", "tools.built", *(f".aws-sam/{name}" for name in MACHINES)]
+    command = [str(tools.python), "-m", "tools.built", *(f".aws-sam/{name}" for name in MACHINES)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout.endswith("built already, and nothing changed\n")) == (0, True)
 

@@ -78,9 +78,8 @@ def test_readmes_commands_lead_to_a_published_push(
     assert deploy == "make deploy REPOSITORY=OWNER/NAME"
     type_in(deploy)
     deployment.find(built)
-    type_in(
-        *(command.replace("WEBHOOK_URL=...", f"WEBHOOK_URL={deployment.outputs['WebhookUrl']}") for command in others)
-    )
+    url = deployment.outputs["WebhookUrl"]
+    type_in(*(command.replace("WEBHOOK_URL=...", f"WEBHOOK_URL={url}") for command in others))
 
     fields = dict(line.split("=", 1) for line in (tmp_path / "gh.txt").read_text().splitlines() if "=" in line)
     assert fields["config[url]"] == url

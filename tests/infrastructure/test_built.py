@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from testing.stack import TEMPLATE, Stack, parse
-from tools import built
+from testing.stack import SOURCE_RULE, TEMPLATE, Stack, parse
+from tools import built, template
 from tools.contents import MACHINES
-from tools.template import SOURCE_RULE, finish_template, finished, write_default
+from tools.template import finish_template, finished, write_default
 
 FUNCTIONS = ("PublisherFunction", "WebhookFunction")
 
@@ -17,15 +17,16 @@ FUNCTIONS = ("PublisherFunction", "WebhookFunction")
 @pytest.fixture(scope="module")
 def by_sam() -> str:
     """The project's template as SAM writes it: long forms, one key a line, no comments."""
-    template = parse(TEMPLATE.read_text(encoding="utf-8"))
+    source = parse(TEMPLATE.read_text(encoding="utf-8"))
     for name in FUNCTIONS:
-        template["Resources"][name]["Properties"]["CodeUri"] = name
-    return yaml.safe_dump(template, sort_keys=False)
+        source["Resources"][name]["Properties"]["CodeUri"] = name
+    return yaml.safe_dump(source, sort_keys=False)
 
 
 def test_source_is_refused_whatever_the_parameters(stack: Stack) -> None:
     """By a rule whose assertion holds for none of the values that its parameter may have."""
     (assertion,) = stack.plain["Rules"][SOURCE_RULE]["Assertions"]
+    assert SOURCE_RULE == template.SOURCE_RULE
     reference, value = assertion["Assert"]["Fn::Equals"]
     assert "RuleCondition" not in stack.plain["Rules"][SOURCE_RULE]
     assert value not in stack.parameters[reference["Ref"]]["AllowedValues"]
@@ -38,12 +39,12 @@ def test_built_template_differs_from_the_source_in_the_rule_and_the_architecture
 ) -> None:
     """It is refused no more, and is for its own processor; a second time nothing happens."""
     text = finished(by_sam, architecture)
-    template, source = parse(text), parse(by_sam)
-    parameter = template["Parameters"]["Architecture"]
+    result, source = parse(text), parse(by_sam)
+    parameter = result["Parameters"]["Architecture"]
     assert (parameter["Default"], parameter["AllowedValues"]) == (architecture, [architecture])
     del source["Rules"][SOURCE_RULE]
     source["Parameters"]["Architecture"] = parameter
-    assert template == source
+    assert result == source
     assert finished(text, architecture) == text
 
 
@@ -68,11 +69,11 @@ def test_default_template_leads_to_the_artefacts_beside_it(by_sam: str, tmp_path
     (tmp_path / "build").mkdir()
     (tmp_path / "build" / "template.yaml").write_text(by_sam)
     write_default(source, tmp_path / "build")
-    template = parse((tmp_path / "build" / "template.yaml").read_text())
+    default = parse((tmp_path / "build" / "template.yaml").read_text())
     for name in FUNCTIONS:
-        place = tmp_path / "build" / template["Resources"][name]["Properties"]["CodeUri"]
+        place = tmp_path / "build" / default["Resources"][name]["Properties"]["CodeUri"]
         assert place.resolve() == (tmp_path / "arm64" / name).resolve()
-    assert SOURCE_RULE not in template["Rules"]
+    assert SOURCE_RULE not in default["Rules"]
 
 
 @pytest.fixture
