@@ -33,7 +33,7 @@ GLIBCS := 2_17 2_28 2_34
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
 
-venv: $(VENV)/.complete  ## make the virtual environment, unless it is there
+venv: $(VENV)/bin/git2efs  ## make the virtual environment, with the git2efs command, unless it is there
 
 # The stamp is written last, so that a broken installation is made anew. It depends on the lock, so that new versions are
 # installed.
@@ -56,6 +56,12 @@ $(VENV)/.complete: another-python
 endif
 endif
 endif
+
+# The command runs this folder's source. `-P`: what lies in the folder where it is called is not imported.
+$(VENV)/bin/git2efs: $(VENV)/.complete
+	@printf '%s\n' '#!/bin/sh' \
+		'PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" exec "$(CURDIR)/$(RUN)" -P -m handler.cli "$$@"' >$@
+	@chmod +x $@
 
 run: venv  ## show the main job on this machine: push, webhook, published tree
 	@$(RUN) -m local demo
@@ -118,7 +124,7 @@ rebuild: $(WHEELS)/.complete
 	@$(E2E)/sam/bin/python -m tools.artefact $(BUILDS)
 
 # `git pull` stays possible: nothing that is tracked is written.
-deploy: build  ## deploy what is built: make deploy REPOSITORY=owner/name (EMAIL=... STACK=...); deploy.toml remembers
+deploy: build venv  ## build what changed and deploy it, as deploy.toml says (first: STACK=... EMAIL=... REPOSITORY=owner/name)
 	@$(E2E)/sam/bin/python -m tools.deploy --config $(CONFIG) $(if $(STACK),--stack '$(STACK)') \
 		$(if $(REPOSITORY),--repository '$(REPOSITORY)') $(if $(EMAIL),--email '$(EMAIL)') $(ARGS)
 

@@ -14,7 +14,8 @@ from botocore import xform_name
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGES = (*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").glob("*.md")), PROJECT / "tests" / "README.md")
-PROGRAMS = frozenset({"aws", "export", "gh", "git2efs", "make", "mount", "python", ".venv/bin/python", "sam", "sudo"})
+PROGRAMS = frozenset({"aws", "export", "gh", "git2efs", "make", "mount", "python", "sam", "sudo"})
+"""The first words of commands; a path to one of them, as `.venv/bin/python`, is one too."""
 GLOBAL_OPTIONS = frozenset({"cli-binary-format", "output", "profile", "query", "region"})
 _BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
@@ -49,7 +50,7 @@ def commands_of(page: Path) -> list[Shown]:
 
 def _is_command(line: str) -> bool:
     words = [word for word in line.split() if "=" not in word]
-    return bool(words) and words[0] in PROGRAMS
+    return bool(words) and words[0].removeprefix(".venv/bin/") in PROGRAMS
 
 
 @dataclass(frozen=True)

@@ -123,10 +123,13 @@ class Service(CapturedOutput):
 
     def configure(self, **settings: object) -> None:
         """Change settings by their field's name (None: the product's default), as a new deployment does."""
-        for name in self.environment:
-            os.environ.pop(name, None)
+        before = self.environment
         self.settings |= settings
-        os.environ.update(self.environment)
+        # Made before anything is taken away: which transport the tests use stands in the environment too.
+        after = self.environment
+        for name in before:
+            os.environ.pop(name, None)
+        os.environ.update(after)
         self.reset()
 
     def use_queue(self, queue: MessageQueue) -> None:

@@ -108,6 +108,7 @@ class LocalPublisher:
                 offset=offset,
                 content=content,
                 max_bytes=self._settings.max_pack_bytes,
+                clock=self._clock,
             )
 
     def announced(self, event: PendingEvent) -> Outcome | None:

@@ -135,6 +135,7 @@ def _fetcher(run: Run, session: Session) -> Fetcher:
         max_pack_bytes=run.settings.max_pack_bytes,
         lag_seconds=run.settings.lag_seconds,
         is_payload_trusted=run.repository.trust_payload,
+        bases=run.others_commits if not run.target.is_copy else tuple,
         open_transfer=partial(open_transfer, run.paths.incoming),
         clock=run.clock,
     )

@@ -3,17 +3,19 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from handler.deadline import NO_DEADLINE
+from handler.config.names import default_path, path_problem
+from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import Git2EfsError, LockTimeout
 from handler.exchange.events import PendingEvent, PutEvent
 from handler.exchange.publisher import Publisher
 from handler.model import Outcome, OutcomeKind, Repository, Target
 from handler.network.driven_run import DrivenRun
-from handler.network.guess import KnownTargets
+from handler.network.guess import KnownTargets, Look
 from handler.network.remote.client import HttpRemote
 from handler.network.trigger import Trigger
 from handler.settings import Settings
@@ -21,6 +23,7 @@ from handler.settings import Settings
 if TYPE_CHECKING:
     from handler.network.background import Background
 
+_LONGEST_LOOK_SECONDS = 10.0
 _LATE_SECONDS = 0.02
 """A run that waited longer than this for another one of the same process was probably overtaken."""
 
@@ -54,6 +57,7 @@ class Driver:
         self._lock_seconds = settings.lock_seconds
         self._known = KnownTargets()
         self._turns: dict[str, _Turn] = {}
+        self._waking: Future[Look] | None = None
         self._lock = threading.Lock()
         # In this process a thread makes spares, where there may be one; a publisher function is not waited for.
         self._has_spares = settings.spare_files > 0 and (publisher.is_remote or settings.background)
@@ -63,6 +67,41 @@ class Driver:
         """Begin no more work that nobody waits for. What is under way ends with the process, which does no harm."""
         if self._background is not None:
             self._background.close()
+
+    @contextmanager
+    def waking(self, repository: str, ref: str, deadline: Deadline) -> Iterator[None]:
+        """Within the block, have a mount side that sleeps wake up: by a look, beside what the block does.
+
+        The look is at the path where `ref` usually goes; if it is another one, the answer is of no use, and the mount
+        side is awake all the same. Raises nothing of its own.
+        """
+        looked = self._start_look(repository, ref)
+        try:
+            yield
+        finally:
+            if looked is not None:
+                # Lambda freezes the process after the answer: a call that is under way then would hang at the thaw.
+                wait([looked], deadline.bound(_LONGEST_LOOK_SECONDS))
+                self._waking = None
+
+    def _start_look(self, repository: str, ref: str) -> "Future[Look] | None":
+        """Begin with the look; None where none is needed, or one is under way."""
+        path = default_path(repository, ref)
+        if not self._publisher.is_remote or self._publisher.is_warm() or path_problem(path):
+            return None
+        with self._lock:
+            if self._waking is not None:
+                return None
+            looked = self._waking = Future()
+        target = Target(ref=ref, path=path)
+        threading.Thread(target=self._look, args=(repository, target, looked), name="look", daemon=True).start()
+        return looked
+
+    def _look(self, repository: str, target: Target, looked: "Future[Look]") -> None:
+        try:
+            looked.set_result(Look(target.path, self._publisher.look(repository, target).commit))
+        except BaseException as error:  # who waits for it must not do so for ever
+            looked.set_exception(error)
 
     def reconcile(
         self,
@@ -91,6 +130,7 @@ class Driver:
                 remote=remote,
                 trigger=trigger,
                 begin=begin,
+                waking=self._waking,
             )
             outcome = run.drive(is_probably_done=not self._publisher.is_remote and (is_overtaken or trigger.is_late))
         if outcome.kind is OutcomeKind.PUBLISHED and self._makes_spares(repository, target):

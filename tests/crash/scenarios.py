@@ -133,6 +133,11 @@ _SPARES = {"spares": 2}
 SLOW: Mapping[str, object] = {"handler.mount.fs.lock:SLOW_SECONDS": 0.0}
 """Takes the mount for a slow one: then several threads are at work, and their order differs from run to run."""
 
+PARTS: Mapping[str, object] = {
+    "handler.network.pack_sender:MAX_PACK_BYTES": 150,
+    "handler.network.pack_sender:PART_BYTES": 150,
+}
+
 PLOTS: Mapping[str, Plot] = MappingProxyType(
     {
         "first publish": Plot([], SITE, _change(1)),
@@ -145,6 +150,8 @@ PLOTS: Mapping[str, Plot] = MappingProxyType(
         "a large pack": Plot(
             [SMALL, _change(1)], _change(2), _change(3), age, patches={"handler.mount.git.packs:IN_MEMORY_BYTES": 64}
         ),
+        # Thin too: of the large file it holds a delta.
+        "a pack in parts": Plot([SMALL, _change(1)], _change(2), _change(3), age, patches=PARTS),
         "packs are merged": Plot([SMALL, *map(_change, range(1, 6))], _change(6), _change(7)),
         "packs are rewritten": Plot(
             [SMALL, *map(_change, range(1, 6))],

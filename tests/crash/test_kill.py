@@ -86,6 +86,7 @@ def test_the_scenes_do_what_they_are_for(crew: Crew, scene_of: SceneOf) -> None:
     assert "back to a release that stands" not in whole | recycled
     assert ran["pruning"].count("rename octo/site/main/releases/") == 2 + 1
     assert "tmp_pack_" in ran["a large pack"]
+    assert len(re.findall(r"create octo/site/\.incoming/", ran["a pack in parts"])) >= 3 + 1, "the run opens it too"
     for name in ("packs are merged", "packs are rewritten"):
         assert ran[name].count(".idx") >= 6, "old packs go"
     assert "tmp_shallow_" in ran["first publish"]

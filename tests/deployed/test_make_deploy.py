@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from testing.documented import commands_of
+from testing.github_hooks import TOKEN, HooksApi
 from testing.origin import GitOrigin
 from testing.repositories import archive
 from testing.stack import ROOT
@@ -31,65 +31,62 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def programs(tmp_path: Path, sam: Sam) -> Path:
-    """A directory for the PATH: `aws` for the emulator, `gh` that notes its fields, `make` with this test's places."""
-    directory = tmp_path / "bin"
-    directory.mkdir()
-    python = f'PYTHONPATH="{ROOT}" exec "{sys.executable}"'
-    _write_program(directory / "aws", f'{python} -m testing.aws_command "$@"')
-    _write_program(directory / "gh", f"""printf '%s\\n' "$@" >"{tmp_path}/gh.txt" """)
-    places = f'CONFIG="{tmp_path}/deploy.toml" ARGS="--template-file $TEMPLATE"'
-    _write_program(directory / "make", f'exec "{shutil.which("make")}" "$@" {places}')
-    return directory
+def hooks() -> Iterator[HooksApi]:
+    """GitHub's API for webhooks."""
+    api = HooksApi()
+    yield api
+    api.stop()
 
 
-def _write_program(path: Path, script: str) -> None:
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-
-
-def test_readmes_commands_lead_to_a_published_push(
-    account: Emulator, sam: Sam, built: Path, remote: GitOrigin, tmp_path: Path, programs: Path
+def test_readmes_two_commands_lead_to_a_published_push(
+    account: Emulator, sam: Sam, built: Path, remote: GitOrigin, hooks: HooksApi, tmp_path: Path
 ) -> None:
-    """As they stand there, but for the names; then a push is published. The second `make deploy` needs no value."""
+    """As they stand there, but for the name; the push is the third. A second `make deploy` changes nothing."""
     tracked = {name: (ROOT / name).read_bytes() for name in ("samconfig.toml", "template.yaml")}
     deployment = Deployment(account, sam, "git2efs", tmp_path / "mount")
     deployment.mount.mkdir()
     # The emulator runs the functions on this machine's processor.
-    (tmp_path / "deploy.toml").write_text(
-        f'architecture = "{ARCHITECTURE}"\n[parameters]\nFirstRepository = "octo/first"\n'
-    )
+    (tmp_path / "deploy.toml").write_text(f'architecture = "{ARCHITECTURE}"\n')
+    template = write_bridged_template(built, deployment.mount)
     environment = {
         **os.environ,
         **account.credentials,
-        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        "TEMPLATE": os.fspath(write_bridged_template(built, deployment.mount)),
+        # This test's places, for `make` as it is typed there.
+        "CONFIG": os.fspath(tmp_path / "deploy.toml"),
+        "ARGS": f"--template-file {template}",
+        "GH_ENTERPRISE_TOKEN": TOKEN,
     }
 
-    def type_in(*commands: str) -> str:
-        script = "set -eu\n" + "\n".join(commands).replace("OWNER/NAME", "octo/first")
+    def type_in(command: str) -> str:
         done = subprocess.run(
-            ["bash"], input=script, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+            ["bash", "-c", command.replace("OWNER/NAME", "octo/first")],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    deploy, *others = [command.text for command in commands_of(ROOT / "README.md") if command.text in _deploy_section()]
-    assert deploy == "make deploy REPOSITORY=OWNER/NAME"
+    deploy, add = [command.text for command in commands_of(ROOT / "README.md") if command.text in _deploy_section()]
     type_in(deploy)
     deployment.find(built)
-    url = deployment.outputs["WebhookUrl"]
-    type_in(*(command.replace("WEBHOOK_URL=...", f"WEBHOOK_URL={url}") for command in others))
+    # The stand-in of GitHub's API has an address of its own; `add` keeps the parameter, and finds it there.
+    hooks.hooks["octo/first"] = []
+    deployment.put_repository("octo/first", url=hooks.url("octo/first"))
+    type_in(add)
+    (hook,) = hooks.hooks["octo/first"]
+    assert hook["config"]["url"] == deployment.outputs["WebhookUrl"]
 
-    fields = dict(line.split("=", 1) for line in (tmp_path / "gh.txt").read_text().splitlines() if "=" in line)
-    assert fields["config[url]"] == url
     pusher = Pusher(remote, "octo/first").configure(deployment)
     commit = pusher.commit()
-    status, answer = deployment.send(pusher.request(secret=fields["config[secret]"]))
+    status, answer = deployment.send(pusher.request(secret=hook["config"]["secret"]))
     assert (status, answer["outcome"], answer["commit"]) == (200, "published", commit)
     assert pusher.published(deployment) == archive(pusher.upstream, commit)
 
-    assert "No changes to deploy" in type_in("make deploy")
+    assert "No changes to deploy" in type_in(deploy)
     assert {name: (ROOT / name).read_bytes() for name in tracked} == tracked
 
 

@@ -172,6 +172,11 @@ class PublisherFunction:
         """See `Operations.end_hold`."""
         return cast(str, self._call("end_hold", target=target, deadline=deadline))
 
+    def take_over(self, previous: str, *, repository: str, path: str | None, deadline: Deadline) -> tuple[Outcome, ...]:
+        """See `Operations.take_over`."""
+        arguments: dict[str, object] = {"previous": previous, "repository": repository, "path": path}
+        return cast(tuple[Outcome, ...], self._call("take_over", **arguments, deadline=deadline))
+
     def verify(self, target: MountedTarget, *, is_repairing: bool, deadline: Deadline) -> Outcome:
         """See `Operations.verify`."""
         return cast(Outcome, self._call("verify", target=target, is_repairing=is_repairing, deadline=deadline))
@@ -187,7 +192,7 @@ class PublisherFunction:
         if len(message) > MAX_MESSAGE_BYTES:
             raise PublisherRefused(f"{action} would be a message of {len(message)} bytes: over Lambda's bound")
         answer = self._invoke(message)
-        payload = answer["Payload"].read()
+        payload = _read(answer, action)
         if "FunctionError" in answer:
             # Its text is not shown: it may quote anything. The publisher's own log has it.
             raise PublisherUnavailable(f"the publisher function failed at {action}: its log says why")
@@ -218,6 +223,15 @@ class PublisherFunction:
         except AwsError as error:
             raise PublisherRefused(f"no client for Lambda: {error.code}") from error
         return call(client.invoke, FunctionName=self._name, InvocationType=kind, Payload=message)
+
+
+def _read(answer: Mapping[str, Any], action: str) -> bytes:
+    """Return the answer's payload. Raises PublisherUnavailable where it breaks off."""
+    try:
+        return call(cast(Callable[[], bytes], answer["Payload"].read))
+    except AwsError as error:
+        # The head of the answer came, so the function was invoked: what it did, the next try finds done.
+        raise PublisherUnavailable(f"the publisher's answer to {action} broke off: {error.code}") from error
 
 
 def _failure(error: AwsError) -> PublisherUnavailable | PublisherRefused:
