@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.__main__ import _options
 from testing.stack import ROOT
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
@@ -109,3 +110,21 @@ def test_help_lists_the_targets() -> None:
     result = subprocess.run(["make", "help"], cwd=ROOT, env=_plain(), capture_output=True, text=True, check=True)
     targets = {line.split()[1] for line in result.stdout.splitlines() if line.startswith("make ")}
     assert {"run", "serve", "test", "build", "deploy", "e2e", "bench"} <= targets
+
+
+@pytest.mark.sampled(0)
+@pytest.mark.parametrize("target", ["run"])
+def test_readmes_first_command_runs(environment: Path, target: str) -> None:
+    """As it stands there."""
+    words = ("make", target, f"VENV={environment}")
+    result = subprocess.run(words, cwd=ROOT, env=_plain(), capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "3 pushes published, 1 redelivery unchanged, 1 forgery refused" in result.stdout
+
+
+def test_benchmarks_write_into_the_project_only_when_they_are_asked() -> None:
+    """Results of a quick run there would contradict README's table, which a test compares."""
+    assert _options(["--quick"]).output is None
+    assert _options(["--record"]).output == ROOT / "benchmarks" / "results.md"
+    with pytest.raises(SystemExit):
+        _options(["--record", "--output", "other.md"])
