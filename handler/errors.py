@@ -10,25 +10,19 @@
     │   ├── BodyTooLarge         413
     │   └── MediaTypeUnsupported 415
     ├── Transient                503, passes by itself: try again
-    │   ├── ParametersUnavailable, PublisherUnavailable
-    │   ├── QueueUnavailable
-    │   ├── RemoteUnavailable
-    │   ├── CommitNotFound, RefLags
-    │   ├── LockTimeout, MountUnavailable
+    │   ├── ParametersUnavailable, PublisherUnavailable, QueueUnavailable
+    │   ├── RemoteUnavailable, CommitNotFound, RefLags
+    │   ├── LockTimeout, MountUnavailable, TooManyOpenFiles
     │   ├── ReleasesInGrace, TargetRetiring
-    │   ├── OutOfTime
-    │   ├── CopyBusy
+    │   ├── OutOfTime, CopyBusy
     │   └── MirrorDamaged
     └── Stalled                  500, needs a person
         ├── ConfigurationInvalid, SecretUnusable
-        ├── PublisherRefused
-        ├── RemoteRefused, RemoteUnsupported
+        ├── PublisherRefused, RemoteRefused, RemoteUnsupported
         ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides
-        ├── TreeTooLarge, TreeUnsafe
-        ├── TargetOccupied, TooManyTargets
+        ├── TreeTooLarge, TreeUnsafe, TargetOccupied, TooManyTargets
         ├── CopyUnusable, LocalChanges, ReplayConflict
-        ├── MountFull
-        └── Unexpected
+        └── MountFull, Unexpected
 
 A leaf's `reason` is stable: it is a metric's dimension and stands in the answer. The message is for the log: it may
 name repositories, refs and paths, and never a secret, a body or a signature.
@@ -154,6 +148,12 @@ class MountUnavailable(Transient):
     """A file operation on the mount failed in a way that passes (EIO, ESTALE, ETIMEDOUT, ...)."""
 
     reason = "mount_unavailable"
+
+
+class TooManyOpenFiles(Transient):
+    """The process has no file descriptor left (EMFILE, ENFILE); the mount itself did nothing wrong."""
+
+    reason = "too_many_open_files"
 
 
 class ReleasesInGrace(Transient):

@@ -114,11 +114,10 @@ def test_what_has_a_name_that_a_release_needs_is_removed_by_the_same_push(
     assert service.run_schedule("chores")["outcomes"] == {"unchanged:verified": 1}
 
 
-@pytest.mark.parametrize("make", [_file, _link])
 @pytest.mark.parametrize("name", ["releases", "staging"])
 @pytest.mark.parametrize("way", ["first", "flip", "recycle"])
 def test_a_file_in_the_place_of_our_directories_is_replaced_by_the_same_push(
-    service: Service, upstream: Upstream, name: str, make: Callable[[Path], None], way: str
+    service: Service, upstream: Upstream, name: str, way: str
 ) -> None:
     """Neither `target_occupied` for ever nor a failure that seems to pass."""
     service.put_repository(grace_seconds=300 if way == "flip" else 0)
@@ -131,7 +130,7 @@ def test_a_file_in_the_place_of_our_directories_is_replaced_by_the_same_push(
         shutil.rmtree(service.mount / TARGET / name)
     if way != "flip":
         upstream.commit({"a": b"wanted"})
-    make(service.mount / TARGET / name)
+    _file(service.mount / TARGET / name)
     service.reset()
     answer = service.push(upstream)
     assert (answer.status, answer.outcome) == (200, "published")

@@ -13,7 +13,8 @@ from functools import partial
 from handler.errors import MirrorDamaged, ObjectTooLarge, ReleasesInGrace, TreeTooLarge, TreeUnsafe
 from handler.model import NULL_OID, Counts
 from handler.mount.fs.checkout import check_out, with_touches
-from handler.mount.fs.files import is_there
+from handler.mount.fs.directories import make_directories, make_directory
+from handler.mount.fs.files import is_there, rename
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
@@ -114,7 +115,7 @@ class ReleaseBuilder:
                 self.spare = next(name for name, each in self.inventory.spares.items() if each == strategy.base)
                 plans = self.with_touches(plans, self._read_spare(self.spare, strategy.base), wanted)
                 self._forget_checkpoint(steps[0])
-                os.rename(self._paths.staged(self.spare), self._staged(steps[0]))
+                rename(self._paths.staged(self.spare), self._staged(steps[0]))
             elif strategy.halfway is not None:
                 plans = self.with_touches(plans, None, wanted)
             else:
@@ -122,7 +123,7 @@ class ReleaseBuilder:
                 self.let_go((strategy.base,), self.inventory.releases, self.run.published.commit)
                 self._forget_checkpoint(steps[0])
                 # Renamed before its first file changes: half patched it must not bear a release's name for a moment.
-                os.rename(self._paths.release(strategy.base), self._staged(steps[0]))
+                rename(self._paths.release(strategy.base), self._staged(steps[0]))
             self.check_out(steps, plans, wanted)
             self._give_name(steps[-1], wanted)
         except (MirrorDamaged, ObjectTooLarge, TreeTooLarge, TreeUnsafe):
@@ -146,7 +147,7 @@ class ReleaseBuilder:
         for step, plan in zip(steps, plans, strict=True):
             if step != previous:
                 # Its name says where it comes from and where it goes. After a kill the next run goes on by that name.
-                os.rename(self._staged(previous), self._staged(step))
+                rename(self._staged(previous), self._staged(step))
             done = check_out(
                 self._staged(step),
                 plan,
@@ -175,11 +176,11 @@ class ReleaseBuilder:
         self._make_directories()
         self._forget_checkpoint(step)
         try:
-            os.mkdir(self._staged(step), 0o755)
+            make_directory(self._staged(step), 0o755)
         except FileExistsError:
             # The patch above found that somebody changed what stands there; or it was not listed.
             self._set_aside(self._staged(step))
-            os.mkdir(self._staged(step), 0o755)
+            make_directory(self._staged(step), 0o755)
         self.check_out([step], [plan], wanted)
         self._give_name(step, wanted)
 
@@ -223,11 +224,13 @@ class ReleaseBuilder:
     def _make_directories(self) -> None:
         for directory in (self._paths.staging, self._paths.releases):
             try:
-                os.makedirs(directory, exist_ok=True)
-            except FileExistsError:
-                # A file, or a link that leads nowhere. It cannot go to the trash, which lies in staging.
+                make_directories(directory)
+            except NotADirectoryError:
+                if not os.path.isfile(directory) or os.path.islink(directory):
+                    raise
+                # It cannot go to the trash, which lies in staging.
                 os.unlink(directory)
-                os.mkdir(directory)
+                make_directory(directory)
                 self._note(directory)
 
     def _forget_checkpoint(self, step: Step) -> None:
@@ -241,11 +244,11 @@ class ReleaseBuilder:
         self._note(path)
         # Whatever it is, one rename frees the name; to remove a tree takes as long as it is large.
         try:
-            os.rename(path, self._paths.staged(self.leftovers[-1]))
+            rename(path, self._paths.staged(self.leftovers[-1]))
         except (FileNotFoundError, NotADirectoryError):
             self._make_directories()
             with suppress(FileNotFoundError):
-                os.rename(path, self._paths.staged(self.leftovers[-1]))
+                rename(path, self._paths.staged(self.leftovers[-1]))
 
     def _note(self, path: str) -> None:
         self.notes.append(f"{os.path.relpath(path, self._paths.root)} was in the way, and is removed")

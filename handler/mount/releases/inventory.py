@@ -6,6 +6,7 @@ say), that breaks the seal, and the release is not recycled any more. To look at
 reads the clock anyway. What it cannot see, deeper down, an audit of whole trees finds.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Collection
@@ -14,7 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from handler.model import MAX_AHEAD_SECONDS
-from handler.mount.fs.directories import open_directory
+from handler.mount.fs.directories import make_link, names_in, open_directory
+from handler.mount.fs.files import rename
 from handler.mount.fs.parallel import Executor
 from handler.mount.releases.strategy import Release
 from handler.mount.target.directory import TargetDirectory, stage
@@ -66,13 +68,15 @@ def list_releases(paths: TargetPaths, known: Collection[str] | None = None) -> I
 def flip(paths: TargetPaths, link: str) -> None:
     """Put the temporary link in the place of `current`: the one step that readers see."""
     # One rename. Unlinking `current` first would leave a moment, and after a kill a mount, without any tree.
-    os.rename(link, paths.current)
+    rename(link, paths.current)
 
 
 def _list(path: str) -> list[str]:
     try:
-        return os.listdir(path)
-    except (FileNotFoundError, NotADirectoryError):
+        return names_in(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
         return []
 
 
@@ -124,13 +128,13 @@ def prepare_flip(
     # The clock is set before the flip. Set after it, a kill between the two would leave the replaced release looking
     # as if its grace were long over, and the next run would recycle it under its readers.
     retiring = executor.submit(partial(_start_grace, directory, inventory, previous if previous != wanted else None))
-    linking = executor.submit(partial(stage, directory, "link", partial(os.symlink, link_to(wanted))))
+    linking = executor.submit(partial(stage, directory, "link", partial(make_link, link_to(wanted))))
     try:
         # Sealed before it gets its name: a release that bears its name is complete and intact. One that stands already
         # is sealed again, so that an NFS client looks up what was touched in it.
         seal(staged or directory.release(wanted), time_to_show(inventory, directory.clock()))
         if staged is not None:
-            os.rename(staged, directory.release(wanted))
+            rename(staged, directory.release(wanted))
         retiring.result()
     except BaseException:
         # The builder may try again at once, with a link of its own: nothing of this try may still be under way then.

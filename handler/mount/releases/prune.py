@@ -6,7 +6,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from handler.model import Repository
-from handler.mount.fs.directories import remove_tree
+from handler.mount.fs.directories import make_directories, remove_tree
+from handler.mount.fs.files import rename
 from handler.mount.releases.build import ReleaseBuilder
 from handler.mount.releases.inventory import Inventory
 from handler.mount.releases.strategy import Release, StrategyKind, choose_pruned, missed_by
@@ -64,7 +65,7 @@ def prune_at_rest(
         # A run was killed there. The next one goes on, and has to know what readers had since it began.
         pruned = []
     if pruned:
-        os.makedirs(paths.staging, exist_ok=True)
+        make_directories(paths.staging)
     for commit, shown in missed_by(frozenset(pruned), current, inventory.releases).items():
         renew(paths.release(commit), commit, shown)
     for name, commit in inventory.spares.items() if pruned else ():
@@ -99,7 +100,7 @@ def _set_aside(paths: TargetPaths, commit: str) -> str:
     # Renamed before it is removed: half removed it must not bear a release's name for a moment.
     trash = trash_name()
     with suppress(FileNotFoundError):
-        os.rename(paths.release(commit), paths.staged(trash))
+        rename(paths.release(commit), paths.staged(trash))
     return trash
 
 
