@@ -153,7 +153,7 @@ def _shelter(mount: Path, before: Sheltered, allowed: set[str | None]) -> Iterat
 def _times(mount: Path, scene: Scene, before: Sheltered) -> Iterator[str]:
     """What readers now see otherwise than before has a later mtime."""
     current = commit_of_current(mount)
-    if before.current is None or before.current == current or current not in scene.trees:
+    if before.current is None or current is None or before.current == current or current not in scene.trees:
         return
     old, new, then = scene.trees[before.current], scene.trees[current], before.releases.get(before.current, {})
     for path in new:
