@@ -15,14 +15,14 @@ from handler.errors import Git2EfsError, MirrorDamaged
 from handler.exchange.answers import Failure, Need
 from handler.exchange.events import Emit, Event, EventKind, PendingEvent, pending
 from handler.exchange.publisher import PublishAnswer, PublishRequest
-from handler.model import Outcome, OutcomeKind, Repository, Target
+from handler.model import Counts, Outcome, OutcomeKind, Repository, Target
 from handler.mount.fs.errno_map import as_failure, mount_errors
 from handler.mount.fs.lock import GenerationCache, locked
 from handler.mount.fs.parallel import Workers
 from handler.mount.git.mirror import StorePool
 from handler.mount.reconcile import Reconciler
 from handler.mount.target.layout import RepositoryPaths
-from handler.outcome import outcome_of
+from handler.outcome import RunFailed, outcome_of
 from handler.settings import Settings
 
 if TYPE_CHECKING:
@@ -75,11 +75,15 @@ class LocalPublisher:
         try:
             try:
                 found = self._reconciler.reconcile(request, emit)
-            except MirrorDamaged:
+            except RunFailed as failed:
+                if not isinstance(failed.error, MirrorDamaged):
+                    raise
                 # The mirror was emptied. What is published stays; the objects are fetched anew, the tree written whole.
                 found = self._reconciler.reconcile(request, emit)
+        except RunFailed as failed:
+            found = self._failed(request, failed)
         except Exception as error:  # also a defect: this target fails with it, the others do not
-            found = self._failed(request.repository.full_name, request.target, as_failure(error))
+            found = self._failed(request, RunFailed(as_failure(error)))
         told = tuple(map(pending, events))
         if isinstance(found, Need):
             return PublishAnswer(need=found, events=told)
@@ -134,9 +138,18 @@ class LocalPublisher:
         outcome = Outcome(kind=OutcomeKind.UNCHANGED, reason="already_published", repository=repository)
         return self._with_published(replace(outcome, ref=target.ref, path=target.path), target)
 
-    def _failed(self, repository: str, target: Target, error: Git2EfsError) -> Outcome:
+    def _failed(self, request: PublishRequest, failed: RunFailed) -> Outcome:
         """Return the outcome of a failure, with what readers of the target have meanwhile. Raises no Exception."""
-        outcome = replace(outcome_of(error), repository=repository, ref=target.ref, path=target.path)
+        target, push = request.target, request.push
+        outcome = replace(
+            outcome_of(failed.error),
+            repository=request.repository.full_name,
+            ref=target.ref,
+            path=target.path,
+            refused_commit=failed.refused_commit or (push.after if push is not None else None),
+            counts=Counts(bytes_fetched=request.answers.bytes_fetched),
+            durations=failed.durations,
+        )
         return self._with_published(outcome, target)
 
     def _with_published(self, outcome: Outcome, target: Target) -> Outcome:

@@ -18,7 +18,7 @@ from handler.network.forges.statuses import DeliveryStatuses, Statuses
 from handler.network.remote.client import HttpRemote, RemotePool
 from handler.network.survey import Surveyor
 from handler.network.trigger import Trigger
-from handler.outcome import as_failure, ignored, outcome_of
+from handler.outcome import RunFailed, as_failure, ignored, outcome_of
 from handler.settings import Settings
 
 if TYPE_CHECKING:
@@ -141,8 +141,10 @@ class Deliverer:
             target, trigger = latest
             begin = partial(statuses.begin, target.path) if statuses is not None else _begin_silently
             outcome = self._driver.reconcile(repository, target, remote, trigger, begin=begin)
+        except RunFailed as failed:
+            outcome = self._failed(repository, target, trigger, failed)
         except Exception as error:  # also a defect: this target fails with it, the others do not
-            outcome = self._failed(repository, target, as_failure(error))
+            outcome = self._failed(repository, target, trigger, RunFailed(as_failure(error)))
         if statuses is not None:
             statuses.conclude(target.path, outcome)
         if self._put is not None and outcome.kind is OutcomeKind.FAILED:
@@ -153,10 +155,19 @@ class Deliverer:
             self._put(pending(event))
         return outcome
 
-    def _failed(self, repository: Repository, target: Target, error: Git2EfsError) -> Outcome:
+    def _failed(self, repository: Repository, target: Target, trigger: Trigger, failed: RunFailed) -> Outcome:
         """Return the outcome of a failure, with what readers of the target have meanwhile, if that can be told."""
-        outcome = replace(outcome_of(error), repository=repository.full_name, ref=target.ref, path=target.path)
-        if isinstance(error, PublisherUnavailable | PublisherRefused):
+        pushed = trigger.push.after if trigger.push is not None else None
+        outcome = replace(
+            outcome_of(failed.error),
+            repository=repository.full_name,
+            ref=target.ref,
+            path=target.path,
+            refused_commit=failed.refused_commit or pushed,
+            counts=failed.counts,
+            durations=failed.durations,
+        )
+        if isinstance(failed.error, PublisherUnavailable | PublisherRefused):
             return outcome
         try:
             seen = self._publisher.look(repository.full_name, target)

@@ -267,6 +267,11 @@ class DrivenRun:
         tip = self._tip()
         return tip.object_id if tip is not None else None
 
+    def wanted_commit(self) -> str | None:
+        """Return the commit that the ref named when it was last asked for; None where it was not, or names none."""
+        tip = self._tip()
+        return tip.commit if tip is not None else None
+
     def _shallow_after(self) -> tuple[str, ...] | None:
         """Return where a working copy's history ends after what was fetched; None where that is not known."""
         known = self.known.get(self.target.path)

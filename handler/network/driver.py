@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from handler.errors import Git2EfsError, LockTimeout
 from handler.exchange.events import PendingEvent, PutEvent
 from handler.exchange.publisher import Publisher
-from handler.model import Outcome, Repository, Target
+from handler.model import Counts, Durations, Outcome, Repository, Target
 from handler.network.driven_run import DrivenRun
 from handler.network.guess import KnownTargets
 from handler.network.remote.client import HttpRemote
 from handler.network.trigger import Trigger
+from handler.outcome import RunFailed, as_failure
 
 _LATE_SECONDS = 0.02
 """A run that waited longer than this for another one of the same process was probably overtaken."""
@@ -61,8 +62,8 @@ class Driver:
     ) -> Outcome:
         """Make the target's `current` equal the tip of its ref; a failure of the mount or the remote is the outcome.
 
-        `begin` is called with the commit that is most likely about to be published. Raises LockTimeout,
-        PublisherUnavailable, PublisherRefused.
+        `begin` is called with the commit that is most likely about to be published. Raises RunFailed, for
+        PublisherUnavailable and PublisherRefused say; and LockTimeout.
         """
         with self._turn(repository.full_name, trigger) as is_overtaken:
             run = DrivenRun(
@@ -78,7 +79,16 @@ class Driver:
                 trigger=trigger,
                 begin=begin,
             )
-            return run.drive(is_probably_done=not self._publisher.is_remote and (is_overtaken or trigger.is_late))
+            try:
+                return run.drive(is_probably_done=not self._publisher.is_remote and (is_overtaken or trigger.is_late))
+            except Exception as error:
+                # With what it has cost: a publisher that is killed may have been sent gigabytes before.
+                raise RunFailed(
+                    as_failure(error),
+                    refused_commit=run.wanted_commit(),
+                    counts=Counts(bytes_fetched=run.bytes_fetched),
+                    durations=Durations(fetch_ms=run.network_seconds * 1000),
+                ) from error
 
     @contextmanager
     def _turn(self, repository: str, trigger: Trigger) -> Iterator[bool]:

@@ -41,7 +41,8 @@ class Fetcher:
     `have` is the commit to claim, if the store holds it. What `answers` say of a ref counts if it was asked for since
     `not_before`. `confirmed_pushed_at` is the latest `pushed_at` of all deliveries that the remote confirmed.
     `is_payload_trusted` publishes a push that no ref confirms within `lag_seconds`. `open_transfer` gives the file that
-    a large pack's parts were written to, and its path.
+    a large pack's parts were written to, and its path. `on_decided` is called with the object to publish, before it is
+    fetched.
     """
 
     answers: Answers
@@ -54,6 +55,7 @@ class Fetcher:
     lag_seconds: float
     is_payload_trusted: bool
     open_transfer: Callable[[str], tuple[BinaryIO, str]]
+    on_decided: Callable[[str], None]
     clock: Callable[[], float]
 
     def fetch(self, ref: str, push: PushEvent | None) -> Fetched | Need:
@@ -65,8 +67,10 @@ class Fetcher:
         try:
             tip, asked_at = self._tip(ref)
             wanted, is_confirmed = self._decide(ref, tip, asked_at, push)
-            if wanted is not None and wanted not in self.store:
-                self._receive(wanted, push, asked_at)
+            if wanted is not None:
+                self.on_decided(wanted)
+                if wanted not in self.store:
+                    self._receive(wanted, push, asked_at)
         except Missing as missing:
             return missing.need
         return Fetched(

@@ -23,7 +23,7 @@ def write_part(directory: str, transfer: str, *, offset: int, content: bytes, ma
     Raises Malformed where something is missing before the part, and PackTooLarge past `max_bytes`.
     """
     if offset + len(content) > max_bytes:
-        raise PackTooLarge(f"the fetch brings more than {max_bytes} bytes")
+        raise PackTooLarge(f"the fetch brings more than {max_bytes} bytes (GIT2EFS_MAX_PACK_BYTES)")
     path = _path(directory, transfer)
     if offset == 0:
         os.makedirs(directory, exist_ok=True)

@@ -203,6 +203,7 @@ def _content_of_outcome(outcome: Outcome, *, has_notes: bool) -> Content:
         "reason": outcome.reason,
         "commit": outcome.commit,
         "previous_commit": outcome.previous_commit,
+        **({"refused_commit": outcome.refused_commit} if outcome.refused_commit else {}),
         **counts,
         **({"detail": outcome.detail} if outcome.detail else {}),
         **({"notes": list(outcome.notes)} if has_notes and outcome.notes else {}),

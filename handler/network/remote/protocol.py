@@ -226,7 +226,9 @@ def _remote_error(text: bytes) -> Git2EfsError:
         return NotVersion2("the remote does not speak git's protocol version 2")
     if b"object format" in text or b"object-format" in text:
         return RemoteUnsupported("the remote's objects are not sha1")
-    return RemoteSays(f"the remote answered: {text[:200].decode('utf-8', 'replace').strip()}")
+    # In a line of the log: git's own server ends some of its errors with a NUL, and another may write anything.
+    words = "".join(each if each.isprintable() else " " for each in text[:200].decode("utf-8", "replace"))
+    return RemoteSays(f"the remote answered: {' '.join(words.split())}")
 
 
 def refuse_negative_chunks(response: Any) -> None:
