@@ -7,6 +7,7 @@ from functools import cache
 
 from handler.errors import (
     Git2EfsError,
+    NotACommit,
     ObjectTooLarge,
     PackTooLarge,
     Rejected,
@@ -18,7 +19,7 @@ from handler.errors import (
 )
 from handler.model import Counts, Durations, Outcome, OutcomeKind, PushEvent
 
-_OF_THE_COMMIT = frozenset(each.reason for each in (ObjectTooLarge, PackTooLarge, TreeTooLarge, TreeUnsafe))
+_OF_THE_COMMIT = frozenset(each.reason for each in (NotACommit, ObjectTooLarge, PackTooLarge, TreeTooLarge, TreeUnsafe))
 """The reasons whose detail says nothing but what is in the commit: whoever signs pushes of it has it already."""
 
 

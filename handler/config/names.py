@@ -5,7 +5,7 @@ own beginning before it: a payload's field, a parameter's field.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 MIRROR = "mirror.git"
 """The mirror's name in a repository's directory. No part of a target's path may be called so.
@@ -50,6 +50,12 @@ def is_full_name(text: str) -> bool:
 def full_name_problem(text: str) -> str | None:
     """Return what is wrong with `text` as a repository's full name."""
     return None if is_full_name(text) else "is not <owner>/<name>"
+
+
+def spelled_otherwise(full_name: str, names: Iterable[str]) -> str | None:
+    """Return the name that differs from `full_name` by letter case alone; None where there is none."""
+    wanted = full_name.lower()
+    return next((name for name in names if name.lower() == wanted and name != full_name), None)
 
 
 def ref_problem(ref: str) -> str | None:

@@ -24,6 +24,7 @@ from handler.settings import Settings
 if TYPE_CHECKING:
     from handler.exchange.drift import RepositoryDrift
     from handler.exchange.publisher import Publisher
+    from handler.network.aws.parameters import Token
 
 _DEFAULT_BRANCH_SECONDS = 60
 _MAX_DEFAULT_BRANCHES = 1000
@@ -65,15 +66,17 @@ class Deliverer:
         self._publisher.close()
         self._statuses.close()
 
-    def remote(self, repository: Repository, token: str | None, deadline: Deadline) -> HttpRemote:
+    def remote(self, repository: Repository, token: "Token | None", deadline: Deadline) -> HttpRemote:
         """Return the repository's remote; no request to it outlives `deadline`."""
-        return self._remotes.at(repository.url, token, deadline)
+        if token is None:
+            return self._remotes.at(repository.url, None, deadline)
+        return self._remotes.at(repository.url, token.value, deadline, token.renew)
 
-    def drift(self, repository: Repository, token: str | None, deadline: Deadline) -> "RepositoryDrift":
+    def drift(self, repository: Repository, token: "Token | None", deadline: Deadline) -> "RepositoryDrift":
         """Ask the remote by `deadline` what its refs name, and return which targets are behind.
 
-        Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, OutOfTime, ConfigurationInvalid, and the mount
-        side's failures.
+        Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, RemoteUntrusted, OutOfTime, ConfigurationInvalid,
+        and the mount side's failures.
         """
         remote = self.remote(repository, token, deadline)
         refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
@@ -83,11 +86,12 @@ class Deliverer:
         """Put events that an operator's command gave out. Raises nothing: the next run puts what was not put."""
         self._driver.put_events(events)
 
-    def deliver(self, repository: Repository, token: str | None, trigger: Trigger) -> tuple[Outcome, ...]:
+    def deliver(self, repository: Repository, token: "Token | None", trigger: Trigger) -> tuple[Outcome, ...]:
         """Reconcile every target that publishes the trigger's ref; return one outcome a target.
 
         A target's failure is its outcome. Raises only where the targets cannot be found: RemoteUnavailable,
-        RemoteRefused, RemoteUnsupported, OutOfTime, ConfigurationInvalid.
+        RemoteRefused, RemoteUnsupported, RemoteUntrusted, OutOfTime, ConfigurationInvalid, and what reading the token
+        afresh raises.
         """
         is_deleted = trigger.push is not None and trigger.push.is_deleted
         if is_deleted:
@@ -99,7 +103,9 @@ class Deliverer:
             return (ignored("ref_not_published", repository.full_name, trigger.ref),)
         if is_deleted and not any(target.is_retirable or target.is_latest for target in targets):
             return (ignored("ref_deleted", repository.full_name, trigger.ref),)
-        statuses = self._statuses.of(repository, token, trigger.push) if repository.commit_status else None
+        statuses = (
+            self._statuses.of(repository, token and token.value, trigger.push) if repository.commit_status else None
+        )
         try:
             outcomes = [
                 # What the first target's run has fetched is in the mirror then: no later one fetches it on a guess.

@@ -315,7 +315,9 @@ def test_a_ref_that_names_no_commit_is_refused(service: Service, upstream: Upstr
     upstream.commit({"a": b"a"})
     tagged = upstream.tag("v1", upstream.blob(b"no commit"))
     answer = service.push(upstream, "refs/tags/v1", after=tagged)
-    assert (answer.status, answer.outcome) == (500, "failed")
+    assert (answer.status, answer.outcome, answer.reason) == (500, "failed", "not_a_commit")
+    assert answer.content["detail"] == f"{tagged} names a blob and no commit"
+    assert answer.content["refused_commit"] is not None
     assert not (service.mount / "octo/site/tags").exists()
 
 

@@ -62,7 +62,7 @@ class Fetcher:
         """Return the commit to publish for `ref`, with its objects in the store; or what has to be asked first.
 
         Raises RefLags, CommitNotFound, RemoteUnavailable, RemoteRefused, RemoteUnsupported, OutOfTime, PackInvalid,
-        PackTooLarge, ObjectTooLarge, MirrorDamaged, and TreeUnsafe where the ref names no commit.
+        PackTooLarge, ObjectTooLarge, MirrorDamaged, and NotACommit.
         """
         try:
             tip, asked_at = self._tip(ref)

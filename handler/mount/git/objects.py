@@ -6,7 +6,7 @@ from collections.abc import Container
 from dulwich.objects import RawObjectID
 from dulwich.pack import Pack
 
-from handler.errors import Git2EfsError, MirrorDamaged, ObjectTooLarge, TreeUnsafe
+from handler.errors import Git2EfsError, MirrorDamaged, NotACommit, ObjectTooLarge, TreeUnsafe
 from handler.mount.git.commit import object_in, parse_commit, tree_in
 from handler.mount.git.packs import (
     NOT_A_PACK,
@@ -152,7 +152,7 @@ class Objects:
     def peel(self, object_id: str) -> str:
         """Return the commit that an object (commit or annotated tag, however deep) names.
 
-        Raises KeyError where the object is missing, and TreeUnsafe for a tag of something else.
+        Raises KeyError where the object is missing, and NotACommit for a tag of something else.
         """
         current = object_id.encode()
         for _ in range(_MAX_TAG_DEPTH):
@@ -162,7 +162,7 @@ class Objects:
             if kind != TAG:
                 break
             current = object_in(content)
-        raise TreeUnsafe(f"{object_id} does not name a commit")
+        raise NotACommit(f"{object_id} names a {_TYPE_NAMES[kind].decode()} and no commit")
 
     def has_parents(self, commit: bytes, among: Container[bytes] | None = None) -> bool:
         """Whether all parents of a commit are here, or `among` these binary ids."""

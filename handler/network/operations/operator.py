@@ -2,11 +2,20 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 
+from handler.config.names import spelled_otherwise
 from handler.deadline import NO_DEADLINE, Deadline
-from handler.errors import ConfigurationInvalid, OutOfTime, Rejected, TargetUnknown
+from handler.errors import (
+    ConfigurationInvalid,
+    OutOfTime,
+    ParametersUnavailable,
+    Rejected,
+    RepositoryUnknown,
+    TargetUnknown,
+)
 from handler.exchange.drift import RepositoryDrift
 from handler.exchange.operations import MountedTarget, Operations
 from handler.model import Outcome, OutcomeKind, Repository
@@ -98,9 +107,20 @@ class Operator:
     def _list(self, full_name: str | None) -> list[ListedRepository]:
         """Return the repositories that have a parameter or are on the mount; or the one that is named."""
         if full_name is not None:
-            return [(full_name, self._parameters.repository(full_name))]
+            return [(full_name, self._repository(full_name))]
         listed: dict[str, ListedRepository] = {name: (name, each) for name, each in self._parameters.repositories()}
         return [listed.get(name, (name, None)) for name in sorted({*listed, *self._operations.repositories()})]
+
+    def _repository(self, full_name: str) -> Repository:
+        """Return the repository. Raises RepositoryUnknown, which names one that differs by letter case alone."""
+        try:
+            return self._parameters.repository(full_name)
+        except RepositoryUnknown:
+            with suppress(ParametersUnavailable, ConfigurationInvalid):
+                spelling = spelled_otherwise(full_name, [name for name, _ in self._parameters.repositories()])
+                if spelling is not None:
+                    raise RepositoryUnknown(f"there is no {full_name}, but {spelling}: letter case counts") from None
+            raise
 
     def _drift(self, repository: Repository, deadline: Deadline) -> RepositoryDrift:
         return self._deliverer.drift(repository, self._parameters.token_of(repository), deadline)
@@ -131,7 +151,7 @@ class Operator:
 
     def _publish(self, command: Command, deadline: Deadline) -> Content:
         assert command.subject is not None
-        repository = self._parameters.repository(command.subject)
+        repository = self._repository(command.subject)
         if command.ref is not None:
             return self._deliver(repository, [command.ref], deadline)
         drift = self._drift(repository, deadline)
