@@ -27,6 +27,9 @@ MAX_OBJECT_BYTES = 100 * 1024 * 1024
 """GitHub takes no larger file; the bound of a store that is not told another one."""
 _TYPE_NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
 _MAX_TAG_DEPTH = 10
+_LFS_VERSION = b"version https://git-lfs.github.com/spec/v1\n"
+_LFS_BYTES = 1024
+"""A pointer is smaller. Source: git-lfs's docs/spec.md."""
 
 _FAULT_BYTES = 64 * 1024
 """What Linux maps around the page that is read."""
@@ -173,6 +176,11 @@ class Objects:
         if among is not None:
             return all(as_binary(parent) in among for parent in parents)
         return all(self.holds(parent.decode()) for parent in parents)
+
+
+def is_lfs_pointer(content: bytes) -> bool:
+    """Whether a file is a Git LFS pointer: three lines that stand for a content which is elsewhere."""
+    return len(content) < _LFS_BYTES and content.startswith(_LFS_VERSION)
 
 
 def hash_object(kind: int, content: bytes) -> bytes:
