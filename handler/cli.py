@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "git2efs") -> int:
         # The reader (`| head`) has enough. Without a standard output the interpreter does not fail at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     code = content.get("exit_code")
-    return code if isinstance(code, int) else FAILED
+    return code if isinstance(code, int) and not isinstance(code, bool) else FAILED
 
 
 def _carry_out(parsed: argparse.Namespace) -> Content:

@@ -122,6 +122,8 @@ def _prepare_environment(options: ServeOptions) -> None:
     # Which function publishes is up to `--isolated` alone.
     os.environ.pop(ENVIRONMENT_PREFIX + "PUBLISHER", None)
     os.environ["GIT2EFS_PARAMETER_PREFIX"] = options.prefix
+    # This process goes on between requests, which Lambda's does not.
+    os.environ.setdefault(ENVIRONMENT_PREFIX + "BACKGROUND", "true")
     os.environ["AWS_LAMBDA_FUNCTION_NAME"] = FUNCTION_NAME
     os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] = str(MEMORY_MIB)
 

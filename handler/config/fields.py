@@ -158,6 +158,12 @@ def whole_number(low: int, high: int) -> Parse[int]:
     return parse
 
 
+def is_version(value: object, version: int) -> bool:
+    """Whether a value of the JSON is the whole number `version`."""
+    # In Python `true` and `1.0` equal 1; a message or a file that says so is none of ours.
+    return type(value) is int and value == version
+
+
 def printable(longest: int) -> Parse[str]:
     """Return the parser of a string of 1 to `longest` printable characters."""
 

@@ -112,6 +112,7 @@ class LocalPublisher:
                 offset=offset,
                 content=content,
                 max_bytes=self._settings.max_pack_bytes,
+                clock=self._clock,
             )
 
     def announced(self, event: PendingEvent) -> Outcome | None:
@@ -159,6 +160,22 @@ class LocalPublisher:
             return outcome  # the first failure is the one to tell
         age = max(0.0, self._clock() - found.record.asked_at) if found.record else None
         return replace(outcome, commit=found.commit, last_success_age_seconds=age)
+
+    def make_spares(self, repository: Repository, target: Target, *, deadline: Deadline) -> Counts:
+        """See `Publisher.make_spares`."""
+        from handler.mount.maintenance.spares import make_spares
+
+        request = PublishRequest(
+            repository=repository,
+            target=target,
+            push=None,
+            delivery="",
+            received_at=self._clock(),
+            deadline=deadline,
+            makes_spares=True,
+        )
+        with mount_errors():
+            return make_spares(self._reconciler, request)
 
     def survey(self, items: "Sequence[SurveyItem]") -> "tuple[SurveyFinding, ...]":
         """See `Publisher.survey`."""

@@ -56,7 +56,7 @@ class Reconciler:
         ask first; then nothing is changed. Raises RunFailed; before it has the lock, Git2EfsError, and OSError for what
         the mount answers. After MirrorDamaged the mirror is empty: try again.
         """
-        with self._locked(request, emit) as run:
+        with self.locked(request, emit) as run, _failing_as(run):
             _refuse_others_target(run)
             if run.is_held:
                 settle_hold(run.published, run.directory, emit=emit, mirror=self.mirrors.borrow(run.paths.mirror))
@@ -92,7 +92,7 @@ class Reconciler:
                 return replace(outcome, notes=(*session.notes, *session.tidy()))
 
     @contextmanager
-    def _locked(self, request: PublishRequest, emit: Emit | None) -> Iterator[Run]:
+    def locked(self, request: PublishRequest, emit: Emit | None) -> Iterator[Run]:
         """Hold the repository's lock, and read what is published. Raises LockTimeout, TargetOccupied, OSError."""
         paths = RepositoryPaths.of(self.settings.mount, request.repository.full_name)
         directory = self.directory(request.target)
@@ -118,10 +118,7 @@ class Reconciler:
                 progress=self.progress,
                 emit=emit,
             )
-            try:
-                yield run
-            except Exception as error:
-                raise _failed(run, as_failure(error)) from error
+            yield run
             # After an exception nothing is known: the run may have stopped anywhere.
             if run.known is not None:
                 self.cache.put(key, generation, run.known)
@@ -131,8 +128,16 @@ class Reconciler:
         return TargetDirectory.of(self.settings.mount, target.path, self.clock, is_copy=target.is_copy)
 
 
+@contextmanager
+def _failing_as(run: Run) -> Iterator[None]:
+    """Raise what the run fails with as RunFailed: with what it was to publish, and what it has cost."""
+    try:
+        yield
+    except Exception as error:
+        raise _failed(run, as_failure(error)) from error
+
+
 def _failed(run: Run, error: Git2EfsError) -> RunFailed:
-    """Return the failure of a run under its lock, with what it was to publish and what it has cost."""
     spent = 0.0 if run.step_began is None else _milliseconds(run.step_began, time.perf_counter())
     durations = Durations(fetch_ms=spent)
     if run.fetch_ms is not None:
@@ -152,6 +157,7 @@ def _fetcher(run: Run, session: Session) -> Fetcher:
         max_pack_bytes=run.settings.max_pack_bytes,
         lag_seconds=run.settings.lag_seconds,
         is_payload_trusted=run.repository.trust_payload,
+        bases=run.others_commits if not run.target.is_copy else tuple,
         open_transfer=partial(open_transfer, run.paths.incoming),
         on_decided=run.want,
         clock=run.clock,

@@ -243,6 +243,7 @@ def test_keys_of_a_record(take: Take) -> None:
         "announced",
         "previous_announced",
         "held",
+        "answered_at",
     ]
     record = stored.service.record()
     assert list(record) == keys

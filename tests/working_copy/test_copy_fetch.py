@@ -45,6 +45,7 @@ def fetch(request: pytest.FixtureRequest, origin: GitOrigin, upstream: Upstream)
             is_payload_trusted=False,
             open_transfer=lambda transfer: pytest.fail(f"{transfer} was opened"),
             on_decided=lambda object_id: None,
+            bases=tuple,
             clock=time.time,
         )
         try:

@@ -156,6 +156,24 @@ def open_to_lock(path: str) -> int:
     return os.open(path, os.O_RDWR | _CREATE, 0o644)
 
 
+def touch(path: str) -> None:
+    """Set a file's mtime to now; make the file if it is missing."""
+    try:
+        os.utime(path, follow_symlinks=False)
+    except FileNotFoundError:
+        os.close(os.open(path, os.O_WRONLY | _CREATE, 0o644))
+
+
+def modified_ns(path: str) -> int | None:
+    """Return a file's mtime in nanoseconds, as the server has it now; None where there is no such file."""
+    try:
+        # Opened, since that makes an NFS client ask the server.
+        with open_to_read(path) as descriptor:
+            return os.fstat(descriptor).st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
 def write_all(descriptor: int, content: bytes) -> None:
     """Write all of `content` to an open file."""
     # `os.write` may write less than it was given, on a mount that is nearly full, say; only the next call then fails.

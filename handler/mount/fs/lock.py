@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from handler.errors import LockTimeout
-from handler.mount.fs.files import open_to_lock
+from handler.mount.fs.files import modified_ns, open_to_lock, touch
 
 _MAX_ENTRIES = 1000
 _FIRST_PAUSE_SECONDS = 0.01
@@ -63,14 +63,32 @@ def locked(path: str, wait_seconds: float) -> Iterator[HeldLock]:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         descriptor = open_to_lock(path)
     try:
-        waited = _poll(descriptor, wait_seconds)
+        waited = _poll(descriptor, wait_seconds, waiting_path(path))
         yield HeldLock(descriptor, waited, time.monotonic() - started >= SLOW_SECONDS)
     finally:
         # The close drops the lock. The file stays: a lock on a removed file would exclude nobody.
         os.close(descriptor)
 
 
-def _poll(descriptor: int, wait_seconds: float) -> float:
+def waiting_path(path: str) -> str:
+    """Return the path of the file beside the lock whose mtime says when a run last had to wait for it."""
+    return f"{path}.waiting"
+
+
+class Waiting:
+    """Tells the lock's holder whether others wait for it. Make it before the lock is taken."""
+
+    def __init__(self, path: str) -> None:
+        """`path` is the lock's."""
+        self._path = waiting_path(path)
+        self._before = modified_ns(self._path)
+
+    def is_anyone(self) -> bool:
+        """Whether a run has begun to wait, or still waits, since this was made. Raises OSError."""
+        return modified_ns(self._path) != self._before
+
+
+def _poll(descriptor: int, wait_seconds: float, waiting: str) -> float:
     # Not a blocking flock: it has no deadline, and the NFS client itself polls, up to 30 seconds apart.
     start = time.monotonic()
     pause = _FIRST_PAUSE_SECONDS
@@ -84,12 +102,14 @@ def _poll(descriptor: int, wait_seconds: float) -> float:
         waited = time.monotonic() - start
         if waited >= wait_seconds:
             raise LockTimeout(f"another run held the repository's lock for {waited:.1f} seconds")
+        # At every try: who holds the lock by then may have begun only after the last one.
+        touch(waiting)
         time.sleep(min(pause * random.uniform(0.5, 1), wait_seconds - waited))  # noqa: S311
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
 
 Known = dict[str, frozenset[str]]
-"""A target's path -> the commits of its releases, all of them; its staging is empty."""
+"""A target's path -> the names of its releases and its spares, all of them; nothing else is in its staging."""
 
 
 class GenerationCache:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from handler.config.fields import seconds, text, whole_number
 from handler.errors import LockTimeout
 from handler.exchange.schedule_state import BackOff, RepositoryState, ScheduleState
 from handler.mount.fs.files import read_whole, write_whole
@@ -20,6 +21,7 @@ _LOCK_SECONDS = 5.0
 """How long to wait for the other's reading and writing of the file."""
 _LONGEST_SECONDS = 1000.0
 """A function runs for 900 seconds at most."""
+_count = whole_number(0, 2**31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def _read(mount: str, task: str) -> tuple[ScheduleState, _Lease | None]:
         lease = fields.get("lease")
         return (
             ScheduleState(repositories, None if stopped_at is None else str(stopped_at), resume_at),
-            None if lease is None else _Lease(str(lease["run"]), float(lease["until"])),
+            None if lease is None else _Lease(text(lease["run"]), seconds(lease["until"])),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return ScheduleState(), None
@@ -111,13 +113,16 @@ def _fields_of(state: RepositoryState) -> dict[str, object]:
 
 
 def _repository_state(
-    confirmed_at: float, failures: int, not_before: float, refs: Mapping[str, Mapping[str, float]] | None = None
+    confirmed_at: object,
+    failures: object,
+    not_before: object,
+    refs: Mapping[str, Mapping[str, object]] | None = None,
 ) -> RepositoryState:
     return RepositoryState(
-        confirmed_at=float(confirmed_at),
-        failures=int(failures),
-        not_before=float(not_before),
+        confirmed_at=seconds(confirmed_at),
+        failures=_count(failures),
+        not_before=seconds(not_before),
         refs={
-            str(ref): BackOff(int(each["failures"]), float(each["not_before"])) for ref, each in (refs or {}).items()
+            ref: BackOff(_count(each["failures"]), seconds(each["not_before"])) for ref, each in (refs or {}).items()
         },
     )

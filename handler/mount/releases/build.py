@@ -18,16 +18,24 @@ from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE, is_lfs_pointer
 from handler.mount.git.plan import check_tree_bytes, plan_change
-from handler.mount.releases.inventory import Inventory, seal
+from handler.mount.releases.inventory import Inventory, read_release, seal
 from handler.mount.releases.strategy import WHOLE, Strategy, StrategyKind, choose_strategy, max_releases
 from handler.mount.target.directory import TargetDirectory, stage
-from handler.mount.target.layout import TargetPaths, journal_name, link_to, patch_name, read_patch_name, trash_name
+from handler.mount.target.layout import (
+    TargetPaths,
+    is_spare,
+    journal_name,
+    link_to,
+    patch_name,
+    read_patch_name,
+    trash_name,
+)
 from handler.mount.target.run import Run
 
 _NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENOTEMPTY)
 """What a patch meets where somebody changed a release: then it is thrown away, and the tree written whole."""
 
-_Step = tuple[str, str]
+Step = tuple[str, str]
 """The commit that a tree comes from, and the one that it is brought to."""
 
 
@@ -36,7 +44,8 @@ class ReleaseBuilder:
     """Builds one release for a run. `inventory` is what lies in the target's directory.
 
     After `build`, the other fields say what it took; `submodules` and `pointers` (Git LFS's) are paths. `link` is the
-    path of the temporary link to the release, ready for the flip; `leftovers` are the names in staging that nobody
+    path of the temporary link to the release, ready for the flip; `spare` is the name of the spare that was taken;
+    `leftovers` are the names in staging that nobody
     needs any more.
     """
 
@@ -48,6 +57,7 @@ class ReleaseBuilder:
     submodules: tuple[bytes, ...] = ()
     pointers: tuple[bytes, ...] = ()
     link: str = ""
+    spare: str = ""
     leftovers: list[str] = field(default_factory=list)
     _lfs_blobs: set[bytes] = field(default_factory=set)
 
@@ -56,8 +66,9 @@ class ReleaseBuilder:
 
         Raises ReleasesInGrace, MirrorDamaged, TreeUnsafe, TreeTooLarge, ObjectTooLarge, OutOfTime.
         """
-        self.leftovers = list(self.inventory.staged)
-        patches = [patch for patch in map(read_patch_name, self.inventory.staged) if patch]
+        self.leftovers = [name for name in self.inventory.staged if not is_spare(name)]
+        patches = [patch for patch in map(read_patch_name, self.leftovers) if patch]
+        patches += [(each, each) for name, each in self.inventory.spares.items() if self._is_intact(name, each)]
         if any(each.commit == wanted and not each.is_intact for each in self.inventory.releases):
             # Somebody changed it: it cannot be flipped to, and its name is needed for a sound one.
             self.leftovers.append(trash_name())
@@ -89,11 +100,15 @@ class ReleaseBuilder:
             steps += [(strategy.halfway, wanted)] if strategy.halfway != wanted else []
         try:
             # All plans come before the first change: what cannot be planned must not cost a release.
-            plans = [self._plan(None if base == NULL_OID else base, to) for base, to in steps]
-            if strategy.halfway is None:
+            plans = [self.plan(None if base == NULL_OID else base, to) for base, to in steps]
+            if strategy.kind is StrategyKind.SPARE:
+                self.spare = next(name for name, each in self.inventory.spares.items() if each == strategy.base)
+                os.rename(self._paths.staged(self.spare), self._staged(steps[0]))
+            elif strategy.halfway is None:
                 # Renamed before its first file changes: half patched it must not bear a release's name for a moment.
                 os.rename(self._paths.release(strategy.base), self._staged(steps[0]))
-            self._check_out(steps, plans, wanted)
+            self.check_out(steps, plans, wanted)
+            self._name_and_link(self._staged(steps[-1]), wanted)
         except (MirrorDamaged, ObjectTooLarge, TreeTooLarge, TreeUnsafe):
             # The base's objects are gone, after a fresh fetch say, and it cannot be compared any more; or what a killed
             # run was patching to can never be finished. Where that is the wanted tree, the whole write tells it.
@@ -101,11 +116,16 @@ class ReleaseBuilder:
         except OSError as error:
             if error.errno not in _NOT_AS_LEFT:
                 raise
+            # Whatever came of it stands under one of these names, and the next run would go on from it.
+            self.leftovers += [patch_name(*step) for step in steps]
             return False
         return True
 
-    def _check_out(self, steps: Sequence[_Step], plans: Sequence[TreePlan], wanted: str) -> None:
-        """Bring what is staged for the first step to the last one's tree, and give it its name."""
+    def check_out(self, steps: Sequence[Step], plans: Sequence[TreePlan], wanted: str) -> None:
+        """Bring what is staged for the first step to the last one's tree; it is then staged for the last step.
+
+        Raises OutOfTime, MirrorDamaged, ObjectTooLarge.
+        """
         previous, counts = steps[0], Counts()
         for step, plan in zip(steps, plans, strict=True):
             if step != previous:
@@ -128,7 +148,6 @@ class ReleaseBuilder:
         self.counts, self.submodules = counts, plans[-1].submodules
         if self._lfs_blobs:
             self.pointers = tuple(write.path for write in plans[-1].files if write.blob in self._lfs_blobs)
-        self._name_and_link(self._staged(previous), wanted)
 
     def _read_blob(self, blob: bytes) -> bytes:
         # Looked at while it is at hand: to find the pointers later would read every blob a second time.
@@ -141,7 +160,7 @@ class ReleaseBuilder:
     def _write_whole(self, wanted: str) -> None:
         """Patch an empty directory: the tree that it comes from has nothing."""
         self.strategy = WHOLE
-        plan = self._plan(None, wanted)
+        plan = self.plan(None, wanted)
         releases = len(self.inventory.releases)
         if releases >= max_releases(len(plan.files) + len(plan.links), self.run.settings.burst_files):
             # The disk may not grow without bound, and no release may go before its grace: the push has to wait.
@@ -155,7 +174,14 @@ class ReleaseBuilder:
             with suppress(FileNotFoundError):
                 os.rename(self._staged(step), self._paths.staged(self.leftovers[-1]))
         os.mkdir(self._staged(step), 0o755)
-        self._check_out([step], [plan], wanted)
+        self.check_out([step], [plan], wanted)
+        self._name_and_link(self._staged(step), wanted)
+
+    def _is_intact(self, spare: str, commit: str) -> bool:
+        """Whether nobody changed the spare, as far as its seal tells, or took it away."""
+        with suppress(FileNotFoundError):
+            return read_release(self._paths.staged(spare), commit, is_sure=True).is_intact
+        return False
 
     def _name_and_link(self, staged: str | None, wanted: str) -> None:
         self.link = prepare_flip(
@@ -167,7 +193,11 @@ class ReleaseBuilder:
             executor=self.run.executor,
         )
 
-    def _plan(self, base: str | None, wanted: str) -> TreePlan:
+    def plan(self, base: str | None, wanted: str) -> TreePlan:
+        """Return what brings the tree of `base` (None: nothing) to that of `wanted`.
+
+        Raises MirrorDamaged, TreeUnsafe, TreeTooLarge, ObjectTooLarge.
+        """
         plan = plan_change(
             partial(self.mirror.read, kind=TREE),
             partial(self.mirror.read, kind=BLOB),
@@ -175,11 +205,11 @@ class ReleaseBuilder:
             self.mirror.tree_of(wanted),
             allow_external_links=self.run.repository.allow_external_links,
         )
-        whole = partial(self._plan, None, wanted) if base is not None else None
+        whole = partial(self.plan, None, wanted) if base is not None else None
         check_tree_bytes(plan, self.mirror.size_of, self.run.max_tree_bytes, whole)
         return plan
 
-    def _staged(self, step: _Step) -> str:
+    def _staged(self, step: Step) -> str:
         return self._paths.staged(patch_name(*step))
 
 

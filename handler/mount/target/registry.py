@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from handler.config.names import path_problem
 from handler.mount.fs.files import append, read_whole, write_whole
-from handler.mount.target.layout import RELEASES, RepositoryPaths, is_commit
+from handler.mount.target.layout import RELEASES, STAGING, RepositoryPaths, is_commit, read_spare_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,17 @@ class TargetRegistry:
         return [line for line in dict.fromkeys(self.read()) if path_problem(line) is None]
 
     def release_commits(self) -> list[str]:
-        """Return the commits of every release of every target, each once."""
+        """Return the commits of every release and every spare of every target, each once."""
         commits: dict[str, None] = {}
         for target_path in self.read():
-            try:
-                # Listed, and not taken from records: a release that a killed run left needs its objects too.
-                names = os.listdir(os.path.join(self.mount, target_path, RELEASES))
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            commits |= dict.fromkeys(name for name in names if is_commit(name))
+            # Listed, and not taken from records: a release that a killed run left needs its objects too.
+            commits |= dict.fromkeys(filter(is_commit, self._list(target_path, RELEASES)))
+            spares = map(read_spare_name, self._list(target_path, STAGING))
+            commits |= dict.fromkeys(commit for commit in spares if commit is not None)
         return list(commits)
+
+    def _list(self, target_path: str, name: str) -> list[str]:
+        try:
+            return os.listdir(os.path.join(self.mount, target_path, name))
+        except (FileNotFoundError, NotADirectoryError):
+            return []

@@ -50,7 +50,7 @@ def invoke(function: str, event: Mapping[str, object]) -> dict[str, object]:
         if "timed out" in kind:
             raise OutOfTime("the function was ended by its time-out; what it did is found by the next run")
         raise ConfigurationInvalid("the function ended with an error: its log says why")
-    if not isinstance(content, dict) or not isinstance(content.get("exit_code"), int):
+    if not isinstance(content, dict) or type(content.get("exit_code")) is not int:
         raise ConfigurationInvalid("the function does not answer as the operator's one: see the output OperateCommand")
     return content
 

@@ -83,8 +83,7 @@ def fetch_request(query: FetchQuery) -> bytes:
     """Return the body of a `fetch` command."""
     lines = [packet(b"command=fetch\n"), DELIMITER, packet(b"thin-pack\n"), packet(b"ofs-delta\n")]
     lines += [packet(b"no-progress\n"), packet(b"want %s\n" % query.want.encode()), *history_lines(query)]
-    if query.have is not None:
-        lines.append(packet(b"have %s\n" % query.have.encode()))
+    lines += [packet(b"have %s\n" % commit.encode()) for commit in query.haves]
     lines.append(packet(b"done\n"))
     return b"".join(lines) + FLUSH
 
