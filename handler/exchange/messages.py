@@ -55,6 +55,7 @@ OPERATOR_ACTIONS = (
     "roll_back",
     "hold",
     "end_hold",
+    "take_over",
     "verify",
     "mount_checks",
 )
@@ -252,9 +253,12 @@ _READER = PlainReader(_CHECKS)
 
 def _problem_of_arguments(arguments: Mapping[str, Any]) -> str | None:
     """Return what is wrong with arguments that are no objects of their own."""
-    repository, transfer, task, items = (arguments.get(name) for name in ("repository", "transfer", "task", "items"))
-    if isinstance(repository, str) and (problem := full_name_problem(repository)):
-        return f"the repository {problem}"
+    transfer, task, items, path = (arguments.get(name) for name in ("transfer", "task", "items", "path"))
+    for name in ("repository", "previous"):
+        if isinstance(arguments.get(name), str) and (problem := full_name_problem(arguments[name])):
+            return f"the {name} {problem}"
+    if isinstance(path, str) and (problem := path_problem(path)):
+        return f"the path {problem}"
     if isinstance(transfer, str) and not is_transfer(transfer):
         return "the transfer is not 32 hex digits"
     if isinstance(task, str) and task not in TASKS:

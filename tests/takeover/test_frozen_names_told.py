@@ -243,6 +243,7 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("unchanged", "verified"): 200,
         ("unchanged", "drifted"): 200,
         ("unchanged", "set_aside"): 200,
+        ("unchanged", "taken_over"): 200,
         ("ignored", "pong"): 200,
         ("ignored", "event_not_push"): 200,
         ("ignored", "ref_not_published"): 200,
@@ -307,19 +308,24 @@ def test_commands_and_options(capsys: pytest.CaptureFixture[str]) -> None:
         "rollback": ("PATH", {"--to", "--by", "--why"}),
         "hold": ("PATH", {"--by", "--why"}),
         "resume": ("PATH", set()),
+        "take-over": ("REPOSITORY", {"--from", "--path"}),
         "verify": ("PATH", {"--repair"}),
         "doctor": ("REPOSITORY", set()),
+        "add": ("REPOSITORY", {"--parameter", "--replace", "--no-webhook", "--url"}),
+        "secret": ("REPOSITORY", {"--replace"}),
+        "webhook": ("REPOSITORY", {"--url"}),
     }
+    common = {"--help", "--json", "--function", "--stack", "--local", "--region", "--profile"}
     for command, (subject, own) in options.items():
         with pytest.raises(SystemExit) as ended:
             main([command, "--help"])
         assert ended.value.code == 0
         text = capsys.readouterr().out
-        assert set(re.findall(r"--[a-z-]+", text)) == own | {"--help", "--json", "--function"}, command
+        assert set(re.findall(r"--[a-z-]+", text)) == own | common, command
         assert re.search(rf"^  {subject}  ", text, re.MULTILINE), command
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert re.findall(r"^    ([a-z]+) ", capsys.readouterr().out, re.MULTILINE) == list(options)
+    assert re.findall(r"^    ([a-z-]+)(?:  |$)", capsys.readouterr().out, re.MULTILINE) == [*options, "completion"]
 
 
 def test_fields_of_commands_events(take: Take) -> None:
@@ -354,7 +360,7 @@ def test_keys_of_what_commands_return(take: Take) -> None:
     disk = {"files": None, "bytes": None}
     target = dict.fromkeys(
         ("path", "ref", "state", "commit", "since", "previous_commit", "confirmed_at", "tip", "held", "releases")
-    ) | {"disk": disk, "problems": []}
+    ) | {"disk": disk, "problems": [], "published_from": None}
     target["held"] = dict.fromkeys(("since", "by", "why", "commit", "left"))
     target["releases"] = [
         dict.fromkeys(("commit", "is_current", "is_intact", "retired_at", "files", "bytes")),

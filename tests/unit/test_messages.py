@@ -130,6 +130,12 @@ CALLS: tuple[tuple[str, Mapping[str, Any], Any], ...] = (
         {},
         (Check("mount", Verdict.WRONG, "it is full", "delete something"), Check("clock", Verdict.UNKNOWN, "no right")),
     ),
+    (
+        "take_over",
+        {"previous": "octo/site", "repository": "acme/web", "path": "octo/site/main", "deadline": Deadline(5.0)},
+        (OUTCOME,),
+    ),
+    ("take_over", {"previous": "a/b", "repository": "c/d", "path": None, "deadline": Deadline(None)}, ()),
 )
 
 

@@ -22,6 +22,7 @@ from handler.mount.releases.repair import repair
 from handler.mount.releases.verify import Drift, Part, compare, parts_of
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.layout import journal_name, patch_name, trash_name
+from handler.mount.target.record import PublishedRecord
 
 _MAX_PATHS = 20
 _MAX_NOTES = 60
@@ -95,7 +96,10 @@ class ReleaseAudit:
         """Return the commit's tree as a plan from nothing; None where there is nothing to compare."""
         with self.context.locked() as lock:
             self._workers = Workers(self.context.settings.checkout_workers, is_slow=lock.is_slow)
-            is_current = self._is_current
+            published = self.directory.read_published()
+            if self._is_others(published.record):
+                return None
+            is_current = published.commit == self.commit
             with self.context.borrowed_mirror() as mirror:
                 if self.commit in mirror:
                     plan = _plan(mirror, self.commit)
@@ -110,6 +114,10 @@ class ReleaseAudit:
             raise MirrorDamaged(f"{self.commit} is published, and the mirror does not have it")
         self.findings.note([f"releases/{self.commit} cannot be compared: the mirror does not have it any more"])
         return None
+
+    def _is_others(self, record: PublishedRecord | None) -> bool:
+        # An operator may have let another repository take the target over since: then its lock guards it, not ours.
+        return record is not None and record.repository != self.context.name
 
     def _is_directory(self) -> bool:
         try:
@@ -154,7 +162,7 @@ class ReleaseAudit:
         trash: tuple[str, ...] = ()
         if drift:
             with self.context.locked():
-                if not self._is_still_there():
+                if not self._is_still_there() or self._is_others(self.directory.read_record()):
                     return False
                 # Compare again under the lock: the first comparison may have seen a push at work.
                 suspected = part.only(drift.directories())
@@ -247,7 +255,8 @@ class ReleaseAudit:
             return
         with self.context.locked():
             # The comparison held no lock. Any other mtime than the one it began with, or its repair set, is a change.
-            if self._is_still_there() and os.lstat(self._path).st_mtime_ns == self._sealed_ns:
+            is_same = self._is_still_there() and os.lstat(self._path).st_mtime_ns == self._sealed_ns
+            if is_same and not self._is_others(self.directory.read_record()):
                 seal(self._path, self._sealed_ns / 1e9)
 
 

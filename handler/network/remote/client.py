@@ -2,9 +2,8 @@
 
 Requests use protocol version 2; a server that does not speak it is asked in version 0.
 
-We do not use dulwich's client: it first asks for the advertisement of every ref, has no read timeout, retries GETs by
-itself, and closes each response undrained. That costs three requests on three connections instead of one on one. (Its
-object layer reads the packs.)
+We do not use dulwich's client: it asks for every ref's advertisement first, has no read timeout, retries GETs, and
+closes each response undrained: three requests on three connections instead of one. (Its object layer reads the packs.)
 """
 
 import random
@@ -277,7 +276,7 @@ class HttpRemote:
                 protocol.refuse_negative_chunks(response)
                 if not protocol.is_gits(response.status, response.headers.get("Content-Type", "")):
                     remotes.watchdog.hurry(_DRAIN_SECONDS)
-                    raise refusals.failure_of(response, time.time())
+                    raise refusals.failure_of(response, self._url + path, self._authorization, time.time())
                 answer = parse(protocol.exact_reader(response.read, partial(self._check_time, until)))
             except (protocol.RemoteSays, urllib3.exceptions.HTTPError) as error:
                 response.close()

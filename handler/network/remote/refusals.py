@@ -13,7 +13,9 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
 from handler.errors import Git2EfsError, RemoteRefused, RemoteUnavailable, RemoteUnsupported, RemoteUntrusted
+from handler.network.remote.authorization import Authorization
 from handler.network.remote.protocol import RemoteFailed, RemoteSays, RetryLater, TokenRefused
+from handler.network.remote.redirect import target_of
 
 _BEGIN_BYTES = 2048
 """How much of a body is looked at."""
@@ -23,10 +25,11 @@ _SAML = b"SAML SSO"
 """GitHub's own words, in the body of its answer to git."""
 
 
-def failure_of(response: BaseHTTPResponse, now: float) -> Git2EfsError:
-    """Return the failure that an HTTP answer tells which is none of git's.
+def failure_of(response: BaseHTTPResponse, asked: str, authorization: Authorization | None, now: float) -> Git2EfsError:
+    """Return the failure that an HTTP answer to a request of the URL `asked` tells, and that is none of git's.
 
-    `now` is in seconds since the epoch. No word of the answer is in the message: it may echo the token.
+    `now` is in seconds since the epoch. Of the answer no word is in the message, which may echo the token, but where a
+    redirection leads, if that may be told.
     """
     status, headers = response.status, response.headers
     after_seconds = _retry_after(headers.get("Retry-After", ""), now)
@@ -48,7 +51,12 @@ def failure_of(response: BaseHTTPResponse, now: float) -> Git2EfsError:
     if status == 451:
         return RemoteRefused("the remote answered 451: it may not give the repository out, for legal reasons")
     if 300 <= status < 400:
-        return RemoteRefused(f"the remote answered {status}: it has moved, and the repository's `url` must follow")
+        url = target_of(asked, headers.get("Location"), authorization.secrets if authorization else ())
+        where = f" to {url}" if url is not None else ""
+        return RemoteRefused(
+            f"the remote answered {status}: it has moved{where}. If the repository was renamed, publish it under its "
+            "new name (`git2efs take-over`); else let its `url` follow"
+        )
     if status == 500:
         return RemoteFailed("the remote answered 500")
     if status in (408, 425, 429) or status > 500:
