@@ -4,24 +4,18 @@
     ├── Rejected                 the request itself is refused; nothing was touched
     │   ├── Malformed            400
     │   ├── SignatureInvalid     401
-    │   ├── RepositoryUnknown    404
-    │   ├── TargetUnknown        404
+    │   ├── RepositoryUnknown, TargetUnknown 404
     │   ├── ReleaseUnusable      409
     │   ├── BodyTooLarge         413
     │   └── MediaTypeUnsupported 415
     ├── Transient                503, passes by itself: try again
     │   ├── ParametersUnavailable, PublisherUnavailable, QueueUnavailable
     │   ├── RemoteUnavailable, CommitNotFound, RefLags
-    │   ├── LockTimeout, MountUnavailable, ReleasesInGrace
-    │   └── OutOfTime, CopyBusy, MirrorDamaged
+    │   └── LockTimeout, MountUnavailable, TooManyOpenFiles, ReleasesInGrace, OutOfTime, CopyBusy, MirrorDamaged
     └── Stalled                  500, needs a person
-        ├── ConfigurationInvalid, SecretUnusable, PublisherRefused
-        ├── RemoteRefused, RemoteUnsupported, RemoteUntrusted
-        ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides
-        ├── TreeTooLarge, TreeUnsafe, NotACommit
-        ├── TargetOccupied, TooManyTargets
-        ├── CopyUnusable
-        ├── LocalChanges, ReplayConflict
+        ├── ConfigurationInvalid, SecretUnusable, PublisherRefused, RemoteRefused, RemoteUnsupported, RemoteUntrusted
+        ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides, TreeTooLarge, TreeUnsafe, NotACommit
+        ├── TargetOccupied, TooManyTargets, CopyUnusable, LocalChanges, ReplayConflict
         └── MountFull, Unexpected
 
 A leaf's `reason` is stable: it is a metric's dimension and stands in the answer. The message is for the log: it may
@@ -148,6 +142,12 @@ class MountUnavailable(Transient):
     """A file operation on the mount failed in a way that passes (EIO, ESTALE, ETIMEDOUT, ...)."""
 
     reason = "mount_unavailable"
+
+
+class TooManyOpenFiles(Transient):
+    """The process has no file descriptor left (EMFILE, ENFILE); the mount itself did nothing wrong."""
+
+    reason = "too_many_open_files"
 
 
 class ReleasesInGrace(Transient):

@@ -17,8 +17,9 @@ from handler.exchange.events import Emit, Event, EventKind, PendingEvent, pendin
 from handler.exchange.publisher import PublishAnswer, PublishRequest
 from handler.model import Counts, Outcome, OutcomeKind, Repository, Target
 from handler.mount.fs.errno_map import as_failure, mount_errors
+from handler.mount.fs.files import resolved
 from handler.mount.fs.lock import GenerationCache, locked
-from handler.mount.fs.parallel import Workers
+from handler.mount.fs.parallel import OPEN_FILES, Workers
 from handler.mount.git.mirror import StorePool
 from handler.mount.reconcile import Reconciler
 from handler.mount.target.layout import RepositoryPaths
@@ -49,6 +50,8 @@ class LocalPublisher:
 
         `say` is called with a sentence about what a long operator's command is doing.
         """
+        OPEN_FILES.limit_to(settings.max_open_files)
+        settings = replace(settings, mount=resolved(settings.mount))
         self._settings = settings
         self._clock = clock
         self._say = say
@@ -158,7 +161,8 @@ class LocalPublisher:
             found = self._reconciler.directory(target).read_published()
         except (Git2EfsError, OSError):
             return outcome  # the first failure is the one to tell
-        age = max(0.0, self._clock() - found.record.asked_at) if found.record else None
+        asked_at = found.record.asked_at if found.record else 0.0
+        age = max(0.0, self._clock() - asked_at) if asked_at else None
         return replace(outcome, commit=found.commit, last_success_age_seconds=age)
 
     def make_spares(self, repository: Repository, target: Target, *, deadline: Deadline) -> Counts:
@@ -220,7 +224,7 @@ class LocalPublisher:
         from handler.mount.maintenance.state import end_lease
 
         with mount_errors():
-            end_lease(self._settings.mount, task, run=run, state=state)
+            end_lease(self._settings.mount, task, run=run, state=state, now=self._clock())
 
     def _paths(self, repository: str) -> RepositoryPaths:
         return RepositoryPaths.of(self._settings.mount, repository)

@@ -58,6 +58,7 @@ class Reconciler:
         """
         with self.locked(request, emit) as run, _failing_as(run):
             _refuse_others_target(run)
+            _claim(run)
             if run.is_held:
                 settle_hold(run.published, run.directory, emit=emit, mirror=self.mirrors.borrow(run.paths.mirror))
                 return ending.held(run)
@@ -180,8 +181,17 @@ def _cache_key(paths: RepositoryPaths, target: Target) -> str:
 
 def _refuse_others_target(run: Run) -> None:
     record = run.published.record
-    if record is not None and record.repository != run.repository.full_name:
+    if record is not None and record.repository not in ("", run.repository.full_name):
         raise TargetOccupied(f"{run.target.path} is published from {record.repository}")
+
+
+def _claim(run: Run) -> None:
+    """Write whose the target is where somebody damaged that: without it no operator could end a hold."""
+    record = run.published.record
+    if record is not None and not (record.repository and record.ref):
+        record = replace(record, repository=run.repository.full_name, ref=record.ref or run.target.ref)
+        run.directory.write_record(record)
+        run.published = replace(run.published, record=record)
 
 
 def _is_answered(run: Run) -> bool:

@@ -181,6 +181,7 @@ def test_fields_of_log_lines(take: Take) -> None:
         "behind",
         "failing",
         "function_request_id",
+        "held",
         "left",
         "level",
         "location",
@@ -227,6 +228,7 @@ def test_names_dimensions_and_units_of_metrics(take: Take, queue: MessageQueue) 
         ("git2efs", "RefsBehind", "Count", "service"),
         ("git2efs", "RepositoriesFailing", "Count", "service"),
         ("git2efs", "RepositoriesSurveyed", "Count", "service"),
+        ("git2efs", "TargetsHeld", "Count", "service"),
     }
 
 
@@ -270,6 +272,7 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("failed", "ref_lags"): 503,
         ("failed", "lock_timeout"): 503,
         ("failed", "mount_unavailable"): 503,
+        ("failed", "too_many_open_files"): 503,  # new: was told as mount_unavailable
         ("failed", "releases_in_grace"): 503,
         ("failed", "out_of_time"): 503,
         ("failed", "copy_busy"): 503,
@@ -392,7 +395,7 @@ def test_keys_of_what_commands_return(take: Take) -> None:
 def test_keys_of_what_the_schedule_returns(take: Take) -> None:
     """Of both tasks."""
     stored = take("published", publish=[RELEASES])
-    keys = ["task", "outcome", "looked_at", "behind", "failing", "resting", "left", "outcomes", "seconds"]
+    keys = ["task", "outcome", "looked_at", "behind", "failing", "resting", "left", "held", "outcomes", "seconds"]
     for task in ("reconcile", "chores"):
         assert list(stored.service.run_schedule(task)) == keys
 

@@ -567,7 +567,7 @@ def test_one_run_has_the_task_until_it_ends_or_its_time_is_over(tmp_path: Path) 
 
     def end(run: str, stopped_at: str | None) -> None:
         state = None if stopped_at is None else ScheduleState({"a/b": RepositoryState(confirmed_at=1.0)}, stopped_at)
-        end_lease(mount, "reconcile", run=run, state=state)
+        end_lease(mount, "reconcile", run=run, state=state, now=220.0)
 
     assert take("one", 100.0) == ScheduleState()
     with pytest.raises(LockTimeout):
@@ -577,11 +577,11 @@ def test_one_run_has_the_task_until_it_ends_or_its_time_is_over(tmp_path: Path) 
         take("two", 200.0)
     take("two", 211.0)
     end("one", "lost")
-    assert read_state(mount, "reconcile").stopped_at is None
+    assert read_state(mount, "reconcile", now=220.0).stopped_at is None
     end("two", "kept")
     assert take("three", 212.0).stopped_at == "kept"
     end("three", None)
-    assert read_state(mount, "reconcile").stopped_at == "kept"
+    assert read_state(mount, "reconcile", now=220.0).stopped_at == "kept"
 
 
 def test_a_lease_of_the_far_future_keeps_nobody_away(tmp_path: Path) -> None:

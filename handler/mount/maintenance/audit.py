@@ -10,6 +10,8 @@ from itertools import islice
 from handler.errors import MirrorDamaged
 from handler.model import NULL_OID, Counts
 from handler.mount.fs.checkout import ByteBudget, check_out
+from handler.mount.fs.directories import make_directories
+from handler.mount.fs.files import rename
 from handler.mount.fs.parallel import SEQUENTIAL, Workers
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
@@ -226,8 +228,8 @@ class ReleaseAudit:
         """Write the current release anew, where `current` leads to nothing."""
         paths, step = self.directory, (NULL_OID, self.commit)
         staged = paths.staged(patch_name(*step))
-        os.makedirs(paths.releases, exist_ok=True)
-        os.makedirs(staged, exist_ok=True)
+        make_directories(paths.releases)
+        make_directories(staged)
         # In staging, and renamed when it is complete: `current` names the release, so readers see it at once.
         written = check_out(
             staged,
@@ -239,8 +241,8 @@ class ReleaseAudit:
         )
         seal(staged, self.context.clock())
         if os.path.lexists(self._path):
-            os.rename(self._path, paths.staged(trash_name()))
-        os.rename(staged, self._path)
+            rename(self._path, paths.staged(trash_name()))
+        rename(staged, self._path)
         self.findings.counts = written
         self.findings.is_repaired = True
         self.findings.note([f"releases/{self.commit}, which is published, was gone, and is written anew"])

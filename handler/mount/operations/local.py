@@ -44,7 +44,7 @@ class LocalOperations:
     def read_schedule_state(self, task: str) -> ScheduleState:
         """See `Operations.read_schedule_state`."""
         with mount_errors():
-            return read_state(self.settings.mount, task)
+            return read_state(self.settings.mount, task, now=self.clock())
 
     def find_targets(self, name: str | None) -> tuple[MountedTarget, ...]:
         """See `Operations.find_targets`."""

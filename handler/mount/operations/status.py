@@ -61,7 +61,7 @@ class StatusReader:
             refuse_links(self.settings.mount, path)
         published = directory.read_published()
         record = published.record if published.commit is not None else directory.read_record()
-        if record is not None and record.repository != repository:
+        if record is not None and record.repository not in ("", repository):
             return _others(path, record, drift)
         releases = _releases(directory, published.commit) if published.commit is not None else ()
         status = TargetStatus(
@@ -77,10 +77,10 @@ class StatusReader:
             return status
         return replace(
             status,
-            ref=status.ref or record.ref,
-            since=record.published_at,
+            ref=status.ref or record.ref or None,
+            since=record.published_at or None,
             previous_commit=record.previous_commit,
-            confirmed_at=record.asked_at,
+            confirmed_at=record.asked_at or None,
             held=record.held,
         )
 
@@ -97,6 +97,8 @@ class StatusReader:
         if record is None:
             if commit is not None:
                 problems.append("there is no record of what is published")
+        elif not record.is_whole:
+            problems.append("the record of what is published is damaged: the next run makes it anew")
         elif self.settings.event_bus and not record.announced:
             problems.append("the event bus did not take this release's event yet")
         return problems

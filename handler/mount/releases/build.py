@@ -13,6 +13,8 @@ from functools import partial
 from handler.errors import MirrorDamaged, ObjectTooLarge, ReleasesInGrace, TreeTooLarge, TreeUnsafe
 from handler.model import NULL_OID, Counts
 from handler.mount.fs.checkout import check_out
+from handler.mount.fs.directories import make_directories, make_directory, make_link
+from handler.mount.fs.files import rename
 from handler.mount.fs.parallel import Executor
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
@@ -72,7 +74,7 @@ class ReleaseBuilder:
         if any(each.commit == wanted and not each.is_intact for each in self.inventory.releases):
             # Somebody changed it: it cannot be flipped to, and its name is needed for a sound one.
             self.leftovers.append(trash_name())
-            os.rename(self._paths.release(wanted), self._paths.staged(self.leftovers[-1]))
+            rename(self._paths.release(wanted), self._paths.staged(self.leftovers[-1]))
         self.strategy = choose_strategy(
             wanted,
             self.run.published.commit,
@@ -103,10 +105,10 @@ class ReleaseBuilder:
             plans = [self.plan(None if base == NULL_OID else base, to) for base, to in steps]
             if strategy.kind is StrategyKind.SPARE:
                 self.spare = next(name for name, each in self.inventory.spares.items() if each == strategy.base)
-                os.rename(self._paths.staged(self.spare), self._staged(steps[0]))
+                rename(self._paths.staged(self.spare), self._staged(steps[0]))
             elif strategy.halfway is None:
                 # Renamed before its first file changes: half patched it must not bear a release's name for a moment.
-                os.rename(self._paths.release(strategy.base), self._staged(steps[0]))
+                rename(self._paths.release(strategy.base), self._staged(steps[0]))
             self.check_out(steps, plans, wanted)
             self._name_and_link(self._staged(steps[-1]), wanted)
         except (MirrorDamaged, ObjectTooLarge, TreeTooLarge, TreeUnsafe):
@@ -130,7 +132,7 @@ class ReleaseBuilder:
         for step, plan in zip(steps, plans, strict=True):
             if step != previous:
                 # Its name says where it comes from and where it goes. After a kill the next run goes on by that name.
-                os.rename(self._staged(previous), self._staged(step))
+                rename(self._staged(previous), self._staged(step))
             done = check_out(
                 self._staged(step),
                 plan,
@@ -167,13 +169,13 @@ class ReleaseBuilder:
             raise ReleasesInGrace(f"{releases} releases are still in their grace")
         step = (NULL_OID, wanted)
         for directory in (self._paths.releases, self._paths.staging):
-            os.makedirs(directory, exist_ok=True)
+            make_directories(directory)
         if patch_name(*step) in self.inventory.staged:
             # The patch above found that somebody changed what stands there.
             self.leftovers.append(trash_name())
             with suppress(FileNotFoundError):
-                os.rename(self._staged(step), self._paths.staged(self.leftovers[-1]))
-        os.mkdir(self._staged(step), 0o755)
+                rename(self._staged(step), self._paths.staged(self.leftovers[-1]))
+        make_directory(self._staged(step), 0o755)
         self.check_out([step], [plan], wanted)
         self._name_and_link(self._staged(step), wanted)
 
@@ -229,12 +231,12 @@ def prepare_flip(
     # The clock is set before the flip. Set after it, a kill between the two would leave the replaced release looking
     # as if its grace were long over, and the next run would recycle it under its readers.
     retiring = executor.submit(partial(_start_grace, directory, inventory, previous if previous != wanted else None))
-    linking = executor.submit(partial(stage, directory, "link", partial(os.symlink, link_to(wanted))))
+    linking = executor.submit(partial(stage, directory, "link", partial(make_link, link_to(wanted))))
     try:
         if staged is not None:
             # Sealed before it gets its name: a release that bears its name is complete and intact.
             seal(staged, directory.clock())
-            os.rename(staged, directory.release(wanted))
+            rename(staged, directory.release(wanted))
         retiring.result()
     except BaseException:
         # The builder may try again at once, with a link of its own: nothing of this try may still be under way then.

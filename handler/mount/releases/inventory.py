@@ -11,7 +11,8 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
-from handler.mount.fs.directories import open_directory
+from handler.mount.fs.directories import names_in, open_directory
+from handler.mount.fs.files import rename
 from handler.mount.releases.strategy import Release
 from handler.mount.target.layout import TargetPaths, is_commit, is_spare, read_spare_name
 
@@ -61,12 +62,12 @@ def list_releases(paths: TargetPaths, known: Collection[str] | None = None) -> I
 def flip(paths: TargetPaths, link: str) -> None:
     """Put the temporary link in the place of `current`: the one step that readers see."""
     # One rename. Unlinking `current` first would leave a moment, and after a kill a mount, without any tree.
-    os.rename(link, paths.current)
+    rename(link, paths.current)
 
 
 def _list(path: str) -> list[str]:
     try:
-        return os.listdir(path)
+        return names_in(path)
     except FileNotFoundError:
         return []
 

@@ -6,7 +6,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from handler.model import Repository
-from handler.mount.fs.directories import remove_tree
+from handler.mount.fs.directories import make_directories, remove_tree
+from handler.mount.fs.files import rename
 from handler.mount.releases.build import ReleaseBuilder
 from handler.mount.releases.inventory import Inventory
 from handler.mount.releases.strategy import Release, StrategyKind, choose_pruned
@@ -54,7 +55,7 @@ def prune_at_rest(
     """
     pruned = choose_pruned(current, inventory.releases, now, repository.grace_seconds, repository.keep_releases)
     if pruned:
-        os.makedirs(paths.staging, exist_ok=True)
+        make_directories(paths.staging)
     trash = [name for name in inventory.staged if is_passing(name)]
     trash += [_set_aside(paths, commit) for commit in pruned]
     return tuple(each for each in inventory.releases if each.commit not in pruned), tuple(trash)
@@ -85,7 +86,7 @@ def _set_aside(paths: TargetPaths, commit: str) -> str:
     # Renamed before it is removed: half removed it must not bear a release's name for a moment.
     trash = trash_name()
     with suppress(FileNotFoundError):
-        os.rename(paths.release(commit), paths.staged(trash))
+        rename(paths.release(commit), paths.staged(trash))
     return trash
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from handler.exchange.events import PendingEvent, retired_event
 from handler.model import Outcome, OutcomeKind
-from handler.mount.fs.directories import remove_tree
+from handler.mount.fs.directories import make_directories, remove_tree
 from handler.mount.fs.files import unlink_if_there
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.layout import RepositoryPaths, TargetPaths, trash_name
@@ -38,8 +38,14 @@ def retire(run: Run, unchanged: Outcome) -> Outcome:
         if run.clock() - (record.gone_since or 0) < run.repository.grace_seconds:
             return replace(unchanged, kind=OutcomeKind.IGNORED, reason="retiring")
         _remove_trees(run.directory)
+        # Somebody may have damaged the record's commit. That must not keep the target: the event says then that it is
+        # not known.
         event = retired_event(
-            run.repository.full_name, target, commit=record.commit, delivery=run.request.delivery, at=run.clock()
+            run.repository.full_name,
+            target,
+            commit=record.commit or None,
+            delivery=run.request.delivery,
+            at=run.clock(),
         )
         if run.emit is not None:
             run.emit(event)
@@ -60,7 +66,7 @@ def finish(
     record, published = directory.read_record(), directory.read_published()
     if record is None or record.gone_since is None or published.commit is not None:
         return None
-    if (record.repository, record.commit) != (event.repository, event.commit):
+    if (record.repository, record.commit or None) != (event.repository, event.commit):
         return None
     _forget(directory, paths, registry)
     return Outcome(
@@ -69,7 +75,7 @@ def finish(
         repository=record.repository,
         ref=record.ref,
         path=event.path,
-        previous_commit=record.commit,
+        previous_commit=record.commit or None,
     )
 
 
@@ -84,7 +90,7 @@ def _remove_trees(paths: TargetPaths) -> None:
     goes on."""
     # `current` goes first, so that no reader finds a tree that is half gone.
     unlink_if_there(paths.current)
-    os.makedirs(paths.staging, exist_ok=True)
+    make_directories(paths.staging)
     with suppress(FileNotFoundError):
         for name in os.listdir(paths.releases):
             # Renamed before it is removed: half removed it must not bear a release's name for a moment.

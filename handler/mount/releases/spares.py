@@ -6,14 +6,14 @@ has fewer spares than its pushes needed lately. Raises OSError for what the moun
 """
 
 import json
-import os
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from handler.errors import MirrorDamaged, ObjectTooLarge, TreeTooLarge, TreeUnsafe
 from handler.model import NULL_OID, Counts
-from handler.mount.fs.files import read_whole, write_whole
+from handler.mount.fs.directories import make_directories, make_directory
+from handler.mount.fs.files import NOT_REGULAR, read_whole, rename, write_whole
 from handler.mount.git.mirror import Mirror
 from handler.mount.releases.build import ReleaseBuilder, Step
 from handler.mount.releases.inventory import Inventory, read_release, seal
@@ -108,7 +108,7 @@ class SpareMaker:
             demand = replace(demand, files=self._count_files(tip))
         if demand != before:
             staged = stage(self._paths, "record", partial(write_whole, content=_to_json(demand)))
-            os.rename(staged, self._paths.staged(SPARES_STATE))
+            rename(staged, self._paths.staged(SPARES_STATE))
         bound = max_spares(demand.files or 0, self.run.settings.spare_files, self.run.repository.spares)
         return min(demand.pushes, bound)
 
@@ -162,7 +162,7 @@ class SpareMaker:
             return
         # It gives its name up before its first file changes, as a recycled release does.
         name = patch_name(commit, tip)
-        os.rename(self._paths.release(commit), self._paths.staged(name))
+        rename(self._paths.release(commit), self._paths.staged(name))
         self._releases = [each for each in self._releases if each.commit != commit]
         self._bring(name, [(commit, tip)], tip, needed)
 
@@ -178,7 +178,7 @@ class SpareMaker:
             self._discard(name)
             return
         if name != patch_name(*steps[0]):
-            os.rename(self._paths.staged(name), self._paths.staged(patch_name(*steps[0])))
+            rename(self._paths.staged(name), self._paths.staged(patch_name(*steps[0])))
         try:
             builder.check_out(steps, plans, tip)
         except (NotADirectoryError, FileExistsError, IsADirectoryError, FileNotFoundError):
@@ -191,8 +191,8 @@ class SpareMaker:
     def _write_whole(self, tip: str, needed: int) -> bool:
         """Write one spare from nothing. Returns False where that failed."""
         name, before = patch_name(NULL_OID, tip), len(self._spares)
-        os.makedirs(self._paths.staging, exist_ok=True)
-        os.mkdir(self._paths.staged(name), 0o755)
+        make_directories(self._paths.staging)
+        make_directory(self._paths.staged(name), 0o755)
         self._bring(name, [(NULL_OID, tip)], tip, needed)
         return len(self._spares) > before
 
@@ -201,7 +201,7 @@ class SpareMaker:
         seal(self._paths.staged(name), self.run.clock())
         free = (spare_name(tip, number) for number in range(1, MAX_SPARES + 2))
         spare = next(each for each in free if each not in self._spares)
-        os.rename(self._paths.staged(name), self._paths.staged(spare))
+        rename(self._paths.staged(name), self._paths.staged(spare))
         self._spares[spare] = tip
         self.counts += builder.counts
 
@@ -219,7 +219,7 @@ class SpareMaker:
         # Renamed before it is removed: half removed it must not bear the name of a complete tree for a moment.
         trash = trash_name()
         with suppress(FileNotFoundError):
-            os.rename(path, self._paths.staged(trash))
+            rename(path, self._paths.staged(trash))
             self.trash.append(trash)
 
     def _builder(self) -> ReleaseBuilder:
@@ -229,7 +229,13 @@ class SpareMaker:
 def read_demand(paths: TargetPaths) -> SpareDemand:
     """Read what was counted last. Whatever else stands there, since readers may have written it, counts as nothing."""
     try:
-        found = json.loads(read_whole(paths.staged(SPARES_STATE), max_bytes=_MAX_STATE_BYTES) or b"{}")
+        content = read_whole(paths.staged(SPARES_STATE), max_bytes=_MAX_STATE_BYTES)
+    except OSError as error:
+        if error.errno not in NOT_REGULAR:
+            raise
+        return SpareDemand()
+    try:
+        found = json.loads(content or b"{}")
         pushes, counted_at, files = found["pushes"], found["counted_at"], found["files"]
     except (ValueError, RecursionError, LookupError, TypeError):
         return SpareDemand()
