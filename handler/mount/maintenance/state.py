@@ -150,5 +150,6 @@ def _back_off(fields: Mapping[str, object], now: float, *, queued_seconds: float
     failures = read_sound(fields, "failures", whole_number(0, _MAX_FAILURES), 0)
     # A pause without a failure would tell nobody why nothing is published: only a ref that was left to a worker has
     # one, which is short.
-    latest = now + (LONGEST_PAUSE_SECONDS if failures else queued_seconds)
+    pause = LONGEST_PAUSE_SECONDS if failures else queued_seconds
+    latest = now + pause if pause else 0.0
     return BackOff(failures, read_sound(fields, "not_before", moment(latest), 0.0))
