@@ -147,9 +147,9 @@ def _repository_state(value: object, now: float) -> RepositoryState:
 
 
 def _back_off(fields: Mapping[str, object], now: float, *, queued_seconds: float = 0.0) -> BackOff:
-    failures = read_sound(fields, "failures", whole_number(0, _MAX_FAILURES), 0)
+    failures = read_sound(fields, "failures", whole_number(0, _MAX_FAILURES), -1)
     # A pause without a failure would tell nobody why nothing is published: only a ref that was left to a worker has
     # one, which is short.
-    pause = LONGEST_PAUSE_SECONDS if failures else queued_seconds
+    pause = LONGEST_PAUSE_SECONDS if failures > 0 else queued_seconds if failures == 0 else 0.0
     latest = now + pause if pause else 0.0
-    return BackOff(failures, read_sound(fields, "not_before", moment(latest), 0.0))
+    return BackOff(max(failures, 0), read_sound(fields, "not_before", moment(latest), 0.0))
