@@ -17,7 +17,7 @@ from handler.mount.fs.directories import make_directories, make_directory
 from handler.mount.fs.files import is_there, rename
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
-from handler.mount.git.objects import BLOB, TREE
+from handler.mount.git.objects import BLOB, TREE, is_lfs_pointer
 from handler.mount.git.plan import check_tree_bytes, plan_change, plan_touches
 from handler.mount.releases.inventory import Inventory, prepare_flip, read_release
 from handler.mount.releases.strategy import (
@@ -37,9 +37,6 @@ from handler.mount.target.run import Run
 _NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENOTEMPTY)
 """What a patch meets where somebody changed a release: then it is thrown away, and the tree written whole."""
 
-_IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
-"""What a rename of a directory to a taken name is answered."""
-
 Step = tuple[str, str]
 """The commit that a tree comes from, and the one that it is brought to."""
 
@@ -48,9 +45,9 @@ Step = tuple[str, str]
 class ReleaseBuilder:
     """Builds one release for a run. `inventory` is what lies in the target's directory.
 
-    After `build`, the other fields say what it took. `link` is the path of the temporary link to the release, ready for
-    the flip; `spare` is the name of the spare that was taken; `leftovers` are the names in staging that nobody
-    needs any more, `notes` say what others had put there.
+    After `build`, the other fields say what it took; `submodules` and `pointers` (Git LFS's) are paths. `link` is the
+    path of the temporary link to the release, ready for the flip; `spare` is the name of the spare that was taken;
+    `leftovers` are the names in staging that nobody needs any more, `notes` say what others had put there.
     """
 
     run: Run
@@ -59,10 +56,12 @@ class ReleaseBuilder:
     strategy: Strategy = field(default_factory=lambda: WHOLE)
     counts: Counts = field(default_factory=Counts)
     submodules: tuple[bytes, ...] = ()
+    pointers: tuple[bytes, ...] = ()
     link: str = ""
     spare: str = ""
     leftovers: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    _lfs_blobs: set[bytes] = field(default_factory=set)
 
     def build(self, wanted: str) -> None:
         """Build `releases/<wanted>`, complete.
@@ -88,11 +87,8 @@ class ReleaseBuilder:
         )
         if self.strategy.kind is StrategyKind.FLIP:
             self.renew(self._paths.release(wanted), wanted, self._shown_since(self._release(wanted)))
-            try:
-                self._name_and_link(None, wanted)
-            except (NotADirectoryError, FileExistsError):
-                self._make_directories()
-                self._name_and_link(None, wanted)
+            self._make_directories()
+            self._name_and_link(None, wanted)
         elif self.strategy.kind is StrategyKind.WHOLE or not self._patch(wanted):
             self._write_whole(wanted)
 
@@ -152,7 +148,7 @@ class ReleaseBuilder:
                 self._staged(step),
                 plan,
                 self.run.workers,
-                read_blob=partial(self.mirror.read, kind=BLOB),
+                read_blob=self._read_blob,
                 journal=self._paths.staged(journal_name(*step)),
                 progress=partial(self.run.report_progress, wanted),
             )
@@ -163,6 +159,16 @@ class ReleaseBuilder:
             )
             previous = step
         self.counts, self.submodules = counts, plans[-1].submodules
+        if self._lfs_blobs:
+            self.pointers = tuple(write.path for write in plans[-1].files if write.blob in self._lfs_blobs)
+
+    def _read_blob(self, blob: bytes) -> bytes:
+        # Looked at while it is at hand: to find the pointers later would read every blob a second time.
+        # Any of the check-out's threads comes here; adding to a set is atomic.
+        content = self.mirror.read(blob, BLOB)
+        if is_lfs_pointer(content):
+            self._lfs_blobs.add(blob)
+        return content
 
     def _write_whole(self, wanted: str) -> None:
         """Patch an empty directory: the tree that it comes from has nothing."""
@@ -257,7 +263,7 @@ class ReleaseBuilder:
         try:
             self._name_and_link(self._staged(step), wanted)
         except OSError as error:
-            if error.errno not in _IN_THE_WAY or not is_there(self._paths.release(wanted)):
+            if error.errno not in _NOT_AS_LEFT or not is_there(self._paths.release(wanted)):
                 raise
             # Not listed, or made since: the tree is complete, and only the name is taken.
             self._set_aside(self._paths.release(wanted))

@@ -73,12 +73,15 @@ class ReleaseSession:
         builder.build(self._commit)
         self.counts, self.complete_at = builder.counts, time.perf_counter()
         submodules = (f"{path!r} is a submodule: an empty directory" for path in builder.submodules[:_MAX_NOTED])
+        pointers = (
+            f"{path!r} is a Git LFS pointer: its content is not fetched" for path in builder.pointers[:_MAX_NOTED]
+        )
         changed = (
             f"releases/{each.commit} was changed by somebody else: it is not recycled"
             for each in self._inventory.releases
             if not each.is_intact
         )
-        self.notes = (*retired, *submodules, *changed, *builder.notes)
+        self.notes = (*retired, *submodules, *pointers, *changed, *builder.notes)
         return True
 
     def _make_way(self) -> tuple[str, ...]:
