@@ -11,11 +11,16 @@
     ├── Transient                503, passes by itself: try again
     │   ├── ParametersUnavailable, PublisherUnavailable, QueueUnavailable
     │   ├── RemoteUnavailable, CommitNotFound, RefLags
-    │   └── LockTimeout, MountUnavailable, TooManyOpenFiles, ReleasesInGrace, OutOfTime, CopyBusy, MirrorDamaged
+    │   ├── LockTimeout, MountUnavailable, TooManyOpenFiles
+    │   ├── ReleasesInGrace, TargetRetiring
+    │   ├── OutOfTime, CopyBusy
+    │   └── MirrorDamaged
     └── Stalled                  500, needs a person
-        ├── ConfigurationInvalid, SecretUnusable, PublisherRefused, RemoteRefused, RemoteUnsupported, RemoteUntrusted
-        ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides, TreeTooLarge, TreeUnsafe, NotACommit
-        ├── TargetOccupied, TooManyTargets, CopyUnusable, LocalChanges, ReplayConflict
+        ├── ConfigurationInvalid, SecretUnusable
+        ├── PublisherRefused, RemoteRefused, RemoteUnsupported, RemoteUntrusted
+        ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides
+        ├── TreeTooLarge, TreeUnsafe, NotACommit, TargetOccupied, TooManyTargets
+        ├── CopyUnusable, LocalChanges, ReplayConflict
         └── MountFull, Unexpected
 
 A leaf's `reason` is stable: it is a metric's dimension and stands in the answer. The message is for the log: it may
@@ -154,6 +159,12 @@ class ReleasesInGrace(Transient):
     """A burst of pushes made as many releases as are allowed; the next one waits until the oldest's grace ends."""
 
     reason = "releases_in_grace"
+
+
+class TargetRetiring(Transient):
+    """Where the target's path leads through, a branch that is gone is still published: it is retired first."""
+
+    reason = "target_retiring"
 
 
 class OutOfTime(Transient):

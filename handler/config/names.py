@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 MIRROR = "mirror.git"
 """The mirror's name in a repository's directory. No part of a target's path may be called so.
 
-`staging` and `releases` are allowed: branches bear these names, and no target lies inside another one.
+Others of our names are allowed: branches are called `current` or `staging`, and no target lies inside another one.
 """
 
 MAX_REF_BYTES = 512

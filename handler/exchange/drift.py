@@ -19,7 +19,11 @@ class TargetDrift:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryDrift:
-    """The refs to reconcile (`behind`), and every configured target."""
+    """The refs to reconcile (`behind`), and every configured target.
+
+    `left_over` are published targets whose ref no rule publishes there any more: their readers get no further pushes.
+    """
 
     behind: tuple[str, ...]
     targets: tuple[TargetDrift, ...] = ()
+    left_over: tuple[TargetDrift, ...] = ()

@@ -25,6 +25,7 @@ from handler.settings import Settings
 if TYPE_CHECKING:
     from handler.exchange.drift import RepositoryDrift
     from handler.exchange.publisher import Publisher
+    from handler.exchange.remote import RemoteRefs
     from handler.network.aws.parameters import Token
 
 _DEFAULT_BRANCH_SECONDS = 60
@@ -81,6 +82,10 @@ class Deliverer:
         """
         remote = self.remote(repository, token, deadline)
         refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
+        return self.compare(repository, refs)
+
+    def compare(self, repository: Repository, refs: "RemoteRefs") -> "RepositoryDrift":
+        """Return which targets are behind `refs`, which the remote just answered. Raises the mount side's failures."""
         return self._surveyor.drift(repository, refs)
 
     def waking(self, repository: str, ref: str, deadline: Deadline) -> AbstractContextManager[None]:

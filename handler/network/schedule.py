@@ -13,6 +13,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
+from handler.config.targets import left_over_sentence
 from handler.deadline import Deadline
 from handler.errors import Git2EfsError, LockTimeout, MirrorDamaged
 from handler.exchange.schedule_state import RECONCILE, RepositoryState, ScheduleState
@@ -57,6 +58,7 @@ class Schedule:
         self._deliverer = deliverer
         self._queue = Queue(settings.queue_url) if settings.queue_url else None
         self._runs = threading.Semaphore(_MAX_RUNS)
+        self._warned_of: set[str] = set()
 
     def close(self) -> None:
         """Close what is kept open."""
@@ -127,6 +129,11 @@ class Schedule:
         token = self._parameters.token_of(repository)
         drift, now = self._deliverer.drift(repository, token, deadline), self._clock()
         behind = drift.behind
+        for target in drift.left_over:
+            # Once a process: the schedule comes every few minutes, and `status` says it too.
+            if target.path not in self._warned_of:
+                self._warned_of.add(target.path)
+                self._telemetry.warn(f"{target.path} {left_over_sentence(repository, target.ref)}")
         for ref in known.refs.keys() - set(behind):
             # Published by its own delivery meanwhile, or gone.
             del known.refs[ref]

@@ -395,12 +395,14 @@ def test_a_new_branch_does_not_get_into_the_tree_of_a_deleted_one(
     service.put_repository(publish=[{"ref": "refs/heads/*"}])
     upstream.commit({"a": b"a", "y/z": b"z"}, "x")
     service.push(upstream, "x")
-    before = footprint(service.mount / "octo/site/x")
+    before, record = footprint(service.mount / "octo/site/x/releases"), service.record("octo/site/x")
     upstream.delete("x")
     upstream.commit({"evil": b"evil"}, f"x/{below}")
     answer = service.push(upstream, f"x/{below}")
-    assert (answer.status, answer.reason) == (500, "target_occupied")
-    assert footprint(service.mount / "octo/site/x") == before
+    assert (answer.status, answer.reason) == (503, "target_retiring")
+    assert footprint(service.mount / "octo/site/x/releases") == before
+    assert sorted(os.listdir(service.mount / "octo/site/x")) == ["current", "published.json", "releases", "staging"]
+    assert service.record("octo/site/x") | {"gone_since": None} == record
 
 
 @pytest.mark.parametrize("kind", ["directory", "link", "foreign"])

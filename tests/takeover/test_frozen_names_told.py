@@ -274,6 +274,7 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("failed", "mount_unavailable"): 503,
         ("failed", "too_many_open_files"): 503,  # new: was told as mount_unavailable
         ("failed", "releases_in_grace"): 503,
+        ("failed", "target_retiring"): 503,
         ("failed", "out_of_time"): 503,
         ("failed", "copy_busy"): 503,
         ("failed", "mirror_damaged"): 503,

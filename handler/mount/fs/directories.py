@@ -193,3 +193,26 @@ def open_directory(path: str | bytes, *, directory: int | None = None) -> Iterat
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def list_below(root: str) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """Return the paths, relative to `root`, of all that is no directory below it, and of all directories."""
+    others: list[bytes] = []
+    directories: list[bytes] = []
+    # A list and no recursion: a tree may be deeper than Python's stack.
+    waiting = [b""]
+    with DirectoryHandles(root) as handles:
+        while waiting:
+            above = waiting.pop()
+            with (
+                open_directory(b".", directory=handles.descriptor(above)) as descriptor,
+                os.scandir(descriptor) as entries,
+            ):
+                for entry in entries:
+                    path = above + b"/" * bool(above) + os.fsencode(entry.name)
+                    if entry.is_dir(follow_symlinks=False):
+                        directories.append(path)
+                        waiting.append(path)
+                    else:
+                        others.append(path)
+    return tuple(others), tuple(directories)

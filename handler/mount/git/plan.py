@@ -3,11 +3,12 @@
 A plan needs nothing from the disk: the two commits' trees say everything. It checks every path before the first write.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from dulwich.index import validate_path_element_hfs, validate_path_element_ntfs
 
+from handler.config.names import ancestors_of
 from handler.errors import TreeTooLarge, TreeUnsafe
 from handler.mount.fs.plan import FileWrite, LinkWrite, TreePlan
 from handler.mount.git.diff import walk_changes
@@ -51,6 +52,24 @@ def plan_change(
         draft.add(path, was, will)
     draft.check()
     return draft.plan()
+
+
+def plan_touches(read: Callable[[bytes], bytes], shown: Iterable[bytes | None], new: bytes) -> TreePlan:
+    """Return the plan that touches everything in the tree `new` in which one of the trees `shown` differs from it.
+
+    They are hex ids; None has nothing. A directory differs where its entries do. What all share is neither read nor
+    planned. Raises TreeUnsafe, and what `read(tree id)` raises.
+    """
+    files: dict[bytes, None] = {}
+    directories: dict[bytes, None] = {}
+    for old in shown:
+        for path, was, will in walk_changes(lambda tree, prefix: parse_entries(read(tree), prefix), old, new):
+            if was is not None and will is not None and _is_directory(was) and _is_directory(will):
+                continue  # what differs below it says so, and nothing does where both are submodules
+            directories |= dict.fromkeys(ancestors_of(path))
+            if will is not None:
+                (directories if _is_directory(will) else files)[path] = None
+    return TreePlan(touched_files=tuple(files), touched_directories=tuple(directories))
 
 
 def check_tree_bytes(

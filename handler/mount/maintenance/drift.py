@@ -10,7 +10,7 @@ from handler.config.versions import newest
 from handler.exchange.drift import RepositoryDrift, TargetDrift
 from handler.exchange.remote import RemoteRefs
 from handler.model import Repository, Target
-from handler.mount.target.directory import Published, TargetDirectory
+from handler.mount.target.directory import Published, TargetDirectory, has_releases
 from handler.mount.target.registry import TargetRegistry
 from handler.settings import Settings
 
@@ -41,12 +41,17 @@ class DriftDetector:
             drifts.append(TargetDrift(target.path, ref, commit, is_behind, self._is_held(target, published)))
             if is_behind:
                 behind[ref] = None
-        paths = {target.path for target in targets}
-        for path in TargetRegistry.of(self.settings.mount, repository.full_name).target_paths():
-            if path not in paths:
-                behind |= dict.fromkeys(self._retirable_ref(repository, path, refs.head))
+        paths, left_over = {target.path for target in targets}, list[TargetDrift]()
         drifts += _targets_without_ref(repository, refs)
-        return RepositoryDrift(tuple(behind), tuple(drifts))
+        known = {drift.path for drift in drifts}
+        for path in TargetRegistry.of(self.settings.mount, repository.full_name).target_paths():
+            if path in paths:
+                continue
+            if retirable := self._retirable_ref(repository, path, refs.head):
+                behind |= dict.fromkeys(retirable)
+            elif path not in known:
+                left_over += self._left_over(repository.full_name, path)
+        return RepositoryDrift(tuple(behind), tuple(drifts), tuple(left_over))
 
     def published_refs(self, repository: str) -> tuple[str, ...]:
         """Return the refs of all targets that are published on the mount. Raises OSError."""
@@ -55,6 +60,15 @@ class DriftDetector:
         records = [TargetDirectory.at(mount, path, self.clock).read_record() for path in paths]
         refs = [record.ref for record in records if record is not None and record.repository == repository]
         return tuple(dict.fromkeys(filter(None, refs)))
+
+    def _left_over(self, repository: str, path: str) -> Iterator[TargetDrift]:
+        """Yield the target at a path that no rule publishes to, if readers can read it, and no operator holds it."""
+        directory = TargetDirectory.at(self.settings.mount, path, self.clock)
+        record = directory.read_record()
+        if record is None or record.repository != repository or record.held is not None:
+            return
+        if directory.is_copy or has_releases(directory.root):
+            yield TargetDrift(path, record.ref, None, is_behind=False)
 
     def _read_published(self, target: Target) -> Published:
         return TargetDirectory.of(self.settings.mount, target.path, self.clock, is_copy=target.is_copy).read_published()

@@ -75,8 +75,12 @@ class StatusReader:
         )
         if record is None:
             return status
+        problems = status.problems
+        if status.state is TargetState.LEFT_OVER:
+            problems += (f"no rule publishes {record.ref} here any more: its readers get no further pushes",)
         return replace(
             status,
+            problems=problems,
             ref=status.ref or record.ref or None,
             since=record.published_at or None,
             previous_commit=record.previous_commit,

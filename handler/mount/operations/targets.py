@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from handler.config.names import is_full_name, path_problem
 from handler.errors import TargetUnknown
 from handler.exchange.operations import MountedTarget
-from handler.mount.target.directory import TargetDirectory
-from handler.mount.target.layout import COPY, CURRENT, RECORD, RELEASES, STAGING, RepositoryPaths
+from handler.mount.target.directory import TargetDirectory, holds_target
+from handler.mount.target.layout import COPY, RELEASES, STAGING, RepositoryPaths
 from handler.mount.target.record import PublishedRecord
 from handler.mount.target.registry import TargetRegistry
 
@@ -86,7 +86,7 @@ def refuse_unregistered(mount: str, path: str, record: PublishedRecord) -> None:
 
 def is_target(mount: str, path: str) -> bool:
     """Whether something is published at `path`, or was, and left its record."""
-    return any(os.path.lexists(f"{mount}/{path}/{each}") for each in (CURRENT, RECORD, COPY))
+    return holds_target(f"{mount}/{path}")
 
 
 def target_at(mount: str, path: str) -> MountedTarget:

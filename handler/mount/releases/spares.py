@@ -71,16 +71,20 @@ class SpareMaker:
             # The mirror was emptied, say. What is there stays: the next push fetches what it takes to go on.
             return
         needed = self._count_needed(tip)
-        surplus = self._surplus(tip)
+        surplus, changed = self._surplus(tip)
         self._keep_spares_of(tip, needed)
+        self._let_go(tip, frozenset((*surplus, *changed)))
+        for commit in changed:
+            self._discard_release(commit)
         # The cheapest first: what lags behind by a push, then what lags by some, then what was never finished.
         for name, commit in self._spares_behind(tip):
-            self._bring(name, [(commit, tip)], tip, needed)
+            spare = read_release(self._paths.staged(name), commit, is_sure=True)
+            self._bring(name, [(commit, tip)], tip, needed, spare)
         for commit in surplus:
             self._bring_release(commit, tip, needed)
         for name, (base, halfway) in self._half_made():
             steps = [(base, halfway), (halfway, tip)] if halfway != tip else [(base, tip)]
-            self._bring(name, steps, tip, needed)
+            self._bring(name, steps, tip, needed, None)
         while len(self._spares) < needed:
             if not self._write_whole(tip, needed):
                 return
@@ -118,19 +122,26 @@ class SpareMaker:
 
     # -- what is there -------------------------------------------------------------------------------------------------
 
-    def _surplus(self, tip: str) -> list[str]:
-        """Return the commits of the sound releases that nobody keeps; set those aside that somebody changed."""
+    def _surplus(self, tip: str) -> tuple[list[str], list[str]]:
+        """Return the commits of the releases that nobody keeps: the sound ones, and those that somebody changed."""
         repository = self.run.repository
         gone = choose_pruned(
             tip, self.inventory.releases, self.run.clock(), repository.grace_seconds, repository.keep_releases
         )
-        surplus = []
+        surplus, changed = list[str](), list[str]()
         for each in sorted(self.inventory.releases, key=lambda each: -each.retired_at):
             if each.commit in gone and each.is_intact:
                 surplus.append(each.commit)
             elif each.commit in gone:
-                self._discard_release(each.commit)
-        return surplus
+                changed.append(each.commit)
+        return surplus, changed
+
+    def _let_go(self, tip: str, leaving: frozenset[str]) -> None:
+        """Prepare for the end of releases: what stays gets its times before nobody knows of them any more."""
+        builder = self._builder()
+        builder.let_go(leaving, self.inventory.releases, tip)
+        for name in self._spares if leaving else ():
+            builder.renew(self._paths.staged(name), tip, leaving)
 
     def _keep_spares_of(self, tip: str, needed: int) -> None:
         for name, commit in self.inventory.spares.items():
@@ -164,16 +175,21 @@ class SpareMaker:
         name = patch_name(commit, tip)
         rename(self._paths.release(commit), self._paths.staged(name))
         self._releases = [each for each in self._releases if each.commit != commit]
-        self._bring(name, [(commit, tip)], tip, needed)
+        release = next(each for each in self.inventory.releases if each.commit == commit)
+        self._bring(name, [(commit, tip)], tip, needed, release)
 
-    def _bring(self, name: str, steps: list[Step], tip: str, needed: int) -> None:
-        """Make the tree that is staged as `name` a spare of the tip, or trash where it is not needed."""
+    def _bring(self, name: str, steps: list[Step], tip: str, needed: int, base: Release | None) -> None:
+        """Make the tree that is staged as `name` a spare of the tip, or trash where it is not needed.
+
+        `base` is what it was when its times were right; None: it is half made.
+        """
         if len(self._spares) >= needed:
             self._discard(name)
             return
         builder = self._builder()
         try:
-            plans = [builder.plan(None if base == NULL_OID else base, to) for base, to in steps]
+            plans = [builder.plan(None if start == NULL_OID else start, to) for start, to in steps]
+            plans = builder.with_touches(plans, base, tip)
         except _NOT_PLANNED:
             self._discard(name)
             return
@@ -193,7 +209,8 @@ class SpareMaker:
         name, before = patch_name(NULL_OID, tip), len(self._spares)
         make_directories(self._paths.staging)
         make_directory(self._paths.staged(name), 0o755)
-        self._bring(name, [(NULL_OID, tip)], tip, needed)
+        # Every time in it is new: as if it had been the tip's until now.
+        self._bring(name, [(NULL_OID, tip)], tip, needed, Release(tip, self.run.clock()))
         return len(self._spares) > before
 
     def _finish(self, builder: ReleaseBuilder, name: str, tip: str) -> None:

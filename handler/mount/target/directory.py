@@ -3,15 +3,19 @@
 import errno
 import os
 import secrets
+import stat
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from handler.errors import TargetOccupied
 from handler.mount.fs.directories import make_directories, open_directory
 from handler.mount.fs.files import rename, write_whole
-from handler.mount.target.layout import COPY, CURRENT, GIT, TargetPaths, release_of
+from handler.mount.target.layout import COPY, CURRENT, GIT, RECORD, TargetPaths, release_of
 from handler.mount.target.record import PublishedRecord, read_record
+
+_TICK_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,9 @@ class TargetDirectory(TargetPaths):
         except OSError as error:
             if error.errno == errno.EINVAL:
                 raise TargetOccupied("what stands at the target's path was not made by git2efs") from None
+            if self._leads_through_a_target(error):
+                # Whether that one goes is decided when the commit of this one's ref is known.
+                return Published(None, None)
             raise
         # Somebody else's link stays: its readers may rely on it, and `flip` would replace it without a word.
         commit = release_of(link)
@@ -73,7 +80,21 @@ class TargetDirectory(TargetPaths):
 
     def read_record(self) -> PublishedRecord | None:
         """Read the record alone: it may be there while nothing is published."""
-        return read_record(self.record, now=self.clock())
+        try:
+            return read_record(self.record, now=self.clock())
+        except OSError as error:
+            if self._leads_through_a_target(error):
+                return None
+            raise
+
+    def _leads_through_a_target(self, error: OSError) -> bool:
+        """Whether the error is that the path leads through another target's `current` or `published.json`."""
+        directory = os.path.dirname(self.root) if error.errno in (errno.ENOTDIR, errno.ELOOP) else ""
+        while len(directory) > len(self.mount):
+            if holds_target(directory):
+                return True
+            directory = os.path.dirname(directory)
+        return False
 
     def write_record(self, record: PublishedRecord) -> None:
         """Replace `published.json`."""
@@ -91,11 +112,39 @@ class TargetDirectory(TargetPaths):
         while len(directory) > len(self.mount):
             # A working copy and releases exclude each other at one path, too: neither knows what the other may remove.
             is_above = directory != self.root
-            if os.path.lexists(os.path.join(directory, CURRENT)) and (is_above or self.is_copy):
+            if has_releases(directory) and (is_above or self.is_copy):
                 raise TargetOccupied("a target with releases is at the target's path, or on the way to it")
             if os.path.lexists(os.path.join(directory, GIT)) and (is_above or not self.is_copy):
                 raise TargetOccupied("a git working copy is at the target's path, or on the way to it")
             directory = os.path.dirname(directory)
+
+
+def has_releases(directory: str) -> bool:
+    """Whether a target with releases is at a directory: its `current` is a link of ours. Raises OSError."""
+    # By what it is, and not by its name: a branch or a repository may be called `current`.
+    try:
+        return release_of(os.readlink(os.path.join(directory, CURRENT))) is not None
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
+            raise
+        return False
+
+
+def holds_target(directory: str) -> bool:
+    """Whether a target is at a directory, or what is left of one: link, record or copy of ours. Raises OSError."""
+    for name, is_kind in ((RECORD, stat.S_ISREG), (COPY, stat.S_ISDIR)):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if is_kind(os.lstat(os.path.join(directory, name)).st_mode):
+                return True
+    return has_releases(directory)
+
+
+def let_clock_tick(since: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+    """Wait until a file that is written now gets a later mtime than one that was written at the time `since`."""
+    # A file system takes its times from a clock that ticks up to 100 times a second.
+    left = since + _TICK_SECONDS - clock()
+    if left > 0:
+        sleep(min(left, _TICK_SECONDS))
 
 
 def stage(paths: TargetPaths, kind: str, make: Callable[[str], None]) -> str:

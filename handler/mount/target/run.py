@@ -3,15 +3,16 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from handler.config.targets import refuse_too_many
+from handler.errors import TargetRetiring
 from handler.exchange.events import Emit
 from handler.exchange.publisher import PublishRequest
 from handler.model import MAX_AHEAD_SECONDS, Repository, Target
 from handler.mount.fs.lock import Known
 from handler.mount.fs.parallel import Executor, Workers
-from handler.mount.target.directory import Published, TargetDirectory
+from handler.mount.target.directory import Published, TargetDirectory, let_clock_tick
 from handler.mount.target.layout import RepositoryPaths, release_of
 from handler.mount.target.registry import TargetRegistry
 from handler.settings import Settings
@@ -137,14 +138,45 @@ class Run:
         if done < total:
             self.check_deadline()
 
+    def let_clock_tick(self) -> None:
+        """Wait, if it has to be, until what is written from now on gets later mtimes than what is published has."""
+        record = self.published.record
+        if record is not None:
+            let_clock_tick(record.published_at, self.clock, self.sleep)
+
     def know(self, commits: frozenset[str] | None) -> None:
         """Note the target's releases, all of them; None: not sure. What is known of other targets stays."""
         # The cache has one entry for all targets of a repository, since they share its lock.
         others = {path: known for path, known in (self.known or {}).items() if path != self.target.path}
         self.known = others if commits is None else {**others, self.target.path: commits}
 
+    def outgoing(self) -> "Run | None":
+        """Return a run of the target on the way to this one whose ref is certainly gone, and that ends with it.
+
+        Raises OSError.
+        """
+        mount, target = self.settings.mount, self.target
+        for path in self.registry.target_paths() if target.is_retirable else ():
+            if not target.path.startswith(f"{path}/"):
+                continue
+            directory = TargetDirectory.at(mount, path, self.clock)
+            record = directory.read_record()
+            if record is None or record.repository != self.repository.full_name or directory.is_copy:
+                continue
+            # Git has no branch `team` beside `team/x`. Where both paths end as the refs do, one pattern made both. What
+            # an operator holds stays.
+            if target.ref == record.ref + target.path.removeprefix(path) and record.held is None:
+                request = replace(self.request, target=replace(target, ref=record.ref, path=path))
+                return replace(self, request=request, directory=directory, published=directory.read_published())
+        return None
+
     def refuse_new(self) -> None:
-        """Raise TargetOccupied or TooManyTargets where the target is new, and may not be at its path."""
+        """Raise TargetOccupied, TargetRetiring or TooManyTargets where the target is new, and may not be there."""
         # Under the lock, so that of two new targets the second one sees the first.
+        if (outgoing := self.outgoing()) is not None:
+            raise TargetRetiring(
+                f"{outgoing.target.path} is on the way to {self.target.path}, and is retired first: there is no"
+                f" {outgoing.target.ref} any more"
+            )
         self.directory.refuse_nested()
         refuse_too_many(self.repository, self.registry.read(), self.target, self.settings.max_targets)

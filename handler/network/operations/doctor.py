@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 
 from handler.config.names import is_pattern, spelled_otherwise
 from handler.config.overlaps import overlaps_between
-from handler.config.targets import needs_default_branch, ref_prefixes, targets_in
+from handler.config.targets import left_over_sentence, needs_default_branch, ref_prefixes, targets_in
 from handler.config.versions import newest
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import ConfigurationInvalid, RepositoryUnknown, TargetUnknown
@@ -164,9 +164,25 @@ class Doctor:
         targets = targets_in(repository, refs.tips, refs.head)
         self._check_owners(checks, name, [TargetDrift(each.path, each.ref, None, is_behind=False) for each in targets])
         _check_rules(checks, repository, refs)
+        self._check_left_over(checks, repository, refs)
         if needs_default_branch(repository) and refs.head is None:
             todo = "push something, or name refs in `publish`"
             checks.wrong(f"{name}: remote", found="has no default branch", todo=todo)
+
+    def _check_left_over(self, checks: CheckList, repository: Repository, refs: RemoteRefs) -> None:
+        """Name the published paths that no push reaches any more, after the default branch was renamed, say."""
+        name = repository.full_name
+        with checks.step(f"{name}: targets", todo="see what the mount is missing: the checks above"):
+            for target in self.deliverer.compare(repository, refs).left_over:
+                todo = (
+                    "let its readers go to the new path, or give the rule this path; then move the directory away"
+                    f" (what is published where: git2efs status {name})"
+                )
+                checks.wrong(
+                    f"{name}: targets",
+                    found=f"{target.path} {left_over_sentence(repository, target.ref, refs.head)}",
+                    todo=todo,
+                )
 
     def _check_owners(self, checks: CheckList, name: str, targets: Sequence[TargetDrift]) -> None:
         """Name the targets that another repository has: a repository that was renamed meets those of its old name."""
