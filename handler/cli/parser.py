@@ -30,7 +30,7 @@ _HELP: Mapping[str, str] = {
 }
 _EPILOG = """Exit codes: 0 all is well, 1 something needs attention, 2 the command cannot do what you asked,
 3 it failed. Without --stack, --function or --local it asks the stack that GIT2EFS_STACK names; else it works on this
-host's mount where GIT2EFS_MOUNT is set; else it asks the stack `git2efs`."""
+host's mount where GIT2EFS_MOUNT is set; else it asks the stack that `make deploy` deployed from here, or `git2efs`."""
 
 
 def version() -> str:

@@ -1,9 +1,11 @@
 """Which stack the command asks, and how: a deployed one through AWS, this host's mount, or `make serve`."""
 
 import os
+import tomllib
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from handler.cli.served import ServedStack
@@ -15,6 +17,7 @@ from handler.network.operations.operator import Content, Operator
 from handler.network.operations.stack import ParameterEditor, StackAddress, StackParameters, find_stack
 from handler.settings import ENVIRONMENT_PREFIX, Settings, read_settings
 
+PROJECT = Path(__file__).resolve().parents[2]
 STACK_VARIABLE = "GIT2EFS_STACK"
 DEFAULT_STACK = "git2efs"
 _OWN = tuple(ENVIRONMENT_PREFIX + name for name in ("MOUNT", "PARAMETER_PREFIX"))
@@ -42,18 +45,34 @@ class OperatedStack(Protocol):
 
 
 def choose_stack(parsed: Namespace, environment: Mapping[str, str]) -> OperatedStack:
-    """Return the stack that the arguments, or else the environment, name. Raises ConfigurationInvalid."""
-    _use_profile(parsed.profile, parsed.region)
+    """Return the stack that the arguments, the environment, or else deploy.toml name. Raises ConfigurationInvalid."""
+    name = parsed.stack or environment.get(STACK_VARIABLE)
+    is_elsewhere = parsed.local is not None or getattr(parsed, "function", None) is not None
+    is_host = not name and any(environment.get(each) for each in _OWN)
+    found = {} if is_elsewhere or is_host else read_deployed()
+    # A stack of another name has nothing to do with what was deployed from here.
+    found = found if name in (None, "", found.get("stack", DEFAULT_STACK)) else {}
+    _use_profile(parsed.profile or found.get("profile"), parsed.region or found.get("region"))
     if parsed.local is not None:
         return _Served(ServedStack(parsed.local))
-    if getattr(parsed, "function", None) is not None:
+    if is_elsewhere:
         return _Function(parsed.function)
-    if parsed.stack is not None:
-        return _Deployed(parsed.stack)
-    name = environment.get(STACK_VARIABLE)
-    if not name and any(environment.get(each) for each in _OWN):
-        return _Host()
-    return _Deployed(name or DEFAULT_STACK)
+    return _Host() if is_host else _Deployed(name or found.get("stack", DEFAULT_STACK))
+
+
+def read_deployed() -> Mapping[str, str]:
+    """Return what `make deploy` remembers beside this source: `stack`, `region` and `profile`, those that it has.
+
+    Raises ConfigurationInvalid for a file that cannot be read.
+    """
+    path = PROJECT / "deploy.toml"
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigurationInvalid(f"{path}: {error}") from None
+    return {name: str(found[name]) for name in ("stack", "region", "profile") if found.get(name)}
 
 
 def _use_profile(profile: str | None, region: str | None) -> None:

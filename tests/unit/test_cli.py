@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from handler import cli
-from handler.cli import command_line, credentials, parser, terminal
-from handler.errors import Malformed
+from handler.cli import command_line, credentials, parser, stacks, terminal
+from handler.errors import ConfigurationInvalid, Malformed
 from handler.model import Repository
 from handler.network.operations.command import ACTIONS
 
@@ -146,6 +146,32 @@ def test_an_interrupt_ends_it_without_a_traceback(
     monkeypatch.setattr(command_line, "_carry_out", interrupted)
     assert cli.main(["status"]) == 130
     assert capsys.readouterr().err.startswith("interrupted")
+
+
+# -- which stack ------------------------------------------------------------------------------------------------------
+
+
+def chosen(monkeypatch: pytest.MonkeyPatch, *options: str, **environment: str) -> tuple[object, list[object]]:
+    """Return the stack that `status` with these options asks, and the profile and region that AWS is asked with."""
+    used: list[object] = []
+    monkeypatch.setattr(stacks, "_use_profile", lambda profile, region: used.extend((profile, region)))
+    return stacks.choose_stack(parser.build_parser("git2efs").parse_args(["status", *options]), environment), used
+
+
+def test_what_was_deployed_from_here_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In its region and with its profile; an option comes first, and another stack has nothing to do with them."""
+    monkeypatch.setattr(stacks, "PROJECT", tmp_path)
+    assert chosen(monkeypatch) == (stacks._Deployed("git2efs"), [None, None])
+    (tmp_path / "deploy.toml").write_text('stack = "mine"\nregion = "eu-central-1"\nprofile = "work"\n[parameters]\n')
+    mine = stacks._Deployed("mine")
+    assert chosen(monkeypatch) == (mine, ["work", "eu-central-1"])
+    assert chosen(monkeypatch, "--stack", "mine", "--region", "us-east-1") == (mine, ["work", "us-east-1"])
+    assert chosen(monkeypatch, GIT2EFS_STACK="other") == (stacks._Deployed("other"), [None, None])
+    assert chosen(monkeypatch, "--function", "ops")[1] == [None, None]
+    assert chosen(monkeypatch, GIT2EFS_MOUNT="/mnt")[0].is_host  # type: ignore[attr-defined]
+    (tmp_path / "deploy.toml").write_text("stack =")
+    with pytest.raises(ConfigurationInvalid, match=r"deploy\.toml"):
+        chosen(monkeypatch)
 
 
 # -- the token --------------------------------------------------------------------------------------------------------
