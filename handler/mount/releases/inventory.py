@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from handler.mount.fs.directories import open_directory
 from handler.mount.releases.strategy import Release
+from handler.mount.target.directory import list_names
 from handler.mount.target.layout import TargetPaths, is_commit
 
 _SECOND = 1_000_000_000
@@ -37,26 +38,19 @@ def list_releases(paths: TargetPaths, known: Collection[str] | None = None) -> I
     directory. It reads the releases' clocks all the same, since they tell whether somebody else changed a release.
     """
     # To list costs a round trip for each directory; a warm process that nobody overtook knows what it left.
-    names = _list(paths.releases) if known is None else known
+    names = list_names(paths.releases) if known is None else known
     releases = []
     for name in names:
         if is_commit(name):
             with suppress(FileNotFoundError):
                 releases.append(read_release(paths.release(name), name, is_sure=known is not None))
-    return Inventory(tuple(_list(paths.staging)) if known is None else (), tuple(releases))
+    return Inventory(tuple(list_names(paths.staging)) if known is None else (), tuple(releases))
 
 
 def flip(paths: TargetPaths, link: str) -> None:
     """Put the temporary link in the place of `current`: the one step that readers see."""
     # One rename. Unlinking `current` first would leave a moment, and after a kill a mount, without any tree.
     os.rename(link, paths.current)
-
-
-def _list(path: str) -> list[str]:
-    try:
-        return os.listdir(path)
-    except FileNotFoundError:
-        return []
 
 
 def seal(path: str, now: float, *, is_intact: bool = True) -> None:

@@ -10,8 +10,21 @@ from dataclasses import dataclass
 from handler.errors import TargetOccupied
 from handler.mount.fs.directories import open_directory
 from handler.mount.fs.files import write_whole
-from handler.mount.target.layout import COPY, CURRENT, GIT, TargetPaths, release_of
+from handler.mount.target.layout import (
+    COPY,
+    CURRENT,
+    GIT,
+    RECORD,
+    RELEASES,
+    STAGING,
+    TargetPaths,
+    is_commit,
+    is_staged,
+    release_of,
+)
 from handler.mount.target.record import PublishedRecord, read_record
+
+_MAX_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +109,31 @@ class TargetDirectory(TargetPaths):
             if os.path.lexists(os.path.join(directory, GIT)) and (is_above or not self.is_copy):
                 raise TargetOccupied("a git working copy is at the target's path, or on the way to it")
             directory = os.path.dirname(directory)
+
+    def refuse_foreign(self) -> None:
+        """Raise TargetOccupied where the directory of a target with releases holds what git2efs does not make there.
+
+        A target of another repository below `releases` or `staging`, say: the two would be in each other's way.
+        """
+        places: tuple[tuple[str, Callable[[str], bool]], ...] = (
+            (self.root, {CURRENT, RELEASES, STAGING, RECORD}.__contains__),
+            (self.releases, is_commit),
+            (self.staging, is_staged),
+        )
+        for directory, is_ours in places:
+            # An operator's file is refused too: nobody can tell later whether it was there for a reason.
+            foreign = sorted(name for name in list_names(directory) if not is_ours(name))
+            if foreign:
+                shown = ", ".join(map(repr, foreign[:_MAX_SHOWN]))
+                raise TargetOccupied(f"the target is new, and its directory holds what git2efs did not make: {shown}")
+
+
+def list_names(path: str) -> list[str]:
+    """Return the names in a directory; none where there is no directory. Raises OSError."""
+    try:
+        return os.listdir(path)
+    except FileNotFoundError:
+        return []
 
 
 def stage(paths: TargetPaths, kind: str, make: Callable[[str], None]) -> str:

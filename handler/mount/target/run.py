@@ -109,4 +109,8 @@ class Run:
         """Raise TargetOccupied or TooManyTargets where the target is new, and may not be at its path."""
         # Under the lock, so that of two new targets the second one sees the first.
         self.directory.refuse_nested()
-        refuse_too_many(self.repository, self.registry.read(), self.target, self.settings.max_targets)
+        registered = self.registry.read()
+        # A target on the list is not new: its `current` may be gone, and what lies there did not stop it so far.
+        if self.target.path not in registered and not self.target.is_copy:
+            self.directory.refuse_foreign()
+        refuse_too_many(self.repository, registered, self.target, self.settings.max_targets)
