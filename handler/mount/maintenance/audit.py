@@ -94,6 +94,7 @@ class ReleaseAudit:
     def _begin(self) -> TreePlan | None:
         """Return the commit's tree as a plan from nothing; None where there is nothing to compare."""
         with self.context.locked() as lock:
+            self.directory = self.directory.held_by(lock)
             self._workers = Workers(self.context.settings.checkout_workers, is_slow=lock.is_slow)
             is_current = self._is_current
             with self.context.borrowed_mirror() as mirror:
@@ -138,7 +139,7 @@ class ReleaseAudit:
             self._path,
             part,
             self._workers,
-            now=self.context.clock(),
+            now=self.directory.clock(),
             check=self.context.check_deadline,
         )
 
@@ -229,7 +230,7 @@ class ReleaseAudit:
             journal=paths.staged(journal_name(*step)),
             progress=lambda done, total: self.context.check_deadline(),
         )
-        seal(staged, self.context.clock())
+        seal(staged, paths.clock())
         if os.path.lexists(self._path):
             os.rename(self._path, paths.staged(trash_name()))
         os.rename(staged, self._path)

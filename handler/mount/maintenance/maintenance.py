@@ -136,7 +136,8 @@ class _RepositoryMaintenance:
         """Maintain a target; return None where it is another repository's, a working copy, or holds nothing."""
         context, directory = self.context, self.context.directory(begin.path)
         context.check_deadline()
-        with context.locked():
+        with context.locked() as lock:
+            directory = directory.held_by(lock)
             published = directory.read_published()
             if published.commit is None or published.record is None:
                 return None
@@ -154,7 +155,6 @@ class _RepositoryMaintenance:
                 list_releases(directory),
                 self.repository,
                 current=published.commit,
-                now=context.clock(),
             )
         # Without the lock: removing whole trees takes minutes, and nobody uses a name of the trash again.
         discard(directory, trash, context.check_deadline)

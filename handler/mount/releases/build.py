@@ -21,7 +21,7 @@ from handler.mount.git.plan import check_tree_bytes, plan_change
 from handler.mount.releases.inventory import Inventory, seal
 from handler.mount.releases.strategy import WHOLE, Strategy, StrategyKind, choose_strategy, max_releases
 from handler.mount.target.directory import TargetDirectory, stage
-from handler.mount.target.layout import TargetPaths, journal_name, link_to, patch_name, read_patch_name, trash_name
+from handler.mount.target.layout import journal_name, link_to, patch_name, read_patch_name, trash_name
 from handler.mount.target.run import Run
 
 _NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENOTEMPTY)
@@ -64,7 +64,7 @@ class ReleaseBuilder:
             self.run.published.commit,
             self.inventory.releases,
             patches,
-            now=self.run.clock(),
+            now=self._paths.clock(),
             grace_seconds=self.run.repository.grace_seconds,
         )
         if self.strategy.kind is StrategyKind.FLIP:
@@ -73,7 +73,7 @@ class ReleaseBuilder:
             self._write_whole(wanted)
 
     @property
-    def _paths(self) -> TargetPaths:
+    def _paths(self) -> TargetDirectory:
         return self.run.directory
 
     def _patch(self, wanted: str) -> bool:

@@ -34,9 +34,9 @@ def retire(run: Run, unchanged: Outcome) -> Outcome:
         if record.gone_since is None:
             # The first run that finds the ref gone only writes that down: one wrong answer of the remote takes no
             # target away.
-            record = replace(record, gone_since=run.clock())
+            record = replace(record, gone_since=run.directory.clock())
             run.directory.write_record(record)
-        if run.clock() - (record.gone_since or 0) < run.repository.grace_seconds:
+        if run.directory.clock() - (record.gone_since or 0) < run.repository.grace_seconds:
             return replace(unchanged, kind=OutcomeKind.IGNORED, reason="retiring")
         _remove_trees(run.directory)
         event = retired_event(

@@ -5,11 +5,12 @@ import os
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from handler.errors import TargetOccupied
 from handler.mount.fs.directories import open_directory
 from handler.mount.fs.files import write_whole
+from handler.mount.fs.lock import HeldLock
 from handler.mount.target.layout import (
     COPY,
     CURRENT,
@@ -45,6 +46,10 @@ class TargetDirectory(TargetPaths):
     mount: str
     path: str
     clock: Callable[[], float]
+
+    def held_by(self, lock: HeldLock) -> "TargetDirectory":
+        """Return the directory with the mount's clock, as the holder of a stamped lock knows it."""
+        return replace(self, clock=lock.now)
 
     @classmethod
     def of(
