@@ -30,7 +30,7 @@ GLIBCS := 2_17 2_28 2_34
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
 
-venv: $(VENV)/.complete  ## make the virtual environment, unless it is there
+venv: $(VENV)/bin/git2efs  ## make the virtual environment, with the git2efs command, unless it is there
 
 # The stamp is written last, so that a broken installation is made anew. It depends on the lock, so that new versions are
 # installed.
@@ -41,6 +41,12 @@ $(VENV)/.complete: locks/dev.txt
 	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
 	@$(RUN) $(INSTALL) -r locks/dev.txt
 	@touch $@
+
+# The command runs this folder's source. `-P`: what lies in the folder where it is called is not imported.
+$(VENV)/bin/git2efs: $(VENV)/.complete
+	@printf '%s\n' '#!/bin/sh' \
+		'PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" exec "$(CURDIR)/$(RUN)" -P -m handler.cli "$$@"' >$@
+	@chmod +x $@
 
 run: venv  ## show the main job on this machine: push, webhook, published tree
 	@$(RUN) -m local demo

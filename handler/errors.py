@@ -10,27 +10,21 @@
     │   ├── BodyTooLarge         413
     │   └── MediaTypeUnsupported 415
     ├── Transient                503, passes by itself: try again
-    │   ├── ParametersUnavailable
-    │   ├── PublisherUnavailable
-    │   ├── QueueUnavailable
-    │   ├── RemoteUnavailable
-    │   ├── CommitNotFound
-    │   ├── RefLags
+    │   ├── ParametersUnavailable, PublisherUnavailable, QueueUnavailable
+    │   ├── RemoteUnavailable, CommitNotFound, RefLags
     │   ├── LockTimeout
-    │   ├── MountUnavailable
+    │   ├── MountUnavailable, TooManyOpenFiles
     │   ├── ReleasesInGrace
     │   ├── OutOfTime
     │   ├── CopyBusy
     │   └── MirrorDamaged
     └── Stalled                  500, needs a person
-        ├── ConfigurationInvalid
-        ├── SecretUnusable
+        ├── ConfigurationInvalid, SecretUnusable
         ├── PublisherRefused
         ├── RemoteRefused, RemoteUnsupported
         ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides
         ├── TreeTooLarge, TreeUnsafe
-        ├── TargetOccupied
-        ├── TooManyTargets
+        ├── TargetOccupied, TooManyTargets
         ├── CopyUnusable
         ├── LocalChanges, ReplayConflict
         ├── MountFull
@@ -160,6 +154,12 @@ class MountUnavailable(Transient):
     """A file operation on the mount failed in a way that passes (EIO, ESTALE, ETIMEDOUT, ...)."""
 
     reason = "mount_unavailable"
+
+
+class TooManyOpenFiles(Transient):
+    """The process has no file descriptor left (EMFILE, ENFILE); the mount itself did nothing wrong."""
+
+    reason = "too_many_open_files"
 
 
 class ReleasesInGrace(Transient):

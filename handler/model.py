@@ -87,6 +87,8 @@ class Repository:
     publish: tuple[PublishRule, ...] = (PublishRule(),)
     keep_releases: int = 3
     grace_seconds: int = 300
+    spares: int = 8
+    """How many spares a target may have at most."""
     depth: int = 1
     credentials: str | None = None
     allow_external_links: bool = False
@@ -135,6 +137,9 @@ class Counts:
     files_removed: int = 0
     bytes_written: int = 0
     bytes_fetched: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
 
 @dataclass(frozen=True, slots=True)

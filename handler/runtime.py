@@ -88,7 +88,10 @@ class Runtime(Generic[App]):
         telemetry = self.telemetry()
         with self._lock:
             if self._app is None:
-                self._app = self._make(read_settings(environment), telemetry)
+                settings = read_settings(environment)
+                if not settings.all_metrics:
+                    telemetry.limit_metrics()
+                self._app = self._make(settings, telemetry)
                 # Readers run as other users: modes are the tree's own, whatever this process inherited.
                 os.umask(0o022)
             return self._app

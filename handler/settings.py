@@ -84,10 +84,23 @@ class Settings:
 
     Eight releases are always allowed.
     """
+    spare_files: int = 200_000
+    """Files that all spares of one target may hold together, and so a tree too; 0: no spares.
+
+    Spares are complete trees that the next pushes are written into, so that each push costs its own change alone.
+    """
+    background: bool = False
+    """Make spares in a thread of this process, where no publisher is named. Not in Lambda, which stops threads."""
     checkout_workers: int = 32
     """File operations in flight while a tree is checked out."""
+    max_open_files: int = 640
+    """File descriptors that check-outs and comparisons may hold open, all repositories together; at most five eighths
+    of what the system allows the process. Lambda allows 1,024. A check-out waits for them.
+    """
     queue_url: str = ""
     """The FIFO queue for verified pushes; empty: a push is reconciled at once, while GitHub waits."""
+    all_metrics: bool = True
+    """Give CloudWatch every metric; false: only those that the alarms of `Monitoring=alarms` read."""
     dead_letter_url: str = ""
     """The FIFO queue for messages that need a person; only the worker sends to it."""
     publisher: str = ""
@@ -113,7 +126,9 @@ _BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "max_object_bytes": (1024, 1024 * 1024 * MIB),
         "max_tree_bytes": (1024, 1024 * 1024 * 1024 * MIB),
         "burst_files": (1, 1_000_000_000),
+        "spare_files": (0, 1_000_000_000),
         "checkout_workers": (1, 256),
+        "max_open_files": (12, 1_000_000),
     }
 )
 
@@ -176,7 +191,7 @@ def _parse(name: str, text: str) -> str | int | float | bool:
         if not text.startswith(("https://", "http://")):
             raise ValueError("must be a queue's URL")
         return text
-    if name == "allow_sha1":
+    if name in ("allow_sha1", "all_metrics", "background"):
         if text.lower() not in ("true", "false"):
             raise ValueError("must be true or false")
         return text.lower() == "true"

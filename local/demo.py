@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from handler.mount.target.layout import spare_name
 from local import github, sample
 from local.origin import FileContent, SampleOrigin
 from local.service import Service, ServiceFailed
@@ -18,8 +19,8 @@ from local.tree import differences, listing, published_files
 
 REPOSITORY = "octocat/weather"
 REF = "refs/heads/main"
-NO_GRACE = ("--configure", f'{REPOSITORY}={{"grace_seconds": 0}}')
-"""Nobody else reads here, and the third push should not wait five minutes for a release that it can recycle."""
+_SPARE_SECONDS = 20.0
+"""How long making a spare of a few files may take at most."""
 
 
 class DemoFailed(Exception):
@@ -93,8 +94,8 @@ class Demo:
         return payload, delivery
 
     def third_push(self, before: str) -> None:
-        """Change one file again. This push recycles a retired release, and writes only what differs."""
-        self._screen.step("The third push: a release past its grace is recycled, only what differs is written")
+        """Change one file again."""
+        self._screen.step("The third push: as every push, it writes only what it changes")
         commit = self._commit(sample.third_push(), "Snow")
         change = github.Change("Snow", modified=["site/index.html"])
         payload = github.push_payload(REPOSITORY, REF, before, commit, change=change)
@@ -146,6 +147,20 @@ class Demo:
         if lines := differences(wanted, published_files(current)):
             raise DemoFailed("the published tree is not the commit's:\n" + "\n".join(lines))
         self._screen.line("compared", f"{len(wanted)} paths: modes, links and contents equal the commit's")
+        if outcome == "published":
+            self._wait_for_spare(commit)
+
+    def _wait_for_spare(self, commit: str) -> None:
+        """Wait for what is done after the answer: a tree for the next push to be written into."""
+        spare = os.path.join(self._target, "staging", spare_name(commit, 1))
+        deadline = time.monotonic() + _SPARE_SECONDS
+        while not os.path.exists(spare):
+            if time.monotonic() > deadline:
+                raise DemoFailed("no spare was made for the next push")
+            time.sleep(0.01)
+        if lines := differences(self._origin.files(commit), published_files(spare)):
+            raise DemoFailed("the spare is not the commit's tree:\n" + "\n".join(lines))
+        self._screen.line("spare", "made after the answer: the next push is written into it")
 
     def _show_answer(self, answer: github.Answer, suffix: str = "") -> None:
         self._screen.line("answer", f"{answer.status}{suffix}\n{answer.body.decode('utf-8', 'replace')}")
@@ -229,8 +244,7 @@ def _run(screen: Screen, keep: bool) -> str:
         origin = stack.enter_context(SampleOrigin(REPOSITORY))
         screen.line("origin", origin.url)
         screen.step("The service: the handler that runs in Lambda, behind a loopback endpoint, as two processes")
-        options = (*NO_GRACE, "--isolated")
-        service = stack.enter_context(Service(root, secret, {REPOSITORY: origin.url}, options))
+        service = stack.enter_context(Service(root, secret, {REPOSITORY: origin.url}, ("--isolated",)))
         screen.line("service", service.ready_line)
         screen.line("isolated", service.processes_line)
         steps = Demo(screen, origin, service, root, secret)

@@ -37,7 +37,11 @@ def first_publish(push: PushEvent, pack: bytes, *, delivery: str, asked_at: floa
         delivery=delivery,
         received_at=asked_at,
         answers=Answers(
-            (RefsAnswer(ref=push.ref, asked_at=asked_at, tip=Tip(push.ref, push.after, push.after)),),
+            (
+                RefsAnswer(
+                    ref=push.ref, asked_at=asked_at, answered_at=asked_at, tip=Tip(push.ref, push.after, push.after)
+                ),
+            ),
             (
                 PackAnswer(
                     query=FetchQuery(push.after, None, repository.depth),
@@ -49,6 +53,7 @@ def first_publish(push: PushEvent, pack: bytes, *, delivery: str, asked_at: floa
             ),
             len(pack),
         ),
+        makes_spares=True,
     )
     return _message("publish", request=request)
 

@@ -33,6 +33,7 @@ MADE_BY_THE_TEMPLATE: Mapping[str, str] = {
     "queue_url": "`Delivery`",
     "dead_letter_url": "`Delivery`",
     "publisher": "`Publisher`",
+    "all_metrics": "`Monitoring`",
 }
 """Settings whose value follows from the stack's parameters; the others stand in template.yaml as they are."""
 
@@ -41,6 +42,8 @@ REPOSITORY: Mapping[str, str] = {
     "publish": "A list of at most 100 rules: which ref goes to which path; see [Rules](#rules)",
     "keep_releases": "How many trees are kept, counting `current`; more while their grace lasts",
     "grace_seconds": "How long a replaced tree stays as it is",
+    "spares": "How many spares each target may have at most: complete trees that the next pushes are written into, so "
+    "that each costs its own change alone ([scale.md](scale.md#spares)); 0 for none",
     "depth": "Commits of history in the mirror; 0 for all",
     "max_tree_bytes": "How many bytes the files of a published tree may have together (`tree_too_large`); by default "
     "`GIT2EFS_MAX_TREE_BYTES`",

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from handler.settings import ENVIRONMENT_PREFIX
 from local.gateway import FUNCTION_NAME, MANY, MEMORY_MIB, ROUTE, Handler, gateway_server
 from local.mount_side import prepare_output
+from local.operator_socket import operated
 from local.options import SECRET_VARIABLE, ServeOptions
 from local.parameters import embedded_parameters
 
@@ -92,6 +93,7 @@ def _stack(options: ServeOptions) -> "Iterator[MountProcess | None]":
             from local.worker import working
 
             stack.enter_context(working())
+        stack.enter_context(operated(options.mount, options.prefix))
         yield mount_side
 
 
@@ -122,6 +124,8 @@ def _prepare_environment(options: ServeOptions) -> None:
     # Which function publishes is up to `--isolated` alone.
     os.environ.pop(ENVIRONMENT_PREFIX + "PUBLISHER", None)
     os.environ["GIT2EFS_PARAMETER_PREFIX"] = options.prefix
+    # This process goes on between requests, which Lambda's does not.
+    os.environ.setdefault(ENVIRONMENT_PREFIX + "BACKGROUND", "true")
     os.environ["AWS_LAMBDA_FUNCTION_NAME"] = FUNCTION_NAME
     os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] = str(MEMORY_MIB)
 

@@ -51,8 +51,10 @@ IMPATIENT: Mapping[str, object] = {
     "lag_seconds": 0.5,
     "allowed_hosts": "github.com,127.0.0.1",
     "lock_seconds": 5.0,
+    "spare_files": 0,
 }
-"""Settings that differ from the product's so that a test of a failure does not wait for long, and for its origin."""
+"""Settings that differ from the product's: so that a test of a failure does not wait for long, for its origin, and so
+that what a push itself writes and removes can be counted. Tests of spares allow them."""
 
 
 class Service(CapturedOutput):
@@ -121,10 +123,13 @@ class Service(CapturedOutput):
 
     def configure(self, **settings: object) -> None:
         """Change settings by their field's name (None: the product's default), as a new deployment does."""
-        for name in self.environment:
-            os.environ.pop(name, None)
+        before = self.environment
         self.settings |= settings
-        os.environ.update(self.environment)
+        # Made before anything is taken away: which transport the tests use stands in the environment too.
+        after = self.environment
+        for name in before:
+            os.environ.pop(name, None)
+        os.environ.update(after)
         self.reset()
 
     def use_queue(self, queue: MessageQueue) -> None:

@@ -39,7 +39,7 @@ OWN_FILE_SYSTEM = OWN_VPC | {
 
 _INLINE = OWN_VPC | {"EventBus": "house", "Publisher": "inline", "SnapStart": "queued"}
 
-MODES = {
+_SHAPES = {
     "direct": {"Delivery": "direct", "EventBus": "", "Publisher": "isolated", "SnapStart": "queued"},
     "direct, telling": {"Delivery": "direct", "EventBus": "house", "Publisher": "isolated", "SnapStart": "queued"},
     "queued": {"Delivery": "queued", "EventBus": "", "Publisher": "isolated", "SnapStart": "queued"},
@@ -48,6 +48,7 @@ MODES = {
     "direct, inline": _INLINE | {"Delivery": "direct"},
     "queued, inline": _INLINE | {"Delivery": "queued"},
 }
+MODES = {name: given | {"Monitoring": "full", "Dashboard": "true"} for name, given in _SHAPES.items()}
 """The parameters that decide which functions there are, and what each may use."""
 
 # Nested JSON of any shape; each test looks at a few of its places.

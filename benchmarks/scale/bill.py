@@ -55,8 +55,7 @@ def bill(result: Result, trees: Sequence[int], stack: Stack) -> dict[str, float]
         "sent to the internet": sent_kib / _GIB_KIB * prices.egress_gb,
         "Logs": log_kib / _GIB_KIB * prices.log_gb,
         "Metrics": sizes.metrics * prices.metric,
-        "Alarms": sizes.alarms * prices.alarm,
-        "Dashboard": prices.dashboard,
+        "Alarms": (sizes.alarms + (sizes.queue_alarms if stack.is_queued else 0)) * prices.alarm,
     }
     return {**items, "all": sum(items.values())}
 
@@ -73,12 +72,18 @@ def within_free_tiers(items: dict[str, float]) -> float:
         "Logs": free.log_gb * prices.log_gb,
         "Metrics": free.metrics * prices.metric,
         "Alarms": free.alarms * prices.alarm,
-        "Dashboard": free.dashboards * prices.dashboard,
     }
     left = items["all"]
     for beginning, given in tiers.items():
         left -= min(given, sum(each for name, each in items.items() if name.startswith(beginning)))
     return left
+
+
+def full_monitoring_dollars() -> float:
+    """Return what a month of Monitoring=full costs a direct stack beyond the default, at list prices."""
+    prices, sizes = Prices(), Sizes()
+    metrics, alarms = sizes.full_metrics - sizes.metrics, sizes.full_alarms - sizes.alarms
+    return metrics * prices.metric + alarms * prices.alarm + prices.dashboard
 
 
 def readers_dollars(files: int, seconds: float) -> float:

@@ -90,8 +90,11 @@ class Sizes:
         2.1, "KiB of logs an outcome, Lambda's own lines among them", MEASURED, f"{_HERE}: 1.6, and 0.5"
     )
     access_kib: float = _is(0.5, "KiB of the API's access log a request", ASSUMED, "template.yaml")
-    metrics: float = _is(25, "metrics in use", ASSUMED, "handler/network/aws/telemetry.py, ten reasons")
-    alarms: float = _is(12, "alarms", ASSUMED, "template.yaml")
+    metrics: float = _is(4, "metrics in use, by default", MEASURED, "handler/network/aws/telemetry.py")
+    alarms: float = _is(7, "alarms by default, direct; an expression counts each metric", MEASURED, "template.yaml")
+    queue_alarms: float = _is(3, "alarms more by default with a queue", MEASURED, "template.yaml")
+    full_metrics: float = _is(25, "metrics in use, Monitoring=full", ASSUMED, "telemetry.py, ten reasons, no queue")
+    full_alarms: float = _is(11, "alarms, Monitoring=full, direct", MEASURED, "template.yaml")
     pollers: float = _is(5, "Lambda's pollers at an idle queue, a call each 20 s", PUBLISHED, "Lambda: SQS scaling")
 
 
@@ -169,7 +172,6 @@ class Free:
     log_gb: float = _is(5, "CloudWatch Logs, GB", PUBLISHED, "Amazon CloudWatch pricing")
     metrics: float = _is(10, "CloudWatch, metrics", PUBLISHED, "Amazon CloudWatch pricing")
     alarms: float = _is(10, "CloudWatch, alarms", PUBLISHED, "Amazon CloudWatch pricing")
-    dashboards: float = _is(3, "CloudWatch, dashboards", PUBLISHED, "Amazon CloudWatch pricing")
 
 
 @dataclass(frozen=True, slots=True)

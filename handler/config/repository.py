@@ -7,6 +7,7 @@ All fields have defaults, so `{}` is complete: the remote's default branch, publ
     publish               list of {"ref", "path", "mode", "autostash", "latest", "prereleases"}; see `_read_rule`
     keep_releases         1 to 50: how many releases of a target are kept
     grace_seconds         0 to 604,800: how long a replaced release stays
+    spares                0 to 8: how many spares a target may have, which make each push cost its change alone
     depth                 commits of history in the mirror; 0 is all of it
     max_tree_bytes        bytes of all files of a published tree; by default the stack's
     credentials           the name of the SecureString parameter that holds the token
@@ -38,6 +39,7 @@ _BOUNDS = MappingProxyType(
     {
         "keep_releases": (1, 50),
         "grace_seconds": (0, 604_800),
+        "spares": (0, 8),
         "depth": (0, 2**31 - 1),
         "max_tree_bytes": (1, 2**50),
     }
@@ -71,6 +73,7 @@ def parse_repository(full_name: str, parameter: str | dict[str, object]) -> Repo
         publish=_read_publish(fields, full_name, problems),
         keep_releases=_read_count(reader, "keep_releases"),
         grace_seconds=_read_count(reader, "grace_seconds"),
+        spares=_read_count(reader, "spares"),
         depth=_read_count(reader, "depth"),
         max_tree_bytes=reader.read("max_tree_bytes", whole_number(*_BOUNDS["max_tree_bytes"]), None),
         credentials=reader.read("credentials", _parameter_name, None),

@@ -40,13 +40,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefsAnswer:
-    """What the remote's `ref` named at `asked_at`, in seconds of the network side's clock.
+    """What the remote's `ref` named some time from `asked_at` to `answered_at`, in seconds of the network side's clock.
 
     Without a `tip` there is no such ref. With `failed` the remote did not answer.
     """
 
     ref: str
     asked_at: float
+    answered_at: float = 0.0
     tip: Tip | None = None
     failed: Failure | None = None
 
@@ -110,8 +111,8 @@ class Answers:
     packs: Sequence[PackAnswer] = ()
     bytes_fetched: int = 0
 
-    def tip(self, ref: str, *, now: float, not_before: float) -> tuple[Tip | None, float]:
-        """Return what `ref` names by the latest answer, and when that was asked for.
+    def tip(self, ref: str, *, now: float, not_before: float) -> RefsAnswer:
+        """Return the latest answer about `ref`.
 
         Raises Missing where no answer is fresh or asked since `not_before` (seconds, as `now`), or it was asked later
         than two sound clocks allow; and the failure of a remote that did not answer.
@@ -123,7 +124,7 @@ class Answers:
             # Two hosts' clocks may differ a little: then the next question must not come too early again.
             raise Missing(Need(ref=ref, after_seconds=not_before - latest.asked_at))
         _raise(latest.failed)
-        return latest.tip, latest.asked_at
+        return latest
 
     def first_asked_at(self, ref: str) -> float:
         """Return when `ref` was first asked for in this run; `tip` has answered before."""

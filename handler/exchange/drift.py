@@ -5,12 +5,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TargetDrift:
-    """A configured target, the ref that it publishes now, and the commit that the ref names (None: there is no ref)."""
+    """A configured target, the ref that it publishes now, and the commit that the ref names (None: there is no ref).
+
+    `is_held`: a hold is in its record, so that no push changes it.
+    """
 
     path: str
     ref: str
     commit: str | None
     is_behind: bool
+    is_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, get_type_hints
 
+from handler.config.fields import is_version
 from handler.config.names import (
     delivery_problem,
     full_name_problem,
@@ -25,7 +26,7 @@ from handler.exchange.codec import Check, PlainReader, to_plain
 from handler.exchange.events import PendingEvent
 from handler.exchange.operations import MountedTarget, Operations
 from handler.exchange.publisher import MAX_SURVEYED, PublishAnswer, Publisher, PublishRequest
-from handler.exchange.remote import FetchQuery
+from handler.exchange.remote import MAX_BASES, FetchQuery
 from handler.exchange.schedule_state import TASKS
 from handler.model import PushEvent, Target, Tip
 from handler.outcome import failure_of
@@ -38,6 +39,7 @@ PUBLISHER_ACTIONS = (
     "receive",
     "announced",
     "look",
+    "make_spares",
     "survey",
     "published_refs",
     "maintain",
@@ -53,6 +55,7 @@ OPERATOR_ACTIONS = (
     "roll_back",
     "hold",
     "end_hold",
+    "take_over",
     "verify",
     "mount_checks",
 )
@@ -76,7 +79,7 @@ def decode_call(message: object) -> Call:
     """Return the call in a parsed message. Raises Malformed, naming what is wrong, and no value."""
     if not isinstance(message, dict) or set(message) != {"version", "action", "arguments"}:
         raise Malformed("the message is not a version, an action and its arguments")
-    if message["version"] != VERSION:
+    if not is_version(message["version"], VERSION):
         raise Malformed(f"the message is not of version {VERSION}")
     action, given = message["action"], message["arguments"]
     if not isinstance(action, str) or action not in (*PUBLISHER_ACTIONS, *OPERATOR_ACTIONS):
@@ -108,7 +111,7 @@ def decode_answer(action: str, payload: bytes) -> Any:
         answer = json.loads(payload)
     except (ValueError, RecursionError):
         raise Malformed("the answer is not JSON") from None
-    if not isinstance(answer, dict) or answer.get("version") != VERSION:
+    if not isinstance(answer, dict) or not is_version(answer.get("version"), VERSION):
         raise Malformed(f"the answer is not of version {VERSION}")
     if "failure" in answer:
         failure = _READER.read(Failure, answer["failure"], "failure")
@@ -168,8 +171,13 @@ def _check_push(push: PushEvent) -> str | None:
 def _check_query(query: FetchQuery) -> str | None:
     if not 0 <= query.deepen < 2**31:
         return ".deepen is not a number of commits"
+    if len(query.bases) > MAX_BASES:
+        return f".bases has more than {MAX_BASES} commits"
     return _first(
-        _id_problem("want", query.want), _id_problem("have", query.have), _ids_problem("shallow", query.shallow)
+        _id_problem("want", query.want),
+        _id_problem("have", query.have),
+        _ids_problem("shallow", query.shallow),
+        _ids_problem("bases", query.bases),
     )
 
 
@@ -239,9 +247,12 @@ _READER = PlainReader(_CHECKS)
 
 def _problem_of_arguments(arguments: Mapping[str, Any]) -> str | None:
     """Return what is wrong with arguments that are no objects of their own."""
-    repository, transfer, task, items = (arguments.get(name) for name in ("repository", "transfer", "task", "items"))
-    if isinstance(repository, str) and (problem := full_name_problem(repository)):
-        return f"the repository {problem}"
+    transfer, task, items, path = (arguments.get(name) for name in ("transfer", "task", "items", "path"))
+    for name in ("repository", "previous"):
+        if isinstance(arguments.get(name), str) and (problem := full_name_problem(arguments[name])):
+            return f"the {name} {problem}"
+    if isinstance(path, str) and (problem := path_problem(path)):
+        return f"the path {problem}"
     if isinstance(transfer, str) and not is_transfer(transfer):
         return "the transfer is not 32 hex digits"
     if isinstance(task, str) and task not in TASKS:

@@ -16,7 +16,7 @@ from handler.exchange.events import PendingEvent
 from handler.exchange.operations import Operations
 from handler.exchange.remote import RemoteRefs
 from handler.exchange.schedule_state import ScheduleState
-from handler.model import Outcome, PushEvent, Repository, Target
+from handler.model import Counts, Outcome, PushEvent, Repository, Target
 
 MAX_MESSAGE_BYTES = 6 * 1000 * 1000
 """Lambda takes and answers 6 MB in a synchronous invocation; a little less, since it counts its own envelope too."""
@@ -45,6 +45,8 @@ class PublishRequest:
     received_at: float
     answers: Answers = field(default_factory=Answers)
     deadline: Deadline = NO_DEADLINE
+    makes_spares: bool = False
+    """Whether `make_spares` is called afterwards, so that what the run leaves over need not be removed at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +111,14 @@ class Publisher(Protocol):
 
     def look(self, repository: str, target: Target) -> Outcome:
         """Return an outcome that says only which commit readers have, and how long ago that was last confirmed."""
+        ...
+
+    def make_spares(self, repository: Repository, target: Target, *, deadline: Deadline) -> Counts:
+        """Make the complete trees that the target's next pushes will need, and remove what is left over.
+
+        It ends early where another run works on the repository, or waits for it. A mount side that is a function does
+        it without being waited for, and nothing is known of what it did. Returns what was written and removed.
+        """
         ...
 
     def survey(self, items: Sequence[SurveyItem]) -> tuple[SurveyFinding, ...]:

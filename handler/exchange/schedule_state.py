@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+LONGEST_PAUSE_SECONDS = 6 * 3600
+"""The longest that the schedule leaves alone what keeps failing."""
 RECONCILE, CHORES = TASKS = ("reconcile", "chores")
 """The schedule's tasks, by the names in its event and in its state's file."""
 

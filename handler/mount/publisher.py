@@ -15,10 +15,11 @@ from handler.errors import Git2EfsError, MirrorDamaged
 from handler.exchange.answers import Failure, Need
 from handler.exchange.events import Emit, Event, EventKind, PendingEvent, pending
 from handler.exchange.publisher import PublishAnswer, PublishRequest
-from handler.model import Outcome, OutcomeKind, Repository, Target
+from handler.model import Counts, Outcome, OutcomeKind, Repository, Target
 from handler.mount.fs.errno_map import as_failure, mount_errors
+from handler.mount.fs.files import resolved
 from handler.mount.fs.lock import GenerationCache, locked
-from handler.mount.fs.parallel import Workers
+from handler.mount.fs.parallel import OPEN_FILES, Workers
 from handler.mount.git.mirror import StorePool
 from handler.mount.reconcile import Reconciler
 from handler.mount.target.layout import RepositoryPaths
@@ -49,6 +50,8 @@ class LocalPublisher:
 
         `say` is called with a sentence about what a long operator's command is doing.
         """
+        OPEN_FILES.limit_to(settings.max_open_files)
+        settings = replace(settings, mount=resolved(settings.mount))
         self._settings = settings
         self._clock = clock
         self._say = say
@@ -108,6 +111,7 @@ class LocalPublisher:
                 offset=offset,
                 content=content,
                 max_bytes=self._settings.max_pack_bytes,
+                clock=self._clock,
             )
 
     def announced(self, event: PendingEvent) -> Outcome | None:
@@ -144,8 +148,25 @@ class LocalPublisher:
             found = self._reconciler.directory(target).read_published()
         except (Git2EfsError, OSError):
             return outcome  # the first failure is the one to tell
-        age = max(0.0, self._clock() - found.record.asked_at) if found.record else None
+        asked_at = found.record.asked_at if found.record else 0.0
+        age = max(0.0, self._clock() - asked_at) if asked_at else None
         return replace(outcome, commit=found.commit, last_success_age_seconds=age)
+
+    def make_spares(self, repository: Repository, target: Target, *, deadline: Deadline) -> Counts:
+        """See `Publisher.make_spares`."""
+        from handler.mount.maintenance.spares import make_spares
+
+        request = PublishRequest(
+            repository=repository,
+            target=target,
+            push=None,
+            delivery="",
+            received_at=self._clock(),
+            deadline=deadline,
+            makes_spares=True,
+        )
+        with mount_errors():
+            return make_spares(self._reconciler, request)
 
     def survey(self, items: "Sequence[SurveyItem]") -> "tuple[SurveyFinding, ...]":
         """See `Publisher.survey`."""
@@ -190,7 +211,7 @@ class LocalPublisher:
         from handler.mount.maintenance.state import end_lease
 
         with mount_errors():
-            end_lease(self._settings.mount, task, run=run, state=state)
+            end_lease(self._settings.mount, task, run=run, state=state, now=self._clock())
 
     def _paths(self, repository: str) -> RepositoryPaths:
         return RepositoryPaths.of(self._settings.mount, repository)

@@ -54,8 +54,9 @@ class Reconciler:
         ask first; then nothing is changed. Raises Git2EfsError, and OSError for what the mount answers. After
         MirrorDamaged the mirror is empty: try again.
         """
-        with self._locked(request, emit) as run:
+        with self.locked(request, emit) as run:
             _refuse_others_target(run)
+            _claim(run)
             if run.is_held:
                 settle_hold(run.published, run.directory, emit=emit, mirror=self.mirrors.borrow(run.paths.mirror))
                 return ending.held(run)
@@ -88,7 +89,7 @@ class Reconciler:
                 return replace(outcome, notes=(*session.notes, *session.tidy()))
 
     @contextmanager
-    def _locked(self, request: PublishRequest, emit: Emit | None) -> Iterator[Run]:
+    def locked(self, request: PublishRequest, emit: Emit | None) -> Iterator[Run]:
         """Hold the repository's lock, and read what is published. Raises LockTimeout, TargetOccupied, OSError."""
         paths = RepositoryPaths.of(self.settings.mount, request.repository.full_name)
         directory = self.directory(request.target)
@@ -135,6 +136,7 @@ def _fetcher(run: Run, session: Session) -> Fetcher:
         max_pack_bytes=run.settings.max_pack_bytes,
         lag_seconds=run.settings.lag_seconds,
         is_payload_trusted=run.repository.trust_payload,
+        bases=run.others_commits if not run.target.is_copy else tuple,
         open_transfer=partial(open_transfer, run.paths.incoming),
         clock=run.clock,
     )
@@ -156,8 +158,17 @@ def _cache_key(paths: RepositoryPaths, target: Target) -> str:
 
 def _refuse_others_target(run: Run) -> None:
     record = run.published.record
-    if record is not None and record.repository != run.repository.full_name:
+    if record is not None and record.repository not in ("", run.repository.full_name):
         raise TargetOccupied(f"{run.target.path} is published from {record.repository}")
+
+
+def _claim(run: Run) -> None:
+    """Write whose the target is where somebody damaged that: without it no operator could end a hold."""
+    record = run.published.record
+    if record is not None and not (record.repository and record.ref):
+        record = replace(record, repository=run.repository.full_name, ref=record.ref or run.target.ref)
+        run.directory.write_record(record)
+        run.published = replace(run.published, record=record)
 
 
 def _is_answered(run: Run) -> bool:

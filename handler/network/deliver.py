@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -50,8 +51,7 @@ class Deliverer:
         self._driver = Driver(
             publisher,
             put=put,
-            max_pack_bytes=settings.max_pack_bytes,
-            lock_seconds=settings.lock_seconds,
+            settings=settings,
             clock=clock,
             sleep=sleep,
         )
@@ -62,6 +62,7 @@ class Deliverer:
     def close(self) -> None:
         """Close what is kept open, the publisher too."""
         self._remotes.close()
+        self._driver.close()
         self._publisher.close()
         self._statuses.close()
 
@@ -78,6 +79,10 @@ class Deliverer:
         remote = self.remote(repository, token, deadline)
         refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
         return self._surveyor.drift(repository, refs)
+
+    def waking(self, repository: str, ref: str, deadline: Deadline) -> AbstractContextManager[None]:
+        """Within the block, have a mount side that sleeps wake up. For verified requests alone; see `Driver.waking`."""
+        return self._driver.waking(repository, ref, deadline)
 
     def put_events(self, events: tuple[PendingEvent, ...]) -> None:
         """Put events that an operator's command gave out. Raises nothing: the next run puts what was not put."""

@@ -16,7 +16,7 @@ from handler.exchange.events import PendingEvent
 from handler.exchange.publisher import MAX_PACK_BYTES, MAX_ROUNDS, PublishAnswer, Publisher, PublishRequest
 from handler.exchange.remote import FetchQuery
 from handler.model import Outcome, OutcomeKind, PublishRule, Repository, Target, Tip
-from handler.network.guess import Guess, KnownTarget, KnownTargets
+from handler.network.guess import Guess, KnownTarget, KnownTargets, Look
 from handler.network.pack_sender import FetchRefused, PackSender
 from handler.network.remote.client import HttpRemote
 from handler.network.trigger import Trigger
@@ -31,6 +31,7 @@ class DrivenRun:
     """One run; see `Driver.reconcile`."""
 
     publisher: Publisher
+    makes_spares: bool
     known: KnownTargets
     put_events: Callable[[tuple[PendingEvent, ...]], Outcome | None]
     max_pack_bytes: int
@@ -41,6 +42,8 @@ class DrivenRun:
     remote: HttpRemote
     trigger: Trigger
     begin: Callable[[str], None]
+    waking: Future[Look] | None = None
+    """A look that is under way already, at the path where the ref usually goes."""
     refs: list[RefsAnswer] = field(default_factory=list)
     packs: list[PackAnswer] = field(default_factory=list)
     bytes_fetched: int = 0
@@ -91,8 +94,15 @@ class DrivenRun:
             return answer
 
     def _look(self) -> None:
-        found = self.publisher.look(self.repository.full_name, self.target)
-        self.known.put_commit(self.target.path, found.commit)
+        path = self.target.path
+        if self.waking is None:
+            self.known.put_commit(path, self.publisher.look(self.repository.full_name, self.target).commit)
+            return
+        # A second call beside it would wake a second one of the function's environments. What became of it is no matter
+        # of this run's: its own call comes next.
+        found = self.waking.result() if self.waking.exception() is None else None
+        if found is not None and found.path == path and not self.target.is_copy:
+            self.known.put_commit(path, found.commit)
 
     def _fetch_guess(self, query: FetchQuery | None, wait: Callable[[], None]) -> PublishAnswer | None:
         """Fetch; return what the mount side said of a pack that it does not need. `wait()` ends what goes on beside."""
@@ -124,7 +134,8 @@ class DrivenRun:
         """Ask the remote what the target's ref names; a failure is an answer too."""
         ref, asked_at, started = self.target.ref, self.clock(), time.perf_counter()
         try:
-            answer = RefsAnswer(ref=ref, asked_at=asked_at, tip=self.remote.refs([ref]).tips.get(ref))
+            tip = self.remote.refs([ref]).tips.get(ref)
+            answer = RefsAnswer(ref=ref, asked_at=asked_at, answered_at=self.clock(), tip=tip)
         except Git2EfsError as error:
             answer = RefsAnswer(ref=ref, asked_at=asked_at, failed=_failure(error))
         self.refs.append(answer)
@@ -204,6 +215,7 @@ class DrivenRun:
                 received_at=self.trigger.received_at,
                 answers=Answers(tuple(self.refs), tuple(self._packs_that_fit()), self.bytes_fetched),
                 deadline=self.trigger.deadline,
+                makes_spares=self.makes_spares,
             )
         )
         retired = self.put_events(answer.events)

@@ -23,6 +23,14 @@ class KnownTarget:
     shallow: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the mount side said is published at a path."""
+
+    path: str
+    commit: str | None
+
+
 class KnownTargets:
     """What the mount side last said of each target, by path. Safe for threads."""
 

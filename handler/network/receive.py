@@ -100,13 +100,19 @@ class Receiver:
             return (replace(outcome_of(error), repository=push.repository, ref=push.ref),)
 
     def _deliver_push(self, push: PushEvent, trigger: Trigger, named: str | None) -> tuple[Outcome, ...]:
+        if self._queue is not None:
+            repository = self._read_repository(push, named)
+            return (self._send(self._queue, repository, push, trigger),)
+        assert self._deliverer is not None
+        # Only now: what could not be verified must not cost an invocation. And before Parameter Store is asked.
+        with self._deliverer.waking(push.repository, push.ref, trigger.deadline):
+            repository = self._read_repository(push, named)
+            return self._deliverer.deliver(repository, self._parameters.token_of(repository), trigger)
+
+    def _read_repository(self, push: PushEvent, named: str | None) -> Repository:
         repository = self._parameters.repository(push.repository)
         refuse_common_secret(repository, named)
-        if self._queue is not None:
-            return (self._send(self._queue, repository, push, trigger),)
-        token = self._parameters.token_of(repository)
-        assert self._deliverer is not None
-        return self._deliverer.deliver(repository, token, trigger)
+        return repository
 
     def _send(self, queue: Queue, repository: Repository, push: PushEvent, trigger: Trigger) -> Outcome:
         """Queue the push, unless no target can publish its ref."""

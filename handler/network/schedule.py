@@ -21,7 +21,7 @@ from handler.network.aws.parameters import Parameters
 from handler.network.aws.telemetry import Telemetry
 from handler.network.queue.message import Cause, Message
 from handler.network.queue.sqs import Queue
-from handler.network.resync import Resync, Visit
+from handler.network.resync import Resync, Visit, Visited
 from handler.network.trigger import Trigger
 from handler.settings import Settings
 
@@ -123,16 +123,16 @@ class Schedule:
             return partial(self._reconcile_behind, deadline=deadline)
         return partial(self._maintain, state=state, deadline=deadline)
 
-    def _reconcile_behind(
-        self, repository: Repository, known: RepositoryState, deadline: Deadline
-    ) -> tuple[int, Sequence[Outcome]]:
+    def _reconcile_behind(self, repository: Repository, known: RepositoryState, deadline: Deadline) -> Visited:
         token = self._parameters.token_of(repository)
-        behind, now = self._deliverer.drift(repository, token, deadline).behind, self._clock()
+        drift, now = self._deliverer.drift(repository, token, deadline), self._clock()
+        behind = drift.behind
         for ref in known.refs.keys() - set(behind):
             # Published by its own delivery meanwhile, or gone.
             del known.refs[ref]
         due = [ref for ref in behind if ref not in known.refs or now >= known.refs[ref].not_before]
-        return len(behind), self._reconcile(repository, due, deadline)
+        held = sum(target.is_held for target in drift.targets)
+        return Visited(self._reconcile(repository, due, deadline), len(behind), held)
 
     def _reconcile(self, repository: Repository, refs: Sequence[str], deadline: Deadline) -> list[Outcome]:
         """Reconcile the refs' targets; with a queue, leave that to a worker."""
@@ -161,7 +161,7 @@ class Schedule:
 
     def _maintain(
         self, repository: Repository, _: RepositoryState, state: ScheduleState, deadline: Deadline
-    ) -> tuple[int, Sequence[Outcome]]:
+    ) -> Visited:
         name = repository.full_name
         with self._runs:
             result = self._publisher.maintain(repository, deadline=deadline, resume_at=state.resume_at.get(name))
@@ -173,7 +173,7 @@ class Schedule:
         if any(outcome.reason == MirrorDamaged.reason for outcome in outcomes):
             # No ref is behind, so nothing else would fetch the objects again; and without them nothing can be compared.
             outcomes += self._reconcile(repository, self._publisher.published_refs(repository.full_name), deadline)
-        return 0, outcomes
+        return Visited(outcomes)
 
     def _record(self, task: str, request_id: str, outcome: Outcome) -> None:
         if outcome.kind in _RECORDED or outcome.notes or outcome.reason == "set_aside":

@@ -1,20 +1,25 @@
 """Ask the mount side which targets are behind: many repositories in one call, whoever asks at the same time."""
 
+import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 
 from handler.errors import PublisherUnavailable, Unexpected
+from handler.exchange.codec import to_plain
 from handler.exchange.drift import RepositoryDrift
 from handler.exchange.publisher import MAX_SURVEYED, Publisher, SurveyItem
 from handler.exchange.remote import RemoteRefs
 from handler.model import Repository
 from handler.outcome import failure_of
 
-MAX_REFS = 20_000
-"""Refs in one survey: some 250 bytes each, in a message of 6 MB."""
+MAX_SURVEY_BYTES = 2_000_000
+"""A survey's message with several repositories; its answer may be twice as long, and Lambda takes 6 MB."""
+_BYTES_OF_REF = 120
+"""What a ref takes in the message beside its name, which stands there twice: two object ids, and the JSON around."""
 
-_Waiting = tuple[SurveyItem, Future[RepositoryDrift]]
+_Waiting = tuple[SurveyItem, int, Future[RepositoryDrift]]
+"""What is asked, how many bytes that takes in a message, and who waits for the answer."""
 
 
 class Surveyor:
@@ -32,8 +37,10 @@ class Surveyor:
     def drift(self, repository: Repository, refs: RemoteRefs) -> RepositoryDrift:
         """Return which targets are behind `refs`, which the remote just answered. Raises Git2EfsError."""
         answered: Future[RepositoryDrift] = Future()
+        item = SurveyItem(repository, refs)
+        size = bytes_of(item)
         with self._lock:
-            self._waiting.append((SurveyItem(repository, refs), answered))
+            self._waiting.append((item, size, answered))
             is_first, self._is_calling = not self._is_calling, True
         if is_first:
             self._call_until_nobody_waits()
@@ -42,15 +49,15 @@ class Surveyor:
     def _call_until_nobody_waits(self) -> None:
         while batch := self._next_batch():
             try:
-                found = self._publisher.survey([item for item, _ in batch])
+                found = self._publisher.survey([item for item, _, _ in batch])
                 if len(found) != len(batch):
                     raise PublisherUnavailable("the publisher did not answer for every repository")
             except BaseException as error:
                 # Each of them fails with it, and the next batch is tried all the same.
-                for _, answered in batch:
+                for _, _, answered in batch:
                     answered.set_exception(error)
                 continue
-            for (_, answered), each in zip(batch, found, strict=True):
+            for (_, _, answered), each in zip(batch, found, strict=True):
                 if each.drift is not None:
                     answered.set_result(each.drift)
                 elif each.failed is not None:
@@ -61,12 +68,19 @@ class Surveyor:
     def _next_batch(self) -> Sequence[_Waiting]:
         """Return whose turn it is; nobody, and end the calling, where nobody waits."""
         with self._lock:
-            count = refs = 0
-            for item, _ in self._waiting[:MAX_SURVEYED]:
-                refs += len(item.refs.tips)
-                if count and refs > MAX_REFS:
+            count = total = 0
+            for _, size, _ in self._waiting[:MAX_SURVEYED]:
+                total += size
+                # By size, and not by number of refs: bots make thousands of branches, with names of a hundred letters.
+                if count and total > MAX_SURVEY_BYTES:
                     break
                 count += 1
             batch, self._waiting = self._waiting[:count], self._waiting[count:]
             self._is_calling = bool(batch)
             return batch
+
+
+def bytes_of(item: SurveyItem) -> int:
+    """Return how many bytes an item takes in a survey's message at most."""
+    refs = sum(2 * len(json.dumps(name)) + _BYTES_OF_REF for name in item.refs.tips)
+    return refs + len(json.dumps(to_plain(item.repository))) + len(json.dumps(item.refs.head)) + _BYTES_OF_REF

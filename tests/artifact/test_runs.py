@@ -4,6 +4,7 @@ Nothing of this project's environment is there: the artefact, the client, and a 
 """
 
 import base64
+import json
 import os
 import random
 import statistics
@@ -17,7 +18,10 @@ from typing import Any
 
 import pytest
 
+from local import sample
+from local.events import DIRECTORY, Made, events, sample_commit
 from local.mapping import sqs_event
+from local.tree import differences, published_files
 from testing.answers import Answer, read_answer
 from testing.deliveries import FORM, WebhookRequest, http_api_event, ping_payload, webhook_request
 from testing.origin import GitOrigin
@@ -32,6 +36,8 @@ MOST_INIT_MILLISECONDS = 2_000
 """A cold start's imports, on a machine that is busy with other tests; some 200 when it is not."""
 MOST_MODULES = 530
 """Of a direct webhook that has published, Python's own and Lambda's client with it; boto3's are half of them."""
+
+PART = "receive.json"
 
 Start = Callable[..., Environment]
 
@@ -222,6 +228,20 @@ def test_worker_publishes_what_the_front_door_queued(
     assert worker.invoke(sqs_event(messages["Messages"], "queue.fifo")) == {"batchItemFailures": []}
     assert service.current_commit() == commit
     assert service.tree() == archive(upstream, commit)
+
+
+def test_publisher_answers_ready_events(start: Start, service: Service) -> None:
+    """Those of `sam local invoke PublisherFunction`: what it needs to know, a whole publish, and a part of a pack."""
+    publisher = start("Publisher")
+    recorded: dict[str, Any] = {name: json.loads((DIRECTORY / name).read_bytes()) for name in ("publish.json", PART)}
+    assert publisher.invoke(recorded["publish.json"]) == {"version": 1, "result": {"need": {"ref": "refs/heads/main"}}}
+    made = Made(commit=sample_commit(), asked_at=time.time())
+    outcome = publisher.invoke(events(made)["publish.json"])["result"]["outcome"]
+    assert (outcome["kind"], outcome["commit"]) == ("published", sample_commit())
+    current = service.current(f"{made.repository}/main")
+    assert differences(sample.first_push(), published_files(os.fspath(current))) == []
+    size = len(base64.b64decode(recorded[PART]["arguments"]["content"]))
+    assert publisher.invoke(recorded[PART]) == {"version": 1, "result": size}
 
 
 def test_schedule_makes_a_lost_webhook_good_and_does_the_chores(

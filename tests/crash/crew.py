@@ -14,6 +14,7 @@ from typing import Any, Self
 from testing.parameters import ParameterStore
 from testing.process import PROJECT
 from testing.service import Service
+from tests.crash.modules import SETTINGS
 from tests.crash.replay import ReplayingOrigin
 from tests.crash.trials import Report, Run, Scene, Trial
 
@@ -33,6 +34,7 @@ class Colleague:
         self.mount.parent.mkdir(parents=True)
         self._service = Service(self.mount, store)
         self._service.settings |= {
+            **SETTINGS,
             # Read once, so that a run asks the mount and the remote alone.
             "secret_cache_seconds": 3600,
             "repository_cache_seconds": 3600,

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from handler.mount.git.incoming import sweep
 from testing.repositories import run_git, snapshot
 from tests.crash.trials import TARGET, Scene
 from tests.functional.mounts import Footprint, footprint
@@ -20,6 +21,9 @@ _TARGET_NAMES = {"current", "releases", "staging", "published.json"}
 _MIRROR_NAMES = re.compile(
     r"HEAD|config|shallow|refs|refs/heads|objects|objects/pack|objects/pack/pack-[0-9a-f]{40}\.(pack|idx)"
 )
+_SWEPT_SECONDS = 3601.0
+_HALF = re.compile(r"[0-9a-f]{40}-[0-9a-f]{40}(\.journal)?")
+_SPARE = re.compile(r"([0-9a-f]{40})-\1(\.[2-9])?")
 _CLOCK_SECONDS = 1.0
 """A release's clock is kept in whole seconds; the grace is a second longer for it."""
 _accepted: set[tuple[str, bytes]] = set()
@@ -76,7 +80,9 @@ def after_any_run(mount: Path, scene: Scene, before: Sheltered, allowed: set[str
 def after_peace(mount: Path, scene: Scene, before: Sheltered, wanted: str) -> list[str]:
     """Return what is wrong after the run that nothing stopped: it must have healed everything."""
     problems = after_any_run(mount, scene, before, {wanted})
-    problems += [*_leftovers(mount), *_mirror(mount, wanted), *_lock(mount)]
+    # A part of a pack may be another run's, so that it stays for an hour.
+    sweep(os.fspath(mount / "octo/site/.incoming"), lambda: time.time() + _SWEPT_SECONDS)
+    problems += [*_leftovers(mount, scene, wanted), *_mirror(mount, wanted), *_lock(mount)]
     try:
         record = json.loads((mount / TARGET / "published.json").read_bytes())
     except OSError as error:
@@ -143,10 +149,21 @@ def _differing(now: Footprint, seen: Footprint) -> list[str]:
     return sorted(path for path in {**now, **seen} if now.get(path) != seen.get(path))[:5]
 
 
-def _leftovers(mount: Path) -> Iterator[str]:
-    """The bound: nothing in staging, nothing but packs in the mirror, nothing beside the two but the lock's file."""
-    if staged := os.listdir(mount / TARGET / "staging"):
-        yield f"left in staging: {staged}"
+def _leftovers(mount: Path, scene: Scene, wanted: str) -> Iterator[str]:
+    """The bound: spares in staging, nothing but packs in the mirror, nothing beside the two but the lock's file."""
+    staged = set(os.listdir(mount / TARGET / "staging"))
+    spares = {name for name in staged if scene.parameter.get("spares") and _SPARE.fullmatch(name)}
+    # What becomes a spare stays half made until the next publish, after which it is finished.
+    halves = {name for name in staged if scene.parameter.get("spares") and _HALF.fullmatch(name)}
+    if scene.parameter.get("spares") and wanted == scene.newer.commit:
+        halves = set()
+        if wanted not in {name[:40] for name in spares}:
+            yield "there is no spare of what is published"
+    if others := staged - spares - halves - ({"spares.json"} if scene.parameter.get("spares") else set()):
+        yield f"left in staging: {others}"
+    for name in spares:
+        if snapshot(mount / TARGET / "staging" / name) != scene.trees[name[:40]]:
+            yield f"the spare {name} is not the commit's tree"
     if others := set(os.listdir(mount / TARGET)) - _TARGET_NAMES:
         yield f"left at the target: {others}"
     if others := set(os.listdir(mount / "octo/site")) - _REPOSITORY_NAMES:

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from testing.at_once import AtOnce
 from testing.deliveries import NULL_OID, http_api_event
 from testing.parameters import ParameterStore
 from testing.repositories import Entry, Executable, Link, Upstream, archive
 from testing.service import Service
+from tests.crash.modules import SETTINGS, patch
 from tests.crash.reader import EXECUTABLE, LINK, tree_of
 from tests.crash.replay import LIVE, ReplayingOrigin
 from tests.crash.trials import TARGET, Push, Scene
@@ -125,8 +127,16 @@ STEADY: Mapping[str, object] = {
     "handler.mount.fs.parallel:_SLOW_STEP_SECONDS": 1e9,
 }
 """Never takes the mount for a slow one, however busy this machine is: so operations are the same in every run."""
+AT_ONCE: Mapping[str, object] = {"handler.network.background:Background": AtOnce, "local.lambda_api:Background": AtOnce}
+"""Makes spares before the answer, so that a trial can stop that too."""
+_SPARES = {"spares": 2}
 SLOW: Mapping[str, object] = {"handler.mount.fs.lock:SLOW_SECONDS": 0.0}
 """Takes the mount for a slow one: then several threads are at work, and their order differs from run to run."""
+
+PARTS: Mapping[str, object] = {
+    "handler.network.pack_sender:MAX_PACK_BYTES": 150,
+    "handler.network.pack_sender:PART_BYTES": 150,
+}
 
 PLOTS: Mapping[str, Plot] = MappingProxyType(
     {
@@ -140,6 +150,8 @@ PLOTS: Mapping[str, Plot] = MappingProxyType(
         "a large pack": Plot(
             [SMALL, _change(1)], _change(2), _change(3), age, patches={"handler.mount.git.packs:IN_MEMORY_BYTES": 64}
         ),
+        # Thin too: of the large file it holds a delta.
+        "a pack in parts": Plot([SMALL, _change(1)], _change(2), _change(3), age, patches=PARTS),
         "packs are merged": Plot([SMALL, *map(_change, range(1, 6))], _change(6), _change(7)),
         "packs are rewritten": Plot(
             [SMALL, *map(_change, range(1, 6))],
@@ -150,6 +162,18 @@ PLOTS: Mapping[str, Plot] = MappingProxyType(
             {"handler.mount.git.repack:MIN_SPARE_BYTES": 0, "handler.mount.git.repack:LARGE_BYTES": 0},
         ),
         "a damaged mirror": Plot([SMALL, _change(1)], _change(2), _change(3), damage),
+        "a spare is patched": Plot([SITE, _one(1)], _one(2), _one(3), parameter=_SPARES, patches=AT_ONCE),
+        "a spare is patched, types change": Plot(
+            [{**SMALL, **_TURNED}, _change(1)], FROM_TURNED, TO_TURNED, parameter=_SPARES, patches=AT_ONCE
+        ),
+        "a release becomes a spare": Plot(
+            [SMALL, *map(_change, range(1, 4))],
+            _change(4),
+            _change(5),
+            age,
+            {"keep_releases": 2, **_SPARES},
+            AT_ONCE,
+        ),
         "leftovers": Plot([SMALL, _change(1)], _change(2), _change(3), litter),
         "first publish, side by side": Plot([], SMALL, _change(1), patches=SLOW),
         "one file, recycled side by side": Plot([SITE, _one(1)], _one(2), _one(3), age, patches=SLOW),
@@ -170,9 +194,13 @@ def set_scene(name: str, directory: Path, store: ParameterStore, origin: Replayi
     parameter: dict[str, object] = {
         "grace_seconds": GRACE_SECONDS,
         "publish": [{"ref": "refs/heads/main"}],
+        "spares": 0,
         **plot.parameter,
     }
-    service = Service(mount, store).start()
+    service = Service(mount, store)
+    service.settings |= SETTINGS
+    service.start()
+    unpatched = patch(plot.patches if plot.patches is AT_ONCE else {})
     try:
         service.put_repository("octo/site", **parameter, url=origin.url(key))
         # Never delivered: it is there so that a shallow fetch leaves some history out.
@@ -196,6 +224,7 @@ def set_scene(name: str, directory: Path, store: ParameterStore, origin: Replayi
         warm_up = http_api_event(service.push_request(upstream, "gone", after=NULL_OID))
     finally:
         service.stop()
+        patch(unpatched)
     trees = {commit: archive(upstream, commit) for commit in commits}
     old = commits[-3] if plot.before else None
     return Scene(name, mount, old, pushes[0], pushes[1], trees, parameter, warm_up, {**STEADY, **plot.patches})

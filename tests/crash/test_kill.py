@@ -43,7 +43,7 @@ def test_a_run_killed_before_any_operation_is_healed_by_the_same_delivery_again(
 
 
 @pytest.mark.parametrize(
-    "name", PLOTS if IS_EVERY else [name for name in PLOTS if "recycled" in name] + ["first publish"]
+    "name", PLOTS if IS_EVERY else [name for name in PLOTS if "recycled" in name or "spare" in name] + ["first publish"]
 )
 def test_a_run_killed_before_any_operation_is_healed_by_the_next_push(crew: Crew, scene_of: SceneOf, name: str) -> None:
     """What was half made for one commit does not show in the next one's tree."""
@@ -71,9 +71,9 @@ def test_a_recovery_may_be_killed_too(crew: Crew, scene_of: SceneOf, name: str) 
     reports = crew.attempt(scene, trials)
     assert_sound(reports, trials)
     if selection.is_all():
-        assert sum(report.runs[1].answer is None for report in reports) > len(reports) / 2, (
-            "most were to be killed twice"
-        )
+        # Killed while it made spares, a run has published: the next one has little left to be killed in.
+        fewest = len(reports) / (3 if "spare" in name else 2)
+        assert sum(report.runs[1].answer is None for report in reports) > fewest, "most were to be killed twice"
 
 
 def test_the_scenes_do_what_they_are_for(crew: Crew, scene_of: SceneOf) -> None:
@@ -86,6 +86,7 @@ def test_the_scenes_do_what_they_are_for(crew: Crew, scene_of: SceneOf) -> None:
     assert "back to a release that stands" not in whole | recycled
     assert ran["pruning"].count("rename octo/site/main/releases/") == 2 + 1
     assert "tmp_pack_" in ran["a large pack"]
+    assert len(re.findall(r"create octo/site/\.incoming/", ran["a pack in parts"])) >= 3 + 1, "the run opens it too"
     for name in ("packs are merged", "packs are rewritten"):
         assert ran[name].count(".idx") >= 6, "old packs go"
     assert "tmp_shallow_" in ran["first publish"]

@@ -7,7 +7,6 @@ forking is safe.
 
 import errno
 import gc
-import importlib
 import json
 import os
 import pickle
@@ -28,6 +27,7 @@ from testing.deliveries import LambdaContext
 from testing.guards import forbid_network
 from tests.crash.forks import tell
 from tests.crash.invariants import after_any_run, after_peace, shelter
+from tests.crash.modules import patch
 from tests.crash.operations import Manner, Operations, Stop
 from tests.crash.trials import Push, Report, Run, Scene, Trial
 
@@ -62,10 +62,7 @@ class Worker:
         os.environ.update(environment)
         fake_lambda.install()
         webhook.reset()
-        for name, value in (self.unpatched | dict(scene.patches)).items():
-            module, _, attribute = name.partition(":")
-            self.unpatched.setdefault(name, getattr(importlib.import_module(module), attribute))
-            setattr(importlib.import_module(module), attribute, value)
+        self.unpatched = patch(self.unpatched | dict(scene.patches)) | self.unpatched
         # Reads secret and parameter, and neither the mount nor the remote: the push of a deleted branch.
         answer: Any = webhook.handler(scene.warm_up, LambdaContext())
         assert answer["statusCode"] == 200, answer

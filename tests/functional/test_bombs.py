@@ -50,6 +50,7 @@ def peak_mib(pid: int) -> int:
     return int(line.split()[1]) // 1024
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_before_it_takes_memory(
     service: Service, upstream: Upstream, origin: GitOrigin, say: Callable[[str], None], name: str

@@ -9,6 +9,7 @@ from testing import selection
 from testing.repositories import require_git
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("is_queued", [False, True])
 def test_a_burst_ends_with_every_tip_and_few_fetches(tmp_path: Path, is_queued: bool) -> None:
     """Twenty pushes a repository, as fast as they can be made; the benchmark plays a thousand pushes."""

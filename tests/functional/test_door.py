@@ -4,72 +4,31 @@ import contextlib
 import itertools
 import os
 import random
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.errors import PublisherUnavailable
-from handler.exchange.publisher import PublishAnswer, PublishRequest
+from handler.exchange.publisher import PublishRequest
 from handler.mount.publisher import LocalPublisher
 from testing import selection
 from testing.event_bus import Bus
 from testing.origin import GitOrigin
 from testing.repositories import Upstream, archive, run_git
 from testing.service import Service
+from tests.functional.door import Call, Door, Killed, killed, nothing
 from tests.functional.mounts import check_mirror
 
 MAIN = "octo/site/main"
 LARGE = 5 << 20
 """More than goes with one request."""
-Call = Callable[..., Any]
-
-
-class Killed(BaseException):
-    """The network side ends here, as a process that is killed does."""
-
-
-class Door:
-    """Stands before the mount side's methods: notes the calls, and does with one what a test says."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let everything through."""
-        self.publishes: list[tuple[LocalPublisher, PublishRequest]] = []
-        self.calls: list[str] = []
-        self.at: int | None = None
-        self.before = self.after = _nothing
-        self.publish: Callable[[LocalPublisher, PublishRequest], PublishAnswer] = LocalPublisher.publish
-        for name in ("publish", "receive", "announced"):
-            monkeypatch.setattr(LocalPublisher, name, self._standing(name, getattr(LocalPublisher, name)))
-
-    def _standing(self, name: str, method: Call) -> Call:
-        def call(publisher: LocalPublisher, *arguments: Any, **named: Any) -> Any:
-            number = len(self.calls)
-            self.calls.append(name)
-            if name == "publish":
-                # By its name where it comes as a message.
-                self.publishes.append((publisher, arguments[0] if arguments else named["request"]))
-            if number == self.at:
-                self.before()
-            answer = method(publisher, *arguments, **named)
-            if number == self.at:
-                self.after()
-            return answer
-
-        return call
-
-    def forget(self) -> None:
-        """Count the calls from here."""
-        self.calls.clear()
-        self.at = None
 
 
 @pytest.fixture
 def door(monkeypatch: pytest.MonkeyPatch) -> Door:
     """Return what stands before the mount side."""
-    return Door(monkeypatch)
+    return Door(monkeypatch, ("publish", "receive", "announced"))
 
 
 _numbers = itertools.count()
@@ -139,14 +98,6 @@ def _unavailable() -> None:
     raise PublisherUnavailable("for the test")
 
 
-def _killed() -> None:
-    raise Killed
-
-
-def _nothing() -> None:
-    pass
-
-
 @pytest.fixture
 def told(service: Service, bus: Bus) -> Bus:
     """Return a bus that the service tells; its repository's parameter is there."""
@@ -155,9 +106,9 @@ def told(service: Service, bus: Bus) -> Bus:
     return bus
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("is_after", [False, True])
-@pytest.mark.parametrize("end", [_killed, _unavailable])
+@pytest.mark.parametrize("end", [killed, _unavailable])
 @pytest.mark.parametrize("is_large", [False, True])
 def test_a_network_side_that_ends_at_any_call_is_healed(
     service: Service, upstream: Upstream, told: Bus, door: Door, is_large: bool, end: Call, is_after: bool
@@ -172,7 +123,7 @@ def test_a_network_side_that_ends_at_any_call_is_healed(
         service.reset()
         door.forget()
         door.at = stops
-        door.before, door.after = (_nothing, end) if is_after else (end, _nothing)
+        door.before, door.after = (nothing, end) if is_after else (end, nothing)
         with contextlib.suppress(Killed):
             answer = service.send(request)
             assert answer.status == 200 or (answer.status, answer.reason) == (503, "publisher_unavailable")

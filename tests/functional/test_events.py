@@ -295,6 +295,7 @@ def test_an_event_whose_trees_are_gone_is_told_without_lists(service: Service, u
     assert (detail["commit"], detail["changes"]["is_complete"]) == (second, False)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("moment", ["after the flip", "before the record"])
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_run_killed_between_flip_and_record_is_told_by_the_next(

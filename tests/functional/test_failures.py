@@ -335,7 +335,7 @@ WARM = (
 """Damages that matter to a process which holds the packs open, too."""
 
 
-@pytest.mark.sampled(9)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(("case", "is_cold"), [*((case, True) for case in DAMAGES), *((case, False) for case in WARM)])
 def test_a_damaged_mirror_heals_by_itself(served: Service, upstream: Upstream, case: str, is_cold: bool) -> None:
     """The next push is published as if nothing was; what stands published is not touched by the repair."""

@@ -244,6 +244,7 @@ def test_what_no_file_system_takes_is_refused_before_the_first_write(
     assert not (service.mount / TARGET).exists()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("mode", ["releases", "working-copy"])
 @pytest.mark.parametrize("is_first", [True, False], ids=["the first push", "a later push"])
 def test_a_tree_of_thousands_of_levels_is_refused_in_either_mode(

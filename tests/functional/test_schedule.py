@@ -234,7 +234,7 @@ def test_one_wrong_repository_does_not_keep_the_others_from_their_turn(
     assert (done["looked_at"], done["failing"]) == (3, 2)
     again = service.run_schedule()
     assert (again["looked_at"], again["resting"]) == (1, 2)
-    diary = read_state(str(service.mount), "reconcile")
+    diary = read_state(str(service.mount), "reconcile", now=2e9)
     assert {name: entry.failures for name, entry in diary.repositories.items()} == {
         "octo/broken": 1,
         "octo/gone": 1,
@@ -250,9 +250,9 @@ def test_a_run_that_is_short_of_time_goes_on_where_it_stopped(
     upstream.commit({"a": b"1"})
     done = service.run_schedule(remaining_ms=40_000)
     assert (done["looked_at"], done["left"]) == (0, 1)
-    assert read_state(str(service.mount), "reconcile").stopped_at == "octo/site"
+    assert read_state(str(service.mount), "reconcile", now=2e9).stopped_at == "octo/site"
     assert service.run_schedule()["looked_at"] == 1
-    assert read_state(str(service.mount), "reconcile").stopped_at is None
+    assert read_state(str(service.mount), "reconcile", now=2e9).stopped_at is None
 
 
 def test_how_old_the_oldest_confirmation_is_becomes_a_metric(
@@ -315,7 +315,7 @@ def test_the_daily_run_fetches_a_damaged_mirror_anew(service: Service, upstream:
         pack.unlink()
     done = service.run_schedule("chores")
     assert done["outcomes"] == {"failed:mirror_damaged": 1, "unchanged:already_published": 1}
-    diary = read_state(str(service.mount), "chores")
+    diary = read_state(str(service.mount), "chores", now=2e9)
     assert diary.repositories["octo/site"].failures == 1
     service.configure()
     (service.mount / ".git2efs/chores.json").unlink()

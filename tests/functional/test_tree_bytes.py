@@ -24,6 +24,7 @@ def published(service: Service, mode: str) -> set[str]:
     return {path.name for path in place.iterdir()} - {".git"} if place.exists() else set()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("is_own", [False, True], ids=["the stack's", "the repository's own"])
 def test_one_blob_named_many_times_counts_each_time(

@@ -198,6 +198,7 @@ def test_a_queue_that_was_late_publishes_what_the_ref_says_by_then(
     assert queued.metric_values("QueueLagSeconds")[-1] >= 3600
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("kind", ["fetch", "ls-refs"])
 def test_a_worker_killed_in_the_middle_loses_nothing(
     queued: Service, upstream: Upstream, origin: GitOrigin, queue: MessageQueue, kind: str

@@ -5,6 +5,8 @@ import json
 import re
 from collections.abc import Iterator
 
+from handler.deadline import MARGIN_SECONDS
+from handler.network.aws.publisher_function import OPTIONS
 from handler.settings import read_settings
 from testing.stack import Node, Stack, parameters_in
 
@@ -39,6 +41,8 @@ def time_problems(stack: Stack) -> list[str]:
             problems.append(f"{name} may wait {waits:g} s, and be stopped after {shortest} s")
         if not works and longest > GATEWAY_SECONDS:
             problems.append(f"{name} only answers, and may take {longest} s; API Gateway ends at {GATEWAY_SECONDS} s")
+        if stack.mounts(name) and longest + MARGIN_SECONDS > OPTIONS.read_timeout_seconds:
+            problems.append(f"{name} may run for {longest} s; who invokes it gives up before it answers")
         if settings.lock_seconds >= GATEWAY_SECONDS:
             problems.append(f"{name} waits {settings.lock_seconds:g} s for the lock; nobody hears its answer")
     return problems

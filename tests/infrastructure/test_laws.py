@@ -360,6 +360,10 @@ QUEUED_BREAKS: Breaks = {
         flow.time_problems,
         lambda r: _properties(r, "WebhookFunction").update(Timeout=60),
     ),
+    "a publisher that runs for longer than anybody waits": (
+        flow.time_problems,
+        lambda r: _properties(r, "PublisherFunction").update(Timeout=920),
+    ),
     "a picture of a function with a mount": (
         flow.version_problems,
         lambda r: _properties(r, "WebhookFunction").update(FileSystemConfigs=[{"LocalMountPath": "/mnt/efs"}]),

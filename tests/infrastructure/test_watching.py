@@ -114,12 +114,14 @@ def test_what_is_measured_is_what_is_documented() -> None:
     assert set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE)) == set(METRICS)
 
 
+@pytest.mark.parametrize("monitoring", ["full", "alarms"])
 @pytest.mark.parametrize("mode_name", ["direct", "queued"])
-def test_the_number_of_alarms_on_the_bill_is_the_templates(stack: Stack, mode_name: str) -> None:
+def test_the_number_of_alarms_on_the_bill_is_the_templates(stack: Stack, mode_name: str, monitoring: str) -> None:
     """docs/deploy.md says what they cost; an alarm on an expression is paid for each of its metrics."""
     from .laws import metrics_of
 
-    alarms = stack.under(MODES[mode_name]).of_type("AWS::CloudWatch::Alarm").values()
+    alarms = stack.under({**MODES[mode_name], "Monitoring": monitoring}).of_type("AWS::CloudWatch::Alarm").values()
     page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
-    (line,) = [line for line in page.splitlines() if "alarms" in line and line.startswith("|")]
+    lines = [line for line in page.splitlines() if " alarms, with a queue" in line and line.startswith("|")]
+    (line,) = [line for line in lines if ("Monitoring=full" in line) is (monitoring == "full")]
     assert f"{sum(len(metrics_of(alarm)) for alarm in alarms) / 10:.2f}" in line

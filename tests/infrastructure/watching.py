@@ -57,6 +57,8 @@ MAX_METRICS_A_WIDGET = 500
 MAX_METRICS = 2_500
 """https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html"""
 COLUMNS = 24
+FREE_METRICS = FREE_ALARMS = 10
+"""https://aws.amazon.com/cloudwatch/pricing/: each account's, every month."""
 
 
 def dashboard_problems(stack: Stack, metrics: Mapping[str, tuple[str, ...]]) -> list[str]:
@@ -135,6 +137,24 @@ def unseen_problems(stack: Stack, metrics: Mapping[str, tuple[str, ...]]) -> lis
         f"the dashboard and the stack differ by {name}"
         for name in sorted(listed ^ set(stack.of_type("AWS::CloudWatch::Alarm")))
     ]
+    return problems
+
+
+def free_problems(stack: Stack, metrics: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """What a stack gives CloudWatch is free in an account that has nothing else there.
+
+    `metrics` maps the names of the metrics that its functions emit to the names of their dimensions. An alarm on an
+    expression counts each metric of it; a metric with a dimension of its own counts each value, of which there is no
+    bound.
+    """
+    problems = [f"{name} is a metric for each value of {each[1:]}" for name, each in metrics.items() if len(each) > 1]
+    if len(metrics) > FREE_METRICS:
+        problems.append(f"{len(metrics)} metrics")
+    alarms = sum(len(metrics_of(alarm)) for alarm in stack.of_type("AWS::CloudWatch::Alarm").values())
+    if alarms > FREE_ALARMS:
+        problems.append(f"{alarms} alarms")
+    if stack.of_type("AWS::CloudWatch::Dashboard"):
+        problems.append("a dashboard, of which only an account's first three are free")
     return problems
 
 

@@ -32,7 +32,7 @@ def test_the_demonstration_shows_every_step_and_leaves_nothing(tmp_path: Path) -
     assert isolated.endswith("fails (NetworkForbidden)")
     answers = [json.loads(line) for line in lines if line.startswith("{")]
     assert [answer["outcome"] for answer in answers] == ["published", "published", "unchanged", "published", "rejected"]
-    assert [answer.get("files_written") for answer in answers] == [9, 8, 0, 1, None]
+    assert [answer.get("files_written") for answer in answers] == [9, 1, 0, 1, None]
     assert [line.split()[0] for line in lines if line.startswith(("log ", "metrics "))].count("log") == 5
     assert list(tmp_path.iterdir()) == []
 

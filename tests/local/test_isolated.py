@@ -101,6 +101,7 @@ def test_with_a_queue_the_worker_publishes_there_too(origin: SampleOrigin, tmp_p
         assert not any(map(is_alive, children))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_no_process_is_left_behind(tmp_path: Path, number: signal.Signals) -> None:
     """However the service ends."""

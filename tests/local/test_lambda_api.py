@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from queue import Queue
 from typing import Any
 
 import boto3
@@ -97,11 +98,24 @@ def test_another_function_is_not_there(client_of: Callable[[Invoke], Client]) ->
     assert raised.value.response["Error"]["Code"] == "ResourceNotFoundException"
 
 
-@pytest.mark.parametrize("kind", ["Event", "DryRun"])
-def test_an_invocation_that_nobody_waits_for_is_refused(client_of: Callable[[Invoke], Client], kind: str) -> None:
-    """Nothing here would run it later."""
+def test_an_invocation_that_nobody_waits_for_runs_later(client_of: Callable[[Invoke], Client]) -> None:
+    """What it answers is lost; a failure harms nobody."""
+    seen: Queue[bytes] = Queue()
+
+    def function(payload: bytes) -> bytes:
+        seen.put(payload)
+        raise FunctionFailed("as a test")
+
+    client = client_of(function)
+    for payload in (b"1", b"2"):
+        assert invoke(client, payload, InvocationType="Event")["StatusCode"] == 202
+    assert [seen.get(timeout=10), seen.get(timeout=10)] == [b"1", b"2"]
+
+
+def test_a_dry_run_is_refused(client_of: Callable[[Invoke], Client]) -> None:
+    """Nothing here would check rights alone."""
     with pytest.raises(ClientError) as raised:
-        invoke(client_of(lambda payload: payload), b"{}", InvocationType=kind)
+        invoke(client_of(lambda payload: payload), b"{}", InvocationType="DryRun")
     assert raised.value.response["Error"]["Code"] == "InvalidParameterValueException"
 
 

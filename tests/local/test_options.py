@@ -68,7 +68,7 @@ def test_the_secret_may_come_from_a_file_or_the_environment(tmp_path: Path) -> N
         (["--secret", "s", "--configure", "o/n={"], "not JSON"),
         (["--secret", "s", "--configure", "o/n=[]"], "JSON object"),
         (["--secret", "s", "--configure", 'o/n={"a":"' + "x" * 5000 + '"}'], "4096 bytes"),
-        (["--secret", "s", "--set", "lag=1"], "no such setting; there are allow_sha1, "),
+        (["--secret", "s", "--set", "lag=1"], "no such setting; there are all_metrics, allow_sha1, "),
         (["--secret", "s", "--set", "lag_seconds=long"], "GIT2EFS_LAG_SECONDS must be a number"),
         (["--secret", "s", "--set", "mount=/x"], "no such setting"),
         (["--secret", "s", "--secure", "a b=c"], "not a parameter's name"),

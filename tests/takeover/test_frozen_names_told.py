@@ -178,6 +178,7 @@ def test_fields_of_log_lines(take: Take) -> None:
         "behind",
         "failing",
         "function_request_id",
+        "held",
         "left",
         "level",
         "location",
@@ -224,6 +225,7 @@ def test_names_dimensions_and_units_of_metrics(take: Take, queue: MessageQueue) 
         ("git2efs", "RefsBehind", "Count", "service"),
         ("git2efs", "RepositoriesFailing", "Count", "service"),
         ("git2efs", "RepositoriesSurveyed", "Count", "service"),
+        ("git2efs", "TargetsHeld", "Count", "service"),
     }
 
 
@@ -240,6 +242,7 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("unchanged", "verified"): 200,
         ("unchanged", "drifted"): 200,
         ("unchanged", "set_aside"): 200,
+        ("unchanged", "taken_over"): 200,
         ("ignored", "pong"): 200,
         ("ignored", "event_not_push"): 200,
         ("ignored", "ref_not_published"): 200,
@@ -266,6 +269,7 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("failed", "ref_lags"): 503,
         ("failed", "lock_timeout"): 503,
         ("failed", "mount_unavailable"): 503,
+        ("failed", "too_many_open_files"): 503,  # new: was told as mount_unavailable
         ("failed", "releases_in_grace"): 503,
         ("failed", "out_of_time"): 503,
         ("failed", "copy_busy"): 503,
@@ -302,19 +306,24 @@ def test_commands_and_options(capsys: pytest.CaptureFixture[str]) -> None:
         "rollback": ("PATH", {"--to", "--by", "--why"}),
         "hold": ("PATH", {"--by", "--why"}),
         "resume": ("PATH", set()),
+        "take-over": ("REPOSITORY", {"--from", "--path"}),
         "verify": ("PATH", {"--repair"}),
         "doctor": ("REPOSITORY", set()),
+        "add": ("REPOSITORY", {"--parameter", "--replace", "--no-webhook", "--url"}),
+        "secret": ("REPOSITORY", {"--replace"}),
+        "webhook": ("REPOSITORY", {"--url"}),
     }
+    common = {"--help", "--json", "--function", "--stack", "--local", "--region", "--profile"}
     for command, (subject, own) in options.items():
         with pytest.raises(SystemExit) as ended:
             main([command, "--help"])
         assert ended.value.code == 0
         text = capsys.readouterr().out
-        assert set(re.findall(r"--[a-z-]+", text)) == own | {"--help", "--json", "--function"}, command
+        assert set(re.findall(r"--[a-z-]+", text)) == own | common, command
         assert re.search(rf"^  {subject}  ", text, re.MULTILINE), command
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert re.findall(r"^    ([a-z]+) ", capsys.readouterr().out, re.MULTILINE) == list(options)
+    assert re.findall(r"^    ([a-z-]+)(?:  |$)", capsys.readouterr().out, re.MULTILINE) == [*options, "completion"]
 
 
 def test_fields_of_commands_events(take: Take) -> None:
@@ -349,7 +358,7 @@ def test_keys_of_what_commands_return(take: Take) -> None:
     disk = {"files": None, "bytes": None}
     target = dict.fromkeys(
         ("path", "ref", "state", "commit", "since", "previous_commit", "confirmed_at", "tip", "held", "releases")
-    ) | {"disk": disk, "problems": []}
+    ) | {"disk": disk, "problems": [], "published_from": None}
     target["held"] = dict.fromkeys(("since", "by", "why", "commit", "left"))
     target["releases"] = [
         dict.fromkeys(("commit", "is_current", "is_intact", "retired_at", "files", "bytes")),
@@ -381,7 +390,7 @@ def test_keys_of_what_commands_return(take: Take) -> None:
 def test_keys_of_what_the_schedule_returns(take: Take) -> None:
     """Of both tasks."""
     stored = take("published", publish=[RELEASES])
-    keys = ["task", "outcome", "looked_at", "behind", "failing", "resting", "left", "outcomes", "seconds"]
+    keys = ["task", "outcome", "looked_at", "behind", "failing", "resting", "left", "held", "outcomes", "seconds"]
     for task in ("reconcile", "chores"):
         assert list(stored.service.run_schedule(task)) == keys
 

@@ -23,7 +23,9 @@ from handler.errors import (
 )
 from handler.exchange.answers import Answers, Failure, Missing, Need, PackAnswer, RefsAnswer
 from handler.exchange.drift import RepositoryDrift
+from handler.exchange.messages import encode_call
 from handler.exchange.publisher import (
+    MAX_MESSAGE_BYTES,
     MAX_PACK_BYTES,
     MAX_ROUNDS,
     MAX_SURVEYED,
@@ -42,8 +44,9 @@ from handler.network.aws.publisher_function import OPTIONS, PublisherFunction
 from handler.network.driver import Driver
 from handler.network.guess import Guess, KnownTarget, KnownTargets
 from handler.network.pack_sender import UNASKED_BYTES, FetchRefused, PackSender
-from handler.network.survey import Surveyor
+from handler.network.survey import MAX_SURVEY_BYTES, Surveyor, bytes_of
 from handler.network.trigger import Trigger
+from handler.settings import Settings
 
 ONE, TWO, THREE = "1" * 40, "2" * 40, "3" * 40
 MAIN = "refs/heads/main"
@@ -68,7 +71,7 @@ def test_the_latest_answer_about_a_ref_counts() -> None:
         RefsAnswer(ref="refs/heads/x", asked_at=11.0, tip=tip(THREE)),
     )
     answers = Answers(refs)
-    assert answers.tip(MAIN, now=12.0, not_before=0.0) == (tip(TWO), 10.0)
+    assert answers.tip(MAIN, now=12.0, not_before=0.0) == refs[0]
     assert answers.first_asked_at(MAIN) == 9.0
 
 
@@ -220,11 +223,12 @@ class Remote:
         return NO_SHALLOW_CHANGES
 
 
+SETTINGS = Settings(parameter_prefix="/p", mount="/mnt", max_pack_bytes=1 << 20, lock_seconds=1.0, spare_files=0)
+
+
 def drive(asking: Asking, remote: Remote) -> None:
     """Reconcile a target without a push."""
-    driver = Driver(
-        cast(Any, asking), put=None, max_pack_bytes=1 << 20, lock_seconds=1.0, clock=lambda: 50.0, sleep=lambda _: None
-    )
+    driver = Driver(cast(Any, asking), put=None, settings=SETTINGS, clock=lambda: 50.0, sleep=lambda _: None)
     trigger = Trigger(ref=MAIN, push=None, delivery="", received_at=0.0)
     driver.reconcile(REPOSITORY, Target(ref=MAIN, path="octo/site/main"), cast(Any, remote), trigger)
 
@@ -380,6 +384,57 @@ def test_parts_come_in_order_and_leftovers_go(tmp_path: Path) -> None:
     assert not os.path.exists(place)
 
 
+def test_leftovers_of_any_kind_go_and_nothing_else(tmp_path: Path) -> None:
+    """After an hour: files, directories, links; what is written to stays, and the directory with it."""
+    place = tmp_path / ".incoming"
+    (place / "directory/inner").mkdir(parents=True)
+    (place / "directory/inner/file").write_bytes(b"1")
+    (place / "link").symlink_to(tmp_path)
+    (place / ("a" * 32)).write_bytes(b"old")
+    (place / ("b" * 32)).write_bytes(b"new")
+    now = os.lstat(place / ("b" * 32)).st_mtime
+    for name in ("directory", "link", "a" * 32):
+        os.utime(place / name, (now - 3601, now - 3601), follow_symlinks=False)
+    sweep(str(place), lambda: now)
+    assert os.listdir(place) == ["b" * 32]
+    sweep(str(place), lambda: now + 3601)
+    assert not place.exists()
+    assert os.listdir(tmp_path) == []
+    sweep(str(place), lambda: now)
+
+
+def test_a_link_in_the_directorys_place_has_nobody_elses_files_removed(tmp_path: Path) -> None:
+    """It is in the way, and told as such."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").write_bytes(b"safe")
+    os.utime(tmp_path / "other/file", (0, 0))
+    (tmp_path / ".incoming").symlink_to("other")
+    for call in (
+        lambda: sweep(str(tmp_path / ".incoming")),
+        lambda: write_part(str(tmp_path / ".incoming"), TRANSFER, offset=0, content=b"x", max_bytes=100),
+    ):
+        with pytest.raises(NotADirectoryError):
+            call()
+    assert os.listdir(tmp_path / "other") == ["file"]
+
+
+def test_a_run_that_ends_meanwhile_takes_no_directory_from_a_transfer_that_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It removes the directory, empty as it is, right before the first part is written."""
+    place, makedirs, calls = str(tmp_path / ".incoming"), os.makedirs, []
+
+    def and_discard(path: str, *, exist_ok: bool) -> None:
+        makedirs(path, exist_ok=exist_ok)
+        calls.append(path)
+        if len(calls) == 1:
+            discard(place, ["b" * 32])
+
+    monkeypatch.setattr(os, "makedirs", and_discard)
+    assert write_part(place, TRANSFER, offset=0, content=b"PACK", max_bytes=100) == 4
+    assert os.listdir(place) == [TRANSFER]
+
+
 def test_a_link_in_a_transfers_place_is_not_followed(tmp_path: Path) -> None:
     """Readers may have put it there, where they may write."""
     (tmp_path / "canary").write_bytes(b"safe")
@@ -404,11 +459,13 @@ class Surveyed:
         """Answer nobody until `go` is set."""
         self.go = threading.Event()
         self.calls: list[int] = []
+        self.sizes: list[int] = []
         self.fails = False
 
     def survey(self, items: Sequence[SurveyItem]) -> tuple[SurveyFinding, ...]:
         """Answer for each what its name says."""
         self.calls.append(len(items))
+        self.sizes.append(len(encode_call("survey", {"items": items})))
         self.go.wait(10)
         if self.fails:
             raise PublisherUnavailable("away")
@@ -441,6 +498,46 @@ def test_who_asks_meanwhile_is_in_the_next_call() -> None:
     assert len(mount.calls) == 3
 
 
+def item_of(number: int, count: int, letters: str) -> SurveyItem:
+    """Return a repository with so many refs, in whose names the letters are."""
+    names = [f"refs/heads/{at:05}{letters}" for at in range(count)]
+    refs = RemoteRefs({name: Tip(name, ONE, TWO) for name in names}, MAIN)
+    return SurveyItem(Repository(full_name=f"octo/{number}", url="https://example.com/x"), refs)
+
+
+def asked_at_once(surveyor: Surveyor, mount: Surveyed, items: Sequence[SurveyItem]) -> list[tuple[str, ...]]:
+    """Ask for the repositories, the first one's call being under way; return what is behind."""
+    with ThreadPoolExecutor(len(items)) as pool:
+        answers = []
+        for number, item in enumerate(items):
+            answers.append(pool.submit(surveyor.drift, item.repository, item.refs))
+            while len(mount.calls) + len(surveyor._waiting) < number + 1:
+                threading.Event().wait(0.005)
+        mount.go.set()
+        return [answer.result().behind for answer in answers]
+
+
+@pytest.mark.parametrize("letters", ["", "x" * 230, "ü" * 115])
+def test_a_call_has_no_more_refs_than_fit_a_message(letters: str) -> None:
+    """Many are shared out over several calls, whatever their names; those of one repository are never parted."""
+    mount = Surveyed()
+    half = MAX_SURVEY_BYTES // (2 * (bytes_of(item_of(0, 2, letters)) - bytes_of(item_of(0, 1, letters)))) + 1
+    sizes = [1, half, half, 1, 2 * half, 1, 1, half - 9]
+    found = asked_at_once(Surveyor(cast(Any, mount)), mount, [item_of(*each, letters) for each in enumerate(sizes)])
+    assert found == [(f"octo/{number}",) for number in range(len(sizes))]
+    assert mount.calls == [1, 1, 2, 1, 3]
+    assert max(mount.sizes) <= MAX_MESSAGE_BYTES / 2
+
+
+@pytest.mark.parametrize("letters", ["", '"' * 100, "x" * 230, "ü" * 115])
+def test_a_repositorys_bytes_in_a_survey_are_known_before(letters: str) -> None:
+    """At most so many, and not many less."""
+    for count in (0, 1, 100):
+        item = item_of(0, count, letters)
+        size = len(encode_call("survey", {"items": [item]}))
+        assert size - 60 <= bytes_of(item) < size + 200 + 10 * count
+
+
 def test_a_failure_is_its_repositorys_or_the_calls() -> None:
     """And the next call is made all the same."""
     mount = Surveyed()
@@ -464,7 +561,7 @@ def test_one_run_has_the_task_until_it_ends_or_its_time_is_over(tmp_path: Path) 
 
     def end(run: str, stopped_at: str | None) -> None:
         state = None if stopped_at is None else ScheduleState({"a/b": RepositoryState(confirmed_at=1.0)}, stopped_at)
-        end_lease(mount, "reconcile", run=run, state=state)
+        end_lease(mount, "reconcile", run=run, state=state, now=220.0)
 
     assert take("one", 100.0) == ScheduleState()
     with pytest.raises(LockTimeout):
@@ -474,11 +571,11 @@ def test_one_run_has_the_task_until_it_ends_or_its_time_is_over(tmp_path: Path) 
         take("two", 200.0)
     take("two", 211.0)
     end("one", "lost")
-    assert read_state(mount, "reconcile").stopped_at is None
+    assert read_state(mount, "reconcile", now=220.0).stopped_at is None
     end("two", "kept")
     assert take("three", 212.0).stopped_at == "kept"
     end("three", None)
-    assert read_state(mount, "reconcile").stopped_at == "kept"
+    assert read_state(mount, "reconcile", now=220.0).stopped_at == "kept"
 
 
 def test_a_lease_of_the_far_future_keeps_nobody_away(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_the_mount_is_opened_at_one_place() -> None:
     """No link followed, nothing waited for, only regular files, bounded: one module can be held to that."""
     openers = {module for module in INNER if part_of(module) == "mount" and _opens_a_file(MODULES[module])}
     openers -= {"handler.mount.fs.mounts"}  # /proc, which is no mount of ours
-    assert openers == {"handler.mount.fs.files", "handler.mount.fs.directories"}
+    assert openers == {"handler.mount.fs.files"}
 
 
 def test_nothing_imports_itself_in_a_circle() -> None:

@@ -62,6 +62,15 @@ def test_what_is_written_is_read(push: PushEvent, received_at: float, delivery: 
     assert decode_message(encode_message(message)) == message
 
 
+@pytest.mark.parametrize("version", [True, 1.0, "1", 2, None])
+def test_a_message_of_no_version_of_ours_is_refused(version: object) -> None:
+    """In Python `true` and `1.0` equal 1."""
+    message = Message(cause=Cause.OPERATOR, repository="octo/site", ref="refs/heads/main", delivery="", received_at=1.0)
+    fields = json.loads(encode_message(message))
+    with pytest.raises(Malformed, match="version"):
+        decode_message(json.dumps(fields | {"version": version}))
+
+
 @pytest.mark.parametrize("cause", [Cause.SCHEDULE, Cause.OPERATOR])
 def test_who_only_says_look_now_claims_nothing(cause: Cause) -> None:
     """The fields of a push are there, and null."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, get_type_hints
 
 import pytest
@@ -13,6 +13,7 @@ from handler import publisher
 from handler.deadline import Deadline
 from handler.errors import Git2EfsError, Malformed, Rejected, Stalled, Transient, Unexpected
 from handler.exchange.answers import Answers, Failure, Need, PackAnswer, RefsAnswer
+from handler.exchange.checks import Check, Verdict
 from handler.exchange.drift import RepositoryDrift, TargetDrift
 from handler.exchange.events import EventKind, PendingEvent
 from handler.exchange.messages import (
@@ -25,7 +26,15 @@ from handler.exchange.messages import (
     encode_failure,
     encode_result,
 )
-from handler.exchange.operations import Hold, MountedTarget, Operations, RepositoryStatus, TargetState, TargetStatus
+from handler.exchange.operations import (
+    Hold,
+    MountedTarget,
+    Operations,
+    OperatorAnswer,
+    RepositoryStatus,
+    TargetState,
+    TargetStatus,
+)
 from handler.exchange.publisher import (
     MAX_SURVEYED,
     MaintenanceResult,
@@ -37,7 +46,7 @@ from handler.exchange.publisher import (
 )
 from handler.exchange.remote import FetchQuery, RemoteRefs
 from handler.exchange.schedule_state import BackOff, RepositoryState, ScheduleState
-from handler.model import Outcome, OutcomeKind, PublishRule, PushEvent, Repository, Target, Tip
+from handler.model import Counts, Outcome, OutcomeKind, PublishRule, PushEvent, Repository, Target, Tip
 from handler.mount.publisher import LocalPublisher
 from handler.outcome import failure_of
 from testing.deliveries import LambdaContext
@@ -73,6 +82,8 @@ REQUEST = PublishRequest(
 STATE = ScheduleState(
     {"octo/site": RepositoryState(2, 3.5, confirmed_at=1.5, refs={MAIN: BackOff(1, 9.0)})}, "octo/site", {"a/b": "c"}
 )
+MOUNTED = MountedTarget("octo/site", "octo/site/main")
+FAILED = OperatorAnswer(Outcome(kind=OutcomeKind.FAILED, reason="lock_timeout", status=503))
 STATUS = TargetStatus(path="a", state=TargetState.HELD, held=Hold(since=1.0, by="mona", left=(ONE,)))
 CALLS: tuple[tuple[str, Mapping[str, Any], Any], ...] = (
     ("publish", {"request": REQUEST}, PublishAnswer(outcome=OUTCOME, events=(EVENT,))),
@@ -92,17 +103,39 @@ CALLS: tuple[tuple[str, Mapping[str, Any], Any], ...] = (
         {"repository": REPOSITORY, "deadline": Deadline(None), "resume_at": "a//b//3"},
         MaintenanceResult((OUTCOME,), "x"),
     ),
+    ("make_spares", {"repository": REPOSITORY, "target": TARGET, "deadline": Deadline(5.0)}, Counts(3, 0, 17)),
     ("take_lease", {"task": "reconcile", "run": "abc", "until": 60.0}, STATE),
     ("end_lease", {"task": "chores", "run": "abc", "state": STATE}, None),
     ("end_lease", {"task": "chores", "run": "abc", "state": None}, None),
-    ("find_targets", {"name": None}, (MountedTarget("octo/site", "a"),)),
+    ("repositories", {}, ("octo/other", "octo/site")),
+    ("read_schedule_state", {"task": "chores"}, STATE),
+    ("find_targets", {"name": None}, (MOUNTED,)),
     ("target_statuses", {"repository": "octo/site", "drift": None}, (STATUS,)),
     (
         "count_disk",
         {"statuses": (RepositoryStatus(repository="octo/site", targets=(STATUS,)),), "deadline": Deadline(5.0)},
         (),
     ),
-    ("end_hold", {"target": MountedTarget("octo/site", "a"), "deadline": Deadline(None)}, MAIN),
+    (
+        "roll_back",
+        {"target": MOUNTED, "to": "1" * 7, "by": "mona", "why": "it is slow", "deadline": Deadline(5.0)},
+        OperatorAnswer(OUTCOME, (EVENT,)),
+    ),
+    ("roll_back", {"target": MOUNTED, "to": None, "by": "", "why": "", "deadline": Deadline(None)}, FAILED),
+    ("hold", {"target": MOUNTED, "by": "mona", "why": "é", "deadline": Deadline(5.0)}, FAILED),
+    ("end_hold", {"target": MOUNTED, "deadline": Deadline(None)}, MAIN),
+    ("verify", {"target": MOUNTED, "is_repairing": True, "deadline": Deadline(5.0)}, OUTCOME),
+    (
+        "mount_checks",
+        {},
+        (Check("mount", Verdict.WRONG, "it is full", "delete something"), Check("clock", Verdict.UNKNOWN, "no right")),
+    ),
+    (
+        "take_over",
+        {"previous": "octo/site", "repository": "acme/web", "path": "octo/site/main", "deadline": Deadline(5.0)},
+        (OUTCOME,),
+    ),
+    ("take_over", {"previous": "a/b", "repository": "c/d", "path": None, "deadline": Deadline(None)}, ()),
 )
 
 
@@ -115,10 +148,16 @@ def sent(action: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("action", "arguments", "result"), CALLS)
 def test_what_is_sent_comes_as_it_was(action: str, arguments: Mapping[str, Any], result: Any) -> None:
-    """Arguments there, results back."""
+    """Arguments there, results back, each of its own type."""
     call = decode_call(sent(action, arguments))
     assert (call.action, call.arguments) == (action, dict(arguments))
-    assert decode_answer(action, json.dumps(encode_result(result)).encode()) == result
+    back = decode_answer(action, json.dumps(encode_result(result)).encode())
+    assert (back, repr(back)) == (result, repr(result))
+
+
+def test_what_every_action_sends_is_tried() -> None:
+    """Above: with its arguments and its result."""
+    assert {action for action, _, _ in CALLS} == {*PUBLISHER_ACTIONS, *OPERATOR_ACTIONS}
 
 
 def test_every_method_of_the_mount_side_is_an_action() -> None:
@@ -151,6 +190,15 @@ def changed(message: dict[str, Any], path: tuple[str | int, ...], value: object)
     return copy
 
 
+def leaves_of(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], object]]:
+    """Return every value that holds no other, with what leads there."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if inner is None:
+        yield path, value
+    for step, each in inner or ():
+        yield from leaves_of(each, (*path, step))
+
+
 REQUESTED = ("arguments", "request")
 
 
@@ -159,6 +207,9 @@ REQUESTED = ("arguments", "request")
     [
         (("version",), VERSION + 1),
         (("version",), None),
+        (("version",), True),
+        (("version",), float(VERSION)),
+        (("version",), str(VERSION)),
         (("action",), "close"),
         (("action",), "__class__"),
         (("action",), ["publish"]),
@@ -198,6 +249,27 @@ def test_nothing_else_is_taken(path: tuple[str | int, ...], value: object) -> No
         decode_call(changed(sent("publish", {"request": REQUEST}), path, value))
     assert "passwd" not in str(refused.value)
     assert "HEAD" not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", [True, 1.0, 1])
+@pytest.mark.parametrize("call", CALLS)
+def test_a_number_is_no_truth_and_a_truth_no_number(call: Any, value: object) -> None:
+    """Wherever a message has one of the two, the other is refused; in Python `true` equals 1."""
+    message = sent(call[0], call[1])
+    for path, found in leaves_of(message):
+        is_other = isinstance(found, bool) != isinstance(value, bool) and isinstance(found, bool | int | float)
+        if is_other or (isinstance(found, int) and isinstance(value, float)):
+            with pytest.raises(Malformed):
+                decode_call(changed(message, path, value))
+
+
+@pytest.mark.parametrize("version", [True, 1.0, "1", None, VERSION + 1])
+def test_an_answer_of_no_version_of_ours_cannot_be_read(version: object) -> None:
+    """Neither a result nor a failure."""
+    contents: list[dict[str, object]] = [{"result": []}, {"failure": {"reason": "lock_timeout", "message": ""}}]
+    for content in contents:
+        with pytest.raises(Malformed, match="version"):
+            decode_answer("published_refs", json.dumps({"version": version, **content}).encode())
 
 
 @pytest.mark.parametrize("name", ["repository", "target", "push", "delivery", "received_at"])

@@ -8,14 +8,19 @@ import pytest
 import simpy
 
 from benchmarks.scale.__main__ import DOCUMENT
-from benchmarks.scale.bill import bill, others, readers_dollars, within_free_tiers
+from benchmarks.scale.bill import bill, full_monitoring_dollars, others, readers_dollars, within_free_tiers
 from benchmarks.scale.engine import Bucket, Function, Meter, Steps, until
 from benchmarks.scale.model import Free, Limits, Others, Prices, Sizes, Stack, Times, figures_of
 from benchmarks.scale.mount import End
 from benchmarks.scale.report import figures_table, schedule_table, with_tables
+from benchmarks.scale.scenarios import PROFILES, SEED, Day
 from benchmarks.scale.schedule import pass_of
 from benchmarks.scale.simulate import Result, Simulation
 from benchmarks.scale.trace import HOUR_SECONDS, HOURS, Profile, Push, make_trace, make_trees, peak_rate, storm
+from handler.network.aws.telemetry import FEW_METRICS
+from testing.process import PROJECT
+from testing.stack import MODES, read_stack
+from tests.infrastructure.laws import metrics_of
 
 PROFILE = Profile(200, pushes_a_day=4_000, bots_a_day=3, bot_repositories=50)
 PEOPLE = replace(PROFILE, bots_a_day=0)
@@ -324,10 +329,39 @@ def test_the_bill_by_hand(played: Result) -> None:
     assert items["Parameter Store"] == items["SQS"] == items["SnapStart"] == 0
     assert items["all"] == pytest.approx(sum(items.values()) - items["all"])
     assert not [name for name in items if "NAT" in name]
-    free = (10 * 0.30, 10 * 0.10, 3.00)
+    assert items["Metrics"] == pytest.approx(4 * 0.30)
+    assert items["Alarms"] == pytest.approx(7 * 0.10)
     rest = sum(each for name, each in items.items() if name.startswith(("EFS", "API", "EventBridge events")))
-    shown = items["Metrics"] + items["Alarms"] + items["Dashboard"]
-    assert within_free_tiers(items) == pytest.approx(rest + shown - sum(free))
+    assert within_free_tiers(items) == pytest.approx(rest), "metrics and alarms are free"
+
+
+def test_what_is_monitored_is_on_the_bill_as_the_template_has_it() -> None:
+    """Four metrics; an alarm on an expression is paid for each of its metrics."""
+    sizes = Sizes()
+    assert sizes.metrics == len(FEW_METRICS)
+
+    def alarms(mode: str, monitoring: str) -> int:
+        stack = read_stack().under({**MODES[mode], "Monitoring": monitoring})
+        return sum(len(metrics_of(alarm)) for alarm in stack.of_type("AWS::CloudWatch::Alarm").values())
+
+    assert alarms("direct", "alarms") == sizes.alarms
+    assert alarms("queued", "alarms") == sizes.alarms + sizes.queue_alarms
+    assert alarms("direct", "full") == sizes.full_alarms
+    assert full_monitoring_dollars() == pytest.approx(21 * 0.30 + 4 * 0.10 + 3.00)
+
+
+def test_a_small_stack_costs_what_was_promised() -> None:
+    """Ten repositories with 57 pushes a working day: five dollars at list prices, half of one beyond the free tiers."""
+    profile = PROFILES[0]
+    trace, trees = tuple(make_trace(profile, SEED)), tuple(make_trees(profile, SEED))
+    direct, queued = (Day(profile, name, trace, trees).dollars for name in ("direct", "queued"))
+    assert (profile.repositories, len(trace)) == (10, 57)
+    assert max(direct["all"], queued["all"]) <= 5.00
+    assert within_free_tiers(direct) <= 0.50
+    assert within_free_tiers(queued) - queued["SnapStart"] <= 0.50, "the picture has no free tier"
+    page = (PROJECT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    assert f"{direct['all']:.2f} a month direct and {queued['all']:.2f} queued" in page
+    assert f"{within_free_tiers(direct):.2f} and {within_free_tiers(queued):.2f} of it" in page
 
 
 def test_readers_and_others_by_hand() -> None:

@@ -194,7 +194,7 @@ WRONG: dict[str, tuple[Callable[[Path], Contender], Could, str]] = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_pull_is_caught_that(wrong: str, server: GitOrigin, tmp_path: Path) -> None:
     """Each of these is found, and for what it does."""

@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from handler.errors import LockTimeout
-from handler.mount.fs.files import open_to_lock
+from handler.mount.fs.directories import make_directories
+from handler.mount.fs.files import NOT_REGULAR, open_regular, open_to_lock, open_to_read
 
 _MAX_ENTRIES = 1000
 _FIRST_PAUSE_SECONDS = 0.01
@@ -76,17 +77,35 @@ def locked(path: str, wait_seconds: float) -> Iterator[HeldLock]:
     try:
         descriptor = open_to_lock(path)
     except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_directories(os.path.dirname(path))
         descriptor = open_to_lock(path)
     try:
-        waited = _poll(descriptor, wait_seconds)
+        waited = _poll(descriptor, wait_seconds, waiting_path(path))
         yield HeldLock(descriptor, waited, time.monotonic() - started >= SLOW_SECONDS)
     finally:
         # The close drops the lock. The file stays: a lock on a removed file would exclude nobody.
         os.close(descriptor)
 
 
-def _poll(descriptor: int, wait_seconds: float) -> float:
+def waiting_path(path: str) -> str:
+    """Return the path of the file beside the lock whose mtime says when a run last had to wait for it."""
+    return f"{path}.waiting"
+
+
+class Waiting:
+    """Tells the lock's holder whether others wait for it. Make it before the lock is taken."""
+
+    def __init__(self, path: str) -> None:
+        """`path` is the lock's."""
+        self._path = waiting_path(path)
+        self._before = _modified_ns(self._path)
+
+    def is_anyone(self) -> bool:
+        """Whether a run has begun to wait, or still waits, since this was made. Raises OSError."""
+        return _modified_ns(self._path) != self._before
+
+
+def _poll(descriptor: int, wait_seconds: float, waiting: str) -> float:
     # Not a blocking flock: it has no deadline, and the NFS client itself polls, up to 30 seconds apart.
     start = time.monotonic()
     pause = _FIRST_PAUSE_SECONDS
@@ -100,12 +119,37 @@ def _poll(descriptor: int, wait_seconds: float) -> float:
         waited = time.monotonic() - start
         if waited >= wait_seconds:
             raise LockTimeout(f"another run held the repository's lock for {waited:.1f} seconds")
+        # At every try: who holds the lock by then may have begun only after the last one.
+        _touch(waiting)
         time.sleep(min(pause * random.uniform(0.5, 1), wait_seconds - waited))  # noqa: S311
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
 
+def _touch(path: str) -> None:
+    """Set a file's mtime to now; make the file if it is missing."""
+    try:
+        os.utime(path, follow_symlinks=False)
+    except FileNotFoundError:
+        os.close(open_regular(path, os.O_WRONLY | os.O_CREAT, 0o644))
+
+
+def _modified_ns(path: str) -> int | None:
+    """Return a file's mtime in nanoseconds, as the server has it now; None where there is no such file."""
+    try:
+        # Opened, since that makes an NFS client ask the server.
+        with open_to_read(path) as descriptor:
+            return os.fstat(descriptor).st_mtime_ns
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno not in NOT_REGULAR:
+            raise
+        # A link or a pipe of somebody else's says nothing of who waits.
+        return None
+
+
 Known = dict[str, frozenset[str]]
-"""A target's path -> the commits of its releases, all of them; its staging is empty."""
+"""A target's path -> the names of its releases and its spares, all of them; nothing else is in its staging."""
 
 
 class GenerationCache:

@@ -6,13 +6,14 @@ while. A commit that no ref confirms is not published: GitHub hands out any fork
 the webhook's secret could publish anything. A repository can opt in (`trust_payload`).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import BinaryIO
 
 from handler.errors import CommitNotFound, Git2EfsError, PackInvalid, RefLags
 from handler.exchange.answers import Answers, Missing, Need
-from handler.exchange.remote import EMPTY_PACK_BYTES, FetchQuery
+from handler.exchange.remote import EMPTY_PACK_BYTES, MAX_BASES, FetchQuery
 from handler.model import NULL_OID, PushEvent, Tip
 from handler.mount.git.pack_store import PackStore
 
@@ -21,7 +22,7 @@ _LAG_PAUSE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """The commit to publish (None: the remote has no such ref), when the remote was asked, and what came.
+    """The commit to publish (None: the remote has no such ref), when the remote was asked and answered, and what came.
 
     `object_id` is what the ref names itself: an annotated tag, else the commit. `is_confirmed` is False where a signed
     payload was trusted over a ref that lags.
@@ -29,6 +30,7 @@ class Fetched:
 
     commit: str | None
     asked_at: float
+    answered_at: float
     bytes_fetched: int
     is_confirmed: bool = True
     object_id: str | None = None
@@ -41,7 +43,7 @@ class Fetcher:
     `have` is the commit to claim, if the store holds it. What `answers` say of a ref counts if it was asked for since
     `not_before`. `confirmed_pushed_at` is the latest `pushed_at` of all deliveries that the remote confirmed.
     `is_payload_trusted` publishes a push that no ref confirms within `lag_seconds`. `open_transfer` gives the file that
-    a large pack's parts were written to, and its path.
+    a large pack's parts were written to, and its path. `bases` returns the commits that other targets have published.
     """
 
     answers: Answers
@@ -54,6 +56,7 @@ class Fetcher:
     lag_seconds: float
     is_payload_trusted: bool
     open_transfer: Callable[[str], tuple[BinaryIO, str]]
+    bases: Callable[[], Iterable[str]]
     clock: Callable[[], float]
 
     def fetch(self, ref: str, push: PushEvent | None) -> Fetched | Need:
@@ -63,22 +66,20 @@ class Fetcher:
         PackTooLarge, ObjectTooLarge, MirrorDamaged, and TreeUnsafe where the ref names no commit.
         """
         try:
-            tip, asked_at = self._tip(ref)
-            wanted, is_confirmed = self._decide(ref, tip, asked_at, push)
+            answer = self.answers.tip(ref, now=self.clock(), not_before=self.not_before)
+            wanted, is_confirmed = self._decide(ref, answer.tip, answer.asked_at, push)
             if wanted is not None and wanted not in self.store:
-                self._receive(wanted, push, asked_at)
+                self._receive(wanted, push, answer.asked_at)
         except Missing as missing:
             return missing.need
         return Fetched(
             commit=None if wanted is None else self._peel(wanted),
-            asked_at=asked_at,
+            asked_at=answer.asked_at,
+            answered_at=answer.answered_at,
             bytes_fetched=self.answers.bytes_fetched,
             is_confirmed=is_confirmed,
             object_id=wanted,
         )
-
-    def _tip(self, ref: str) -> tuple[Tip | None, float]:
-        return self.answers.tip(ref, now=self.clock(), not_before=self.not_before)
 
     def _decide(self, ref: str, tip: Tip | None, asked_at: float, push: PushEvent | None) -> tuple[str | None, bool]:
         """Return the object to publish (None: the remote has no such ref), and whether the ref confirms it.
@@ -142,12 +143,29 @@ class Fetcher:
         """Bring `wanted` into the store. Raises Missing."""
         # A commit that the store lost must not be claimed: the remote would leave out what builds on it.
         claimed = self.have if self.have is not None and self.store.holds(self.have) else None
+        query = self._query(wanted, claimed)
         is_next = push is not None and push.is_single and push.after == wanted and push.before == claimed
-        query = FetchQuery(wanted, claimed, *self.store.history(claimed, self.depth, is_next=is_next))
-        answer = self.answers.pack(query, not_before=asked_at)
+        guess = replace(query, deepen=self.store.history(claimed, self.depth, is_next=True)[0]) if is_next else query
+        try:
+            answer = self.answers.pack(guess, not_before=asked_at)
+        except Missing:
+            # Without a depth only where that was fetched already. The payload calls a merge one commit too, and with it
+            # all the history of the merged branch would come.
+            answer = self.answers.pack(query, not_before=asked_at)
         try:
             received = self.store.receive(answer, self.max_pack_bytes, self.open_transfer)
         except FileNotFoundError:
             # The file of its parts was swept, or another run took it.
             raise Missing(Need(fetch=query)) from None
         self.store.ingest(received)
+
+    def _query(self, wanted: str, claimed: str | None) -> FetchQuery:
+        """Return the fetch of `wanted` where `claimed` is here. A first one claims what other targets published."""
+        bases: tuple[str, ...] = ()
+        if claimed is None:
+            bases = tuple(islice((each for each in self.bases() if self.store.holds(each)), MAX_BASES))
+        deepen, shallow = self.store.history(claimed, self.depth, is_next=False)
+        if deepen:
+            # As little history is claimed for them as for what the target itself has.
+            shallow = (*shallow, *(each for each in bases if each not in shallow))
+        return FetchQuery(wanted, claimed, deepen, shallow, bases)

@@ -36,8 +36,9 @@ class DriftDetector:
         for target in targets:
             ref, commit = _tip_of(target, refs)
             # A configured ref that the remote does not have publishes nothing, and removes nothing.
-            is_behind = commit is not None and not self._is_settled(self._read_published(target), commit)
-            drifts.append(TargetDrift(target.path, ref, commit, is_behind))
+            published = self._read_published(target)
+            is_behind = commit is not None and not self._is_settled(published, commit)
+            drifts.append(TargetDrift(target.path, ref, commit, is_behind, self._is_held(target, published)))
             if is_behind:
                 behind[ref] = None
         paths = {target.path for target in targets}
@@ -53,15 +54,22 @@ class DriftDetector:
         paths = TargetRegistry.of(mount, repository).target_paths()
         records = [TargetDirectory.at(mount, path, self.clock).read_record() for path in paths]
         refs = [record.ref for record in records if record is not None and record.repository == repository]
-        return tuple(dict.fromkeys(refs))
+        return tuple(dict.fromkeys(filter(None, refs)))
 
     def _read_published(self, target: Target) -> Published:
         return TargetDirectory.of(self.settings.mount, target.path, self.clock, is_copy=target.is_copy).read_published()
 
+    def _is_held(self, target: Target, published: Published) -> bool:
+        record = published.record
+        if published.commit is None and not target.is_copy:
+            # Where somebody removed `current` the record may still have a hold, and a run obeys it.
+            record = TargetDirectory.of(self.settings.mount, target.path, self.clock).read_record()
+        return record is not None and record.held is not None
+
     def _is_settled(self, published: Published, commit: str) -> bool:
         """Whether the commit is published, or an operator's hold keeps it away, and no event is pending."""
         record = published.record
-        if record is None or record.commit != published.commit:
+        if record is None or record.commit != published.commit or not record.is_whole:
             return False
         if self.settings.event_bus and not record.announced:
             return False

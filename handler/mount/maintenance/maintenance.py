@@ -15,6 +15,7 @@ from handler.exchange.publisher import MaintenanceResult
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.mount.fs.errno_map import as_failure
 from handler.mount.git.fsck import repair
+from handler.mount.git.incoming import sweep
 from handler.mount.git.mirror import StorePool
 from handler.mount.maintenance.audit import AuditFindings, ReleaseAudit
 from handler.mount.maintenance.context import RepositoryContext
@@ -93,6 +94,8 @@ class _RepositoryMaintenance:
             if not os.path.exists(self.context.paths.targets):
                 return MaintenanceResult(())
             self.context.check_deadline()
+            # Here too: a repository may never see another large pack.
+            sweep(self.context.paths.incoming, self.context.clock)
             notes = self._maintain_mirror() if start is None or not start.path else ()
             targets = self._targets_from(start)
         except OutOfTime:

@@ -180,7 +180,8 @@ class _LockedTarget:
     def is_rolled_back(self) -> bool:
         """Whether `current` leads where the hold says, and the record still names the release before the rollback."""
         held = self.record.held
-        return held is not None and held.commit == self.commit != self.record.commit
+        # A record whose commit was damaged says nothing of that.
+        return held is not None and held.commit == self.commit and self.record.commit not in ("", self.commit)
 
     def outcome(self, *, reason: str, commit: str, previous: str) -> Outcome:
         return Outcome(

@@ -13,21 +13,30 @@ from functools import partial
 from handler.errors import MirrorDamaged, ObjectTooLarge, ReleasesInGrace, TreeTooLarge, TreeUnsafe
 from handler.model import NULL_OID, Counts
 from handler.mount.fs.checkout import check_out
+from handler.mount.fs.directories import make_directories, make_directory, make_link
+from handler.mount.fs.files import rename
 from handler.mount.fs.parallel import Executor
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import check_tree_bytes, plan_change
-from handler.mount.releases.inventory import Inventory, seal
+from handler.mount.releases.inventory import Inventory, read_release, seal
 from handler.mount.releases.strategy import WHOLE, Strategy, StrategyKind, choose_strategy, max_releases
 from handler.mount.target.directory import TargetDirectory, stage
-from handler.mount.target.layout import journal_name, link_to, patch_name, read_patch_name, trash_name
+from handler.mount.target.layout import (
+    is_spare,
+    journal_name,
+    link_to,
+    patch_name,
+    read_patch_name,
+    trash_name,
+)
 from handler.mount.target.run import Run
 
 _NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENOTEMPTY)
 """What a patch meets where somebody changed a release: then it is thrown away, and the tree written whole."""
 
-_Step = tuple[str, str]
+Step = tuple[str, str]
 """The commit that a tree comes from, and the one that it is brought to."""
 
 
@@ -36,7 +45,8 @@ class ReleaseBuilder:
     """Builds one release for a run. `inventory` is what lies in the target's directory.
 
     After `build`, the other fields say what it took. `link` is the path of the temporary link to the release, ready for
-    the flip; `leftovers` are the names in staging that nobody needs any more.
+    the flip; `spare` is the name of the spare that was taken; `leftovers` are the names in staging that nobody
+    needs any more.
     """
 
     run: Run
@@ -46,6 +56,7 @@ class ReleaseBuilder:
     counts: Counts = field(default_factory=Counts)
     submodules: tuple[bytes, ...] = ()
     link: str = ""
+    spare: str = ""
     leftovers: list[str] = field(default_factory=list)
 
     def build(self, wanted: str) -> None:
@@ -53,12 +64,13 @@ class ReleaseBuilder:
 
         Raises ReleasesInGrace, MirrorDamaged, TreeUnsafe, TreeTooLarge, ObjectTooLarge, OutOfTime.
         """
-        self.leftovers = list(self.inventory.staged)
-        patches = [patch for patch in map(read_patch_name, self.inventory.staged) if patch]
+        self.leftovers = [name for name in self.inventory.staged if not is_spare(name)]
+        patches = [patch for patch in map(read_patch_name, self.leftovers) if patch]
+        patches += [(each, each) for name, each in self.inventory.spares.items() if self._is_intact(name, each)]
         if any(each.commit == wanted and not each.is_intact for each in self.inventory.releases):
             # Somebody changed it: it cannot be flipped to, and its name is needed for a sound one.
             self.leftovers.append(trash_name())
-            os.rename(self._paths.release(wanted), self._paths.staged(self.leftovers[-1]))
+            rename(self._paths.release(wanted), self._paths.staged(self.leftovers[-1]))
         self.strategy = choose_strategy(
             wanted,
             self.run.published.commit,
@@ -86,11 +98,15 @@ class ReleaseBuilder:
             steps += [(strategy.halfway, wanted)] if strategy.halfway != wanted else []
         try:
             # All plans come before the first change: what cannot be planned must not cost a release.
-            plans = [self._plan(None if base == NULL_OID else base, to) for base, to in steps]
-            if strategy.halfway is None:
+            plans = [self.plan(None if base == NULL_OID else base, to) for base, to in steps]
+            if strategy.kind is StrategyKind.SPARE:
+                self.spare = next(name for name, each in self.inventory.spares.items() if each == strategy.base)
+                rename(self._paths.staged(self.spare), self._staged(steps[0]))
+            elif strategy.halfway is None:
                 # Renamed before its first file changes: half patched it must not bear a release's name for a moment.
-                os.rename(self._paths.release(strategy.base), self._staged(steps[0]))
-            self._check_out(steps, plans, wanted)
+                rename(self._paths.release(strategy.base), self._staged(steps[0]))
+            self.check_out(steps, plans, wanted)
+            self._name_and_link(self._staged(steps[-1]), wanted)
         except (MirrorDamaged, ObjectTooLarge, TreeTooLarge, TreeUnsafe):
             # The base's objects are gone, after a fresh fetch say, and it cannot be compared any more; or what a killed
             # run was patching to can never be finished. Where that is the wanted tree, the whole write tells it.
@@ -98,16 +114,21 @@ class ReleaseBuilder:
         except OSError as error:
             if error.errno not in _NOT_AS_LEFT:
                 raise
+            # Whatever came of it stands under one of these names, and the next run would go on from it.
+            self.leftovers += [patch_name(*step) for step in steps]
             return False
         return True
 
-    def _check_out(self, steps: Sequence[_Step], plans: Sequence[TreePlan], wanted: str) -> None:
-        """Bring what is staged for the first step to the last one's tree, and give it its name."""
+    def check_out(self, steps: Sequence[Step], plans: Sequence[TreePlan], wanted: str) -> None:
+        """Bring what is staged for the first step to the last one's tree; it is then staged for the last step.
+
+        Raises OutOfTime, MirrorDamaged, ObjectTooLarge.
+        """
         previous, counts = steps[0], Counts()
         for step, plan in zip(steps, plans, strict=True):
             if step != previous:
                 # Its name says where it comes from and where it goes. After a kill the next run goes on by that name.
-                os.rename(self._staged(previous), self._staged(step))
+                rename(self._staged(previous), self._staged(step))
             done = check_out(
                 self._staged(step),
                 plan,
@@ -123,26 +144,32 @@ class ReleaseBuilder:
             )
             previous = step
         self.counts, self.submodules = counts, plans[-1].submodules
-        self._name_and_link(self._staged(previous), wanted)
 
     def _write_whole(self, wanted: str) -> None:
         """Patch an empty directory: the tree that it comes from has nothing."""
         self.strategy = WHOLE
-        plan = self._plan(None, wanted)
+        plan = self.plan(None, wanted)
         releases = len(self.inventory.releases)
         if releases >= max_releases(len(plan.files) + len(plan.links), self.run.settings.burst_files):
             # The disk may not grow without bound, and no release may go before its grace: the push has to wait.
             raise ReleasesInGrace(f"{releases} releases are still in their grace")
         step = (NULL_OID, wanted)
         for directory in (self._paths.releases, self._paths.staging):
-            os.makedirs(directory, exist_ok=True)
+            make_directories(directory)
         if patch_name(*step) in self.inventory.staged:
             # The patch above found that somebody changed what stands there.
             self.leftovers.append(trash_name())
             with suppress(FileNotFoundError):
-                os.rename(self._staged(step), self._paths.staged(self.leftovers[-1]))
-        os.mkdir(self._staged(step), 0o755)
-        self._check_out([step], [plan], wanted)
+                rename(self._staged(step), self._paths.staged(self.leftovers[-1]))
+        make_directory(self._staged(step), 0o755)
+        self.check_out([step], [plan], wanted)
+        self._name_and_link(self._staged(step), wanted)
+
+    def _is_intact(self, spare: str, commit: str) -> bool:
+        """Whether nobody changed the spare, as far as its seal tells, or took it away."""
+        with suppress(FileNotFoundError):
+            return read_release(self._paths.staged(spare), commit, is_sure=True).is_intact
+        return False
 
     def _name_and_link(self, staged: str | None, wanted: str) -> None:
         self.link = prepare_flip(
@@ -154,7 +181,11 @@ class ReleaseBuilder:
             executor=self.run.executor,
         )
 
-    def _plan(self, base: str | None, wanted: str) -> TreePlan:
+    def plan(self, base: str | None, wanted: str) -> TreePlan:
+        """Return what brings the tree of `base` (None: nothing) to that of `wanted`.
+
+        Raises MirrorDamaged, TreeUnsafe, TreeTooLarge, ObjectTooLarge.
+        """
         plan = plan_change(
             partial(self.mirror.read, kind=TREE),
             partial(self.mirror.read, kind=BLOB),
@@ -162,11 +193,11 @@ class ReleaseBuilder:
             self.mirror.tree_of(wanted),
             allow_external_links=self.run.repository.allow_external_links,
         )
-        whole = partial(self._plan, None, wanted) if base is not None else None
+        whole = partial(self.plan, None, wanted) if base is not None else None
         check_tree_bytes(plan, self.mirror.size_of, self.run.max_tree_bytes, whole)
         return plan
 
-    def _staged(self, step: _Step) -> str:
+    def _staged(self, step: Step) -> str:
         return self._paths.staged(patch_name(*step))
 
 
@@ -186,12 +217,12 @@ def prepare_flip(
     # The clock is set before the flip. Set after it, a kill between the two would leave the replaced release looking
     # as if its grace were long over, and the next run would recycle it under its readers.
     retiring = executor.submit(partial(_start_grace, directory, inventory, previous if previous != wanted else None))
-    linking = executor.submit(partial(stage, directory, "link", partial(os.symlink, link_to(wanted))))
+    linking = executor.submit(partial(stage, directory, "link", partial(make_link, link_to(wanted))))
     try:
         if staged is not None:
             # Sealed before it gets its name: a release that bears its name is complete and intact.
             seal(staged, directory.clock())
-            os.rename(staged, directory.release(wanted))
+            rename(staged, directory.release(wanted))
         retiring.result()
     except BaseException:
         # The builder may try again at once, with a link of its own: nothing of this try may still be under way then.

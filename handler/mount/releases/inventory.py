@@ -12,9 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from handler.mount.fs.directories import open_directory
+from handler.mount.fs.files import rename
 from handler.mount.releases.strategy import Release
 from handler.mount.target.directory import list_names
-from handler.mount.target.layout import TargetPaths, is_commit
+from handler.mount.target.layout import TargetPaths, is_commit, is_spare, read_spare_name
 
 _SECOND = 1_000_000_000
 
@@ -26,6 +27,16 @@ class Inventory:
     staged: tuple[str, ...]
     releases: tuple[Release, ...]
 
+    @property
+    def spares(self) -> dict[str, str]:
+        """The names of the spares in staging, each with its commit."""
+        return {name: commit for name in self.staged if (commit := read_spare_name(name)) is not None}
+
+    @property
+    def known(self) -> frozenset[str]:
+        """What `list_releases` takes as known, where nothing else lies in staging: what stays between runs."""
+        return frozenset((*(each.commit for each in self.releases), *filter(is_spare, self.staged)))
+
     def has(self, commit: str) -> bool:
         """Whether the commit's release is there: `current` may lead nowhere after somebody removed it."""
         return any(each.commit == commit for each in self.releases)
@@ -34,8 +45,9 @@ class Inventory:
 def list_releases(paths: TargetPaths, known: Collection[str] | None = None) -> Inventory:
     """List what lies beside `current`.
 
-    `known` names the releases where this process is sure of them, and sure that staging is empty: then it lists no
-    directory. It reads the releases' clocks all the same, since they tell whether somebody else changed a release.
+    `known` names the releases and the spares where this process is sure of them, and that nothing else is in staging:
+    then it lists no directory. It reads the releases' clocks all the same, since they tell whether somebody else
+    changed a release.
     """
     # To list costs a round trip for each directory; a warm process that nobody overtook knows what it left.
     names = list_names(paths.releases) if known is None else known
@@ -44,13 +56,14 @@ def list_releases(paths: TargetPaths, known: Collection[str] | None = None) -> I
         if is_commit(name):
             with suppress(FileNotFoundError):
                 releases.append(read_release(paths.release(name), name, is_sure=known is not None))
-    return Inventory(tuple(list_names(paths.staging)) if known is None else (), tuple(releases))
+    staged = list_names(paths.staging) if known is None else filter(is_spare, known)
+    return Inventory(tuple(staged), tuple(releases))
 
 
 def flip(paths: TargetPaths, link: str) -> None:
     """Put the temporary link in the place of `current`: the one step that readers see."""
     # One rename. Unlinking `current` first would leave a moment, and after a kill a mount, without any tree.
-    os.rename(link, paths.current)
+    rename(link, paths.current)
 
 
 def seal(path: str, now: float, *, is_intact: bool = True) -> None:

@@ -6,12 +6,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from handler.model import Repository
-from handler.mount.fs.directories import remove_tree
+from handler.mount.fs.directories import make_directories, remove_tree
+from handler.mount.fs.files import rename
 from handler.mount.releases.build import ReleaseBuilder
 from handler.mount.releases.inventory import Inventory
 from handler.mount.releases.strategy import Release, StrategyKind, choose_pruned
 from handler.mount.target.directory import TargetDirectory
-from handler.mount.target.layout import TargetPaths, is_passing, is_staged, trash_name
+from handler.mount.target.layout import TargetPaths, is_passing, is_spare, is_staged, trash_name
 from handler.mount.target.run import Run
 
 
@@ -29,12 +30,20 @@ def prune(run: Run, inventory: Inventory, built: ReleaseBuilder, *, current: str
     pruned = choose_pruned(current, releases, now, run.repository.grace_seconds, run.repository.keep_releases)
     trash = [name for name in built.leftovers if is_staged(name)]
     is_sure = len(trash) == len(built.leftovers)
+    if run.makes_spares:
+        # What is left over becomes a spare, when readers have the new tree and nobody waits for this run any more. To
+        # remove a tree here would take as long as to write it.
+        halves = [name for name in trash if not is_passing(name)]
+        pruned, trash, is_sure = [], [name for name in trash if is_passing(name)], is_sure and not halves
     trash += [_set_aside(paths, commit) for commit in pruned]
     for name in trash:
         # A reader on this host that holds a file open makes its NFS client leave a `.nfs...` behind, and the directory
         # cannot be removed. That is no failure: a later run removes what stays.
         is_sure &= _remove(paths.staged(name))
-    return frozenset({current, *(each.commit for each in standing)} - set(pruned)) if is_sure else None
+    if not is_sure:
+        return None
+    kept = [name for name in filter(is_spare, inventory.staged) if name != built.spare]
+    return frozenset({current, *(each.commit for each in standing), *kept} - set(pruned))
 
 
 def prune_at_rest(
@@ -49,7 +58,7 @@ def prune_at_rest(
         current, inventory.releases, paths.clock(), repository.grace_seconds, repository.keep_releases
     )
     if pruned:
-        os.makedirs(paths.staging, exist_ok=True)
+        make_directories(paths.staging)
     trash = [name for name in inventory.staged if is_passing(name)]
     trash += [_set_aside(paths, commit) for commit in pruned]
     return tuple(each for each in inventory.releases if each.commit not in pruned), tuple(trash)
@@ -66,12 +75,13 @@ def discard(paths: TargetPaths, names: Iterable[str], check: Callable[[], object
 
 
 def sweep(paths: TargetPaths, inventory: Inventory) -> bool:
-    """Remove what a run that was killed after its flip left in staging; returns whether staging is empty."""
+    """Remove what a run that was killed after its flip left in staging; returns whether nothing but spares is there."""
     # A half-made tree stays, with its journal: the next push goes on from it, and to remove it costs as much as to
     # write it.
     passing = [name for name in inventory.staged if is_passing(name)]
     swept = [_remove(paths.staged(name)) for name in passing]
-    return all(swept) and len(passing) == len(inventory.staged)
+    staying = [name for name in inventory.staged if is_spare(name)]
+    return all(swept) and len(passing) + len(staying) == len(inventory.staged)
 
 
 def _set_aside(paths: TargetPaths, commit: str) -> str:
@@ -79,7 +89,7 @@ def _set_aside(paths: TargetPaths, commit: str) -> str:
     # Renamed before it is removed: half removed it must not bear a release's name for a moment.
     trash = trash_name()
     with suppress(FileNotFoundError):
-        os.rename(paths.release(commit), paths.staged(trash))
+        rename(paths.release(commit), paths.staged(trash))
     return trash
 
 

@@ -90,7 +90,7 @@ class ReleaseSession:
         run = self._run
         if self._builder is None:
             is_swept = sweep(run.directory, self._inventory)
-            run.know(frozenset(each.commit for each in self._inventory.releases) if is_swept else None)
+            run.know(self._inventory.known if is_swept else None)
             return ()
         # Readers have the new tree. Whatever fails from here on must not make the push look failed.
         try:

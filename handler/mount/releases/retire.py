@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from handler.exchange.events import PendingEvent, retired_event
 from handler.model import Outcome, OutcomeKind
-from handler.mount.fs.directories import open_directory, remove_tree
+from handler.mount.fs.directories import make_directories, open_directory, remove_tree
 from handler.mount.fs.files import unlink_if_there
 from handler.mount.target.directory import TargetDirectory, list_names
 from handler.mount.target.layout import RepositoryPaths, TargetPaths, is_commit, is_staged, trash_name
@@ -39,8 +39,14 @@ def retire(run: Run, unchanged: Outcome) -> Outcome:
         if run.directory.clock() - (record.gone_since or 0) < run.repository.grace_seconds:
             return replace(unchanged, kind=OutcomeKind.IGNORED, reason="retiring")
         _remove_trees(run.directory)
+        # Somebody may have damaged the record's commit. That must not keep the target: the event says then that it is
+        # not known.
         event = retired_event(
-            run.repository.full_name, target, commit=record.commit, delivery=run.request.delivery, at=run.clock()
+            run.repository.full_name,
+            target,
+            commit=record.commit or None,
+            delivery=run.request.delivery,
+            at=run.clock(),
         )
         if run.emit is not None:
             run.emit(event)
@@ -61,7 +67,7 @@ def finish(
     record, published = directory.read_record(), directory.read_published()
     if record is None or record.gone_since is None or published.commit is not None:
         return None
-    if (record.repository, record.commit) != (event.repository, event.commit):
+    if (record.repository, record.commit or None) != (event.repository, event.commit):
         return None
     _forget(directory, paths, registry)
     return Outcome(
@@ -70,7 +76,7 @@ def finish(
         repository=record.repository,
         ref=record.ref,
         path=event.path,
-        previous_commit=record.commit,
+        previous_commit=record.commit or None,
     )
 
 
@@ -85,7 +91,7 @@ def _remove_trees(paths: TargetPaths) -> None:
     goes on."""
     # `current` goes first, so that no reader finds a tree that is half gone.
     unlink_if_there(paths.current)
-    os.makedirs(paths.staging, exist_ok=True)
+    make_directories(paths.staging)
     # Only names that git2efs makes: another repository's target may have come to lie in here.
     for name in filter(is_commit, list_names(paths.releases)):
         # Renamed before it is removed: half removed it must not bear a release's name for a moment.

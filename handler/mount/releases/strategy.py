@@ -34,6 +34,8 @@ class StrategyKind(Enum):
     """It stands already: only the link changes."""
     RESUME = auto()
     """A killed run left a half-made tree: finish it, and go on from there."""
+    SPARE = auto()
+    """Patch a spare."""
     RECYCLE = auto()
     """Patch a release that is past its grace."""
     WHOLE = auto()
@@ -62,14 +64,20 @@ def choose_strategy(
 ) -> Strategy:
     """Return how to build `wanted`. `patches` are the (base, wanted) that stand half done in staging.
 
-    A release that somebody else changed is neither flipped to nor recycled.
+    Where the two are equal, it is a spare. A release that somebody else changed is neither flipped to nor recycled.
     """
     if any(release.commit == wanted and release.is_intact for release in releases):
         return Strategy(StrategyKind.FLIP)
+    spares = [base for base, halfway in patches if base == halfway]
+    if spares and all(halfway != wanted or base == halfway for base, halfway in patches):
+        # A spare of the commit that readers have lacks this push's change alone.
+        best = min(spares, key=lambda commit: (commit != wanted, commit != current, commit))
+        return Strategy(StrategyKind.SPARE, best)
     if patches:
         # First what is on its way to the wanted commit already; then a recycled release before a tree that was begun
         # from nothing.
-        base, halfway = min(patches, key=lambda patch: (patch[1] != wanted, patch[0] == NULL_OID, patch))
+        halves = [each for each in patches if each[0] != each[1]]
+        base, halfway = min(halves, key=lambda patch: (patch[1] != wanted, patch[0] == NULL_OID, patch))
         return Strategy(StrategyKind.RESUME, base, halfway)
     ready = [
         each
@@ -98,3 +106,38 @@ def choose_pruned(
     sound = sorted((each for each in retired if each.is_intact), key=lambda each: -each.retired_at)
     beyond = [each for each in retired if not each.is_intact] + sound[max(keep_releases - 1, 0) :]
     return [each.commit for each in beyond if each.is_past(now, grace_seconds)]
+
+
+MAX_SPARES = 8
+"""So many spares a target may have, however many its pushes needed."""
+_DAY_SECONDS = 86_400
+_LATELY_SECONDS = 7 * _DAY_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class SpareDemand:
+    """How many spares a target needs: the most pushes within one grace of late, and when they were counted.
+
+    `files` is how many files the target's tree has; None: not known yet.
+    """
+
+    pushes: int = 1
+    counted_at: float = 0.0
+    files: int | None = None
+
+
+def count_demand(before: SpareDemand, releases: Iterable[Release], now: float, grace_seconds: float) -> SpareDemand:
+    """Count the pushes of the grace that ends now: each retired a release, which still stands."""
+    # One at least: the next push comes some time, and within the grace of the last one it finds nothing else.
+    pushes = max(1, sum(not each.is_past(now, grace_seconds) for each in releases))
+    age = now - before.counted_at
+    is_lately = 0 <= age < _LATELY_SECONDS
+    # Written down once a day at most where nothing is new: it costs three round trips.
+    if is_lately and (pushes < before.pushes or (pushes == before.pushes and age < _DAY_SECONDS)):
+        return before
+    return SpareDemand(pushes, now)
+
+
+def max_spares(files: int, spare_files: int, most: int) -> int:
+    """Return how many spares of a tree of `files` files may stand. `spare_files` bounds the files of all of them."""
+    return min(most, MAX_SPARES, spare_files // max(files, 1))

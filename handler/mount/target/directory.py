@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from handler.errors import TargetOccupied
-from handler.mount.fs.directories import open_directory
-from handler.mount.fs.files import write_whole
+from handler.mount.fs.directories import make_directories, names_in, open_directory
+from handler.mount.fs.files import rename, write_whole
 from handler.mount.fs.lock import HeldLock
 from handler.mount.target.layout import (
     COPY,
@@ -70,7 +70,7 @@ class TargetDirectory(TargetPaths):
         """
         if self.is_copy:
             record = self.read_record()
-            return Published(record.commit if record is not None else None, record)
+            return Published((record.commit or None) if record is not None else None, record)
         try:
             # Opened for reading, not only as a path: then an NFS client asks the server whether the directory changed.
             # What this host remembers of `current` may be a minute old. If another host published since, its release
@@ -87,17 +87,17 @@ class TargetDirectory(TargetPaths):
         commit = release_of(link)
         if commit is None:
             raise TargetOccupied("`current` is a link that git2efs did not make")
-        return Published(commit, read_record(self.record))
+        return Published(commit, self.read_record())
 
     def read_record(self) -> PublishedRecord | None:
         """Read the record alone: it may be there while nothing is published."""
-        return read_record(self.record)
+        return read_record(self.record, now=self.clock())
 
     def write_record(self, record: PublishedRecord) -> None:
         """Replace `published.json`."""
         # Written beside and renamed: a reader, or the next run after a kill, finds the old record or the new one.
         staged = stage(self, "record", lambda path: write_whole(path, record.to_json()))
-        os.rename(staged, self.record)
+        rename(staged, self.record)
 
     def refuse_nested(self) -> None:
         """Raise TargetOccupied where another target is at the path of a new one, or on the way to it.
@@ -136,7 +136,7 @@ class TargetDirectory(TargetPaths):
 def list_names(path: str) -> list[str]:
     """Return the names in a directory; none where there is no directory. Raises OSError."""
     try:
-        return os.listdir(path)
+        return names_in(path)
     except FileNotFoundError:
         return []
 
@@ -148,6 +148,6 @@ def stage(paths: TargetPaths, kind: str, make: Callable[[str], None]) -> str:
     try:
         make(path)
     except FileNotFoundError:  # somebody removed staging; git2efs never does
-        os.makedirs(paths.staging, exist_ok=True)
+        make_directories(paths.staging)
         make(path)
     return path

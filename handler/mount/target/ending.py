@@ -33,16 +33,22 @@ def record_confirmed(run: Run, objects: Objects, fetched: Fetched) -> None:
     record, commit = run.published.record, fetched.commit
     is_of_this = record is not None and record.commit == commit
     if record is not None and is_of_this and record.ref == run.target.ref:
-        fresh = replace(record, asked_at=fetched.asked_at, pushed_at=_latest_pushed_at(run), gone_since=None)
+        fresh = replace(
+            record,
+            asked_at=fetched.asked_at,
+            answered_at=fetched.answered_at,
+            pushed_at=_latest_pushed_at(run),
+            gone_since=None,
+        )
     else:
         previous = None
         if record is not None:
-            previous = record.previous_commit if is_of_this else record.commit
+            previous = record.previous_commit if is_of_this else record.commit or None
         fresh = replace(_record(run, fetched, published_at=run.clock()), previous_commit=previous)
     if not is_of_this or run.has_pending_event:
         _notify_and_write(run, objects, fresh)
-    elif record is None or replace(fresh, asked_at=record.asked_at) != record:
-        # A record that differs in `asked_at` alone is not written: that would be a write for every redelivery.
+    elif record is None or replace(fresh, asked_at=record.asked_at, answered_at=record.answered_at) != record:
+        # A record that differs in these two alone is not written: that would be a write for every redelivery.
         run.directory.write_record(fresh)
 
 
@@ -63,6 +69,7 @@ def _record(run: Run, fetched: Fetched, *, published_at: float) -> PublishedReco
         previous_commit=run.published.commit,
         published_at=published_at,
         asked_at=fetched.asked_at,
+        answered_at=fetched.answered_at,
         pushed_at=_latest_pushed_at(run),
         delivery=run.request.delivery,
     )

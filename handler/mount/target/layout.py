@@ -33,6 +33,9 @@ COPY = ".git/git2efs"
 # What only its own run needs has a random name: a fixed one, left by a killed run, would stop every later run.
 _PASSING = re.compile(r"(?:link|record|repair|trash)-[0-9a-f]{16}")
 _JOURNAL = ".journal"
+SPARES_STATE = "spares.json"
+"""A name in staging: how many spares the target's pushes needed lately."""
+_SPARE = re.compile(rf"{OBJECT_ID}-{OBJECT_ID}(?:\.[1-9][0-9]?)?")
 # Only a link of this very form is ours. Somebody else's `current` is never replaced.
 _LINK = re.compile(f"releases/({OBJECT_ID})")
 
@@ -140,6 +143,22 @@ def patch_name(base: str, wanted: str) -> str:
     return f"{base}-{wanted}"
 
 
+def spare_name(commit: str, number: int) -> str:
+    """Return the name in staging of a spare: a complete tree of `commit`, and the commit's `number`th, from 1.
+
+    The first has the name of a tree on its way from the commit to the commit. So a version that knows no spares finds a
+    tree that it can go on from.
+    """
+    # Nothing is on its way from a commit to itself: half-made trees never have this name.
+    return patch_name(commit, commit) + ("" if number == 1 else f".{number}")
+
+
+def read_spare_name(name: str) -> str | None:
+    """Return the commit of a name by `spare_name`; None for another name."""
+    found = read_patch_name(name.partition(".")[0])
+    return found[0] if found is not None and found[0] == found[1] and _SPARE.fullmatch(name) else None
+
+
 def journal_name(base: str, wanted: str) -> str:
     """Return the name of the checkpoint of what `patch_name` names (see `Checkpoint`)."""
     return patch_name(base, wanted) + _JOURNAL
@@ -157,10 +176,19 @@ def trash_name() -> str:
 
 def is_staged(name: str) -> bool:
     """Whether git2efs gives such names in staging: what a killed run left may be removed."""
-    return is_passing(name) or read_patch_name(name.removesuffix(_JOURNAL)) is not None
+    return is_passing(name) or is_spare(name) or read_patch_name(name.removesuffix(_JOURNAL)) is not None
+
+
+def is_spare(name: str) -> bool:
+    """Whether a name in staging stays between runs: a spare, or what is known about spares."""
+    # What has another name in staging is a killed run's, or somebody else's.
+    return name == SPARES_STATE or read_spare_name(name) is not None
 
 
 def read_patch_name(name: str) -> tuple[str, str] | None:
-    """Return the (base, wanted) of a name by `patch_name`; None for another name."""
+    """Return the (base, wanted) of a name by `patch_name`; None for another name.
+
+    The two are equal in the name of a spare.
+    """
     base, _, wanted = name.partition("-")
     return (base, wanted) if is_commit(base) and is_commit(wanted) else None

@@ -1,6 +1,8 @@
 """The context of one run: one target to bring up to date, under its repository's lock."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from handler.config.targets import refuse_too_many
@@ -10,9 +12,12 @@ from handler.model import MAX_AHEAD_SECONDS, Repository, Target
 from handler.mount.fs.lock import Known
 from handler.mount.fs.parallel import Executor, Workers
 from handler.mount.target.directory import Published, TargetDirectory
-from handler.mount.target.layout import RepositoryPaths
+from handler.mount.target.layout import RepositoryPaths, release_of
 from handler.mount.target.registry import TargetRegistry
 from handler.settings import Settings
+
+_MAX_OTHERS = 32
+"""Each of a repository's other targets costs a round trip, where one of them is published for the first time."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,9 +55,12 @@ class Run:
     @property
     def not_before(self) -> float:
         """What the remote said of the ref before this time is out of date: another run knows more (seconds)."""
-        record = self.published.record
-        # A time in the future, which readers can have written, says nothing.
-        return record.asked_at if record is not None and record.asked_at <= self.clock() else 0.0
+        record, now = self.published.record, self.clock()
+        if record is None:
+            return 0.0
+        # Not when that run asked: a remote may answer a slow question later than one that was asked after it, and what
+        # was asked meanwhile may be older. A time in the future, which readers can have written, says nothing.
+        return max((at for at in (record.asked_at, record.answered_at) if at <= now), default=0.0)
 
     @property
     def is_held(self) -> bool:
@@ -72,6 +80,19 @@ class Run:
         """Which targets the repository has on the mount."""
         return TargetRegistry.of(self.settings.mount, self.repository.full_name)
 
+    def others_commits(self) -> Iterator[str]:
+        """Yield what the repository's other targets have published."""
+        for path in self.registry.target_paths()[:_MAX_OTHERS]:
+            if path != self.target.path and (commit := self._commit_of(path)) is not None:
+                yield commit
+
+    def _commit_of(self, path: str) -> str | None:
+        # Not the record, which readers may have written: a release's name is claimed only if the mirror has the commit.
+        with suppress(OSError):  # there is none, or it is no link: a fetch claims one commit less
+            directory = TargetDirectory.of(self.settings.mount, path, self.clock)
+            return release_of(os.readlink(directory.current))
+        return None
+
     @property
     def confirmed_pushed_at(self) -> int | None:
         """The latest `pushed_at` of all deliveries that the remote confirmed for this ref, in GitHub's clock."""
@@ -81,6 +102,13 @@ class Run:
         if record is None or record.ref != self.target.ref or record.pushed_at is None:
             return None
         return record.pushed_at if record.pushed_at <= self.clock() + MAX_AHEAD_SECONDS else None
+
+    @property
+    def makes_spares(self) -> bool:
+        """Whether spares are made after this run, and what it leaves over becomes one."""
+        # Asked for by the network side: where nothing is made afterwards, a run has to tidy up itself.
+        is_allowed = self.settings.spare_files > 0 and self.repository.spares > 0
+        return self.request.makes_spares and is_allowed and not self.target.is_copy
 
     @property
     def max_tree_bytes(self) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from handler.config.fields import is_version
 from handler.mount.fs.files import read_whole
 from handler.mount.git.tree import TreeEntry
 from handler.mount.working_copy.gitdir.names import decode_name, encode_name
@@ -68,7 +69,7 @@ def read_journal(paths: CopyPaths) -> PullJournal | None:
         return None
     try:
         fields = json.loads(content)
-        if fields["version"] != _VERSION:
+        if not is_version(fields["version"], _VERSION):
             return None
         stash = fields["stash"]
         return PullJournal(

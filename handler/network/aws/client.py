@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 Client = TypeVar("Client")
+Answer = TypeVar("Answer")
 
 MAX_CODE_CHARACTERS = 60
 
@@ -96,8 +97,8 @@ class LazyClient(Generic[Client]):
             return self._client
 
 
-def call(method: Callable[..., Mapping[str, Any]], **arguments: object) -> Mapping[str, Any]:
-    """Call a client's method, and return the answer. Raises AwsError."""
+def call(method: Callable[..., Answer], **arguments: object) -> Answer:
+    """Call a client's method, or read an answer's stream; return the answer. Raises AwsError."""
     from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
     try:

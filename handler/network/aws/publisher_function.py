@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
-from handler.deadline import Deadline
+from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import Malformed, PublisherRefused, PublisherUnavailable
 from handler.exchange.checks import Check
 from handler.exchange.drift import TargetDrift
@@ -23,7 +23,7 @@ from handler.exchange.publisher import (
     SurveyItem,
 )
 from handler.exchange.schedule_state import ScheduleState
-from handler.model import Outcome, Repository, Target
+from handler.model import Counts, Outcome, Repository, Target
 from handler.network.aws.client import AwsError, ClientOptions, LazyClient, call, make_client
 
 OPTIONS = ClientOptions(
@@ -107,6 +107,12 @@ class PublisherFunction:
         """See `Publisher.look`."""
         return cast(Outcome, self._call("look", repository=repository, target=target))
 
+    def make_spares(self, repository: Repository, target: Target, *, deadline: Deadline) -> Counts:
+        """See `Publisher.make_spares`. Lambda queues the call; the function's own deadline ends it."""
+        arguments = {"repository": repository, "target": target, "deadline": NO_DEADLINE}
+        self._invoke(encode_call("make_spares", arguments), kind="Event")
+        return Counts()
+
     def survey(self, items: Sequence[SurveyItem]) -> tuple[SurveyFinding, ...]:
         """See `Publisher.survey`."""
         return cast(tuple[SurveyFinding, ...], self._call("survey", items=items))
@@ -166,6 +172,11 @@ class PublisherFunction:
         """See `Operations.end_hold`."""
         return cast(str, self._call("end_hold", target=target, deadline=deadline))
 
+    def take_over(self, previous: str, *, repository: str, path: str | None, deadline: Deadline) -> tuple[Outcome, ...]:
+        """See `Operations.take_over`."""
+        arguments: dict[str, object] = {"previous": previous, "repository": repository, "path": path}
+        return cast(tuple[Outcome, ...], self._call("take_over", **arguments, deadline=deadline))
+
     def verify(self, target: MountedTarget, *, is_repairing: bool, deadline: Deadline) -> Outcome:
         """See `Operations.verify`."""
         return cast(Outcome, self._call("verify", target=target, is_repairing=is_repairing, deadline=deadline))
@@ -181,7 +192,7 @@ class PublisherFunction:
         if len(message) > MAX_MESSAGE_BYTES:
             raise PublisherRefused(f"{action} would be a message of {len(message)} bytes: over Lambda's bound")
         answer = self._invoke(message)
-        payload = answer["Payload"].read()
+        payload = _read(answer, action)
         if "FunctionError" in answer:
             # Its text is not shown: it may quote anything. The publisher's own log has it.
             raise PublisherUnavailable(f"the publisher function failed at {action}: its log says why")
@@ -192,26 +203,35 @@ class PublisherFunction:
             # Of another version, while a deployment is under way; the next try meets the new one.
             raise PublisherUnavailable(f"the publisher's answer to {action} cannot be read: {error}") from None
 
-    def _invoke(self, message: bytes) -> Mapping[str, Any]:
+    def _invoke(self, message: bytes, kind: str = "RequestResponse") -> Mapping[str, Any]:
         started = self._clock()
         try:
-            return self._invoke_once(message)
+            return self._invoke_once(message, kind)
         except AwsError as error:
             if error.code not in _UNSENT or self._clock() - started >= _STALE_SECONDS:
                 raise _failure(error) from error
         # A connection that died while Lambda had frozen this process: nothing was sent on it, or nothing was done that
         # a second call would not find done.
         try:
-            return self._invoke_once(message)
+            return self._invoke_once(message, kind)
         except AwsError as error:
             raise _failure(error) from error
 
-    def _invoke_once(self, message: bytes) -> Mapping[str, Any]:
+    def _invoke_once(self, message: bytes, kind: str) -> Mapping[str, Any]:
         try:
             client = self._client.get()
         except AwsError as error:
             raise PublisherRefused(f"no client for Lambda: {error.code}") from error
-        return call(client.invoke, FunctionName=self._name, InvocationType="RequestResponse", Payload=message)
+        return call(client.invoke, FunctionName=self._name, InvocationType=kind, Payload=message)
+
+
+def _read(answer: Mapping[str, Any], action: str) -> bytes:
+    """Return the answer's payload. Raises PublisherUnavailable where it breaks off."""
+    try:
+        return call(cast(Callable[[], bytes], answer["Payload"].read))
+    except AwsError as error:
+        # The head of the answer came, so the function was invoked: what it did, the next try finds done.
+        raise PublisherUnavailable(f"the publisher's answer to {action} broke off: {error.code}") from error
 
 
 def _failure(error: AwsError) -> PublisherUnavailable | PublisherRefused:

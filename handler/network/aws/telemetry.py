@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
@@ -35,6 +35,7 @@ QUEUE_LAG = "QueueLagSeconds"
 SURVEYED = "RepositoriesSurveyed"
 BEHIND = "RefsBehind"
 FAILING = "RepositoriesFailing"
+HELD = "TargetsHeld"
 
 PROGRESS_SECONDS = 10
 
@@ -57,10 +58,18 @@ METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         SURVEYED: _SERVICE_ONLY,
         BEHIND: _SERVICE_ONLY,
         FAILING: _SERVICE_ONLY,
+        HELD: _SERVICE_ONLY,
     }
 )
 """Every metric that is emitted, and its dimensions. The repository is not one of them, since each value would be a
 metric to pay for; the log line names it."""
+
+FEW_METRICS = frozenset({FAILED_OUTCOMES, LAST_SUCCESS_AGE, PUSH_TO_VISIBLE, BEHIND})
+"""What is emitted after `Telemetry.limit_metrics`: what alarms read. An account's first ten metrics are free, and two
+stacks stay below that. The log lines hold the figures of the others."""
+
+_Measure = tuple[str, MetricUnit, float]
+"""A metric's name, its unit and its value."""
 
 _LEVELS = {OutcomeKind.REJECTED: Logger.warning, OutcomeKind.FAILED: Logger.error}
 
@@ -86,6 +95,11 @@ class Telemetry:
         self._logger = Logger(service=self._service, stream=sys.stdout)
         self._lock = threading.Lock()
         self._progress: dict[str, float] = {}
+        self._emitted = frozenset(METRICS)
+
+    def limit_metrics(self) -> None:
+        """Emit only FEW_METRICS from now on. The log lines stay as they are."""
+        self._emitted = FEW_METRICS
 
     def record(
         self,
@@ -126,13 +140,14 @@ class Telemetry:
         """
         with self._lock:
             self._logger.info("schedule", extra={**summary, "function_request_id": request_id})
-            metrics = EphemeralMetrics(namespace=NAMESPACE, service=self._service)
-            for name, field in ((SURVEYED, "looked_at"), (BEHIND, "behind"), (FAILING, "failing")):
+            measures: list[_Measure] = []
+            counted = ((SURVEYED, "looked_at"), (BEHIND, "behind"), (FAILING, "failing"), (HELD, "held"))
+            for name, field in counted:
                 value = summary.get(field, 0)
-                metrics.add_metric(name, MetricUnit.Count, value if isinstance(value, int) else 0)
+                measures.append((name, MetricUnit.Count, value if isinstance(value, int) else 0))
             if oldest_seconds is not None:
-                metrics.add_metric(LAST_SUCCESS_AGE, MetricUnit.Seconds, oldest_seconds)
-            metrics.flush_metrics()
+                measures.append((LAST_SUCCESS_AGE, MetricUnit.Seconds, oldest_seconds))
+            self._emit(measures)
 
     def warn(self, sentence: str) -> None:
         """Write a warning that needs an operator's attention, in a line of its own."""
@@ -151,22 +166,28 @@ class Telemetry:
                 self._logger.info("checking out", extra={"target": about, "files_done": done, "files_total": total})
 
     def _count(self, outcome: Outcome, queued: Queued | None) -> None:
-        deliveries = EphemeralMetrics(namespace=NAMESPACE, service=self._service)
-        deliveries.add_dimension("outcome", str(outcome.kind))
-        deliveries.add_dimension("reason", outcome.reason)
-        deliveries.add_metric(DELIVERIES, MetricUnit.Count, 1)
-        deliveries.flush_metrics()
-        rest = EphemeralMetrics(namespace=NAMESPACE, service=self._service)
-        for name, unit, value in _measures(outcome):
-            rest.add_metric(name, unit, value)
+        self._emit([(DELIVERIES, MetricUnit.Count, 1)], outcome=str(outcome.kind), reason=outcome.reason)
+        measures = list(_measures(outcome))
         if queued is not None:
-            rest.add_metric(COALESCED, MetricUnit.Count, queued.coalesced)
+            measures.append((COALESCED, MetricUnit.Count, queued.coalesced))
             if queued.lag_seconds is not None:
-                rest.add_metric(QUEUE_LAG, MetricUnit.Seconds, queued.lag_seconds)
-        rest.flush_metrics()
+                measures.append((QUEUE_LAG, MetricUnit.Seconds, queued.lag_seconds))
+        self._emit(measures)
+
+    def _emit(self, measures: Iterable[_Measure], **dimensions: str) -> None:
+        """Write one line with those measures that are emitted, and none without any."""
+        kept = [measure for measure in measures if measure[0] in self._emitted]
+        if not kept:
+            return
+        metrics = EphemeralMetrics(namespace=NAMESPACE, service=self._service)
+        for name, value in dimensions.items():
+            metrics.add_dimension(name, value)
+        for name, unit, amount in kept:
+            metrics.add_metric(name, unit, amount)
+        metrics.flush_metrics()
 
 
-def _measures(outcome: Outcome) -> Iterator[tuple[str, MetricUnit, float]]:
+def _measures(outcome: Outcome) -> Iterator[_Measure]:
     yield FAILED_OUTCOMES, MetricUnit.Count, int(outcome.kind is OutcomeKind.FAILED)
     if outcome.last_success_age_seconds is not None:
         yield LAST_SUCCESS_AGE, MetricUnit.Seconds, outcome.last_success_age_seconds

@@ -1,12 +1,15 @@
 """Carry out an operator's commands on one stack, and return their content: what programs get."""
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from functools import partial
 
+from handler.config.targets import targets_of
 from handler.deadline import NO_DEADLINE, Deadline
-from handler.errors import ConfigurationInvalid, OutOfTime, Rejected, TargetUnknown
+from handler.errors import ConfigurationInvalid, Git2EfsError, OutOfTime, Rejected, RepositoryUnknown, TargetUnknown
 from handler.exchange.drift import RepositoryDrift
 from handler.exchange.operations import MountedTarget, Operations
 from handler.model import Outcome, OutcomeKind, Repository
@@ -16,7 +19,7 @@ from handler.network.operations.command import Command
 from handler.network.operations.doctor import LAST_REQUEST_SECONDS, Doctor
 from handler.network.operations.status import ListedRepository, StatusSurvey, content_of_status, cut
 from handler.network.trigger import Trigger
-from handler.outcome import as_failure
+from handler.outcome import as_failure, outcome_of
 from handler.settings import Settings
 
 WELL, ATTENTION, REFUSED, FAILED = 0, 1, 2, 3
@@ -65,6 +68,7 @@ class Operator:
             "rollback": self._roll_back,
             "hold": self._hold,
             "resume": self._resume,
+            "take-over": self._take_over,
             "verify": self._verify,
             "doctor": self._doctor,
         }
@@ -141,11 +145,46 @@ class Operator:
     def _deliver(self, repository: Repository, refs: Sequence[str], deadline: Deadline) -> Content:
         outcomes: list[Outcome] = []
         for ref in refs:
-            self._say(f"publishing {ref} of {repository.full_name}")
-            trigger = Trigger(ref=ref, push=None, delivery="", received_at=self._clock(), deadline=deadline)
-            outcomes += self._deliverer.deliver(repository, self._parameters.token_of(repository), trigger)
+            outcomes += self._deliver_ref(repository, ref, deadline)
         self.outcomes = outcomes
         return _content_of_outcomes(outcomes)
+
+    def _deliver_ref(self, repository: Repository, ref: str, deadline: Deadline) -> Sequence[Outcome]:
+        self._say(f"publishing {ref} of {repository.full_name}")
+        trigger = Trigger(ref=ref, push=None, delivery="", received_at=self._clock(), deadline=deadline)
+        return self._deliverer.deliver(repository, self._parameters.token_of(repository), trigger)
+
+    def _take_over(self, command: Command, deadline: Deadline) -> Content:
+        assert command.subject is not None
+        assert command.previous is not None
+        # Read the parameter first: a repository that is not to be published takes nothing over.
+        repository = self._parameters.repository(command.subject)
+        taken = self._operations.take_over(
+            command.previous, repository=command.subject, path=command.path, deadline=deadline
+        )
+        notes = self._notes_on(command.previous)
+        outcomes = [replace(each, notes=(*each.notes, *notes, *note_on_rules(repository, each))) for each in taken]
+        # The new repository's mirror is without the objects of what it took over, until a run has fetched them.
+        for ref in dict.fromkeys(each.ref for each in taken if each.ref and not note_on_rules(repository, each)):
+            try:
+                outcomes += self._deliver_ref(repository, ref, deadline)
+            except Git2EfsError as error:
+                # What is taken over stays so, and has to be in the answer.
+                outcomes.append(replace(outcome_of(error), repository=repository.full_name, ref=ref))
+        self.outcomes = outcomes
+        return _content_of_outcomes(outcomes, has_notes=True)
+
+    def _notes_on(self, previous: str) -> tuple[str, ...]:
+        """Say that the previous repository still has a parameter, if so."""
+        try:
+            self._parameters.repository(previous)
+        except RepositoryUnknown:
+            return ()
+        except ConfigurationInvalid:
+            pass  # it is there, and wrong
+        except Git2EfsError:
+            return ()
+        return (f"{previous} still has a parameter, and its pushes are refused here: delete it",)
 
     def _roll_back(self, command: Command, deadline: Deadline) -> Content:
         targets = self._find(command)
@@ -184,6 +223,20 @@ def _content_of_outcomes(outcomes: Sequence[Outcome], *, has_notes: bool = False
         "exit_code": max((_exit_code(each) for each in outcomes), default=WELL),
         "targets": [_content_of_outcome(each, has_notes=has_notes) for each in outcomes],
     }
+
+
+def note_on_rules(repository: Repository, taken: Outcome) -> tuple[str, ...]:
+    """Say that no rule of the repository publishes the taken target's ref to its path, if so."""
+    assert taken.ref is not None
+    # Only the remote knows its default branch: if a rule publishes that, it may be this one.
+    for default_branch in (None, taken.ref):
+        with suppress(ConfigurationInvalid):
+            if any(each.path == taken.path for each in targets_of(repository, taken.ref, default_branch)):
+                return ()
+    rule = json.dumps({"publish": [{"ref": taken.ref, "path": taken.path}]})
+    return (
+        f"no rule of {repository.full_name} publishes {taken.ref} there, and nothing updates it until one does: {rule}",
+    )
 
 
 def _exit_code(outcome: Outcome) -> int:

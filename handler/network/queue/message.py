@@ -12,6 +12,7 @@ from handler.config.fields import (
     FieldInvalid,
     checked,
     flag,
+    is_version,
     nullable,
     object_id,
     one_of,
@@ -85,7 +86,7 @@ def decode_message(body: str) -> Message:
         fields = parse_object(body)
     except ValueError as error:
         raise Malformed(f"the message {error}") from None
-    if fields.get("version") != VERSION:
+    if not is_version(fields.get("version"), VERSION):
         raise Malformed(f"the message is not of version {VERSION}")
     try:
         return _read_message(fields)

@@ -74,8 +74,6 @@ class Worker:
         try:
             now = self._clock()
             deadline.minus(LEAST_SECONDS).check("no time was left to begin with it")
-            repository = self._parameters.repository(message.repository)
-            token = self._parameters.token_of(repository)
             is_late = len(push.messages) > 1 or now - push.waiting_since > LATE_SECONDS
             trigger = Trigger(
                 ref=message.ref,
@@ -86,7 +84,10 @@ class Worker:
                 is_late=is_late,
                 deadline=deadline,
             )
-            return self._deliverer.deliver(repository, token, trigger)
+            with self._deliverer.waking(message.repository, message.ref, deadline):
+                repository = self._parameters.repository(message.repository)
+                token = self._parameters.token_of(repository)
+                return self._deliverer.deliver(repository, token, trigger)
         except Exception as error:  # also a defect: these messages fail with it, the others do not
             failure = outcome_of(as_failure(error))
         return (replace(failure, repository=message.repository, ref=message.ref),)

@@ -2,9 +2,8 @@
 
 Requests use protocol version 2; a server that does not speak it is asked in version 0.
 
-We do not use dulwich's client: it first asks for the advertisement of every ref, has no read timeout, retries GETs by
-itself, and closes each response undrained. That costs three requests on three connections instead of one on one. (Its
-object layer reads the packs.)
+We do not use dulwich's client: it asks for every ref's advertisement first, has no read timeout, retries GETs, and
+closes each response undrained: three requests on three connections instead of one. (Its object layer reads the packs.)
 """
 
 import base64
@@ -23,7 +22,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import Git2EfsError, RemoteUnavailable, RemoteUnsupported
 from handler.exchange.remote import FetchQuery, RemoteRefs, ShallowChanges, Sink
-from handler.network.remote import protocol, protocol_v0
+from handler.network.remote import protocol, protocol_v0, redirect
 from handler.settings import Settings
 
 T = TypeVar("T")
@@ -271,7 +270,8 @@ class HttpRemote:
                 raise RemoteUnavailable(f"the remote cannot be reached ({type(error).__name__})") from None
             self.date = response.headers.get("Date")
             try:
-                protocol.check_status(response.status, response.headers.get("Content-Type", ""))
+                where = partial(redirect.target_of, self._url + path, response.headers.get("Location"), self._secrets)
+                protocol.check_status(response.status, response.headers.get("Content-Type", ""), where)
                 protocol.refuse_negative_chunks(response)
                 answer = parse(protocol.exact_reader(response.read, partial(self._check_time, until)))
             except protocol.RemoteSays as error:

@@ -71,8 +71,7 @@ def fetch_request(query: FetchQuery) -> bytes:
     """Return the body of a `fetch` command."""
     lines = [packet(b"command=fetch\n"), DELIMITER, packet(b"thin-pack\n"), packet(b"ofs-delta\n")]
     lines += [packet(b"no-progress\n"), packet(b"want %s\n" % query.want.encode()), *history_lines(query)]
-    if query.have is not None:
-        lines.append(packet(b"have %s\n" % query.have.encode()))
+    lines += [packet(b"have %s\n" % commit.encode()) for commit in query.haves]
     lines.append(packet(b"done\n"))
     return b"".join(lines) + FLUSH
 
@@ -85,12 +84,20 @@ def history_lines(query: FetchQuery) -> list[bytes]:
     return lines
 
 
-def check_status(status: int, content_type: str) -> None:
-    """Raise the failure that an HTTP answer tells by its head; of git's own answers, none."""
+def check_status(status: int, content_type: str, moved_to: Callable[[], str | None] = lambda: None) -> None:
+    """Raise the failure that an HTTP answer tells by its head; of git's own answers, none.
+
+    `moved_to()` returns where a redirection leads (`redirect.target_of`), if that may be told.
+    """
     if status in (401, 403, 404, 410):
         raise RemoteRefused(f"the remote answered {status}: no such repository, or the credentials do not open it")
     if 300 <= status < 400:
-        raise RemoteRefused(f"the remote answered {status}: it has moved, and the repository's `url` must follow")
+        url = moved_to()
+        where = f" to {url}" if url is not None else ""
+        raise RemoteRefused(
+            f"the remote answered {status}: it has moved{where}. If the repository was renamed, publish it under its "
+            "new name (`git2efs take-over`); else let its `url` follow"
+        )
     if status == 500:
         raise RemoteFailed("the remote answered 500")
     if status in (408, 425, 429) or status > 500:

@@ -1,0 +1,249 @@
+"""Make spares: complete trees in staging that the next pushes are written into, so that each costs its change alone.
+
+A release may be recycled only after its grace, and lags behind by some pushes. So the work that no reader waits for is
+done after the answer: what is left over is brought to the tip, or removed, and trees are written whole while the target
+has fewer spares than its pushes needed lately. Raises OSError for what the mount answers.
+"""
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from handler.errors import MirrorDamaged, ObjectTooLarge, TreeTooLarge, TreeUnsafe
+from handler.model import NULL_OID, Counts
+from handler.mount.fs.directories import make_directories, make_directory
+from handler.mount.fs.files import NOT_REGULAR, read_whole, rename, write_whole
+from handler.mount.git.mirror import Mirror
+from handler.mount.releases.build import ReleaseBuilder, Step
+from handler.mount.releases.inventory import Inventory, read_release, seal
+from handler.mount.releases.strategy import (
+    MAX_SPARES,
+    Release,
+    SpareDemand,
+    choose_pruned,
+    count_demand,
+    max_spares,
+)
+from handler.mount.target.directory import stage
+from handler.mount.target.layout import (
+    SPARES_STATE,
+    TargetPaths,
+    is_passing,
+    is_spare,
+    journal_name,
+    patch_name,
+    read_patch_name,
+    spare_name,
+    trash_name,
+)
+from handler.mount.target.run import Run
+
+_MAX_STATE_BYTES = 1000
+_NOT_PLANNED = (MirrorDamaged, ObjectTooLarge, TreeTooLarge, TreeUnsafe)
+
+
+@dataclass(slots=True)
+class SpareMaker:
+    """Makes the spares of one target, for the holder of the repository's lock. `inventory` is what lies there.
+
+    `counts` is what was written. `trash` are the names in staging to be removed, which needs no lock.
+    """
+
+    run: Run
+    mirror: Mirror
+    inventory: Inventory
+    counts: Counts = field(default_factory=Counts)
+    trash: list[str] = field(default_factory=list)
+    _spares: dict[str, str] = field(default_factory=dict)
+    _releases: list[Release] = field(default_factory=list)
+
+    def make(self) -> None:
+        """Make as many spares as the target needs, all of the commit that readers have.
+
+        Raises OutOfTime, and what `progress` raises. Then a half-made tree stays, and the next run finishes it: a push,
+        or this again.
+        """
+        tip = self.run.published.commit
+        self.trash = [name for name in self.inventory.staged if is_passing(name)]
+        self._releases = list(self.inventory.releases)
+        if tip is None or tip not in self.mirror:
+            # The mirror was emptied, say. What is there stays: the next push fetches what it takes to go on.
+            return
+        needed = self._count_needed(tip)
+        surplus = self._surplus(tip)
+        self._keep_spares_of(tip, needed)
+        # The cheapest first: what lags behind by a push, then what lags by some, then what was never finished.
+        for name, commit in self._spares_behind(tip):
+            self._bring(name, [(commit, tip)], tip, needed)
+        for commit in surplus:
+            self._bring_release(commit, tip, needed)
+        for name, (base, halfway) in self._half_made():
+            steps = [(base, halfway), (halfway, tip)] if halfway != tip else [(base, tip)]
+            self._bring(name, steps, tip, needed)
+        while len(self._spares) < needed:
+            if not self._write_whole(tip, needed):
+                return
+
+    @property
+    def known(self) -> frozenset[str] | None:
+        """What a run knows afterwards (see `list_releases`); None where something is to be removed first."""
+        if self.trash:
+            return None
+        return frozenset((*(each.commit for each in self._releases), *self._spares, SPARES_STATE))
+
+    @property
+    def _paths(self) -> TargetPaths:
+        return self.run.directory
+
+    # -- how many ------------------------------------------------------------------------------------------------------
+
+    def _count_needed(self, tip: str) -> int:
+        """Return how many spares the target needs, and write down what it was counted from."""
+        before = read_demand(self._paths)
+        retired = [each for each in self.inventory.releases if each.commit != tip]
+        demand = count_demand(before, retired, self.run.directory.clock(), self.run.repository.grace_seconds)
+        # Counted again whenever the demand is: a tree grows slowly, and to count it all of its trees are read.
+        if demand.files is None:
+            demand = replace(demand, files=self._count_files(tip))
+        if demand != before:
+            staged = stage(self._paths, "record", partial(write_whole, content=_to_json(demand)))
+            rename(staged, self._paths.staged(SPARES_STATE))
+        bound = max_spares(demand.files or 0, self.run.settings.spare_files, self.run.repository.spares)
+        return min(demand.pushes, bound)
+
+    def _count_files(self, tip: str) -> int:
+        plan = self._builder().plan(None, tip)
+        return len(plan.files) + len(plan.links)
+
+    # -- what is there -------------------------------------------------------------------------------------------------
+
+    def _surplus(self, tip: str) -> list[str]:
+        """Return the commits of the sound releases that nobody keeps; set those aside that somebody changed."""
+        repository = self.run.repository
+        gone = choose_pruned(
+            tip, self.inventory.releases, self.run.directory.clock(), repository.grace_seconds, repository.keep_releases
+        )
+        surplus = []
+        for each in sorted(self.inventory.releases, key=lambda each: -each.retired_at):
+            if each.commit in gone and each.is_intact:
+                surplus.append(each.commit)
+            elif each.commit in gone:
+                self._discard_release(each.commit)
+        return surplus
+
+    def _keep_spares_of(self, tip: str, needed: int) -> None:
+        for name, commit in self.inventory.spares.items():
+            if not self._is_intact(name, commit):
+                self._discard(name)
+            elif commit == tip and len(self._spares) < needed:
+                self._spares[name] = commit
+            elif commit == tip:
+                self._discard(name)
+
+    def _spares_behind(self, tip: str) -> list[tuple[str, str]]:
+        behind = [each for each in self.inventory.spares.items() if each[1] != tip]
+        return sorted(each for each in behind if self._is_intact(*each))
+
+    def _half_made(self) -> list[tuple[str, Step]]:
+        found = ((name, read_patch_name(name)) for name in self.inventory.staged if not is_spare(name))
+        return sorted((name, step) for name, step in found if step is not None)
+
+    def _is_intact(self, name: str, commit: str) -> bool:
+        with suppress(FileNotFoundError):
+            return read_release(self._paths.staged(name), commit, is_sure=True).is_intact
+        return False
+
+    # -- what becomes of it --------------------------------------------------------------------------------------------
+
+    def _bring_release(self, commit: str, tip: str, needed: int) -> None:
+        if len(self._spares) >= needed:
+            self._discard_release(commit)
+            return
+        # It gives its name up before its first file changes, as a recycled release does.
+        name = patch_name(commit, tip)
+        rename(self._paths.release(commit), self._paths.staged(name))
+        self._releases = [each for each in self._releases if each.commit != commit]
+        self._bring(name, [(commit, tip)], tip, needed)
+
+    def _bring(self, name: str, steps: list[Step], tip: str, needed: int) -> None:
+        """Make the tree that is staged as `name` a spare of the tip, or trash where it is not needed."""
+        if len(self._spares) >= needed:
+            self._discard(name)
+            return
+        builder = self._builder()
+        try:
+            plans = [builder.plan(None if base == NULL_OID else base, to) for base, to in steps]
+        except _NOT_PLANNED:
+            self._discard(name)
+            return
+        if name != patch_name(*steps[0]):
+            rename(self._paths.staged(name), self._paths.staged(patch_name(*steps[0])))
+        try:
+            builder.check_out(steps, plans, tip)
+        except (NotADirectoryError, FileExistsError, IsADirectoryError, FileNotFoundError):
+            # Somebody changed it. Each step may be where it ended.
+            for step in steps:
+                self._discard(patch_name(*step))
+            return
+        self._finish(builder, patch_name(*steps[-1]), tip)
+
+    def _write_whole(self, tip: str, needed: int) -> bool:
+        """Write one spare from nothing. Returns False where that failed."""
+        name, before = patch_name(NULL_OID, tip), len(self._spares)
+        make_directories(self._paths.staging)
+        make_directory(self._paths.staged(name), 0o755)
+        self._bring(name, [(NULL_OID, tip)], tip, needed)
+        return len(self._spares) > before
+
+    def _finish(self, builder: ReleaseBuilder, name: str, tip: str) -> None:
+        # Sealed before it gets its name, as a release is: what bears the name is complete and intact.
+        seal(self._paths.staged(name), self.run.directory.clock())
+        free = (spare_name(tip, number) for number in range(1, MAX_SPARES + 2))
+        spare = next(each for each in free if each not in self._spares)
+        rename(self._paths.staged(name), self._paths.staged(spare))
+        self._spares[spare] = tip
+        self.counts += builder.counts
+
+    def _discard_release(self, commit: str) -> None:
+        self._releases = [each for each in self._releases if each.commit != commit]
+        self._set_aside(self._paths.release(commit))
+
+    def _discard(self, name: str) -> None:
+        self._set_aside(self._paths.staged(name))
+        # The checkpoint of a tree that is gone would skip files of the next one.
+        if (step := read_patch_name(name)) is not None:
+            self._set_aside(self._paths.staged(journal_name(*step)))
+
+    def _set_aside(self, path: str) -> None:
+        # Renamed before it is removed: half removed it must not bear the name of a complete tree for a moment.
+        trash = trash_name()
+        with suppress(FileNotFoundError):
+            rename(path, self._paths.staged(trash))
+            self.trash.append(trash)
+
+    def _builder(self) -> ReleaseBuilder:
+        return ReleaseBuilder(self.run, self.mirror, self.inventory)
+
+
+def read_demand(paths: TargetPaths) -> SpareDemand:
+    """Read what was counted last. Whatever else stands there, since readers may have written it, counts as nothing."""
+    try:
+        content = read_whole(paths.staged(SPARES_STATE), max_bytes=_MAX_STATE_BYTES)
+    except OSError as error:
+        if error.errno not in NOT_REGULAR:
+            raise
+        return SpareDemand()
+    try:
+        found = json.loads(content or b"{}")
+        pushes, counted_at, files = found["pushes"], found["counted_at"], found["files"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return SpareDemand()
+    is_sound = type(pushes) is int and type(counted_at) is float and type(files) is int
+    if not is_sound or not 1 <= pushes <= 10**6 or not 0 <= files <= 10**9 or not 0 <= counted_at < 10**12:
+        return SpareDemand()
+    return SpareDemand(pushes, counted_at, files)
+
+
+def _to_json(demand: SpareDemand) -> bytes:
+    return json.dumps({"pushes": demand.pushes, "counted_at": demand.counted_at, "files": demand.files}).encode()
