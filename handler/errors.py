@@ -4,31 +4,19 @@
     ├── Rejected                 the request itself is refused; nothing was touched
     │   ├── Malformed            400
     │   ├── SignatureInvalid     401
-    │   ├── RepositoryUnknown    404
-    │   ├── TargetUnknown        404
+    │   ├── RepositoryUnknown, TargetUnknown 404
     │   ├── ReleaseUnusable      409
     │   ├── BodyTooLarge         413
     │   └── MediaTypeUnsupported 415
     ├── Transient                503, passes by itself: try again
     │   ├── ParametersUnavailable, PublisherUnavailable, QueueUnavailable
     │   ├── RemoteUnavailable, CommitNotFound, RefLags
-    │   ├── LockTimeout
-    │   ├── MountUnavailable, TooManyOpenFiles
-    │   ├── ReleasesInGrace
-    │   ├── OutOfTime
-    │   ├── CopyBusy
-    │   └── MirrorDamaged
+    │   └── LockTimeout, MountUnavailable, TooManyOpenFiles, ReleasesInGrace, OutOfTime, CopyBusy, MirrorDamaged
     └── Stalled                  500, needs a person
-        ├── ConfigurationInvalid, SecretUnusable
-        ├── PublisherRefused
-        ├── RemoteRefused, RemoteUnsupported
-        ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides
-        ├── TreeTooLarge, TreeUnsafe
-        ├── TargetOccupied, TooManyTargets
-        ├── CopyUnusable
-        ├── LocalChanges, ReplayConflict
-        ├── MountFull
-        └── Unexpected
+        ├── ConfigurationInvalid, SecretUnusable, PublisherRefused, RemoteRefused, RemoteUnsupported, RemoteUntrusted
+        ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides, TreeTooLarge, TreeUnsafe, NotACommit
+        ├── TargetOccupied, TooManyTargets, CopyUnusable, LocalChanges, ReplayConflict
+        └── MountFull, Unexpected
 
 A leaf's `reason` is stable: it is a metric's dimension and stands in the answer. The message is for the log: it may
 name repositories, refs and paths, and never a secret, a body or a signature.
@@ -222,6 +210,12 @@ class RemoteUnsupported(Stalled):
     reason = "remote_unsupported"
 
 
+class RemoteUntrusted(Stalled):
+    """The remote's certificate is not valid, or not signed by an authority that is known here."""
+
+    reason = "remote_untrusted"
+
+
 class PackInvalid(Stalled):
     """The remote sent no valid pack, or one whose objects do not match their ids."""
 
@@ -256,6 +250,12 @@ class TreeUnsafe(Stalled):
     """The commit's tree holds a path or a link that must not be written; nothing of the tree was written."""
 
     reason = "tree_unsafe"
+
+
+class NotACommit(Stalled):
+    """The ref names a blob or a tree (by a tag, most likely): there is nothing to check out."""
+
+    reason = "not_a_commit"
 
 
 class TargetOccupied(Stalled):

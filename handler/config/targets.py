@@ -72,7 +72,7 @@ def refuse_too_many(repository: Repository, paths: Collection[str], target: Targ
     if target.path not in paths and len(paths) >= max_targets:
         raise TooManyTargets(
             f"{repository.full_name} has {len(paths)} targets, and {target.path} would be one more than max_targets,"
-            f" {max_targets}, allows"
+            f" {max_targets}, allows (GIT2EFS_MAX_TARGETS)"
         )
 
 

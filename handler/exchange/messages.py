@@ -28,7 +28,7 @@ from handler.exchange.operations import MountedTarget, Operations
 from handler.exchange.publisher import MAX_SURVEYED, PublishAnswer, Publisher, PublishRequest
 from handler.exchange.remote import MAX_BASES, FetchQuery
 from handler.exchange.schedule_state import TASKS
-from handler.model import PushEvent, Target, Tip
+from handler.model import Outcome, PushEvent, Target, Tip
 from handler.outcome import failure_of
 
 VERSION = 1
@@ -229,7 +229,13 @@ def _check_need(need: Need) -> str | None:
     return None if need.ref is None else _field("ref", ref_problem(need.ref))
 
 
+def _check_outcome(outcome: Outcome) -> str | None:
+    commits = ("commit", "previous_commit", "refused_commit")
+    return _first(*(_id_problem(name, getattr(outcome, name)) for name in commits))
+
+
 _CHECKS: Mapping[type, Check] = {
+    Outcome: _check_outcome,
     PublishRequest: _check_request,
     PublishAnswer: _check_answer,
     Need: _check_need,

@@ -23,7 +23,7 @@ from handler.mount.fs.parallel import OPEN_FILES, Workers
 from handler.mount.git.mirror import StorePool
 from handler.mount.reconcile import Reconciler
 from handler.mount.target.layout import RepositoryPaths
-from handler.outcome import outcome_of
+from handler.outcome import RunFailed, outcome_of
 from handler.settings import Settings
 
 if TYPE_CHECKING:
@@ -78,11 +78,15 @@ class LocalPublisher:
         try:
             try:
                 found = self._reconciler.reconcile(request, emit)
-            except MirrorDamaged:
+            except RunFailed as failed:
+                if not isinstance(failed.error, MirrorDamaged):
+                    raise
                 # The mirror was emptied. What is published stays; the objects are fetched anew, the tree written whole.
                 found = self._reconciler.reconcile(request, emit)
+        except RunFailed as failed:
+            found = self._failed(request, failed)
         except Exception as error:  # also a defect: this target fails with it, the others do not
-            found = self._failed(request.repository.full_name, request.target, as_failure(error))
+            found = self._failed(request, RunFailed(as_failure(error)))
         told = tuple(map(pending, events))
         if isinstance(found, Need):
             return PublishAnswer(need=found, events=told)
@@ -138,9 +142,18 @@ class LocalPublisher:
         outcome = Outcome(kind=OutcomeKind.UNCHANGED, reason="already_published", repository=repository)
         return self._with_published(replace(outcome, ref=target.ref, path=target.path), target)
 
-    def _failed(self, repository: str, target: Target, error: Git2EfsError) -> Outcome:
+    def _failed(self, request: PublishRequest, failed: RunFailed) -> Outcome:
         """Return the outcome of a failure, with what readers of the target have meanwhile. Raises no Exception."""
-        outcome = replace(outcome_of(error), repository=repository, ref=target.ref, path=target.path)
+        target, push = request.target, request.push
+        outcome = replace(
+            outcome_of(failed.error),
+            repository=request.repository.full_name,
+            ref=target.ref,
+            path=target.path,
+            refused_commit=failed.refused_commit or (push.after if push is not None else None),
+            counts=Counts(bytes_fetched=request.answers.bytes_fetched),
+            durations=failed.durations,
+        )
         return self._with_published(outcome, target)
 
     def _with_published(self, outcome: Outcome, target: Target) -> Outcome:

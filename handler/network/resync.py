@@ -127,10 +127,16 @@ class Resync:
 def _update(state: RepositoryState, outcomes: Sequence[Outcome], now: float) -> None:
     """Note a visit in the repository's state; `now` is when it began."""
     failed = [outcome.ref for outcome in outcomes if outcome.kind is OutcomeKind.FAILED]
+    queued = [outcome.ref for outcome in outcomes if outcome.kind is OutcomeKind.ACCEPTED]
     for ref in {outcome.ref for outcome in outcomes if outcome.ref is not None}:
-        if ref in failed:
+        if ref in failed or (ref in queued and ref in state.refs):
+            # A worker does not say how it ended. A ref that was left to one and is behind still was not published: its
+            # message is among the dead letters, most likely, and each run would put one more there.
             back_off = state.refs.setdefault(ref, BackOff())
             back_off.fail(now, first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=LONGEST_PAUSE_SECONDS)
+        elif ref in queued:
+            state.refs[ref] = BackOff()
+            state.refs[ref].rest(now, first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=LONGEST_PAUSE_SECONDS)
         else:
             state.refs.pop(ref, None)
     if None in failed:

@@ -138,6 +138,9 @@ def test_keys_of_answers(take: Take) -> None:
     assert list(content) == [*keys, "targets", "duration_ms"]
     assert [list(each) for each in content["targets"]] == [["path", *keys]] * 2
     assert list(stored.service.ping().content) == ["outcome", "reason", "duration_ms"]
+    stored.configure(max_tree_bytes=1)
+    stored.service.reset()
+    assert list(stored.push(6).content) == [*keys[:2], "detail", "refused_commit", *keys[2:], "duration_ms"]
 
 
 def test_fields_of_log_lines(take: Take) -> None:
@@ -171,7 +174,7 @@ def test_fields_of_log_lines(take: Take) -> None:
         "timestamp",
     }
     assert set(published) == shared | {"previous_commit", "push_to_visible_seconds"}
-    assert set(failed) == shared | {"detail"}
+    assert set(failed) == shared | {"detail", "refused_commit"}
     assert set(published["counts"]) == {"files_written", "files_removed", "bytes_written", "bytes_fetched"}
     assert set(published["durations"]) == {"fetch_ms", "checkout_ms", "publish_ms"}
     assert set(scheduled) == {
@@ -278,12 +281,14 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("failed", "secret_unusable"): 500,
         ("failed", "remote_refused"): 500,
         ("failed", "remote_unsupported"): 500,
+        ("failed", "remote_untrusted"): 500,
         ("failed", "pack_invalid"): 500,
         ("failed", "pack_too_large"): 500,
         ("failed", "object_too_large"): 500,
         ("failed", "object_collides"): 500,
         ("failed", "tree_too_large"): 500,
         ("failed", "tree_unsafe"): 500,
+        ("failed", "not_a_commit"): 500,
         ("failed", "target_occupied"): 500,
         ("ignored", "working_copy"): 200,
         ("failed", "copy_unusable"): 500,

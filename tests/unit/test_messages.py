@@ -289,6 +289,7 @@ def test_what_is_needed_may_not_be_missing(name: str) -> None:
         {"need": {"after_seconds": 1.0}},
         {"need": {"ref": "../x\n"}},
         {"need": {"ref": MAIN}, "outcome": {"kind": "published", "reason": "pushed"}},
+        {"outcome": {"kind": "failed", "reason": "tree_unsafe", "refused_commit": "x"}},
         {"events": []},
     ],
 )

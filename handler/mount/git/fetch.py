@@ -44,6 +44,7 @@ class Fetcher:
     `not_before`. `confirmed_pushed_at` is the latest `pushed_at` of all deliveries that the remote confirmed.
     `is_payload_trusted` publishes a push that no ref confirms within `lag_seconds`. `open_transfer` gives the file that
     a large pack's parts were written to, and its path. `bases` returns the commits that other targets have published.
+    `on_decided` is called with the object to publish, before it is fetched.
     """
 
     answers: Answers
@@ -56,6 +57,7 @@ class Fetcher:
     lag_seconds: float
     is_payload_trusted: bool
     open_transfer: Callable[[str], tuple[BinaryIO, str]]
+    on_decided: Callable[[str], None]
     bases: Callable[[], Iterable[str]]
     clock: Callable[[], float]
 
@@ -63,13 +65,15 @@ class Fetcher:
         """Return the commit to publish for `ref`, with its objects in the store; or what has to be asked first.
 
         Raises RefLags, CommitNotFound, RemoteUnavailable, RemoteRefused, RemoteUnsupported, OutOfTime, PackInvalid,
-        PackTooLarge, ObjectTooLarge, MirrorDamaged, and TreeUnsafe where the ref names no commit.
+        PackTooLarge, ObjectTooLarge, MirrorDamaged, and NotACommit.
         """
         try:
             answer = self.answers.tip(ref, now=self.clock(), not_before=self.not_before)
             wanted, is_confirmed = self._decide(ref, answer.tip, answer.asked_at, push)
-            if wanted is not None and wanted not in self.store:
-                self._receive(wanted, push, answer.asked_at)
+            if wanted is not None:
+                self.on_decided(wanted)
+                if wanted not in self.store:
+                    self._receive(wanted, push, answer.asked_at)
         except Missing as missing:
             return missing.need
         return Fetched(

@@ -34,7 +34,7 @@ def write_part(
     Raises Malformed where something is missing before the part, and PackTooLarge past `max_bytes`.
     """
     if offset + len(content) > max_bytes:
-        raise PackTooLarge(f"the fetch brings more than {max_bytes} bytes")
+        raise PackTooLarge(f"the fetch brings more than {max_bytes} bytes (GIT2EFS_MAX_PACK_BYTES)")
     path = _path(directory, transfer)
     if offset == 0:
         sweep(directory, clock)

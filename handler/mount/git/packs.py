@@ -205,7 +205,9 @@ def _target_size(delta: bytes) -> int:
 def check_size(size: int, max_bytes: int) -> None:
     """Raise ObjectTooLarge for an object of `size` bytes that is over the bound."""
     if size > max_bytes:
-        raise ObjectTooLarge(f"an object has {size} bytes, and {max_bytes} are allowed")
+        raise ObjectTooLarge(
+            f"an object has {size} bytes, and {max_bytes} are allowed (GIT2EFS_MAX_OBJECT_BYTES, or more memory)"
+        )
 
 
 def check_record(record: PackRecord, max_bytes: int) -> None:

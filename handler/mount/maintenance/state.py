@@ -35,6 +35,8 @@ _LONGEST_SECONDS = 360.0
 ours: readers may have written it, to keep the schedule away."""
 _MAX_FAILURES = 1_000_000
 _MAX_NAME = 300
+_QUEUED_SECONDS = 300.0
+"""How long a ref rests at most that was left to a worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +139,17 @@ def _repository_state(value: object, now: float) -> RepositoryState:
         back_off.not_before,
         confirmed_at=read_sound(fields, "confirmed_at", moment(now + MAX_AHEAD_SECONDS), 0.0),
         refs={
-            ref: _back_off(each, now)
+            ref: _back_off(each, now, queued_seconds=_QUEUED_SECONDS)
             for ref, each in read_sound(fields, "refs", mapping, {}).items()
             if ref_problem(ref) is None and isinstance(each, dict)
         },
     )
 
 
-def _back_off(fields: Mapping[str, object], now: float) -> BackOff:
-    failures = read_sound(fields, "failures", whole_number(0, _MAX_FAILURES), 0)
-    # A pause without a failure would tell nobody why nothing is published.
-    latest = now + LONGEST_PAUSE_SECONDS if failures else 0.0
-    return BackOff(failures, read_sound(fields, "not_before", moment(latest), 0.0))
+def _back_off(fields: Mapping[str, object], now: float, *, queued_seconds: float = 0.0) -> BackOff:
+    failures = read_sound(fields, "failures", whole_number(0, _MAX_FAILURES), -1)
+    # A pause without a failure would tell nobody why nothing is published: only a ref that was left to a worker has
+    # one, which is short.
+    pause = LONGEST_PAUSE_SECONDS if failures > 0 else queued_seconds if failures == 0 else 0.0
+    latest = now + pause if pause else 0.0
+    return BackOff(max(failures, 0), read_sound(fields, "not_before", moment(latest), 0.0))

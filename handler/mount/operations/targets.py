@@ -19,7 +19,7 @@ from handler.mount.target.registry import TargetRegistry
 
 def repositories_on(mount: str) -> Iterator[str]:
     """Yield the full names of the repositories that were ever published to the mount. Raises OSError."""
-    for owner in sorted(_directories(mount)):
+    for owner in sorted(each for each in _directories(mount) if not each.startswith(".")):
         for name in sorted(_directories(f"{mount}/{owner}")):
             full_name = f"{owner}/{name}"
             if is_full_name(full_name) and os.path.lexists(RepositoryPaths.of(mount, full_name).targets):
@@ -121,4 +121,4 @@ def _targets_of(mount: str, full_name: str) -> tuple[MountedTarget, ...]:
 
 def _directories(path: str) -> list[str]:
     with os.scandir(path) as entries:
-        return [each.name for each in entries if each.is_dir(follow_symlinks=False) and not each.name.startswith(".")]
+        return [each.name for each in entries if each.is_dir(follow_symlinks=False)]

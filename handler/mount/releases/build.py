@@ -18,7 +18,7 @@ from handler.mount.fs.files import rename
 from handler.mount.fs.parallel import Executor
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
-from handler.mount.git.objects import BLOB, TREE
+from handler.mount.git.objects import BLOB, TREE, is_lfs_pointer
 from handler.mount.git.plan import check_tree_bytes, plan_change
 from handler.mount.releases.inventory import Inventory, read_release, seal
 from handler.mount.releases.strategy import WHOLE, Strategy, StrategyKind, choose_strategy, max_releases
@@ -44,8 +44,9 @@ Step = tuple[str, str]
 class ReleaseBuilder:
     """Builds one release for a run. `inventory` is what lies in the target's directory.
 
-    After `build`, the other fields say what it took. `link` is the path of the temporary link to the release, ready for
-    the flip; `spare` is the name of the spare that was taken; `leftovers` are the names in staging that nobody
+    After `build`, the other fields say what it took; `submodules` and `pointers` (Git LFS's) are paths. `link` is the
+    path of the temporary link to the release, ready for the flip; `spare` is the name of the spare that was taken;
+    `leftovers` are the names in staging that nobody
     needs any more.
     """
 
@@ -55,9 +56,11 @@ class ReleaseBuilder:
     strategy: Strategy = field(default_factory=lambda: WHOLE)
     counts: Counts = field(default_factory=Counts)
     submodules: tuple[bytes, ...] = ()
+    pointers: tuple[bytes, ...] = ()
     link: str = ""
     spare: str = ""
     leftovers: list[str] = field(default_factory=list)
+    _lfs_blobs: set[bytes] = field(default_factory=set)
 
     def build(self, wanted: str) -> None:
         """Build `releases/<wanted>`, complete.
@@ -133,7 +136,7 @@ class ReleaseBuilder:
                 self._staged(step),
                 plan,
                 self.run.workers,
-                read_blob=partial(self.mirror.read, kind=BLOB),
+                read_blob=self._read_blob,
                 journal=self._paths.staged(journal_name(*step)),
                 progress=partial(self.run.report_progress, wanted),
             )
@@ -144,6 +147,16 @@ class ReleaseBuilder:
             )
             previous = step
         self.counts, self.submodules = counts, plans[-1].submodules
+        if self._lfs_blobs:
+            self.pointers = tuple(write.path for write in plans[-1].files if write.blob in self._lfs_blobs)
+
+    def _read_blob(self, blob: bytes) -> bytes:
+        # Looked at while it is at hand: to find the pointers later would read every blob a second time.
+        # Any of the check-out's threads comes here; adding to a set is atomic.
+        content = self.mirror.read(blob, BLOB)
+        if is_lfs_pointer(content):
+            self._lfs_blobs.add(blob)
+        return content
 
     def _write_whole(self, wanted: str) -> None:
         """Patch an empty directory: the tree that it comes from has nothing."""

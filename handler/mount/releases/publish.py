@@ -70,12 +70,15 @@ class ReleaseSession:
         builder.build(self._commit)
         self.counts, self.complete_at = builder.counts, time.perf_counter()
         submodules = (f"{path!r} is a submodule: an empty directory" for path in builder.submodules[:_MAX_NOTED])
+        pointers = (
+            f"{path!r} is a Git LFS pointer: its content is not fetched" for path in builder.pointers[:_MAX_NOTED]
+        )
         changed = (
             f"releases/{each.commit} was changed by somebody else: it is not recycled"
             for each in self._inventory.releases
             if not each.is_intact
         )
-        self.notes = (*submodules, *changed)
+        self.notes = (*submodules, *pointers, *changed)
         return True
 
     def flip(self) -> float:

@@ -41,6 +41,12 @@ class Run:
     """Called during a long check-out with what it is, and how many of how many files are written."""
     emit: Emit | None
     """Hand out an event; None: there is no bus."""
+    wanted: str | None = None
+    """What is to be published: the object that the ref names, later its commit. None: that is not decided yet."""
+    step_began: float | None = None
+    """When the step under way began (time.perf_counter); None: not even the first one has."""
+    fetch_ms: float | None = None
+    """What the first step took; None: it is not done."""
 
     @property
     def repository(self) -> Repository:
@@ -115,6 +121,10 @@ class Run:
         """How many bytes the files of a tree may have together."""
         # The repository's own comes first, also where it is higher: an operator has written both.
         return self.repository.max_tree_bytes or self.settings.max_tree_bytes
+
+    def want(self, object_id: str) -> None:
+        """Note what is to be published: a failure from here on is of it."""
+        self.wanted = object_id
 
     def check_deadline(self) -> None:
         """Raise OutOfTime where the run has to stop now."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from handler.config.names import is_pattern
+from handler.config.names import is_pattern, spelled_otherwise
 from handler.config.overlaps import overlaps_between
 from handler.config.targets import needs_default_branch, ref_prefixes, targets_in
 from handler.config.versions import newest
@@ -66,6 +66,8 @@ class Doctor:
         if full_name is not None and not chosen:
             name = f"{settings.parameter_prefix}/repositories/{full_name}"
             todo = f"git2efs add {full_name} puts it"
+            if spelling := spelled_otherwise(full_name, [name for name, _ in listed]):
+                todo = f"there is one of {spelling}: letter case counts, name it as GitHub does"
             checks.wrong("repository", found=f"there is no parameter {name}", todo=todo)
         check_secrets(checks, settings, self.parameters, _valid(chosen))
         check_queue(checks, settings)

@@ -7,9 +7,18 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 
+from handler.config.names import spelled_otherwise
 from handler.config.targets import targets_of
 from handler.deadline import NO_DEADLINE, Deadline
-from handler.errors import ConfigurationInvalid, Git2EfsError, OutOfTime, Rejected, RepositoryUnknown, TargetUnknown
+from handler.errors import (
+    ConfigurationInvalid,
+    Git2EfsError,
+    OutOfTime,
+    ParametersUnavailable,
+    Rejected,
+    RepositoryUnknown,
+    TargetUnknown,
+)
 from handler.exchange.drift import RepositoryDrift
 from handler.exchange.operations import MountedTarget, Operations
 from handler.model import Outcome, OutcomeKind, Repository
@@ -102,9 +111,19 @@ class Operator:
     def _list(self, full_name: str | None) -> list[ListedRepository]:
         """Return the repositories that have a parameter or are on the mount; or the one that is named."""
         if full_name is not None:
-            return [(full_name, self._parameters.repository(full_name))]
+            return [(full_name, self._repository(full_name))]
         listed: dict[str, ListedRepository] = {name: (name, each) for name, each in self._parameters.repositories()}
         return [listed.get(name, (name, None)) for name in sorted({*listed, *self._operations.repositories()})]
+
+    def _repository(self, full_name: str) -> Repository:
+        """Return the repository. Raises RepositoryUnknown, which names one that differs by letter case alone."""
+        try:
+            return self._parameters.repository(full_name)
+        except RepositoryUnknown:
+            with suppress(ParametersUnavailable, ConfigurationInvalid):
+                if spelling := spelled_otherwise(full_name, [name for name, _ in self._parameters.repositories()]):
+                    raise RepositoryUnknown(f"there is no {full_name}, but {spelling}: letter case counts") from None
+            raise
 
     def _drift(self, repository: Repository, deadline: Deadline) -> RepositoryDrift:
         return self._deliverer.drift(repository, self._parameters.token_of(repository), deadline)
@@ -135,7 +154,7 @@ class Operator:
 
     def _publish(self, command: Command, deadline: Deadline) -> Content:
         assert command.subject is not None
-        repository = self._parameters.repository(command.subject)
+        repository = self._repository(command.subject)
         if command.ref is not None:
             return self._deliver(repository, [command.ref], deadline)
         drift = self._drift(repository, deadline)
@@ -256,6 +275,7 @@ def _content_of_outcome(outcome: Outcome, *, has_notes: bool) -> Content:
         "reason": outcome.reason,
         "commit": outcome.commit,
         "previous_commit": outcome.previous_commit,
+        **({"refused_commit": outcome.refused_commit} if outcome.refused_commit else {}),
         **counts,
         **({"detail": outcome.detail} if outcome.detail else {}),
         **({"notes": list(outcome.notes)} if has_notes and outcome.notes else {}),
