@@ -109,7 +109,7 @@ class Reconciler:
                 settings=self.settings,
                 request=request,
                 paths=paths,
-                directory=directory,
+                directory=directory.held_by(lock),
                 published=reading.result(),
                 known=known,
                 executor=executor,

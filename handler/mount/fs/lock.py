@@ -29,9 +29,9 @@ _GENERATIONS = 2**30
 """Generations are whole seconds from here to twice as much (2004 to 2038): every file system keeps such times."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HeldLock:
-    """A lock that is held, and the seconds waited for it.
+    """A lock that is held, and the seconds waited for it. Once it is stamped, it tells the mount's time.
 
     `is_slow`: the mount makes each call wait, or this run had to wait for the lock.
     """
@@ -39,6 +39,8 @@ class HeldLock:
     descriptor: int
     waited_seconds: float
     is_slow: bool
+    _stamped_at: float = 0.0
+    _stamped_boot: float = 0.0
 
     def stamp_generation(self) -> tuple[int, int]:
         """Stamp the lock with a new generation; return the one that was found and the new one.
@@ -51,7 +53,21 @@ class HeldLock:
         found = int(os.fstat(self.descriptor).st_mtime)
         generation = _GENERATIONS + secrets.randbelow(_GENERATIONS)
         os.utime(self.descriptor, (generation, generation))
+        # The file system itself sets the ctime: so it tells the mount's time. The answer to the stamp has brought it.
+        self._stamped_at, self._stamped_boot = os.fstat(self.descriptor).st_ctime, _boot_seconds()
         return found, generation
+
+    def now(self) -> float:
+        """Return the mount's time, in seconds since the epoch: hosts whose clocks differ agree on it.
+
+        It goes on when the lock is no longer held.
+        """
+        return self._stamped_at + _boot_seconds() - self._stamped_boot
+
+
+def _boot_seconds() -> float:
+    # This clock goes on while the host is suspended; a monotonic one stands still, and would not see that pause.
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @contextmanager

@@ -97,6 +97,7 @@ class ReleaseAudit:
     def _begin(self) -> TreePlan | None:
         """Return the commit's tree as a plan from nothing; None where there is nothing to compare."""
         with self.context.locked() as lock:
+            self.directory = self.directory.held_by(lock)
             self._workers = Workers(self.context.settings.checkout_workers, is_slow=lock.is_slow)
             published = self.directory.read_published()
             if self._is_others(published.record):
@@ -148,7 +149,7 @@ class ReleaseAudit:
             self._path,
             part,
             self._workers,
-            now=self.context.clock(),
+            now=self.directory.clock(),
             check=self.context.check_deadline,
         )
 
@@ -239,7 +240,7 @@ class ReleaseAudit:
             journal=paths.staged(journal_name(*step)),
             progress=lambda done, total: self.context.check_deadline(),
         )
-        seal(staged, self.context.clock())
+        seal(staged, paths.clock())
         if os.path.lexists(self._path):
             rename(self._path, paths.staged(trash_name()))
         rename(staged, self._path)

@@ -143,6 +143,7 @@ class _RepositoryMaintenance:
         context, directory = self.context, self.context.directory(begin.path)
         context.check_deadline()
         with context.locked() as lock:
+            directory = directory.held_by(lock)
             published = directory.read_published()
             if published.commit is None or published.record is None:
                 return None
@@ -161,7 +162,6 @@ class _RepositoryMaintenance:
                 list_releases(directory),
                 self.repository,
                 current=published.commit,
-                now=context.clock(),
                 renew=partial(renew, borrow=context.borrowed_mirror, workers=workers),
             )
         # Without the lock: removing whole trees takes minutes, and nobody uses a name of the trash again.

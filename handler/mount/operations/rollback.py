@@ -63,6 +63,7 @@ class Rollback:
         if directory.is_copy:
             raise ReleaseUnusable(f"{target.path} is a working copy, which has no releases: go back with git in it")
         with self._lock(target, deadline) as lock:
+            directory = directory.held_by(lock)
             locked = self._read(target, directory)
             inventory = list_releases(directory)
             if locked.is_rolled_back and (to is None or locked.commit.startswith(to)):

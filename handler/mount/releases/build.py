@@ -31,7 +31,8 @@ from handler.mount.releases.strategy import (
     shown_since,
 )
 from handler.mount.releases.times import renew
-from handler.mount.target.layout import TargetPaths, is_spare, journal_name, patch_name, read_patch_name, trash_name
+from handler.mount.target.directory import TargetDirectory
+from handler.mount.target.layout import is_spare, journal_name, patch_name, read_patch_name, trash_name
 from handler.mount.target.run import Run
 
 _NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENOTEMPTY)
@@ -82,7 +83,7 @@ class ReleaseBuilder:
             self.run.published.commit,
             self.inventory.releases,
             patches,
-            now=self.run.clock(),
+            now=self._paths.clock(),
             grace_seconds=self.run.repository.grace_seconds,
         )
         if self.strategy.kind is StrategyKind.FLIP:
@@ -93,7 +94,7 @@ class ReleaseBuilder:
             self._write_whole(wanted)
 
     @property
-    def _paths(self) -> TargetPaths:
+    def _paths(self) -> TargetDirectory:
         return self.run.directory
 
     def _patch(self, wanted: str) -> bool:

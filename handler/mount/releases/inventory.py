@@ -6,7 +6,6 @@ say), that breaks the seal, and the release is not recycled any more. To look at
 reads the clock anyway. What it cannot see, deeper down, an audit of whole trees finds.
 """
 
-import errno
 import os
 import stat
 from collections.abc import Collection
@@ -15,11 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from handler.model import MAX_AHEAD_SECONDS
-from handler.mount.fs.directories import make_link, names_in, open_directory
+from handler.mount.fs.directories import make_link, open_directory
 from handler.mount.fs.files import rename
 from handler.mount.fs.parallel import Executor
 from handler.mount.releases.strategy import Release
-from handler.mount.target.directory import TargetDirectory, stage
+from handler.mount.target.directory import TargetDirectory, list_names, stage
 from handler.mount.target.layout import TargetPaths, is_commit, is_spare, link_to, read_spare_name
 
 _SECOND = 1_000_000_000
@@ -55,13 +54,13 @@ def list_releases(paths: TargetPaths, known: Collection[str] | None = None) -> I
     changed a release.
     """
     # To list costs a round trip for each directory; a warm process that nobody overtook knows what it left.
-    names = _list(paths.releases) if known is None else known
+    names = list_names(paths.releases) if known is None else known
     releases = []
     for name in names:
         if is_commit(name):
             with suppress(FileNotFoundError):
                 releases.append(read_release(paths.release(name), name, is_sure=known is not None))
-    staged = _list(paths.staging) if known is None else filter(is_spare, known)
+    staged = list_names(paths.staging) if known is None else filter(is_spare, known)
     return Inventory(tuple(staged), tuple(releases))
 
 
@@ -69,15 +68,6 @@ def flip(paths: TargetPaths, link: str) -> None:
     """Put the temporary link in the place of `current`: the one step that readers see."""
     # One rename. Unlinking `current` first would leave a moment, and after a kill a mount, without any tree.
     rename(link, paths.current)
-
-
-def _list(path: str) -> list[str]:
-    try:
-        return names_in(path)
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            raise
-        return []
 
 
 def time_to_show(inventory: Inventory, now: float) -> float:

@@ -11,6 +11,7 @@ from handler.mount.fs.files import rename
 from handler.mount.releases.build import ReleaseBuilder
 from handler.mount.releases.inventory import Inventory
 from handler.mount.releases.strategy import Release, StrategyKind, choose_pruned, missed_by
+from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.layout import TargetPaths, is_passing, is_spare, is_staged, read_patch_name, trash_name
 from handler.mount.target.run import Run
 
@@ -21,7 +22,7 @@ def prune(run: Run, inventory: Inventory, built: ReleaseBuilder, *, current: str
     `inventory` is what was there before, so that nothing is listed twice; since then the flip retired the release that
     was published. Returns the commits of the releases that stand, None if not sure. Raises OSError.
     """
-    now, paths = run.clock(), run.directory
+    now, paths = run.directory.clock(), run.directory
     recycled = built.strategy.base if built.strategy.kind is StrategyKind.RECYCLE else None
     standing = [each for each in inventory.releases if each.commit != recycled]
     retired = run.published.commit
@@ -47,12 +48,11 @@ def prune(run: Run, inventory: Inventory, built: ReleaseBuilder, *, current: str
 
 
 def prune_at_rest(
-    paths: TargetPaths,
+    paths: TargetDirectory,
     inventory: Inventory,
     repository: Repository,
     *,
     current: str,
-    now: float,
     renew: Callable[[str, str, Iterable[str]], None],
 ) -> tuple[tuple[Release, ...], tuple[str, ...]]:
     """Take the releases that are past their grace out, where no push came that would do it. Raises OSError.
@@ -60,7 +60,9 @@ def prune_at_rest(
     Returns the releases that stand, and the names in staging to `discard`. Discarding needs no lock: nobody uses those
     names again, and to remove whole trees takes minutes. `renew` gives what stays its times (see `times.renew`).
     """
-    pruned = choose_pruned(current, inventory.releases, now, repository.grace_seconds, repository.keep_releases)
+    pruned = choose_pruned(
+        current, inventory.releases, paths.clock(), repository.grace_seconds, repository.keep_releases
+    )
     if any(read_patch_name(name) and not is_spare(name) for name in inventory.staged):
         # A run was killed there. The next one goes on, and has to know what readers had since it began.
         pruned = []

@@ -1,15 +1,16 @@
 """Take a target away: its ref is gone, and its grace is over. Raises OSError for what the mount answers."""
 
+import errno
 import os
 from contextlib import suppress
 from dataclasses import replace
 
 from handler.exchange.events import PendingEvent, retired_event
 from handler.model import Outcome, OutcomeKind
-from handler.mount.fs.directories import make_directories, remove_tree
+from handler.mount.fs.directories import make_directories, open_directory, remove_tree
 from handler.mount.fs.files import unlink_if_there
-from handler.mount.target.directory import TargetDirectory
-from handler.mount.target.layout import RepositoryPaths, TargetPaths, trash_name
+from handler.mount.target.directory import TargetDirectory, list_names
+from handler.mount.target.layout import RepositoryPaths, TargetPaths, is_commit, is_staged, trash_name
 from handler.mount.target.registry import TargetRegistry
 from handler.mount.target.run import Run
 
@@ -33,9 +34,9 @@ def retire(run: Run, unchanged: Outcome) -> Outcome:
         if record.gone_since is None:
             # The first run that finds the ref gone only writes that down: one wrong answer of the remote takes no
             # target away.
-            record = replace(record, gone_since=run.clock())
+            record = replace(record, gone_since=run.directory.clock())
             run.directory.write_record(record)
-        if run.clock() - (record.gone_since or 0) < run.repository.grace_seconds:
+        if run.directory.clock() - (record.gone_since or 0) < run.repository.grace_seconds:
             return replace(unchanged, kind=OutcomeKind.IGNORED, reason="retiring")
         _remove_trees(run.directory)
         # Somebody may have damaged the record's commit. That must not keep the target: the event says then that it is
@@ -91,12 +92,22 @@ def _remove_trees(paths: TargetPaths) -> None:
     # `current` goes first, so that no reader finds a tree that is half gone.
     unlink_if_there(paths.current)
     make_directories(paths.staging)
-    with suppress(FileNotFoundError):
-        for name in os.listdir(paths.releases):
-            # Renamed before it is removed: half removed it must not bear a release's name for a moment.
-            os.rename(paths.release(name), paths.staged(trash_name()))
-        os.rmdir(paths.releases)
-    remove_tree(paths.staging)
+    # Only names that git2efs makes: another repository's target may have come to lie in here.
+    for name in filter(is_commit, list_names(paths.releases)):
+        # Renamed before it is removed: half removed it must not bear a release's name for a moment.
+        os.rename(paths.release(name), paths.staged(trash_name()))
+    with open_directory(paths.staging) as staging:
+        for name in filter(is_staged, os.listdir(staging)):
+            try:
+                remove_tree(name, dir_fd=staging)
+            except NotADirectoryError:
+                os.unlink(name, dir_fd=staging)
+    for directory in (paths.releases, paths.staging):
+        try:
+            os.rmdir(directory)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
 
 def _remove_rest(paths: TargetPaths, below: str) -> None:

@@ -106,7 +106,7 @@ class SpareMaker:
         """Return how many spares the target needs, and write down what it was counted from."""
         before = read_demand(self._paths)
         retired = [each for each in self.inventory.releases if each.commit != tip]
-        demand = count_demand(before, retired, self.run.clock(), self.run.repository.grace_seconds)
+        demand = count_demand(before, retired, self.run.directory.clock(), self.run.repository.grace_seconds)
         # Counted again whenever the demand is: a tree grows slowly, and to count it all of its trees are read.
         if demand.files is None:
             demand = replace(demand, files=self._count_files(tip))
@@ -126,7 +126,7 @@ class SpareMaker:
         """Return the commits of the releases that nobody keeps: the sound ones, and those that somebody changed."""
         repository = self.run.repository
         gone = choose_pruned(
-            tip, self.inventory.releases, self.run.clock(), repository.grace_seconds, repository.keep_releases
+            tip, self.inventory.releases, self.run.directory.clock(), repository.grace_seconds, repository.keep_releases
         )
         surplus, changed = list[str](), list[str]()
         for each in sorted(self.inventory.releases, key=lambda each: -each.retired_at):
@@ -210,12 +210,12 @@ class SpareMaker:
         make_directories(self._paths.staging)
         make_directory(self._paths.staged(name), 0o755)
         # Every time in it is new: as if it had been the tip's until now.
-        self._bring(name, [(NULL_OID, tip)], tip, needed, Release(tip, self.run.clock()))
+        self._bring(name, [(NULL_OID, tip)], tip, needed, Release(tip, self.run.directory.clock()))
         return len(self._spares) > before
 
     def _finish(self, builder: ReleaseBuilder, name: str, tip: str) -> None:
         # Sealed before it gets its name, as a release is: what bears the name is complete and intact.
-        seal(self._paths.staged(name), self.run.clock())
+        seal(self._paths.staged(name), self.run.directory.clock())
         free = (spare_name(tip, number) for number in range(1, MAX_SPARES + 2))
         spare = next(each for each in free if each not in self._spares)
         rename(self._paths.staged(name), self._paths.staged(spare))

@@ -7,14 +7,27 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from handler.errors import TargetOccupied
-from handler.mount.fs.directories import make_directories, open_directory
+from handler.mount.fs.directories import make_directories, names_in, open_directory
 from handler.mount.fs.files import rename, write_whole
-from handler.mount.target.layout import COPY, CURRENT, GIT, RECORD, TargetPaths, release_of
+from handler.mount.fs.lock import HeldLock
+from handler.mount.target.layout import (
+    COPY,
+    CURRENT,
+    GIT,
+    RECORD,
+    RELEASES,
+    STAGING,
+    TargetPaths,
+    is_commit,
+    is_staged,
+    release_of,
+)
 from handler.mount.target.record import PublishedRecord, read_record
 
+_MAX_SHOWN = 5
 _TICK_SECONDS = 0.02
 
 
@@ -36,6 +49,10 @@ class TargetDirectory(TargetPaths):
     mount: str
     path: str
     clock: Callable[[], float]
+
+    def held_by(self, lock: HeldLock) -> "TargetDirectory":
+        """Return the directory with the mount's clock, as the holder of a stamped lock knows it."""
+        return replace(self, clock=lock.now)
 
     @classmethod
     def of(
@@ -117,6 +134,33 @@ class TargetDirectory(TargetPaths):
             if os.path.lexists(os.path.join(directory, GIT)) and (is_above or not self.is_copy):
                 raise TargetOccupied("a git working copy is at the target's path, or on the way to it")
             directory = os.path.dirname(directory)
+
+    def refuse_foreign(self) -> None:
+        """Raise TargetOccupied where the directory of a target with releases holds what git2efs does not make there.
+
+        A target of another repository below `releases` or `staging`, say: the two would be in each other's way.
+        """
+        places: tuple[tuple[str, Callable[[str], bool]], ...] = (
+            (self.root, {CURRENT, RELEASES, STAGING, RECORD}.__contains__),
+            (self.releases, is_commit),
+            (self.staging, is_staged),
+        )
+        for directory, is_ours in places:
+            # An operator's file is refused too: nobody can tell later whether it was there for a reason.
+            foreign = sorted(name for name in list_names(directory) if not is_ours(name))
+            if foreign:
+                shown = ", ".join(map(repr, foreign[:_MAX_SHOWN]))
+                raise TargetOccupied(f"the target is new, and its directory holds what git2efs did not make: {shown}")
+
+
+def list_names(path: str) -> list[str]:
+    """Return the names in a directory; none where there is no directory. Raises OSError."""
+    try:
+        return names_in(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
+        return []
 
 
 def has_releases(directory: str) -> bool:

@@ -179,4 +179,8 @@ class Run:
                 f" {outgoing.target.ref} any more"
             )
         self.directory.refuse_nested()
-        refuse_too_many(self.repository, self.registry.read(), self.target, self.settings.max_targets)
+        registered = self.registry.read()
+        # A target on the list is not new: its `current` may be gone, and what lies there did not stop it so far.
+        if self.target.path not in registered and not self.target.is_copy:
+            self.directory.refuse_foreign()
+        refuse_too_many(self.repository, registered, self.target, self.settings.max_targets)
