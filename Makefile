@@ -17,20 +17,23 @@ E2E_PYTHON ?= $(firstword $(foreach python,python3.13 $(wildcard $(HOME)/.pyenv/
 FUZZ := .venv-fuzz
 SECONDS ?= 600
 
-# Where `make build` puts the artefacts: .aws-sam/arm64, .aws-sam/x86_64.
+# Where `make build` puts the artefacts: .aws-sam/arm64, .aws-sam/x86_64. `sam deploy` takes the first, unless it is told.
 BUILT := .aws-sam
 ARCHITECTURES := arm64 x86_64
+BUILDS := $(ARCHITECTURES:%=$(BUILT)/%)
+# What `make deploy` remembers, and git ignores.
+CONFIG ?= deploy.toml
 # The wheels for this machine, and for Lambda's two processors. Amazon Linux 2023 has glibc 2.34.
 WHEELS := $(BUILT)/wheels
 PROCESSORS := aarch64 x86_64
 GLIBCS := 2_17 2_28 2_34
 
-.PHONY: help venv run serve aws-local test test-all build e2e e2e-built e2e-python lint format bench fuzz lock clean
+.PHONY: help venv run serve aws-local test test-all build rebuild deploy e2e e2e-built e2e-python lint format bench fuzz lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
 
-venv: $(VENV)/.complete  ## make the virtual environment, unless it is there
+venv: $(VENV)/bin/git2efs  ## make the virtual environment, with the git2efs command, unless it is there
 
 # The stamp is written last, so that a broken installation is made anew. It depends on the lock, so that new versions are
 # installed.
@@ -42,16 +45,35 @@ $(VENV)/.complete: locks/dev.txt
 	@$(RUN) $(INSTALL) -r locks/dev.txt
 	@touch $@
 
+# Whoever names a Python gets an environment of it: one of another is made anew. Without a name, what is there stays.
+ifneq ($(origin PYTHON),file)
+ifneq ($(wildcard $(VENV)/.complete),)
+SAY_PYTHON := -c 'import sys; print(sys.version)'
+ifneq ($(shell $(PYTHON) $(SAY_PYTHON) 2>/dev/null),$(shell $(RUN) $(SAY_PYTHON) 2>/dev/null))
+.PHONY: another-python
+another-python:
+$(VENV)/.complete: another-python
+endif
+endif
+endif
+
+# The command runs this folder's source. `-P`: what lies in the folder where it is called is not imported.
+$(VENV)/bin/git2efs: $(VENV)/.complete
+	@printf '%s\n' '#!/bin/sh' \
+		'PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" exec "$(CURDIR)/$(RUN)" -P -m handler.cli "$$@"' >$@
+	@chmod +x $@
+
 run: venv  ## show the main job on this machine: push, webhook, published tree
 	@$(RUN) -m local demo
 
+# `exec`: a signal that ends this recipe's shell ends the server, and leaves no orphan.
 serve: venv  ## serve a real webhook: make serve SECRET=... REPOSITORY=owner/name=https://...
 	@mkdir -p $(ROOT)
-	@GIT2EFS_LOCAL_SECRET=$(SECRET) $(RUN) -m local serve --root $(ROOT) --port $(PORT) \
+	@export GIT2EFS_LOCAL_SECRET='$(SECRET)' && exec $(RUN) -m local serve --root $(ROOT) --port $(PORT) \
 		$(if $(REPOSITORY),--repository $(REPOSITORY))
 
 aws-local: venv  ## stand in for Parameter Store, SQS and GitHub, for `sam local` (Ctrl-C ends it)
-	@$(RUN) -m local.stand_in $(if $(HOST),--host $(HOST))
+	@exec $(RUN) -m local.stand_in $(if $(HOST),--host $(HOST))
 
 test: venv  ## run the tests, with a sample where there are many cases
 	@$(RUN) -m pytest -n auto $(ARGS)
@@ -87,8 +109,11 @@ $(WHEELS)/.complete: requirements.txt $(E2E)/.complete
 	done
 	@touch $@
 
+build: $(WHEELS)/.complete  ## build for both processors with SAM, into .aws-sam/<architecture>, where something changed
+	@$(E2E)/sam/bin/python -m tools.built $(BUILDS) || $(MAKE) --no-print-directory rebuild
+
 # Show the output of `sam build` only if it fails: the next steps that it suggests are not ours.
-build: $(WHEELS)/.complete  ## build for both processors with SAM, into .aws-sam/<architecture>; finish, check, print the size
+rebuild: $(WHEELS)/.complete
 	@for architecture in $(ARCHITECTURES); do \
 		SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION="$${AWS_DEFAULT_REGION:-us-east-1}" PATH="$(CURDIR)/$(E2E)/sam/bin:$$PATH" \
 			PIP_NO_INDEX=1 PIP_FIND_LINKS="$(CURDIR)/$(WHEELS)" \
@@ -96,7 +121,12 @@ build: $(WHEELS)/.complete  ## build for both processors with SAM, into .aws-sam
 			--parameter-overrides Architecture=$$architecture >$(BUILT)/$$architecture.log 2>&1 \
 			|| { cat $(BUILT)/$$architecture.log; exit 1; }; \
 	done
-	@$(E2E)/sam/bin/python -m tools.artefact $(ARCHITECTURES:%=$(BUILT)/%)
+	@$(E2E)/sam/bin/python -m tools.artefact $(BUILDS)
+
+# `git pull` stays possible: nothing that is tracked is written.
+deploy: build venv  ## build what changed and deploy it, as deploy.toml says (first: STACK=... EMAIL=... REPOSITORY=owner/name)
+	@$(E2E)/sam/bin/python -m tools.deploy --config $(CONFIG) $(if $(STACK),--stack '$(STACK)') \
+		$(if $(REPOSITORY),--repository '$(REPOSITORY)') $(if $(EMAIL),--email '$(EMAIL)') $(ARGS)
 
 e2e: build  ## run the artefact in Lambda's runtime, deploy it into an AWS emulator on this machine, test both modes
 	@$(MAKE) --no-print-directory e2e-built
@@ -109,7 +139,7 @@ $(VENV)/.bench: $(VENV)/.complete locks/bench.txt
 	@$(RUN) $(INSTALL) -r locks/bench.txt
 	@touch $@
 
-bench: $(VENV)/.bench  ## compare with git, GitPython and pygit2 (ARGS=--quick: a minute), into benchmarks/results.md
+bench: $(VENV)/.bench  ## compare with git, GitPython and pygit2 (ARGS=--quick: a minute; ARGS=--record: into the project)
 	@$(RUN) -m benchmarks $(ARGS)
 
 # It measures with what Lambda runs: that Python, and those packages.

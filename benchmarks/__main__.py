@@ -5,12 +5,13 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import figures, imports
+from benchmarks import figures, imports, readme
 from benchmarks.figures import Results
 from benchmarks.histories import History
 from benchmarks.places import Place, make_place
@@ -19,17 +20,18 @@ from benchmarks.rounds import Field, fields_of, first_publishes, large_fetch, pl
 from benchmarks.tracing import has_strace
 from testing.repositories import archive, has_git, snapshot
 
-RESULTS = Path(__file__).parent / "results.md"
 _REPLAYED_FILES = 10_000
 """The largest tree in which pushes onto a local commit are measured."""
 PEERS = {"git": figures.GIT_PULL, "gitpython": figures.GITPYTHON, "pygit2": figures.PYGIT2}
 
 
 def main() -> None:
-    """Measure, print the results, and write them into the results file."""
+    """Measure, print the results, and write them into a file: outside the project, unless `--record` says otherwise."""
     options = _options(sys.argv[1:])
     if not has_git():
         sys.exit("the benchmarks need git with its http-backend (Debian and macOS: part of git; Alpine: git-daemon)")
+    # Before the environment is replaced, and its temporary directory with it.
+    output: Path = options.output or Path(tempfile.mkdtemp(prefix="git2efs-bench-results-"), "results.md")
     started, load = time.monotonic(), os.getloadavg()[0]
     is_traced = has_strace() and not options.no_strace and options.mount is None
     with make_place(options.mount, options.workers) as place:
@@ -38,7 +40,6 @@ def main() -> None:
     about = _about(options, file_system, time.monotonic() - started, load, is_traced=is_traced)
     section = report(results, about, is_slow_mount=options.mount is not None)
     print(section)
-    output: Path = options.output
     title = "On a mount with the latency of EFS" if options.mount else "On a local disk"
     document = with_section(output.read_text() if output.exists() else "", title, section)
     if options.mount is None:
@@ -46,6 +47,9 @@ def main() -> None:
         print(imported)
         document = with_section(document, imports.TITLE, imported)
     output.write_text(document)
+    _say(f"the results are in {output}")
+    if output == readme.RESULTS:
+        readme.write_table()
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -62,7 +66,15 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--pause", type=float, help="idle seconds before each measured push (4 with --mount, else 0)")
     parser.add_argument("--workers", type=int, help="checkout_workers (the product's default)")
     parser.add_argument("--no-strace", action="store_true", help="count no calls")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="the results' file (%(default)s)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--output", type=Path, help="the results' file (one in a new temporary directory)")
+    where.add_argument(
+        "--record",
+        action="store_const",
+        const=readme.RESULTS,
+        dest="output",
+        help="write benchmarks/results.md, and README's table from it",
+    )
     options = parser.parse_args(arguments)
     quick = {"files": [1000], "pushes": [1, 100], "first": [1000], "rounds": 5, "first_rounds": 3, "large": 50}
     whole = {

@@ -63,5 +63,11 @@ def with_table(page: str, table: str) -> str:
     return page
 
 
+def write_table() -> None:
+    """Write README's table from the results. Raises KeyError where one of the two lacks its place."""
+    page = with_table(README.read_text(encoding="utf-8"), short_table(RESULTS.read_text(encoding="utf-8")))
+    README.write_text(page, encoding="utf-8")
+
+
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text(encoding="utf-8"), short_table(RESULTS.read_text(encoding="utf-8"))))
+    write_table()

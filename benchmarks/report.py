@@ -10,10 +10,11 @@ from benchmarks.figures import COPY, GIT_CLONE, GIT_CLONE_PARALLEL, GIT_PULL, OU
 
 _TITLE = "# Benchmarks\n"
 _ABOUT = """
-Written by `make bench`; see `python -m benchmarks --help`. Times are medians in milliseconds, from the start (for
-git2efs the signed request, to a handler that was called before) until the new content is visible. Ratios are git2efs ÷
-the other, pair by pair on the same push, as median (first quartile–third). All use the same local `git http-backend`.
-git2efs recycles releases (`grace_seconds` 0, `keep_releases` 3), so that it also writes what the pushes before changed.
+Written by `make bench ARGS=--record`; see `python -m benchmarks --help`. Times are medians in milliseconds, from the
+start (for git2efs the signed request, to a handler that was called before) until the new content is visible. Ratios
+are git2efs ÷ the other, pair by pair on the same push, as median (first quartile–third). All use the same local `git
+http-backend`. git2efs recycles releases (`grace_seconds` 0, `keep_releases` 3), so that it also writes what the
+pushes before changed.
 """
 
 

@@ -11,7 +11,8 @@ There are two sides. The network side has the internet, AWS's APIs and the secre
 mount, and no network. Neither imports the other: they are two functions, and one invokes the other; or an entry point
 brings them together in one process. Imports point down, and a test holds them to it:
 
-    webhook worker schedule operate   entry points of the network side, thin; `cli` is the `git2efs` command
+    webhook worker schedule operate   entry points of the network side, thin
+    cli/                              the `git2efs` command: for a deployed stack, a mount, or `make serve`
     publisher                         entry point of the mount side, where it is a function
     runtime                           what the entry points share: one app a process, made at the first request
     network/                          the network side
@@ -20,11 +21,11 @@ brings them together in one process. Imports point down, and a test holds them t
         driver driven_run guess       one target: guess, ask, fetch, let the mount side publish, fulfil what it needs
         pack_sender                   a large pack, sent in parts while it is fetched
         schedule resync survey        the schedule's two tasks; one pass over all repositories; many in one call
-        forges/                       what GitHub says: signatures, deliveries, payloads; commit statuses
+        forges/                       what GitHub says: signatures, deliveries, payloads; commit statuses; webhooks
         remote/                       git's smart HTTP protocol
         aws/                          API Gateway, Parameter Store, EventBridge, CloudWatch; the publisher's function
         queue/                        SQS: messages, batches, visibility; the worker
-        operations/                   an operator's commands, and the doctor's AWS half
+        operations/                   an operator's commands, the doctor's AWS half, a repository's setup
     mount/                            the mount side
         publisher                     all that the network side may ask, in this process
         reconcile                     the one operation, as one function

@@ -1,43 +1,19 @@
-"""Every way in which a delivery can fail, as one tree.
+"""Every way in which a delivery can fail, as one tree. Below Git2EfsError:
 
-    Git2EfsError
     ├── Rejected                 the request itself is refused; nothing was touched
-    │   ├── Malformed            400
-    │   ├── SignatureInvalid     401
-    │   ├── RepositoryUnknown    404
-    │   ├── TargetUnknown        404
-    │   ├── ReleaseUnusable      409
-    │   ├── BodyTooLarge         413
-    │   └── MediaTypeUnsupported 415
+    │   ├── Malformed 400, SignatureInvalid 401, RepositoryUnknown 404, TargetUnknown 404
+    │   └── ReleaseUnusable 409, BodyTooLarge 413, MediaTypeUnsupported 415
     ├── Transient                503, passes by itself: try again
-    │   ├── ParametersUnavailable
-    │   ├── PublisherUnavailable
-    │   ├── QueueUnavailable
-    │   ├── RemoteUnavailable
-    │   ├── CommitNotFound
-    │   ├── RefLags
-    │   ├── LockTimeout
-    │   ├── MountUnavailable
-    │   ├── ReleasesInGrace
-    │   ├── OutOfTime
-    │   ├── CopyBusy
-    │   └── MirrorDamaged
+    │   ├── ParametersUnavailable, PublisherUnavailable, QueueUnavailable, RemoteUnavailable, CommitNotFound, RefLags
+    │   └── LockTimeout, MountUnavailable, MirrorDamaged, ReleasesInGrace, TargetRetiring, OutOfTime, CopyBusy,
+    │       TooManyOpenFiles
     └── Stalled                  500, needs a person
-        ├── ConfigurationInvalid
-        ├── SecretUnusable
-        ├── PublisherRefused
-        ├── RemoteRefused, RemoteUnsupported
-        ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides
-        ├── TreeTooLarge, TreeUnsafe
-        ├── TargetOccupied
-        ├── TooManyTargets
-        ├── CopyUnusable
-        ├── LocalChanges, ReplayConflict
-        ├── MountFull
-        └── Unexpected
+        ├── ConfigurationInvalid, SecretUnusable, PublisherRefused, RemoteRefused, RemoteUnsupported, RemoteUntrusted
+        ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides, TreeTooLarge, TreeUnsafe, NotACommit
+        └── TargetOccupied, TooManyTargets, CopyUnusable, LocalChanges, ReplayConflict, MountFull, Unexpected
 
-A leaf's `reason` is stable: it is a metric's dimension and stands in the answer. The message is for the log: it may
-name repositories, refs and paths, and never a secret, a body or a signature.
+A leaf's `reason` is stable: a metric's dimension, and in the answer. The message is for the log: it may name anything
+but a secret, a body or a signature.
 """
 
 from typing import ClassVar
@@ -162,10 +138,22 @@ class MountUnavailable(Transient):
     reason = "mount_unavailable"
 
 
+class TooManyOpenFiles(Transient):
+    """The process has no file descriptor left (EMFILE, ENFILE); the mount itself did nothing wrong."""
+
+    reason = "too_many_open_files"
+
+
 class ReleasesInGrace(Transient):
     """A burst of pushes made as many releases as are allowed; the next one waits until the oldest's grace ends."""
 
     reason = "releases_in_grace"
+
+
+class TargetRetiring(Transient):
+    """Where the target's path leads through, a branch that is gone is still published: it is retired first."""
+
+    reason = "target_retiring"
 
 
 class OutOfTime(Transient):
@@ -222,6 +210,12 @@ class RemoteUnsupported(Stalled):
     reason = "remote_unsupported"
 
 
+class RemoteUntrusted(Stalled):
+    """The remote's certificate is not valid, or not signed by an authority that is known here."""
+
+    reason = "remote_untrusted"
+
+
 class PackInvalid(Stalled):
     """The remote sent no valid pack, or one whose objects do not match their ids."""
 
@@ -256,6 +250,12 @@ class TreeUnsafe(Stalled):
     """The commit's tree holds a path or a link that must not be written; nothing of the tree was written."""
 
     reason = "tree_unsafe"
+
+
+class NotACommit(Stalled):
+    """The ref names a blob or a tree (by a tag, most likely): there is nothing to check out."""
+
+    reason = "not_a_commit"
 
 
 class TargetOccupied(Stalled):

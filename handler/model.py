@@ -157,8 +157,10 @@ class Outcome:
 
     `push_to_visible_seconds` runs from GitHub's `pushed_at` (else the head commit's time) to the flip; None where
     nothing was flipped or the push's time is unknown. `last_success_age_seconds` is the age of the last successful
-    check of what consumers read: 0 after a success, None where nothing was ever published. `detail` and `notes` only
-    go to the log.
+    check of what consumers read: 0 after a success, None where nothing was ever published. `commit` is what readers
+    have; `refused_commit` is what a failure kept from them: the commit that the ref named, or, where that is not known,
+    what was pushed. `detail` goes to the log, and into the answer where it is of the commit alone; `notes` only to the
+    log.
     """
 
     kind: OutcomeKind
@@ -169,6 +171,7 @@ class Outcome:
     path: str | None = None
     commit: str | None = None
     previous_commit: str | None = None
+    refused_commit: str | None = None
     counts: Counts = field(default_factory=Counts)
     durations: Durations = field(default_factory=Durations)
     push_to_visible_seconds: float | None = None

@@ -2,16 +2,55 @@
 
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
-from handler.errors import Git2EfsError, Rejected, Stalled, Transient, Unexpected
-from handler.model import Outcome, OutcomeKind
+from handler.errors import (
+    Git2EfsError,
+    NotACommit,
+    ObjectTooLarge,
+    PackTooLarge,
+    Rejected,
+    Stalled,
+    Transient,
+    TreeTooLarge,
+    TreeUnsafe,
+    Unexpected,
+)
+from handler.model import Counts, Durations, Outcome, OutcomeKind, PushEvent
+
+_OF_THE_COMMIT = frozenset(each.reason for each in (NotACommit, ObjectTooLarge, PackTooLarge, TreeTooLarge, TreeUnsafe))
+"""The reasons whose detail says nothing but what is in the commit: whoever signs pushes of it has it already."""
+
+
+class RunFailed(Exception):  # no failure of its own: `error` is
+    """A run ended with `error`: what it was to publish (None: that is not known), and what it cost until then."""
+
+    def __init__(
+        self,
+        error: Git2EfsError,
+        *,
+        refused_commit: str | None = None,
+        counts: Counts | None = None,
+        durations: Durations | None = None,
+    ) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.refused_commit = refused_commit
+        self.counts = counts or Counts()
+        self.durations = durations or Durations()
 
 
 def outcome_of(error: Git2EfsError) -> Outcome:
     """Return the outcome of a failure."""
     kind = OutcomeKind.REJECTED if isinstance(error, Rejected) else OutcomeKind.FAILED
     return Outcome(kind=kind, reason=error.reason, status=error.status, detail=str(error))
+
+
+def failed_push(error: Git2EfsError, push: PushEvent) -> Outcome:
+    """Return the outcome of a push that failed before its targets were found."""
+    refused = None if push.is_deleted else push.after
+    return replace(outcome_of(error), repository=push.repository, ref=push.ref, refused_commit=refused)
 
 
 def ignored(reason: str, repository: str, ref: str) -> Outcome:
@@ -76,6 +115,10 @@ def _content(outcome: Outcome) -> dict[str, object]:
     content: dict[str, object] = {"outcome": str(outcome.kind), "reason": outcome.reason}
     if outcome.repository is None:
         return content
+    if outcome.reason in _OF_THE_COMMIT:
+        content["detail"] = outcome.detail
+    if outcome.kind is OutcomeKind.FAILED:
+        content["refused_commit"] = outcome.refused_commit
     return content | {
         "repository": outcome.repository,
         "ref": outcome.ref,

@@ -93,6 +93,10 @@ class Settings:
     """Make spares in a thread of this process, where no publisher is named. Not in Lambda, which stops threads."""
     checkout_workers: int = 32
     """File operations in flight while a tree is checked out."""
+    max_open_files: int = 640
+    """File descriptors that check-outs and comparisons may hold open, all repositories together; at most five eighths
+    of what the system allows the process. Lambda allows 1,024. A check-out waits for them.
+    """
     queue_url: str = ""
     """The FIFO queue for verified pushes; empty: a push is reconciled at once, while GitHub waits."""
     all_metrics: bool = True
@@ -124,6 +128,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "burst_files": (1, 1_000_000_000),
         "spare_files": (0, 1_000_000_000),
         "checkout_workers": (1, 256),
+        "max_open_files": (12, 1_000_000),
     }
 )
 

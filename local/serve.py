@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from handler.settings import ENVIRONMENT_PREFIX
 from local.gateway import FUNCTION_NAME, MANY, MEMORY_MIB, ROUTE, Handler, gateway_server
 from local.mount_side import prepare_output
+from local.operator_socket import operated
 from local.options import SECRET_VARIABLE, ServeOptions
 from local.parameters import embedded_parameters
 
@@ -92,6 +93,7 @@ def _stack(options: ServeOptions) -> "Iterator[MountProcess | None]":
             from local.worker import working
 
             stack.enter_context(working())
+        stack.enter_context(operated(options.mount, options.prefix))
         yield mount_side
 
 

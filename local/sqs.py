@@ -106,6 +106,11 @@ class FifoQueue:
         message.visible_at = now + seconds
         return True
 
+    def counts(self, now: float) -> tuple[int, int]:
+        """Return how many messages wait, and how many are hidden."""
+        hidden = [message.visible_at > now for group in self.groups.values() for message in group]
+        return len(hidden) - sum(hidden), sum(hidden)
+
     def _remove(self, message: _Message) -> None:
         self.receipts.pop(message.receipt, None)
         group = self.groups[message.group]
@@ -145,6 +150,10 @@ class FifoQueues:
                             entry["ReceiptHandle"], entry["VisibilityTimeout"], self._clock()
                         ),
                     )
+                case "GetQueueAttributes":
+                    waiting, hidden = queue.counts(self._clock())
+                    names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+                    return {"Attributes": dict(zip(names, (str(waiting), str(hidden)), strict=True))}
         raise CallRefused("UnsupportedOperation")
 
 

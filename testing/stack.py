@@ -20,6 +20,8 @@ from samtranslator.translator.translator import Translator
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / "template.yaml"
 REGION = "eu-central-1"
+SOURCE_RULE = "IsBuilt"
+"""The rule that refuses the source; `make build` takes it out."""
 
 PSEUDO_PARAMETERS = {
     "AWS::StackName": "git2efs",
@@ -163,12 +165,15 @@ class Stack:
         return variables
 
     def refusals(self, given: Mapping[str, str]) -> list[str]:
-        """What CloudFormation says to the parameters `given`: the descriptions of the rules' assertions that fail."""
+        """What CloudFormation says to the parameters `given`: the descriptions of the rules' assertions that fail.
+
+        Of the built template, which lacks the rule that refuses the source.
+        """
         names = PSEUDO_PARAMETERS | {name: str(item["Default"]) for name, item in self.parameters.items()} | dict(given)
         return [
             assertion["AssertDescription"]
-            for rule in self.plain["Rules"].values()
-            if self._truth(rule["RuleCondition"], names)
+            for name, rule in self.plain["Rules"].items()
+            if name != SOURCE_RULE and self._truth(rule["RuleCondition"], names)
             for assertion in rule["Assertions"]
             if not self._truth(assertion["Assert"], names)
         ]

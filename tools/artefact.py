@@ -1,6 +1,7 @@
 """`python -m tools.artefact .aws-sam/arm64 ...`: finish what `sam build` made, check it, and print its size.
 
-Each argument is a build directory, named for its architecture. Exit status 1 says that something in one is wrong.
+Each argument is a build directory, named for its architecture; the first is also what `sam deploy` deploys without
+being told. Exit status 1 says that something in one is wrong.
 """
 
 import io
@@ -9,8 +10,10 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.built import forget_built, record_built
 from tools.contents import MACHINES, problems_of, size_of
 from tools.finish import ALONE, UnfitPython, finish
+from tools.template import finish_template, write_default
 
 PROJECT = Path(__file__).resolve().parents[1]
 MEGABYTE = 1_000_000
@@ -22,19 +25,31 @@ def main(arguments: Sequence[str]) -> int:
     if not builds or any(build.name not in MACHINES or not functions_of(build) for build in builds):
         print(f"needs directories that `sam build` filled, each named {' or '.join(MACHINES)}", file=sys.stderr)
         return 2
+    forget_built(builds)
     problems = []
     for build in builds:
+        try:
+            _finish(build)
+        except (OSError, UnfitPython, ValueError) as error:
+            print(error, file=sys.stderr)
+            return 2
         for function in functions_of(build):
-            try:
-                finish(function)
-            except (UnfitPython, ValueError) as error:
-                print(error, file=sys.stderr)
-                return 2
             problems += [f"{function}: {problem}" for problem in check(function, build.name)]
         print(told(build))
     for problem in problems:
         print(problem, file=sys.stderr)
-    return 1 if problems else 0
+    if problems:
+        return 1
+    write_default(builds[0] / "template.yaml", builds[0].parent / "build")
+    record_built(builds, PROJECT)
+    return 0
+
+
+def _finish(build: Path) -> None:
+    """Finish the functions and the template. Raises OSError, UnfitPython, ValueError."""
+    for function in functions_of(build):
+        finish(function)
+    finish_template(build / "template.yaml", build.name)
 
 
 def functions_of(build: Path) -> list[Path]:

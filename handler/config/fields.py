@@ -20,6 +20,7 @@ Word = TypeVar("Word", bound=StrEnum)
 Parse = Callable[[object], Value]
 
 MAX_SHOWN_NAME = 40
+_MAX_DIGITS = 400
 
 
 def parse_object(text: str) -> dict[str, object]:
@@ -49,6 +50,23 @@ class _NotStrictError(ValueError):
     """Distinguishes our refusals from the JSON reader's own ValueError."""
 
 
+def parse_leniently(content: bytes) -> dict[str, object] | None:
+    """Return the JSON object in a file that others may have damaged, for its fields to be checked one by one.
+
+    None where it is no JSON, or no object. A text that is no UTF-8 and a number of any length cost no other field.
+    """
+    try:
+        found = json.loads(content.decode("utf-8", "replace"), parse_int=_integer)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _integer(digits: str) -> int | float:
+    # Python refuses integers of some thousand digits. As a float such a one is infinite, and no field takes it.
+    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
+
+
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
@@ -73,6 +91,14 @@ def read_field(fields: Mapping[str, object], name: str, parse: Parse[Value], *, 
         return parse(fields.get(name))
     except ValueError as error:
         raise FieldInvalid(f"{label or name} {error}") from None
+
+
+def read_sound(fields: Mapping[str, object], name: str, parse: Parse[Value], default: Default) -> Value | Default:
+    """Return the field `name` as `parse` reads it, and `default` where it is missing or wrong."""
+    try:
+        return parse(fields[name]) if name in fields else default
+    except ValueError:
+        return default
 
 
 class FieldReader:
@@ -144,6 +170,18 @@ def seconds(value: object) -> float:
     except OverflowError:  # an integer beyond every float
         pass
     raise ValueError("is not a time in seconds")
+
+
+def moment(latest: float) -> Parse[float]:
+    """Return the parser of a time in seconds since the epoch, not after `latest`."""
+
+    def parse(value: object) -> float:
+        found = seconds(value)
+        if not 0 <= found <= latest:
+            raise ValueError("is not a time that has come")
+        return found
+
+    return parse
 
 
 def whole_number(low: int, high: int) -> Parse[int]:

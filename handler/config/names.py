@@ -5,12 +5,12 @@ own beginning before it: a payload's field, a parameter's field.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 MIRROR = "mirror.git"
 """The mirror's name in a repository's directory. No part of a target's path may be called so.
 
-`staging` and `releases` are allowed: branches bear these names, and no target lies inside another one.
+Others of our names are allowed: branches are called `current` or `staging`, and no target lies inside another one.
 """
 
 MAX_REF_BYTES = 512
@@ -27,6 +27,7 @@ _TRANSFER = re.compile("[0-9a-f]{32}")
 _FULL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
 # Control characters, space and what git's revision syntax needs; see git-check-ref-format(1), rules 4, 5 and 10.
 _NOT_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]")
+_NO_REPOSITORY = frozenset({".", "..", ".git"})
 _NOT_IN_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 
 
@@ -52,6 +53,12 @@ def full_name_problem(text: str) -> str | None:
     return None if is_full_name(text) else "is not <owner>/<name>"
 
 
+def spelled_otherwise(full_name: str, names: Iterable[str]) -> str | None:
+    """Return the name that differs from `full_name` by letter case alone; None where there is none."""
+    wanted = full_name.lower()
+    return next((name for name in names if name.lower() == wanted and name != full_name), None)
+
+
 def ref_problem(ref: str) -> str | None:
     """Return what is wrong with `ref` as a ref's full name, by the rules of git-check-ref-format(1)."""
     size = _utf8_size(ref)
@@ -70,16 +77,23 @@ def ref_problem(ref: str) -> str | None:
 
 
 def path_problem(path: str) -> str | None:
-    """Return what is wrong with `path` as a target's path, relative to the mount."""
+    """Return what is wrong with `path` as a target's path, relative to the mount.
+
+    Only the name of a repository, in second place, may start with a dot.
+    """
     size = _utf8_size(path)
     if size is None or size > MAX_PATH_BYTES:
         return f"is not UTF-8 of at most {MAX_PATH_BYTES} bytes"
     if _NOT_IN_PATH.search(path):
         return "holds a control character or a backslash"
-    for part in path.split("/"):
+    parts = path.split("/")
+    for number, part in enumerate(parts):
         if not part:
             return "has an empty part, or a slash at an end"
-        if part.startswith("."):
+        # In `<owner>/<name>/<branch>` the name may be `.github`. Nothing of ours lies there: our own dot names are at
+        # the mount's root and in a repository's directory.
+        is_name = number == 1 and len(parts) > 2 and part not in _NO_REPOSITORY
+        if part.startswith(".") and not is_name:
             return "has a part that starts with a dot"
         if part == MIRROR:
             return f"has the part {MIRROR}, a name that git2efs uses itself"

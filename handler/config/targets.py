@@ -64,6 +64,16 @@ def needs_default_branch(repository: Repository) -> bool:
     return any(rule.ref is None for rule in repository.publish)
 
 
+def left_over_sentence(repository: Repository, ref: str, default_branch_ref: str | None = None) -> str:
+    """Return the end of a sentence about a path that `ref` was published to, and that no rule publishes it to now."""
+    sentence = f"was published from {ref}, and no rule publishes that there any more: its readers get no further pushes"
+    if not needs_default_branch(repository):
+        return sentence
+    if default_branch_ref is None:
+        return f"{sentence} (was the default branch renamed?)"
+    return f"{sentence}; the default branch is {default_branch_ref}"
+
+
 def refuse_too_many(repository: Repository, paths: Collection[str], target: Target, max_targets: int) -> None:
     """Raise TooManyTargets if `target` is not among the repository's `paths` and `max_targets` allows no more.
 
@@ -72,7 +82,7 @@ def refuse_too_many(repository: Repository, paths: Collection[str], target: Targ
     if target.path not in paths and len(paths) >= max_targets:
         raise TooManyTargets(
             f"{repository.full_name} has {len(paths)} targets, and {target.path} would be one more than max_targets,"
-            f" {max_targets}, allows"
+            f" {max_targets}, allows (GIT2EFS_MAX_TARGETS)"
         )
 
 

@@ -14,6 +14,7 @@ from handler.errors import (
     RemoteRefused,
     RemoteUnavailable,
     RemoteUnsupported,
+    RemoteUntrusted,
 )
 from handler.exchange.checks import MAX_SKEW_SECONDS
 from handler.exchange.remote import FetchQuery, ShallowChanges
@@ -25,7 +26,15 @@ FRESH_SECONDS = 60.0
 
 FAILURES = frozenset(
     each.reason
-    for each in (CommitNotFound, OutOfTime, PackTooLarge, RemoteRefused, RemoteUnavailable, RemoteUnsupported)
+    for each in (
+        CommitNotFound,
+        OutOfTime,
+        PackTooLarge,
+        RemoteRefused,
+        RemoteUnavailable,
+        RemoteUnsupported,
+        RemoteUntrusted,
+    )
 )
 """The reasons of a failed request to a remote."""
 

@@ -26,9 +26,9 @@ from handler.exchange.codec import Check, PlainReader, to_plain
 from handler.exchange.events import PendingEvent
 from handler.exchange.operations import MountedTarget, Operations
 from handler.exchange.publisher import MAX_SURVEYED, PublishAnswer, Publisher, PublishRequest
-from handler.exchange.remote import FetchQuery
+from handler.exchange.remote import MAX_BASES, FetchQuery
 from handler.exchange.schedule_state import TASKS
-from handler.model import PushEvent, Target, Tip
+from handler.model import Outcome, PushEvent, Target, Tip
 from handler.outcome import failure_of
 
 VERSION = 1
@@ -55,6 +55,7 @@ OPERATOR_ACTIONS = (
     "roll_back",
     "hold",
     "end_hold",
+    "take_over",
     "verify",
     "mount_checks",
 )
@@ -170,8 +171,13 @@ def _check_push(push: PushEvent) -> str | None:
 def _check_query(query: FetchQuery) -> str | None:
     if not 0 <= query.deepen < 2**31:
         return ".deepen is not a number of commits"
+    if len(query.bases) > MAX_BASES:
+        return f".bases has more than {MAX_BASES} commits"
     return _first(
-        _id_problem("want", query.want), _id_problem("have", query.have), _ids_problem("shallow", query.shallow)
+        _id_problem("want", query.want),
+        _id_problem("have", query.have),
+        _ids_problem("shallow", query.shallow),
+        _ids_problem("bases", query.bases),
     )
 
 
@@ -223,7 +229,13 @@ def _check_need(need: Need) -> str | None:
     return None if need.ref is None else _field("ref", ref_problem(need.ref))
 
 
+def _check_outcome(outcome: Outcome) -> str | None:
+    commits = ("commit", "previous_commit", "refused_commit")
+    return _first(*(_id_problem(name, getattr(outcome, name)) for name in commits))
+
+
 _CHECKS: Mapping[type, Check] = {
+    Outcome: _check_outcome,
     PublishRequest: _check_request,
     PublishAnswer: _check_answer,
     Need: _check_need,
@@ -241,9 +253,12 @@ _READER = PlainReader(_CHECKS)
 
 def _problem_of_arguments(arguments: Mapping[str, Any]) -> str | None:
     """Return what is wrong with arguments that are no objects of their own."""
-    repository, transfer, task, items = (arguments.get(name) for name in ("repository", "transfer", "task", "items"))
-    if isinstance(repository, str) and (problem := full_name_problem(repository)):
-        return f"the repository {problem}"
+    transfer, task, items, path = (arguments.get(name) for name in ("transfer", "task", "items", "path"))
+    for name in ("repository", "previous"):
+        if isinstance(arguments.get(name), str) and (problem := full_name_problem(arguments[name])):
+            return f"the {name} {problem}"
+    if isinstance(path, str) and (problem := path_problem(path)):
+        return f"the path {problem}"
     if isinstance(transfer, str) and not is_transfer(transfer):
         return "the transfer is not 32 hex digits"
     if isinstance(task, str) and task not in TASKS:

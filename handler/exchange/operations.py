@@ -85,6 +85,8 @@ class TargetStatus:
     held: Hold | None = None
     releases: tuple[ReleaseStatus, ...] = ()
     problems: tuple[str, ...] = ()
+    published_from: str | None = None
+    """Another repository, from which the target is published: the one that it is a status of cannot have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +162,13 @@ class Operations(Protocol):
 
     def end_hold(self, target: MountedTarget, *, deadline: Deadline) -> str:
         """End the target's hold, if there is one; return the ref to publish now. Raises TargetUnknown, LockTimeout."""
+        ...
+
+    def take_over(self, previous: str, *, repository: str, path: str | None, deadline: Deadline) -> tuple[Outcome, ...]:
+        """Make the target at `path` (None: all of them) that is published from `previous` the `repository`'s.
+
+        Both are full names. Raises TargetUnknown, TargetOccupied, LockTimeout, OutOfTime.
+        """
         ...
 
     def verify(self, target: MountedTarget, *, is_repairing: bool, deadline: Deadline) -> Outcome:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from handler.model import Tip
 
+MAX_BASES = 8
+"""So many commits of other refs are claimed at most: they are most likely near the one that is fetched."""
 EMPTY_PACK_BYTES = 32
 """The size of a pack without objects: its header and its checksum."""
 WHOLE_HISTORY = 0x7FFFFFFF
@@ -42,13 +44,19 @@ class FetchQuery:
 
     `deepen` is how many commits of history to fetch; 0 is all that is missing. Without this bound the remote would send
     the history of another branch, or of a merge, down to its first commit. `shallow` are the commits here whose parents
-    are not.
+    are not. `bases` are more commits that are complete here: of other refs.
     """
 
     want: str
     have: str | None
     deepen: int
     shallow: tuple[str, ...] = ()
+    bases: tuple[str, ...] = ()
+
+    @property
+    def haves(self) -> tuple[str, ...]:
+        """All commits that are complete here."""
+        return (*((self.have,) if self.have is not None else ()), *self.bases)
 
 
 Sink = Callable[[], Callable[[bytes], object]]

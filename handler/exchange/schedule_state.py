@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+LONGEST_PAUSE_SECONDS = 6 * 3600
+"""The longest that the schedule leaves alone what keeps failing."""
 RECONCILE, CHORES = TASKS = ("reconcile", "chores")
 """The schedule's tasks, by the names in its event and in its state's file."""
 
@@ -16,7 +18,11 @@ class BackOff:
     def fail(self, now: float, *, first_seconds: float, longest_seconds: float) -> None:
         """Count a failure, and wait for twice as long as after the one before."""
         self.failures += 1
-        pause = min(first_seconds * 2 ** min(self.failures - 1, 20), longest_seconds)
+        self.rest(now, first_seconds=first_seconds, longest_seconds=longest_seconds)
+
+    def rest(self, now: float, *, first_seconds: float, longest_seconds: float) -> None:
+        """Wait for as long as after so many failures, and after the first one at least."""
+        pause = min(first_seconds * 2 ** min(max(self.failures - 1, 0), 20), longest_seconds)
         # Half a minute less: otherwise a timer of the same period would run a moment too early, and skip it.
         self.not_before = now + pause - 30
 
@@ -27,7 +33,8 @@ class RepositoryState(BackOff):
 
     `confirmed_at` is when all its targets last matched the remote, at first when the schedule first visited it. The
     back-off is of failures of the whole repository. `refs` has those of single refs: one bad branch, which whoever may
-    push can make, must not take the schedule away from its neighbours.
+    push can make, must not take the schedule away from its neighbours. One without failures was left to a worker, who
+    may still publish it.
     """
 
     confirmed_at: float = 0.0
@@ -36,7 +43,7 @@ class RepositoryState(BackOff):
     @property
     def is_failing(self) -> bool:
         """Whether the last visit failed, or that of a ref did."""
-        return self.failures > 0 or bool(self.refs)
+        return self.failures > 0 or any(each.failures for each in self.refs.values())
 
 
 @dataclass(slots=True)

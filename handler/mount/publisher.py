@@ -17,12 +17,13 @@ from handler.exchange.events import Emit, Event, EventKind, PendingEvent, pendin
 from handler.exchange.publisher import PublishAnswer, PublishRequest
 from handler.model import Counts, Outcome, OutcomeKind, Repository, Target
 from handler.mount.fs.errno_map import as_failure, mount_errors
+from handler.mount.fs.files import resolved
 from handler.mount.fs.lock import GenerationCache, locked
-from handler.mount.fs.parallel import Workers
+from handler.mount.fs.parallel import OPEN_FILES, Workers
 from handler.mount.git.mirror import StorePool
 from handler.mount.reconcile import Reconciler
 from handler.mount.target.layout import RepositoryPaths
-from handler.outcome import outcome_of
+from handler.outcome import RunFailed, outcome_of
 from handler.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class LocalPublisher:
 
         `say` is called with a sentence about what a long operator's command is doing.
         """
+        OPEN_FILES.limit_to(settings.max_open_files)
+        settings = replace(settings, mount=resolved(settings.mount))
         self._settings = settings
         self._clock = clock
         self._say = say
@@ -75,11 +78,15 @@ class LocalPublisher:
         try:
             try:
                 found = self._reconciler.reconcile(request, emit)
-            except MirrorDamaged:
+            except RunFailed as failed:
+                if not isinstance(failed.error, MirrorDamaged):
+                    raise
                 # The mirror was emptied. What is published stays; the objects are fetched anew, the tree written whole.
                 found = self._reconciler.reconcile(request, emit)
+        except RunFailed as failed:
+            found = self._failed(request, failed)
         except Exception as error:  # also a defect: this target fails with it, the others do not
-            found = self._failed(request.repository.full_name, request.target, as_failure(error))
+            found = self._failed(request, RunFailed(as_failure(error)))
         told = tuple(map(pending, events))
         if isinstance(found, Need):
             return PublishAnswer(need=found, events=told)
@@ -135,9 +142,18 @@ class LocalPublisher:
         outcome = Outcome(kind=OutcomeKind.UNCHANGED, reason="already_published", repository=repository)
         return self._with_published(replace(outcome, ref=target.ref, path=target.path), target)
 
-    def _failed(self, repository: str, target: Target, error: Git2EfsError) -> Outcome:
+    def _failed(self, request: PublishRequest, failed: RunFailed) -> Outcome:
         """Return the outcome of a failure, with what readers of the target have meanwhile. Raises no Exception."""
-        outcome = replace(outcome_of(error), repository=repository, ref=target.ref, path=target.path)
+        target, push = request.target, request.push
+        outcome = replace(
+            outcome_of(failed.error),
+            repository=request.repository.full_name,
+            ref=target.ref,
+            path=target.path,
+            refused_commit=failed.refused_commit or (push.after if push is not None else None),
+            counts=Counts(bytes_fetched=request.answers.bytes_fetched),
+            durations=failed.durations,
+        )
         return self._with_published(outcome, target)
 
     def _with_published(self, outcome: Outcome, target: Target) -> Outcome:
@@ -145,7 +161,8 @@ class LocalPublisher:
             found = self._reconciler.directory(target).read_published()
         except (Git2EfsError, OSError):
             return outcome  # the first failure is the one to tell
-        age = max(0.0, self._clock() - found.record.asked_at) if found.record else None
+        asked_at = found.record.asked_at if found.record else 0.0
+        age = max(0.0, self._clock() - asked_at) if asked_at else None
         return replace(outcome, commit=found.commit, last_success_age_seconds=age)
 
     def make_spares(self, repository: Repository, target: Target, *, deadline: Deadline) -> Counts:
@@ -207,7 +224,7 @@ class LocalPublisher:
         from handler.mount.maintenance.state import end_lease
 
         with mount_errors():
-            end_lease(self._settings.mount, task, run=run, state=state)
+            end_lease(self._settings.mount, task, run=run, state=state, now=self._clock())
 
     def _paths(self, repository: str) -> RepositoryPaths:
         return RepositoryPaths.of(self._settings.mount, repository)

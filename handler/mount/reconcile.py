@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from handler.errors import TargetOccupied
+from handler.errors import Git2EfsError, TargetOccupied
 from handler.exchange.answers import Need
 from handler.exchange.events import Emit
 from handler.exchange.publisher import PublishRequest
 from handler.model import Durations, Outcome, Target
+from handler.mount.fs.errno_map import as_failure
 from handler.mount.fs.lock import GenerationCache, locked
 from handler.mount.fs.parallel import Workers, executor_for
 from handler.mount.git.fetch import Fetcher
@@ -29,6 +30,7 @@ from handler.mount.target.hold import settle_hold
 from handler.mount.target.layout import RepositoryPaths
 from handler.mount.target.mode import OpenSession, Session
 from handler.mount.target.run import Run
+from handler.outcome import RunFailed
 from handler.settings import Settings
 
 
@@ -51,25 +53,28 @@ class Reconciler:
         """Bring the target to what the remote says; the order survives a kill between any two steps.
 
         Calls `emit` with the run's event (None: there is no bus). Returns the outcome, or what the network side has to
-        ask first; then nothing is changed. Raises Git2EfsError, and OSError for what the mount answers. After
-        MirrorDamaged the mirror is empty: try again.
+        ask first; then nothing is changed. Raises RunFailed; before it has the lock, Git2EfsError, and OSError for what
+        the mount answers. After MirrorDamaged the mirror is empty: try again.
         """
-        with self.locked(request, emit) as run:
+        with self.locked(request, emit) as run, _failing_as(run):
             _refuse_others_target(run)
+            _claim(run)
             if run.is_held:
                 settle_hold(run.published, run.directory, emit=emit, mirror=self.mirrors.borrow(run.paths.mirror))
                 return ending.held(run)
             if _is_answered(run):
                 return ending.unchanged(run)
             with _mode(request.target)(run, self.mirrors) as session:
-                started = time.perf_counter()
+                run.step_began = started = time.perf_counter()
                 fetched = _fetcher(run, session).fetch(request.target.ref, request.push)
                 if isinstance(fetched, Need):
                     return fetched
-                durations = Durations(fetch_ms=_milliseconds(started, time.perf_counter()))
+                run.wanted, run.step_began = fetched.commit, time.perf_counter()
+                run.fetch_ms = _milliseconds(started, run.step_began)
+                durations = Durations(fetch_ms=run.fetch_ms)
                 if fetched.commit is None:
                     return session.retire(ending.fetched_only(run, fetched, durations, notes=session.notes))
-                started = time.perf_counter()
+                started = run.step_began
                 if not session.prepare(fetched):
                     ending.record_confirmed(run, session.store, fetched)
                     session.tidy()
@@ -104,7 +109,7 @@ class Reconciler:
                 settings=self.settings,
                 request=request,
                 paths=paths,
-                directory=directory,
+                directory=directory.held_by(lock),
                 published=reading.result(),
                 known=known,
                 executor=executor,
@@ -124,6 +129,24 @@ class Reconciler:
         return TargetDirectory.of(self.settings.mount, target.path, self.clock, is_copy=target.is_copy)
 
 
+@contextmanager
+def _failing_as(run: Run) -> Iterator[None]:
+    """Raise what the run fails with as RunFailed: with what it was to publish, and what it has cost."""
+    try:
+        yield
+    except Exception as error:
+        raise _failed(run, as_failure(error)) from error
+
+
+def _failed(run: Run, error: Git2EfsError) -> RunFailed:
+    spent = 0.0 if run.step_began is None else _milliseconds(run.step_began, time.perf_counter())
+    durations = Durations(fetch_ms=spent)
+    if run.fetch_ms is not None:
+        # What fails after the fetch fails in the check-out, or close behind it.
+        durations = Durations(fetch_ms=run.fetch_ms, checkout_ms=spent)
+    return RunFailed(error, refused_commit=run.wanted, durations=durations)
+
+
 def _fetcher(run: Run, session: Session) -> Fetcher:
     return Fetcher(
         answers=run.request.answers,
@@ -135,7 +158,9 @@ def _fetcher(run: Run, session: Session) -> Fetcher:
         max_pack_bytes=run.settings.max_pack_bytes,
         lag_seconds=run.settings.lag_seconds,
         is_payload_trusted=run.repository.trust_payload,
+        bases=run.others_commits if not run.target.is_copy else tuple,
         open_transfer=partial(open_transfer, run.paths.incoming),
+        on_decided=run.want,
         clock=run.clock,
     )
 
@@ -156,8 +181,17 @@ def _cache_key(paths: RepositoryPaths, target: Target) -> str:
 
 def _refuse_others_target(run: Run) -> None:
     record = run.published.record
-    if record is not None and record.repository != run.repository.full_name:
+    if record is not None and record.repository not in ("", run.repository.full_name):
         raise TargetOccupied(f"{run.target.path} is published from {record.repository}")
+
+
+def _claim(run: Run) -> None:
+    """Write whose the target is where somebody damaged that: without it no operator could end a hold."""
+    record = run.published.record
+    if record is not None and not (record.repository and record.ref):
+        record = replace(record, repository=run.repository.full_name, ref=record.ref or run.target.ref)
+        run.directory.write_record(record)
+        run.published = replace(run.published, record=record)
 
 
 def _is_answered(run: Run) -> bool:

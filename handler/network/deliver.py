@@ -19,12 +19,14 @@ from handler.network.forges.statuses import DeliveryStatuses, Statuses
 from handler.network.remote.client import HttpRemote, RemotePool
 from handler.network.survey import Surveyor
 from handler.network.trigger import Trigger
-from handler.outcome import as_failure, ignored, outcome_of
+from handler.outcome import RunFailed, as_failure, ignored, outcome_of
 from handler.settings import Settings
 
 if TYPE_CHECKING:
     from handler.exchange.drift import RepositoryDrift
     from handler.exchange.publisher import Publisher
+    from handler.exchange.remote import RemoteRefs
+    from handler.network.aws.parameters import Token
 
 _DEFAULT_BRANCH_SECONDS = 60
 _MAX_DEFAULT_BRANCHES = 1000
@@ -66,18 +68,24 @@ class Deliverer:
         self._publisher.close()
         self._statuses.close()
 
-    def remote(self, repository: Repository, token: str | None, deadline: Deadline) -> HttpRemote:
+    def remote(self, repository: Repository, token: "Token | None", deadline: Deadline) -> HttpRemote:
         """Return the repository's remote; no request to it outlives `deadline`."""
-        return self._remotes.at(repository.url, token, deadline)
+        if token is None:
+            return self._remotes.at(repository.url, None, deadline)
+        return self._remotes.at(repository.url, token.value, deadline, token.renew)
 
-    def drift(self, repository: Repository, token: str | None, deadline: Deadline) -> "RepositoryDrift":
+    def drift(self, repository: Repository, token: "Token | None", deadline: Deadline) -> "RepositoryDrift":
         """Ask the remote by `deadline` what its refs name, and return which targets are behind.
 
-        Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, OutOfTime, ConfigurationInvalid, and the mount
-        side's failures.
+        Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, RemoteUntrusted, OutOfTime, ConfigurationInvalid,
+        and the mount side's failures.
         """
         remote = self.remote(repository, token, deadline)
         refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
+        return self.compare(repository, refs)
+
+    def compare(self, repository: Repository, refs: "RemoteRefs") -> "RepositoryDrift":
+        """Return which targets are behind `refs`, which the remote just answered. Raises the mount side's failures."""
         return self._surveyor.drift(repository, refs)
 
     def waking(self, repository: str, ref: str, deadline: Deadline) -> AbstractContextManager[None]:
@@ -88,11 +96,12 @@ class Deliverer:
         """Put events that an operator's command gave out. Raises nothing: the next run puts what was not put."""
         self._driver.put_events(events)
 
-    def deliver(self, repository: Repository, token: str | None, trigger: Trigger) -> tuple[Outcome, ...]:
+    def deliver(self, repository: Repository, token: "Token | None", trigger: Trigger) -> tuple[Outcome, ...]:
         """Reconcile every target that publishes the trigger's ref; return one outcome a target.
 
         A target's failure is its outcome. Raises only where the targets cannot be found: RemoteUnavailable,
-        RemoteRefused, RemoteUnsupported, OutOfTime, ConfigurationInvalid.
+        RemoteRefused, RemoteUnsupported, RemoteUntrusted, OutOfTime, ConfigurationInvalid, and what reading the token
+        afresh raises.
         """
         is_deleted = trigger.push is not None and trigger.push.is_deleted
         if is_deleted:
@@ -104,7 +113,11 @@ class Deliverer:
             return (ignored("ref_not_published", repository.full_name, trigger.ref),)
         if is_deleted and not any(target.is_retirable or target.is_latest for target in targets):
             return (ignored("ref_deleted", repository.full_name, trigger.ref),)
-        statuses = self._statuses.of(repository, token, trigger.push) if repository.commit_status else None
+        statuses = (
+            self._statuses.of(repository, token.value if token else None, trigger.push)
+            if repository.commit_status
+            else None
+        )
         try:
             outcomes = [
                 # What the first target's run has fetched is in the mirror then: no later one fetches it on a guess.
@@ -146,8 +159,10 @@ class Deliverer:
             target, trigger = latest
             begin = partial(statuses.begin, target.path) if statuses is not None else _begin_silently
             outcome = self._driver.reconcile(repository, target, remote, trigger, begin=begin)
+        except RunFailed as failed:
+            outcome = self._failed(repository, target, trigger, failed)
         except Exception as error:  # also a defect: this target fails with it, the others do not
-            outcome = self._failed(repository, target, as_failure(error))
+            outcome = self._failed(repository, target, trigger, RunFailed(as_failure(error)))
         if statuses is not None:
             statuses.conclude(target.path, outcome)
         if self._put is not None and outcome.kind is OutcomeKind.FAILED:
@@ -158,10 +173,19 @@ class Deliverer:
             self._put(pending(event))
         return outcome
 
-    def _failed(self, repository: Repository, target: Target, error: Git2EfsError) -> Outcome:
+    def _failed(self, repository: Repository, target: Target, trigger: Trigger, failed: RunFailed) -> Outcome:
         """Return the outcome of a failure, with what readers of the target have meanwhile, if that can be told."""
-        outcome = replace(outcome_of(error), repository=repository.full_name, ref=target.ref, path=target.path)
-        if isinstance(error, PublisherUnavailable | PublisherRefused):
+        pushed = trigger.push.after if trigger.push is not None else None
+        outcome = replace(
+            outcome_of(failed.error),
+            repository=repository.full_name,
+            ref=target.ref,
+            path=target.path,
+            refused_commit=failed.refused_commit or pushed,
+            counts=failed.counts,
+            durations=failed.durations,
+        )
+        if isinstance(failed.error, PublisherUnavailable | PublisherRefused):
             return outcome
         try:
             seen = self._publisher.look(repository.full_name, target)

@@ -227,7 +227,7 @@ class DrivenRun:
             answer.outcome,
             durations=replace(durations, fetch_ms=durations.fetch_ms + self.network_seconds * 1000),
         )
-        if retired is not None:
+        if retired is not None and retired.path == outcome.path:  # and not of a target that had to go first
             outcome = replace(
                 outcome, kind=retired.kind, reason=retired.reason, commit=None, last_success_age_seconds=None
             )

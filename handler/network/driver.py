@@ -13,11 +13,12 @@ from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import Git2EfsError, LockTimeout
 from handler.exchange.events import PendingEvent, PutEvent
 from handler.exchange.publisher import Publisher
-from handler.model import Outcome, OutcomeKind, Repository, Target
+from handler.model import Counts, Durations, Outcome, OutcomeKind, Repository, Target
 from handler.network.driven_run import DrivenRun
 from handler.network.guess import KnownTargets, Look
 from handler.network.remote.client import HttpRemote
 from handler.network.trigger import Trigger
+from handler.outcome import RunFailed, as_failure
 from handler.settings import Settings
 
 if TYPE_CHECKING:
@@ -113,8 +114,8 @@ class Driver:
     ) -> Outcome:
         """Make the target's `current` equal the tip of its ref; a failure of the mount or the remote is the outcome.
 
-        `begin` is called with the commit that is most likely about to be published. Raises LockTimeout,
-        PublisherUnavailable, PublisherRefused.
+        `begin` is called with the commit that is most likely about to be published. Raises RunFailed, for
+        PublisherUnavailable and PublisherRefused say; and LockTimeout.
         """
         with self._turn(repository.full_name, trigger) as is_overtaken:
             run = DrivenRun(
@@ -132,7 +133,18 @@ class Driver:
                 begin=begin,
                 waking=self._waking,
             )
-            outcome = run.drive(is_probably_done=not self._publisher.is_remote and (is_overtaken or trigger.is_late))
+            try:
+                outcome = run.drive(
+                    is_probably_done=not self._publisher.is_remote and (is_overtaken or trigger.is_late)
+                )
+            except Exception as error:
+                # With what it has cost: a publisher that is killed may have been sent gigabytes before.
+                raise RunFailed(
+                    as_failure(error),
+                    refused_commit=_last_named(run),
+                    counts=Counts(bytes_fetched=run.bytes_fetched),
+                    durations=Durations(fetch_ms=run.network_seconds * 1000),
+                ) from error
         if outcome.kind is OutcomeKind.PUBLISHED and self._makes_spares(repository, target):
             self._make_spares(repository, target)
         return outcome
@@ -195,3 +207,9 @@ def _background() -> "Background":
     from handler.network.background import Background
 
     return Background()
+
+
+def _last_named(run: DrivenRun) -> str | None:
+    """Return the commit that the ref named when it was last asked for; None where it was not, or names none."""
+    tip = run.refs[-1].tip if run.refs else None
+    return tip.commit if tip is not None else None

@@ -61,7 +61,7 @@ class PackSender:
                 raise FetchRefused
             return
         if self.size > self._max_bytes:
-            raise PackTooLarge(f"the fetch brings more than {self._max_bytes} bytes")
+            raise PackTooLarge(f"the fetch brings more than {self._max_bytes} bytes (GIT2EFS_MAX_PACK_BYTES)")
         if self._is_needed is not None and self.size > UNASKED_BYTES:
             is_needed, self._is_needed = self._is_needed, None
             if not is_needed():

@@ -28,7 +28,7 @@ from handler.network.forges.github import (
 from handler.network.queue.message import Cause, Message
 from handler.network.queue.sqs import Queue
 from handler.network.trigger import Trigger
-from handler.outcome import ignored, outcome_of
+from handler.outcome import failed_push, ignored
 from handler.settings import Settings
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Receiver:
         except Rejected:
             raise
         except Git2EfsError as error:
-            return (replace(outcome_of(error), repository=push.repository, ref=push.ref),)
+            return (failed_push(error, push),)
 
     def _deliver_push(self, push: PushEvent, trigger: Trigger, named: str | None) -> tuple[Outcome, ...]:
         if self._queue is not None:

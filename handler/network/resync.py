@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from handler.deadline import Deadline
 from handler.errors import ConfigurationInvalid
-from handler.exchange.schedule_state import BackOff, RepositoryState, ScheduleState
+from handler.exchange.schedule_state import LONGEST_PAUSE_SECONDS, BackOff, RepositoryState, ScheduleState
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.network.aws.parameters import Parameters
 from handler.outcome import as_failure, outcome_of
@@ -20,10 +20,19 @@ from handler.outcome import as_failure, outcome_of
 IN_FLIGHT = 32
 """Repositories that are visited at a time: nearly all the time goes into waiting for the remote."""
 FIRST_PAUSE_SECONDS = 300
-LONGEST_PAUSE_SECONDS = 6 * 3600
 
-Visit = Callable[[Repository, RepositoryState], tuple[int, Sequence[Outcome]]]
-"""Do a repository's task, but for refs that rest; return how many refs were behind, and the outcomes. May raise."""
+
+@dataclass(frozen=True, slots=True)
+class Visited:
+    """What came of one repository: the outcomes, how many refs were behind, and how many targets are held."""
+
+    outcomes: Sequence[Outcome]
+    behind: int = 0
+    held: int = 0
+
+
+Visit = Callable[[Repository, RepositoryState], Visited]
+"""Do a repository's task, but for refs that rest. May raise."""
 Report = Callable[[Outcome], None]
 
 _Listed = tuple[str, Repository | ConfigurationInvalid]
@@ -38,6 +47,7 @@ class ResyncReport:
     failing: int = 0
     resting: int = 0
     left: int = 0
+    held: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
 
 
@@ -89,28 +99,27 @@ class Resync:
             with self._lock:
                 self._totals.resting += 1
             return True
-        behind, outcomes = self._visit_or_fail(name, found, state)
-        _update(state, outcomes, now)
-        self._count(behind, outcomes)
-        for outcome in outcomes:
+        done = self._visit_or_fail(name, found, state)
+        _update(state, done.outcomes, now)
+        self._count(done)
+        for outcome in done.outcomes:
             self.report(outcome)
         return True
 
-    def _visit_or_fail(
-        self, name: str, found: Repository | ConfigurationInvalid, state: RepositoryState
-    ) -> tuple[int, Sequence[Outcome]]:
+    def _visit_or_fail(self, name: str, found: Repository | ConfigurationInvalid, state: RepositoryState) -> "Visited":
         try:
             if isinstance(found, ConfigurationInvalid):
                 raise found
             return self.visit(found, state)
         except Exception as error:  # also a defect: this repository fails with it, the others do not
-            return 0, (replace(outcome_of(as_failure(error)), repository=name),)
+            return Visited((replace(outcome_of(as_failure(error)), repository=name),))
 
-    def _count(self, behind: int, outcomes: Sequence[Outcome]) -> None:
+    def _count(self, done: "Visited") -> None:
         with self._lock:
             self._totals.looked_at += 1
-            self._totals.behind += behind
-            for outcome in outcomes:
+            self._totals.behind += done.behind
+            self._totals.held += done.held
+            for outcome in done.outcomes:
                 key = f"{outcome.kind}:{outcome.reason}"
                 self._totals.outcomes[key] = self._totals.outcomes.get(key, 0) + 1
 
@@ -118,10 +127,16 @@ class Resync:
 def _update(state: RepositoryState, outcomes: Sequence[Outcome], now: float) -> None:
     """Note a visit in the repository's state; `now` is when it began."""
     failed = [outcome.ref for outcome in outcomes if outcome.kind is OutcomeKind.FAILED]
+    queued = [outcome.ref for outcome in outcomes if outcome.kind is OutcomeKind.ACCEPTED]
     for ref in {outcome.ref for outcome in outcomes if outcome.ref is not None}:
-        if ref in failed:
+        if ref in failed or (ref in queued and ref in state.refs):
+            # A worker does not say how it ended. A ref that was left to one and is behind still was not published: its
+            # message is among the dead letters, most likely, and each run would put one more there.
             back_off = state.refs.setdefault(ref, BackOff())
             back_off.fail(now, first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=LONGEST_PAUSE_SECONDS)
+        elif ref in queued:
+            state.refs[ref] = BackOff()
+            state.refs[ref].rest(now, first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=LONGEST_PAUSE_SECONDS)
         else:
             state.refs.pop(ref, None)
     if None in failed:

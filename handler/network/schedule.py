@@ -13,6 +13,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
+from handler.config.targets import left_over_sentence
 from handler.deadline import Deadline
 from handler.errors import Git2EfsError, LockTimeout, MirrorDamaged
 from handler.exchange.schedule_state import RECONCILE, RepositoryState, ScheduleState
@@ -21,7 +22,7 @@ from handler.network.aws.parameters import Parameters
 from handler.network.aws.telemetry import Telemetry
 from handler.network.queue.message import Cause, Message
 from handler.network.queue.sqs import Queue
-from handler.network.resync import Resync, Visit
+from handler.network.resync import Resync, Visit, Visited
 from handler.network.trigger import Trigger
 from handler.settings import Settings
 
@@ -57,6 +58,7 @@ class Schedule:
         self._deliverer = deliverer
         self._queue = Queue(settings.queue_url) if settings.queue_url else None
         self._runs = threading.Semaphore(_MAX_RUNS)
+        self._warned_of: set[str] = set()
 
     def close(self) -> None:
         """Close what is kept open."""
@@ -123,16 +125,21 @@ class Schedule:
             return partial(self._reconcile_behind, deadline=deadline)
         return partial(self._maintain, state=state, deadline=deadline)
 
-    def _reconcile_behind(
-        self, repository: Repository, known: RepositoryState, deadline: Deadline
-    ) -> tuple[int, Sequence[Outcome]]:
+    def _reconcile_behind(self, repository: Repository, known: RepositoryState, deadline: Deadline) -> Visited:
         token = self._parameters.token_of(repository)
-        behind, now = self._deliverer.drift(repository, token, deadline).behind, self._clock()
+        drift, now = self._deliverer.drift(repository, token, deadline), self._clock()
+        behind = drift.behind
+        for target in drift.left_over:
+            # Once a process: the schedule comes every few minutes, and `status` says it too.
+            if target.path not in self._warned_of:
+                self._warned_of.add(target.path)
+                self._telemetry.warn(f"{target.path} {left_over_sentence(repository, target.ref)}")
         for ref in known.refs.keys() - set(behind):
             # Published by its own delivery meanwhile, or gone.
             del known.refs[ref]
         due = [ref for ref in behind if ref not in known.refs or now >= known.refs[ref].not_before]
-        return len(behind), self._reconcile(repository, due, deadline)
+        held = sum(target.is_held for target in drift.targets)
+        return Visited(self._reconcile(repository, due, deadline), len(behind), held)
 
     def _reconcile(self, repository: Repository, refs: Sequence[str], deadline: Deadline) -> list[Outcome]:
         """Reconcile the refs' targets; with a queue, leave that to a worker."""
@@ -161,7 +168,7 @@ class Schedule:
 
     def _maintain(
         self, repository: Repository, _: RepositoryState, state: ScheduleState, deadline: Deadline
-    ) -> tuple[int, Sequence[Outcome]]:
+    ) -> Visited:
         name = repository.full_name
         with self._runs:
             result = self._publisher.maintain(repository, deadline=deadline, resume_at=state.resume_at.get(name))
@@ -173,7 +180,7 @@ class Schedule:
         if any(outcome.reason == MirrorDamaged.reason for outcome in outcomes):
             # No ref is behind, so nothing else would fetch the objects again; and without them nothing can be compared.
             outcomes += self._reconcile(repository, self._publisher.published_refs(repository.full_name), deadline)
-        return 0, outcomes
+        return Visited(outcomes)
 
     def _record(self, task: str, request_id: str, outcome: Outcome) -> None:
         if outcome.kind in _RECORDED or outcome.notes or outcome.reason == "set_aside":

@@ -12,6 +12,7 @@ import platform
 import re
 import signal
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -110,9 +111,17 @@ class Environment:
         except ValueError:
             return text
 
+    def invoke_when_ready(self, event: object) -> Any:
+        """Invoke the function after `kill_function`. The emulator itself answers while it takes the process away."""
+        deadline = time.monotonic() + START_SECONDS
+        while "Sandbox.Failure" in str(answer := self.invoke(event)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return answer
+
     def kill_function(self) -> None:
-        """Kill the function's process, as Lambda does when its time is up: no clean-up runs."""
+        """Kill the function's process, as Lambda does when its time is up: no clean-up runs. Wait until it is gone."""
         api = f"AWS_LAMBDA_RUNTIME_API=127.0.0.1:{self._api_port}".encode()
+        killed = []
         for process in Path("/proc").iterdir():
             try:
                 is_ours = process.name.isdecimal() and api in (process / "environ").read_bytes().split(b"\0")
@@ -120,6 +129,10 @@ class Environment:
                 continue  # it ended, or is somebody else's
             if is_ours:
                 os.kill(int(process.name), signal.SIGKILL)
+                killed.append(process)
+        deadline = time.monotonic() + START_SECONDS
+        while any(process.exists() for process in killed) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def log_text(self) -> str:
         """Return what CloudWatch would get, and the emulator's own lines."""

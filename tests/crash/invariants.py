@@ -73,7 +73,7 @@ def after_any_run(mount: Path, scene: Scene, before: Sheltered, allowed: set[str
     """Return what is wrong after a run that was stopped anywhere; `allowed` are the commits that may be current."""
     problems = [*_current(mount, scene, allowed), *_releases(mount, scene), *_record(mount, scene)]
     with suppress(OSError, ValueError):  # told by the first of these checks
-        problems += _shelter(mount, before)
+        problems += [*_shelter(mount, before, allowed), *_times(mount, scene, before)]
     return problems
 
 
@@ -127,7 +127,7 @@ def _record(mount: Path, scene: Scene) -> Iterator[str]:
         yield f"published.json is not whole ({type(error).__name__}): {content[:80]!r}"
 
 
-def _shelter(mount: Path, before: Sheltered) -> Iterator[str]:
+def _shelter(mount: Path, before: Sheltered, allowed: set[str | None]) -> Iterator[str]:
     directory = mount / TARGET / "releases"
     current = commit_of_current(mount)
     for name, then in before.releases.items():
@@ -141,8 +141,26 @@ def _shelter(mount: Path, before: Sheltered) -> Iterator[str]:
             if is_replaced and os.lstat(directory / name).st_mtime < before.at - _CLOCK_SECONDS:
                 yield f"releases/{name} was replaced, and its grace does not run from then"
             now, seen = ({path: about for path, about in each.items() if path != "."} for each in (now, seen))
+        if name in allowed - {before.current, before.turned}:
+            # A flip gives what readers saw otherwise a later mtime, and changes nothing else.
+            if any(about[3] < seen[path][3] for path, about in now.items() if path in seen):
+                yield f"releases/{name} has a time that went backwards: {_differing(now, seen)}"
+            now, seen = ({path: (*about[:3], 0) for path, about in each.items()} for each in (now, seen))
         if now != seen:
             yield f"releases/{name} changed within its grace: {_differing(now, seen)}"
+
+
+def _times(mount: Path, scene: Scene, before: Sheltered) -> Iterator[str]:
+    """What readers now see otherwise than before has a later mtime."""
+    current = commit_of_current(mount)
+    if before.current is None or current is None or before.current == current or current not in scene.trees:
+        return
+    old, new, then = scene.trees[before.current], scene.trees[current], before.releases.get(before.current, {})
+    for path in new:
+        if old.get(path) == new[path] or (seen := then.get(os.fsdecode(path))) is None:
+            continue
+        if os.lstat(mount / TARGET / "current" / os.fsdecode(path)).st_mtime_ns <= seen[3]:
+            yield f"{path!r} differs from what readers saw, and its mtime does not tell it"
 
 
 def _differing(now: Footprint, seen: Footprint) -> list[str]:

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from handler.mount.fs import files
+
 _MODIFYING = frozenset({
     "os.chmod",
     "os.chown",
@@ -34,6 +36,7 @@ _MODIFYING = frozenset({
 })  # fmt: skip
 _LOOKING = frozenset({"os.listdir", "os.scandir"})
 _PATH_AT = {"os.symlink": 1}
+_DIRECTORY_AT = {"os.mkdir": 2, "os.symlink": 2, "os.rename": 2}
 _WRITING_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _RANDOM = re.compile(r"(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])")
 
@@ -86,12 +89,15 @@ class Operations:
         self._lock = threading.RLock()
         self._writable: set[int] = set()
         self._is_done = False
+        self._open_beneath = files.open_beneath
+        self._os_readlink = os.readlink
         self._os_open, self._os_write, self._os_close = os.open, os.write, os.close
 
     def install(self) -> None:
         """Count from now on. Relative paths count: they go with a directory below the mount."""
         builtins.open = io.open = self._open
         os.open, os.write, os.close = self._open_descriptor, self._write, self._close  # type: ignore[assignment]
+        files.open_beneath = self._open_by_path
         for module, name in ((os, "stat"), (os, "lstat"), (os, "readlink"), (os, "read"), (fcntl, "flock")):
             setattr(module, name, self._looking(f"{module.__name__}.{name}", getattr(module, name)))
         sys.addaudithook(self._audit)
@@ -153,12 +159,26 @@ class Operations:
         elif event in _MODIFYING or event in _LOOKING:
             path = arguments[_PATH_AT.get(event, 0)]
             if path is not None and self.is_below(path):
+                if event in _DIRECTORY_AT:
+                    path = self._whole(path, arguments[_DIRECTORY_AT[event]])
                 self.before(event.removeprefix("os."), path, is_reading=event in _LOOKING)
+
+    def _whole(self, name: Any, directory: int) -> Any:
+        """Return the path of what goes by a name in an open directory (-1: it is a path already)."""
+        if directory < 0:
+            return name
+        return os.path.join(self._os_readlink(f"/proc/self/fd/{directory}"), os.fsdecode(name))
 
     # -- what is not told ----------------------------------------------------------------------------------------
 
     def _open_descriptor(self, path: Any, flags: int, *arguments: Any, **options: Any) -> int:
         descriptor = self._os_open(path, flags, *arguments, **options)
+        if flags & _WRITING_FLAGS and self.is_below(path):
+            self._writable.add(descriptor)
+        return descriptor
+
+    def _open_by_path(self, path: Any, flags: int, mode: int, directory: int | None) -> int:
+        descriptor = self._open_beneath(path, flags, mode, directory)
         if flags & _WRITING_FLAGS and self.is_below(path):
             self._writable.add(descriptor)
         return descriptor

@@ -240,7 +240,7 @@ def set_series(
     upstream = Upstream(work)
     # Only the deliveries are made with it: nothing of it is started.
     service = Service(mount, store)
-    parameter = {"grace_seconds": grace_seconds, "publish": _MAIN}
+    parameter = {"grace_seconds": grace_seconds, "publish": _MAIN, **_SPARES}
     warm_up = http_api_event(service.push_request(upstream, "gone", after=NULL_OID))
     pushes, trees = [], {}
     for number in range(1, count + 1):
@@ -253,4 +253,4 @@ def set_series(
         phase = directory / f"phase-{number}"
         shutil.copytree(work, phase)
         pushes.append(Push(phase, http_api_event(service.push_request(upstream)), commit))
-    return tuple(Scene("series", mount, None, push, push, trees, parameter, warm_up) for push in pushes)
+    return tuple(Scene("series", mount, None, push, pushes[0], trees, parameter, warm_up, AT_ONCE) for push in pushes)

@@ -71,11 +71,15 @@ class Deployment:
             *("--parameter-overrides", *(f"{key}='{value}'" for key, value in overrides.items())),
             environment={**os.environ, **self.emulator.credentials},
         )
+        self.find(built)
+        self.deployed = parameters
+
+    def find(self, built: Path) -> None:
+        """Read the outputs of a stack that was deployed; give its API the routes that the emulator lacks."""
         formation = self.emulator.client("cloudformation")
         (stack,) = formation.describe_stacks(StackName=self.name)["Stacks"]
         self.outputs = {item["OutputKey"]: item["OutputValue"] for item in stack["Outputs"]}
         add_routes(self.emulator.client("apigatewayv2"), self.api, self.alias, routes_of(built))
-        self.deployed = parameters
 
     def delete(self) -> None:
         """`sam delete`."""

@@ -396,7 +396,7 @@ def test_a_wrong_parameter_is_told_whole_in_the_log_and_not_in_the_answer(servic
     service.put_repository_text("octo/site", json.dumps(wrong))
     answer = service.send(signed(payload()))
     assert (answer.status, answer.outcome, answer.reason) == (500, "failed", "configuration_invalid")
-    assert set(answer.content) == TARGET_FIELDS
+    assert set(answer.content) == TARGET_FIELDS | {"refused_commit"}
     assert "ftp" not in answer.text
     detail = service.log_lines[-1]["detail"]
     for problem in ("octo/site", "url ", "depth ", "keep_release", "publish[0].ref", "publish[0].path"):

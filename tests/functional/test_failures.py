@@ -58,7 +58,7 @@ def fails_and_heals(
 # -- the remote -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 410, 301, 307])
+@pytest.mark.parametrize("status", [401, 403, 404, 410, 451, 301, 307])
 def test_a_remote_that_refuses_needs_a_person_and_is_not_asked_again(
     served: Service, upstream: Upstream, origin: GitOrigin, status: int
 ) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from handler import cli, operate
+from handler.network.operations.stack import StackAddress
 from testing import fake_lambda
 from testing.deliveries import LambdaContext
 from testing.loopback import LoopbackHandler, LoopbackServer
@@ -394,6 +395,7 @@ def test_wrong_usage_has_an_exit_code_of_its_own(service: Service, arguments: tu
 def test_without_settings_the_command_says_which_are_missing(tmp_path: Path) -> None:
     """And that a function could be named."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT2EFS_")}
+    environment["GIT2EFS_PARAMETER_PREFIX"] = "/git2efs/x"
     command = [sys.executable, "-m", "handler.operate", "status"]
     done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 3
@@ -412,7 +414,8 @@ def test_the_command_names_itself_as_it_was_called(service: Service, module: str
     )
     assert done.stdout.startswith(f"usage: {name} rollback")
     scripts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["scripts"]
-    assert scripts == {"git2efs": f"{cli.main.__module__}:{cli.main.__name__}"}
+    assert scripts == {"git2efs": "handler.cli:main"}
+    assert callable(cli.main)
 
 
 class _Lambda(LoopbackHandler):
@@ -467,6 +470,40 @@ def test_a_deployed_function_does_it_and_its_answer_is_shown_here(
     assert (service.current_commit(), service.record()["held"]["by"]) == (first, "mona")
     assert cli.main(["status", "--function", "ops"]) == 1
     assert "held" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("deployed")
+@pytest.mark.parametrize("how", ["option", "variable", "default"])
+def test_a_deployed_stack_is_found_by_its_name(
+    service: Service,
+    upstream: Upstream,
+    how: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The option, else the variable, else the name that is deployed by default, where no mount is named."""
+    service.put_repository()
+    upstream.commit({"a": b"1"})
+    asked = []
+
+    def find_stack(name: str) -> StackAddress:
+        asked.append(name)
+        return StackAddress(prefix=service.prefix, operate_function="ops")
+
+    monkeypatch.setattr("handler.cli.stacks.find_stack", find_stack)
+    command = ["publish", "octo/site"]
+    if how == "option":
+        command += ["--stack", "mine"]
+    elif how == "variable":
+        monkeypatch.setenv("GIT2EFS_STACK", "mine")
+    else:
+        # The function has its settings already: a process of its own is somewhere else.
+        assert cli.main([*command, "--function", "ops"]) == 0
+        monkeypatch.delenv("GIT2EFS_MOUNT")
+        monkeypatch.delenv("GIT2EFS_PARAMETER_PREFIX")
+    assert cli.main(command) == 0
+    assert asked == ["git2efs" if how == "default" else "mine"]
+    assert MAIN in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("deployed")

@@ -315,8 +315,41 @@ def test_a_ref_that_names_no_commit_is_refused(service: Service, upstream: Upstr
     upstream.commit({"a": b"a"})
     tagged = upstream.tag("v1", upstream.blob(b"no commit"))
     answer = service.push(upstream, "refs/tags/v1", after=tagged)
-    assert (answer.status, answer.outcome) == (500, "failed")
+    assert (answer.status, answer.outcome, answer.reason) == (500, "failed", "not_a_commit")
+    assert answer.content["detail"] == f"{tagged} names a blob and no commit"
+    assert answer.content["refused_commit"] is not None
     assert not (service.mount / "octo/site/tags").exists()
+
+
+def test_lfs_pointers_are_published_as_they_are_and_noted(service: Service, upstream: Upstream) -> None:
+    """Whoever finds three lines where a large file should be reads why in the log; at most twenty are named."""
+    service.put_repository(grace_seconds=0)
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize 12345\n"
+    files = {f"large/{number:02}.bin": pointer % number for number in range(25)}
+    commit = upstream.commit(files | {"no-pointer": pointer % 1 + b"x" * 1024, "a": b"version"})
+    assert service.push(upstream).outcome == "published"
+    assert service.tree() == archive(upstream, commit)
+    assert service.log_lines[-1]["notes"] == [
+        f"b'large/{number:02}.bin' is a Git LFS pointer: its content is not fetched" for number in range(20)
+    ]
+    for number in range(2):
+        upstream.commit({"large/00.bin": pointer % (100 + number)})
+        assert service.push(upstream).outcome == "published"
+    assert any("large/00.bin" in note for note in service.log_lines[-1]["notes"])
+
+
+@pytest.mark.parametrize("name", [".github", ".dotfiles"])
+def test_a_repository_whose_name_starts_with_a_dot_is_published_as_any_other(
+    service: Service, origin: GitOrigin, name: str
+) -> None:
+    """With `{}`; an operator finds it too."""
+    upstream = Upstream(origin.root, f"octo/{name}")
+    service.put_repository(upstream.full_name)
+    commit = upstream.commit({"profile/README.md": b"hello"})
+    assert service.push(upstream).outcome == "published"
+    assert service.current_commit(f"octo/{name}/main") == commit
+    assert service.operate("verify", f"octo/{name}/main")["exit_code"] == 0
+    assert [each["repository"] for each in service.operate("status")["repositories"]] == [f"octo/{name}"]
 
 
 def test_two_branches_of_a_repository_share_one_mirror(service: Service, upstream: Upstream) -> None:
@@ -362,12 +395,14 @@ def test_a_new_branch_does_not_get_into_the_tree_of_a_deleted_one(
     service.put_repository(publish=[{"ref": "refs/heads/*"}])
     upstream.commit({"a": b"a", "y/z": b"z"}, "x")
     service.push(upstream, "x")
-    before = footprint(service.mount / "octo/site/x")
+    before, record = footprint(service.mount / "octo/site/x/releases"), service.record("octo/site/x")
     upstream.delete("x")
     upstream.commit({"evil": b"evil"}, f"x/{below}")
     answer = service.push(upstream, f"x/{below}")
-    assert (answer.status, answer.reason) == (500, "target_occupied")
-    assert footprint(service.mount / "octo/site/x") == before
+    assert (answer.status, answer.reason) == (503, "target_retiring")
+    assert footprint(service.mount / "octo/site/x/releases") == before
+    assert sorted(os.listdir(service.mount / "octo/site/x")) == ["current", "published.json", "releases", "staging"]
+    assert service.record("octo/site/x") | {"gone_since": None} == record
 
 
 @pytest.mark.parametrize("kind", ["directory", "link", "foreign"])

@@ -164,6 +164,6 @@ def test_a_branch_below_another_ones_directory_is_refused(service: Service, upst
     upstream.delete("refs/heads/x")
     upstream.commit({"a": b"2"}, branch="x/staging")
     answer = service.push(upstream, "x/staging")
-    assert (answer.status, answer.reason) == (500, "target_occupied")
+    assert (answer.status, answer.reason) == (503, "target_retiring")
     upstream.commit({"a": b"3"}, branch="staging")
     assert service.push(upstream, "staging").outcome == "published"

@@ -221,6 +221,70 @@ def test_one_bad_branch_does_not_keep_its_neighbours_from_their_turn(service: Se
     assert service.run_schedule()["failing"] == 0
 
 
+@pytest.mark.parametrize("kind", ["a tag of a blob", "one branch too many", "a name that is none", "a file too large"])
+def test_whatever_is_wrong_with_a_ref_it_alone_rests(service: Service, upstream: Upstream, kind: str) -> None:
+    """All that whoever may push can make; its neighbours get their turn at every run."""
+    service.configure(max_targets=2, max_object_bytes=50_000)
+    rules = [{"ref": "refs/heads/*", "path": "octo/b/*"}, {"ref": "refs/tags/*", "path": "octo/t/*"}]
+    service.put_repository(publish=rules)
+    upstream.commit({"a": b"1"})
+    upstream.commit({"a": b"1"}, "side")
+    for branch in ("main", "side"):
+        assert service.push(upstream, branch).outcome == "published"
+    if kind != "one branch too many":
+        service.configure(max_targets=100)
+    if kind == "a tag of a blob":
+        upstream.tag("v1", upstream.blob(b"no commit"))
+    elif kind == "one branch too many":
+        upstream.commit({"a": b"1"}, "third")
+    elif kind == "a name that is none":
+        upstream.commit({"git~1": b"1"}, "third")
+    else:
+        upstream.commit({"large": bytes(60_000)}, "third")
+    upstream.commit({"a": b"2"}, "main")
+    done = service.run_schedule()
+    assert (done["failing"], done["outcomes"]["published:ref_moved_on"]) == (1, 1)
+    for number in range(3, 6):
+        commits = {branch: upstream.commit({"a": b"%d" % number}, branch) for branch in ("main", "side")}
+        done = service.run_schedule()
+        assert (done["resting"], done["outcomes"]) == (0, {"published:ref_moved_on": 2})
+        assert {branch: service.current_commit(f"octo/b/{branch}") for branch in commits} == commits
+    state = read_state(str(service.mount), "reconcile", now=time.time()).repositories["octo/site"]
+    assert (state.failures, [each.failures for each in state.refs.values()]) == (0, [1])
+
+
+def test_with_a_queue_a_ref_rests_that_a_worker_could_not_publish(
+    service: Service, upstream: Upstream, queue: MessageQueue
+) -> None:
+    """The schedule does not see how a worker ends, but that the ref is behind still: no dead letter at every run."""
+    service.use_queue(queue)
+    service.put_repository(publish=[{"ref": "refs/heads/*"}])
+    upstream.commit({"a": b"1"})
+    upstream.commit({"link": Link(b"/etc/passwd")}, "bad")
+
+    def run(*, is_due: bool = False) -> dict[str, object]:
+        if is_due:
+            state = json.loads((service.mount / ".git2efs/reconcile.json").read_text())
+            for each in state["repositories"]["octo/site"]["refs"].values():
+                each["not_before"] = 0
+            (service.mount / ".git2efs/reconcile.json").write_text(json.dumps(state))
+        done = service.run_schedule()
+        queue.deliver_all(service.work)
+        return {"outcomes": done["outcomes"], "failing": done["failing"], "letters": len(queue.dead_letters)}
+
+    assert run() == {"outcomes": {"accepted:queued": 2}, "failing": 0, "letters": 1}
+    assert run() == {"outcomes": {}, "failing": 0, "letters": 1}
+    commit = upstream.commit({"a": b"2"}, "main")
+    assert run() == {"outcomes": {"accepted:queued": 1}, "failing": 0, "letters": 1}
+    assert service.current_commit() == commit
+    assert run(is_due=True) == {"outcomes": {"accepted:queued": 1}, "failing": 1, "letters": 2}
+    assert run() == {"outcomes": {}, "failing": 1, "letters": 2}
+    upstream.point("bad", commit)
+    assert service.push(upstream, "bad").outcome == "accepted"
+    queue.deliver_all(service.work)
+    assert run() == {"outcomes": {}, "failing": 0, "letters": 2}
+
+
 def test_one_wrong_repository_does_not_keep_the_others_from_their_turn(
     service: Service, upstream: Upstream, origin: GitOrigin
 ) -> None:
@@ -234,7 +298,7 @@ def test_one_wrong_repository_does_not_keep_the_others_from_their_turn(
     assert (done["looked_at"], done["failing"]) == (3, 2)
     again = service.run_schedule()
     assert (again["looked_at"], again["resting"]) == (1, 2)
-    diary = read_state(str(service.mount), "reconcile")
+    diary = read_state(str(service.mount), "reconcile", now=2e9)
     assert {name: entry.failures for name, entry in diary.repositories.items()} == {
         "octo/broken": 1,
         "octo/gone": 1,
@@ -250,9 +314,9 @@ def test_a_run_that_is_short_of_time_goes_on_where_it_stopped(
     upstream.commit({"a": b"1"})
     done = service.run_schedule(remaining_ms=40_000)
     assert (done["looked_at"], done["left"]) == (0, 1)
-    assert read_state(str(service.mount), "reconcile").stopped_at == "octo/site"
+    assert read_state(str(service.mount), "reconcile", now=2e9).stopped_at == "octo/site"
     assert service.run_schedule()["looked_at"] == 1
-    assert read_state(str(service.mount), "reconcile").stopped_at is None
+    assert read_state(str(service.mount), "reconcile", now=2e9).stopped_at is None
 
 
 def test_how_old_the_oldest_confirmation_is_becomes_a_metric(
@@ -315,7 +379,7 @@ def test_the_daily_run_fetches_a_damaged_mirror_anew(service: Service, upstream:
         pack.unlink()
     done = service.run_schedule("chores")
     assert done["outcomes"] == {"failed:mirror_damaged": 1, "unchanged:already_published": 1}
-    diary = read_state(str(service.mount), "chores")
+    diary = read_state(str(service.mount), "chores", now=2e9)
     assert diary.repositories["octo/site"].failures == 1
     service.configure()
     (service.mount / ".git2efs/chores.json").unlink()

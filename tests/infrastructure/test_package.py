@@ -1,5 +1,9 @@
 """The package: what `pip install .` brings, which is the handler and the command, and nothing else."""
 
+import os
+import shutil
+import subprocess
+import sys
 import zipfile
 from configparser import ConfigParser
 from importlib import import_module
@@ -55,3 +59,26 @@ def test_licence_comes_along(wheel: dict[str, bytes]) -> None:
     """It has to, by its own words."""
     licence = Path(ROOT / "LICENSE").read_bytes()
     assert licence in [content for path, content in wheel.items() if path.endswith("/LICENSE")]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make on PATH")
+def test_make_venv_makes_the_command(tmp_path: Path) -> None:
+    """It runs this folder's source from anywhere, also where another `handler` lies."""
+    project, elsewhere = tmp_path / "a project", tmp_path / "elsewhere"
+    (project / ".venv/bin").mkdir(parents=True)
+    (project / "locks").mkdir()
+    (elsewhere / "handler").mkdir(parents=True)
+    (elsewhere / "handler/__init__.py").write_text("raise SystemExit('the wrong one')")
+    for name in ("Makefile", "handler", "pyproject.toml"):
+        (project / name).symlink_to(ROOT / name)
+    (project / "locks/dev.txt").write_text("")
+    python = project / ".venv/bin/python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    (project / ".venv/.complete").write_text("")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    subprocess.run(["make", "venv"], cwd=project, env=environment, check=True, capture_output=True)
+    command = [str(project / ".venv/bin/git2efs"), "--version"]
+    done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{NAME} ")

@@ -29,6 +29,12 @@ def test_build_finds_the_requirements(samconfig: dict[str, Node], environment: s
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_sam_deploys_what_was_built(samconfig: dict[str, Node], environment: str) -> None:
+    """Without this, a `sam deploy` takes the source where nothing was built, and --guided writes its answers here."""
+    assert samconfig[environment]["deploy"]["parameters"]["template_file"] == ".aws-sam/build/template.yaml"
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_parameters_are_the_templates(samconfig: dict[str, Node], stack: Stack, environment: str) -> None:
     """An override of a parameter that does not exist fails the deployment at its end."""
     overrides = samconfig[environment]["deploy"]["parameters"].get("parameter_overrides", "")

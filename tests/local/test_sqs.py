@@ -79,6 +79,16 @@ def bodies(messages: list[dict[str, Any]]) -> list[str]:
     return [message["Body"] for message in messages]
 
 
+def test_the_depth_is_told(asked: Asked) -> None:
+    """What waits, and what is in work: the doctor asks for both."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    for number in range(3):
+        asked.send("x", group=str(number))
+    asked.receive(1)
+    found = asked.client.get_queue_attributes(QueueUrl=asked.url, AttributeNames=names)["Attributes"]
+    assert {name: found[name] for name in names} == dict(zip(names, ("2", "1"), strict=True))
+
+
 def test_a_group_is_handed_out_in_order_and_one_batch_at_a_time(asked: Asked) -> None:
     """What is in flight holds up its own group, and no other."""
     for body in "abc":

@@ -4,6 +4,7 @@ Others are an earlier or later version on the same mount or queue, and the peopl
 this one says. Whoever has to change an expectation here breaks one of them, and owes it a way to go on.
 """
 
+import fcntl
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from handler.mount.fs import files
 from handler.mount.fs.checkpoint import Checkpoint
 from handler.mount.fs.plan import FileWrite, LinkWrite
 from tests.functional.mounts import names
@@ -23,6 +25,7 @@ RELEASES: dict[str, object] = {"ref": MAIN}
 COPY: dict[str, object] = {"ref": MAIN, "mode": "working-copy", "autostash": True, "path": "octo/copy"}
 PREVIEWS: dict[str, object] = {"ref": "refs/heads/preview/*", "path": "octo/site/previews/*"}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_TREE = re.compile(r"/staging/[0-9a-f]{40}-[0-9a-f]{40}|/\.copies/[0-9a-f]+/[0-9a-f]{40}")
 _RANDOM = re.compile(r"(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])")
 
 
@@ -39,14 +42,20 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, bytes]]
     def noting(function: Callable[..., Any], at: int) -> Callable[..., Any]:
         def noted(*arguments: Any, **options: Any) -> Any:
             path = os.fsdecode(arguments[at])
+            directory = options.get("src_dir_fd", options.get("dir_fd")) if function in (renamed, made) else None
+            if directory is not None and fcntl.fcntl(directory, fcntl.F_GETFL) & os.O_PATH:
+                # The directory above was opened as a path; what is in a tree is not ours.
+                above = os.readlink(f"/proc/self/fd/{directory}")
+                path = path if _TREE.search(above) else f"{above}/{path}"
             is_file = function is renamed and path.startswith("/") and os.path.isfile(path)
-            if function is not opened or arguments[1] & (os.O_CREAT | os.O_WRONLY | os.O_RDWR):
+            if function not in (opened, opened_by_path) or arguments[1] & (os.O_CREAT | os.O_WRONLY | os.O_RDWR):
                 found.append((path, Path(path).read_bytes() if is_file else b""))
             return function(*arguments, **options)
 
         return noted
 
-    opened, renamed = os.open, os.rename
+    opened, opened_by_path, renamed, made = os.open, files.open_beneath, os.rename, os.mkdir
+    monkeypatch.setattr(files, "open_beneath", noting(opened_by_path, 0))
     for name, at in (("open", 0), ("mkdir", 0), ("symlink", 1), ("rename", 0), ("unlink", 0), ("rmdir", 0)):
         monkeypatch.setattr(os, name, noting(getattr(os, name), at))
     yield found

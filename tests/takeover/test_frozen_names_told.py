@@ -138,6 +138,9 @@ def test_keys_of_answers(take: Take) -> None:
     assert list(content) == [*keys, "targets", "duration_ms"]
     assert [list(each) for each in content["targets"]] == [["path", *keys]] * 2
     assert list(stored.service.ping().content) == ["outcome", "reason", "duration_ms"]
+    stored.configure(max_tree_bytes=1)
+    stored.service.reset()
+    assert list(stored.push(6).content) == [*keys[:2], "detail", "refused_commit", *keys[2:], "duration_ms"]
 
 
 def test_fields_of_log_lines(take: Take) -> None:
@@ -171,13 +174,14 @@ def test_fields_of_log_lines(take: Take) -> None:
         "timestamp",
     }
     assert set(published) == shared | {"previous_commit", "push_to_visible_seconds"}
-    assert set(failed) == shared | {"detail"}
+    assert set(failed) == shared | {"detail", "refused_commit"}
     assert set(published["counts"]) == {"files_written", "files_removed", "bytes_written", "bytes_fetched"}
     assert set(published["durations"]) == {"fetch_ms", "checkout_ms", "publish_ms"}
     assert set(scheduled) == {
         "behind",
         "failing",
         "function_request_id",
+        "held",
         "left",
         "level",
         "location",
@@ -224,6 +228,7 @@ def test_names_dimensions_and_units_of_metrics(take: Take, queue: MessageQueue) 
         ("git2efs", "RefsBehind", "Count", "service"),
         ("git2efs", "RepositoriesFailing", "Count", "service"),
         ("git2efs", "RepositoriesSurveyed", "Count", "service"),
+        ("git2efs", "TargetsHeld", "Count", "service"),
     }
 
 
@@ -240,6 +245,7 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("unchanged", "verified"): 200,
         ("unchanged", "drifted"): 200,
         ("unchanged", "set_aside"): 200,
+        ("unchanged", "taken_over"): 200,
         ("ignored", "pong"): 200,
         ("ignored", "event_not_push"): 200,
         ("ignored", "ref_not_published"): 200,
@@ -266,7 +272,9 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("failed", "ref_lags"): 503,
         ("failed", "lock_timeout"): 503,
         ("failed", "mount_unavailable"): 503,
+        ("failed", "too_many_open_files"): 503,  # new: was told as mount_unavailable
         ("failed", "releases_in_grace"): 503,
+        ("failed", "target_retiring"): 503,
         ("failed", "out_of_time"): 503,
         ("failed", "copy_busy"): 503,
         ("failed", "mirror_damaged"): 503,
@@ -274,12 +282,14 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("failed", "secret_unusable"): 500,
         ("failed", "remote_refused"): 500,
         ("failed", "remote_unsupported"): 500,
+        ("failed", "remote_untrusted"): 500,
         ("failed", "pack_invalid"): 500,
         ("failed", "pack_too_large"): 500,
         ("failed", "object_too_large"): 500,
         ("failed", "object_collides"): 500,
         ("failed", "tree_too_large"): 500,
         ("failed", "tree_unsafe"): 500,
+        ("failed", "not_a_commit"): 500,
         ("failed", "target_occupied"): 500,
         ("ignored", "working_copy"): 200,
         ("failed", "copy_unusable"): 500,
@@ -302,19 +312,24 @@ def test_commands_and_options(capsys: pytest.CaptureFixture[str]) -> None:
         "rollback": ("PATH", {"--to", "--by", "--why"}),
         "hold": ("PATH", {"--by", "--why"}),
         "resume": ("PATH", set()),
+        "take-over": ("REPOSITORY", {"--from", "--path"}),
         "verify": ("PATH", {"--repair"}),
         "doctor": ("REPOSITORY", set()),
+        "add": ("REPOSITORY", {"--parameter", "--replace", "--no-webhook", "--url"}),
+        "secret": ("REPOSITORY", {"--replace"}),
+        "webhook": ("REPOSITORY", {"--url"}),
     }
+    common = {"--help", "--json", "--function", "--stack", "--local", "--region", "--profile"}
     for command, (subject, own) in options.items():
         with pytest.raises(SystemExit) as ended:
             main([command, "--help"])
         assert ended.value.code == 0
         text = capsys.readouterr().out
-        assert set(re.findall(r"--[a-z-]+", text)) == own | {"--help", "--json", "--function"}, command
+        assert set(re.findall(r"--[a-z-]+", text)) == own | common, command
         assert re.search(rf"^  {subject}  ", text, re.MULTILINE), command
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert re.findall(r"^    ([a-z]+) ", capsys.readouterr().out, re.MULTILINE) == list(options)
+    assert re.findall(r"^    ([a-z-]+)(?:  |$)", capsys.readouterr().out, re.MULTILINE) == [*options, "completion"]
 
 
 def test_fields_of_commands_events(take: Take) -> None:
@@ -349,7 +364,7 @@ def test_keys_of_what_commands_return(take: Take) -> None:
     disk = {"files": None, "bytes": None}
     target = dict.fromkeys(
         ("path", "ref", "state", "commit", "since", "previous_commit", "confirmed_at", "tip", "held", "releases")
-    ) | {"disk": disk, "problems": []}
+    ) | {"disk": disk, "problems": [], "published_from": None}
     target["held"] = dict.fromkeys(("since", "by", "why", "commit", "left"))
     target["releases"] = [
         dict.fromkeys(("commit", "is_current", "is_intact", "retired_at", "files", "bytes")),
@@ -381,7 +396,7 @@ def test_keys_of_what_commands_return(take: Take) -> None:
 def test_keys_of_what_the_schedule_returns(take: Take) -> None:
     """Of both tasks."""
     stored = take("published", publish=[RELEASES])
-    keys = ["task", "outcome", "looked_at", "behind", "failing", "resting", "left", "outcomes", "seconds"]
+    keys = ["task", "outcome", "looked_at", "behind", "failing", "resting", "left", "held", "outcomes", "seconds"]
     for task in ("reconcile", "chores"):
         assert list(stored.service.run_schedule(task)) == keys
 

@@ -388,12 +388,13 @@ def test_latest_is_for_a_pattern_of_tags_and_one_path(rule: dict[str, object], p
     assert problem in problems({"publish": [rule]})
 
 
-def test_a_repository_with_a_dot_name_needs_a_path_for_its_latest_tag() -> None:
-    """Its own directory is hidden, and what is published must not be."""
+def test_a_repository_with_a_name_of_ours_needs_a_path_for_its_latest_tag() -> None:
+    """A leading dot, though, is a name as any other."""
     rule = {"ref": "refs/tags/v*", "latest": True}
-    with pytest.raises(ConfigurationInvalid, match=r"octo/\.github/latest"):
-        parse({"publish": [rule]}, "octo/.github")
-    assert parse({"publish": [rule | {"path": "x"}]}, "octo/.github").publish[0].path == "x"
+    with pytest.raises(ConfigurationInvalid, match=r"octo/mirror\.git/latest"):
+        parse({"publish": [rule]}, "octo/mirror.git")
+    assert parse({"publish": [rule | {"path": "x"}]}, "octo/mirror.git").publish[0].path == "x"
+    assert parse({"publish": [rule]}, "octo/.github").publish[0].path is None
 
 
 def test_a_commits_status_needs_credentials() -> None:

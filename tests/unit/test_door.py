@@ -46,6 +46,7 @@ from handler.network.guess import Guess, KnownTarget, KnownTargets
 from handler.network.pack_sender import UNASKED_BYTES, FetchRefused, PackSender
 from handler.network.survey import MAX_SURVEY_BYTES, Surveyor, bytes_of
 from handler.network.trigger import Trigger
+from handler.outcome import RunFailed
 from handler.settings import Settings
 
 ONE, TWO, THREE = "1" * 40, "2" * 40, "3" * 40
@@ -237,8 +238,12 @@ def drive(asking: Asking, remote: Remote) -> None:
 def test_a_run_has_an_end_whatever_the_mount_side_says(need: Need) -> None:
     """After some rounds it is transient; all answers so far were there each time."""
     asking, remote = Asking(need), Remote()
-    with pytest.raises(PublisherUnavailable, match=str(MAX_ROUNDS)):
+    with pytest.raises(RunFailed, match=str(MAX_ROUNDS)) as failed:
         drive(asking, remote)
+    assert isinstance(failed.value.error, PublisherUnavailable)
+    # What was fetched is not lost with the answer that never came.
+    assert failed.value.refused_commit == TWO
+    assert failed.value.counts.bytes_fetched == 32 * len(remote.fetched)
     assert len(asking.requests) == MAX_ROUNDS + 1
     answers = [request.answers for request in asking.requests]
     assert [len(each.refs) + len(each.packs) for each in answers] == list(range(1, MAX_ROUNDS + 2))
@@ -248,8 +253,9 @@ def test_a_run_has_an_end_whatever_the_mount_side_says(need: Need) -> None:
 def test_a_mount_side_that_somebody_took_over_gets_no_other_commit(want: str) -> None:
     """With the network side's token it could read what the run is not about."""
     remote = Remote()
-    with pytest.raises(PublisherRefused, match=want):
+    with pytest.raises(RunFailed, match=want) as failed:
         drive(Asking(Need(fetch=FetchQuery(want, None, 1))), remote)
+    assert isinstance(failed.value.error, PublisherRefused)
     assert remote.fetched == []
 
 
@@ -561,7 +567,7 @@ def test_one_run_has_the_task_until_it_ends_or_its_time_is_over(tmp_path: Path) 
 
     def end(run: str, stopped_at: str | None) -> None:
         state = None if stopped_at is None else ScheduleState({"a/b": RepositoryState(confirmed_at=1.0)}, stopped_at)
-        end_lease(mount, "reconcile", run=run, state=state)
+        end_lease(mount, "reconcile", run=run, state=state, now=220.0)
 
     assert take("one", 100.0) == ScheduleState()
     with pytest.raises(LockTimeout):
@@ -571,11 +577,11 @@ def test_one_run_has_the_task_until_it_ends_or_its_time_is_over(tmp_path: Path) 
         take("two", 200.0)
     take("two", 211.0)
     end("one", "lost")
-    assert read_state(mount, "reconcile").stopped_at is None
+    assert read_state(mount, "reconcile", now=220.0).stopped_at is None
     end("two", "kept")
     assert take("three", 212.0).stopped_at == "kept"
     end("three", None)
-    assert read_state(mount, "reconcile").stopped_at == "kept"
+    assert read_state(mount, "reconcile", now=220.0).stopped_at == "kept"
 
 
 def test_a_lease_of_the_far_future_keeps_nobody_away(tmp_path: Path) -> None:

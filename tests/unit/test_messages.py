@@ -130,6 +130,12 @@ CALLS: tuple[tuple[str, Mapping[str, Any], Any], ...] = (
         {},
         (Check("mount", Verdict.WRONG, "it is full", "delete something"), Check("clock", Verdict.UNKNOWN, "no right")),
     ),
+    (
+        "take_over",
+        {"previous": "octo/site", "repository": "acme/web", "path": "octo/site/main", "deadline": Deadline(5.0)},
+        (OUTCOME,),
+    ),
+    ("take_over", {"previous": "a/b", "repository": "c/d", "path": None, "deadline": Deadline(None)}, ()),
 )
 
 
@@ -283,6 +289,7 @@ def test_what_is_needed_may_not_be_missing(name: str) -> None:
         {"need": {"after_seconds": 1.0}},
         {"need": {"ref": "../x\n"}},
         {"need": {"ref": MAIN}, "outcome": {"kind": "published", "reason": "pushed"}},
+        {"outcome": {"kind": "failed", "reason": "tree_unsafe", "refused_commit": "x"}},
         {"events": []},
     ],
 )

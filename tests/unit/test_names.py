@@ -42,7 +42,7 @@ def test_a_ref_has_a_bound_and_is_utf8() -> None:
     assert ref_problem("refs/heads/\ud800")
 
 
-@pytest.mark.parametrize("path", ["site", "octo/site/main", "a b/ü", "x/" + "y" * 255, "a/-/~"])
+@pytest.mark.parametrize("path", ["site", "octo/site/main", "a b/ü", "x/" + "y" * 255, "a/-/~", "octo/.github/main"])
 def test_good_paths(path: str) -> None:
     """Relative, of plain parts."""
     assert path_problem(path) is None
@@ -58,6 +58,11 @@ def test_good_paths(path: str) -> None:
         (".", "starts with a dot"),
         ("a/../b", "starts with a dot"),
         ("a/.git", "starts with a dot"),
+        ("a/.git/b", "starts with a dot"),
+        ("a/.b", "starts with a dot"),
+        (".a/b/c", "starts with a dot"),
+        ("a/b/.c", "starts with a dot"),
+        ("a/.b/.c", "starts with a dot"),
         ("o/n/mirror.git", "mirror.git"),
         ("a\\b", "backslash"),
         ("a\nb", "control character"),

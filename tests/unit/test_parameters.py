@@ -31,6 +31,7 @@ from handler.network.aws.parameters import (
     STALE_SECONDS,
     Parameters,
     SSMClient,
+    Token,
     make_ssm_client,
 )
 from handler.settings import Settings
@@ -466,10 +467,32 @@ def private(credentials: str | None, **fields: Any) -> Repository:
     return Repository(credentials=credentials, **named)
 
 
+def value_of(token: Token | None) -> str | None:
+    """Return the token itself."""
+    return token.value if token is not None else None
+
+
+def test_a_refused_token_is_read_afresh_and_seldom(world: World) -> None:
+    """One that expired must not use up the quota, though many repositories name it; a new one serves all of them."""
+    named = private(world.put_token("ghp_old"))
+    first, second = world.parameters.token_of(named), world.parameters.token_of(named)
+    assert first is not None
+    assert second is not None
+    assert (first.renew(), first.renew()) == (None, None)
+    assert world.store.counts() == {"GetParameter": 2}
+    world.put_token("ghp_new")
+    assert first.renew() is None
+    world.clock.now += 16
+    assert (first.renew(), second.renew()) == ("ghp_new", "ghp_new")
+    assert world.store.counts() == {"GetParameter": 3}
+    assert value_of(world.parameters.token_of(named)) == "ghp_new"
+    assert "ghp" not in repr(first)
+
+
 def test_a_token_is_decrypted_and_cached(world: World) -> None:
     """As the secret is."""
     named = private(world.put_token("ghp_abcDEF123"))
-    assert [world.parameters.token_of(named) for _ in range(3)] == ["ghp_abcDEF123"] * 3
+    assert [value_of(world.parameters.token_of(named)) for _ in range(3)] == ["ghp_abcDEF123"] * 3
     assert world.store.counts() == {"GetParameter": 1}
 
 
@@ -478,14 +501,14 @@ def test_a_repository_has_the_token_that_its_parameter_names_or_none(world: Worl
     assert world.parameters.token_of(private(None)) is None
     assert world.store.counts() == {}
     named = private(world.put_token("ghp_abcDEF123"))
-    assert world.parameters.token_of(named) == "ghp_abcDEF123"
+    assert value_of(world.parameters.token_of(named)) == "ghp_abcDEF123"
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_a_tokens_trailing_newline_is_taken_off_and_said(world: World, end: str) -> None:
     """`echo` adds one, and no token has one."""
     name = world.put_token(f"ghp_hunter2{end}")
-    assert world.parameters.token_of(private(name)) == "ghp_hunter2"
+    assert value_of(world.parameters.token_of(private(name))) == "ghp_hunter2"
     assert world.parameters.secret_problems() == (f"{name} ends with a newline.",)
 
 

@@ -103,11 +103,11 @@ def test_a_branch_whose_name_makes_no_path_is_a_problem_of_the_configuration(bra
     assert paths(ref, PublishRule(ref=ref, path="elsewhere")) == ["elsewhere"]
 
 
-def test_a_repository_with_a_dot_name_needs_a_path() -> None:
-    """Names with a leading dot are not the consumers'."""
-    dotted = Repository(full_name="octo/.github", url="https://github.com/octo/.github.git")
-    with pytest.raises(ConfigurationInvalid, match="starts with a dot"):
-        targets_of(dotted, MAIN, MAIN)
+@pytest.mark.parametrize("name", [".github", ".dotfiles", "x.github"])
+def test_a_repository_with_a_dot_name_needs_no_path(name: str) -> None:
+    """GitHub has such names, and `{}` is enough for any repository."""
+    dotted = Repository(full_name=f"octo/{name}", url=f"https://github.com/octo/{name}.git")
+    assert [target.path for target in targets_of(dotted, MAIN, MAIN)] == [f"octo/{name}/main"]
 
 
 def test_the_default_branch_is_asked_for_only_where_a_rule_needs_it() -> None:
@@ -207,8 +207,7 @@ def test_one_branch_without_a_path_does_not_stand_in_the_way_of_the_others() -> 
     refs = ["refs/heads/mirror.git", "refs/heads/x"]
     assert [target.path for target in targets_in(repository(rule), refs, None)] == ["octo/site/x"]
     dotted = Repository(full_name="octo/.github", url="https://github.com/octo/.github.git")
-    with pytest.raises(ConfigurationInvalid, match="starts with a dot"):
-        targets_in(dotted, [], MAIN)
+    assert [target.path for target in targets_in(dotted, [], MAIN)] == ["octo/.github/main"]
 
 
 def test_the_default_branchs_path_must_not_be_another_refs() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from handler.errors import CopyUnusable
+from handler.mount.fs import files
 from handler.mount.working_copy.gitdir.copy_config import Config, tracking_ref
 from handler.mount.working_copy.gitdir.init import init_repository
 from handler.mount.working_copy.gitdir.remote_urls import is_same_remote
@@ -365,6 +366,7 @@ def test_a_copy_is_examined_in_few_operations(copy: Path, monkeypatch: pytest.Mo
 
     for name in ("open", "scandir", "listdir", "stat", "lstat", "readlink", "close"):
         monkeypatch.setattr(os, name, partial(counted, name, getattr(os, name)))
+    monkeypatch.setattr(files, "open_beneath", partial(counted, "open", files.open_beneath))
     validate(str(copy), URL, MAIN)
     assert sorted(calls) == ["close"] * 3 + ["open"] * 3 + ["scandir"]
 

@@ -44,6 +44,8 @@ def fetch(request: pytest.FixtureRequest, origin: GitOrigin, upstream: Upstream)
             lag_seconds=0.0,
             is_payload_trusted=False,
             open_transfer=lambda transfer: pytest.fail(f"{transfer} was opened"),
+            on_decided=lambda object_id: None,
+            bases=tuple,
             clock=time.time,
         )
         try:

@@ -15,6 +15,7 @@ import pytest
 from handler.errors import CopyBusy, MirrorDamaged, PackInvalid, PackTooLarge
 from handler.exchange.answers import PackAnswer
 from handler.exchange.remote import FetchQuery, ShallowChanges
+from handler.mount.fs import files
 from handler.mount.git import packs
 from handler.mount.git.objects import BLOB, COMMIT, TREE, hash_object
 from handler.mount.git.repack import MAX_SMALL_PACKS
@@ -337,9 +338,9 @@ def test_a_fetch_is_shown_as_git_shows_one(
     renamed: list[str] = []
     rename = os.rename
 
-    def noted(source: str, target: str) -> None:
+    def noted(source: str, target: str, **directories: int) -> None:
         renamed.append(os.path.splitext(target)[1])
-        rename(source, target)
+        rename(source, target, **directories)
 
     monkeypatch.setattr(os, "rename", noted)
     other = tmp_path / "other"
@@ -389,6 +390,7 @@ def test_a_warm_fetch_takes_two_files_and_two_renames(
 
     for name in ("open", "rename", "listdir", "stat", "unlink", "link", "mkdir", "lstat", "symlink"):
         monkeypatch.setattr(os, name, partial(counted, name, getattr(os, name)))
+    monkeypatch.setattr(files, "open_path", partial(counted, "open", files.open_path))
     ingest(store, content)
     assert sorted(calls) == ["open", "open", "rename", "rename"]
 

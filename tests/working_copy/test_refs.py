@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from handler.errors import CopyBusy, CopyUnusable
+from handler.mount.fs import files
 from handler.mount.working_copy.gitdir.locks import acquire_lock, is_ours, lock_held, release_lock
 from handler.mount.working_copy.gitdir.ref_logs import NULL_OID, LogEntry
 from handler.mount.working_copy.gitdir.refs import Refs
@@ -219,6 +220,7 @@ def test_a_ref_is_written_in_few_operations(copy: Path, refs: Refs, monkeypatch:
 
     for name in ("open", "rename", "listdir", "stat", "unlink", "link", "mkdir", "lstat", "symlink", "readlink"):
         monkeypatch.setattr(os, name, partial(counted, name, getattr(os, name)))
+    monkeypatch.setattr(files, "open_path", partial(counted, "open", files.open_path))
     refs.write(MAIN, new)
     refs.append_log(MAIN, [LogEntry(new, new, b"one"), LogEntry(new, new, b"two")], COMMITTER, 5)
     assert calls == ["symlink", "open", "rename", "unlink", "open"]

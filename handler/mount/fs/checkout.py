@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -54,12 +55,24 @@ def check_out(
             Stage(remove_directories, levels_by_depth(plan.removed_directories, deepest_first=True)),
             Stage(make_directories, levels_by_depth(plan.made_directories)),
             Stage(partial(write, budget=budget), [todo], on_progress),
-            # Touch last, the deepest first: a client that looks in between must not find a directory that is new
-            # already and one below it that is still old.
-            Stage(touch, levels_by_depth(ancestors_of_changes(plan), deepest_first=True)),
+            *_touches(plan),
         ]
         written = workers.run(partial(DirectoryHandles, root), stages, before_threads=budget.enforce)
     return Counts(files_written=total, files_removed=len(plan.removed_files), bytes_written=written)
+
+
+def touch_only(root: str, plan: TreePlan, workers: Workers) -> None:
+    """Touch what the plan touches below `root`, and change nothing else."""
+    workers.run(partial(DirectoryHandles, root), _touches(plan))
+
+
+def _touches(plan: TreePlan) -> list[Stage[DirectoryHandles, Any]]:
+    # Touch last, the deepest first: a client that looks in between must not find a directory that is new already and
+    # one below it that is still old.
+    return [
+        Stage(touch, [batches(plan.touched_files)]),
+        Stage(touch, levels_by_depth(ancestors_of_changes(plan), deepest_first=True)),
+    ]
 
 
 @contextmanager
@@ -187,7 +200,7 @@ def _make_link(name: bytes, target: bytes, directory: int) -> None:
 
 
 def touch(directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
-    """Give directories a new change attribute. Skip those that the plan has removed."""
+    """Set mtimes to now, and so give directories a new change attribute. Skip what the plan has removed."""
     for path in paths:
         with suppress(FileNotFoundError, NotADirectoryError):
             descriptor, name = directories.parent(path)
@@ -196,9 +209,10 @@ def touch(directories: DirectoryHandles, paths: Sequence[bytes]) -> int:
 
 
 def ancestors_of_changes(plan: TreePlan) -> set[bytes]:
-    """Return every directory above one in which something changes, without the root, which the release's seal touches.
+    """Return every directory that `touch` gives a new change attribute when all else is done, the deepest first.
 
-    `touch` gives them a new change attribute when all else is done, the deepest first.
+    These are all above one in which something changes, and those that the plan touches; not the root, which the
+    release's seal touches.
     """
     # A recycled release keeps its directories' file handles, and a backup or a search may have walked through one that
     # is written whole. An NFS client that has cached such directories asks the server only about those that it believes
@@ -206,7 +220,22 @@ def ancestors_of_changes(plan: TreePlan) -> set[bytes]:
     # under the new link, or none, until its attributes expire (60 s). A touched directory makes it look up the next
     # level.
     changed = {path.rpartition(b"/")[0] for path in _changed_paths(plan)}
-    return {above for directory in changed for above in ancestors_of(directory)}
+    return {*plan.touched_directories, *(above for directory in changed for above in ancestors_of(directory))}
+
+
+def with_touches(plan: TreePlan, touches: TreePlan, *, is_resumed: bool) -> TreePlan:
+    """Return the plan with what `touches` touches, where its changes do not set that mtime anyway.
+
+    With `is_resumed` an earlier run may have made some of the changes.
+    """
+    # To create or remove a name gives its directory a new mtime too.
+    changed = set() if is_resumed else set(_changed_paths(plan))
+    fresh = changed | {path.rpartition(b"/")[0] for path in changed}
+    return replace(
+        plan,
+        touched_files=tuple(path for path in touches.touched_files if path not in fresh),
+        touched_directories=tuple(path for path in touches.touched_directories if path not in fresh),
+    )
 
 
 def _changed_paths(plan: TreePlan) -> Iterator[bytes]:

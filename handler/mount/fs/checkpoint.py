@@ -4,10 +4,11 @@ Beside the staged tree lies a file with the plan's digest and the number of file
 """
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterable
 
-from handler.mount.fs.files import read_whole, unlink_if_there, write_whole
+from handler.mount.fs.files import NOT_REGULAR, read_whole, unlink_if_there, write_whole
 from handler.mount.fs.plan import FileWrite, LinkWrite
 
 WORTH_FILES = 2000
@@ -32,7 +33,14 @@ class Checkpoint:
         for write in writes:
             digest.update(b"%s\0%s\0" % (write.path, write.blob if isinstance(write, FileWrite) else write.target))
         self._digest = digest.hexdigest()
-        content = read_whole(self._path, max_bytes=_MAX_BYTES)
+        try:
+            content = read_whole(self._path, max_bytes=_MAX_BYTES)
+        except OSError as error:
+            if error.errno not in NOT_REGULAR:
+                raise
+            # A link or a pipe of somebody else's: left, it would stop this check-out each time.
+            os.unlink(self._path)
+            content = None
         if content is None:
             return 0
         self._is_there = True

@@ -4,7 +4,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from handler.errors import Git2EfsError, MountFull, MountUnavailable, TargetOccupied
+from handler.errors import Git2EfsError, MountFull, MountUnavailable, TargetOccupied, TooManyOpenFiles
 from handler.outcome import unexpected
 
 _NEEDS_A_PERSON = frozenset({
@@ -17,17 +17,22 @@ _NEEDS_A_PERSON = frozenset({
     errno.EMLINK,
     errno.ENAMETOOLONG,
 })  # fmt: skip
-_IN_THE_WAY = frozenset({errno.ENOTDIR, errno.EISDIR, errno.ELOOP})
+_NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
+"""This process or this host has no descriptor left; the mount was not asked."""
+_IN_THE_WAY = frozenset({errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO})
 
 
 def from_errno(error: OSError) -> Git2EfsError:
     """Return the failure for an error of the mount.
 
-    MountFull and TargetOccupied need a person; MountUnavailable, which is every other error, passes.
+    MountFull and TargetOccupied need a person. TooManyOpenFiles passes, and MountUnavailable, which is every other
+    error.
     """
     name = errno.errorcode.get(error.errno or 0, type(error).__name__)
     if error.errno in _IN_THE_WAY:
         return TargetOccupied(f"something that git2efs did not make is in the way ({name})")
+    if error.errno in _NO_DESCRIPTOR:
+        return TooManyOpenFiles(f"the process has no file descriptor left ({name})")
     kind = MountFull if error.errno in _NEEDS_A_PERSON else MountUnavailable
     return kind(f"the mount answered {name}")
 

@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from handler.errors import LockTimeout
-from handler.mount.fs.files import modified_ns, open_to_lock, touch
+from handler.mount.fs.directories import make_directories
+from handler.mount.fs.files import NOT_REGULAR, open_regular, open_to_lock, open_to_read
 
 _MAX_ENTRIES = 1000
 _FIRST_PAUSE_SECONDS = 0.01
@@ -28,9 +29,9 @@ _GENERATIONS = 2**30
 """Generations are whole seconds from here to twice as much (2004 to 2038): every file system keeps such times."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HeldLock:
-    """A lock that is held, and the seconds waited for it.
+    """A lock that is held, and the seconds waited for it. Once it is stamped, it tells the mount's time.
 
     `is_slow`: the mount makes each call wait, or this run had to wait for the lock.
     """
@@ -38,6 +39,8 @@ class HeldLock:
     descriptor: int
     waited_seconds: float
     is_slow: bool
+    _stamped_at: float = 0.0
+    _stamped_boot: float = 0.0
 
     def stamp_generation(self) -> tuple[int, int]:
         """Stamp the lock with a new generation; return the one that was found and the new one.
@@ -50,7 +53,21 @@ class HeldLock:
         found = int(os.fstat(self.descriptor).st_mtime)
         generation = _GENERATIONS + secrets.randbelow(_GENERATIONS)
         os.utime(self.descriptor, (generation, generation))
+        # The file system itself sets the ctime: so it tells the mount's time. The answer to the stamp has brought it.
+        self._stamped_at, self._stamped_boot = os.fstat(self.descriptor).st_ctime, _boot_seconds()
         return found, generation
+
+    def now(self) -> float:
+        """Return the mount's time, in seconds since the epoch: hosts whose clocks differ agree on it.
+
+        It goes on when the lock is no longer held.
+        """
+        return self._stamped_at + _boot_seconds() - self._stamped_boot
+
+
+def _boot_seconds() -> float:
+    # This clock goes on while the host is suspended; a monotonic one stands still, and would not see that pause.
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @contextmanager
@@ -60,7 +77,7 @@ def locked(path: str, wait_seconds: float) -> Iterator[HeldLock]:
     try:
         descriptor = open_to_lock(path)
     except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_directories(os.path.dirname(path))
         descriptor = open_to_lock(path)
     try:
         waited = _poll(descriptor, wait_seconds, waiting_path(path))
@@ -81,11 +98,11 @@ class Waiting:
     def __init__(self, path: str) -> None:
         """`path` is the lock's."""
         self._path = waiting_path(path)
-        self._before = modified_ns(self._path)
+        self._before = _modified_ns(self._path)
 
     def is_anyone(self) -> bool:
         """Whether a run has begun to wait, or still waits, since this was made. Raises OSError."""
-        return modified_ns(self._path) != self._before
+        return _modified_ns(self._path) != self._before
 
 
 def _poll(descriptor: int, wait_seconds: float, waiting: str) -> float:
@@ -103,9 +120,32 @@ def _poll(descriptor: int, wait_seconds: float, waiting: str) -> float:
         if waited >= wait_seconds:
             raise LockTimeout(f"another run held the repository's lock for {waited:.1f} seconds")
         # At every try: who holds the lock by then may have begun only after the last one.
-        touch(waiting)
+        _touch(waiting)
         time.sleep(min(pause * random.uniform(0.5, 1), wait_seconds - waited))  # noqa: S311
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def _touch(path: str) -> None:
+    """Set a file's mtime to now; make the file if it is missing."""
+    try:
+        os.utime(path, follow_symlinks=False)
+    except FileNotFoundError:
+        os.close(open_regular(path, os.O_WRONLY | os.O_CREAT, 0o644))
+
+
+def _modified_ns(path: str) -> int | None:
+    """Return a file's mtime in nanoseconds, as the server has it now; None where there is no such file."""
+    try:
+        # Opened, since that makes an NFS client ask the server.
+        with open_to_read(path) as descriptor:
+            return os.fstat(descriptor).st_mtime_ns
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno not in NOT_REGULAR:
+            raise
+        # A link or a pipe of somebody else's says nothing of who waits.
+        return None
 
 
 Known = dict[str, frozenset[str]]

@@ -4,6 +4,8 @@ Over NFS each call waits for a round trip, and threads hide that wait. On a loca
 microseconds, and threads that take turns only cost time.
 """
 
+import resource
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
+from handler.mount.fs.directories import DESCRIPTORS_PER_WORKER
 from handler.mount.fs.plan import FileWrite, LinkWrite
 
 Item = bytes | FileWrite | LinkWrite
@@ -35,6 +38,47 @@ _PROGRESS_STEPS = 1000
 """Steps between two reports of progress where one thread does them all."""
 _SLOW_STEP_SECONDS = 0.001
 _STEP_THREADS = 4
+
+
+class OpenFiles:
+    """The descriptors that this process may hold open for check-outs and comparisons, all repositories together.
+
+    A thread of a pool waits for its share before it opens anything, and asks for no second one, so that none waits for
+    ever. Safe for threads.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = 0
+        self._changed = threading.Condition()
+
+    def limit_to(self, limit: int) -> None:
+        """Allow so many, and less where the operating system allows this process less."""
+        allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if allowed != resource.RLIM_INFINITY:
+            # The rest is for what is not counted: sockets, packs, and each run's first thread, which never waits.
+            limit = min(limit, allowed * 5 // 8)
+        with self._changed:
+            self._limit = limit
+            self._changed.notify_all()
+
+    @contextmanager
+    def share(self) -> Iterator[None]:
+        """Hold one thread's share until the block ends; wait until there is one."""
+        with self._changed:
+            # However low the limit is, one thread works.
+            self._changed.wait_for(lambda: not self._used or self._used + DESCRIPTORS_PER_WORKER <= self._limit)
+            self._used += DESCRIPTORS_PER_WORKER
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._used -= DESCRIPTORS_PER_WORKER
+                self._changed.notify()
+
+
+OPEN_FILES = OpenFiles(limit=640)
+"""One for the process, as the operating system's limit is: each repository has threads of its own."""
 
 
 class Stage(NamedTuple, Generic[Handle, AnyItem]):
@@ -82,7 +126,7 @@ class Workers:
         Raises the first failure; no call is begun after it.
         """
         with _threads(self.count) as pool:
-            return list(pool.map(function, items))
+            return list(pool.map(partial(_with_share, function), items))
 
     def stay_alone(self, sizes: Sequence[int]) -> bool:
         """Whether levels of these sizes are run in turn whatever a probe would find."""
@@ -108,7 +152,7 @@ class Workers:
                 for level in stage.levels:
                     # A level ends before the next one begins: a directory must exist before what lies in it.
                     done = 0
-                    run = partial(_run_batch, open_handle, stage.task)
+                    run = partial(_with_share, partial(_run_batch, open_handle, stage.task))
                     for batch, result in zip(level, pool.map(run, level), strict=True):
                         total += result
                         done += len(batch)
@@ -187,6 +231,11 @@ def _run_batch(
 ) -> int:
     with open_handle() as handle:
         return task(handle, batch)
+
+
+def _with_share(call: Callable[[Argument], Result], argument: Argument) -> Result:
+    with OPEN_FILES.share():
+        return call(argument)
 
 
 @contextmanager

@@ -27,8 +27,8 @@ class TreePlan:
     """The steps that bring a directory from one tree to another, in the order of the fields.
 
     Each step may be repeated: to finish a plan that was interrupted anywhere, apply it again. `removed_directories`
-    come deepest first, `made_directories` parents first. `submodules` become empty directories; they are listed here
-    for the log.
+    come deepest first, `made_directories` parents first. What is `touched` is right already, and only gets a new mtime.
+    `submodules` become empty directories; they are listed here for the log.
     """
 
     removed_files: tuple[bytes, ...] = ()
@@ -36,4 +36,6 @@ class TreePlan:
     made_directories: tuple[bytes, ...] = ()
     files: tuple[FileWrite, ...] = ()
     links: tuple[LinkWrite, ...] = ()
+    touched_files: tuple[bytes, ...] = ()
+    touched_directories: tuple[bytes, ...] = ()
     submodules: tuple[bytes, ...] = ()

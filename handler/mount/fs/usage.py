@@ -1,10 +1,12 @@
 """Count the files and bytes below directories."""
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
 
 from handler.model import Usage
+from handler.mount.fs.directories import open_directory
 from handler.mount.fs.parallel import Workers
 
 _AT_A_TIME = 4096
@@ -43,17 +45,19 @@ def _is_directory(path: str) -> bool:
 def _read(directory: str) -> tuple[int, int, list[str]]:
     files, size, below = 0, 0, []
     try:
-        with os.scandir(directory) as entries:
+        # Opened first: `scandir` of a path would follow a link that somebody put there meanwhile.
+        with open_directory(directory) as descriptor, os.scandir(descriptor) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    below.append(entry.path)
+                    below.append(os.path.join(directory, entry.name))
                     continue
                 try:
                     size += entry.stat(follow_symlinks=False).st_size
                 except FileNotFoundError:
                     continue
                 files += 1
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
         # A run has removed it since its parent was read.
-        pass
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
     return files, size, below

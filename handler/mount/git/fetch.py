@@ -6,13 +6,14 @@ while. A commit that no ref confirms is not published: GitHub hands out any fork
 the webhook's secret could publish anything. A repository can opt in (`trust_payload`).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import BinaryIO
 
 from handler.errors import CommitNotFound, Git2EfsError, PackInvalid, RefLags
 from handler.exchange.answers import Answers, Missing, Need
-from handler.exchange.remote import EMPTY_PACK_BYTES, FetchQuery
+from handler.exchange.remote import EMPTY_PACK_BYTES, MAX_BASES, FetchQuery
 from handler.model import NULL_OID, PushEvent, Tip
 from handler.mount.git.pack_store import PackStore
 
@@ -42,7 +43,8 @@ class Fetcher:
     `have` is the commit to claim, if the store holds it. What `answers` say of a ref counts if it was asked for since
     `not_before`. `confirmed_pushed_at` is the latest `pushed_at` of all deliveries that the remote confirmed.
     `is_payload_trusted` publishes a push that no ref confirms within `lag_seconds`. `open_transfer` gives the file that
-    a large pack's parts were written to, and its path.
+    a large pack's parts were written to, and its path. `bases` returns the commits that other targets have published.
+    `on_decided` is called with the object to publish, before it is fetched.
     """
 
     answers: Answers
@@ -55,19 +57,23 @@ class Fetcher:
     lag_seconds: float
     is_payload_trusted: bool
     open_transfer: Callable[[str], tuple[BinaryIO, str]]
+    on_decided: Callable[[str], None]
+    bases: Callable[[], Iterable[str]]
     clock: Callable[[], float]
 
     def fetch(self, ref: str, push: PushEvent | None) -> Fetched | Need:
         """Return the commit to publish for `ref`, with its objects in the store; or what has to be asked first.
 
         Raises RefLags, CommitNotFound, RemoteUnavailable, RemoteRefused, RemoteUnsupported, OutOfTime, PackInvalid,
-        PackTooLarge, ObjectTooLarge, MirrorDamaged, and TreeUnsafe where the ref names no commit.
+        PackTooLarge, ObjectTooLarge, MirrorDamaged, and NotACommit.
         """
         try:
             answer = self.answers.tip(ref, now=self.clock(), not_before=self.not_before)
             wanted, is_confirmed = self._decide(ref, answer.tip, answer.asked_at, push)
-            if wanted is not None and wanted not in self.store:
-                self._receive(wanted, push, answer.asked_at)
+            if wanted is not None:
+                self.on_decided(wanted)
+                if wanted not in self.store:
+                    self._receive(wanted, push, answer.asked_at)
         except Missing as missing:
             return missing.need
         return Fetched(
@@ -141,12 +147,29 @@ class Fetcher:
         """Bring `wanted` into the store. Raises Missing."""
         # A commit that the store lost must not be claimed: the remote would leave out what builds on it.
         claimed = self.have if self.have is not None and self.store.holds(self.have) else None
+        query = self._query(wanted, claimed)
         is_next = push is not None and push.is_single and push.after == wanted and push.before == claimed
-        query = FetchQuery(wanted, claimed, *self.store.history(claimed, self.depth, is_next=is_next))
-        answer = self.answers.pack(query, not_before=asked_at)
+        guess = replace(query, deepen=self.store.history(claimed, self.depth, is_next=True)[0]) if is_next else query
+        try:
+            answer = self.answers.pack(guess, not_before=asked_at)
+        except Missing:
+            # Without a depth only where that was fetched already. The payload calls a merge one commit too, and with it
+            # all the history of the merged branch would come.
+            answer = self.answers.pack(query, not_before=asked_at)
         try:
             received = self.store.receive(answer, self.max_pack_bytes, self.open_transfer)
         except FileNotFoundError:
             # The file of its parts was swept, or another run took it.
             raise Missing(Need(fetch=query)) from None
         self.store.ingest(received)
+
+    def _query(self, wanted: str, claimed: str | None) -> FetchQuery:
+        """Return the fetch of `wanted` where `claimed` is here. A first one claims what other targets published."""
+        bases: tuple[str, ...] = ()
+        if claimed is None:
+            bases = tuple(islice((each for each in self.bases() if self.store.holds(each)), MAX_BASES))
+        deepen, shallow = self.store.history(claimed, self.depth, is_next=False)
+        if deepen:
+            # As little history is claimed for them as for what the target itself has.
+            shallow = (*shallow, *(each for each in bases if each not in shallow))
+        return FetchQuery(wanted, claimed, deepen, shallow, bases)

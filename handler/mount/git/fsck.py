@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dulwich.pack import Pack, write_pack_index_v2
 
 from handler.errors import MirrorDamaged
+from handler.mount.fs.directories import make_directories
 from handler.mount.fs.files import read_whole
 from handler.mount.git.mirror import FILES, Mirror
 from handler.mount.git.objects import COMMIT
@@ -32,7 +33,7 @@ def repair(mirror: Mirror, commits: Iterable[str]) -> tuple[str, ...]:
 
 
 def _repair_files(mirror: Mirror) -> Iterator[str]:
-    os.makedirs(os.path.join(mirror.path, "refs", "heads"), exist_ok=True)
+    make_directories(os.path.join(mirror.path, "refs", "heads"))
     for name, content in FILES:
         if _read(os.path.join(mirror.path, name)) != content:
             mirror.replace(name, content)

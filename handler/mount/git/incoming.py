@@ -7,14 +7,14 @@ takes is swept after an hour: by the next transfer that begins, and by the daily
 import os
 import stat
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import BinaryIO
 
 from handler.config.names import is_transfer
 from handler.errors import Malformed, PackTooLarge
-from handler.mount.fs.directories import open_directory, remove_tree
-from handler.mount.fs.files import create_part, open_to_change, unlink_if_there, write_all
+from handler.mount.fs.directories import make_directories, open_directory, remove_tree
+from handler.mount.fs.files import open_regular, open_to_change, unlink_if_there, write_all
 
 _KEPT_SECONDS = 3600.0
 """Far longer than a run: nobody writes to a file or will take it any more that was left for so long."""
@@ -34,7 +34,7 @@ def write_part(
     Raises Malformed where something is missing before the part, and PackTooLarge past `max_bytes`.
     """
     if offset + len(content) > max_bytes:
-        raise PackTooLarge(f"the fetch brings more than {max_bytes} bytes")
+        raise PackTooLarge(f"the fetch brings more than {max_bytes} bytes (GIT2EFS_MAX_PACK_BYTES)")
     path = _path(directory, transfer)
     if offset == 0:
         sweep(directory, clock)
@@ -48,14 +48,26 @@ def write_part(
     return offset + len(content)
 
 
+@contextmanager
+def _part(path: str, *, is_first: bool) -> Iterator[int]:
+    """Give an open descriptor to append a part to a file until the block ends; the first part makes the file anew."""
+    flags = os.O_WRONLY | os.O_APPEND | (os.O_CREAT | os.O_TRUNC if is_first else 0)
+    descriptor = open_regular(path, flags, 0o644)
+    try:
+        yield descriptor
+    finally:
+        # On NFS the close sends what was written and reports what failed.
+        os.close(descriptor)
+
+
 def _open_part(stack: ExitStack, path: str, *, is_first: bool) -> int:
     if is_first:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_directories(os.path.dirname(path))
         # Without a lock: a run that has just taken the last transfer removes the directory between the two.
         with suppress(FileNotFoundError):
-            return stack.enter_context(create_part(path, is_first=True))
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-    return stack.enter_context(create_part(path, is_first=is_first))
+            return stack.enter_context(_part(path, is_first=True))
+        make_directories(os.path.dirname(path))
+    return stack.enter_context(_part(path, is_first=is_first))
 
 
 def open_transfer(directory: str, transfer: str) -> tuple[BinaryIO, str]:

@@ -73,7 +73,7 @@ class PackSpool:
     def _count(self, content: bytes) -> None:
         self.size += len(content)
         if self.size > self._max_bytes:
-            raise PackTooLarge(f"the fetch brings more than {self._max_bytes} bytes")
+            raise PackTooLarge(f"the fetch brings more than {self._max_bytes} bytes (GIT2EFS_MAX_PACK_BYTES)")
         # Hashed as it comes, so that a pack that is written here need not be read once more from the mount.
         content = self._tail + content
         self._digest.update(content[:-_TRAILER_BYTES])

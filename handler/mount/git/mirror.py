@@ -6,15 +6,17 @@ trips a push. Git reads and checks the repository all the same.
 
 import os
 import secrets
-import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from typing import BinaryIO, TypeVar, cast
 
+from handler.config.names import is_object_id
+from handler.errors import MirrorDamaged
 from handler.exchange.remote import mirror_history
-from handler.mount.fs.files import create, read_whole, unlink_if_there, write_whole
+from handler.mount.fs.directories import make_directories, names_in, remove_files, remove_tree
+from handler.mount.fs.files import NOT_REGULAR, create, read_whole, rename, unlink_if_there, write_whole
 from handler.mount.git import repack
 from handler.mount.git.ingest import IndexedPack, PackSpool
 from handler.mount.git.objects import MAX_OBJECT_BYTES
@@ -43,19 +45,20 @@ class Mirror(PackStore):
     def refresh(self) -> None:
         """Make the mirror if it is missing, open new packs, and sweep what a killed run left."""
         try:
-            names = set(os.listdir(self.pack_directory))
+            # Listed without following a link: what lies elsewhere would be swept.
+            names = set(names_in(self.pack_directory))
         except FileNotFoundError:
             self._create()
             names = set()
         complete = {name[:-4] for name in names if name.endswith(".idx") and name[:-4] + ".pack" in names}
         for name in self.packs.keys() - complete:
             self.packs.pop(name).close()
-        for name in names:
-            stem = os.path.splitext(name)[0]
-            if name.startswith(TEMPORARY_PREFIX) or stem not in complete:
-                # Nobody else writes here under the lock: it is a killed run's temporary file, or a pack that it never
-                # made visible.
-                unlink_if_there(os.path.join(self.pack_directory, name))
+        # Nobody else writes here under the lock: it is a killed run's temporary file, or a pack that it never made
+        # visible.
+        is_left = [
+            each for each in names if each.startswith(TEMPORARY_PREFIX) or os.path.splitext(each)[0] not in complete
+        ]
+        remove_files(self.pack_directory, is_left)
         for name in complete - self.packs.keys():
             pack = open_pack(self.pack_path(name), self.max_object_bytes)
             if pack is not None:
@@ -68,11 +71,11 @@ class Mirror(PackStore):
 
     def _create(self) -> None:
         """Make an empty bare repository."""
-        os.makedirs(os.path.join(self.path, "refs", "heads"), exist_ok=True)
+        make_directories(os.path.join(self.path, "refs", "heads"))
         for name, content in FILES:
             write_whole(os.path.join(self.path, name), content)
         # Last: its presence says that all is there.
-        os.makedirs(self.pack_directory, exist_ok=True)
+        make_directories(self.pack_directory)
 
     def history(self, have: str | None, depth: int, *, is_next: bool) -> tuple[int, tuple[str, ...]]:
         """Return the `deepen` and the `shallow` of a fetch; see `PackStore.history`."""
@@ -134,7 +137,7 @@ class InPlaceWriter(PackWriter):
     def write_hidden(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
         """Write a small pack's index, or a large pack."""
         if spool.name is not None:
-            os.rename(spool.name, path + ".pack")
+            rename(spool.name, path + ".pack")
         elif _is_small(spool):
             # The index first, and the pack after it, in place, which saves a rename: `open_pack` reads a small pack
             # whole, and its checksum tells whether a killed run had written all of it.
@@ -155,9 +158,18 @@ class InPlaceWriter(PackWriter):
         """Return at once: each write has closed its file."""
 
     def shallow_commits(self) -> set[bytes]:
-        """Return what the file holds; cached until `forget_shallow`."""
+        """Return what the file holds; cached until `forget_shallow`. Raises MirrorDamaged for what is no such file."""
         if self._shallow is None:
-            self._shallow = set((read_whole(os.path.join(self._git_directory, "shallow")) or b"").split())
+            try:
+                found = (read_whole(os.path.join(self._git_directory, "shallow")) or b"").split()
+            except OSError as error:
+                if error.errno not in NOT_REGULAR:
+                    raise
+                raise MirrorDamaged("mirror.git/shallow is no regular file") from None
+            # Each of them: what is in it is written again, and sent to the remote.
+            if not all(map(is_object_id, found)):
+                raise MirrorDamaged("mirror.git/shallow holds something that is no commit")
+            self._shallow = set(found)
         return self._shallow
 
     def forget_shallow(self) -> None:
@@ -177,7 +189,7 @@ class InPlaceWriter(PackWriter):
         """Replace a file in one step, through a temporary file beside the packs."""
         temporary = self._temporary(kind)
         write_whole(temporary, content)
-        os.rename(temporary, path)
+        rename(temporary, path)
 
     def _temporary(self, kind: str) -> str:
         return os.path.join(self._pack_directory, f"{TEMPORARY_PREFIX}{kind}_{secrets.token_hex(8)}")
@@ -240,11 +252,11 @@ def discard_mirror(path: str) -> None:
     # Not renamed aside as a whole: after a kill nobody would look for that directory.
     packs = os.path.join(path, "objects", "pack")
     try:
-        names = os.listdir(packs)
+        names = names_in(packs)
     except FileNotFoundError:
         return
     # The indexes first: killed in between, this leaves fewer packs, or packs without an index, which `refresh` sweeps.
     # The file `shallow` goes after the commits that it is about.
-    for name in (*(name for name in names if name.endswith(".idx")), os.path.join("..", "..", "shallow")):
-        unlink_if_there(os.path.join(packs, name))
-    shutil.rmtree(packs)
+    remove_files(packs, [name for name in names if name.endswith(".idx")])
+    unlink_if_there(os.path.join(path, "shallow"))
+    remove_tree(packs)

@@ -6,7 +6,7 @@ from collections.abc import Container
 from dulwich.objects import RawObjectID
 from dulwich.pack import Pack
 
-from handler.errors import Git2EfsError, MirrorDamaged, ObjectTooLarge, TreeUnsafe
+from handler.errors import Git2EfsError, MirrorDamaged, NotACommit, ObjectTooLarge, TreeUnsafe
 from handler.mount.git.commit import object_in, parse_commit, tree_in
 from handler.mount.git.packs import (
     NOT_A_PACK,
@@ -27,6 +27,9 @@ MAX_OBJECT_BYTES = 100 * 1024 * 1024
 """GitHub takes no larger file; the bound of a store that is not told another one."""
 _TYPE_NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
 _MAX_TAG_DEPTH = 10
+_LFS_VERSION = b"version https://git-lfs.github.com/spec/v1\n"
+_LFS_BYTES = 1024
+"""A pointer is smaller. Source: git-lfs's docs/spec.md."""
 
 _FAULT_BYTES = 64 * 1024
 """What Linux maps around the page that is read."""
@@ -152,7 +155,7 @@ class Objects:
     def peel(self, object_id: str) -> str:
         """Return the commit that an object (commit or annotated tag, however deep) names.
 
-        Raises KeyError where the object is missing, and TreeUnsafe for a tag of something else.
+        Raises KeyError where the object is missing, and NotACommit for a tag of something else.
         """
         current = object_id.encode()
         for _ in range(_MAX_TAG_DEPTH):
@@ -162,7 +165,7 @@ class Objects:
             if kind != TAG:
                 break
             current = object_in(content)
-        raise TreeUnsafe(f"{object_id} does not name a commit")
+        raise NotACommit(f"{object_id} names a {_TYPE_NAMES[kind].decode()} and no commit")
 
     def has_parents(self, commit: bytes, among: Container[bytes] | None = None) -> bool:
         """Whether all parents of a commit are here, or `among` these binary ids."""
@@ -173,6 +176,11 @@ class Objects:
         if among is not None:
             return all(as_binary(parent) in among for parent in parents)
         return all(self.holds(parent.decode()) for parent in parents)
+
+
+def is_lfs_pointer(content: bytes) -> bool:
+    """Whether a file is a Git LFS pointer: three lines that stand for a content which is elsewhere."""
+    return len(content) < _LFS_BYTES and content.startswith(_LFS_VERSION)
 
 
 def hash_object(kind: int, content: bytes) -> bytes:

@@ -8,9 +8,9 @@ from dulwich.object_format import SHA1
 from dulwich.pack import Pack, PackData, PackIndex, load_pack_index_file, write_pack_index_v2
 
 from handler.errors import MirrorDamaged, ObjectTooLarge, PackInvalid
-from handler.mount.fs.files import open_to_read, read_all
+from handler.mount.fs.files import read_all
 from handler.mount.git.ingest import index_entries
-from handler.mount.git.packs import NOT_A_PACK, SMALL_BYTES, RawObject, map_pack, pack_of
+from handler.mount.git.packs import NOT_A_PACK, SMALL_BYTES, RawObject, map_pack, open_pack_file, pack_of
 
 
 def open_pack(path: str, max_object_bytes: int) -> Pack | None:
@@ -18,7 +18,7 @@ def open_pack(path: str, max_object_bytes: int) -> Pack | None:
 
     Raises MirrorDamaged for what is no pack or no index.
     """
-    with open_to_read(path + ".pack") as descriptor:
+    with open_pack_file(path + ".pack") as descriptor:
         is_small = os.fstat(descriptor).st_size <= SMALL_BYTES
         content = read_all(descriptor) if is_small else b""
     try:
@@ -37,7 +37,7 @@ def open_pack(path: str, max_object_bytes: int) -> Pack | None:
 
 
 def _read_index(path: str) -> PackIndex:
-    with open_to_read(path) as descriptor:
+    with open_pack_file(path) as descriptor:
         content = read_all(descriptor)
     try:
         return load_pack_index_file(path, io.BytesIO(content), SHA1)

@@ -8,6 +8,8 @@ import io
 import mmap
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, NamedTuple, Protocol
 
 from dulwich.errors import ApplyDeltaError, ChecksumMismatch
@@ -26,7 +28,7 @@ from dulwich.pack import (
 )
 
 from handler.errors import MirrorDamaged, ObjectTooLarge
-from handler.mount.fs.files import open_to_read, reader
+from handler.mount.fs.files import NOT_REGULAR, open_to_read, reader
 
 IN_MEMORY_BYTES = 8 * 1024 * 1024
 """A larger pack is received into a file on the mount."""
@@ -100,9 +102,22 @@ def forget_pages(data: PackData) -> None:
         contents.madvise(mmap.MADV_DONTNEED)
 
 
+@contextmanager
+def open_pack_file(path: str) -> Iterator[int]:
+    """Open one of a pack's files. Raises MirrorDamaged for a link or a pipe in its place: a fresh fetch replaces it."""
+    with ExitStack() as stack:
+        try:
+            descriptor = stack.enter_context(open_to_read(path))
+        except OSError as error:
+            if error.errno not in NOT_REGULAR:
+                raise
+            raise MirrorDamaged("a pack's file is no regular file") from None
+        yield descriptor
+
+
 def map_pack(path: str) -> PackData:
     """Map the pack file at `path`."""
-    with open_to_read(path) as descriptor, reader(descriptor) as file:
+    with open_pack_file(path) as descriptor, reader(descriptor) as file:
         # The mapping outlives its file.
         return PackData(path, SHA1, file=file, delta_base_cache_limit=DELTA_CACHE_BYTES)
 
@@ -190,7 +205,9 @@ def _target_size(delta: bytes) -> int:
 def check_size(size: int, max_bytes: int) -> None:
     """Raise ObjectTooLarge for an object of `size` bytes that is over the bound."""
     if size > max_bytes:
-        raise ObjectTooLarge(f"an object has {size} bytes, and {max_bytes} are allowed")
+        raise ObjectTooLarge(
+            f"an object has {size} bytes, and {max_bytes} are allowed (GIT2EFS_MAX_OBJECT_BYTES, or more memory)"
+        )
 
 
 def check_record(record: PackRecord, max_bytes: int) -> None:

@@ -3,11 +3,12 @@
 A plan needs nothing from the disk: the two commits' trees say everything. It checks every path before the first write.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from dulwich.index import validate_path_element_hfs, validate_path_element_ntfs
 
+from handler.config.names import ancestors_of
 from handler.errors import TreeTooLarge, TreeUnsafe
 from handler.mount.fs.plan import FileWrite, LinkWrite, TreePlan
 from handler.mount.git.diff import walk_changes
@@ -26,6 +27,9 @@ MAX_PATH_BYTES = 3000
 """A path must fit Linux's 4,096 bytes with the mount and the release before it."""
 MAX_LINK_BYTES = 4080
 """EFS's own limit for a link."""
+_MOST_SHOWN = 20
+"""Paths in a message, of those with the same problem."""
+_LONG_NAME = f"names of more than {MAX_NAME_BYTES} bytes, which no file system takes"
 _UNCOUNTED_SHARE = 1000
 """A push that writes less than this part of what a tree may have is not counted together with the rest of the tree."""
 
@@ -41,12 +45,31 @@ def plan_change(
     """Return the plan that turns the tree `old` (hex id, None for an empty directory) into `new`.
 
     `read(tree id)` returns a tree's raw content, `read_link(blob id)` a link's target. What both trees share is
-    neither read nor planned. Raises TreeUnsafe, naming the path; and what the two readers raise.
+    neither read nor planned. Raises TreeUnsafe, naming all paths that are refused; and what the two readers raise.
     """
     draft = _PlanDraft(read_link=read_link, allow_external_links=allow_external_links)
     for path, was, will in walk_changes(lambda tree, prefix: parse_entries(read(tree), prefix), old, new):
         draft.add(path, was, will)
+    draft.check()
     return draft.plan()
+
+
+def plan_touches(read: Callable[[bytes], bytes], shown: Iterable[bytes | None], new: bytes) -> TreePlan:
+    """Return the plan that touches everything in the tree `new` in which one of the trees `shown` differs from it.
+
+    They are hex ids; None has nothing. A directory differs where its entries do. What all share is neither read nor
+    planned. Raises TreeUnsafe, and what `read(tree id)` raises.
+    """
+    files: dict[bytes, None] = {}
+    directories: dict[bytes, None] = {}
+    for old in shown:
+        for path, was, will in walk_changes(lambda tree, prefix: parse_entries(read(tree), prefix), old, new):
+            if was is not None and will is not None and _is_directory(was) and _is_directory(will):
+                continue  # what differs below it says so, and nothing does where both are submodules
+            directories |= dict.fromkeys(ancestors_of(path))
+            if will is not None:
+                (directories if _is_directory(will) else files)[path] = None
+    return TreePlan(touched_files=tuple(files), touched_directories=tuple(directories))
 
 
 def check_tree_bytes(
@@ -71,7 +94,9 @@ def _bytes_of(plan: TreePlan, size_of: Callable[[bytes], int], max_bytes: int) -
     for write in plan.files:
         total += size_of(write.blob)
         if total > max_bytes:
-            raise TreeTooLarge(f"the tree's files have more than {max_bytes} bytes")
+            raise TreeTooLarge(
+                f"the tree's files have more than {max_bytes} bytes: the repository's max_tree_bytes allows more"
+            )
     return total
 
 
@@ -85,6 +110,26 @@ class _PlanDraft:
     files: list[FileWrite] = field(default_factory=list)
     links: list[LinkWrite] = field(default_factory=list)
     submodules: list[bytes] = field(default_factory=list)
+    refused: dict[str, list[str]] = field(default_factory=dict)
+    refused_count: dict[str, int] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise TreeUnsafe where a path was refused: with all of them, so that one push can mend all."""
+        if self.refused:
+            raise TreeUnsafe("; ".join(f"{problem}: {self._shown(problem)}" for problem in self.refused))
+
+    def _shown(self, problem: str) -> str:
+        paths, count = self.refused[problem], self.refused_count[problem]
+        rest = [f"and {count - len(paths)} more"] if count > len(paths) else []
+        return ", ".join([*paths, *rest])
+
+    def refuse(self, problem: str, path: bytes) -> None:
+        """Note a path that must not be written. Of a hostile tree's many, only the first few take memory."""
+        shown = self.refused.setdefault(problem, [])
+        self.refused_count[problem] = self.refused_count.get(problem, 0) + 1
+        if len(shown) < _MOST_SHOWN:
+            size = len(path.rpartition(b"/")[2])
+            shown.append(f"{quote(path)} ({size} bytes)" if problem == _LONG_NAME else quote(path))
 
     def plan(self) -> TreePlan:
         return TreePlan(
@@ -102,9 +147,9 @@ class _PlanDraft:
         was_directory, will_be_directory = _is_directory(old), _is_directory(new)
         if old is not None and new is not None and old.mode == new.mode == SUBMODULE:
             return
-        if new is not None:
-            # What is the same in both trees was checked when it was first written.
-            _check_name(path)
+        # What is the same in both trees was checked when it was first written.
+        if new is not None and (problem := _problem_of_name(path)):
+            self.refuse(problem, path)
         was_file = old is not None and not was_directory
         if was_directory and not will_be_directory:
             self.removed_directories.append(path)
@@ -123,17 +168,20 @@ class _PlanDraft:
 
     def _write(self, path: bytes, new: TreeEntry, *, is_replacing: bool) -> None:
         if new.mode == LINK:
-            self.links.append(LinkWrite(path, self._link_target(path, new), is_replacing))
+            target = self.read_link(new.id)
+            if problem := self._problem_of_target(target, path):
+                self.refuse(problem, path)
+            else:
+                self.links.append(LinkWrite(path, target, is_replacing))
         else:
             self.files.append(FileWrite(path, new.id, new.mode == EXECUTABLE, is_replacing))
 
-    def _link_target(self, path: bytes, entry: TreeEntry) -> bytes:
-        target = self.read_link(entry.id)
+    def _problem_of_target(self, target: bytes, path: bytes) -> str | None:
         if not 0 < len(target) <= MAX_LINK_BYTES or b"\0" in target:
-            raise TreeUnsafe(f"the link {quote(path)} has a target that no file system takes")
+            return "links with a target that no file system takes"
         if not self.allow_external_links and not stays_inside(target, path.count(b"/")):
-            raise TreeUnsafe(f"the link {quote(path)} may lead out of the tree")
-        return target
+            return "links that may lead out of the tree (the repository's allow_external_links permits them)"
+        return None
 
 
 def _is_directory(entry: TreeEntry | None) -> bool:
@@ -157,11 +205,13 @@ def stays_inside(target: bytes, depth: int) -> bool:
     return climbs <= depth and b".." not in parts[climbs:]
 
 
-def _check_name(path: bytes) -> None:
-    if not _is_writable(path.rpartition(b"/")[2]):
-        raise TreeUnsafe(f"{quote(path)} is not a name that may be written")
-    if len(path) > MAX_PATH_BYTES:
-        raise TreeUnsafe(f"{quote(path)} is longer than {MAX_PATH_BYTES} bytes")
+def _problem_of_name(path: bytes) -> str | None:
+    name = path.rpartition(b"/")[2]
+    if len(name) > MAX_NAME_BYTES:
+        return _LONG_NAME
+    if not _is_writable(name):
+        return "names that may not be written"
+    return f"paths of more than {MAX_PATH_BYTES} bytes" if len(path) > MAX_PATH_BYTES else None
 
 
 def _is_writable(name: bytes) -> bool:
@@ -170,7 +220,7 @@ def _is_writable(name: bytes) -> bool:
     The two validators know the spellings that NTFS and HFS+ take for `.git`. They refuse a little more, which is
     asked around: names of dots and spaces alone, and bytes that are no UTF-8 (HFS+ has no such names).
     """
-    if b"/" in name or b"\0" in name or name in (b"", b".", b"..") or len(name) > MAX_NAME_BYTES:
+    if b"/" in name or b"\0" in name or name in (b"", b".", b".."):
         return False
     if name.isascii() and b"git" not in name.lower():
         return True  # nearly every name: in ASCII each of the spellings has these letters

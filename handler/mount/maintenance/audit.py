@@ -10,6 +10,8 @@ from itertools import islice
 from handler.errors import MirrorDamaged
 from handler.model import NULL_OID, Counts
 from handler.mount.fs.checkout import ByteBudget, check_out
+from handler.mount.fs.directories import make_directories
+from handler.mount.fs.files import rename
 from handler.mount.fs.parallel import SEQUENTIAL, Workers
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
@@ -22,6 +24,7 @@ from handler.mount.releases.repair import repair
 from handler.mount.releases.verify import Drift, Part, compare, parts_of
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.layout import journal_name, patch_name, trash_name
+from handler.mount.target.record import PublishedRecord
 
 _MAX_PATHS = 20
 _MAX_NOTES = 60
@@ -94,8 +97,12 @@ class ReleaseAudit:
     def _begin(self) -> TreePlan | None:
         """Return the commit's tree as a plan from nothing; None where there is nothing to compare."""
         with self.context.locked() as lock:
+            self.directory = self.directory.held_by(lock)
             self._workers = Workers(self.context.settings.checkout_workers, is_slow=lock.is_slow)
-            is_current = self._is_current
+            published = self.directory.read_published()
+            if self._is_others(published.record):
+                return None
+            is_current = published.commit == self.commit
             with self.context.borrowed_mirror() as mirror:
                 if self.commit in mirror:
                     plan = _plan(mirror, self.commit)
@@ -110,6 +117,10 @@ class ReleaseAudit:
             raise MirrorDamaged(f"{self.commit} is published, and the mirror does not have it")
         self.findings.note([f"releases/{self.commit} cannot be compared: the mirror does not have it any more"])
         return None
+
+    def _is_others(self, record: PublishedRecord | None) -> bool:
+        # An operator may have let another repository take the target over since: then its lock guards it, not ours.
+        return record is not None and record.repository != self.context.name
 
     def _is_directory(self) -> bool:
         try:
@@ -138,7 +149,7 @@ class ReleaseAudit:
             self._path,
             part,
             self._workers,
-            now=self.context.clock(),
+            now=self.directory.clock(),
             check=self.context.check_deadline,
         )
 
@@ -154,7 +165,7 @@ class ReleaseAudit:
         trash: tuple[str, ...] = ()
         if drift:
             with self.context.locked():
-                if not self._is_still_there():
+                if not self._is_still_there() or self._is_others(self.directory.read_record()):
                     return False
                 # Compare again under the lock: the first comparison may have seen a push at work.
                 suspected = part.only(drift.directories())
@@ -218,8 +229,8 @@ class ReleaseAudit:
         """Write the current release anew, where `current` leads to nothing."""
         paths, step = self.directory, (NULL_OID, self.commit)
         staged = paths.staged(patch_name(*step))
-        os.makedirs(paths.releases, exist_ok=True)
-        os.makedirs(staged, exist_ok=True)
+        make_directories(paths.releases)
+        make_directories(staged)
         # In staging, and renamed when it is complete: `current` names the release, so readers see it at once.
         written = check_out(
             staged,
@@ -229,10 +240,10 @@ class ReleaseAudit:
             journal=paths.staged(journal_name(*step)),
             progress=lambda done, total: self.context.check_deadline(),
         )
-        seal(staged, self.context.clock())
+        seal(staged, paths.clock())
         if os.path.lexists(self._path):
-            os.rename(self._path, paths.staged(trash_name()))
-        os.rename(staged, self._path)
+            rename(self._path, paths.staged(trash_name()))
+        rename(staged, self._path)
         self.findings.counts = written
         self.findings.is_repaired = True
         self.findings.note([f"releases/{self.commit}, which is published, was gone, and is written anew"])
@@ -247,7 +258,8 @@ class ReleaseAudit:
             return
         with self.context.locked():
             # The comparison held no lock. Any other mtime than the one it began with, or its repair set, is a change.
-            if self._is_still_there() and os.lstat(self._path).st_mtime_ns == self._sealed_ns:
+            is_same = self._is_still_there() and os.lstat(self._path).st_mtime_ns == self._sealed_ns
+            if is_same and not self._is_others(self.directory.read_record()):
                 seal(self._path, self._sealed_ns / 1e9)
 
 

@@ -10,7 +10,7 @@ from handler.config.versions import newest
 from handler.exchange.drift import RepositoryDrift, TargetDrift
 from handler.exchange.remote import RemoteRefs
 from handler.model import Repository, Target
-from handler.mount.target.directory import Published, TargetDirectory
+from handler.mount.target.directory import Published, TargetDirectory, has_releases
 from handler.mount.target.registry import TargetRegistry
 from handler.settings import Settings
 
@@ -36,16 +36,22 @@ class DriftDetector:
         for target in targets:
             ref, commit = _tip_of(target, refs)
             # A configured ref that the remote does not have publishes nothing, and removes nothing.
-            is_behind = commit is not None and not self._is_settled(self._read_published(target), commit)
-            drifts.append(TargetDrift(target.path, ref, commit, is_behind))
+            published = self._read_published(target)
+            is_behind = commit is not None and not self._is_settled(published, commit)
+            drifts.append(TargetDrift(target.path, ref, commit, is_behind, self._is_held(target, published)))
             if is_behind:
                 behind[ref] = None
-        paths = {target.path for target in targets}
-        for path in TargetRegistry.of(self.settings.mount, repository.full_name).target_paths():
-            if path not in paths:
-                behind |= dict.fromkeys(self._retirable_ref(repository, path, refs.head))
+        paths, left_over = {target.path for target in targets}, list[TargetDrift]()
         drifts += _targets_without_ref(repository, refs)
-        return RepositoryDrift(tuple(behind), tuple(drifts))
+        known = {drift.path for drift in drifts}
+        for path in TargetRegistry.of(self.settings.mount, repository.full_name).target_paths():
+            if path in paths:
+                continue
+            if retirable := self._retirable_ref(repository, path, refs.head):
+                behind |= dict.fromkeys(retirable)
+            elif path not in known:
+                left_over += self._left_over(repository.full_name, path)
+        return RepositoryDrift(tuple(behind), tuple(drifts), tuple(left_over))
 
     def published_refs(self, repository: str) -> tuple[str, ...]:
         """Return the refs of all targets that are published on the mount. Raises OSError."""
@@ -53,15 +59,31 @@ class DriftDetector:
         paths = TargetRegistry.of(mount, repository).target_paths()
         records = [TargetDirectory.at(mount, path, self.clock).read_record() for path in paths]
         refs = [record.ref for record in records if record is not None and record.repository == repository]
-        return tuple(dict.fromkeys(refs))
+        return tuple(dict.fromkeys(filter(None, refs)))
+
+    def _left_over(self, repository: str, path: str) -> Iterator[TargetDrift]:
+        """Yield the target at a path that no rule publishes to, if readers can read it, and no operator holds it."""
+        directory = TargetDirectory.at(self.settings.mount, path, self.clock)
+        record = directory.read_record()
+        if record is None or record.repository != repository or record.held is not None:
+            return
+        if directory.is_copy or has_releases(directory.root):
+            yield TargetDrift(path, record.ref, None, is_behind=False)
 
     def _read_published(self, target: Target) -> Published:
         return TargetDirectory.of(self.settings.mount, target.path, self.clock, is_copy=target.is_copy).read_published()
 
+    def _is_held(self, target: Target, published: Published) -> bool:
+        record = published.record
+        if published.commit is None and not target.is_copy:
+            # Where somebody removed `current` the record may still have a hold, and a run obeys it.
+            record = TargetDirectory.of(self.settings.mount, target.path, self.clock).read_record()
+        return record is not None and record.held is not None
+
     def _is_settled(self, published: Published, commit: str) -> bool:
         """Whether the commit is published, or an operator's hold keeps it away, and no event is pending."""
         record = published.record
-        if record is None or record.commit != published.commit:
+        if record is None or record.commit != published.commit or not record.is_whole:
             return False
         if self.settings.event_bus and not record.announced:
             return False

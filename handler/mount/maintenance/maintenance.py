@@ -8,12 +8,14 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import MirrorDamaged, OutOfTime
 from handler.exchange.publisher import MaintenanceResult
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.mount.fs.errno_map import as_failure
+from handler.mount.fs.parallel import Workers
 from handler.mount.git.fsck import repair
 from handler.mount.git.incoming import sweep
 from handler.mount.git.mirror import StorePool
@@ -21,6 +23,7 @@ from handler.mount.maintenance.audit import AuditFindings, ReleaseAudit
 from handler.mount.maintenance.context import RepositoryContext
 from handler.mount.releases.inventory import list_releases
 from handler.mount.releases.prune import discard, prune_at_rest
+from handler.mount.releases.times import renew
 from handler.mount.target.directory import Published, TargetDirectory
 from handler.outcome import outcome_of
 from handler.settings import Settings
@@ -139,7 +142,8 @@ class _RepositoryMaintenance:
         """Maintain a target; return None where it is another repository's, a working copy, or holds nothing."""
         context, directory = self.context, self.context.directory(begin.path)
         context.check_deadline()
-        with context.locked():
+        with context.locked() as lock:
+            directory = directory.held_by(lock)
             published = directory.read_published()
             if published.commit is None or published.record is None:
                 return None
@@ -152,12 +156,13 @@ class _RepositoryMaintenance:
                 maintain_copy(directory.root)
                 # Its owner may change it, so there is nothing to audit; git itself says what was changed.
                 return None
+            workers = Workers(context.settings.checkout_workers, is_slow=lock.is_slow)
             releases, trash = prune_at_rest(
                 directory,
                 list_releases(directory),
                 self.repository,
                 current=published.commit,
-                now=context.clock(),
+                renew=partial(renew, borrow=context.borrowed_mirror, workers=workers),
             )
         # Without the lock: removing whole trees takes minutes, and nobody uses a name of the trash again.
         discard(directory, trash, context.check_deadline)

@@ -64,6 +64,10 @@ def _try(reconciler: Reconciler, request: PublishRequest) -> Counts:
             _giving_way(reconciler, waiting).locked(request, None) as run,
             reconciler.mirrors.borrow(run.paths.mirror, is_unchanged=run.known is not None) as mirror,
         ):
+            record = run.published.record
+            if record is not None and record.repository != run.repository.full_name:
+                # Another repository took the target over since: its lock guards the staging, not this one.
+                return Counts()
             known = (run.known or {}).get(request.target.path)
             maker = SpareMaker(run, mirror, list_releases(run.directory, known))
             maker.make()

@@ -9,19 +9,34 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from handler.config.fields import seconds, text, whole_number
+from handler.config.fields import (
+    mapping,
+    moment,
+    nullable,
+    parse_leniently,
+    printable,
+    read_sound,
+    text,
+    whole_number,
+)
+from handler.config.names import is_full_name, ref_problem
 from handler.errors import LockTimeout
-from handler.exchange.schedule_state import BackOff, RepositoryState, ScheduleState
-from handler.mount.fs.files import read_whole, write_whole
+from handler.exchange.schedule_state import LONGEST_PAUSE_SECONDS, BackOff, RepositoryState, ScheduleState
+from handler.model import MAX_AHEAD_SECONDS
+from handler.mount.fs.files import NOT_REGULAR, read_whole, replace_whole
 from handler.mount.fs.lock import locked
 
 _DIRECTORY = ".git2efs"
 _MAX_BYTES = 64 * 1024 * 1024
 _LOCK_SECONDS = 5.0
 """How long to wait for the other's reading and writing of the file."""
-_LONGEST_SECONDS = 1000.0
-"""A function runs for 900 seconds at most."""
-_count = whole_number(0, 2**31)
+_LONGEST_SECONDS = 360.0
+"""A lease is of one minute, and the clock of the host that took it may be five ahead. One that ends later is none of
+ours: readers may have written it, to keep the schedule away."""
+_MAX_FAILURES = 1_000_000
+_MAX_NAME = 300
+_QUEUED_SECONDS = 300.0
+"""How long a ref rests at most that was left to a worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +53,20 @@ def take_lease(mount: str, task: str, *, run: str, until: float, now: float) -> 
     Raises LockTimeout while another run has the lease: two runs of one task would do everything twice.
     """
     with locked(_lock_path(mount, task), _LOCK_SECONDS):
-        state, lease = _read(mount, task)
-        # Beyond a function's longest time it is none of ours: readers may have written it, to keep the schedule away.
-        if lease is not None and lease.run != run and now < lease.until <= now + _LONGEST_SECONDS:
+        state, lease = _read(mount, task, now)
+        if lease is not None and lease.run != run and now < lease.until:
             raise LockTimeout(f"another run has the task for {lease.until - now:.0f} more seconds at most")
         _write(mount, task, state, _Lease(run, until))
     return state
 
 
-def end_lease(mount: str, task: str, *, run: str, state: ScheduleState | None) -> None:
+def end_lease(mount: str, task: str, *, run: str, state: ScheduleState | None, now: float) -> None:
     """Write the task's state (None: leave it as it was), and release the lease. Raises OSError.
 
     Do nothing where another run has the lease meanwhile.
     """
     with locked(_lock_path(mount, task), _LOCK_SECONDS):
-        found, lease = _read(mount, task)
+        found, lease = _read(mount, task, now)
         if lease is not None and lease.run == run:
             _write(mount, task, state or found, None)
 
@@ -61,41 +75,45 @@ def _lock_path(mount: str, task: str) -> str:
     return os.path.join(mount, _DIRECTORY, f"{task}.lock")
 
 
-def read_state(mount: str, task: str) -> ScheduleState:
-    """Return the task's state; an empty one where there is no file, or an unreadable one. Raises OSError."""
-    return _read(mount, task)[0]
+def read_state(mount: str, task: str, *, now: float) -> ScheduleState:
+    """Return the task's state; an empty one where there is no file, or an unreadable one. Raises OSError.
+
+    Readers may have written the file. Each entry is checked by itself, and a time that the schedule cannot have written
+    by `now` counts as never.
+    """
+    return _read(mount, task, now)[0]
 
 
-def _read(mount: str, task: str) -> tuple[ScheduleState, _Lease | None]:
-    content = read_whole(_path(mount, task), max_bytes=_MAX_BYTES)
-    if content is None:
-        return ScheduleState(), None
+def _read(mount: str, task: str, now: float) -> tuple[ScheduleState, _Lease | None]:
     try:
-        fields = json.loads(content)
-        repositories = {str(name): _repository_state(**each) for name, each in fields["repositories"].items()}
-        stopped_at = fields["stopped_at"]
-        resume_at = {str(name): str(cursor) for name, cursor in fields["go_on_at"].items()}
-        lease = fields.get("lease")
-        return (
-            ScheduleState(repositories, None if stopped_at is None else str(stopped_at), resume_at),
-            None if lease is None else _Lease(text(lease["run"]), seconds(lease["until"])),
-        )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return ScheduleState(), None
+        content = read_whole(_path(mount, task), max_bytes=_MAX_BYTES)
+    except OSError as error:
+        if error.errno not in NOT_REGULAR:
+            raise
+        content = None  # a link or a pipe, which the next run replaces
+    fields = parse_leniently(content or b"") or {}
+    repositories = read_sound(fields, "repositories", mapping, {})
+    resume_at = read_sound(fields, "go_on_at", mapping, {})
+    state = ScheduleState(
+        {name: _repository_state(each, now) for name, each in repositories.items() if is_full_name(name)},
+        read_sound(fields, "stopped_at", nullable(printable(_MAX_NAME)), None),
+        {name: cursor for name, cursor in resume_at.items() if is_full_name(name) and isinstance(cursor, str)},
+    )
+    lease = read_sound(fields, "lease", mapping, {})
+    run = read_sound(lease, "run", text, "")
+    until = read_sound(lease, "until", moment(now + _LONGEST_SECONDS), 0.0)
+    return state, _Lease(run, until) if run else None
 
 
 def _write(mount: str, task: str, state: ScheduleState, lease: _Lease | None) -> None:
-    path = _path(mount, task)
-    temporary = f"{path}.new"
     fields = {
         "repositories": {name: _fields_of(each) for name, each in state.repositories.items()},
         "stopped_at": state.stopped_at,
         "go_on_at": state.resume_at,
         **({} if lease is None else {"lease": asdict(lease)}),
     }
-    # Written beside and renamed: an operator's status reads the file without the lock.
-    write_whole(temporary, json.dumps(fields).encode())
-    os.rename(temporary, path)
+    # Replaced as a whole: an operator's status reads the file without the lock.
+    replace_whole(_path(mount, task), json.dumps(fields).encode())
 
 
 def _path(mount: str, task: str) -> str:
@@ -112,17 +130,26 @@ def _fields_of(state: RepositoryState) -> dict[str, object]:
     return fields | ({"refs": {ref: asdict(each) for ref, each in state.refs.items()}} if state.refs else {})
 
 
-def _repository_state(
-    confirmed_at: object,
-    failures: object,
-    not_before: object,
-    refs: Mapping[str, Mapping[str, object]] | None = None,
-) -> RepositoryState:
+def _repository_state(value: object, now: float) -> RepositoryState:
+    # What is damaged was never confirmed: to leave its entry out would tell that it was just now.
+    fields = value if isinstance(value, dict) else {}
+    back_off = _back_off(fields, now)
     return RepositoryState(
-        confirmed_at=seconds(confirmed_at),
-        failures=_count(failures),
-        not_before=seconds(not_before),
+        back_off.failures,
+        back_off.not_before,
+        confirmed_at=read_sound(fields, "confirmed_at", moment(now + MAX_AHEAD_SECONDS), 0.0),
         refs={
-            ref: BackOff(_count(each["failures"]), seconds(each["not_before"])) for ref, each in (refs or {}).items()
+            ref: _back_off(each, now, queued_seconds=_QUEUED_SECONDS)
+            for ref, each in read_sound(fields, "refs", mapping, {}).items()
+            if ref_problem(ref) is None and isinstance(each, dict)
         },
     )
+
+
+def _back_off(fields: Mapping[str, object], now: float, *, queued_seconds: float = 0.0) -> BackOff:
+    failures = read_sound(fields, "failures", whole_number(0, _MAX_FAILURES), -1)
+    # A pause without a failure would tell nobody why nothing is published: only a ref that was left to a worker has
+    # one, which is short.
+    pause = LONGEST_PAUSE_SECONDS if failures > 0 else queued_seconds if failures == 0 else 0.0
+    latest = now + pause if pause else 0.0
+    return BackOff(max(failures, 0), read_sound(fields, "not_before", moment(latest), 0.0))

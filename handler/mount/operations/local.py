@@ -16,6 +16,7 @@ from handler.mount.maintenance.state import read_state
 from handler.mount.operations.checks import mount_checks
 from handler.mount.operations.rollback import Rollback
 from handler.mount.operations.status import StatusReader
+from handler.mount.operations.take_over import TakeOver
 from handler.mount.operations.targets import find_targets, repositories_on
 from handler.mount.operations.verify import Verifier
 from handler.settings import Settings
@@ -43,7 +44,7 @@ class LocalOperations:
     def read_schedule_state(self, task: str) -> ScheduleState:
         """See `Operations.read_schedule_state`."""
         with mount_errors():
-            return read_state(self.settings.mount, task)
+            return read_state(self.settings.mount, task, now=self.clock())
 
     def find_targets(self, name: str | None) -> tuple[MountedTarget, ...]:
         """See `Operations.find_targets`."""
@@ -80,6 +81,12 @@ class LocalOperations:
         """See `Operations.end_hold`."""
         with mount_errors():
             return self._rollback([]).end_hold(target, deadline=deadline)
+
+    def take_over(self, previous: str, *, repository: str, path: str | None, deadline: Deadline) -> tuple[Outcome, ...]:
+        """See `Operations.take_over`."""
+        with mount_errors():
+            taking = TakeOver(self.settings, self.mirrors, self.clock)
+            return taking.take_over(previous, repository=repository, path=path, deadline=deadline)
 
     def verify(self, target: MountedTarget, *, is_repairing: bool, deadline: Deadline) -> Outcome:
         """See `Operations.verify`."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import ReleaseUnusable, TargetUnknown
@@ -16,15 +17,15 @@ from handler.exchange.events import Emit
 from handler.exchange.operations import Hold, MountedTarget
 from handler.model import Outcome, OutcomeKind
 from handler.mount.fs.lock import HeldLock
-from handler.mount.fs.parallel import executor_for
+from handler.mount.fs.parallel import Workers, executor_for
 from handler.mount.git.mirror import Mirror, StorePool
 from handler.mount.maintenance.context import RepositoryContext
 from handler.mount.operations.targets import open_target, refuse_unregistered
-from handler.mount.releases.build import prepare_flip
-from handler.mount.releases.inventory import Inventory, flip, list_releases
+from handler.mount.releases.inventory import Inventory, flip, list_releases, prepare_flip
 from handler.mount.releases.prune import sweep
-from handler.mount.releases.strategy import Release
-from handler.mount.target.directory import Published, TargetDirectory
+from handler.mount.releases.strategy import Release, shown_since
+from handler.mount.releases.times import renew
+from handler.mount.target.directory import Published, TargetDirectory, let_clock_tick
 from handler.mount.target.hold import notify_and_write, record_of_flip, settle_hold
 from handler.mount.target.layout import RepositoryPaths
 from handler.mount.target.record import PublishedRecord
@@ -62,6 +63,7 @@ class Rollback:
         if directory.is_copy:
             raise ReleaseUnusable(f"{target.path} is a working copy, which has no releases: go back with git in it")
         with self._lock(target, deadline) as lock:
+            directory = directory.held_by(lock)
             locked = self._read(target, directory)
             inventory = list_releases(directory)
             if locked.is_rolled_back and (to is None or locked.commit.startswith(to)):
@@ -86,6 +88,15 @@ class Rollback:
     ) -> None:
         """Flip to the release that `hold` names, and write the record of it."""
         directory = locked.directory
+        release = next(each for each in inventory.releases if each.commit == hold.commit)
+        let_clock_tick(locked.record.published_at, self.clock, time.sleep)
+        renew(
+            directory.release(hold.commit),
+            hold.commit,
+            shown_since(release, locked.commit, inventory.releases),
+            partial(self._mirror, target),
+            Workers(self.settings.checkout_workers, is_slow=is_slow),
+        )
         with executor_for(is_slow=is_slow) as executor:
             link = prepare_flip(
                 directory, inventory, previous=locked.commit, wanted=hold.commit, staged=None, executor=executor
@@ -179,7 +190,8 @@ class _LockedTarget:
     def is_rolled_back(self) -> bool:
         """Whether `current` leads where the hold says, and the record still names the release before the rollback."""
         held = self.record.held
-        return held is not None and held.commit == self.commit != self.record.commit
+        # A record whose commit was damaged says nothing of that.
+        return held is not None and held.commit == self.commit and self.record.commit not in ("", self.commit)
 
     def outcome(self, *, reason: str, commit: str, previous: str) -> Outcome:
         return Outcome(

@@ -7,7 +7,6 @@ from itertools import islice
 
 from handler.config.names import is_full_name
 from handler.deadline import Deadline
-from handler.errors import TargetUnknown
 from handler.exchange.drift import TargetDrift
 from handler.exchange.operations import ReleaseStatus, RepositoryStatus, TargetState, TargetStatus
 from handler.mount.fs.errno_map import as_failure
@@ -56,14 +55,14 @@ class StatusReader:
         return tuple(statuses)
 
     def _target(self, repository: str, path: str, drift: TargetDrift | None, *, is_asked: bool) -> TargetStatus:
-        """Return the status of one target. Raises TargetUnknown, TargetOccupied, OSError."""
+        """Return the status of one target. Raises TargetOccupied, OSError, and TargetUnknown for a link."""
         directory = TargetDirectory.at(self.settings.mount, path, self.clock)
         if os.path.lexists(directory.root):
             refuse_links(self.settings.mount, path)
         published = directory.read_published()
         record = published.record if published.commit is not None else directory.read_record()
-        if record is not None and record.repository != repository:
-            raise TargetUnknown(f"{path} is published from {record.repository}")
+        if record is not None and record.repository not in ("", repository):
+            return _others(path, record, drift)
         releases = _releases(directory, published.commit) if published.commit is not None else ()
         status = TargetStatus(
             path=path,
@@ -76,12 +75,16 @@ class StatusReader:
         )
         if record is None:
             return status
+        problems = status.problems
+        if status.state is TargetState.LEFT_OVER:
+            problems += (f"no rule publishes {record.ref} here any more: its readers get no further pushes",)
         return replace(
             status,
-            ref=status.ref or record.ref,
-            since=record.published_at,
+            problems=problems,
+            ref=status.ref or record.ref or None,
+            since=record.published_at or None,
             previous_commit=record.previous_commit,
-            confirmed_at=record.asked_at,
+            confirmed_at=record.asked_at or None,
             held=record.held,
         )
 
@@ -98,6 +101,8 @@ class StatusReader:
         if record is None:
             if commit is not None:
                 problems.append("there is no record of what is published")
+        elif not record.is_whole:
+            problems.append("the record of what is published is damaged: the next run makes it anew")
         elif self.settings.event_bus and not record.announced:
             problems.append("the event bus did not take this release's event yet")
         return problems
@@ -137,6 +142,20 @@ class _CountProgress:
         if self._clock() - self._said_at >= _SAY_SECONDS:
             self._said_at = self._clock()
             self._say(f"counted {files} files")
+
+
+def _others(path: str, record: PublishedRecord, drift: TargetDrift | None) -> TargetStatus:
+    """Return the status of a target that is published from another repository, as its record says."""
+    # Readers may have written the record: what can be no repository's name is not told on as one.
+    others = record.repository if is_full_name(record.repository) else None
+    return TargetStatus(
+        path=path,
+        state=TargetState.FAILED,
+        ref=drift.ref if drift is not None else None,
+        tip=drift.commit if drift is not None else None,
+        problems=(f"target_unknown: {path} is published from {others or 'something else'}",),
+        published_from=others,
+    )
 
 
 def _releases(paths: TargetPaths, current: str) -> tuple[ReleaseStatus, ...]:

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator
 from handler.config.names import is_full_name, path_problem
 from handler.errors import TargetUnknown
 from handler.exchange.operations import MountedTarget
-from handler.mount.target.directory import TargetDirectory
-from handler.mount.target.layout import COPY, CURRENT, RECORD, RELEASES, STAGING, RepositoryPaths
+from handler.mount.target.directory import TargetDirectory, holds_target
+from handler.mount.target.layout import COPY, RELEASES, STAGING, RepositoryPaths
 from handler.mount.target.record import PublishedRecord
 from handler.mount.target.registry import TargetRegistry
 
 
 def repositories_on(mount: str) -> Iterator[str]:
     """Yield the full names of the repositories that were ever published to the mount. Raises OSError."""
-    for owner in sorted(_directories(mount)):
+    for owner in sorted(each for each in _directories(mount) if not each.startswith(".")):
         for name in sorted(_directories(f"{mount}/{owner}")):
             full_name = f"{owner}/{name}"
             if is_full_name(full_name) and os.path.lexists(RepositoryPaths.of(mount, full_name).targets):
@@ -36,8 +36,8 @@ def find_targets(mount: str, name: str | None) -> tuple[MountedTarget, ...]:
     if problem := path_problem(name):
         raise TargetUnknown(f"the path {problem}")
     refuse_links(mount, name)
-    if any(os.path.lexists(f"{mount}/{name}/{each}") for each in (CURRENT, RECORD, COPY)):
-        return (_target_at(mount, name),)
+    if is_target(mount, name):
+        return (target_at(mount, name),)
     found = _targets_of(mount, name) if is_full_name(name) else ()
     if not found:
         raise TargetUnknown(f"nothing is published at {name}")
@@ -53,7 +53,7 @@ def open_target(mount: str, target: MountedTarget, clock: Callable[[], float]) -
     if path_problem(target.path):
         raise TargetUnknown("the target has no path on the mount")
     refuse_links(mount, target.path)
-    if _target_at(mount, target.path) != target:
+    if target_at(mount, target.path) != target:
         raise TargetUnknown(f"{target.path} is not {target.repository}'s any more")
     return TargetDirectory.at(mount, target.path, clock)
 
@@ -84,7 +84,16 @@ def refuse_unregistered(mount: str, path: str, record: PublishedRecord) -> None:
         raise TargetUnknown(f"{path} is not on the list of {record.repository}, which its record names")
 
 
-def _target_at(mount: str, path: str) -> MountedTarget:
+def is_target(mount: str, path: str) -> bool:
+    """Whether something is published at `path`, or was, and left its record."""
+    return holds_target(f"{mount}/{path}")
+
+
+def target_at(mount: str, path: str) -> MountedTarget:
+    """Return the target at `path`, which leads through no link (`refuse_links`), by its record.
+
+    Raises TargetUnknown where no record says whose it is, or that repository's registry does not name it; and OSError.
+    """
     directory = TargetDirectory.at(mount, path)
     for inner in (COPY,) if directory.is_copy else (RELEASES, STAGING):
         if os.path.lexists(f"{mount}/{path}/{inner}"):
@@ -102,7 +111,7 @@ def _targets_of(mount: str, full_name: str) -> tuple[MountedTarget, ...]:
     for path in TargetRegistry.of(mount, full_name).target_paths():
         try:
             refuse_links(mount, path)
-            target = _target_at(mount, path)
+            target = target_at(mount, path)
         except TargetUnknown:
             continue
         if target.repository == full_name:
@@ -112,4 +121,4 @@ def _targets_of(mount: str, full_name: str) -> tuple[MountedTarget, ...]:
 
 def _directories(path: str) -> list[str]:
     with os.scandir(path) as entries:
-        return [each.name for each in entries if each.is_dir(follow_symlinks=False) and not each.name.startswith(".")]
+        return [each.name for each in entries if each.is_dir(follow_symlinks=False)]

@@ -5,31 +5,34 @@ Raises OSError for what the mount answers.
 
 import errno
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 from handler.errors import MirrorDamaged, ObjectTooLarge, ReleasesInGrace, TreeTooLarge, TreeUnsafe
 from handler.model import NULL_OID, Counts
-from handler.mount.fs.checkout import check_out
-from handler.mount.fs.parallel import Executor
+from handler.mount.fs.checkout import check_out, with_touches
+from handler.mount.fs.directories import make_directories, make_directory
+from handler.mount.fs.files import is_there, rename
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
-from handler.mount.git.objects import BLOB, TREE
-from handler.mount.git.plan import check_tree_bytes, plan_change
-from handler.mount.releases.inventory import Inventory, read_release, seal
-from handler.mount.releases.strategy import WHOLE, Strategy, StrategyKind, choose_strategy, max_releases
-from handler.mount.target.directory import TargetDirectory, stage
-from handler.mount.target.layout import (
-    TargetPaths,
-    is_spare,
-    journal_name,
-    link_to,
-    patch_name,
-    read_patch_name,
-    trash_name,
+from handler.mount.git.objects import BLOB, TREE, is_lfs_pointer
+from handler.mount.git.plan import check_tree_bytes, plan_change, plan_touches
+from handler.mount.releases.inventory import Inventory, prepare_flip, read_release
+from handler.mount.releases.strategy import (
+    WHOLE,
+    Release,
+    Strategy,
+    StrategyKind,
+    choose_strategy,
+    max_releases,
+    missed_by,
+    shown_since,
 )
+from handler.mount.releases.times import renew
+from handler.mount.target.directory import TargetDirectory
+from handler.mount.target.layout import is_spare, journal_name, patch_name, read_patch_name, trash_name
 from handler.mount.target.run import Run
 
 _NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENOTEMPTY)
@@ -43,9 +46,9 @@ Step = tuple[str, str]
 class ReleaseBuilder:
     """Builds one release for a run. `inventory` is what lies in the target's directory.
 
-    After `build`, the other fields say what it took. `link` is the path of the temporary link to the release, ready for
-    the flip; `spare` is the name of the spare that was taken; `leftovers` are the names in staging that nobody
-    needs any more.
+    After `build`, the other fields say what it took; `submodules` and `pointers` (Git LFS's) are paths. `link` is the
+    path of the temporary link to the release, ready for the flip; `spare` is the name of the spare that was taken;
+    `leftovers` are the names in staging that nobody needs any more, `notes` say what others had put there.
     """
 
     run: Run
@@ -54,37 +57,44 @@ class ReleaseBuilder:
     strategy: Strategy = field(default_factory=lambda: WHOLE)
     counts: Counts = field(default_factory=Counts)
     submodules: tuple[bytes, ...] = ()
+    pointers: tuple[bytes, ...] = ()
     link: str = ""
     spare: str = ""
     leftovers: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    _lfs_blobs: set[bytes] = field(default_factory=set)
 
     def build(self, wanted: str) -> None:
         """Build `releases/<wanted>`, complete.
 
         Raises ReleasesInGrace, MirrorDamaged, TreeUnsafe, TreeTooLarge, ObjectTooLarge, OutOfTime.
         """
+        self.run.let_clock_tick()
         self.leftovers = [name for name in self.inventory.staged if not is_spare(name)]
         patches = [patch for patch in map(read_patch_name, self.leftovers) if patch]
-        patches += [(each, each) for name, each in self.inventory.spares.items() if self._is_intact(name, each)]
+        spares = [self._read_spare(name, each) for name, each in self.inventory.spares.items()]
+        patches += [(each.commit, each.commit) for each in spares if each.is_intact]
         if any(each.commit == wanted and not each.is_intact for each in self.inventory.releases):
             # Somebody changed it: it cannot be flipped to, and its name is needed for a sound one.
-            self.leftovers.append(trash_name())
-            os.rename(self._paths.release(wanted), self._paths.staged(self.leftovers[-1]))
+            self.let_go((wanted,), self.inventory.releases, self.run.published.commit)
+            self._set_aside(self._paths.release(wanted))
         self.strategy = choose_strategy(
             wanted,
             self.run.published.commit,
             self.inventory.releases,
             patches,
-            now=self.run.clock(),
+            now=self._paths.clock(),
             grace_seconds=self.run.repository.grace_seconds,
         )
         if self.strategy.kind is StrategyKind.FLIP:
+            self.renew(self._paths.release(wanted), wanted, self._shown_since(self._release(wanted)))
+            self._make_directories()
             self._name_and_link(None, wanted)
         elif self.strategy.kind is StrategyKind.WHOLE or not self._patch(wanted):
             self._write_whole(wanted)
 
     @property
-    def _paths(self) -> TargetPaths:
+    def _paths(self) -> TargetDirectory:
         return self.run.directory
 
     def _patch(self, wanted: str) -> bool:
@@ -100,12 +110,19 @@ class ReleaseBuilder:
             plans = [self.plan(None if base == NULL_OID else base, to) for base, to in steps]
             if strategy.kind is StrategyKind.SPARE:
                 self.spare = next(name for name, each in self.inventory.spares.items() if each == strategy.base)
-                os.rename(self._paths.staged(self.spare), self._staged(steps[0]))
-            elif strategy.halfway is None:
+                plans = self.with_touches(plans, self._read_spare(self.spare, strategy.base), wanted)
+                self._forget_checkpoint(steps[0])
+                rename(self._paths.staged(self.spare), self._staged(steps[0]))
+            elif strategy.halfway is not None:
+                plans = self.with_touches(plans, None, wanted)
+            else:
+                plans = self.with_touches(plans, self._release(strategy.base), wanted)
+                self.let_go((strategy.base,), self.inventory.releases, self.run.published.commit)
+                self._forget_checkpoint(steps[0])
                 # Renamed before its first file changes: half patched it must not bear a release's name for a moment.
-                os.rename(self._paths.release(strategy.base), self._staged(steps[0]))
+                rename(self._paths.release(strategy.base), self._staged(steps[0]))
             self.check_out(steps, plans, wanted)
-            self._name_and_link(self._staged(steps[-1]), wanted)
+            self._give_name(steps[-1], wanted)
         except (MirrorDamaged, ObjectTooLarge, TreeTooLarge, TreeUnsafe):
             # The base's objects are gone, after a fresh fetch say, and it cannot be compared any more; or what a killed
             # run was patching to can never be finished. Where that is the wanted tree, the whole write tells it.
@@ -127,12 +144,12 @@ class ReleaseBuilder:
         for step, plan in zip(steps, plans, strict=True):
             if step != previous:
                 # Its name says where it comes from and where it goes. After a kill the next run goes on by that name.
-                os.rename(self._staged(previous), self._staged(step))
+                rename(self._staged(previous), self._staged(step))
             done = check_out(
                 self._staged(step),
                 plan,
                 self.run.workers,
-                read_blob=partial(self.mirror.read, kind=BLOB),
+                read_blob=self._read_blob,
                 journal=self._paths.staged(journal_name(*step)),
                 progress=partial(self.run.report_progress, wanted),
             )
@@ -143,6 +160,16 @@ class ReleaseBuilder:
             )
             previous = step
         self.counts, self.submodules = counts, plans[-1].submodules
+        if self._lfs_blobs:
+            self.pointers = tuple(write.path for write in plans[-1].files if write.blob in self._lfs_blobs)
+
+    def _read_blob(self, blob: bytes) -> bytes:
+        # Looked at while it is at hand: to find the pointers later would read every blob a second time.
+        # Any of the check-out's threads comes here; adding to a set is atomic.
+        content = self.mirror.read(blob, BLOB)
+        if is_lfs_pointer(content):
+            self._lfs_blobs.add(blob)
+        return content
 
     def _write_whole(self, wanted: str) -> None:
         """Patch an empty directory: the tree that it comes from has nothing."""
@@ -153,22 +180,95 @@ class ReleaseBuilder:
             # The disk may not grow without bound, and no release may go before its grace: the push has to wait.
             raise ReleasesInGrace(f"{releases} releases are still in their grace")
         step = (NULL_OID, wanted)
-        for directory in (self._paths.releases, self._paths.staging):
-            os.makedirs(directory, exist_ok=True)
-        if patch_name(*step) in self.inventory.staged:
-            # The patch above found that somebody changed what stands there.
-            self.leftovers.append(trash_name())
-            with suppress(FileNotFoundError):
-                os.rename(self._staged(step), self._paths.staged(self.leftovers[-1]))
-        os.mkdir(self._staged(step), 0o755)
+        self._make_directories()
+        self._forget_checkpoint(step)
+        try:
+            make_directory(self._staged(step), 0o755)
+        except FileExistsError:
+            # The patch above found that somebody changed what stands there; or it was not listed.
+            self._set_aside(self._staged(step))
+            make_directory(self._staged(step), 0o755)
         self.check_out([step], [plan], wanted)
-        self._name_and_link(self._staged(step), wanted)
+        self._give_name(step, wanted)
 
-    def _is_intact(self, spare: str, commit: str) -> bool:
-        """Whether nobody changed the spare, as far as its seal tells, or took it away."""
-        with suppress(FileNotFoundError):
-            return read_release(self._paths.staged(spare), commit, is_sure=True).is_intact
-        return False
+    def with_touches(self, plans: Sequence[TreePlan], base: Release | None, wanted: str) -> list[TreePlan]:
+        """Return the plans with touches for all that is right in the tree, but that readers saw otherwise since.
+
+        `base` is what the tree was when its times were right; None: it is half made. Raises MirrorDamaged, TreeUnsafe.
+        """
+        read, tree = partial(self.mirror.read, kind=TREE), self.mirror.tree_of(wanted)
+        try:
+            touches = plan_touches(read, map(self.mirror.tree_of, self._shown_since(base)), tree)
+        except (MirrorDamaged, ObjectTooLarge, TreeUnsafe):
+            # Objects of one that readers had are gone: then whatever is not written may differ from it.
+            touches = plan_touches(read, [None], tree)
+        # What a killed run wrote, readers may have seen otherwise since then: an operator may have gone back.
+        return [*plans[:-1], with_touches(plans[-1], touches, is_resumed=base is None)]
+
+    def _shown_since(self, base: Release | None) -> Sequence[str]:
+        return shown_since(base, self.run.published.commit, self.inventory.releases)
+
+    def _release(self, commit: str) -> Release:
+        return next(each for each in self.inventory.releases if each.commit == commit)
+
+    def _read_spare(self, name: str, commit: str) -> Release:
+        """Return the spare; not intact where somebody changed it, as far as its seal tells, or took it away."""
+        try:
+            return read_release(self._paths.staged(name), commit, is_sure=True)
+        except FileNotFoundError:
+            return Release(commit, 0.0, is_intact=False)
+
+    def let_go(self, leaving: Collection[str], releases: Iterable[Release], current: str | None) -> None:
+        """Prepare for the end of the releases `leaving` of `releases`."""
+        # Before it: later only the releases that stand say what readers had since they had one of them.
+        for commit, shown in missed_by(leaving, current, releases).items():
+            self.renew(self._paths.release(commit), commit, shown)
+
+    def renew(self, path: str, commit: str, shown: Iterable[str]) -> None:
+        """See `times.renew`."""
+        renew(path, commit, shown, lambda: nullcontext(self.mirror), self.run.workers)
+
+    def _make_directories(self) -> None:
+        for directory in (self._paths.staging, self._paths.releases):
+            try:
+                make_directories(directory)
+            except NotADirectoryError:
+                if not os.path.isfile(directory) or os.path.islink(directory):
+                    raise
+                # It cannot go to the trash, which lies in staging.
+                os.unlink(directory)
+                make_directory(directory)
+                self._note(directory)
+
+    def _forget_checkpoint(self, step: Step) -> None:
+        """Remove the checkpoint of a step that begins now: it tells of a tree that is gone."""
+        if journal_name(*step) in self.inventory.staged:
+            self._set_aside(self._paths.staged(journal_name(*step)))
+
+    def _set_aside(self, path: str) -> None:
+        """Rename what stands under a name that is needed to the trash: prune removes it after the flip."""
+        self.leftovers.append(trash_name())
+        self._note(path)
+        # Whatever it is, one rename frees the name; to remove a tree takes as long as it is large.
+        try:
+            rename(path, self._paths.staged(self.leftovers[-1]))
+        except (FileNotFoundError, NotADirectoryError):
+            self._make_directories()
+            with suppress(FileNotFoundError):
+                rename(path, self._paths.staged(self.leftovers[-1]))
+
+    def _note(self, path: str) -> None:
+        self.notes.append(f"{os.path.relpath(path, self._paths.root)} was in the way, and is removed")
+
+    def _give_name(self, step: Step, wanted: str) -> None:
+        try:
+            self._name_and_link(self._staged(step), wanted)
+        except OSError as error:
+            if error.errno not in _NOT_AS_LEFT or not is_there(self._paths.release(wanted)):
+                raise
+            # Not listed, or made since: the tree is complete, and only the name is taken.
+            self._set_aside(self._paths.release(wanted))
+            self._name_and_link(self._staged(step), wanted)
 
     def _name_and_link(self, staged: str | None, wanted: str) -> None:
         self.link = prepare_flip(
@@ -198,44 +298,3 @@ class ReleaseBuilder:
 
     def _staged(self, step: Step) -> str:
         return self._paths.staged(patch_name(*step))
-
-
-def prepare_flip(
-    directory: TargetDirectory,
-    inventory: Inventory,
-    *,
-    previous: str | None,
-    wanted: str,
-    staged: str | None,
-    executor: Executor,
-) -> str:
-    """Give the staged tree (None: the release stands already) its name, and make the flip ready; returns the link.
-
-    Three things that do not wait for each other: name the tree, set the replaced release's clock, make the link.
-    """
-    # The clock is set before the flip. Set after it, a kill between the two would leave the replaced release looking
-    # as if its grace were long over, and the next run would recycle it under its readers.
-    retiring = executor.submit(partial(_start_grace, directory, inventory, previous if previous != wanted else None))
-    linking = executor.submit(partial(stage, directory, "link", partial(os.symlink, link_to(wanted))))
-    try:
-        if staged is not None:
-            # Sealed before it gets its name: a release that bears its name is complete and intact.
-            seal(staged, directory.clock())
-            os.rename(staged, directory.release(wanted))
-        retiring.result()
-    except BaseException:
-        # The builder may try again at once, with a link of its own: nothing of this try may still be under way then.
-        retiring.exception()
-        if linking.exception() is None:
-            with suppress(OSError):
-                os.unlink(linking.result())
-        raise
-    return linking.result()
-
-
-def _start_grace(directory: TargetDirectory, inventory: Inventory, previous: str | None) -> None:
-    if previous is None:
-        return
-    is_intact = all(each.is_intact for each in inventory.releases if each.commit == previous)
-    with suppress(FileNotFoundError):
-        seal(directory.release(previous), directory.clock(), is_intact=is_intact)

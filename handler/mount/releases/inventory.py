@@ -7,13 +7,19 @@ reads the clock anyway. What it cannot see, deeper down, an audit of whole trees
 """
 
 import os
+import stat
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
-from handler.mount.fs.directories import open_directory
+from handler.model import MAX_AHEAD_SECONDS
+from handler.mount.fs.directories import make_link, open_directory
+from handler.mount.fs.files import rename
+from handler.mount.fs.parallel import Executor
 from handler.mount.releases.strategy import Release
-from handler.mount.target.layout import TargetPaths, is_commit, is_spare, read_spare_name
+from handler.mount.target.directory import TargetDirectory, list_names, stage
+from handler.mount.target.layout import TargetPaths, is_commit, is_spare, link_to, read_spare_name
 
 _SECOND = 1_000_000_000
 
@@ -48,27 +54,28 @@ def list_releases(paths: TargetPaths, known: Collection[str] | None = None) -> I
     changed a release.
     """
     # To list costs a round trip for each directory; a warm process that nobody overtook knows what it left.
-    names = _list(paths.releases) if known is None else known
+    names = list_names(paths.releases) if known is None else known
     releases = []
     for name in names:
         if is_commit(name):
             with suppress(FileNotFoundError):
                 releases.append(read_release(paths.release(name), name, is_sure=known is not None))
-    staged = _list(paths.staging) if known is None else filter(is_spare, known)
+    staged = list_names(paths.staging) if known is None else filter(is_spare, known)
     return Inventory(tuple(staged), tuple(releases))
 
 
 def flip(paths: TargetPaths, link: str) -> None:
     """Put the temporary link in the place of `current`: the one step that readers see."""
     # One rename. Unlinking `current` first would leave a moment, and after a kill a mount, without any tree.
-    os.rename(link, paths.current)
+    rename(link, paths.current)
 
 
-def _list(path: str) -> list[str]:
-    try:
-        return os.listdir(path)
-    except FileNotFoundError:
-        return []
+def time_to_show(inventory: Inventory, now: float) -> float:
+    """Return what to seal a release with that readers will get: `now`, or later than what they saw of any other."""
+    # Two flips may come within one second, and the replaced release gets its clock in the very second of the flip. A
+    # time far ahead is not ours: somebody set it.
+    shown = (each.retired_at for each in inventory.releases if each.retired_at <= now + MAX_AHEAD_SECONDS)
+    return max(now, max(shown, default=0.0) + 1)
 
 
 def seal(path: str, now: float, *, is_intact: bool = True) -> None:
@@ -80,7 +87,10 @@ def seal(path: str, now: float, *, is_intact: bool = True) -> None:
 def read_release(path: str, commit: str, *, is_sure: bool) -> Release:
     """Return the release at `path`. `is_sure`: only this host changed it since it was last read. Raises OSError."""
     if is_sure:
-        mtime = os.lstat(path).st_mtime_ns
+        about = os.lstat(path)
+        if not stat.S_ISDIR(about.st_mode):
+            return Release(commit, 0.0, is_intact=False)
+        mtime = about.st_mtime_ns
     else:
         try:
             # Opened, since that makes an NFS client ask the server. What the client remembers may be a minute old, from
@@ -90,3 +100,45 @@ def read_release(path: str, commit: str, *, is_sure: bool) -> Release:
         except NotADirectoryError:
             return Release(commit, 0.0, is_intact=False)
     return Release(commit, mtime / _SECOND, mtime % _SECOND == 0)
+
+
+def prepare_flip(
+    directory: TargetDirectory,
+    inventory: Inventory,
+    *,
+    previous: str | None,
+    wanted: str,
+    staged: str | None,
+    executor: Executor,
+) -> str:
+    """Give the staged tree (None: the release stands already) its name, and make the flip ready; returns the link.
+
+    Three things that do not wait for each other: name the tree, set the replaced release's clock, make the link.
+    """
+    # The clock is set before the flip. Set after it, a kill between the two would leave the replaced release looking
+    # as if its grace were long over, and the next run would recycle it under its readers.
+    retiring = executor.submit(partial(_start_grace, directory, inventory, previous if previous != wanted else None))
+    linking = executor.submit(partial(stage, directory, "link", partial(make_link, link_to(wanted))))
+    try:
+        # Sealed before it gets its name: a release that bears its name is complete and intact. One that stands already
+        # is sealed again, so that an NFS client looks up what was touched in it.
+        seal(staged or directory.release(wanted), time_to_show(inventory, directory.clock()))
+        if staged is not None:
+            rename(staged, directory.release(wanted))
+        retiring.result()
+    except BaseException:
+        # The builder may try again at once, with a link of its own: nothing of this try may still be under way then.
+        retiring.exception()
+        if linking.exception() is None:
+            with suppress(OSError):
+                os.unlink(linking.result())
+        raise
+    return linking.result()
+
+
+def _start_grace(directory: TargetDirectory, inventory: Inventory, previous: str | None) -> None:
+    if previous is None:
+        return
+    is_intact = all(each.is_intact for each in inventory.releases if each.commit == previous)
+    with suppress(FileNotFoundError):
+        seal(directory.release(previous), directory.clock(), is_intact=is_intact)

@@ -6,11 +6,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from handler.model import Repository
-from handler.mount.fs.directories import remove_tree
+from handler.mount.fs.directories import make_directories, remove_tree
+from handler.mount.fs.files import rename
 from handler.mount.releases.build import ReleaseBuilder
 from handler.mount.releases.inventory import Inventory
-from handler.mount.releases.strategy import Release, StrategyKind, choose_pruned
-from handler.mount.target.layout import TargetPaths, is_passing, is_spare, is_staged, trash_name
+from handler.mount.releases.strategy import Release, StrategyKind, choose_pruned, missed_by
+from handler.mount.target.directory import TargetDirectory
+from handler.mount.target.layout import TargetPaths, is_passing, is_spare, is_staged, read_patch_name, trash_name
 from handler.mount.target.run import Run
 
 
@@ -20,7 +22,7 @@ def prune(run: Run, inventory: Inventory, built: ReleaseBuilder, *, current: str
     `inventory` is what was there before, so that nothing is listed twice; since then the flip retired the release that
     was published. Returns the commits of the releases that stand, None if not sure. Raises OSError.
     """
-    now, paths = run.clock(), run.directory
+    now, paths = run.directory.clock(), run.directory
     recycled = built.strategy.base if built.strategy.kind is StrategyKind.RECYCLE else None
     standing = [each for each in inventory.releases if each.commit != recycled]
     retired = run.published.commit
@@ -33,6 +35,7 @@ def prune(run: Run, inventory: Inventory, built: ReleaseBuilder, *, current: str
         # remove a tree here would take as long as to write it.
         halves = [name for name in trash if not is_passing(name)]
         pruned, trash, is_sure = [], [name for name in trash if is_passing(name)], is_sure and not halves
+    built.let_go(frozenset(pruned), releases, current)
     trash += [_set_aside(paths, commit) for commit in pruned]
     for name in trash:
         # A reader on this host that holds a file open makes its NFS client leave a `.nfs...` behind, and the directory
@@ -45,16 +48,30 @@ def prune(run: Run, inventory: Inventory, built: ReleaseBuilder, *, current: str
 
 
 def prune_at_rest(
-    paths: TargetPaths, inventory: Inventory, repository: Repository, *, current: str, now: float
+    paths: TargetDirectory,
+    inventory: Inventory,
+    repository: Repository,
+    *,
+    current: str,
+    renew: Callable[[str, str, Iterable[str]], None],
 ) -> tuple[tuple[Release, ...], tuple[str, ...]]:
     """Take the releases that are past their grace out, where no push came that would do it. Raises OSError.
 
     Returns the releases that stand, and the names in staging to `discard`. Discarding needs no lock: nobody uses those
-    names again, and to remove whole trees takes minutes.
+    names again, and to remove whole trees takes minutes. `renew` gives what stays its times (see `times.renew`).
     """
-    pruned = choose_pruned(current, inventory.releases, now, repository.grace_seconds, repository.keep_releases)
+    pruned = choose_pruned(
+        current, inventory.releases, paths.clock(), repository.grace_seconds, repository.keep_releases
+    )
+    if any(read_patch_name(name) and not is_spare(name) for name in inventory.staged):
+        # A run was killed there. The next one goes on, and has to know what readers had since it began.
+        pruned = []
     if pruned:
-        os.makedirs(paths.staging, exist_ok=True)
+        make_directories(paths.staging)
+    for commit, shown in missed_by(frozenset(pruned), current, inventory.releases).items():
+        renew(paths.release(commit), commit, shown)
+    for name, commit in inventory.spares.items() if pruned else ():
+        renew(paths.staged(name), commit, pruned)
     trash = [name for name in inventory.staged if is_passing(name)]
     trash += [_set_aside(paths, commit) for commit in pruned]
     return tuple(each for each in inventory.releases if each.commit not in pruned), tuple(trash)
@@ -85,7 +102,7 @@ def _set_aside(paths: TargetPaths, commit: str) -> str:
     # Renamed before it is removed: half removed it must not bear a release's name for a moment.
     trash = trash_name()
     with suppress(FileNotFoundError):
-        os.rename(paths.release(commit), paths.staged(trash))
+        rename(paths.release(commit), paths.staged(trash))
     return trash
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from handler.errors import Git2EfsError, MirrorDamaged
-from handler.model import Counts, Outcome
+from handler.model import Counts, Outcome, OutcomeKind
 from handler.mount.fs.errno_map import as_failure
 from handler.mount.git.fetch import Fetched
 from handler.mount.git.mirror import Mirror, StorePool, discard_mirror
@@ -14,6 +14,7 @@ from handler.mount.releases.build import ReleaseBuilder
 from handler.mount.releases.inventory import Inventory, flip, list_releases
 from handler.mount.releases.prune import prune, sweep
 from handler.mount.releases.retire import retire
+from handler.mount.target.ending import unchanged
 from handler.mount.target.run import Run
 
 _MAX_NOTED = 20
@@ -58,11 +59,13 @@ class ReleaseSession:
     def prepare(self, fetched: Fetched) -> bool:
         """Check the commit's tree out under its name, unless readers have it already."""
         run = self._run
+        retired: tuple[str, ...] = ()
         self._inventory, self._commit = self._listing.result(), fetched.commit or ""
         # `current` may lead nowhere, after somebody removed its release: then it is written again.
         if self._commit == run.published.commit and self._inventory.has(self._commit):
             return False
         if run.published.commit is None:
+            retired = self._make_way()
             run.refuse_new()
             # On the list before its first release: a target that is not on it is lost to maintenance after a kill.
             run.registry.add(run.target.path)
@@ -70,13 +73,27 @@ class ReleaseSession:
         builder.build(self._commit)
         self.counts, self.complete_at = builder.counts, time.perf_counter()
         submodules = (f"{path!r} is a submodule: an empty directory" for path in builder.submodules[:_MAX_NOTED])
+        pointers = (
+            f"{path!r} is a Git LFS pointer: its content is not fetched" for path in builder.pointers[:_MAX_NOTED]
+        )
         changed = (
             f"releases/{each.commit} was changed by somebody else: it is not recycled"
             for each in self._inventory.releases
             if not each.is_intact
         )
-        self.notes = (*submodules, *changed)
+        self.notes = (*retired, *submodules, *pointers, *changed, *builder.notes)
         return True
+
+    def _make_way(self) -> tuple[str, ...]:
+        """Retire the target of a branch that is gone, where this one's path leads through it; return notes."""
+        run = self._run
+        outgoing = run.outgoing()
+        # The remote has just shown this target's ref, so that the other one's is gone, whoever tells it first.
+        if outgoing is None or retire(outgoing, unchanged(outgoing)).kind is not OutcomeKind.RETIRED:
+            return ()
+        outgoing.know(None)
+        run.known = outgoing.known
+        return (f"{outgoing.target.path} was retired first: there is no {outgoing.target.ref} any more",)
 
     def flip(self) -> float:
         """Make `current` lead to what was built."""

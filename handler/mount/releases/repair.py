@@ -15,7 +15,7 @@ from typing import Any
 
 from handler.model import Counts
 from handler.mount.fs.checkout import ByteBudget, ancestors_of_changes, touch
-from handler.mount.fs.directories import DirectoryHandles, open_directory
+from handler.mount.fs.directories import DirectoryHandles, make_directories, open_directory
 from handler.mount.fs.files import write_new
 from handler.mount.fs.parallel import Stage, Workers, batches, levels_by_depth
 from handler.mount.fs.plan import FileWrite, LinkWrite, TreePlan
@@ -45,7 +45,7 @@ def repair(
     The caller holds the repository's lock, has broken the release's seal, and seals it again. `budget` reads the blobs.
     `check` is called all the while; what it raises ends the repair. Raises OSError and what reading a blob raises.
     """
-    os.makedirs(paths.staging, exist_ok=True)
+    make_directories(paths.staging)
     plan = _plan(*damage)
     steps = _Steps(paths.staging, budget, check)
     # What readers miss comes first, what does not belong goes last: nobody reads less in between.

@@ -1,15 +1,16 @@
 """Take a target away: its ref is gone, and its grace is over. Raises OSError for what the mount answers."""
 
+import errno
 import os
 from contextlib import suppress
 from dataclasses import replace
 
 from handler.exchange.events import PendingEvent, retired_event
 from handler.model import Outcome, OutcomeKind
-from handler.mount.fs.directories import remove_tree
+from handler.mount.fs.directories import make_directories, open_directory, remove_tree
 from handler.mount.fs.files import unlink_if_there
-from handler.mount.target.directory import TargetDirectory
-from handler.mount.target.layout import RepositoryPaths, TargetPaths, trash_name
+from handler.mount.target.directory import TargetDirectory, list_names
+from handler.mount.target.layout import RepositoryPaths, TargetPaths, is_commit, is_staged, trash_name
 from handler.mount.target.registry import TargetRegistry
 from handler.mount.target.run import Run
 
@@ -33,13 +34,19 @@ def retire(run: Run, unchanged: Outcome) -> Outcome:
         if record.gone_since is None:
             # The first run that finds the ref gone only writes that down: one wrong answer of the remote takes no
             # target away.
-            record = replace(record, gone_since=run.clock())
+            record = replace(record, gone_since=run.directory.clock())
             run.directory.write_record(record)
-        if run.clock() - (record.gone_since or 0) < run.repository.grace_seconds:
+        if run.directory.clock() - (record.gone_since or 0) < run.repository.grace_seconds:
             return replace(unchanged, kind=OutcomeKind.IGNORED, reason="retiring")
         _remove_trees(run.directory)
+        # Somebody may have damaged the record's commit. That must not keep the target: the event says then that it is
+        # not known.
         event = retired_event(
-            run.repository.full_name, target, commit=record.commit, delivery=run.request.delivery, at=run.clock()
+            run.repository.full_name,
+            target,
+            commit=record.commit or None,
+            delivery=run.request.delivery,
+            at=run.clock(),
         )
         if run.emit is not None:
             run.emit(event)
@@ -60,7 +67,7 @@ def finish(
     record, published = directory.read_record(), directory.read_published()
     if record is None or record.gone_since is None or published.commit is not None:
         return None
-    if (record.repository, record.commit) != (event.repository, event.commit):
+    if (record.repository, record.commit or None) != (event.repository, event.commit):
         return None
     _forget(directory, paths, registry)
     return Outcome(
@@ -69,7 +76,7 @@ def finish(
         repository=record.repository,
         ref=record.ref,
         path=event.path,
-        previous_commit=record.commit,
+        previous_commit=record.commit or None,
     )
 
 
@@ -84,13 +91,23 @@ def _remove_trees(paths: TargetPaths) -> None:
     goes on."""
     # `current` goes first, so that no reader finds a tree that is half gone.
     unlink_if_there(paths.current)
-    os.makedirs(paths.staging, exist_ok=True)
-    with suppress(FileNotFoundError):
-        for name in os.listdir(paths.releases):
-            # Renamed before it is removed: half removed it must not bear a release's name for a moment.
-            os.rename(paths.release(name), paths.staged(trash_name()))
-        os.rmdir(paths.releases)
-    remove_tree(paths.staging)
+    make_directories(paths.staging)
+    # Only names that git2efs makes: another repository's target may have come to lie in here.
+    for name in filter(is_commit, list_names(paths.releases)):
+        # Renamed before it is removed: half removed it must not bear a release's name for a moment.
+        os.rename(paths.release(name), paths.staged(trash_name()))
+    with open_directory(paths.staging) as staging:
+        for name in filter(is_staged, os.listdir(staging)):
+            try:
+                remove_tree(name, dir_fd=staging)
+            except NotADirectoryError:
+                os.unlink(name, dir_fd=staging)
+    for directory in (paths.releases, paths.staging):
+        try:
+            os.rmdir(directory)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
 
 def _remove_rest(paths: TargetPaths, below: str) -> None:

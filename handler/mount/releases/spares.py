@@ -6,14 +6,14 @@ has fewer spares than its pushes needed lately. Raises OSError for what the moun
 """
 
 import json
-import os
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from handler.errors import MirrorDamaged, ObjectTooLarge, TreeTooLarge, TreeUnsafe
 from handler.model import NULL_OID, Counts
-from handler.mount.fs.files import read_whole, write_whole
+from handler.mount.fs.directories import make_directories, make_directory
+from handler.mount.fs.files import NOT_REGULAR, read_whole, rename, write_whole
 from handler.mount.git.mirror import Mirror
 from handler.mount.releases.build import ReleaseBuilder, Step
 from handler.mount.releases.inventory import Inventory, read_release, seal
@@ -71,16 +71,20 @@ class SpareMaker:
             # The mirror was emptied, say. What is there stays: the next push fetches what it takes to go on.
             return
         needed = self._count_needed(tip)
-        surplus = self._surplus(tip)
+        surplus, changed = self._surplus(tip)
         self._keep_spares_of(tip, needed)
+        self._let_go(tip, frozenset((*surplus, *changed)))
+        for commit in changed:
+            self._discard_release(commit)
         # The cheapest first: what lags behind by a push, then what lags by some, then what was never finished.
         for name, commit in self._spares_behind(tip):
-            self._bring(name, [(commit, tip)], tip, needed)
+            spare = read_release(self._paths.staged(name), commit, is_sure=True)
+            self._bring(name, [(commit, tip)], tip, needed, spare)
         for commit in surplus:
             self._bring_release(commit, tip, needed)
         for name, (base, halfway) in self._half_made():
             steps = [(base, halfway), (halfway, tip)] if halfway != tip else [(base, tip)]
-            self._bring(name, steps, tip, needed)
+            self._bring(name, steps, tip, needed, None)
         while len(self._spares) < needed:
             if not self._write_whole(tip, needed):
                 return
@@ -102,13 +106,13 @@ class SpareMaker:
         """Return how many spares the target needs, and write down what it was counted from."""
         before = read_demand(self._paths)
         retired = [each for each in self.inventory.releases if each.commit != tip]
-        demand = count_demand(before, retired, self.run.clock(), self.run.repository.grace_seconds)
+        demand = count_demand(before, retired, self.run.directory.clock(), self.run.repository.grace_seconds)
         # Counted again whenever the demand is: a tree grows slowly, and to count it all of its trees are read.
         if demand.files is None:
             demand = replace(demand, files=self._count_files(tip))
         if demand != before:
             staged = stage(self._paths, "record", partial(write_whole, content=_to_json(demand)))
-            os.rename(staged, self._paths.staged(SPARES_STATE))
+            rename(staged, self._paths.staged(SPARES_STATE))
         bound = max_spares(demand.files or 0, self.run.settings.spare_files, self.run.repository.spares)
         return min(demand.pushes, bound)
 
@@ -118,19 +122,26 @@ class SpareMaker:
 
     # -- what is there -------------------------------------------------------------------------------------------------
 
-    def _surplus(self, tip: str) -> list[str]:
-        """Return the commits of the sound releases that nobody keeps; set those aside that somebody changed."""
+    def _surplus(self, tip: str) -> tuple[list[str], list[str]]:
+        """Return the commits of the releases that nobody keeps: the sound ones, and those that somebody changed."""
         repository = self.run.repository
         gone = choose_pruned(
-            tip, self.inventory.releases, self.run.clock(), repository.grace_seconds, repository.keep_releases
+            tip, self.inventory.releases, self.run.directory.clock(), repository.grace_seconds, repository.keep_releases
         )
-        surplus = []
+        surplus, changed = list[str](), list[str]()
         for each in sorted(self.inventory.releases, key=lambda each: -each.retired_at):
             if each.commit in gone and each.is_intact:
                 surplus.append(each.commit)
             elif each.commit in gone:
-                self._discard_release(each.commit)
-        return surplus
+                changed.append(each.commit)
+        return surplus, changed
+
+    def _let_go(self, tip: str, leaving: frozenset[str]) -> None:
+        """Prepare for the end of releases: what stays gets its times before nobody knows of them any more."""
+        builder = self._builder()
+        builder.let_go(leaving, self.inventory.releases, tip)
+        for name in self._spares if leaving else ():
+            builder.renew(self._paths.staged(name), tip, leaving)
 
     def _keep_spares_of(self, tip: str, needed: int) -> None:
         for name, commit in self.inventory.spares.items():
@@ -162,23 +173,28 @@ class SpareMaker:
             return
         # It gives its name up before its first file changes, as a recycled release does.
         name = patch_name(commit, tip)
-        os.rename(self._paths.release(commit), self._paths.staged(name))
+        rename(self._paths.release(commit), self._paths.staged(name))
         self._releases = [each for each in self._releases if each.commit != commit]
-        self._bring(name, [(commit, tip)], tip, needed)
+        release = next(each for each in self.inventory.releases if each.commit == commit)
+        self._bring(name, [(commit, tip)], tip, needed, release)
 
-    def _bring(self, name: str, steps: list[Step], tip: str, needed: int) -> None:
-        """Make the tree that is staged as `name` a spare of the tip, or trash where it is not needed."""
+    def _bring(self, name: str, steps: list[Step], tip: str, needed: int, base: Release | None) -> None:
+        """Make the tree that is staged as `name` a spare of the tip, or trash where it is not needed.
+
+        `base` is what it was when its times were right; None: it is half made.
+        """
         if len(self._spares) >= needed:
             self._discard(name)
             return
         builder = self._builder()
         try:
-            plans = [builder.plan(None if base == NULL_OID else base, to) for base, to in steps]
+            plans = [builder.plan(None if start == NULL_OID else start, to) for start, to in steps]
+            plans = builder.with_touches(plans, base, tip)
         except _NOT_PLANNED:
             self._discard(name)
             return
         if name != patch_name(*steps[0]):
-            os.rename(self._paths.staged(name), self._paths.staged(patch_name(*steps[0])))
+            rename(self._paths.staged(name), self._paths.staged(patch_name(*steps[0])))
         try:
             builder.check_out(steps, plans, tip)
         except (NotADirectoryError, FileExistsError, IsADirectoryError, FileNotFoundError):
@@ -191,17 +207,18 @@ class SpareMaker:
     def _write_whole(self, tip: str, needed: int) -> bool:
         """Write one spare from nothing. Returns False where that failed."""
         name, before = patch_name(NULL_OID, tip), len(self._spares)
-        os.makedirs(self._paths.staging, exist_ok=True)
-        os.mkdir(self._paths.staged(name), 0o755)
-        self._bring(name, [(NULL_OID, tip)], tip, needed)
+        make_directories(self._paths.staging)
+        make_directory(self._paths.staged(name), 0o755)
+        # Every time in it is new: as if it had been the tip's until now.
+        self._bring(name, [(NULL_OID, tip)], tip, needed, Release(tip, self.run.directory.clock()))
         return len(self._spares) > before
 
     def _finish(self, builder: ReleaseBuilder, name: str, tip: str) -> None:
         # Sealed before it gets its name, as a release is: what bears the name is complete and intact.
-        seal(self._paths.staged(name), self.run.clock())
+        seal(self._paths.staged(name), self.run.directory.clock())
         free = (spare_name(tip, number) for number in range(1, MAX_SPARES + 2))
         spare = next(each for each in free if each not in self._spares)
-        os.rename(self._paths.staged(name), self._paths.staged(spare))
+        rename(self._paths.staged(name), self._paths.staged(spare))
         self._spares[spare] = tip
         self.counts += builder.counts
 
@@ -219,7 +236,7 @@ class SpareMaker:
         # Renamed before it is removed: half removed it must not bear the name of a complete tree for a moment.
         trash = trash_name()
         with suppress(FileNotFoundError):
-            os.rename(path, self._paths.staged(trash))
+            rename(path, self._paths.staged(trash))
             self.trash.append(trash)
 
     def _builder(self) -> ReleaseBuilder:
@@ -229,7 +246,13 @@ class SpareMaker:
 def read_demand(paths: TargetPaths) -> SpareDemand:
     """Read what was counted last. Whatever else stands there, since readers may have written it, counts as nothing."""
     try:
-        found = json.loads(read_whole(paths.staged(SPARES_STATE), max_bytes=_MAX_STATE_BYTES) or b"{}")
+        content = read_whole(paths.staged(SPARES_STATE), max_bytes=_MAX_STATE_BYTES)
+    except OSError as error:
+        if error.errno not in NOT_REGULAR:
+            raise
+        return SpareDemand()
+    try:
+        found = json.loads(content or b"{}")
         pushes, counted_at, files = found["pushes"], found["counted_at"], found["files"]
     except (ValueError, RecursionError, LookupError, TypeError):
         return SpareDemand()

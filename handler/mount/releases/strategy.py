@@ -1,8 +1,9 @@
 """Which directory becomes the next release, and which releases go. Pure: names and times in, a decision out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from math import inf
 
 from handler.model import NULL_OID
 
@@ -53,6 +54,9 @@ class Strategy:
 
 WHOLE = Strategy(StrategyKind.WHOLE)
 
+_CLOCK_MARGIN_SECONDS = 2
+"""How far the clocks of two hosts, in whole seconds, may differ when one tells which release was retired first."""
+
 
 def choose_strategy(
     wanted: str,
@@ -89,6 +93,34 @@ def choose_strategy(
         return Strategy(StrategyKind.RECYCLE, min(ready, key=lambda each: (each.retired_at, each.commit)).commit)
     # Within the grace nothing may be recycled: a reader may still be in any of them.
     return WHOLE
+
+
+def shown_since(base: Release | None, current: str | None, releases: Iterable[Release]) -> tuple[str, ...]:
+    """Return the commits that readers may have had since a tree had right times; None: all of them.
+
+    A release has them until it is retired, and a spare when it is made.
+    """
+    known = {each.commit: each.retired_at for each in releases}
+    last = (base.retired_at if base is not None else -inf) - _CLOCK_MARGIN_SECONDS
+    shown = [commit for commit, retired_at in known.items() if retired_at >= last or commit == current]
+    # Its release may be gone: somebody removed it.
+    shown += [current] if current is not None and current not in known else []
+    return tuple(commit for commit in shown if base is None or commit != base.commit)
+
+
+def missed_by(leaving: Collection[str], current: str | None, releases: Iterable[Release]) -> dict[str, list[str]]:
+    """Return what nobody will know of when the releases `leaving` are gone.
+
+    That are the commits among them that readers may have had since they had a release that stays, by the latter's.
+    """
+    known = {each.commit: each.retired_at for each in releases}
+    staying = {commit: at for commit, at in known.items() if commit not in leaving and commit != current}
+    missed: dict[str, list[str]] = {}
+    for gone in leaving:
+        last = known[gone] + _CLOCK_MARGIN_SECONDS
+        for commit in (commit for commit, retired_at in staying.items() if retired_at <= last):
+            missed.setdefault(commit, []).append(gone)
+    return missed
 
 
 def max_releases(files: int, burst_files: int) -> int:

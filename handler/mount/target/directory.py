@@ -3,15 +3,32 @@
 import errno
 import os
 import secrets
+import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from handler.errors import TargetOccupied
-from handler.mount.fs.directories import open_directory
-from handler.mount.fs.files import write_whole
-from handler.mount.target.layout import COPY, CURRENT, GIT, TargetPaths, release_of
+from handler.mount.fs.directories import make_directories, names_in, open_directory
+from handler.mount.fs.files import rename, write_whole
+from handler.mount.fs.lock import HeldLock
+from handler.mount.target.layout import (
+    COPY,
+    CURRENT,
+    GIT,
+    RECORD,
+    RELEASES,
+    STAGING,
+    TargetPaths,
+    is_commit,
+    is_staged,
+    release_of,
+)
 from handler.mount.target.record import PublishedRecord, read_record
+
+_MAX_SHOWN = 5
+_TICK_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +50,10 @@ class TargetDirectory(TargetPaths):
     path: str
     clock: Callable[[], float]
 
+    def held_by(self, lock: HeldLock) -> "TargetDirectory":
+        """Return the directory with the mount's clock, as the holder of a stamped lock knows it."""
+        return replace(self, clock=lock.now)
+
     @classmethod
     def of(
         cls, mount: str, path: str, clock: Callable[[], float] = time.time, *, is_copy: bool = False
@@ -52,7 +73,7 @@ class TargetDirectory(TargetPaths):
         """
         if self.is_copy:
             record = self.read_record()
-            return Published(record.commit if record is not None else None, record)
+            return Published((record.commit or None) if record is not None else None, record)
         try:
             # Opened for reading, not only as a path: then an NFS client asks the server whether the directory changed.
             # What this host remembers of `current` may be a minute old. If another host published since, its release
@@ -64,22 +85,39 @@ class TargetDirectory(TargetPaths):
         except OSError as error:
             if error.errno == errno.EINVAL:
                 raise TargetOccupied("what stands at the target's path was not made by git2efs") from None
+            if self._leads_through_a_target(error):
+                # Whether that one goes is decided when the commit of this one's ref is known.
+                return Published(None, None)
             raise
         # Somebody else's link stays: its readers may rely on it, and `flip` would replace it without a word.
         commit = release_of(link)
         if commit is None:
             raise TargetOccupied("`current` is a link that git2efs did not make")
-        return Published(commit, read_record(self.record))
+        return Published(commit, self.read_record())
 
     def read_record(self) -> PublishedRecord | None:
         """Read the record alone: it may be there while nothing is published."""
-        return read_record(self.record)
+        try:
+            return read_record(self.record, now=self.clock())
+        except OSError as error:
+            if self._leads_through_a_target(error):
+                return None
+            raise
+
+    def _leads_through_a_target(self, error: OSError) -> bool:
+        """Whether the error is that the path leads through another target's `current` or `published.json`."""
+        directory = os.path.dirname(self.root) if error.errno in (errno.ENOTDIR, errno.ELOOP) else ""
+        while len(directory) > len(self.mount):
+            if holds_target(directory):
+                return True
+            directory = os.path.dirname(directory)
+        return False
 
     def write_record(self, record: PublishedRecord) -> None:
         """Replace `published.json`."""
         # Written beside and renamed: a reader, or the next run after a kill, finds the old record or the new one.
         staged = stage(self, "record", lambda path: write_whole(path, record.to_json()))
-        os.rename(staged, self.record)
+        rename(staged, self.record)
 
     def refuse_nested(self) -> None:
         """Raise TargetOccupied where another target is at the path of a new one, or on the way to it.
@@ -91,11 +129,66 @@ class TargetDirectory(TargetPaths):
         while len(directory) > len(self.mount):
             # A working copy and releases exclude each other at one path, too: neither knows what the other may remove.
             is_above = directory != self.root
-            if os.path.lexists(os.path.join(directory, CURRENT)) and (is_above or self.is_copy):
+            if has_releases(directory) and (is_above or self.is_copy):
                 raise TargetOccupied("a target with releases is at the target's path, or on the way to it")
             if os.path.lexists(os.path.join(directory, GIT)) and (is_above or not self.is_copy):
                 raise TargetOccupied("a git working copy is at the target's path, or on the way to it")
             directory = os.path.dirname(directory)
+
+    def refuse_foreign(self) -> None:
+        """Raise TargetOccupied where the directory of a target with releases holds what git2efs does not make there.
+
+        A target of another repository below `releases` or `staging`, say: the two would be in each other's way.
+        """
+        places: tuple[tuple[str, Callable[[str], bool]], ...] = (
+            (self.root, {CURRENT, RELEASES, STAGING, RECORD}.__contains__),
+            (self.releases, is_commit),
+            (self.staging, is_staged),
+        )
+        for directory, is_ours in places:
+            # An operator's file is refused too: nobody can tell later whether it was there for a reason.
+            foreign = sorted(name for name in list_names(directory) if not is_ours(name))
+            if foreign:
+                shown = ", ".join(map(repr, foreign[:_MAX_SHOWN]))
+                raise TargetOccupied(f"the target is new, and its directory holds what git2efs did not make: {shown}")
+
+
+def list_names(path: str) -> list[str]:
+    """Return the names in a directory; none where there is no directory. Raises OSError."""
+    try:
+        return names_in(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
+        return []
+
+
+def has_releases(directory: str) -> bool:
+    """Whether a target with releases is at a directory: its `current` is a link of ours. Raises OSError."""
+    # By what it is, and not by its name: a branch or a repository may be called `current`.
+    try:
+        return release_of(os.readlink(os.path.join(directory, CURRENT))) is not None
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
+            raise
+        return False
+
+
+def holds_target(directory: str) -> bool:
+    """Whether a target is at a directory, or what is left of one: link, record or copy of ours. Raises OSError."""
+    for name, is_kind in ((RECORD, stat.S_ISREG), (COPY, stat.S_ISDIR)):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if is_kind(os.lstat(os.path.join(directory, name)).st_mode):
+                return True
+    return has_releases(directory)
+
+
+def let_clock_tick(since: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+    """Wait until a file that is written now gets a later mtime than one that was written at the time `since`."""
+    # A file system takes its times from a clock that ticks up to 100 times a second.
+    left = since + _TICK_SECONDS - clock()
+    if left > 0:
+        sleep(min(left, _TICK_SECONDS))
 
 
 def stage(paths: TargetPaths, kind: str, make: Callable[[str], None]) -> str:
@@ -105,6 +198,6 @@ def stage(paths: TargetPaths, kind: str, make: Callable[[str], None]) -> str:
     try:
         make(path)
     except FileNotFoundError:  # somebody removed staging; git2efs never does
-        os.makedirs(paths.staging, exist_ok=True)
+        make_directories(paths.staging)
         make(path)
     return path

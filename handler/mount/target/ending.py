@@ -43,7 +43,7 @@ def record_confirmed(run: Run, objects: Objects, fetched: Fetched) -> None:
     else:
         previous = None
         if record is not None:
-            previous = record.previous_commit if is_of_this else record.commit
+            previous = record.previous_commit if is_of_this else record.commit or None
         fresh = replace(_record(run, fetched, published_at=run.clock()), previous_commit=previous)
     if not is_of_this or run.has_pending_event:
         _notify_and_write(run, objects, fresh)

@@ -13,7 +13,7 @@ from handler.mount.target.record import PublishedRecord
 
 
 def record_of_flip(
-    record: PublishedRecord, *, commit: str, previous: str, at: float, held: Hold | None
+    record: PublishedRecord, *, commit: str, previous: str | None, at: float, held: Hold | None
 ) -> PublishedRecord:
     """Return the record after an operator's flip from `previous` to `commit`, which no delivery asked for.
 
@@ -48,7 +48,7 @@ def settle_hold(
     if record.commit != commit:
         # A rollback that was killed after its flip left the record of the release that it went back from.
         at = directory.clock()
-        record = record_of_flip(record, commit=commit, previous=record.commit, at=at, held=record.held)
+        record = record_of_flip(record, commit=commit, previous=record.commit or None, at=at, held=record.held)
     elif emit is None or record.announced:
         return
     notify_and_write(record, published, directory, emit=emit, mirror=mirror)

@@ -4,17 +4,28 @@ People and monitors read it, and the next run.
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
+import re
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TypeGuard
 
-from handler.config.names import is_object_id
+from handler.config.fields import (
+    checked,
+    flag,
+    moment,
+    nullable,
+    object_id,
+    parse_leniently,
+    read_sound,
+    text,
+    whole_number,
+)
+from handler.config.names import delivery_problem, full_name_problem, is_object_id, ref_problem
 from handler.exchange.operations import Hold
-from handler.mount.fs.files import read_whole
+from handler.model import MAX_AHEAD_SECONDS
+from handler.mount.fs.files import NOT_REGULAR, read_whole
 
-_MAX_BYTES = 65_536
-_LAST_SECOND = 253_402_300_799
-"""The end of the year 9999, in seconds since the epoch: the last time that is a date."""
+_MAX_BYTES = 1024 * 1024
+_HELD = re.compile(rb'"held"\s*:\s*(?!null)[^\s]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +35,9 @@ class PublishedRecord:
     `pushed_at` is the latest of all deliveries that the remote confirmed, in GitHub's clock. `asked_at` is when a run
     last asked the remote, in our clock, `answered_at` when its answer had come. `gone_since` is when a run first found
     the ref gone; None while it is there.
+
+    Readers may have written the file. A text that was damaged is empty, and a time that was, or that has not come, is
+    0.0: never.
     """
 
     repository: str
@@ -47,79 +61,86 @@ class PublishedRecord:
     answered_at: float = 0.0
     """0 where an older version wrote the record."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it says what it is of, and whose; else the next run writes that anew."""
+        return bool(self.repository and self.ref and self.commit)
+
     def to_json(self) -> bytes:
         """Return the file's bytes."""
         since = datetime.fromtimestamp(self.published_at, UTC).isoformat(timespec="milliseconds")
         return json.dumps({"since": since.replace("+00:00", "Z"), **asdict(self)}, indent=2).encode() + b"\n"
 
 
-_KEYS = frozenset(each.name for each in fields(PublishedRecord)) - {"held"}
-
-
-def read_record(path: str) -> PublishedRecord | None:
+def read_record(path: str, *, now: float) -> PublishedRecord | None:
     """Return the record at `path`; None where there is none, or none that can be read: then the next run makes one.
 
-    Raises OSError for what the mount answers, a missing file excepted.
+    Each field is checked by itself, so that one that somebody damaged costs no other, and never a hold. Raises OSError
+    for what the mount answers, a missing file excepted.
     """
     try:
         # Bounded: a record of ours has some 700 bytes, and whoever can write the mount may have put anything here.
-        content = read_whole(path, max_bytes=_MAX_BYTES)
+        content = read_whole(path, max_bytes=_MAX_BYTES + 1)
     except NotADirectoryError:
         # The target's path leads through a file. That is told where something is to be published there.
         return None
-    return None if content is None else _parse(content)
-
-
-def _parse(content: bytes) -> PublishedRecord | None:
-    try:
-        found = json.loads(content)
-        held = _held(found.pop("held", None))
-        # A newer version may have written more: to refuse that would lose a hold when somebody goes back to this one.
-        record = PublishedRecord(**{name: value for name, value in found.items() if name in _KEYS}, held=held)
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except OSError as error:
+        if error.errno not in NOT_REGULAR:
+            raise
+        # A link or a pipe. The next run's rename replaces it; to raise would hold the target for ever.
         return None
-    # Every field is checked before a run believes it: readers may have write access to the mount.
-    texts = (record.repository, record.ref, record.delivery)
-    times = (record.published_at, record.asked_at, record.answered_at)
-    maybe_times = (record.pushed_at, record.gone_since)
-    counts = (record.files_written, record.files_removed, record.bytes_fetched)
-    is_sound = (
-        all(isinstance(text, str) for text in texts)
-        and all(map(_is_time, times))
-        and all(each is None or _is_time(each) for each in maybe_times)
-        and all(map(_is_count, counts))
-        and isinstance(record.announced, bool)
-        and isinstance(record.previous_announced, bool)
-        and _is_commit(record.commit)
-        and (record.previous_commit is None or _is_commit(record.previous_commit))
+    return None if content is None else _parse(content, now)
+
+
+def _parse(content: bytes, now: float) -> PublishedRecord | None:
+    fields = parse_leniently(content)
+    if fields is None:
+        # To lose a hold would undo a rollback. What was cut off may be one too.
+        is_held = len(content) > _MAX_BYTES or _HELD.search(content)
+        return _record_of({"held": {}}, now) if is_held else None
+    record = _record_of(fields, now)
+    is_empty = record.held is None and not (record.repository or record.ref or record.commit)
+    return None if is_empty else record
+
+
+def _record_of(fields: dict[str, object], now: float) -> PublishedRecord:
+    past, count = moment(now + MAX_AHEAD_SECONDS), whole_number(0, 2**63 - 1)
+    pushed_at = read_sound(fields, "pushed_at", nullable(past), None)
+    return PublishedRecord(
+        repository=read_sound(fields, "repository", checked(full_name_problem), ""),
+        ref=read_sound(fields, "ref", checked(ref_problem), ""),
+        commit=read_sound(fields, "commit", object_id, ""),
+        previous_commit=read_sound(fields, "previous_commit", nullable(object_id), None),
+        published_at=read_sound(fields, "published_at", past, 0.0),
+        asked_at=read_sound(fields, "asked_at", past, 0.0),
+        answered_at=read_sound(fields, "answered_at", past, 0.0),
+        pushed_at=None if pushed_at is None else int(pushed_at),
+        delivery=read_sound(fields, "delivery", checked(delivery_problem), ""),
+        files_written=read_sound(fields, "files_written", count, 0),
+        files_removed=read_sound(fields, "files_removed", count, 0),
+        bytes_fetched=read_sound(fields, "bytes_fetched", count, 0),
+        gone_since=read_sound(fields, "gone_since", nullable(past), None) or None,
+        # An event is put at least once: nobody knows whether this one was.
+        announced=read_sound(fields, "announced", flag, "announced" not in fields),
+        previous_announced=read_sound(fields, "previous_announced", flag, "previous_announced" not in fields),
+        held=_held(fields.get("held"), now),
     )
-    return record if is_sound else None
 
 
-def _is_commit(value: object) -> bool:
-    return isinstance(value, str) and is_object_id(value)
-
-
-def _is_time(value: object) -> TypeGuard[float]:
-    # What no date can be made of would fail each run that writes the record again.
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LAST_SECOND
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _held(value: object) -> Hold | None:
+def _held(value: object, now: float) -> Hold | None:
     if value is None:
         return None
     # What is there and cannot be understood is a hold all the same: to lose one would undo a rollback.
-    if not isinstance(value, dict):
-        return Hold(since=0.0)
-    since, left = value.get("since"), value.get("left")
+    fields = value if isinstance(value, dict) else {}
+    left = fields.get("left")
     return Hold(
-        since=float(since) if _is_time(since) else 0.0,
-        by=str(value.get("by", "")),
-        why=str(value.get("why", "")),
-        commit=str(value.get("commit", "")),
-        left=tuple(map(str, left)) if isinstance(left, list) else (),
+        since=read_sound(fields, "since", moment(now + MAX_AHEAD_SECONDS), 0.0),
+        by=read_sound(fields, "by", text, ""),
+        why=read_sound(fields, "why", text, ""),
+        commit=read_sound(fields, "commit", object_id, ""),
+        left=tuple(each for each in left if _is_object_id(each)) if isinstance(left, list) else (),
     )
+
+
+def _is_object_id(value: object) -> bool:
+    return isinstance(value, str) and is_object_id(value)

@@ -1,10 +1,12 @@
 """Which targets a repository was ever published to. Maintenance visits them; the mirror keeps their objects."""
 
+import errno
 import os
 from dataclasses import dataclass
 
 from handler.config.names import path_problem
-from handler.mount.fs.files import append, read_whole, write_whole
+from handler.mount.fs.directories import names_in
+from handler.mount.fs.files import append, read_whole, replace_whole
 from handler.mount.target.layout import RELEASES, STAGING, RepositoryPaths, is_commit, read_spare_name
 
 
@@ -34,11 +36,8 @@ class TargetRegistry:
     def remove(self, target_path: str) -> None:
         """Remove a target, when all of it is gone."""
         kept = [each for each in self.read() if each != target_path]
-        # Written beside and renamed: killed in the middle, the old list still has the target, and the next run
-        # removes it.
-        temporary = f"{self.path}.new"
-        write_whole(temporary, "".join(f"\n{each}\n" for each in kept).encode())
-        os.rename(temporary, self.path)
+        # Replaced as a whole: killed in the middle, the old list still has the target, and the next run removes it.
+        replace_whole(self.path, "".join(f"\n{each}\n" for each in kept).encode())
 
     def read(self) -> list[str]:
         """Return the lines, with any half line that a killed run left."""
@@ -53,7 +52,8 @@ class TargetRegistry:
     def release_commits(self) -> list[str]:
         """Return the commits of every release and every spare of every target, each once."""
         commits: dict[str, None] = {}
-        for target_path in self.read():
+        # A line that can be no target's path is passed over: it could name any directory, or none that there can be.
+        for target_path in self.target_paths():
             # Listed, and not taken from records: a release that a killed run left needs its objects too.
             commits |= dict.fromkeys(filter(is_commit, self._list(target_path, RELEASES)))
             spares = map(read_spare_name, self._list(target_path, STAGING))
@@ -62,6 +62,8 @@ class TargetRegistry:
 
     def _list(self, target_path: str, name: str) -> list[str]:
         try:
-            return os.listdir(os.path.join(self.mount, target_path, name))
-        except (FileNotFoundError, NotADirectoryError):
+            return names_in(os.path.join(self.mount, target_path, name))
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
             return []

@@ -1,18 +1,24 @@
 """The context of one run: one target to bring up to date, under its repository's lock."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from handler.config.targets import refuse_too_many
+from handler.errors import TargetRetiring
 from handler.exchange.events import Emit
 from handler.exchange.publisher import PublishRequest
 from handler.model import MAX_AHEAD_SECONDS, Repository, Target
 from handler.mount.fs.lock import Known
 from handler.mount.fs.parallel import Executor, Workers
-from handler.mount.target.directory import Published, TargetDirectory
-from handler.mount.target.layout import RepositoryPaths
+from handler.mount.target.directory import Published, TargetDirectory, let_clock_tick
+from handler.mount.target.layout import RepositoryPaths, release_of
 from handler.mount.target.registry import TargetRegistry
 from handler.settings import Settings
+
+_MAX_OTHERS = 32
+"""Each of a repository's other targets costs a round trip, where one of them is published for the first time."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,6 +42,12 @@ class Run:
     """Called during a long check-out with what it is, and how many of how many files are written."""
     emit: Emit | None
     """Hand out an event; None: there is no bus."""
+    wanted: str | None = None
+    """What is to be published: the object that the ref names, later its commit. None: that is not decided yet."""
+    step_began: float | None = None
+    """When the step under way began (time.perf_counter); None: not even the first one has."""
+    fetch_ms: float | None = None
+    """What the first step took; None: it is not done."""
 
     @property
     def repository(self) -> Repository:
@@ -75,6 +87,19 @@ class Run:
         """Which targets the repository has on the mount."""
         return TargetRegistry.of(self.settings.mount, self.repository.full_name)
 
+    def others_commits(self) -> Iterator[str]:
+        """Yield what the repository's other targets have published."""
+        for path in self.registry.target_paths()[:_MAX_OTHERS]:
+            if path != self.target.path and (commit := self._commit_of(path)) is not None:
+                yield commit
+
+    def _commit_of(self, path: str) -> str | None:
+        # Not the record, which readers may have written: a release's name is claimed only if the mirror has the commit.
+        with suppress(OSError):  # there is none, or it is no link: a fetch claims one commit less
+            directory = TargetDirectory.of(self.settings.mount, path, self.clock)
+            return release_of(os.readlink(directory.current))
+        return None
+
     @property
     def confirmed_pushed_at(self) -> int | None:
         """The latest `pushed_at` of all deliveries that the remote confirmed for this ref, in GitHub's clock."""
@@ -98,6 +123,10 @@ class Run:
         # The repository's own comes first, also where it is higher: an operator has written both.
         return self.repository.max_tree_bytes or self.settings.max_tree_bytes
 
+    def want(self, object_id: str) -> None:
+        """Note what is to be published: a failure from here on is of it."""
+        self.wanted = object_id
+
     def check_deadline(self) -> None:
         """Raise OutOfTime where the run has to stop now."""
         self.request.deadline.check(f"{self.target.path} is not ready, and will be gone on with")
@@ -109,14 +138,49 @@ class Run:
         if done < total:
             self.check_deadline()
 
+    def let_clock_tick(self) -> None:
+        """Wait, if it has to be, until what is written from now on gets later mtimes than what is published has."""
+        record = self.published.record
+        if record is not None:
+            let_clock_tick(record.published_at, self.clock, self.sleep)
+
     def know(self, commits: frozenset[str] | None) -> None:
         """Note the target's releases, all of them; None: not sure. What is known of other targets stays."""
         # The cache has one entry for all targets of a repository, since they share its lock.
         others = {path: known for path, known in (self.known or {}).items() if path != self.target.path}
         self.known = others if commits is None else {**others, self.target.path: commits}
 
+    def outgoing(self) -> "Run | None":
+        """Return a run of the target on the way to this one whose ref is certainly gone, and that ends with it.
+
+        Raises OSError.
+        """
+        mount, target = self.settings.mount, self.target
+        for path in self.registry.target_paths() if target.is_retirable else ():
+            if not target.path.startswith(f"{path}/"):
+                continue
+            directory = TargetDirectory.at(mount, path, self.clock)
+            record = directory.read_record()
+            if record is None or record.repository != self.repository.full_name or directory.is_copy:
+                continue
+            # Git has no branch `team` beside `team/x`. Where both paths end as the refs do, one pattern made both. What
+            # an operator holds stays.
+            if target.ref == record.ref + target.path.removeprefix(path) and record.held is None:
+                request = replace(self.request, target=replace(target, ref=record.ref, path=path))
+                return replace(self, request=request, directory=directory, published=directory.read_published())
+        return None
+
     def refuse_new(self) -> None:
-        """Raise TargetOccupied or TooManyTargets where the target is new, and may not be at its path."""
+        """Raise TargetOccupied, TargetRetiring or TooManyTargets where the target is new, and may not be there."""
         # Under the lock, so that of two new targets the second one sees the first.
+        if (outgoing := self.outgoing()) is not None:
+            raise TargetRetiring(
+                f"{outgoing.target.path} is on the way to {self.target.path}, and is retired first: there is no"
+                f" {outgoing.target.ref} any more"
+            )
         self.directory.refuse_nested()
-        refuse_too_many(self.repository, self.registry.read(), self.target, self.settings.max_targets)
+        registered = self.registry.read()
+        # A target on the list is not new: its `current` may be gone, and what lies there did not stop it so far.
+        if self.target.path not in registered and not self.target.is_copy:
+            self.directory.refuse_foreign()
+        refuse_too_many(self.repository, registered, self.target, self.settings.max_targets)

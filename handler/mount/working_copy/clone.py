@@ -13,8 +13,8 @@ from functools import partial
 from handler.errors import TargetOccupied
 from handler.model import Counts
 from handler.mount.fs.checkout import check_out
-from handler.mount.fs.directories import DirectoryHandles, remove_tree
-from handler.mount.fs.files import is_there, write_whole
+from handler.mount.fs.directories import DirectoryHandles, make_directories, names_in, remove_tree
+from handler.mount.fs.files import is_there, rename, write_whole
 from handler.mount.fs.parallel import Stage, batches
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.diff import diff_trees
@@ -61,7 +61,7 @@ class Clone:
         """
         root = self.work.directory.root
         try:
-            if os.listdir(root):
+            if names_in(root):
                 raise TargetOccupied("what stands at the target's path is no working copy of git's")
         except NotADirectoryError:
             raise TargetOccupied("what stands at the target's path is no directory") from None
@@ -89,7 +89,7 @@ class Clone:
             # An earlier run was stopped while it checked this commit out.
             if is_commit(name) and name != commit:
                 remove_tree(os.path.join(self.stage, name))
-        os.makedirs(tree, exist_ok=True)
+        make_directories(tree)
         work = self.work
         plan = plan_checkout(
             store,
@@ -109,7 +109,7 @@ class Clone:
         self._write_index(store, commit, tree, plan)
         self._write_refs(commit, committer)
         self._make_index_newest()
-        os.rename(self.git, os.path.join(tree, GIT))
+        rename(self.git, os.path.join(tree, GIT))
         self._move_into_place(tree)
         return written, plan
 
@@ -162,13 +162,13 @@ class Clone:
 
     def _move_into_place(self, tree: str) -> None:
         root = self.work.directory.root
-        os.makedirs(os.path.dirname(root), exist_ok=True)
-        os.rename(tree, root)
+        make_directories(os.path.dirname(root))
+        rename(tree, root)
         remove_tree(self.stage)
 
 
 def _list_names(directory: str) -> list[str]:
     try:
-        return os.listdir(directory)
+        return names_in(directory)
     except FileNotFoundError:
         return []

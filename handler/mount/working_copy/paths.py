@@ -1,9 +1,9 @@
 """The paths of a working copy."""
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 
+from handler.mount.fs.directories import make_directories, names_in, remove_files
 from handler.mount.target.layout import COPY, GIT, RECORD
 from handler.mount.working_copy.parallel import STAGING
 
@@ -52,12 +52,11 @@ def prepare_state_directory(paths: CopyPaths) -> None:
 
     All names but the journal's and the record's are temporary. Staging directories are kept and emptied.
     """
-    os.makedirs(paths.state_directory, exist_ok=True)
-    for name in os.listdir(paths.state_directory):
-        path = os.path.join(paths.state_directory, name)
+    make_directories(paths.state_directory)
+    names = names_in(paths.state_directory)
+    for name in names:
         if name.startswith(STAGING):
-            for each in os.listdir(path):
-                os.unlink(os.path.join(path, each))
-        elif name not in (JOURNAL, RECORD):
-            with suppress(FileNotFoundError):
-                os.unlink(path)
+            path = os.path.join(paths.state_directory, name)
+            remove_files(path, names_in(path))
+    kept = (JOURNAL, RECORD)
+    remove_files(paths.state_directory, [each for each in names if each not in kept and not each.startswith(STAGING)])

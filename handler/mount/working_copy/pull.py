@@ -160,6 +160,7 @@ class PullSession(CopySession):
         """Change files, index and refs, in this order."""
         assert self._prepared is not None
         assert self._writing_tracking is not None
+        self._run.let_clock_tick()
         done = self._apply(self._prepared)
         self._worktrees.close()
         ending = self._run.executor.submit(self._prepared.lock.release)

@@ -128,14 +128,17 @@ class Worktree:
 
     def list_files(self, path: bytes) -> Iterator[bytes]:
         """Yield the paths of all files and links below the directory `path`."""
-        directory, base = self._directories.parent(path)
-        with open_directory(base, directory=directory) as descriptor, os.scandir(descriptor) as entries:
-            children = sorted((os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries)
-        for name, is_directory in children:
-            if is_directory:
-                yield from self.list_files(path + b"/" + name)
-            else:
-                yield path + b"/" + name
+        # Not recursive: people can nest directories deeper than Python recurses.
+        waiting = [(path, True)]
+        while waiting:
+            each, is_directory = waiting.pop()
+            if not is_directory:
+                yield each
+                continue
+            directory, base = self._directories.parent(each)
+            with open_directory(base, directory=directory) as descriptor, os.scandir(descriptor) as entries:
+                found = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
+            waiting += [(each + b"/" + name, is_below) for name, is_below in sorted(found, reverse=True)]
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -171,12 +174,14 @@ class Worktree:
 
     def remove_empty_tree(self, path: bytes) -> None:
         """Remove a directory and the directories in it; those with files in them stay."""
-        directory, base = self._directories.parent(path)
-        with open_directory(base, directory=directory) as descriptor, os.scandir(descriptor) as entries:
-            children = [os.fsencode(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
-        for name in children:
-            self.remove_empty_tree(path + b"/" + name)
-        self.remove_directory(path)
+        found = [path]
+        for each in found:  # grows as directories are found in it
+            directory, base = self._directories.parent(each)
+            with open_directory(base, directory=directory) as descriptor, os.scandir(descriptor) as entries:
+                names = [os.fsencode(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
+            found += [each + b"/" + name for name in names]
+        for each in reversed(found):
+            self.remove_directory(each)
 
     def remove_directory(self, path: bytes) -> None:
         """Remove a directory if it is empty. What is in it otherwise is somebody's, and stays."""

@@ -7,14 +7,15 @@ is lost, since GitHub does not send it again.
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from handler.config.names import is_full_name
 from handler.config.repository import parse_repository
-from handler.errors import ConfigurationInvalid, RepositoryUnknown, SecretUnusable
+from handler.errors import ConfigurationInvalid, Git2EfsError, RepositoryUnknown, SecretUnusable
 from handler.model import Repository
-from handler.network.aws.cache import Cache, Lifetimes
+from handler.network.aws.cache import BoundedMapping, Cache, Lifetimes
 from handler.network.aws.client import LazyClient
 from handler.network.aws.rate_limit import RateLimiter
 from handler.network.aws.secrets import (
@@ -46,6 +47,7 @@ __all__ = [
     "STALE_SECONDS",
     "Parameters",
     "SSMClient",
+    "Token",
     "make_ssm_client",
     "usable_values",
 ]
@@ -57,6 +59,17 @@ MAX_PARSED = 1000
 
 # Pure, so that a text that was parsed once needs no second time, whoever sent the push.
 _parse = lru_cache(maxsize=MAX_PARSED)(parse_repository)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A repository's token, valid in an HTTP header; `renew()` reads it past the cache, where a remote refuses it.
+
+    That returns None where it is the same; and raises what `Parameters.token_of` raises.
+    """
+
+    value: str = field(repr=False)
+    renew: Callable[[], str | None] = field(repr=False, compare=False)
 
 
 class Parameters:
@@ -85,6 +98,7 @@ class Parameters:
         for_repositories = Lifetimes(seconds, seconds, STALE_SECONDS, RETRY_SECONDS)
         for_listing = Lifetimes(settings.listing_cache_seconds, RETRY_SECONDS, STALE_SECONDS, RETRY_SECONDS)
         self._secrets = WebhookSecrets(settings, self._client.get, clock, self._note_problems)
+        self._renewed_at: BoundedMapping[str, float] = BoundedMapping(MAX_TOKENS)
         self._credentials: Cache[Credential] = Cache(for_tokens, max_entries=MAX_TOKENS, clock=clock)
         # Cache the text, not the repository: an invalid parameter then costs no more calls than a valid one.
         self._texts: Cache[str] = Cache(for_repositories, max_entries=MAX_REPOSITORIES, clock=clock)
@@ -133,7 +147,7 @@ class Parameters:
         texts = self._listing.get("", self._list)
         return ((full_name, _parsed(full_name, text)) for full_name, text in texts)
 
-    def token_of(self, repository: Repository) -> str | None:
+    def token_of(self, repository: Repository) -> Token | None:
         """Return the repository's token, valid in an HTTP header; None where it has no credentials.
 
         A newline at its end, which many ways of storing a value add, is removed and noted in `secret_problems`. Raises
@@ -152,7 +166,20 @@ class Parameters:
             )
         credential = self._credentials.get(name, lambda: self._read_credential(name))
         credential.refuse_others(name, repository)
-        return credential.token
+        return Token(credential.token, partial(self._renew_token, name, repository, credential.token))
+
+    def _renew_token(self, name: str, repository: Repository, refused: str) -> str | None:
+        # A token that many repositories share, and that has expired, must not use up Parameter Store's quota.
+        now = self._clock()
+        with self._lock:
+            last = self._renewed_at.get(name)
+            is_recent = last is not None and now - last < self._settings.secret_refresh_seconds
+            if not is_recent:
+                self._renewed_at.put(name, now)
+        read = self._credentials.get if is_recent else self._credentials.read
+        credential = read(name, lambda: self._read_credential(name))
+        credential.refuse_others(name, repository)
+        return credential.token if credential.token != refused else None
 
     def diagnose(self, name: str) -> tuple[str, ...]:
         """Read a secret now, past the cache; return what looks wrong with it, as sentences that never show the value.
@@ -180,7 +207,21 @@ class Parameters:
         try:
             return read_version(self._client.get(), name).value
         except ParameterNotFound:
-            raise RepositoryUnknown(f"there is no parameter {name}") from None
+            hint = self._hint_at_case(full_name)
+            raise RepositoryUnknown(f"there is no parameter {name}{hint}") from None
+
+    def _hint_at_case(self, full_name: str) -> str:
+        """Return the end of a sentence where a configured repository's name is the same but for its letter case."""
+        # GitHub tells names as their owners spell them, and people type them in lower case. To look for any other
+        # spelling would take a list of all names, which the webhook's role may not read.
+        spelling = full_name.lower()
+        if spelling == full_name:
+            return ""
+        try:
+            read_version(self._client.get(), f"{self._repositories}/{spelling}")
+        except (Git2EfsError, ParameterNotFound):
+            return ""
+        return f", but there is one of {spelling}: letter case counts, name it as GitHub does"
 
     def _list(self) -> tuple[tuple[str, Text], ...]:
         found = list_texts(self._listing_client.get(), self._repositories, self._make_limiter(), self._clock)

@@ -172,6 +172,11 @@ class PublisherFunction:
         """See `Operations.end_hold`."""
         return cast(str, self._call("end_hold", target=target, deadline=deadline))
 
+    def take_over(self, previous: str, *, repository: str, path: str | None, deadline: Deadline) -> tuple[Outcome, ...]:
+        """See `Operations.take_over`."""
+        arguments: dict[str, object] = {"previous": previous, "repository": repository, "path": path}
+        return cast(tuple[Outcome, ...], self._call("take_over", **arguments, deadline=deadline))
+
     def verify(self, target: MountedTarget, *, is_repairing: bool, deadline: Deadline) -> Outcome:
         """See `Operations.verify`."""
         return cast(Outcome, self._call("verify", target=target, is_repairing=is_repairing, deadline=deadline))

@@ -35,6 +35,14 @@ class SSMClient(Protocol):
     ) -> Mapping[str, Any]: ...
 
 
+class SSMWriter(Protocol):
+    """The part that an operator's own command uses. No function writes a parameter."""
+
+    def put_parameter(
+        self, *, Name: str, Value: str, Type: str, Overwrite: bool, KeyId: str = ...
+    ) -> Mapping[str, Any]: ...
+
+
 class ParameterNotFound(Exception):
     """There is no parameter of that name; the caller decides what that means."""
 
@@ -71,6 +79,11 @@ def make_listing_client() -> SSMClient:
     return _make_client(LISTING_OPTIONS)
 
 
+def make_writer() -> SSMWriter:
+    """Return a client that writes. Raises as `make_ssm_client` does."""
+    return cast(SSMWriter, _make_client(OPTIONS))
+
+
 def _make_client(options: ClientOptions) -> SSMClient:
     try:
         return cast(SSMClient, make_client("ssm", options))
@@ -98,6 +111,16 @@ def read_history(client: SSMClient, name: str) -> tuple[StoredVersion, ...]:
             break
         more = {"NextToken": page["NextToken"]}
     return tuple(versions)
+
+
+def write_parameter(client: SSMWriter, name: str, value: str, *, kms_key: str | None) -> None:
+    """Write a parameter, or its next version: a SecureString under `kms_key` ('': the account's own), None a String.
+
+    Raises ParametersUnavailable, ConfigurationInvalid.
+    """
+    kind = "String" if kms_key is None else "SecureString"
+    key = {"KeyId": kms_key} if kms_key else {}
+    _call(client.put_parameter, name, Name=name, Value=value, Type=kind, Overwrite=True, **key)
 
 
 def read_page(client: SSMClient, path: str, token: str | None) -> tuple[list[StoredParameter], str | None]:

@@ -35,6 +35,7 @@ QUEUE_LAG = "QueueLagSeconds"
 SURVEYED = "RepositoriesSurveyed"
 BEHIND = "RefsBehind"
 FAILING = "RepositoriesFailing"
+HELD = "TargetsHeld"
 
 PROGRESS_SECONDS = 10
 
@@ -57,6 +58,7 @@ METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         SURVEYED: _SERVICE_ONLY,
         BEHIND: _SERVICE_ONLY,
         FAILING: _SERVICE_ONLY,
+        HELD: _SERVICE_ONLY,
     }
 )
 """Every metric that is emitted, and its dimensions. The repository is not one of them, since each value would be a
@@ -139,7 +141,8 @@ class Telemetry:
         with self._lock:
             self._logger.info("schedule", extra={**summary, "function_request_id": request_id})
             measures: list[_Measure] = []
-            for name, field in ((SURVEYED, "looked_at"), (BEHIND, "behind"), (FAILING, "failing")):
+            counted = ((SURVEYED, "looked_at"), (BEHIND, "behind"), (FAILING, "failing"), (HELD, "held"))
+            for name, field in counted:
                 value = summary.get(field, 0)
                 measures.append((name, MetricUnit.Count, value if isinstance(value, int) else 0))
             if oldest_seconds is not None:

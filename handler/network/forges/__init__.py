@@ -1,1 +1,1 @@
-"""Forges (GitHub): signatures, deliveries and payloads, which are pure; commit statuses."""
+"""Forges (GitHub): signatures, deliveries and payloads, which are pure; commit statuses; a repository's webhook."""

@@ -22,7 +22,7 @@ CLOSE_SECONDS = 3
 MAX_DESCRIPTION = 140
 MAX_CONTEXT = 255
 _MAX_ANSWER_BYTES = 65_536
-_HEADERS: Mapping[str, str] = MappingProxyType(
+API_HEADERS: Mapping[str, str] = MappingProxyType(
     {
         "User-Agent": "git2efs",
         "Accept": "application/vnd.github+json",
@@ -126,7 +126,7 @@ class _Poster:
         self._warn = warn
         self._about = repository.full_name
         self._url = f"{api_url(repository.url)}/repos/{repository.full_name}/statuses/"
-        self._headers = {**_HEADERS, "Authorization": f"Bearer {token}"}
+        self._headers = {**API_HEADERS, "Authorization": f"Bearer {token}"}
 
     def post(self, commit: str, status: Mapping[str, str]) -> None:
         problem = self._post(commit, status)

@@ -1,4 +1,4 @@
-"""What an operator's commands ask of AWS: the queue's depth, the event bus, a deployed function's answer.
+"""What an operator's commands ask of AWS: the queue's depth, the event bus, a stack, a deployed function's answer.
 
 No delivery needs these. They load boto3 when they are called, so that no cold start pays for it.
 """
@@ -15,6 +15,17 @@ OPTIONS = ClientOptions(connect_timeout_seconds=3, read_timeout_seconds=5, attem
 INVOKE_OPTIONS = ClientOptions(connect_timeout_seconds=3, read_timeout_seconds=910, attempts=1)
 """Lambda ends a function after 900 seconds at most."""
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError"})
+
+
+_LOG_IN = "log in again (aws sso login, or fresh keys)"
+_ADVICE: Mapping[str, str] = {
+    "NoRegionError": "name a region with --region, or set AWS_DEFAULT_REGION",
+    "NoCredentialsError": "there are no credentials: name a --profile, or run aws configure",
+    **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "RequestExpired"), _LOG_IN),
+    **dict.fromkeys(("SSOTokenLoadError", "TokenRetrievalError", "UnauthorizedSSOTokenError"), _LOG_IN),
+    **dict.fromkeys(("InvalidClientTokenId", "UnrecognizedClientException"), "AWS does not know the credentials"),
+}
+"""What to do about what keeps AWS from being asked at all."""
 
 
 class AccessDenied(Exception):
@@ -58,15 +69,23 @@ def invoke(function: str, event: Mapping[str, object]) -> dict[str, object]:
 def _ask(title: str, service: str, operation: str, **arguments: object) -> Mapping[str, Any]:
     """Call one operation of a service; `title` is the service's name in messages."""
     try:
-        client = make_client(service, INVOKE_OPTIONS if operation == "invoke" else OPTIONS)
-        return call(getattr(client, operation), **arguments)
+        return ask(service, operation, **arguments)
     except AwsError as error:
-        raise _failure(error, title) from None
+        raise failure(error, title) from None
 
 
-def _failure(error: AwsError, title: str) -> Git2EfsError | AccessDenied:
+def ask(service: str, operation: str, **arguments: object) -> Mapping[str, Any]:
+    """Call one operation of a service. Raises AwsError."""
+    client = make_client(service, INVOKE_OPTIONS if operation == "invoke" else OPTIONS)
+    return call(getattr(client, operation), **arguments)
+
+
+def failure(error: AwsError, title: str) -> Git2EfsError | AccessDenied:
+    """Return what a call that failed means to an operator; `title` is the service's name in the message."""
     if error.code in _DENIED:
         return AccessDenied(f"{title}: {error.code}")
+    if error.code in _ADVICE:
+        return ConfigurationInvalid(f"{title} cannot be asked ({error.code}): {_ADVICE[error.code]}")
     kind = QueueUnavailable if error.is_transient else ConfigurationInvalid
     if error.is_answer:
         return kind(f"{title}: {error.code}")

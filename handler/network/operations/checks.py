@@ -18,7 +18,9 @@ def check_secrets(
         f"{settings.parameter_prefix}/webhook-secrets/{each.full_name}" for each in repositories if each.own_secret
     ]
     for name in names:
-        todo = f"put it: aws ssm put-parameter --name {name} --type SecureString --overwrite --value ..."
+        whose = name.partition("/webhook-secrets/")[2]
+        command = f"git2efs secret {whose} --replace" if whose else "git2efs secret --replace"
+        todo = f"{command}; or put it: aws ssm put-parameter --name {name} --type SecureString --overwrite --value ..."
         with checks.step(f"secret {name}", todo=todo):
             problems = parameters.diagnose(name)
             if problems:

@@ -1,7 +1,7 @@
 """An operator's command: an event's fields as one frozen value, every problem at once. Pure: no I/O, no clock."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from handler.config.fields import FieldReader, flag, nullable, printable
@@ -20,6 +20,8 @@ class Action:
     subject: str
     is_subject_needed: bool = False
     texts: frozenset[str] = frozenset()
+    needed: frozenset[str] = frozenset()
+    """Those of `texts` without which the action says too little."""
     flags: frozenset[str] = frozenset()
 
 
@@ -29,6 +31,12 @@ ACTIONS: Mapping[str, Action] = {
     "rollback": Action(subject="path", is_subject_needed=True, texts=frozenset({"to", "by", "why"})),
     "hold": Action(subject="path", is_subject_needed=True, texts=frozenset({"by", "why"})),
     "resume": Action(subject="path", is_subject_needed=True),
+    "take-over": Action(
+        subject="repository",
+        is_subject_needed=True,
+        texts=frozenset({"from", "path"}),
+        needed=frozenset({"from"}),
+    ),
     "verify": Action(subject="path", flags=frozenset({"repair"})),
     "doctor": Action(subject="repository"),
 }
@@ -41,12 +49,15 @@ class Command:
     """What the operator asks for. `subject` is a repository's full name or a target's path; None: all there are.
 
     `ref` is a full name; `to` a commit's id, or its first seven digits or more. A hold remembers `by` and `why`.
+    `previous` is the full name of the repository to take over from, `path` its one target to take; None: all.
     """
 
     action: str
     subject: str | None = None
     ref: str | None = None
     to: str | None = None
+    previous: str | None = None
+    path: str | None = None
     by: str = ""
     why: str = ""
     is_offline: bool = False
@@ -69,30 +80,44 @@ def read_command(event: object) -> Command:
     reader = FieldReader(event, problems)
     reader.refuse_unknown({"action", action.subject, *action.texts, *action.flags}, f"is not a field of {name}")
     texts = {field: _read_text(reader, field) for field in (action.subject, *sorted(action.texts))}
-    subject, ref, to = texts[action.subject], _full_ref(texts.get("ref")), texts.get("to")
-    if subject is None and action.is_subject_needed:
-        problems.append(f"{name} needs {action.subject}")
-    if subject is not None:
-        is_repository = action.subject == "repository"
-        reader.refuse(action.subject, (full_name_problem if is_repository else path_problem)(subject))
-    if ref is not None:
-        reader.refuse("ref", ref_problem(ref))
-    if to is not None and not _COMMIT.fullmatch(to):
-        reader.refuse("to", "is not a commit's id of 7 to 40 hex digits")
+    texts |= {"ref": _full_ref(texts.get("ref"))}
+    needed = {action.subject} if action.is_subject_needed else set()
+    problems += [f"{name} needs {field}" for field in sorted(needed | action.needed) if texts[field] is None]
+    for field, value in texts.items():
+        if value is not None and field in _PROBLEMS:
+            reader.refuse(field, _PROBLEMS[field](value))
+    if texts.get("from") is not None and texts["from"] == texts["repository"]:
+        reader.refuse("from", "is the repository itself")
     flags = {field: reader.read(field, flag, False) for field in sorted(action.flags)}
     if problems:
         raise Malformed("; ".join(problems))
     return Command(
         action=name,
-        subject=subject,
-        ref=ref,
-        to=to,
+        subject=texts[action.subject],
+        ref=texts["ref"],
+        to=texts.get("to"),
+        previous=texts.get("from"),
+        path=texts["path"] if "path" in action.texts else None,
         by=texts.get("by") or "",
         why=texts.get("why") or "",
         is_offline=flags.get("offline", False),
         counts_disk=not flags.get("no_disk", False),
         is_repairing=flags.get("repair", False),
     )
+
+
+def _commit_problem(text: str) -> str | None:
+    return None if _COMMIT.fullmatch(text) else "is not a commit's id of 7 to 40 hex digits"
+
+
+_PROBLEMS: Mapping[str, Callable[[str], str | None]] = {
+    "repository": full_name_problem,
+    "path": path_problem,
+    "ref": ref_problem,
+    "to": _commit_problem,
+    "from": full_name_problem,
+}
+"""What is wrong with a field that is more than text."""
 
 
 def _read_text(reader: FieldReader, name: str) -> str | None:

@@ -3,18 +3,20 @@
 It publishes nothing and shows no secret. On the mount it writes only in a directory of its own, and removes it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from handler.config.names import is_pattern
+from handler.config.names import is_pattern, spelled_otherwise
 from handler.config.overlaps import overlaps_between
-from handler.config.targets import needs_default_branch, ref_prefixes, targets_in
+from handler.config.targets import left_over_sentence, needs_default_branch, ref_prefixes, targets_in
 from handler.config.versions import newest
 from handler.deadline import NO_DEADLINE, Deadline
-from handler.errors import ConfigurationInvalid
+from handler.errors import ConfigurationInvalid, RepositoryUnknown, TargetUnknown
 from handler.exchange.checks import MAX_SKEW_SECONDS, CheckList
+from handler.exchange.drift import TargetDrift
 from handler.exchange.operations import Operations
 from handler.exchange.remote import RemoteRefs
 from handler.model import Repository
@@ -26,6 +28,8 @@ from handler.settings import Settings
 LAST_REQUEST_SECONDS = 60.0
 """A command asks no further remote within this time of its deadline: too little of it is left for an answer."""
 _IN_FLIGHT = 16
+_MAX_PATHS = 5
+"""Paths that one check names."""
 
 NamedRepository = tuple[str, Repository | ConfigurationInvalid]
 """A repository by its full name, or what is wrong with its parameter."""
@@ -58,9 +62,12 @@ class Doctor:
         self.say("reading the parameters")
         listed = self._list(checks)
         chosen = [each for each in listed if full_name in (None, each[0])]
+        self._check_ownerless(checks, {each[0] for each in listed} if full_name is None else None)
         if full_name is not None and not chosen:
             name = f"{settings.parameter_prefix}/repositories/{full_name}"
-            todo = f"put it, as {{}}, to publish {full_name}"
+            todo = f"git2efs add {full_name} puts it"
+            if spelling := spelled_otherwise(full_name, [name for name, _ in listed]):
+                todo = f"there is one of {spelling}: letter case counts, name it as GitHub does"
             checks.wrong("repository", found=f"there is no parameter {name}", todo=todo)
         check_secrets(checks, settings, self.parameters, _valid(chosen))
         check_queue(checks, settings)
@@ -74,6 +81,33 @@ class Doctor:
                 checks.extend(found)
         return checks
 
+    def _check_ownerless(self, checks: CheckList, configured: Collection[str] | None) -> None:
+        """Name what is published and has no parameter any more; None: a single repository is asked for."""
+        if configured is None:
+            return
+        todo = "see that the mount can be read"
+        with checks.step("repositories without a parameter", todo=todo):
+            for name in self.operations.repositories():
+                if name in configured or self._is_configured(name):
+                    continue
+                with suppress(TargetUnknown):  # all its targets were retired, or taken over
+                    paths = [each.path for each in self.operations.find_targets(name)]
+                    checks.ok(
+                        f"{name}: files",
+                        found=f"nothing updates {_several(paths)} any more: {name} has no parameter",
+                        todo=f"if it was renamed: git2efs take-over NEW/NAME --from {name}; it keeps what readers have",
+                    )
+
+    def _is_configured(self, name: str) -> bool:
+        # The list may be older than a parameter that was put just now.
+        try:
+            self.parameters.repository(name)
+        except RepositoryUnknown:
+            return False
+        except ConfigurationInvalid:
+            pass
+        return True
+
     def _list(self, checks: CheckList) -> Sequence[NamedRepository]:
         name = f"{self.settings.parameter_prefix}/repositories"
         todo = "see that the role may read the parameters, and that Parameter Store can be reached"
@@ -82,7 +116,8 @@ class Doctor:
             if listed:
                 checks.ok("parameters", found=f"repositories below {name}: {len(listed)}")
                 return listed
-            todo = f"add a repository: aws ssm put-parameter --name {name}/OWNER/NAME --type String --value '{{}}'"
+            todo = "git2efs add OWNER/NAME; "
+            todo += f"or put it: aws ssm put-parameter --name {name}/OWNER/NAME --type String --value '{{}}'"
             checks.wrong("parameters", found=f"no repository below {name}", todo=todo)
         return ()
 
@@ -125,11 +160,42 @@ class Doctor:
         refs = remote.refs(list(ref_prefixes(repository)), with_head=needs_default_branch(repository))
         checks.ok(f"{name}: remote", found=f"answers, with {len(refs.tips)} refs")
         self._check_clock(checks, name, remote.date)
-        targets_in(repository, refs.tips, refs.head)  # raises where the default branch's name cannot be a path
+        # Raises where the default branch's name cannot be a path.
+        targets = targets_in(repository, refs.tips, refs.head)
+        self._check_owners(checks, name, [TargetDrift(each.path, each.ref, None, is_behind=False) for each in targets])
         _check_rules(checks, repository, refs)
+        self._check_left_over(checks, repository, refs)
         if needs_default_branch(repository) and refs.head is None:
             todo = "push something, or name refs in `publish`"
             checks.wrong(f"{name}: remote", found="has no default branch", todo=todo)
+
+    def _check_left_over(self, checks: CheckList, repository: Repository, refs: RemoteRefs) -> None:
+        """Name the published paths that no push reaches any more, after the default branch was renamed, say."""
+        name = repository.full_name
+        with checks.step(f"{name}: targets", todo="see what the mount is missing: the checks above"):
+            for target in self.deliverer.compare(repository, refs).left_over:
+                todo = (
+                    "let its readers go to the new path, or give the rule this path; then move the directory away"
+                    f" (what is published where: git2efs status {name})"
+                )
+                checks.wrong(
+                    f"{name}: targets",
+                    found=f"{target.path} {left_over_sentence(repository, target.ref, refs.head)}",
+                    todo=todo,
+                )
+
+    def _check_owners(self, checks: CheckList, name: str, targets: Sequence[TargetDrift]) -> None:
+        """Name the targets that another repository has: a repository that was renamed meets those of its old name."""
+        for status in self.operations.target_statuses(name, targets):
+            if status.published_from is None:
+                continue
+            previous = status.published_from
+            checks.wrong(
+                f"{name}: {status.path}",
+                found=f"is published from {previous}: {name} cannot publish there",
+                todo=f"if {previous} was renamed to {name}: git2efs take-over {name} --from {previous}; "
+                "else give one of them another path",
+            )
 
     def _check_clock(self, checks: CheckList, name: str, date: str | None) -> None:
         """Compare the remote's Date header with this host's clock; pass over a missing or unreadable one."""
@@ -154,6 +220,12 @@ def _check_rules(checks: CheckList, repository: Repository, refs: RemoteRefs) ->
                 found=f"the remote has no {rule.ref}",
                 todo="push it, or put the parameter right",
             )
+
+
+def _several(paths: Sequence[str]) -> str:
+    """Name the first paths, and how many more there are."""
+    more = len(paths) - _MAX_PATHS
+    return ", ".join(paths[:_MAX_PATHS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _valid(repositories: Sequence[NamedRepository]) -> list[Repository]:

@@ -1,12 +1,24 @@
 """Carry out an operator's commands on one stack, and return their content: what programs get."""
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from functools import partial
 
+from handler.config.names import spelled_otherwise
+from handler.config.targets import targets_of
 from handler.deadline import NO_DEADLINE, Deadline
-from handler.errors import ConfigurationInvalid, OutOfTime, Rejected, TargetUnknown
+from handler.errors import (
+    ConfigurationInvalid,
+    Git2EfsError,
+    OutOfTime,
+    ParametersUnavailable,
+    Rejected,
+    RepositoryUnknown,
+    TargetUnknown,
+)
 from handler.exchange.drift import RepositoryDrift
 from handler.exchange.operations import MountedTarget, Operations
 from handler.model import Outcome, OutcomeKind, Repository
@@ -16,7 +28,7 @@ from handler.network.operations.command import Command
 from handler.network.operations.doctor import LAST_REQUEST_SECONDS, Doctor
 from handler.network.operations.status import ListedRepository, StatusSurvey, content_of_status, cut
 from handler.network.trigger import Trigger
-from handler.outcome import as_failure
+from handler.outcome import as_failure, outcome_of
 from handler.settings import Settings
 
 WELL, ATTENTION, REFUSED, FAILED = 0, 1, 2, 3
@@ -65,6 +77,7 @@ class Operator:
             "rollback": self._roll_back,
             "hold": self._hold,
             "resume": self._resume,
+            "take-over": self._take_over,
             "verify": self._verify,
             "doctor": self._doctor,
         }
@@ -98,9 +111,19 @@ class Operator:
     def _list(self, full_name: str | None) -> list[ListedRepository]:
         """Return the repositories that have a parameter or are on the mount; or the one that is named."""
         if full_name is not None:
-            return [(full_name, self._parameters.repository(full_name))]
+            return [(full_name, self._repository(full_name))]
         listed: dict[str, ListedRepository] = {name: (name, each) for name, each in self._parameters.repositories()}
         return [listed.get(name, (name, None)) for name in sorted({*listed, *self._operations.repositories()})]
+
+    def _repository(self, full_name: str) -> Repository:
+        """Return the repository. Raises RepositoryUnknown, which names one that differs by letter case alone."""
+        try:
+            return self._parameters.repository(full_name)
+        except RepositoryUnknown:
+            with suppress(ParametersUnavailable, ConfigurationInvalid):
+                if spelling := spelled_otherwise(full_name, [name for name, _ in self._parameters.repositories()]):
+                    raise RepositoryUnknown(f"there is no {full_name}, but {spelling}: letter case counts") from None
+            raise
 
     def _drift(self, repository: Repository, deadline: Deadline) -> RepositoryDrift:
         return self._deliverer.drift(repository, self._parameters.token_of(repository), deadline)
@@ -131,7 +154,7 @@ class Operator:
 
     def _publish(self, command: Command, deadline: Deadline) -> Content:
         assert command.subject is not None
-        repository = self._parameters.repository(command.subject)
+        repository = self._repository(command.subject)
         if command.ref is not None:
             return self._deliver(repository, [command.ref], deadline)
         drift = self._drift(repository, deadline)
@@ -141,11 +164,46 @@ class Operator:
     def _deliver(self, repository: Repository, refs: Sequence[str], deadline: Deadline) -> Content:
         outcomes: list[Outcome] = []
         for ref in refs:
-            self._say(f"publishing {ref} of {repository.full_name}")
-            trigger = Trigger(ref=ref, push=None, delivery="", received_at=self._clock(), deadline=deadline)
-            outcomes += self._deliverer.deliver(repository, self._parameters.token_of(repository), trigger)
+            outcomes += self._deliver_ref(repository, ref, deadline)
         self.outcomes = outcomes
         return _content_of_outcomes(outcomes)
+
+    def _deliver_ref(self, repository: Repository, ref: str, deadline: Deadline) -> Sequence[Outcome]:
+        self._say(f"publishing {ref} of {repository.full_name}")
+        trigger = Trigger(ref=ref, push=None, delivery="", received_at=self._clock(), deadline=deadline)
+        return self._deliverer.deliver(repository, self._parameters.token_of(repository), trigger)
+
+    def _take_over(self, command: Command, deadline: Deadline) -> Content:
+        assert command.subject is not None
+        assert command.previous is not None
+        # Read the parameter first: a repository that is not to be published takes nothing over.
+        repository = self._parameters.repository(command.subject)
+        taken = self._operations.take_over(
+            command.previous, repository=command.subject, path=command.path, deadline=deadline
+        )
+        notes = self._notes_on(command.previous)
+        outcomes = [replace(each, notes=(*each.notes, *notes, *note_on_rules(repository, each))) for each in taken]
+        # The new repository's mirror is without the objects of what it took over, until a run has fetched them.
+        for ref in dict.fromkeys(each.ref for each in taken if each.ref and not note_on_rules(repository, each)):
+            try:
+                outcomes += self._deliver_ref(repository, ref, deadline)
+            except Git2EfsError as error:
+                # What is taken over stays so, and has to be in the answer.
+                outcomes.append(replace(outcome_of(error), repository=repository.full_name, ref=ref))
+        self.outcomes = outcomes
+        return _content_of_outcomes(outcomes, has_notes=True)
+
+    def _notes_on(self, previous: str) -> tuple[str, ...]:
+        """Say that the previous repository still has a parameter, if so."""
+        try:
+            self._parameters.repository(previous)
+        except RepositoryUnknown:
+            return ()
+        except ConfigurationInvalid:
+            pass  # it is there, and wrong
+        except Git2EfsError:
+            return ()
+        return (f"{previous} still has a parameter, and its pushes are refused here: delete it",)
 
     def _roll_back(self, command: Command, deadline: Deadline) -> Content:
         targets = self._find(command)
@@ -186,6 +244,20 @@ def _content_of_outcomes(outcomes: Sequence[Outcome], *, has_notes: bool = False
     }
 
 
+def note_on_rules(repository: Repository, taken: Outcome) -> tuple[str, ...]:
+    """Say that no rule of the repository publishes the taken target's ref to its path, if so."""
+    assert taken.ref is not None
+    # Only the remote knows its default branch: if a rule publishes that, it may be this one.
+    for default_branch in (None, taken.ref):
+        with suppress(ConfigurationInvalid):
+            if any(each.path == taken.path for each in targets_of(repository, taken.ref, default_branch)):
+                return ()
+    rule = json.dumps({"publish": [{"ref": taken.ref, "path": taken.path}]})
+    return (
+        f"no rule of {repository.full_name} publishes {taken.ref} there, and nothing updates it until one does: {rule}",
+    )
+
+
 def _exit_code(outcome: Outcome) -> int:
     if outcome.kind is OutcomeKind.FAILED:
         return FAILED
@@ -203,6 +275,7 @@ def _content_of_outcome(outcome: Outcome, *, has_notes: bool) -> Content:
         "reason": outcome.reason,
         "commit": outcome.commit,
         "previous_commit": outcome.previous_commit,
+        **({"refused_commit": outcome.refused_commit} if outcome.refused_commit else {}),
         **counts,
         **({"detail": outcome.detail} if outcome.detail else {}),
         **({"notes": list(outcome.notes)} if has_notes and outcome.notes else {}),

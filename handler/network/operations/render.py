@@ -6,12 +6,14 @@ hide control sequences in them: only printable characters reach the terminal.
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from math import isfinite
 from typing import Any
 
 _RED, _YELLOW, _GREEN, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[0m"
 _COLOURS = {
     **dict.fromkeys(("current", "published", "unchanged", "ok", "repaired"), _GREEN),
+    **dict.fromkeys(("put", "replaced", "made", "updated"), _GREEN),
     **dict.fromkeys(
         ("held", "behind", "retiring", "unknown", "ignored", "left over", "unpublished", "no ref"), _YELLOW
     ),
@@ -30,11 +32,12 @@ def render(content: Mapping[str, Any], *, now: float, has_colours: bool) -> str:
     function of another version may have made it.
     """
     if "reason" in content and "detail" in content:
-        lines: Iterator[str] = iter(
-            [plain(f"{content.get('action') or 'operate'}: {content['reason']}: {content['detail']}")]
-        )
+        failed = plain(f"{content.get('action') or 'operate'}: {content['reason']}: {content['detail']}")
+        lines: Iterator[str] = chain(_steps(content.get("steps", ()), has_colours=has_colours), [failed])
     elif "checks" in content:
         lines = _checks(content["checks"], has_colours=has_colours)
+    elif "steps" in content:
+        lines = _steps(content["steps"], has_colours=has_colours)
     elif "repositories" in content:
         lines = _status(content, now, has_colours=has_colours)
     else:
@@ -101,6 +104,12 @@ def _checks(checks: Sequence[Mapping[str, Any]], *, has_colours: bool) -> Iterat
         yield f"{mark}  {plain(each['name'])}: {plain(each['found'])}"
         if each["todo"]:
             yield f"         -> {plain(each['todo'])}"
+
+
+def _steps(steps: Sequence[Mapping[str, Any]], *, has_colours: bool) -> Iterator[str]:
+    rows = [tuple(plain(each[name]) for name in ("step", "done", "name")) for each in steps]
+    if rows:
+        yield from _table(rows, 1, has_colours=has_colours)
 
 
 def _outcomes(targets: Sequence[Mapping[str, Any]], *, has_colours: bool) -> Iterator[str]:

@@ -33,7 +33,10 @@ class StatusSurvey:
         """Return the status of each repository, without disk usage. A failure is a problem of its repository alone."""
         with ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="status") as pool:
             pending = [pool.submit(self._status, *each, schedule.repositories.get(each[0])) for each in listed]
-            return [each.result() for each in pending]
+            statuses = [each.result() for each in pending]
+        # Of one without a parameter, whose targets were all retired or taken over, only the mirror is left.
+        left = zip(listed, statuses, strict=True)
+        return [status for (_, configured), status in left if configured is not None or status.targets]
 
     def _status(
         self, name: str, repository: Repository | ConfigurationInvalid | None, schedule: RepositoryState | None
@@ -119,6 +122,7 @@ def _content_of_target(target: TargetStatus) -> dict[str, object]:
         "releases": list(_contents_of_releases(target)),
         "disk": None if disk is None else asdict(disk),
         "problems": list(target.problems),
+        "published_from": target.published_from,
     }
 
 

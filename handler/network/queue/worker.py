@@ -20,7 +20,7 @@ from handler.network.queue.batch import CoalescedPush, SqsMessage, back_off_seco
 from handler.network.queue.heartbeat import VisibilityHeartbeat
 from handler.network.queue.sqs import Queue
 from handler.network.trigger import Trigger
-from handler.outcome import as_failure, is_transient, outcome_of
+from handler.outcome import as_failure, failed_push, is_transient, outcome_of
 from handler.settings import Settings
 
 if TYPE_CHECKING:
@@ -89,8 +89,10 @@ class Worker:
                 token = self._parameters.token_of(repository)
                 return self._deliverer.deliver(repository, token, trigger)
         except Exception as error:  # also a defect: these messages fail with it, the others do not
-            failure = outcome_of(as_failure(error))
-        return (replace(failure, repository=message.repository, ref=message.ref),)
+            failure = as_failure(error)
+        if message.push is not None:
+            return (failed_push(failure, message.push),)
+        return (replace(outcome_of(failure), repository=message.repository, ref=message.ref),)
 
     def dead_letter(self, message: SqsMessage, reason: str, detail: str) -> bool:
         """Send a message to the dead letters; return whether that was possible."""

@@ -2,12 +2,10 @@
 
 Requests use protocol version 2; a server that does not speak it is asked in version 0.
 
-We do not use dulwich's client: it first asks for the advertisement of every ref, has no read timeout, retries GETs by
-itself, and closes each response undrained. That costs three requests on three connections instead of one on one. (Its
-object layer reads the packs.)
+We do not use dulwich's client: it asks for every ref's advertisement first, has no read timeout, retries GETs, and
+closes each response undrained: three requests on three connections instead of one. (Its object layer reads the packs.)
 """
 
-import base64
 import random
 import socket
 import threading
@@ -23,7 +21,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import Git2EfsError, RemoteUnavailable, RemoteUnsupported
 from handler.exchange.remote import FetchQuery, RemoteRefs, ShallowChanges, Sink
-from handler.network.remote import protocol, protocol_v0
+from handler.network.remote import protocol, protocol_v0, refusals
+from handler.network.remote.authorization import Authorization, Renew
 from handler.settings import Settings
 
 T = TypeVar("T")
@@ -142,9 +141,14 @@ class RemotePool:
         self.pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
         self.watchdog = Watchdog()
 
-    def at(self, url: str, token: str | None, deadline: Deadline = NO_DEADLINE) -> "HttpRemote":
-        """Return the remote at `url`, for requests that end by `deadline`; `token` goes into a header alone."""
-        return HttpRemote(self, url, token, deadline)
+    def at(
+        self, url: str, token: str | None, deadline: Deadline = NO_DEADLINE, renew: Renew | None = None
+    ) -> "HttpRemote":
+        """Return the remote at `url`, for requests that end by `deadline`; `token` goes into a header alone.
+
+        `renew` is called once where the remote refuses the token.
+        """
+        return HttpRemote(self, url, Authorization(token, renew) if token is not None else None, deadline)
 
     def close(self) -> None:
         """Close the idle connections, and end the watchdog."""
@@ -155,24 +159,19 @@ class RemotePool:
 class HttpRemote:
     """One repository at its URL."""
 
-    def __init__(self, remotes: RemotePool, url: str, token: str | None, deadline: Deadline) -> None:
+    def __init__(self, remotes: RemotePool, url: str, authorization: Authorization | None, deadline: Deadline) -> None:
         """See `RemotePool.at`."""
         self._remotes = remotes
         self._deadline = deadline
         self._url = url.rstrip("/")
         self.date: str | None = None
         """The Date header of the last answer, to compare clocks."""
-        self._headers = dict(protocol.HEADERS)
-        self._secrets: tuple[str, ...] = ()
-        if token is not None:
-            basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
-            self._headers["Authorization"] = f"Basic {basic}"
-            self._secrets = (token, basic.rstrip("="))
+        self._authorization = authorization
 
     def refs(self, refs: list[str], *, with_head: bool = False) -> RemoteRefs:
         """Return what `refs` (full names) and, with `with_head`, HEAD name now; one request.
 
-        Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, OutOfTime.
+        Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, RemoteUntrusted, OutOfTime.
         """
         body = protocol.ls_refs_request(refs, with_head=with_head)
         until = self._until()
@@ -181,7 +180,7 @@ class HttpRemote:
             lambda: self._request(_ADVERTISEMENT, None, protocol_v0.read_advertisement, until, version=0),
             until,
         )
-        return protocol.without_secrets(answer, self._secrets)
+        return protocol.without_secrets(answer, self._authorization.secrets if self._authorization else ())
 
     def fetch(self, query: FetchQuery, sink: Sink) -> ShallowChanges:
         """Fetch what the query asks for; each attempt hands the pack's bytes to a new `sink()`.
@@ -235,7 +234,8 @@ class HttpRemote:
                 return attempt()
             except protocol.RequestOverrun:
                 raise
-            except RemoteUnavailable:
+            except RemoteUnavailable as error:
+                pause += error.after_seconds if isinstance(error, protocol.RetryLater) else 0
                 if number == self._remotes.attempts or until.minus(pause).is_past():
                     raise
                 self._remotes.sleep(pause)
@@ -244,8 +244,12 @@ class HttpRemote:
     def _request(self, path: str, body: bytes | None, parse: Parse[T], until: Deadline, *, version: int = 2) -> T:
         """Make one request; return what `parse` makes of its answer. Raises RequestOverrun or OutOfTime at `until`."""
         self._check_time(until)
+        exchange = partial(self._exchange, path, body, parse, until)
+        headers = {**protocol.HEADERS, "Git-Protocol": f"version={version}"}
         try:
-            return self._exchange(path, body, parse, until, version=version)
+            if self._authorization is None:
+                return exchange(headers)
+            return self._authorization.attempt(lambda token: exchange(headers | {"Authorization": token}))
         except (RemoteUnavailable, RemoteUnsupported):
             # What the watchdog did looks like an answer that broke off.
             self._check_time(until)
@@ -257,8 +261,7 @@ class HttpRemote:
             seconds = self._remotes.request_seconds
             raise protocol.RequestOverrun(f"the remote's answer was not complete after {seconds:g} seconds")
 
-    def _exchange(self, path: str, body: bytes | None, parse: Parse[T], until: Deadline, *, version: int) -> T:
-        headers = self._headers | {"Git-Protocol": f"version={version}"}
+    def _exchange(self, path: str, body: bytes | None, parse: Parse[T], until: Deadline, headers: dict[str, str]) -> T:
         remotes, method = self._remotes, "GET" if body is None else "POST"
         assert until.at is not None
         with remotes.watchdog.watching(until.at):
@@ -267,19 +270,17 @@ class HttpRemote:
                     method, self._url + path, body=body, headers=headers, preload_content=False, redirect=False
                 )
             except urllib3.exceptions.HTTPError as error:
-                # Only the exception's type: its text holds the URL's host, and in other versions more than that.
-                raise RemoteUnavailable(f"the remote cannot be reached ({type(error).__name__})") from None
+                raise refusals.failure_to_connect(error) from None
             self.date = response.headers.get("Date")
             try:
-                protocol.check_status(response.status, response.headers.get("Content-Type", ""))
                 protocol.refuse_negative_chunks(response)
+                if not protocol.is_gits(response.status, response.headers.get("Content-Type", "")):
+                    remotes.watchdog.hurry(_DRAIN_SECONDS)
+                    raise refusals.failure_of(response, self._url + path, self._authorization, time.time())
                 answer = parse(protocol.exact_reader(response.read, partial(self._check_time, until)))
-            except protocol.RemoteSays as error:
+            except (protocol.RemoteSays, urllib3.exceptions.HTTPError) as error:
                 response.close()
-                raise (protocol.without_its_words() if self._secrets else error) from None
-            except urllib3.exceptions.HTTPError as error:
-                response.close()
-                raise RemoteUnavailable(f"the remote's answer broke off ({type(error).__name__})") from None
+                raise refusals.failure_within(error, is_token_sent=self._authorization is not None) from None
             except BaseException:
                 response.close()
                 raise
@@ -290,11 +291,8 @@ class HttpRemote:
 
 def _give_back(response: urllib3.BaseHTTPResponse) -> None:
     """Give the connection back to the pool where the answer ends soon; else close it. The answer itself is whole."""
-    try:
-        is_at_end = len(response.read(_MAX_DRAIN_BYTES)) < _MAX_DRAIN_BYTES
-    except urllib3.exceptions.HTTPError:
-        is_at_end = False
-    if is_at_end:
-        response.release_conn()
-    else:
-        response.close()
+    with suppress(urllib3.exceptions.HTTPError):
+        if len(response.read(_MAX_DRAIN_BYTES)) < _MAX_DRAIN_BYTES:
+            response.release_conn()
+            return
+    response.close()

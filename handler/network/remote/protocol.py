@@ -43,6 +43,18 @@ class RemoteFailed(RemoteUnavailable):
     """The remote answered 500: a failure that passes, or how some old servers answer a request of version 2."""
 
 
+class RetryLater(RemoteUnavailable):
+    """The remote asks to be left alone for a while: a rate limit, most likely."""
+
+    def __init__(self, message: str, after_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.after_seconds = after_seconds
+
+
+class TokenRefused(RemoteRefused):
+    """The remote answered 401."""
+
+
 class RequestOverrun(RemoteUnavailable):
     """The remote's answer takes more seconds or bytes than a request may. Asking again at once would cost the same."""
 
@@ -71,8 +83,7 @@ def fetch_request(query: FetchQuery) -> bytes:
     """Return the body of a `fetch` command."""
     lines = [packet(b"command=fetch\n"), DELIMITER, packet(b"thin-pack\n"), packet(b"ofs-delta\n")]
     lines += [packet(b"no-progress\n"), packet(b"want %s\n" % query.want.encode()), *history_lines(query)]
-    if query.have is not None:
-        lines.append(packet(b"have %s\n" % query.have.encode()))
+    lines += [packet(b"have %s\n" % commit.encode()) for commit in query.haves]
     lines.append(packet(b"done\n"))
     return b"".join(lines) + FLUSH
 
@@ -85,18 +96,9 @@ def history_lines(query: FetchQuery) -> list[bytes]:
     return lines
 
 
-def check_status(status: int, content_type: str) -> None:
-    """Raise the failure that an HTTP answer tells by its head; of git's own answers, none."""
-    if status in (401, 403, 404, 410):
-        raise RemoteRefused(f"the remote answered {status}: no such repository, or the credentials do not open it")
-    if 300 <= status < 400:
-        raise RemoteRefused(f"the remote answered {status}: it has moved, and the repository's `url` must follow")
-    if status == 500:
-        raise RemoteFailed("the remote answered 500")
-    if status in (408, 425, 429) or status > 500:
-        raise RemoteUnavailable(f"the remote answered {status}")
-    if status != 200 or content_type.partition(";")[0].strip() not in CONTENT_TYPES:
-        raise RemoteUnsupported(f"the remote answered {status}, and not as a git server does")
+def is_gits(status: int, content_type: str) -> bool:
+    """Whether an HTTP answer is one of git's by its head; `refusals` tells what any other one means."""
+    return status == 200 and content_type.partition(";")[0].strip() in CONTENT_TYPES
 
 
 def exact_reader(read_some: Read, check_time: Callable[[], None]) -> Read:
@@ -226,7 +228,9 @@ def _remote_error(text: bytes) -> Git2EfsError:
         return NotVersion2("the remote does not speak git's protocol version 2")
     if b"object format" in text or b"object-format" in text:
         return RemoteUnsupported("the remote's objects are not sha1")
-    return RemoteSays(f"the remote answered: {text[:200].decode('utf-8', 'replace').strip()}")
+    # In a line of the log: git's own server ends some of its errors with a NUL, and another may write anything.
+    words = "".join(each if each.isprintable() else " " for each in text[:200].decode("utf-8", "replace"))
+    return RemoteSays(f"the remote answered: {' '.join(words.split())}")
 
 
 def refuse_negative_chunks(response: Any) -> None:
@@ -244,12 +248,6 @@ def _read_chunk_size(file: BinaryIO) -> int:
     if size is None:
         raise ValueError("no chunk's size")  # http.client makes this an answer that broke off
     return int(size[0], 16)
-
-
-def without_its_words() -> RemoteUnavailable:
-    """Return the failure of a remote that a token was sent to, and that answered with an error in its own words."""
-    # An error page may echo the header, in any encoding and cut anywhere: no filter finds all forms.
-    return RemoteUnavailable("the remote answered with an error; its text is not shown, because a token was sent to it")
 
 
 def without_secrets(answer: RemoteRefs, secrets: Sequence[str]) -> RemoteRefs:

@@ -54,8 +54,7 @@ def _head(capabilities: bytes) -> str | None:
 def fetch_request(query: FetchQuery) -> bytes:
     """Return the body of a fetch."""
     lines = [packet(b"want %s %s\n" % (query.want.encode(), _CAPABILITIES)), *history_lines(query), FLUSH]
-    if query.have is not None:
-        lines.append(packet(b"have %s\n" % query.have.encode()))
+    lines += [packet(b"have %s\n" % commit.encode()) for commit in query.haves]
     return b"".join(lines) + packet(b"done\n")
 
 

@@ -12,6 +12,7 @@ from threading import Lock
 from dulwich.pack import Pack
 
 from handler.exchange.remote import copy_history
+from handler.mount.fs.directories import names_in
 from handler.mount.fs.files import read_tail, unlink_if_there
 from handler.mount.fs.parallel import Executor
 from handler.mount.git import repack
@@ -204,7 +205,7 @@ class CopyStore(PackStore):
 
 def _pack_files(objects_directory: str) -> frozenset[str]:
     try:
-        return frozenset(os.listdir(os.path.join(objects_directory, "pack")))
+        return frozenset(names_in(os.path.join(objects_directory, "pack")))
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
 

@@ -1,11 +1,11 @@
 """Make a new, empty repository, as `git init` and `git remote add` for one branch do."""
 
 import os
-import shutil
 from contextlib import suppress
 
 from handler.config.names import branch_of
-from handler.mount.fs.files import write_whole
+from handler.mount.fs.directories import make_directories, remove_tree
+from handler.mount.fs.files import rename, write_whole
 from handler.mount.working_copy.gitdir.copy_config import default_tracking_ref
 from handler.mount.working_copy.gitdir.staging_area import NAME
 
@@ -21,14 +21,14 @@ def init_repository(path: str, url: str, branch_ref: str) -> None:
     # Made under a temporary name and renamed, so that `.git` is complete when it appears. The name is fixed: the next
     # run removes what a killed one left.
     temporary = os.path.join(path, _TEMPORARY)
-    os.makedirs(path, exist_ok=True)
+    make_directories(path)
     with suppress(FileNotFoundError):
-        shutil.rmtree(temporary)
+        remove_tree(temporary)
     for each in _DIRECTORIES:
-        os.makedirs(os.path.join(temporary, each))
+        make_directories(os.path.join(temporary, each))
     write_whole(os.path.join(temporary, "config"), _config(url, branch_ref).encode())
     write_whole(os.path.join(temporary, "HEAD"), f"ref: {branch_ref}\n".encode())
-    os.rename(temporary, os.path.join(path, ".git"))
+    rename(temporary, os.path.join(path, ".git"))
 
 
 def _config(url: str, branch_ref: str) -> str:

@@ -9,7 +9,7 @@ from typing import IO
 from dulwich.object_format import SHA1
 from dulwich.pack import Pack, PackData, PackIndex, load_pack_index_file
 
-from handler.mount.fs.files import open_to_read, read_all, reader
+from handler.mount.fs.files import NOT_REGULAR, open_to_read, read_all, reader
 from handler.mount.git.packs import DELTA_CACHE_BYTES, NOT_A_PACK, SMALL_BYTES, unreadable
 
 _LARGE_INDEX_BYTES = 4 * 1024 * 1024
@@ -63,11 +63,11 @@ def _open_data(path: str) -> PackData:
 def _open(path: str, max_bytes: int) -> IO[bytes]:
     """Open a file, or read it into memory if it has at most `max_bytes`. A mapping outlives its file."""
     try:
-        with open_to_read(path, follow=True) as descriptor:
+        with open_to_read(path) as descriptor:
             if os.fstat(descriptor).st_size > max_bytes:
                 return reader(descriptor)
             return io.BytesIO(read_all(descriptor))
     except OSError as error:
-        if error.errno in (errno.EISDIR, errno.ENXIO):
+        if error.errno in (errno.EISDIR, *NOT_REGULAR):
             raise ValueError("no regular file") from None
         raise

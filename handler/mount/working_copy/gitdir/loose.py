@@ -7,7 +7,7 @@ import stat
 import zlib
 
 from handler.errors import MirrorDamaged
-from handler.mount.fs.files import read_whole
+from handler.mount.fs.files import NOT_REGULAR, read_whole
 from handler.mount.git.objects import BLOB, COMMIT, TAG, TREE, hash_object
 from handler.mount.git.packs import RawObject, check_size
 
@@ -39,8 +39,10 @@ def read_loose(objects_directory: str, object_id: bytes, max_object_bytes: int) 
     try:
         # What does not compress grows by less than a thousandth.
         most = max_object_bytes + max_object_bytes // 1000 + _MAX_HEADER_BYTES * 8
-        compressed = read_whole(loose_path(objects_directory, object_id), follow=True, max_bytes=most)
-    except (NotADirectoryError, IsADirectoryError):
+        compressed = read_whole(loose_path(objects_directory, object_id), max_bytes=most)
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.EISDIR, *NOT_REGULAR):
+            raise
         compressed = b""
     if compressed is None:
         return None
@@ -90,8 +92,10 @@ def read_alternates(objects_directory: str) -> list[str]:
 
 def _alternates_of(objects_directory: str) -> list[str]:
     try:
-        content = read_whole(os.path.join(objects_directory, "info", "alternates"), follow=True)
-    except (NotADirectoryError, IsADirectoryError):
+        content = read_whole(os.path.join(objects_directory, "info", "alternates"))
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.EISDIR, *NOT_REGULAR):
+            raise
         content = None
     lines = [line for line in (content or b"").split(b"\n") if line and not line.startswith(b"#")]
     paths = [_unquoted(line) for line in lines if b"\0" not in line]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from handler.mount.fs.directories import make_directories
 from handler.mount.fs.files import append, open_to_read, read_all
 
 _MAX_BYTES = 64 * 1024
@@ -78,5 +79,5 @@ def append_lines(path: str, content: bytes, *, creates: bool) -> None:
     try:
         append(path, content)
     except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_directories(os.path.dirname(path))
         append(path, content)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from handler.config.names import ref_problem
 from handler.errors import CopyBusy, CopyUnusable
-from handler.mount.fs.files import read_whole
+from handler.mount.fs.directories import make_directories
+from handler.mount.fs.files import NOT_REGULAR, read_whole, rename
 from handler.mount.working_copy.gitdir.locks import acquire_lock, release_lock
 from handler.mount.working_copy.gitdir.names import decode_name
 from handler.mount.working_copy.gitdir.ref_logs import (
@@ -187,9 +188,13 @@ class Refs:
     def _read_packed_refs(self) -> dict[bytes, bytes]:
         """Return the refs of `packed-refs`, by name."""
         try:
-            content = read_whole(os.path.join(self._path, "packed-refs"), follow=True) or b""
+            content = read_whole(os.path.join(self._path, "packed-refs")) or b""
         except IsADirectoryError:
             content = b""
+        except OSError as error:
+            if error.errno not in NOT_REGULAR:
+                raise
+            raise CopyUnusable(".git/packed-refs is no regular file") from None
         packed: dict[bytes, bytes] = {}
         for line in content.split(b"\n"):
             commit, space, name = line.partition(b" ")
@@ -212,7 +217,7 @@ class Refs:
             try:
                 acquire_lock(f"{path}.lock")
             except FileNotFoundError:
-                os.makedirs(os.path.dirname(path), exist_ok=True)
+                make_directories(os.path.dirname(path))
                 acquire_lock(f"{path}.lock")
         except (NotADirectoryError, FileExistsError):
             raise CopyUnusable(f"another ref is in the way of {name}") from None
@@ -235,10 +240,10 @@ class RefTransaction:
     def commit(self) -> None:
         """Replace the ref's file. Raises CopyUnusable if another ref is in the way."""
         try:
-            os.rename(self.temporary, self.path)
+            rename(self.temporary, self.path)
         except IsADirectoryError:
             _remove_empty_directories(self.path)
-            os.rename(self.temporary, self.path)
+            rename(self.temporary, self.path)
         self.temporary = ""
 
     def close(self) -> None:

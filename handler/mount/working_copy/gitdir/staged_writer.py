@@ -7,7 +7,7 @@ from functools import partial
 from typing import BinaryIO
 
 from handler.errors import MirrorDamaged
-from handler.mount.fs.files import create, read_whole, unlink_if_there
+from handler.mount.fs.files import create, read_whole, rename, unlink_if_there
 from handler.mount.fs.parallel import IN_TURN
 from handler.mount.git.ingest import IndexedPack, PackSpool
 from handler.mount.git.pack_store import PackWriter, shallow_file
@@ -44,7 +44,7 @@ class StagedWriter(PackWriter):
     def write_hidden(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
         """Rename a large pack into place, as git does. A small one is read from memory until its index is written."""
         if spool.name is not None:
-            os.rename(spool.name, path + ".pack")
+            rename(spool.name, path + ".pack")
 
     def write_visible(self, path: str, spool: PackSpool, indexed: IndexedPack) -> None:
         """Write the index, and before it a pack that is only in memory."""

@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from handler.mount.fs.files import write_whole
+from handler.mount.fs.directories import make_directories
+from handler.mount.fs.files import rename, write_whole
 
 NAME = "git2efs"
 _TEMPORARY = "tmp_"
@@ -39,7 +40,7 @@ class StagingArea:
         try:
             return make()
         except FileNotFoundError:
-            os.makedirs(self.path, exist_ok=True)
+            make_directories(self.path)
             return make()
 
     def replace(self, path: str, content: bytes, kind: str, mode: int = 0o644) -> None:
@@ -55,7 +56,7 @@ class StagingArea:
     def rename(self, temporary: str, path: str) -> None:
         """Rename a temporary file to `path`; if that fails, remove it."""
         try:
-            os.rename(temporary, path)
+            rename(temporary, path)
         except BaseException:
             with suppress(OSError):
                 os.unlink(temporary)

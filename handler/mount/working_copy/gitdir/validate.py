@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from handler.config.names import branch_of, ref_problem
 from handler.errors import CopyUnusable
 from handler.mount.fs.directories import open_directory
-from handler.mount.fs.files import read_whole
+from handler.mount.fs.files import NOT_REGULAR, read_whole
 from handler.mount.working_copy.gitdir.copy_config import Config, default_tracking_ref, tracking_ref
 from handler.mount.working_copy.gitdir.refs import Refs
 from handler.mount.working_copy.gitdir.remote_urls import is_same_remote
@@ -101,9 +101,13 @@ def _list_entries(git_directory: str) -> frozenset[str]:
 
 def _read_config(git_directory: str) -> Config:
     try:
-        content = read_whole(os.path.join(git_directory, "config"), follow=True, max_bytes=_MAX_CONFIG_BYTES)
+        content = read_whole(os.path.join(git_directory, "config"), max_bytes=_MAX_CONFIG_BYTES)
     except IsADirectoryError:
         content = None
+    except OSError as error:
+        if error.errno not in NOT_REGULAR:
+            raise
+        raise CopyUnusable(".git/config is no regular file") from None
     if content is None:
         raise CopyUnusable(".git/config is not there")
     if len(content) == _MAX_CONFIG_BYTES:

@@ -1,0 +1,127 @@
+"""Set a repository up: its parameter, the webhook's secret, the webhook on GitHub. Each step may be done again.
+
+What is there already is kept unless the operator says to replace it. No secret and no token is in what is returned.
+"""
+
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from handler.config.repository import parse_repository
+from handler.errors import ConfigurationInvalid, Malformed, RepositoryUnknown
+from handler.model import Repository
+from handler.network.forges.hooks import Hooks
+from handler.network.operations.stack import ParameterEditor
+
+MAX_PARAMETER_BYTES = 4096
+"""A standard parameter in Parameter Store holds as much."""
+_SECRET_BYTES = 32
+
+Step = dict[str, str]
+"""`step`, what was `done` (put, replaced, kept, made, updated), and `name`: the parameter's, or the webhook's URL."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Setup:
+    """Sets repositories up on one stack. `token_of` returns the token for a repository's host.
+
+    `webhook_url` is the address that GitHub is to send to; empty: nobody knows it. Every method raises Git2EfsError,
+    and AccessDenied.
+    """
+
+    parameters: ParameterEditor
+    prefix: str
+    webhook_url: str
+    token_of: Callable[[Repository], str]
+    steps: list[Step] = field(default_factory=list)
+    """What was done so far; also where a later step failed."""
+
+    def add(self, full_name: str, text: str | None, *, is_replacing: bool, with_webhook: bool) -> None:
+        """Put the repository's parameter (None: `{}`), a secret if there is none, and make the webhook."""
+        check_parameter(full_name, text)
+        name = self._repository_name(full_name)
+        found = self.parameters.read(name)
+        is_kept = found is not None and (text is None or _is_same(found, text))
+        if found is not None and not is_kept and not is_replacing:
+            raise Malformed(f"{full_name} has another parameter already: --replace puts yours in its place")
+        wanted = found if is_kept and found is not None else text or "{}"
+        repository = parse_repository(full_name, wanted)
+        # Everything that may be missing is asked for before the first step.
+        hooks = self._hooks(repository) if with_webhook else None
+        if not is_kept:
+            self.parameters.write(name, wanted, is_secure=False)
+        self._note("parameter", "kept" if is_kept else "replaced" if found is not None else "put", name)
+        secret = self._ensure_secret(repository)
+        if hooks is not None:
+            self._make_webhook(repository, hooks, secret)
+
+    def secret(self, full_name: str | None, *, is_replacing: bool) -> None:
+        """Make and put a secret: the common one (None), or the repository's own."""
+        name = self._secret_name(full_name)
+        found = self.parameters.read(name)
+        if found is not None and not is_replacing:
+            raise Malformed(
+                f"{name} is there already: --replace puts a new one, and the old one still verifies a while"
+            )
+        self.parameters.write(name, secrets.token_hex(_SECRET_BYTES), is_secure=True)
+        self._note("secret", "put" if found is None else "replaced", name)
+
+    def webhook(self, full_name: str) -> None:
+        """Make the repository's webhook, or give the one that is there the secret of now."""
+        name = self._repository_name(full_name)
+        text = self.parameters.read(name)
+        if text is None:
+            raise RepositoryUnknown(f"there is no parameter {name}: git2efs add {full_name}")
+        repository = parse_repository(full_name, text)
+        hooks = self._hooks(repository)
+        self._make_webhook(repository, hooks, self._ensure_secret(repository))
+
+    def _ensure_secret(self, repository: Repository) -> str:
+        """Return the secret that signs the repository's deliveries; put one if there is none."""
+        full_name = repository.full_name if repository.own_secret else None
+        name = self._secret_name(full_name)
+        found = self.parameters.read(name)
+        if found is not None:
+            self._note("secret", "kept", name)
+            return found
+        self.secret(full_name, is_replacing=False)
+        made = self.parameters.read(name)
+        if made is None:
+            raise ConfigurationInvalid(f"{name} was put, and is not there")
+        return made
+
+    def _hooks(self, repository: Repository) -> Hooks:
+        if not self.webhook_url:
+            raise Malformed("nobody knows the webhook's address here: name the one that GitHub reaches (--url)")
+        return Hooks(repository.full_name, repository.url, self.token_of(repository))
+
+    def _make_webhook(self, repository: Repository, hooks: Hooks, secret: str) -> None:
+        url = f"{self.webhook_url}/{repository.full_name}" if repository.own_secret else self.webhook_url
+        self._note("webhook", "made" if hooks.ensure(url, secret) else "updated", url)
+
+    def _note(self, step: str, done: str, name: str) -> None:
+        self.steps.append({"step": step, "done": done, "name": name})
+
+    def _repository_name(self, full_name: str) -> str:
+        return f"{self.prefix}/repositories/{full_name}"
+
+    def _secret_name(self, full_name: str | None) -> str:
+        return f"{self.prefix}/webhook-secret" + (f"s/{full_name}" if full_name is not None else "")
+
+
+def check_parameter(full_name: str, text: str | None) -> None:
+    """Raise Malformed, naming every problem, unless `text` (None: `{}`) can be the repository's parameter."""
+    if text is not None and len(text.encode()) > MAX_PARAMETER_BYTES:
+        raise Malformed(f"the parameter has more than {MAX_PARAMETER_BYTES} bytes")
+    try:
+        parse_repository(full_name, text or "{}")
+    except ConfigurationInvalid as error:
+        raise Malformed(str(error)) from None
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return bool(json.loads(one) == json.loads(other))
+    except ValueError:
+        return False
