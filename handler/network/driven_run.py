@@ -73,7 +73,8 @@ class DrivenRun:
 
         Returns what the mount side said of a large guess that it does not need.
         """
-        if not self.publisher.is_remote and self.known.get(self.target.path) is None:
+        has_looked = self.waking is not None and self.waking.done()
+        if has_looked or (not self.publisher.is_remote and self.known.get(self.target.path) is None):
             self._look()
         guess = Guess(self.repository, self.target, self.trigger, self.known.get(self.target.path))
         query, is_asleep = guess.of_push(), not self.publisher.is_warm()
@@ -98,8 +99,7 @@ class DrivenRun:
         if self.waking is None:
             self.known.put_commit(path, self.publisher.look(self.repository.full_name, self.target).commit)
             return
-        # A second call beside it would wake a second one of the function's environments. What became of it is no matter
-        # of this run's: its own call comes next.
+        # A second call beside it would start a second environment. If it failed, this run's own call says why.
         found = self.waking.result() if self.waking.exception() is None else None
         if found is not None and found.path == path and not self.target.is_copy:
             self.known.put_commit(path, found.commit)

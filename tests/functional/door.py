@@ -13,13 +13,14 @@ from handler.network import pack_sender
 
 Call = Callable[..., Any]
 LARGE = 500_000
-"""With `let_parts_be_small`: three parts. A guess is asked about before the second."""
+"""With `let_parts_be_small`: three parts. A guess is asked about before the first."""
 
 
 def let_parts_be_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let packs go in parts that are small already."""
     monkeypatch.setattr(pack_sender, "MAX_PACK_BYTES", 200_000)
     monkeypatch.setattr(pack_sender, "PART_BYTES", 200_000)
+    monkeypatch.setattr(pack_sender, "UNASKED_BYTES", 100_000)
 
 
 class Killed(BaseException):

@@ -24,6 +24,7 @@ from handler.exchange.messages import decode_answer, decode_call, encode_call, e
 from handler.exchange.publisher import MAX_ROUNDS, PublishAnswer, PublishRequest
 from handler.exchange.remote import RemoteRefs
 from handler.model import NULL_OID, Outcome, OutcomeKind, PushEvent
+from handler.mount.fs.lock import HeldLock
 from handler.mount.publisher import LocalPublisher
 from handler.network import driven_run
 from handler.network.aws.parameters import Parameters
@@ -331,6 +332,9 @@ def make_world(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ma
         worlds[0].cut("answering")
         return found
 
+    now = HeldLock.now
+    # The mount's time goes on as the hosts' does.
+    monkeypatch.setattr(HeldLock, "now", lambda lock: now(lock) + worlds[0].ahead)
     monkeypatch.setattr(HttpRemote, "refs", cut)
     monkeypatch.setattr(driven_run, "ThreadPoolExecutor", Immediately)
     yield make

@@ -91,6 +91,26 @@ def test_it_is_woken_before_the_parameters_are_read(
     assert invocations.actions == ["look", *["publish"] * 4]
 
 
+def test_a_look_that_ended_before_the_run_began_is_believed(
+    invoked: Service, upstream: Upstream, origin: GitOrigin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is published, whatever the payload says that the push builds on: so nothing is fetched in vain."""
+    answered = threading.Event()
+
+    def noted(action: str, invoke: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+        answer = invoke()
+        if action == "look":
+            threading.Timer(0.1, answered.set).start()
+        return answer
+
+    before = upstream.commit({"a": b"0"})
+    upstream.commit({"a": b"1"})
+    reading_waits_for(answered, monkeypatch)
+    with interfering(noted):
+        assert invoked.push(upstream, before=before).outcome == "published"
+    assert origin.counts["fetch"] == 1
+
+
 def test_a_worker_wakes_it_too(
     invoked: Service,
     upstream: Upstream,
