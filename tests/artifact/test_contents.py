@@ -297,10 +297,10 @@ def test_a_service_is_found_through_functions_that_pass_it_on(tmp_path: Path) ->
 
 
 def test_project_calls_services_that_are_written_out() -> None:
-    """All of the handler's clients are found."""
+    """All of the handler's clients are found; CloudFormation is the command's, which comes with the package."""
     from tools.artefact import PROJECT
 
-    assert {"ssm", "sqs", "events", "lambda"} == finish.services_of(PROJECT / "handler")
+    assert {"ssm", "sqs", "events", "lambda", "cloudformation"} == finish.services_of(PROJECT / "handler")
 
 
 @pytest.mark.parametrize("line", ["boto3", "boto3>=1", "boto3==1.*", "boto3~=1.2", "-r other.txt", "boto3==1 ; x"])
@@ -337,6 +337,8 @@ def test_command_needs_what_sam_build_filled(
 
 def test_command_ends_with_1_where_something_is_wrong(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The pipeline stops there; each problem is a line."""
+    parameter = "  Architecture:\n    Type: String\n    Default: arm64\n    AllowedValues:\n    - arm64\n    - x86_64\n"
+    (built.parent / "template.yaml").write_text(f"Parameters:\n{parameter}")
     assert main([str(built.parent)]) == 1
     captured = capsys.readouterr()
     assert "1 functions over one package" in captured.out

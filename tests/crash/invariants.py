@@ -141,8 +141,9 @@ def _shelter(mount: Path, before: Sheltered, allowed: set[str | None]) -> Iterat
             if is_replaced and os.lstat(directory / name).st_mtime < before.at - _CLOCK_SECONDS:
                 yield f"releases/{name} was replaced, and its grace does not run from then"
             now, seen = ({path: about for path, about in each.items() if path != "."} for each in (now, seen))
-        if name in allowed - {before.current, before.turned}:
-            # A flip gives what readers saw otherwise a later mtime, and changes nothing else.
+        if name in (allowed | {before.turned}) - {before.current}:
+            # A flip, or one that failed after that, gives what readers saw otherwise a later mtime, and changes
+            # nothing else.
             if any(about[3] < seen[path][3] for path, about in now.items() if path in seen):
                 yield f"releases/{name} has a time that went backwards: {_differing(now, seen)}"
             now, seen = ({path: (*about[:3], 0) for path, about in each.items()} for each in (now, seen))
