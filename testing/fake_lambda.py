@@ -47,6 +47,9 @@ def is_function() -> bool:
     return os.environ.get(VARIABLE) == "function"
 
 
+_BOTO3S = publisher_function.make_lambda_client
+
+
 class FakeLambda:
     """A client as boto3's, without HTTP between it and the stand-in for Lambda. Safe for threads."""
 
@@ -123,3 +126,8 @@ def install() -> None:
     """Let clients for Lambda that are made from now on be this one, if the tests invoke the mount side."""
     if is_function():
         publisher_function.make_lambda_client = FakeLambda
+
+
+def remove() -> None:
+    """Let clients for Lambda be boto3's again: a later test in this process may reach a function by loopback."""
+    publisher_function.make_lambda_client = _BOTO3S

@@ -104,6 +104,7 @@ class Service(CapturedOutput):
             os.environ.pop(name, None)
         os.environ.update(self._environment_before)
         self.reset()
+        fake_lambda.remove()
         if self._publisher:
             self._publisher.stop()
         self.store.reset()
