@@ -41,6 +41,10 @@ class Contender(Protocol):
         """Publish the tip; return the peak of resident memory in MiB."""
         ...
 
+    def settle(self) -> None:
+        """Let minutes pass since the last publish."""
+        ...
+
     def stop(self) -> None:
         """End its process, if there is one."""
         ...
@@ -70,6 +74,9 @@ class Command:
     def weigh(self) -> float:
         """Run it below a small process: a child's peak is at least the size of its parent at the fork."""
         return int(self._run([sys.executable, "-S", "-c", _WEIGH, *self._arguments]).split()[-1]) / 1024
+
+    def settle(self) -> None:
+        """Do nothing: nobody works on it between pulls."""
 
     def stop(self) -> None:
         """Do nothing: no process is left."""
@@ -168,6 +175,9 @@ class Warm:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
+    def settle(self) -> None:
+        """Do nothing: nobody works on it between pulls."""
+
     def stop(self) -> None:
         """Close its input, and wait for its end."""
         assert self._process.stdin
@@ -192,6 +202,10 @@ class Ours(Warm):
         """Send a ping, so that it reads the secret."""
         payload = ping_payload(self._upstream.full_name)
         self.ask({"event": http_api_event(webhook_request("ping", payload, self._service.secret))})
+
+    def settle(self) -> None:
+        """Let it do what it does after its answer, and let the grace of what it replaced end."""
+        self.ask({"is_settling": True})
 
     def request(self) -> dict[str, Any]:
         """Return the event of the signed POST for the upstream's tip."""

@@ -13,8 +13,8 @@ _ABOUT = """
 Written by `make bench ARGS=--record`; see `python -m benchmarks --help`. Times are medians in milliseconds, from the
 start (for git2efs the signed request, to a handler that was called before) until the new content is visible. Ratios
 are git2efs ÷ the other, pair by pair on the same push, as median (first quartile–third). All use the same local `git
-http-backend`. git2efs recycles releases (`grace_seconds` 0, `keep_releases` 3), so that it also writes what the
-pushes before changed.
+http-backend`. git2efs has its default settings, and pushes are minutes apart: between them it makes its spares, and
+the grace of what was replaced ends. That is neither timed nor counted.
 """
 
 

@@ -101,6 +101,7 @@ class Field:
             self.history.push(changes)
             for contender in self._contenders.values():
                 contender.publish()
+                contender.settle()
 
     def play(self, changes: int, row: Row, number: int, pause_seconds: float) -> None:
         """Push once after the pause, and time every contender. Real pushes are minutes apart: what a client caches of
@@ -109,12 +110,15 @@ class Field:
         time.sleep(pause_seconds)
         for name in _in_turn(self._contenders, number):
             row[name].timings.append(self._contenders[name].publish())
+        for contender in self._contenders.values():
+            contender.settle()
 
     def weigh(self, changes: int, row: Row) -> None:
         """Push once, and measure the memory of every contender."""
         self.history.push(changes)
         for name, contender in self._contenders.items():
             row[name].peak_mib = contender.weigh()
+            contender.settle()
 
     def trace(self, changes: int, row: Row) -> None:
         """Push a few times, and count the file calls of every contender."""
@@ -123,12 +127,14 @@ class Field:
             for name, contender in self._contenders.items():
                 if name in (figures.OURS, figures.COPY) or number == 0:
                     row[name].calls.append(contender.trace(self._trace))
+                    contender.settle()
 
 
 def _settled(place: Place, history: History, name: str, directory: Path, url: str) -> Contender:
     if name == figures.OURS:
-        ours = Ours(place.service(directory), history.upstream, grace_seconds=0)
+        ours = Ours(place.service(directory, background=True), history.upstream)
         ours.publish()
+        ours.settle()
         return ours
     if name == figures.COPY:
         publish = [{"ref": "refs/heads/main", "mode": "working-copy"}]
