@@ -78,7 +78,7 @@ aws-local: venv  ## stand in for Parameter Store, SQS and GitHub, for `sam local
 test: venv  ## run the tests, with a sample where there are many cases
 	@$(RUN) -m pytest -n auto $(ARGS)
 
-# What tries the side that fetches alone is the same however the other side is reached.
+# What is about the side that fetches is the same however the other side is reached.
 ONE_SIDE := $(foreach file,bombs endless_remotes leaked_secret rotation setup,--ignore=tests/functional/test_$(file).py)
 
 test-all: $(VENV)/.bench  ## run every case of every test that needs no deployed stack
