@@ -24,11 +24,15 @@ FIRST_PAUSE_SECONDS = 300
 
 @dataclass(frozen=True, slots=True)
 class Visited:
-    """What came of one repository: the outcomes, how many refs were behind, and how many targets are held."""
+    """What came of one repository: the outcomes, how many refs were behind, and how many targets are held.
+
+    `gone` are refs that the remote has no more, and that are published still.
+    """
 
     outcomes: Sequence[Outcome]
     behind: int = 0
     held: int = 0
+    gone: frozenset[str] = frozenset()
 
 
 Visit = Callable[[Repository, RepositoryState], Visited]
@@ -100,7 +104,7 @@ class Resync:
                 self._totals.resting += 1
             return True
         done = self._visit_or_fail(name, found, state)
-        _update(state, done.outcomes, now)
+        _update(state, done, now)
         self._count(done)
         for outcome in done.outcomes:
             self.report(outcome)
@@ -124,17 +128,19 @@ class Resync:
                 self._totals.outcomes[key] = self._totals.outcomes.get(key, 0) + 1
 
 
-def _update(state: RepositoryState, outcomes: Sequence[Outcome], now: float) -> None:
+def _update(state: RepositoryState, done: Visited, now: float) -> None:
     """Note a visit in the repository's state; `now` is when it began."""
+    outcomes = done.outcomes
     failed = [outcome.ref for outcome in outcomes if outcome.kind is OutcomeKind.FAILED]
     queued = [outcome.ref for outcome in outcomes if outcome.kind is OutcomeKind.ACCEPTED]
     for ref in {outcome.ref for outcome in outcomes if outcome.ref is not None}:
-        if ref in failed or (ref in queued and ref in state.refs):
+        # What is to be retired is behind until its grace is over, and fails nobody.
+        if ref in failed or (ref in queued and ref in state.refs and ref not in done.gone):
             # A worker does not say how it ended. A ref that was left to one and is behind still was not published: its
             # message is among the dead letters, most likely, and each run would put one more there.
             back_off = state.refs.setdefault(ref, BackOff())
             back_off.fail(now, first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=LONGEST_PAUSE_SECONDS)
-        elif ref in queued:
+        elif ref in queued and ref not in done.gone:
             state.refs[ref] = BackOff()
             state.refs[ref].rest(now, first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=LONGEST_PAUSE_SECONDS)
         else:

@@ -401,3 +401,19 @@ def test_targets_are_bounded_and_those_that_are_there_go_on(service: Service, up
     upstream.delete("preview/one")
     assert service.push(upstream, "preview/one", after="0" * 40).outcome == "retired"
     assert service.push(upstream, "preview/two").outcome == "published"
+
+
+def test_with_a_queue_a_branch_that_is_gone_is_retired_without_a_rest(
+    service: Service, upstream: Upstream, queue: MessageQueue
+) -> None:
+    """It is behind until its grace is over, which is no failure: each run of the schedule asks for its end again."""
+    service.put_repository(publish=[{"ref": "refs/heads/*"}], grace_seconds=0)
+    upstream.commit({"a": b"1"})
+    upstream.commit({"a": b"2"}, branch="gone")
+    for branch in ("main", "gone"):
+        assert service.push(upstream, branch).outcome == "published"
+    upstream.delete("gone")
+    service.use_queue(queue)
+    for _ in range(3):
+        done = service.run_schedule()
+        assert (done["outcomes"], done["failing"]) == ({"accepted:queued": 1}, 0)
