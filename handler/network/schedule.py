@@ -139,7 +139,8 @@ class Schedule:
             del known.refs[ref]
         due = [ref for ref in behind if ref not in known.refs or now >= known.refs[ref].not_before]
         held = sum(target.is_held for target in drift.targets)
-        gone = frozenset(target.ref for target in drift.targets if target.is_behind and target.commit is None)
+        # What the remote still names is behind as a target; the others have an end to come to.
+        gone = frozenset(behind) - {target.ref for target in drift.targets if target.is_behind}
         return Visited(self._reconcile(repository, due, deadline), len(behind), held, gone)
 
     def _reconcile(self, repository: Repository, refs: Sequence[str], deadline: Deadline) -> list[Outcome]:
