@@ -176,6 +176,20 @@ def test_a_spare_that_somebody_changed_is_not_published(ready: Service, upstream
     assert len(staged(ready)) == 1
 
 
+def test_of_two_spares_of_a_commit_the_sound_one_is_taken(ready: Service, upstream: Upstream) -> None:
+    """The other one's root was changed: it goes, whichever name comes first."""
+    for number in range(1, 3):
+        upstream.commit({"a": b"%d" % number})
+        ready.push(upstream)
+    names = sorted(staged(ready))
+    assert len(names) == 2
+    (ready.mount / TARGET / "staging" / names[0] / "foreign").write_bytes(b"x")
+    commit = upstream.commit({"a": b"3"})
+    assert ready.push(upstream).content["files_written"] == 1
+    assert ready.tree() == archive(upstream, commit)
+    assert all(tree == archive(upstream, commit) for tree in spares(ready))
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"[]", b"null", b'{"pushes": -1}', b'{"pushes": 1e400, "counted_at": 0.0, "files": 1}', b"[" * 2000]

@@ -19,7 +19,7 @@ from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE, is_lfs_pointer
 from handler.mount.git.plan import check_tree_bytes, plan_change, plan_touches
-from handler.mount.releases.inventory import Inventory, prepare_flip, read_release
+from handler.mount.releases.inventory import Inventory, prepare_flip, read_spares
 from handler.mount.releases.strategy import (
     WHOLE,
     Release,
@@ -35,7 +35,7 @@ from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.layout import is_spare, journal_name, patch_name, read_patch_name, trash_name
 from handler.mount.target.run import Run
 
-_NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENOTEMPTY)
+NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENOTEMPTY)
 """What a patch meets where somebody changed a release: then it is thrown away, and the tree written whole."""
 
 Step = tuple[str, str]
@@ -62,6 +62,7 @@ class ReleaseBuilder:
     spare: str = ""
     leftovers: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    _spares: dict[str, Release] = field(default_factory=dict)
     _lfs_blobs: set[bytes] = field(default_factory=set)
 
     def build(self, wanted: str) -> None:
@@ -72,8 +73,8 @@ class ReleaseBuilder:
         self.run.let_clock_tick()
         self.leftovers = [name for name in self.inventory.staged if not is_spare(name)]
         patches = [patch for patch in map(read_patch_name, self.leftovers) if patch]
-        spares = [self._read_spare(name, each) for name, each in self.inventory.spares.items()]
-        patches += [(each.commit, each.commit) for each in spares if each.is_intact]
+        self._spares = {name: each for name, each in read_spares(self._paths, self.inventory).items() if each.is_intact}
+        patches += [(each.commit, each.commit) for each in self._spares.values()]
         if any(each.commit == wanted and not each.is_intact for each in self.inventory.releases):
             # Somebody changed it: it cannot be flipped to, and its name is needed for a sound one.
             self.let_go((wanted,), self.inventory.releases, self.run.published.commit)
@@ -109,8 +110,8 @@ class ReleaseBuilder:
             # All plans come before the first change: what cannot be planned must not cost a release.
             plans = [self.plan(None if base == NULL_OID else base, to) for base, to in steps]
             if strategy.kind is StrategyKind.SPARE:
-                self.spare = next(name for name, each in self.inventory.spares.items() if each == strategy.base)
-                plans = self.with_touches(plans, self._read_spare(self.spare, strategy.base), wanted)
+                self.spare = next(name for name, each in self._spares.items() if each.commit == strategy.base)
+                plans = self.with_touches(plans, self._spares[self.spare], wanted)
                 self._forget_checkpoint(steps[0])
                 rename(self._paths.staged(self.spare), self._staged(steps[0]))
             elif strategy.halfway is not None:
@@ -128,7 +129,7 @@ class ReleaseBuilder:
             # run was patching to can never be finished. Where that is the wanted tree, the whole write tells it.
             return False
         except OSError as error:
-            if error.errno not in _NOT_AS_LEFT:
+            if error.errno not in NOT_AS_LEFT:
                 raise
             # Whatever came of it stands under one of these names, and the next run would go on from it.
             self.leftovers += [patch_name(*step) for step in steps]
@@ -211,13 +212,6 @@ class ReleaseBuilder:
     def _release(self, commit: str) -> Release:
         return next(each for each in self.inventory.releases if each.commit == commit)
 
-    def _read_spare(self, name: str, commit: str) -> Release:
-        """Return the spare; not intact where somebody changed it, as far as its seal tells, or took it away."""
-        try:
-            return read_release(self._paths.staged(name), commit, is_sure=True)
-        except FileNotFoundError:
-            return Release(commit, 0.0, is_intact=False)
-
     def let_go(self, leaving: Collection[str], releases: Iterable[Release], current: str | None) -> None:
         """Prepare for the end of the releases `leaving` of `releases`."""
         # Before it: later only the releases that stand say what readers had since they had one of them.
@@ -264,7 +258,7 @@ class ReleaseBuilder:
         try:
             self._name_and_link(self._staged(step), wanted)
         except OSError as error:
-            if error.errno not in _NOT_AS_LEFT or not is_there(self._paths.release(wanted)):
+            if error.errno not in NOT_AS_LEFT or not is_there(self._paths.release(wanted)):
                 raise
             # Not listed, or made since: the tree is complete, and only the name is taken.
             self._set_aside(self._paths.release(wanted))

@@ -142,3 +142,13 @@ def _start_grace(directory: TargetDirectory, inventory: Inventory, previous: str
     is_intact = all(each.is_intact for each in inventory.releases if each.commit == previous)
     with suppress(FileNotFoundError):
         seal(directory.release(previous), directory.clock(), is_intact=is_intact)
+
+
+def read_spares(paths: TargetPaths, inventory: Inventory) -> dict[str, Release]:
+    """Return the spares by name; not intact where somebody changed one, as far as its seal tells, or took it away."""
+    spares = {}
+    for name, commit in inventory.spares.items():
+        spares[name] = Release(commit, 0.0, is_intact=False)
+        with suppress(FileNotFoundError):
+            spares[name] = read_release(paths.staged(name), commit, is_sure=True)
+    return spares

@@ -15,8 +15,8 @@ from handler.model import NULL_OID, Counts
 from handler.mount.fs.directories import make_directories, make_directory
 from handler.mount.fs.files import NOT_REGULAR, read_whole, rename, write_whole
 from handler.mount.git.mirror import Mirror
-from handler.mount.releases.build import ReleaseBuilder, Step
-from handler.mount.releases.inventory import Inventory, read_release, seal
+from handler.mount.releases.build import NOT_AS_LEFT, ReleaseBuilder, Step
+from handler.mount.releases.inventory import Inventory, read_spares, seal
 from handler.mount.releases.strategy import (
     MAX_SPARES,
     Release,
@@ -72,14 +72,13 @@ class SpareMaker:
             return
         needed = self._count_needed(tip)
         surplus, changed = self._surplus(tip)
-        self._keep_spares_of(tip, needed)
+        behind = self._keep_spares(tip, needed)
         self._let_go(tip, frozenset((*surplus, *changed)))
         for commit in changed:
             self._discard_release(commit)
         # The cheapest first: what lags behind by a push, then what lags by some, then what was never finished.
-        for name, commit in self._spares_behind(tip):
-            spare = read_release(self._paths.staged(name), commit, is_sure=True)
-            self._bring(name, [(commit, tip)], tip, needed, spare)
+        for name, spare in behind:
+            self._bring(name, [(spare.commit, tip)], tip, needed, spare)
         for commit in surplus:
             self._bring_release(commit, tip, needed)
         for name, (base, halfway) in self._half_made():
@@ -143,27 +142,21 @@ class SpareMaker:
         for name in self._spares if leaving else ():
             builder.renew(self._paths.staged(name), tip, leaving)
 
-    def _keep_spares_of(self, tip: str, needed: int) -> None:
-        for name, commit in self.inventory.spares.items():
-            if not self._is_intact(name, commit):
+    def _keep_spares(self, tip: str, needed: int) -> list[tuple[str, Release]]:
+        """Keep the sound spares of the tip, as many as are needed; return those of other commits, by name."""
+        behind = []
+        for name, spare in sorted(read_spares(self._paths, self.inventory).items()):
+            if spare.is_intact and spare.commit != tip:
+                behind.append((name, spare))
+            elif spare.is_intact and len(self._spares) < needed:
+                self._spares[name] = tip
+            else:
                 self._discard(name)
-            elif commit == tip and len(self._spares) < needed:
-                self._spares[name] = commit
-            elif commit == tip:
-                self._discard(name)
-
-    def _spares_behind(self, tip: str) -> list[tuple[str, str]]:
-        behind = [each for each in self.inventory.spares.items() if each[1] != tip]
-        return sorted(each for each in behind if self._is_intact(*each))
+        return behind
 
     def _half_made(self) -> list[tuple[str, Step]]:
         found = ((name, read_patch_name(name)) for name in self.inventory.staged if not is_spare(name))
         return sorted((name, step) for name, step in found if step is not None)
-
-    def _is_intact(self, name: str, commit: str) -> bool:
-        with suppress(FileNotFoundError):
-            return read_release(self._paths.staged(name), commit, is_sure=True).is_intact
-        return False
 
     # -- what becomes of it --------------------------------------------------------------------------------------------
 
@@ -197,7 +190,9 @@ class SpareMaker:
             rename(self._paths.staged(name), self._paths.staged(patch_name(*steps[0])))
         try:
             builder.check_out(steps, plans, tip)
-        except (NotADirectoryError, FileExistsError, IsADirectoryError, FileNotFoundError):
+        except OSError as error:
+            if error.errno not in NOT_AS_LEFT:
+                raise
             # Somebody changed it. Each step may be where it ended.
             for step in steps:
                 self._discard(patch_name(*step))

@@ -73,14 +73,14 @@ def choose_strategy(
     if any(release.commit == wanted and release.is_intact for release in releases):
         return Strategy(StrategyKind.FLIP)
     spares = [base for base, halfway in patches if base == halfway]
-    if spares and all(halfway != wanted or base == halfway for base, halfway in patches):
+    halves = [each for each in patches if each[0] != each[1]]
+    if spares and all(halfway != wanted for _, halfway in halves):
         # A spare of the commit that readers have lacks this push's change alone.
         best = min(spares, key=lambda commit: (commit != wanted, commit != current, commit))
         return Strategy(StrategyKind.SPARE, best)
-    if patches:
+    if halves:
         # First what is on its way to the wanted commit already; then a recycled release before a tree that was begun
         # from nothing.
-        halves = [each for each in patches if each[0] != each[1]]
         base, halfway = min(halves, key=lambda patch: (patch[1] != wanted, patch[0] == NULL_OID, patch))
         return Strategy(StrategyKind.RESUME, base, halfway)
     ready = [
