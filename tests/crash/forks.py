@@ -7,11 +7,13 @@ it answers what the run told until its end or its stop, as one object; with its 
 import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, NoReturn
 
 from testing import fake_lambda
@@ -53,6 +55,26 @@ class Forks:
     def stop(self) -> None:
         """End it."""
         self._process.communicate()
+
+
+class KeptMount:
+    """A service's mount that is put back before each trial, and the process whose forks work on it."""
+
+    def __init__(self, module: str, service: Service, kept: Path) -> None:
+        """Copy the mount as it is now to `kept`, and start the process of `module`."""
+        self.service, self.kept = service, kept
+        shutil.copytree(service.mount, kept, symlinks=True)
+        self.forks = Forks(module, service)
+
+    def stop(self) -> None:
+        """End the process."""
+        self.forks.stop()
+
+    def begin(self) -> None:
+        """Put the mount back, and forget in this process what was there."""
+        shutil.rmtree(self.service.mount)
+        shutil.copytree(self.kept, self.service.mount, symlinks=True)
+        self.service.reset()
 
 
 def answer(work: Work) -> None:

@@ -16,7 +16,7 @@ import pytest
 from testing import selection
 from testing.repositories import Tree, Upstream, archive
 from testing.service import Service
-from tests.crash.forks import Forks
+from tests.crash.forks import KeptMount
 from tests.crash.operations import Manner, Stop
 
 TARGET = "octo/site/main"
@@ -24,12 +24,12 @@ ROLLBACK = {"action": "rollback", "path": TARGET, "by": "mona", "why": "a test"}
 REASONS = {errno.EIO: "mount_unavailable", errno.ENOSPC: "mount_full"}
 
 
-class Scene:
+class Scene(KeptMount):
     """A mount with four releases, the last of them published, and a process that carries out commands on it."""
 
     def __init__(self, service: Service, upstream: Upstream, kept: Path) -> None:
         """Publish, and keep a copy."""
-        self.service, self.upstream, self._kept = service, upstream, kept
+        self.service, self.upstream = service, upstream
         service.put_repository(keep_releases=5, grace_seconds=300)
         self.commits = []
         for number in range(4):
@@ -40,22 +40,11 @@ class Scene:
             os.utime(service.mount / TARGET / "releases" / commit, (at, at))
         self.trees: dict[str, Tree] = {commit: archive(upstream, commit) for commit in self.commits}
         self.upstream.commit({"a": b"newer"})
-        shutil.copytree(service.mount, kept, symlinks=True)
-        self._forks = Forks("tests.crash.operate_run", service)
-
-    def stop(self) -> None:
-        """End the process."""
-        self._forks.stop()
-
-    def begin(self) -> None:
-        """Put the mount back, and forget in this process what was there."""
-        shutil.rmtree(self.service.mount)
-        shutil.copytree(self._kept, self.service.mount, symlinks=True)
-        self.service.reset()
+        super().__init__("tests.crash.operate_run", service, kept)
 
     def run(self, stop: Stop, event: object = ROLLBACK) -> dict[str, Any]:
         """Carry out a command, stopped or not."""
-        return self._forks.run(stop, event)
+        return self.forks.run(stop, event)
 
     @property
     def newest(self) -> str:
@@ -159,8 +148,8 @@ def test_each_operation_may_fail(scene: Scene, error: int, is_lasting: bool) -> 
 def test_a_resume_killed_before_any_operation(scene: Scene) -> None:
     """Held or not held any more; asked again, or at the next push, what the ref names is published."""
     scene.run(Stop())
-    shutil.rmtree(scene._kept)
-    shutil.copytree(scene.service.mount, scene._kept, symlinks=True)
+    shutil.rmtree(scene.kept)
+    shutil.copytree(scene.service.mount, scene.kept, symlinks=True)
     event = {"action": "resume", "path": TARGET}
     operations = scene.run(Stop(), event)["modifying"]
     release = scene.upstream.tip("refs/heads/main")

@@ -5,7 +5,6 @@ ends where asking once would have, and a push of whoever has it is published.
 """
 
 import errno
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from testing import selection
 from testing.origin import GitOrigin
 from testing.repositories import Upstream
 from testing.service import Service
-from tests.crash.forks import Forks
+from tests.crash.forks import KeptMount
 from tests.crash.operations import Manner, Stop
 
 OLD, NEW = "octo/site", "acme/web"
@@ -25,12 +24,12 @@ TAKE_OVER = {"action": "take-over", "repository": NEW, "from": OLD}
 REASONS = {errno.EIO: "mount_unavailable", errno.ENOSPC: "mount_full"}
 
 
-class Scene:
+class Scene(KeptMount):
     """A mount with two targets of the old name, and a process that carries out commands on it."""
 
     def __init__(self, service: Service, upstream: Upstream, origin: GitOrigin, kept: Path) -> None:
         """Publish, and keep a copy."""
-        self.service, self.upstream, self._kept = service, upstream, kept
+        self.service, self.upstream = service, upstream
         rules = [{"ref": "refs/heads/main", "path": PATHS[0]}, {"ref": "refs/heads/second", "path": PATHS[1]}]
         service.put_repository(publish=rules)
         service.put_repository(NEW, url=origin.url(OLD), publish=rules)
@@ -38,22 +37,11 @@ class Scene:
             upstream.commit({"a": branch.encode()}, branch)
             assert service.push(upstream, branch).outcome == "published"
         self._trees = {path: service.tree(path) for path in PATHS}
-        shutil.copytree(service.mount, kept, symlinks=True)
-        self._forks = Forks("tests.crash.operate_run", service)
-
-    def stop(self) -> None:
-        """End the process."""
-        self._forks.stop()
-
-    def begin(self) -> None:
-        """Put the mount back, and forget in this process what was there."""
-        shutil.rmtree(self.service.mount)
-        shutil.copytree(self._kept, self.service.mount, symlinks=True)
-        self.service.reset()
+        super().__init__("tests.crash.operate_run", service, kept)
 
     def run(self, stop: Stop) -> dict[str, Any]:
         """Ask for it, stopped or not."""
-        return self._forks.run(stop, TAKE_OVER)
+        return self.forks.run(stop, TAKE_OVER)
 
     def registered(self, name: str) -> list[str]:
         """Return what is on a repository's registry."""
