@@ -35,30 +35,22 @@ def make_spares(reconciler: Reconciler, request: PublishRequest) -> Counts:
     the mount answers.
     """
     counts = Counts()
-    for pause_seconds in (*_PAUSES_SECONDS, None):
-        try:
-            return counts + _try(reconciler, request)
-        except _Broken as broken:
-            counts += broken.counts
-        if pause_seconds is None:
+    for pause_seconds in (*_PAUSES_SECONDS, 0.0):
+        done, is_over = _try(reconciler, request)
+        counts += done
+        if is_over:
             break
         request.deadline.check("the spares are made another time")
         reconciler.sleep(pause_seconds)
     return counts
 
 
-class _Broken(Exception):
-    """Another run has the lock, or waits for it. `counts` is what was done by then."""
-
-    def __init__(self, counts: Counts) -> None:
-        super().__init__()
-        self.counts = counts
-
-
-def _try(reconciler: Reconciler, request: PublishRequest) -> Counts:
+def _try(reconciler: Reconciler, request: PublishRequest) -> tuple[Counts, bool]:
+    """Return what was done, and whether that is all: False where another run has the lock, or waits for it."""
     # Made before the lock is taken: who begins to wait in between is seen too.
     waiting = Waiting(RepositoryPaths.of(reconciler.settings.mount, request.repository.full_name).lock)
     maker: SpareMaker | None = None
+    is_over = True
     try:
         with (
             _giving_way(reconciler, waiting).locked(request, None) as run,
@@ -67,18 +59,18 @@ def _try(reconciler: Reconciler, request: PublishRequest) -> Counts:
             record = run.published.record
             if record is not None and record.repository != run.repository.full_name:
                 # Another repository took the target over since: its lock guards the staging, not this one.
-                return Counts()
+                return Counts(), True
             known = (run.known or {}).get(request.target.path)
             maker = SpareMaker(run, mirror, list_releases(run.directory, known))
             maker.make()
             run.know(maker.known)
     except (_GaveWay, LockTimeout):
-        raise _Broken(maker.counts if maker is not None else Counts()) from None
+        is_over = False
     finally:
         if maker is not None:
             # Without the lock: to remove whole trees takes as long as to write them.
             discard(maker.run.directory, maker.trash)
-    return maker.counts
+    return maker.counts if maker is not None else Counts(), is_over
 
 
 def _giving_way(reconciler: Reconciler, waiting: Waiting) -> Reconciler:
