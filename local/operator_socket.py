@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from handler.cli.served import SOCKET
+from handler.cli.served import SOCKET, socket_address
 from handler.errors import Malformed
 from handler.network.operations.stack import StackParameters
 from handler.outcome import as_failure
@@ -68,9 +68,11 @@ def operated(mount: str, prefix: str) -> Iterator[None]:
     """Answer operators at the mount's socket until the block ends; where there can be none, say so and go on."""
     path = os.path.join(mount, SOCKET)
     try:
-        server = _bound(min(path, os.path.relpath(path), key=len), prefix)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with socket_address(mount) as address:
+            server = _bound(address, prefix)
     except OSError as error:
-        # Its path is too long, say, or the file system has no sockets. Webhooks need none.
+        # The file system has no sockets, say. Webhooks need none.
         why = error.strerror or error
         print(f"git2efs: no operator's command here: cannot listen at {path}: {why}", file=sys.stderr, flush=True)
         yield
@@ -89,7 +91,6 @@ def operated(mount: str, prefix: str) -> Iterator[None]:
 
 
 def _bound(path: str, prefix: str) -> _Server:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     with suppress(FileNotFoundError):
         os.unlink(path)  # a service that was killed left it
     server = _Server(path, prefix)

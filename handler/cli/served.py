@@ -7,7 +7,9 @@ is {"result": ...} or {"failure": {"reason", "message"}}. Whoever may open the s
 import json
 import os
 import socket
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from handler.errors import ConfigurationInvalid
@@ -18,6 +20,24 @@ SOCKET = os.path.join(".git2efs", "operate.sock")
 """Below the mount, where readers' own names never are."""
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _WAIT_SECONDS = 900.0
+
+
+@contextmanager
+def socket_address(directory: str) -> Iterator[str]:
+    """Yield the path to bind or to connect to for the socket of the mount at `directory`.
+
+    Raises OSError where the socket's own directory cannot be opened.
+    """
+    parent, name = os.path.split(os.path.join(directory, SOCKET))
+    if not sys.platform.startswith("linux"):
+        yield os.path.relpath(os.path.join(parent, name))
+        return
+    # A socket's address holds 108 bytes (unix(7)), and a mount's path may be longer: the open directory names it.
+    opened = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{opened}/{name}"
+    finally:
+        os.close(opened)
 
 
 class ServedStack:
@@ -50,9 +70,8 @@ class ServedStack:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(_WAIT_SECONDS)
-                # Relative where that is shorter: a socket's path has some hundred bytes.
-                path = os.path.join(self._directory, SOCKET)
-                connection.connect(min(path, os.path.relpath(path), key=len))
+                with socket_address(self._directory) as address:
+                    connection.connect(address)
                 connection.sendall(json.dumps({what: argument}).encode() + b"\n")
                 with connection.makefile("rb") as stream:
                     answer = json.loads(stream.readline(_MAX_ANSWER_BYTES))
