@@ -47,8 +47,8 @@ REPOSITORY: Mapping[str, str] = {
     "depth": "Commits of history in the mirror; 0 for all",
     "max_tree_bytes": "How many bytes the files of a published tree may have together (`tree_too_large`); by default "
     "`GIT2EFS_MAX_TREE_BYTES`",
-    "credentials": "The full name of the SecureString that holds the token of a private repository, below "
-    "`<prefix>/credentials/`",
+    "credentials": "The full name of the SecureString that holds the token of a private repository, or a GitHub App's "
+    "key, below `<prefix>/credentials/`",
     "allow_external_links": "Publish symbolic links that may lead out of the tree",
     "commit_status": "Show on GitHub how publishing each commit ended; needs `credentials` whose token may write "
     "commit statuses ([events.md](events.md#commit-statuses))",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from handler.errors import Git2EfsError
 from handler.network.remote import client, protocol, protocol_v0
-from handler.network.remote.connections import Watchdog
+from handler.network.remote.client import Watchdog
 from handler.network.remote.protocol import RequestOverrun, packet
 
 BOUND = 2000

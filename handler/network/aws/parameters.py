@@ -40,6 +40,7 @@ from handler.settings import Settings
 
 if TYPE_CHECKING:
     from handler.config.credential import Credential
+    from handler.network.app_tokens import AppTokens
 
 __all__ = [
     "RETRY_SECONDS",
@@ -99,10 +100,16 @@ class Parameters:
         for_listing = Lifetimes(settings.listing_cache_seconds, RETRY_SECONDS, STALE_SECONDS, RETRY_SECONDS)
         self._secrets = WebhookSecrets(settings, self._client.get, clock, self._note_problems)
         self._renewed_at: BoundedMapping[str, float] = BoundedMapping(MAX_TOKENS)
+        self._app_tokens: AppTokens | None = None
         self._credentials: Cache[Credential] = Cache(for_tokens, max_entries=MAX_TOKENS, clock=clock)
         # Cache the text, not the repository: an invalid parameter then costs no more calls than a valid one.
         self._texts: Cache[str] = Cache(for_repositories, max_entries=MAX_REPOSITORIES, clock=clock)
         self._listing: Cache[tuple[tuple[str, Text], ...]] = Cache(for_listing, max_entries=1, clock=clock)
+
+    def close(self) -> None:
+        """Close the connections by which GitHub Apps' tokens were made."""
+        if self._app_tokens is not None:
+            self._app_tokens.close()
 
     def prepare(self) -> None:
         """Make the client now; connect to nothing. Raises ConfigurationInvalid."""
@@ -152,7 +159,8 @@ class Parameters:
 
         A newline at its end, which many ways of storing a value add, is removed and noted in `secret_problems`. Raises
         SecretUnusable (missing, blank, not printable ASCII), ParametersUnavailable, and ConfigurationInvalid, also
-        where the token is not for this repository, or its url's host.
+        where the token is not for this repository, or its url's host; for a GitHub App also what `AppTokens.get`
+        raises.
         """
         name = repository.credentials
         if not name:
@@ -166,7 +174,11 @@ class Parameters:
             )
         credential = self._credentials.get(name, lambda: self._read_credential(name))
         credential.refuse_others(name, repository)
-        return Token(credential.token, partial(self._renew_token, name, repository, credential.token))
+        if credential.app is not None:
+            value = self._tokens_of_apps().get(name, credential.app, repository).value
+        else:
+            value = credential.token
+        return Token(value, partial(self._renew_token, name, repository, value))
 
     def _renew_token(self, name: str, repository: Repository, refused: str) -> str | None:
         # A token that many repositories share, and that has expired, must not use up Parameter Store's quota.
@@ -179,7 +191,20 @@ class Parameters:
         read = self._credentials.get if is_recent else self._credentials.read
         credential = read(name, lambda: self._read_credential(name))
         credential.refuse_others(name, repository)
-        return credential.token if credential.token != refused else None
+        if credential.app is not None:
+            token = self._tokens_of_apps().get(name, credential.app, repository, refused=refused).value
+        else:
+            token = credential.token
+        return token if token != refused else None
+
+    def _tokens_of_apps(self) -> "AppTokens":
+        # Imported when it is used: most stacks have no App.
+        from handler.network.app_tokens import AppTokens
+
+        with self._lock:
+            if self._app_tokens is None:
+                self._app_tokens = AppTokens(self._settings, self._clock)
+            return self._app_tokens
 
     def diagnose(self, name: str) -> tuple[str, ...]:
         """Read a secret now, past the cache; return what looks wrong with it, as sentences that never show the value.

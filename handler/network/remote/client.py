@@ -7,20 +7,22 @@ closes each response undrained: three requests on three connections instead of o
 """
 
 import random
+import socket
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import Git2EfsError, RemoteUnavailable, RemoteUnsupported
 from handler.exchange.remote import FetchQuery, RemoteRefs, ShallowChanges, Sink
 from handler.network.remote import protocol, protocol_v0, refusals
 from handler.network.remote.authorization import Authorization, Renew
-from handler.network.remote.connections import Watchdog, make_pool
 from handler.settings import Settings
 
 T = TypeVar("T")
@@ -32,6 +34,96 @@ _FIRST_PAUSE_SECONDS = 0.2
 _MAX_DRAIN_BYTES = 64 * 1024
 _DRAIN_SECONDS = 1.0
 """What is read after an answer, to use the connection again, and for how long. What comes after is not waited for."""
+_TICK_SECONDS = 0.25
+_thread = threading.local()
+"""`watch`: called with the socket from which this thread is about to read an answer."""
+
+
+class _Watched(HTTPConnection):
+    """A connection whose socket is watched from the first byte of an answer's head on."""
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        # Not only once urllib3 returns the response: `100 Continue` and header lines may come for ever too.
+        _thread.watch(self.sock)
+        return super().getresponse()
+
+
+class _WatchedTls(_Watched, HTTPSConnection):
+    """The same over TLS, whose handshake `connect_timeout_seconds` bounds as a whole."""
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Watched
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _WatchedTls
+
+
+class Watchdog:
+    """Shuts sockets down at their time: who waits in a read for the next byte looks at no clock.
+
+    A read timeout does not serve: each byte of a drip begins it anew. Safe for threads; its own starts with the first
+    socket, and looks every _TICK_SECONDS while there is any.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._watched: dict[int, tuple[socket.socket, float]] = {}  # by the reading thread's ident
+        self._is_idle = False
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def watching(self, at: float) -> Iterator[None]:
+        """Shut down at `at` (time.monotonic) what this thread reads an answer from within the block.
+
+        The reader then sees the end of the answer, and has to look at the clock to know why.
+        """
+        _thread.watch = partial(self._watch, at)
+        try:
+            yield
+        finally:
+            del _thread.watch
+            with self._changed:
+                self._watched.pop(threading.get_ident(), None)
+
+    def hurry(self, seconds: float) -> None:
+        """Within the block, leave about `seconds` from now, or less."""
+        with self._changed:
+            found = self._watched.get(threading.get_ident())
+            if found is not None:
+                self._watch(min(found[1], time.monotonic() + seconds), found[0])
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._changed:
+            self._thread = None
+            self._changed.notify()
+
+    def _watch(self, at: float, found: socket.socket) -> None:
+        with self._changed:
+            self._watched[threading.get_ident()] = found, at
+            # After a fork the thread is not there.
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+                self._thread.start()
+            elif self._is_idle:
+                self._changed.notify()
+
+    def _run(self) -> None:
+        with self._changed:
+            while self._thread is threading.current_thread():
+                now = time.monotonic()
+                # Under the lock: a socket whose request has ended may serve another one.
+                for reader, (found, _) in [each for each in self._watched.items() if each[1][1] <= now]:
+                    del self._watched[reader]
+                    with suppress(OSError):
+                        # Not `SSLSocket.shutdown`: it changes what another thread reads from.
+                        socket.socket.shutdown(found, socket.SHUT_RDWR)
+                self._is_idle = not self._watched
+                # Not woken whenever a time changes: that would cost each request a fourth of its own time.
+                next_at = min([now + _TICK_SECONDS, *[at for _, at in self._watched.values()]])
+                self._changed.wait(None if self._is_idle else next_at - now)
 
 
 class RemotePool:
@@ -45,7 +137,8 @@ class RemotePool:
         self.v0_urls: set[str] = set()
         timeout = urllib3.Timeout(connect=settings.connect_timeout_seconds, read=settings.read_timeout_seconds)
         # We retry ourselves: urllib3 only retries until it has the headers, and a pack can break off after them.
-        self.pool = make_pool(timeout, size=32)
+        self.pool = urllib3.PoolManager(num_pools=32, maxsize=32, timeout=timeout, retries=False)
+        self.pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
         self.watchdog = Watchdog()
 
     def at(
