@@ -102,6 +102,20 @@ def test_a_file_system_that_is_there_takes_subnets_of_any_number(stack: Stack) -
     assert whole.resolve(network["SubnetIds"]) == [OWN_VPC["SubnetIdA"], OWN_VPC["SubnetIdB"], *listed]
 
 
+def test_a_boundary_may_have_a_path(stack: Stack) -> None:
+    """As those of an organisation have; each role of the stack bears it."""
+    pattern = stack.parameters["PermissionsBoundary"]["AllowedPattern"]
+    assert all(re.fullmatch(pattern, name) for name in ("", "baseline", "platform/eu/baseline"))
+    assert not any(
+        re.fullmatch(pattern, name) for name in ("/baseline", "baseline/", "a//b", "arn:aws:iam::1:policy/x")
+    )
+    whole = under_defaults(stack, PermissionsBoundary="platform/baseline")
+    named = {
+        whole.resolve(role["Properties"]["PermissionsBoundary"]) for role in whole.of_type("AWS::IAM::Role").values()
+    }
+    assert named == {"arn:aws:iam::123456789012:policy/platform/baseline"}
+
+
 @pytest.mark.parametrize(
     ("parameter", "refused"),
     [
