@@ -131,7 +131,7 @@ def read_configuration(path: Path) -> Configuration:
     if problems:
         raise Wrong("\n".join(f"{path}: {problem}" for problem in sorted(problems)))
     values = {name: {key: _value(value) for key, value in table.items()} for name, table in tables.items()}
-    return Configuration(**found, **values)
+    return Configuration(**found, parameters=values["parameters"], tags=values["tags"])
 
 
 def _value(value: Any) -> str:
