@@ -146,6 +146,9 @@ $(VENV)/.bench: $(VENV)/.complete locks/bench.txt
 bench: $(VENV)/.bench  ## compare with git, GitPython and pygit2 (ARGS=--quick: a minute; ARGS=--record: into the project)
 	@$(RUN) -m benchmarks $(ARGS)
 
+soak: venv  ## push thousands of times, under readers, in bursts, to one mirror: most of an hour (ARGS=--help)
+	@$(RUN) -m benchmarks.soak $(ARGS)
+
 # It measures with what Lambda runs: that Python, and those packages.
 $(FUZZ)/.complete: locks/fuzz.txt
 	@$(MAKE) --no-print-directory e2e-python

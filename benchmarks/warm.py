@@ -14,13 +14,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from benchmarks.minutes import hold_background, let_minutes_pass
+
 Publish = Callable[[dict[str, Any]], float]
 """Brings the published tree to the remote's tip; returns the monotonic time when it was visible."""
 
 
 def main() -> None:
     """Answer until standard input ends."""
-    settle = _let_minutes_pass
     contenders: dict[str, Callable[..., Publish]] = {"ours": _ours, "gitpython": _gitpython, "pygit2": _pygit2}
     publish = contenders[sys.argv[2]](*sys.argv[3:])
     with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as answers:
@@ -31,7 +32,7 @@ def main() -> None:
                 # As proc(5) has it: 5 sets the peak to what is resident now.
                 Path("/proc/self/clear_refs").write_text("5")
             if asked.pop("is_settling", False):
-                settle()
+                let_minutes_pass(Path(os.environ["GIT2EFS_MOUNT"]))
             visible_at = publish(asked) if asked else 0.0
             answer = {"visible_at": visible_at, "done_at": time.monotonic(), "peak_mib": _peak_mib()}
             print(json.dumps(answer), file=answers, flush=True)
@@ -42,7 +43,6 @@ def _ours() -> Publish:
     from handler.mount.releases import publish as publish_module
     from handler.mount.releases.inventory import flip
     from handler.mount.target.layout import TargetPaths
-    from handler.network import background
 
     atexit.register(webhook.reset)
     flipped: list[float] = []
@@ -51,7 +51,7 @@ def _ours() -> Publish:
         flip(paths, link)
         flipped.append(time.monotonic())
 
-    setattr(background, "Background", _Held)  # noqa: B010
+    hold_background()
     setattr(publish_module, "flip", flip_and_tell)  # noqa: B010 - to a type checker an assignment is an error
 
     def publish(asked: dict[str, Any]) -> float:
@@ -61,33 +61,6 @@ def _ours() -> Publish:
         return flipped.pop() if flipped else time.monotonic()
 
     return publish
-
-
-class _Held:
-    """In the place of the handler's `Background`: it keeps jobs until minutes pass. So none is timed or counted."""
-
-    def submit(self, key: str, job: Callable[[], None]) -> None:
-        """Keep a job."""
-        _JOBS[key] = job
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-_JOBS: dict[str, Callable[[], None]] = {}
-_GRACE_SECONDS = 301
-"""By default, and the second that a release's clock is rounded by."""
-
-
-def _let_minutes_pass() -> None:
-    """Do what the handler does after its answer, and make what was replaced as old as if the grace were over."""
-    while _JOBS:
-        _JOBS.pop(next(iter(_JOBS)))()
-    at = int(time.time()) - _GRACE_SECONDS
-    for current in Path(os.environ["GIT2EFS_MOUNT"]).glob("*/*/*/current"):
-        for release in (current.parent / "releases").iterdir():
-            if release != current.resolve():
-                os.utime(release, (at, at))
 
 
 def _gitpython(directory: str) -> Publish:
