@@ -28,7 +28,7 @@ WHEELS := $(BUILT)/wheels
 PROCESSORS := aarch64 x86_64
 GLIBCS := 2_17 2_28 2_34
 
-.PHONY: help venv run serve aws-local test test-all build rebuild deploy e2e e2e-built e2e-python lint format bench fuzz lock clean
+.PHONY: help venv run serve aws-local test test-all build rebuild deploy e2e e2e-built e2e-python lint format bench soak fuzz lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
