@@ -135,7 +135,7 @@ def test_pushes_seconds_apart_tell_what_they_wrote() -> None:
     """A push that wrote the whole tree misses the bound, however fast it was."""
     row = {OURS: Cell([Timing(0.03, 0.04, 1), Timing(0.31, 0.31, 10_000)]), GIT_PULL: Cell([_SECOND, _SECOND])}
     text = report(Results(apart={(10_000, 1): row}), ["here, now"], is_slow_mount=False)
-    assert "| 10,000 | 1 | 170 | 10,000 | 1,000 | 0.17 (0.10–0.23) |" in text
+    assert "| 10,000 | 1 | 170 | 10,000 | 1,000 | 0.17 (0.10–0.24) |" in text
     assert "| files written by a push of 1, seconds after the last | 2 | 1e+04 | **missed** |" in text
 
 
