@@ -7,6 +7,7 @@ A SecureString's plain text is a token for the stack's own hosts (the setting `a
     private_key    its private key, the whole PEM
     installation_id   a number; by default GitHub is asked which installation has the repository
     hosts          a list of hosts, each with or without a port; by default the stack's
+    ca             the parameter with certificates (PEM) of authorities that may sign the hosts', if they are one's own
     repositories   a list of <owner>/<name> or <owner>/*; by default any
 
 Whoever may write a repository's parameter chooses its `url`, and so could have any token sent to any server.
@@ -26,7 +27,7 @@ from handler.settings import is_host
 MAX_ENTRIES = 1000
 
 _APP_FIELDS = frozenset({"app_id", "private_key", "installation_id"})
-_FIELDS = frozenset({"token", "hosts", "repositories", *_APP_FIELDS})
+_FIELDS = frozenset({"token", "hosts", "repositories", "ca", *_APP_FIELDS})
 _APP_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _PRIVATE_KEY = re.compile(r"-----BEGIN (RSA )?PRIVATE KEY-----\s[A-Za-z0-9+/=\s]+-----END (RSA )?PRIVATE KEY-----\s*")
 _ALL_OF_OWNER = re.compile(r"([^/*]+)/\*")
@@ -52,6 +53,7 @@ class Credential:
     app: AppKey | None = None
     hosts: tuple[str, ...]
     repositories: tuple[str, ...] | None = None
+    ca: str | None = None
 
     def refuse_others(self, name: str, repository: Repository) -> None:
         """Raise ConfigurationInvalid where the parameter `name` does not hold it for the repository and its url."""
@@ -102,6 +104,7 @@ def parse_credential(name: str, stored: str, hosts: Sequence[str]) -> Credential
         app=_read_app(fields, reader, problems) if is_app else None,
         hosts=reader.read("hosts", _entries(is_host, "a host"), tuple(hosts)),
         repositories=reader.read("repositories", _entries(_is_pattern, "<owner>/<name> or <owner>/*"), None),
+        ca=reader.read("ca", text, None),
     )
     if problems:
         raise ConfigurationInvalid(f"credential {name}: " + "; ".join(problems))

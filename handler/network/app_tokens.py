@@ -63,6 +63,7 @@ class _Place:
     api: str
     path: str
     has_statuses: bool
+    ca: str | None
 
 
 @dataclass(slots=True)
@@ -98,15 +99,17 @@ class AppTokens:
         """Close the idle connections, and end the watchdog."""
         self._remotes.close()
 
-    def get(self, name: str, app: AppKey, repository: Repository, *, refused: str | None = None) -> InstallationToken:
+    def get(
+        self, name: str, app: AppKey, repository: Repository, *, ca: str | None = None, refused: str | None = None
+    ) -> InstallationToken:
         """Return the App's token for the repository: the one that is kept, unless it expires soon or was `refused`.
 
-        `name` is the parameter that holds the key. A refused token that is younger than `secret_refresh_seconds` is
-        returned again: another one would not be taken either. Raises RemoteUnavailable, RemoteRefused (not installed,
-        suspended, without the repository or the rights), SecretUnusable (the key), ConfigurationInvalid (the url),
-        RemoteUnsupported, RemoteUntrusted.
+        `name` is the parameter that holds the key, `ca` as in HttpRemote. A refused token that is younger than
+        `secret_refresh_seconds` is returned again: another one would not be taken either. Raises RemoteUnavailable,
+        RemoteRefused (not installed, suspended, without the repository or the rights), SecretUnusable (the key),
+        ConfigurationInvalid (the url, the `ca`), RemoteUnsupported, RemoteUntrusted.
         """
-        place = _place_of(repository)
+        place = _place_of(repository, ca)
         with self._lock:
             slot = self._slots.get((app, place))
             if slot is None:
@@ -145,7 +148,7 @@ class AppTokens:
         rights = {"contents": "read"} | ({"statuses": "write"} if place.has_statuses else {})
         wanted = {"repositories": [place.path.partition("/")[2]], "permissions": rights}
         path = f"{place.api}/app/installations/{installation}/access_tokens"
-        return self._ask(name, app, "POST", path, json.dumps(wanted).encode())
+        return self._ask(name, app, place, path, json.dumps(wanted).encode())
 
     def _installation(self, name: str, app: AppKey, place: _Place) -> tuple[int, bool]:
         """Return the number of the App's installation at the repository's owner, and whether it was remembered."""
@@ -155,7 +158,7 @@ class AppTokens:
             known = self._installations.get(_of_owner(app, place))
         if known is not None:
             return known, True
-        answer = self._ask(name, app, "GET", f"{place.api}/repos/{place.path}/installation", None)
+        answer = self._ask(name, app, place, f"{place.api}/repos/{place.path}/installation", None)
         if answer.status != 200:
             raise _refusal(answer, app, place, None)
         number = answer.content.get("id")
@@ -165,14 +168,14 @@ class AppTokens:
             self._installations.put(_of_owner(app, place), number)
         return number, False
 
-    def _ask(self, name: str, app: AppKey, method: str, url: str, body: bytes | None) -> _Answer:
+    def _ask(self, name: str, app: AppKey, place: _Place, url: str, body: bytes | None) -> _Answer:
         """Make one request, twice where it fails in a way that passes.
 
         Raises RemoteUnavailable, RemoteUntrusted, and SecretUnusable where GitHub does not take the key.
         """
         for number in range(1, ATTEMPTS + 1):
             try:
-                answer = self._exchange(method, url, body, self._jwt(name, app))
+                answer = self._exchange(url, body, self._jwt(name, app), place.ca)
             except RemoteUnavailable:
                 if number == ATTEMPTS:
                     raise
@@ -186,11 +189,11 @@ class AppTokens:
                 return answer
         raise RemoteUnavailable(f"GitHub's API answered {answer.status} to a request for the App's token")
 
-    def _exchange(self, method: str, url: str, body: bytes | None, jwt: str) -> _Answer:
-        headers = {**API_HEADERS, "Authorization": f"Bearer {jwt}"}
+    def _exchange(self, url: str, body: bytes | None, jwt: str, ca: str | None) -> _Answer:
+        method, headers = "GET" if body is None else "POST", {**API_HEADERS, "Authorization": f"Bearer {jwt}"}
         with self._remotes.watchdog.watching(time.monotonic() + REQUEST_SECONDS):
             try:
-                response = self._remotes.pool.request(
+                response = self._remotes.pool_at(url, ca, self._remotes.pool).request(
                     method, url, body=body, headers=headers, preload_content=False, redirect=False
                 )
                 content = response.read(_MAX_ANSWER_BYTES)
@@ -216,13 +219,13 @@ class AppTokens:
         return jwt
 
 
-def _place_of(repository: Repository) -> _Place:
+def _place_of(repository: Repository, ca: str | None) -> _Place:
     path = urlsplit(repository.url).path.strip("/").removesuffix(".git")
     if not is_full_name(path):
         raise ConfigurationInvalid(
             f"{repository.full_name}: a GitHub App's key is for a url of the form https://HOST/OWNER/NAME.git alone"
         )
-    return _Place(api_url(repository.url), path, repository.commit_status)
+    return _Place(api_url(repository.url), path, repository.commit_status, ca)
 
 
 def _of_owner(app: AppKey, place: _Place) -> tuple[AppKey, str, str]:
