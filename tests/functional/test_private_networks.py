@@ -1,6 +1,10 @@
 """Remotes in a private network: a certificate that an authority of one's own signed, a proxy, a port of one's own."""
 
 import base64
+import shutil
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -154,3 +158,45 @@ def test_an_apps_api_and_statuses_take_the_same_way(
     assert len(proxy.asked) >= 2
     assert not [needle for needle in app.needles() if needle in proxy.heads]
     assert_nowhere(service, origin, *app.needles())
+
+
+@pytest.mark.skipif(shutil.which("tinyproxy") is None, reason="Debian's tinyproxy is not installed")
+def test_a_real_proxy_opens_the_tunnel(service: Service, upstream: Upstream, origin: GitOrigin, tmp_path: Path) -> None:
+    """With a password of its own, and a port for tunnels that it was told of."""
+    port = free_port()
+    configuration = tmp_path / "tinyproxy.conf"
+    configuration.write_text(
+        f"Port {port}\nListen 127.0.0.1\nAllow 127.0.0.1\nBasicAuth me Pr0xyWord\n"
+        f'ConnectPort {origin.address.rpartition(":")[2]}\nLogFile "{tmp_path}/log"\nLogLevel Connect\n'
+    )
+    with subprocess.Popen(["tinyproxy", "-d", "-c", configuration]) as process:
+        try:
+            wait_for_port(port)
+            service.configure(https_proxy=f"http://me:Pr0xyWord@127.0.0.1:{port}", no_proxy="example.com")
+            put(service, origin, ca=put_ca(service))
+            upstream.commit({"a": b"a"})
+            assert service.push(upstream).outcome == "published"
+        finally:
+            process.terminate()
+    log = (tmp_path / "log").read_text()
+    assert "CONNECT" in log
+    assert TOKEN not in log
+    assert_nowhere(service, origin, TOKEN, BASIC, "Pr0xyWord")
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for_port(port: int) -> None:
+    """Wait until somebody listens on it."""
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    pytest.fail("nobody listens")

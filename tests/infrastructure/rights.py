@@ -114,7 +114,7 @@ def needed_rights(stack: Stack, name: str) -> set[Right]:
     if key := _queue_key(stack, entry):
         rights |= {("kms:GenerateDataKey", key)}
     if stack.reconciles(name):
-        rights.add(("ssm:GetParameter", parameter + "credentials/*"))
+        rights |= {("ssm:GetParameter", parameter + kind) for kind in ("credentials/*", "ca/*")}
         if stack.is_isolated:
             rights.add(("lambda:InvokeFunction", stack.resolve({"Fn::GetAtt": ["PublisherFunction", "Arn"]})))
         bus = stack.resolve({"Ref": "EventBus"})

@@ -9,7 +9,7 @@ import pytest
 
 from handler.config.repository import parse_repository
 from handler.network.operations.command import read_command
-from testing.stack import OWN_FILE_SYSTEM, OWN_KEY, OWN_TOPIC, OWN_VPC, ROOT, Stack
+from testing.stack import MODES, OWN_FILE_SYSTEM, OWN_KEY, OWN_TOPIC, OWN_VPC, ROOT, Stack
 
 from . import flow, laws, rights
 
@@ -38,6 +38,16 @@ def test_one_side_has_the_mount_and_the_other_the_network(mode: Stack) -> None:
 def test_environment_is_the_settings_fields(mode: Stack) -> None:
     """No setting is forgotten or misspelt, the template has no defaults of its own, and no function knows too much."""
     assert laws.environment_problems(mode) == []
+
+
+def test_functions_that_fetch_are_told_their_ways(stack: Stack) -> None:
+    """A proxy and an authority of the stack's, for those and nobody else."""
+    given = {"HttpsProxy": "http://proxy.example.com:3128", "NoProxy": ".amazonaws.com", "CaName": "corp"}
+    whole = stack.under({**MODES["queued, inline"], **given})
+    assert whole.refusals(given | MODES["queued, inline"]) == []
+    assert laws.environment_problems(whole) == []
+    told = {name for name, _ in whole.functions() if whole.resolve(whole.environment(name)["HTTPS_PROXY"])}
+    assert told == {"WorkerFunction", "ScheduleFunction", "OperateFunction"}
 
 
 def test_waits_fit_the_time_outs(mode: Stack) -> None:
@@ -259,6 +269,11 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
         {"AlarmEmail": "a@example.com", "AlarmTopicArn": OWN_TOPIC, "EarlyTopicArn": OWN_TOPIC},
         "subscribe it",
     ),
+    "a proxy that no new version of the webhook would learn of": (
+        {"HttpsProxy": "http://proxy.example.com:3128"},
+        "need Delivery=queued",
+    ),
+    "an authority that it would not learn of": ({"CaName": "corp"}, "need Delivery=queued"),
     "a snapshot of a function with a mount": (
         OWN_VPC | {"Publisher": "inline", "SnapStart": "always"},
         "SnapStart=always",

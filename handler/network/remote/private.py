@@ -1,12 +1,12 @@
 """Ways to a remote in a private network: by a proxy, and to a certificate that an authority of one's own signed.
 
-Sources: urllib3's docs ("Advanced usage": proxies, custom TLS certificates), Python's (`ssl`, `urllib.request`).
+Sources: urllib3's docs ("Advanced usage": proxies, custom TLS certificates), curl's and Python's on NO_PROXY.
 """
 
+import re
 import ssl
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
-from urllib.request import proxy_bypass_environment
 
 import urllib3
 from urllib3.util import create_urllib3_context, make_headers
@@ -15,6 +15,7 @@ from handler.errors import ConfigurationInvalid
 from handler.settings import Settings
 
 MAX_POOLS = 32
+_ENTRY = re.compile(r"\.?(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^:\s]+))(?::(?P<port>[0-9]+))?")
 
 
 def private_pool(url: str, settings: Settings, ca: str | None, public: urllib3.PoolManager) -> urllib3.PoolManager:
@@ -34,11 +35,18 @@ def proxy_for(url: str, settings: Settings) -> str | None:
     parts = urlsplit(url)
     if not settings.https_proxy or parts.scheme != "https":
         return None
-    # Both forms of an entry: a host is meant with any port.
-    host = parts.hostname or ""
-    named = (host, f"{host}:{parts.port or 443}")
-    is_direct = any(proxy_bypass_environment(each, {"no": settings.no_proxy}) for each in named)
-    return None if is_direct else settings.https_proxy
+    host, port = (parts.hostname or "").lower(), str(parts.port or 443)
+    return None if any(_names(each, host, port) for each in settings.no_proxy.split(",")) else settings.https_proxy
+
+
+def _names(entry: str, host: str, port: str) -> bool:
+    """Whether an entry of NO_PROXY names the host: `*`, or a name, meant with all below it, with or without a port."""
+    match = _ENTRY.fullmatch(entry.strip().lower())
+    if match is None:
+        return False
+    name = match["address"] or match["name"]
+    is_named = name in ("*", host) or host.endswith(f".{name}")
+    return is_named and match["port"] in (None, port)
 
 
 # The public pool is part of the key: its timeouts and its kinds of connection are taken over.
