@@ -3,14 +3,14 @@
 All fields have defaults, so `{}` is complete: the remote's default branch, published at
 `<owner>/<name>/<branch>`.
 
-    url                   https://github.com/<owner>/<name>.git
+    url                   https://github.com/<owner>/<name>.git; or one for SSH, see `ssh_url`
     publish               list of {"ref", "path", "mode", "autostash", "latest", "prereleases"}; see `_read_rule`
     keep_releases         1 to 50: how many releases of a target are kept
     grace_seconds         0 to 604,800: how long a replaced release stays
     spares                0 to 8: how many spares a target may have, which make each push cost its change alone
     depth                 commits of history in the mirror; 0 is all of it
     max_tree_bytes        bytes of all files of a published tree; by default the stack's
-    credentials           the name of the SecureString parameter that holds the token
+    credentials           the name of the SecureString parameter that holds the token or the key
     ca                    the name of the parameter that holds certificates (PEM) of authorities of one's own
     allow_external_links  publish links that lead out of the tree
     commit_status         post outcomes as statuses of the commit; needs credentials
@@ -86,9 +86,19 @@ def parse_repository(full_name: str, parameter: str | dict[str, object]) -> Repo
     )
     if repository.commit_status and "credentials" not in fields:
         problems.append("commit_status needs credentials: GitHub lets nobody else write a status")
+    if not repository.url.startswith("http") and repository.url:
+        problems += _ssh_problems(repository)
     if problems:
         raise ConfigurationInvalid(f"{full_name}: " + "; ".join(problems))
     return repository
+
+
+def _ssh_problems(repository: Repository) -> list[str]:
+    """Return what of a repository cannot be with a url for SSH."""
+    problems = [] if repository.credentials else ["a url for SSH needs credentials: a parameter with an ssh_key"]
+    if repository.commit_status:
+        problems.append("commit_status cannot be with a url for SSH: its key opens no API")
+    return [*problems, "ca cannot be with a url for SSH, which has no certificates"] if repository.ca else problems
 
 
 def parameter_of(repository: Repository) -> dict[str, object]:
@@ -130,14 +140,22 @@ def _parameter_name(value: object) -> str:
 
 
 def _url_problem(url: str) -> str | None:
-    """Return what is wrong with `url`. A valid one is https (http on loopback), a host, perhaps a port, and a path."""
+    """Return what is wrong with `url`. A valid one is https (http on loopback), a host, perhaps a port, and a path.
+
+    Or it is one for SSH, as `ssh_url` has it.
+    """
     # First, because urlsplit drops tabs and newlines silently.
     if len(url) > MAX_URL_LENGTH or not _URL_CHARACTERS.fullmatch(url) or "\\" in url:
         return f"is not at most {MAX_URL_LENGTH} printable ASCII characters without spaces and backslashes"
     try:
-        # Imported when it is used: most parameters have no url of their own.
+        # Imported when they are used: most parameters have no url of their own.
         from urllib.parse import urlsplit
 
+        if not url.startswith("http"):
+            from handler.config import ssh_url
+
+            if ssh_url.is_ssh(url):
+                return ssh_url.problem_of(url)
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
@@ -148,14 +166,15 @@ def _url_problem(url: str) -> str | None:
         return "holds a user or a password; a token belongs into the parameter that credentials names"
     if "?" in url or "#" in url:
         return "has a query or a fragment"
-    if not _is_host(host) or port == 0 or parts.netloc.endswith(":"):
+    if not is_host_name(host) or port == 0 or parts.netloc.endswith(":"):
         return "has a host or a port that cannot be read"
     if parts.scheme == "http" and not _is_loopback(host):
         return "is plain http, which is for this machine's own loopback alone"
     return None if parts.path.strip("/") else "has no path"
 
 
-def _is_host(host: str) -> bool:
+def is_host_name(host: str) -> bool:
+    """Whether `host` is a host's name, in lower case, or an address without brackets."""
     return bool(_HOST.fullmatch(host)) or _is_address(host)
 
 

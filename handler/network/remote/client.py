@@ -3,7 +3,6 @@
 Requests use protocol version 2; a server that does not speak it is asked in version 0.
 """
 
-import random
 import socket
 import threading
 import time
@@ -16,10 +15,11 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from handler.deadline import NO_DEADLINE, Deadline
-from handler.errors import Git2EfsError, RemoteUnavailable, RemoteUnsupported
+from handler.errors import Git2EfsError, RemoteUnsupported
 from handler.exchange.remote import FetchQuery, RemoteRefs, ShallowChanges, Sink
 from handler.network.remote import protocol, protocol_v0, refusals
 from handler.network.remote.authorization import Authorization, Renew
+from handler.network.remote.remote import Remote
 from handler.settings import Settings
 
 T = TypeVar("T")
@@ -27,7 +27,6 @@ Parse = Callable[[protocol.Read], T]
 
 _SERVICE = "/git-upload-pack"
 _ADVERTISEMENT = "/info/refs?service=git-upload-pack"
-_FIRST_PAUSE_SECONDS = 0.2
 _MAX_DRAIN_BYTES = 64 * 1024
 _DRAIN_SECONDS = 1.0
 """What is read after an answer, to use the connection again, and for how long. What comes after is not waited for."""
@@ -83,6 +82,10 @@ class Watchdog:
             del _thread.watch
             with self._changed:
                 self._watched.pop(threading.get_ident(), None)
+
+    def watch(self, found: socket.socket) -> None:
+        """Within the block, say which socket it is."""
+        _thread.watch(found)
 
     def hurry(self, seconds: float) -> None:
         """Within the block, leave about `seconds` from now, or less."""
@@ -160,24 +163,20 @@ class RemotePool:
         self.watchdog.close()
 
 
-class HttpRemote:
+class HttpRemote(Remote):
     """One repository at its URL."""
 
     def __init__(self, remotes: RemotePool, url: str, authorization: Authorization | None, deadline: Deadline) -> None:
+        super().__init__(remotes.settings, remotes.sleep, deadline)
         self._remotes = remotes
         self.ca: str | None = (
             None  # certificates (PEM) of authorities who may sign the remote's, beside the public ones
         )
-        self._deadline = deadline
         self._url = url.rstrip("/")
-        self.date: str | None = None  # the Date header of the last answer, to compare clocks
         self._authorization = authorization
 
     def refs(self, refs: list[str], *, with_head: bool = False) -> RemoteRefs:
-        """Return what `refs` (full names) and, with `with_head`, HEAD name now; one request.
-
-        Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, RemoteUntrusted, OutOfTime.
-        """
+        """See `Remote`: one request."""
         body = protocol.ls_refs_request(refs, with_head=with_head)
         until = self._until()
         answer = self._in_either_version(
@@ -188,10 +187,7 @@ class HttpRemote:
         return protocol.without_secrets(answer, self._authorization.secrets if self._authorization else ())
 
     def fetch(self, query: FetchQuery, sink: Sink) -> ShallowChanges:
-        """Fetch what the query asks for; each attempt hands the pack's bytes to a new `sink()`.
-
-        Raises CommitNotFound where the remote does not know `want`, what `refs` raises, and what the sink raises.
-        """
+        """See `Remote`."""
         body = protocol.fetch_request(query)
         until = self._until()
 
@@ -204,11 +200,6 @@ class HttpRemote:
             return self._request(_SERVICE, protocol_v0.fetch_request(query), parse, until)
 
         return self._in_either_version(attempt, attempt_old, until)
-
-    def _until(self) -> Deadline:
-        """Return until when a request that begins now may take, all its tries together."""
-        # By the monotonic clock, as the watchdog: a wall clock that is set must not end a request, or let it go on.
-        return Deadline(time.monotonic() + self._deadline.bound(self._remotes.settings.request_seconds), time.monotonic)
 
     def _in_either_version(self, attempt: Callable[[], T], attempt_v0: Callable[[], T], until: Deadline) -> T:
         """Attempt in version 2. If that gets no valid answer and only then advertises version 0, attempt in that."""
@@ -228,40 +219,15 @@ class HttpRemote:
         except Git2EfsError:
             return False
 
-    def _with_retries(self, attempt: Callable[[], T], until: Deadline) -> T:
-        """Retry transient failures, with jitter: the end of an outage wakes many Lambda functions at once."""
-        for number in range(1, self._remotes.settings.fetch_attempts + 1):
-            pause = random.uniform(0.5, 1) * _FIRST_PAUSE_SECONDS * 2**number  # noqa: S311
-            try:
-                return attempt()
-            except protocol.RequestOverrun:
-                raise
-            except RemoteUnavailable as error:
-                pause += error.after_seconds if isinstance(error, protocol.RetryLater) else 0
-                if number == self._remotes.settings.fetch_attempts or until.minus(pause).is_past():
-                    raise
-                self._remotes.sleep(pause)
-        raise AssertionError("unreachable: the last try returns or raises")
-
     def _request(self, path: str, body: bytes | None, parse: Parse[T], until: Deadline, *, version: int = 2) -> T:
         """Make one request; return what `parse` makes of its answer. Raises RequestOverrun or OutOfTime at `until`."""
-        self._check_time(until)
         exchange = partial(self._exchange, path, body, parse, until)
         headers = {**protocol.HEADERS, "Git-Protocol": f"version={version}"}
-        try:
-            if self._authorization is None:
+        authorization = self._authorization
+        with self._by(until):
+            if authorization is None:
                 return exchange(headers)
-            return self._authorization.attempt(lambda token: exchange(headers | {"Authorization": token}))
-        except (RemoteUnavailable, RemoteUnsupported):
-            # What the watchdog did looks like an answer that broke off.
-            self._check_time(until)
-            raise
-
-    def _check_time(self, until: Deadline) -> None:
-        if until.is_past():
-            self._deadline.check("the remote had not answered when the run's time was up")
-            seconds = self._remotes.settings.request_seconds
-            raise protocol.RequestOverrun(f"the remote's answer was not complete after {seconds:g} seconds")
+            return authorization.attempt(lambda token: exchange(headers | {"Authorization": token}))
 
     def _exchange(self, path: str, body: bytes | None, parse: Parse[T], until: Deadline, headers: dict[str, str]) -> T:
         remotes, method = self._remotes, "GET" if body is None else "POST"
