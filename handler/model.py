@@ -103,6 +103,11 @@ class Repository:
     trust_payload: bool = False
     """Publish what a signed payload names though no ref confirms it yet."""
 
+    @property
+    def has_ssh_url(self) -> bool:
+        """Whether the url is for SSH; else it is https, or http on loopback."""
+        return self.url.startswith("ssh://") or (self.url != "" and "://" not in self.url)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:

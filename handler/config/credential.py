@@ -76,7 +76,7 @@ class Credential:
 
     def refuse_others(self, name: str, repository: Repository) -> None:
         """Raise ConfigurationInvalid where the parameter `name` does not hold it for the repository and its url."""
-        is_ssh = not repository.url.startswith("http")
+        is_ssh = repository.has_ssh_url
         if is_ssh != (self.ssh is not None):
             raise ConfigurationInvalid(
                 f"{repository.full_name}: a url for SSH needs a credential with an ssh_key, and any other one a token "

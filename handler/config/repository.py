@@ -86,7 +86,7 @@ def parse_repository(full_name: str, parameter: str | dict[str, object]) -> Repo
     )
     if repository.commit_status and "credentials" not in fields:
         problems.append("commit_status needs credentials: GitHub lets nobody else write a status")
-    if not repository.url.startswith("http") and repository.url:
+    if repository.has_ssh_url:
         problems += _ssh_problems(repository)
     if problems:
         raise ConfigurationInvalid(f"{full_name}: " + "; ".join(problems))
@@ -151,7 +151,7 @@ def _url_problem(url: str) -> str | None:
         # Imported when they are used: most parameters have no url of their own.
         from urllib.parse import urlsplit
 
-        if not url.startswith("http"):
+        if not url.lower().startswith("http"):
             from handler.config import ssh_url
 
             if ssh_url.is_ssh(url):

@@ -16,7 +16,8 @@ from handler.model import Outcome, OutcomeKind, Repository, Target
 from handler.network.aws.cache import BoundedMapping
 from handler.network.driver import Driver
 from handler.network.forges.statuses import DeliveryStatuses, Statuses
-from handler.network.remote.client import HttpRemote, RemotePool
+from handler.network.remote.client import RemotePool
+from handler.network.remote.remote import Remote
 from handler.network.survey import Surveyor
 from handler.network.trigger import Trigger
 from handler.outcome import RunFailed, as_failure, ignored, outcome_of
@@ -68,8 +69,16 @@ class Deliverer:
         self._publisher.close()
         self._statuses.close()
 
-    def remote(self, repository: Repository, token: "Token | None", deadline: Deadline) -> HttpRemote:
-        """Return the repository's remote; no request to it outlives `deadline`."""
+    def remote(self, repository: Repository, token: "Token | None", deadline: Deadline) -> Remote:
+        """Return the repository's remote; no request to it outlives `deadline`. Raises ConfigurationInvalid.
+
+        That is where the url is for SSH, and its library is not installed.
+        """
+        if token is not None and token.key is not None:
+            # Imported when it is used: it loads an SSH library.
+            from handler.network.remote.ssh import SshRemote
+
+            return SshRemote(self._remotes, repository.url, token.key, deadline, token.renew_key)
         if token is None:
             return self._remotes.at(repository.url, None, deadline)
         remote = self._remotes.at(repository.url, token.value, deadline, token.renew)
@@ -131,7 +140,7 @@ class Deliverer:
                 statuses.close()
         return tuple(outcomes)
 
-    def _default_branch(self, repository: Repository, remote: HttpRemote, ref: str) -> str | None:
+    def _default_branch(self, repository: Repository, remote: Remote, ref: str) -> str | None:
         """Return the remote's default branch; None where no rule needs it.
 
         A cached one only serves to publish: before a push is ignored, the remote is asked.
@@ -150,7 +159,7 @@ class Deliverer:
         self,
         repository: Repository,
         target: Target,
-        remote: HttpRemote,
+        remote: Remote,
         trigger: Trigger,
         statuses: DeliveryStatuses | None,
     ) -> Outcome:
@@ -200,7 +209,7 @@ def _begin_silently(commit: str) -> None:
     """Post no status."""
 
 
-def _newest_tag(target: Target, remote: HttpRemote, trigger: Trigger) -> tuple[Target, Trigger] | None:
+def _newest_tag(target: Target, remote: Remote, trigger: Trigger) -> tuple[Target, Trigger] | None:
     """Return the target and the trigger for the newest tag; None where no tag matches.
 
     The pushed tag counts even if the remote's answer lacks it: that may lag behind its webhook.

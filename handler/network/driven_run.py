@@ -18,7 +18,7 @@ from handler.exchange.remote import FetchQuery
 from handler.model import Outcome, OutcomeKind, PublishRule, Repository, Target, Tip
 from handler.network.guess import Guess, KnownTarget, KnownTargets, Look
 from handler.network.pack_sender import FetchRefused, PackSender
-from handler.network.remote.client import HttpRemote
+from handler.network.remote.remote import Remote
 from handler.network.trigger import Trigger
 
 _TRIES_BY_ID = 4
@@ -39,7 +39,7 @@ class DrivenRun:
     sleep: Callable[[float], None]
     repository: Repository
     target: Target
-    remote: HttpRemote
+    remote: Remote
     trigger: Trigger
     begin: Callable[[str], None]
     waking: Future[Look] | None = None

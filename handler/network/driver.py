@@ -16,7 +16,7 @@ from handler.exchange.publisher import Publisher
 from handler.model import Counts, Durations, Outcome, OutcomeKind, Repository, Target
 from handler.network.driven_run import DrivenRun
 from handler.network.guess import KnownTargets, Look
-from handler.network.remote.client import HttpRemote
+from handler.network.remote.remote import Remote
 from handler.network.trigger import Trigger
 from handler.outcome import RunFailed, as_failure
 from handler.settings import Settings
@@ -108,7 +108,7 @@ class Driver:
         self,
         repository: Repository,
         target: Target,
-        remote: HttpRemote,
+        remote: Remote,
         trigger: Trigger,
         begin: Callable[[str], None] = lambda commit: None,
     ) -> Outcome:

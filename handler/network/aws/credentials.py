@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from handler.config.credential import Credential, parse_credential
+from handler.config.credential import Credential, DeployKey, parse_credential
 from handler.errors import ConfigurationInvalid, SecretUnusable
 from handler.model import Repository
 from handler.network.aws.cache import BoundedMapping, Cache, Lifetimes
@@ -32,15 +32,17 @@ MAX_TOKENS = 100
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What opens a repository's remote: a token, valid in an HTTP header, or None; and `ca` as in HttpRemote.
+    """What opens a repository's remote: a token, valid in an HTTP header, or a `key` for SSH; and `ca` as in HttpRemote.
 
-    `renew()` reads the token past the cache, where a remote refuses it. It returns None where it is the same, and
+    `renew()` or `renew_key()` reads it past the cache, where a remote refuses it. It returns None where it is the same, and
     raises what `Parameters.token_of` raises.
     """
 
     value: str | None = field(repr=False)
     renew: Callable[[], str | None] = field(repr=False, compare=False)
     ca: str | None = field(default=None, repr=False)
+    key: DeployKey | None = None
+    renew_key: Callable[[], DeployKey | None] | None = field(default=None, repr=False, compare=False)
 
 
 class Credentials:
@@ -81,6 +83,9 @@ class Credentials:
             )
         credential = self._credentials.get(name, lambda: self._read_credential(name))
         credential.refuse_others(name, repository)
+        if credential.ssh is not None:
+            key = credential.ssh
+            return Token(None, lambda: None, key=key, renew_key=partial(self._renew_key, name, repository, key))
         ca = self._authorities_of(repository, credential)
         if credential.app is not None:
             value = self._tokens_of_apps().get(name, credential.app, repository, ca=ca).value
@@ -105,6 +110,19 @@ class Credentials:
             raise ConfigurationInvalid(f"parameter {name}, which ca names, is not there") from None
 
     def _renew_token(self, name: str, repository: Repository, refused: str) -> str | None:
+        credential = self._renew_credential(name, repository)
+        if credential.app is not None:
+            ca = self._authorities_of(repository, credential)
+            token = self._tokens_of_apps().get(name, credential.app, repository, ca=ca, refused=refused).value
+        else:
+            token = credential.token
+        return token if token != refused else None
+
+    def _renew_key(self, name: str, repository: Repository, refused: DeployKey) -> DeployKey | None:
+        key = self._renew_credential(name, repository).ssh
+        return key if key != refused else None
+
+    def _renew_credential(self, name: str, repository: Repository) -> Credential:
         # A token that many repositories share, and that has expired, must not use up Parameter Store's quota.
         now = self._clock()
         with self._lock:
@@ -115,12 +133,7 @@ class Credentials:
         read = self._credentials.get if is_recent else self._credentials.read
         credential = read(name, lambda: self._read_credential(name))
         credential.refuse_others(name, repository)
-        if credential.app is not None:
-            ca = self._authorities_of(repository, credential)
-            token = self._tokens_of_apps().get(name, credential.app, repository, ca=ca, refused=refused).value
-        else:
-            token = credential.token
-        return token if token != refused else None
+        return credential
 
     def _tokens_of_apps(self) -> "AppTokens":
         # Imported when it is used: most stacks have no App.

@@ -4,7 +4,7 @@ A GET returns an advertisement of all refs; the fetch is one POST as in version 
 refuse a commit that no ref names. Source: git's Documentation/gitprotocol-pack.txt.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from handler.config.names import is_object_id
 from handler.errors import RemoteUnavailable, RemoteUnsupported
@@ -22,13 +22,18 @@ def is_advertisement(head: bytes) -> bool:
 
 
 def read_advertisement(read: Callable[[int], bytes]) -> RemoteRefs:
-    """Return all refs, peeled, and HEAD's target. Raises RemoteUnavailable, RemoteUnsupported."""
+    """Return all refs, peeled, and HEAD's target, of an answer over HTTP. Raises RemoteUnavailable, RemoteUnsupported."""
     for line in read_packets(read):  # the line that names the service, up to its flush packet
         if not line.startswith(b"# service="):
             raise RemoteUnsupported("the remote's advertisement does not name its service")
+    return read_refs(read_packets(read))
+
+
+def read_refs(packets: Iterable[bytes]) -> RemoteRefs:
+    """Return the same of an advertisement's own lines."""
     ids: dict[str, str] = {}
     head: str | None = None
-    for number, line in enumerate(read_packets(read)):
+    for number, line in enumerate(packets):
         about, _, capabilities = line.partition(b"\0")
         if number == 0:
             head = _head(capabilities)

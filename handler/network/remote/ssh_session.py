@@ -1,0 +1,174 @@
+"""One SSH connection on which one `git-upload-pack` runs, by paramiko.
+
+The server proves itself before we do: a host key that is not known ends the connection before the key is used. Our key
+signs; neither it nor anything of it is sent. Imported, as paramiko is, when a repository has a url for SSH.
+"""
+
+import io
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from handler.config.credential import DeployKey
+from handler.config.known_hosts import keys_of
+from handler.config.ssh_url import PORT, SshUrl
+from handler.errors import (
+    ConfigurationInvalid,
+    Git2EfsError,
+    RemoteRefused,
+    RemoteUnavailable,
+    RemoteUnsupported,
+    RemoteUntrusted,
+    SecretUnusable,
+)
+from handler.settings import Settings
+
+try:
+    import paramiko
+except ImportError:
+    raise ConfigurationInvalid(
+        "a url for SSH needs paramiko, which this installation does not have: build with `make build SSH=1`, or "
+        "install git2efs[ssh]"
+    ) from None
+
+_EXIT_SECONDS = 2.0
+_MAX_EXIT_STATUS = 254
+"""What ssh's own failures have is 255."""
+_RSA = ("rsa-sha2-512", "rsa-sha2-256")
+"""RFC 8332: with SHA-1, which `ssh-rsa` alone would mean, nobody signs any more."""
+
+# Its lines hold what the server says, and its thread's tracebacks; what of them matters is in our outcome.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+logging.getLogger("paramiko").propagate = False
+
+
+class KeyRefused(RemoteRefused):
+    """The server does not take the key."""
+
+
+class Session:
+    """What was said and is said on one connection's channel."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+
+    def read(self, count: int) -> bytes:
+        """Return at most `count` bytes, none at the end. Raises RemoteUnavailable."""
+        try:
+            return bytes(self._channel.recv(count)) if count else b""
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise _broken(error) from None
+
+    def send(self, content: bytes) -> None:
+        """Send bytes. Raises RemoteUnavailable."""
+        try:
+            self._channel.sendall(content)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise _broken(error) from None
+
+    def refusal(self) -> Git2EfsError:
+        """Return the failure of a command that ended without a word of git's protocol. Its own words are not told."""
+        if self._channel.status_event.wait(_EXIT_SECONDS) and 0 < self._channel.exit_status <= _MAX_EXIT_STATUS:
+            return RemoteRefused(
+                f"git-upload-pack ended there with {self._channel.exit_status} and without an answer: no such "
+                "repository, or the key does not open it"
+            )
+        return RemoteUnavailable("the remote's connection ended without an answer")
+
+
+@contextmanager
+def opened(url: SshUrl, key: DeployKey, settings: Settings, watch: Callable[[socket.socket], None]) -> Iterator[Session]:
+    """Run `git-upload-pack` there for the block, in version 2 where the server takes the variable that asks for it.
+
+    `watch` is called with the socket. Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, RemoteUntrusted,
+    SecretUnusable.
+    """
+    known = keys_of(url.host, url.port, key.known_hosts)
+    if not known:
+        raise RemoteUntrusted(f"no host key of {_name_of(url)} is known: {_TO_DO}")
+    private_key = _read_key(key.private_key)
+    try:
+        connected = socket.create_connection((url.host, url.port), timeout=settings.connect_timeout_seconds)
+    except (OSError, UnicodeError) as error:
+        raise RemoteUnavailable(f"the remote cannot be reached ({type(error).__name__})") from None
+    with connected:
+        watch(connected)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport = paramiko.Transport(connected)
+        try:
+            yield _start(transport, url, known, private_key, settings)
+        finally:
+            # Its thread reads in steps of a tenth of a second, and `close` waits for it; so it sees the end at once.
+            with suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
+            transport.close()
+
+
+_TO_DO = (
+    "ask whoever runs it for the lines of its `ssh-keyscan`, compare the fingerprints, and put them into the "
+    "credential's known_hosts"
+)
+
+
+def _start(
+    transport: paramiko.Transport,
+    url: SshUrl,
+    known: dict[str, frozenset[bytes]],
+    private_key: paramiko.PKey,
+    settings: Settings,
+) -> Session:
+    seconds = settings.read_timeout_seconds
+    transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = seconds
+    # Only keys that could be found equal: a server that has others too would show one that is not known.
+    transport.get_security_options().key_types = tuple(
+        each for kind in known for each in (_RSA if kind == "ssh-rsa" else (kind,))
+    )
+    try:
+        transport.start_client(timeout=seconds)
+        shown = transport.get_remote_server_key()
+        if shown.asbytes() not in known.get(shown.get_name(), ()):
+            raise _changed(url)
+        transport.auth_publickey(url.user, private_key)
+        channel = transport.open_session(timeout=seconds)
+        channel.settimeout(seconds)
+        channel.set_environment_variable("GIT_PROTOCOL", "version=2")
+        channel.exec_command(url.command)
+        return Session(channel)
+    except paramiko.AuthenticationException:
+        raise KeyRefused(
+            f"{_name_of(url)} does not take the key for {url.user}: is its public half the repository's deploy key?"
+        ) from None
+    except paramiko.IncompatiblePeer as error:
+        raise (
+            _changed(url) if "host key" in str(error) else RemoteUnsupported("the remote and we have no way to encrypt")
+        ) from None
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        raise _broken(error) from None
+
+
+def _read_key(text: str) -> paramiko.PKey:
+    for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
+        try:
+            return kind.from_private_key(io.StringIO(text))
+        except paramiko.PasswordRequiredException:
+            raise SecretUnusable("the ssh_key has a passphrase: make one without") from None
+        # A key of another type fails in many ways, by its length, by an assertion, by an index.
+        except Exception:  # noqa: S112
+            continue
+    raise SecretUnusable("the ssh_key is no private key of the types ed25519, ecdsa and rsa")
+
+
+def _changed(url: SshUrl) -> RemoteUntrusted:
+    return RemoteUntrusted(
+        f"{_name_of(url)} does not have the host key that is known: nothing was sent to it. If it has a new one, {_TO_DO}"
+    )
+
+
+def _name_of(url: SshUrl) -> str:
+    return url.host if url.port == PORT else f"[{url.host}]:{url.port}"
+
+
+def _broken(error: Exception) -> RemoteUnavailable:
+    # Only the exception's type: its text may hold what the server wrote.
+    return RemoteUnavailable(f"the remote's SSH connection broke off ({type(error).__name__})")
