@@ -1,0 +1,207 @@
+"""Repositories over SSH with a deploy key, from a real sshd: published, refused, and kept waiting."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testing.origin import GitOrigin
+from testing.repositories import Upstream, archive
+from testing.service import Service
+from testing.sshd import KeyPair, Sshd, make_pair, require_sshd
+
+RULE = [{"ref": "refs/heads/main"}]
+HOST, DEPLOY, OTHER = (make_pair(name) for name in ("host", "deploy", "other"))
+
+
+@pytest.fixture
+def sshd(tmp_path: Path) -> Iterator[Sshd]:
+    """A server that takes the deploy key."""
+    require_sshd()
+    with Sshd(tmp_path / "sshd", host_key=HOST) as started:
+        started.accept(DEPLOY)
+        yield started
+
+
+def put(service: Service, upstream: Upstream, sshd: Sshd, key: KeyPair = DEPLOY, **fields: Any) -> None:
+    """Configure `octo/site` with a url for SSH and a credential that has the server's host key."""
+    stored = {"ssh_key": key.private, "known_hosts": [sshd.known_hosts], "hosts": ["127.0.0.1"]} | fields
+    credentials = service.put_token(json.dumps({name: value for name, value in stored.items() if value is not None}))
+    service.put_repository(url=sshd.url(upstream.path), credentials=credentials, publish=RULE)
+
+
+def assert_key_is_nowhere(service: Service, key: KeyPair = DEPLOY) -> None:
+    """Neither a line of it nor anything of its middle."""
+    for line in key.private.splitlines()[1:-1]:
+        assert service.places_of(line) == []
+        assert service.places_of(line[20:50]) == []
+
+
+@pytest.mark.parametrize("has_version_2", [True, False])
+def test_a_push_is_published_and_the_next_one_fetches_its_change_alone(
+    service: Service, upstream: Upstream, tmp_path: Path, has_version_2: bool
+) -> None:
+    """Where the server does not take the variable, in version 0; the command is git's own, and nothing else."""
+    require_sshd()
+    with Sshd(tmp_path / "sshd", host_key=HOST, has_version_2=has_version_2) as sshd:
+        sshd.accept(DEPLOY)
+        put(service, upstream, sshd)
+        first = upstream.commit({f"d/{number}": b"%d" % number * 200 for number in range(20)})
+        assert service.push(upstream).outcome == "published"
+        assert service.tree() == archive(upstream, first)
+        whole = service.log_lines[-1]["pack_bytes"]
+        second = upstream.commit({"d/3": b"changed"})
+        assert service.push(upstream).outcome == "published"
+        assert service.tree() == archive(upstream, second)
+        assert service.log_lines[-1]["pack_bytes"] < whole / 2
+        assert set(sshd.requests) == {("version=2" if has_version_2 else "", f"git-upload-pack '{upstream.path}'")}
+    assert_key_is_nowhere(service)
+
+
+@pytest.mark.sampled(0)
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+def test_each_type_of_key_serves_on_both_sides(
+    service: Service, upstream: Upstream, tmp_path: Path, kind: str
+) -> None:
+    """As the host's, and as ours."""
+    require_sshd()
+    deploy = make_pair("deploy", kind)
+    with Sshd(tmp_path / "sshd", host_key=make_pair("host", kind)) as sshd:
+        sshd.accept(deploy)
+        put(service, upstream, sshd, deploy)
+        upstream.commit({"a": b"a"})
+        assert service.push(upstream).outcome == "published"
+    assert_key_is_nowhere(service, deploy)
+
+
+REFUSED = {
+    "unknown host": ({"known_hosts": None}, "remote_untrusted", "known_hosts"),
+    "changed host key": ({"host": OTHER}, "remote_untrusted", "does not have the host key"),
+    "host key of another type": ({"host": make_pair("host", "ecdsa")}, "remote_untrusted", "does not have the host"),
+    "another port's": ({"port": 1}, "remote_untrusted", "no host key of [127.0.0.1]:"),
+    "wrong key": ({"ssh_key": OTHER.private}, "remote_refused", "deploy key"),
+    "host that it is not for": ({"hosts": ["github.com"]}, "configuration_invalid", "github.com alone"),
+    "another repository": ({"repositories": ["octo/other"]}, "configuration_invalid", '"repositories"'),
+    "no key": ({"ssh_key": "-----BEGIN PRIVATE KEY-----"}, "secret_unusable", "ssh-keygen"),
+    "damaged key": ({"ssh_key": DEPLOY.private.replace("A", "B")}, "secret_unusable", "no private key"),
+}
+
+
+@pytest.mark.sampled(4)
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_does_not_fit_is_refused_for_good_and_told(
+    service: Service, upstream: Upstream, sshd: Sshd, case: str
+) -> None:
+    """With what to do; nothing is run there, and no key is told."""
+    fields, reason, words = REFUSED[case]
+    fields = dict(fields)
+    if "host" in fields or "port" in fields:
+        host, port = fields.pop("host", HOST), fields.pop("port", sshd.port)
+        fields["known_hosts"] = [f"[127.0.0.1]:{port} {host.public}"]
+    put(service, upstream, sshd, **fields)
+    upstream.commit({"a": b"a"})
+    answer = service.push(upstream)
+    assert (answer.status, answer.reason) == (500, reason)
+    assert words in service.log_lines[-1]["detail"]
+    assert not sshd.requests
+    # Before the host has proved itself, the key is not used.
+    assert reason == "remote_refused" or "publickey" not in sshd.log
+    assert_key_is_nowhere(service)
+    assert_key_is_nowhere(service, OTHER)
+
+
+def test_a_key_that_is_taken_away_is_refused_and_a_new_one_is_read_at_once(
+    service: Service, upstream: Upstream, sshd: Sshd
+) -> None:
+    """The credential is cached; the server's refusal has it read afresh."""
+    put(service, upstream, sshd)
+    upstream.commit({"a": b"a"})
+    assert service.push(upstream).outcome == "published"
+    sshd.accept(OTHER)
+    second = upstream.commit({"a": b"b"})
+    assert service.push(upstream).reason == "remote_refused"
+    # Not afresh again within the seconds that a refusal lasts: a new process reads it.
+    put(service, upstream, sshd, OTHER)
+    service.configure(secret_refresh_seconds=0.0)
+    sshd.accept(DEPLOY)
+    put(service, upstream, sshd, DEPLOY)
+    assert service.push(upstream).outcome == "published"
+    sshd.accept(OTHER)
+    put(service, upstream, sshd, OTHER)
+    third = upstream.commit({"a": b"c"})
+    assert service.push(upstream).outcome == "published"
+    assert service.current_commit() == third != second
+    assert_key_is_nowhere(service)
+
+
+@pytest.mark.parametrize("case", ["no repository", "no git"])
+def test_a_command_that_fails_there_is_a_refusal(
+    service: Service, upstream: Upstream, sshd: Sshd, case: str, tmp_path: Path
+) -> None:
+    """As forges answer a key that does not open the repository; its own words are not told."""
+    put(service, upstream, sshd)
+    upstream.commit({"a": b"a"})
+    if case == "no git":
+        (sshd.root / "forced").write_text("#!/bin/sh\necho 'ERROR: secret words' >&2\nexit 1\n")
+    else:
+        upstream.path.rename(tmp_path / "elsewhere")
+        service.put_repository(url=sshd.url(upstream.path), credentials=f"{service.prefix}/credentials/token")
+    answer = service.push(replace_upstream(upstream, tmp_path, case))
+    assert (answer.status, answer.reason) == (500, "remote_refused")
+    assert "secret words" not in service.text
+
+
+def replace_upstream(upstream: Upstream, tmp_path: Path, case: str) -> Upstream:
+    """Return the upstream where it is now."""
+    if case == "no repository":
+        upstream.path = tmp_path / "elsewhere"
+    return upstream
+
+
+SILENT = {
+    "no greeting": None,
+    "no git": "sleep 20",
+    "half a line": "printf 00; sleep 20",
+    "a drip": "while printf 0; do sleep 0.1; done; sleep 20",
+    "lines without end": "while printf '000bversion'; do sleep 0.1; done",
+}
+
+
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("case", SILENT)
+def test_a_server_that_keeps_us_waiting_is_left_at_the_request_s_end(
+    service: Service, upstream: Upstream, tmp_path: Path, case: str
+) -> None:
+    """By the same bound as over HTTP, all tries together."""
+    require_sshd()
+    service.configure(request_seconds=1.5)
+    upstream.commit({"a": b"a"})
+    before = SILENT[case]
+    with Sshd(tmp_path / "sshd", host_key=HOST, before=before or "") as sshd, socket.create_server(("127.0.0.1", 0)) as mute:
+        sshd.accept(DEPLOY)
+        if before is None:
+            sshd.port = mute.getsockname()[1]
+        put(service, upstream, sshd)
+        started = time.monotonic()
+        answer = service.push(upstream)
+        assert time.monotonic() - started < 5
+    assert (answer.status, answer.reason) == (503, "remote_unavailable")
+
+
+def test_a_token_is_not_for_a_url_for_ssh_and_a_key_for_no_other(
+    service: Service, upstream: Upstream, origin: GitOrigin
+) -> None:
+    """Neither is sent."""
+    upstream.commit({"a": b"a"})
+    stored = {"ssh_key": DEPLOY.private, "hosts": ["127.0.0.1"]}
+    for url, text in (("ssh://git@127.0.0.1/x", "a-token"), (origin.url("octo/site"), json.dumps(stored))):
+        service.put_repository(url=url, credentials=service.put_token(text), publish=RULE)
+        service.reset()
+        assert service.push(upstream).reason == "configuration_invalid"
+    assert not origin.requests
+    assert_key_is_nowhere(service)
