@@ -43,6 +43,7 @@ class Lock:
 
 LOCKS = (
     Lock(path="requirements.txt", group=None, has_project=True, is_universal=False),
+    Lock(path="locks/ssh.txt", group="ssh", has_project=True, is_universal=False, beside=("requirements.txt",)),
     Lock(path="locks/dev.txt", group="dev", has_project=True, python=OLDEST_PYTHON, beside=("requirements.txt",)),
     Lock(path="locks/bench.txt", group="bench", python=OLDEST_PYTHON, beside=("locks/dev.txt",)),
     Lock(path="locks/lock.txt", group="lock", python=OLDEST_PYTHON, beside=("locks/dev.txt",)),

@@ -1,10 +1,10 @@
 """Repositories over SSH with a deploy key, from a real sshd: published, refused, and kept waiting."""
 
 import json
+import random
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ def assert_key_is_nowhere(service: Service, key: KeyPair = DEPLOY) -> None:
         assert service.places_of(line[20:50]) == []
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("has_version_2", [True, False])
 def test_a_push_is_published_and_the_next_one_fetches_its_change_alone(
     service: Service, upstream: Upstream, tmp_path: Path, has_version_2: bool
@@ -51,14 +52,14 @@ def test_a_push_is_published_and_the_next_one_fetches_its_change_alone(
     with Sshd(tmp_path / "sshd", host_key=HOST, has_version_2=has_version_2) as sshd:
         sshd.accept(DEPLOY)
         put(service, upstream, sshd)
-        first = upstream.commit({f"d/{number}": b"%d" % number * 200 for number in range(20)})
+        first = upstream.commit({f"d/{number}": random.Random(number).randbytes(1000) for number in range(20)})
         assert service.push(upstream).outcome == "published"
         assert service.tree() == archive(upstream, first)
-        whole = service.log_lines[-1]["pack_bytes"]
+        whole = service.log_lines[-1]["bytes_fetched"]
         second = upstream.commit({"d/3": b"changed"})
         assert service.push(upstream).outcome == "published"
         assert service.tree() == archive(upstream, second)
-        assert service.log_lines[-1]["pack_bytes"] < whole / 2
+        assert service.log_lines[-1]["bytes_fetched"] < whole / 2
         assert set(sshd.requests) == {("version=2" if has_version_2 else "", f"git-upload-pack '{upstream.path}'")}
     assert_key_is_nowhere(service)
 
@@ -88,11 +89,11 @@ REFUSED = {
     "host that it is not for": ({"hosts": ["github.com"]}, "configuration_invalid", "github.com alone"),
     "another repository": ({"repositories": ["octo/other"]}, "configuration_invalid", '"repositories"'),
     "no key": ({"ssh_key": "-----BEGIN PRIVATE KEY-----"}, "secret_unusable", "ssh-keygen"),
-    "damaged key": ({"ssh_key": DEPLOY.private.replace("A", "B")}, "secret_unusable", "no private key"),
+    "damaged key": ({"ssh_key": DEPLOY.private.replace("\nb3Blb", "\nc3Blb")}, "secret_unusable", "no private key"),
 }
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_does_not_fit_is_refused_for_good_and_told(
     service: Service, upstream: Upstream, sshd: Sshd, case: str
@@ -115,7 +116,8 @@ def test_what_does_not_fit_is_refused_for_good_and_told(
     assert_key_is_nowhere(service, OTHER)
 
 
-def test_a_key_that_is_taken_away_is_refused_and_a_new_one_is_read_at_once(
+@pytest.mark.sampled(0)
+def test_a_new_key_is_read_at_once_and_one_that_is_taken_away_is_refused(
     service: Service, upstream: Upstream, sshd: Sshd
 ) -> None:
     """The credential is cached; the server's refusal has it read afresh."""
@@ -123,22 +125,19 @@ def test_a_key_that_is_taken_away_is_refused_and_a_new_one_is_read_at_once(
     upstream.commit({"a": b"a"})
     assert service.push(upstream).outcome == "published"
     sshd.accept(OTHER)
+    put(service, upstream, sshd, OTHER)
     second = upstream.commit({"a": b"b"})
+    assert service.push(upstream).outcome == "published"
+    assert service.current_commit() == second
+    sshd.accept()
+    upstream.commit({"a": b"c"})
     assert service.push(upstream).reason == "remote_refused"
-    # Not afresh again within the seconds that a refusal lasts: a new process reads it.
-    put(service, upstream, sshd, OTHER)
-    service.configure(secret_refresh_seconds=0.0)
-    sshd.accept(DEPLOY)
-    put(service, upstream, sshd, DEPLOY)
-    assert service.push(upstream).outcome == "published"
-    sshd.accept(OTHER)
-    put(service, upstream, sshd, OTHER)
-    third = upstream.commit({"a": b"c"})
-    assert service.push(upstream).outcome == "published"
-    assert service.current_commit() == third != second
+    assert service.current_commit() == second
     assert_key_is_nowhere(service)
+    assert_key_is_nowhere(service, OTHER)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("case", ["no repository", "no git"])
 def test_a_command_that_fails_there_is_a_refusal(
     service: Service, upstream: Upstream, sshd: Sshd, case: str, tmp_path: Path
@@ -146,33 +145,26 @@ def test_a_command_that_fails_there_is_a_refusal(
     """As forges answer a key that does not open the repository; its own words are not told."""
     put(service, upstream, sshd)
     upstream.commit({"a": b"a"})
+    request = service.push_request(upstream)
     if case == "no git":
         (sshd.root / "forced").write_text("#!/bin/sh\necho 'ERROR: secret words' >&2\nexit 1\n")
     else:
         upstream.path.rename(tmp_path / "elsewhere")
-        service.put_repository(url=sshd.url(upstream.path), credentials=f"{service.prefix}/credentials/token")
-    answer = service.push(replace_upstream(upstream, tmp_path, case))
+    answer = service.send(request)
     assert (answer.status, answer.reason) == (500, "remote_refused")
     assert "secret words" not in service.text
-
-
-def replace_upstream(upstream: Upstream, tmp_path: Path, case: str) -> Upstream:
-    """Return the upstream where it is now."""
-    if case == "no repository":
-        upstream.path = tmp_path / "elsewhere"
-    return upstream
 
 
 SILENT = {
     "no greeting": None,
     "no git": "sleep 20",
     "half a line": "printf 00; sleep 20",
-    "a drip": "while printf 0; do sleep 0.1; done; sleep 20",
-    "lines without end": "while printf '000bversion'; do sleep 0.1; done",
+    "a drip": "while printf 1; do sleep 0.1; done",
+    "lines without end": r"printf '000eversion 2\n'; while printf 000bcap=abc; do sleep 0.1; done",
 }
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.sampled(0)
 @pytest.mark.parametrize("case", SILENT)
 def test_a_server_that_keeps_us_waiting_is_left_at_the_request_s_end(
     service: Service, upstream: Upstream, tmp_path: Path, case: str
@@ -182,7 +174,10 @@ def test_a_server_that_keeps_us_waiting_is_left_at_the_request_s_end(
     service.configure(request_seconds=1.5)
     upstream.commit({"a": b"a"})
     before = SILENT[case]
-    with Sshd(tmp_path / "sshd", host_key=HOST, before=before or "") as sshd, socket.create_server(("127.0.0.1", 0)) as mute:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as mute,
+        Sshd(tmp_path / "sshd", host_key=HOST, before=before or "") as sshd,
+    ):
         sshd.accept(DEPLOY)
         if before is None:
             sshd.port = mute.getsockname()[1]
