@@ -23,8 +23,10 @@ ARCHITECTURES := arm64 x86_64
 BUILDS := $(ARCHITECTURES:%=$(BUILT)/%)
 # What `make deploy` remembers, and git ignores.
 CONFIG ?= deploy.toml
+# What is in the artefact: with SSH=1 the client for urls for SSH too. The tools read it.
+export GIT2EFS_LOCK := $(if $(SSH),locks/ssh.txt,requirements.txt)
 # The wheels for this machine, and for Lambda's two processors. Amazon Linux 2023 has glibc 2.34.
-WHEELS := $(BUILT)/wheels
+WHEELS := $(BUILT)/wheels$(if $(SSH),-ssh)
 PROCESSORS := aarch64 x86_64
 GLIBCS := 2_17 2_28 2_34
 
@@ -103,17 +105,17 @@ e2e-python:
 
 # SAM asks pip for another processor's wheels by version alone, without hashes. So it gets no index, but these files; pip
 # checked the hash of each when it fetched it.
-$(WHEELS)/.complete: requirements.txt $(E2E)/.complete
+$(WHEELS)/.complete: $(GIT2EFS_LOCK) $(E2E)/.complete
 	@rm -rf $(WHEELS)
-	@$(E2E)/sam/bin/python -m pip download $(LOCKED) --dest $(WHEELS) -r requirements.txt
+	@$(E2E)/sam/bin/python -m pip download $(LOCKED) --dest $(WHEELS) -r requirements.txt $(if $(SSH), -r locks/ssh.txt )
 	@for processor in $(PROCESSORS); do \
-		$(E2E)/sam/bin/python -m pip download $(LOCKED) --no-deps --dest $(WHEELS) -r requirements.txt \
+		$(E2E)/sam/bin/python -m pip download $(LOCKED) --no-deps --dest $(WHEELS) -r requirements.txt $(if $(SSH), -r locks/ssh.txt ) \
 			--implementation cp --python-version 3.13 $(foreach glibc,$(GLIBCS),--platform manylinux_$(glibc)_$$processor) \
 			|| exit 1; \
 	done
 	@touch $@
 
-build: $(WHEELS)/.complete  ## build for both processors with SAM, into .aws-sam/<architecture>, where something changed
+build: $(WHEELS)/.complete  ## build for both processors with SAM, into .aws-sam/<architecture>, where something changed (SSH=1: for urls for SSH)
 	@$(E2E)/sam/bin/python -m tools.built $(BUILDS) || $(MAKE) --no-print-directory rebuild
 
 # Show the output of `sam build` only if it fails: the next steps that it suggests are not ours.
@@ -121,7 +123,7 @@ rebuild: $(WHEELS)/.complete
 	@for architecture in $(ARCHITECTURES); do \
 		SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION="$${AWS_DEFAULT_REGION:-us-east-1}" PATH="$(CURDIR)/$(E2E)/sam/bin:$$PATH" \
 			PIP_NO_INDEX=1 PIP_FIND_LINKS="$(CURDIR)/$(WHEELS)" \
-			sam build --build-dir $(BUILT)/$$architecture --cache-dir $(BUILT)/cache \
+			sam build --manifest $(GIT2EFS_LOCK) --build-dir $(BUILT)/$$architecture --cache-dir $(BUILT)/cache \
 			--parameter-overrides Architecture=$$architecture >$(BUILT)/$$architecture.log 2>&1 \
 			|| { cat $(BUILT)/$$architecture.log; exit 1; }; \
 	done

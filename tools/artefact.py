@@ -13,6 +13,7 @@ from pathlib import Path
 from tools.built import forget_built, record_built
 from tools.contents import MACHINES, problems_of, size_of
 from tools.finish import ALONE, UnfitPython, finish
+from tools.locks import artefact_lock
 from tools.template import finish_template, write_default
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -59,7 +60,7 @@ def functions_of(build: Path) -> list[Path]:
 
 def check(function: Path, architecture: str) -> list[str]:
     """Return what is wrong with a function's directory, as sentences."""
-    requirements = (PROJECT / "requirements.txt").read_text(encoding="utf-8")
+    requirements = artefact_lock().read_text(encoding="utf-8")
     return problems_of(function, architecture, PROJECT / "handler", requirements)
 
 

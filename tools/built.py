@@ -10,10 +10,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tools.locks import artefact_lock
 from tools.reach import module_file, reached
 
 PROJECT = Path(__file__).resolve().parents[1]
-SOURCES = ("Makefile", "requirements.txt", "samconfig.toml", "template.yaml")
+SOURCES = ("Makefile", "requirements.txt", "locks/ssh.txt", "samconfig.toml", "template.yaml")
 FINISHES = "tools.artefact"
 """The module that finishes and checks a build; what it imports counts as a source too."""
 RECORD = "built.json"
@@ -54,7 +55,7 @@ def _described(builds: Sequence[Path], project: Path) -> dict[str, str]:
     sources += [path for path in (project / "handler").rglob("*") if path.suffix != ".pyc"]
     sources += [path for name in reached(project, FINISHES) if (path := module_file(project, name))]
     # The bytecode is of the very Python, and SAM's options are in the Makefile.
-    found = {"python": sys.version, "sources": _digest(project, sources)}
+    found = {"python": sys.version, "lock": artefact_lock().name, "sources": _digest(project, sources)}
     default = builds[0].parent / "build" / "template.yaml"
     found["build"] = _digest(default.parent, [default])
     return found | {build.name: _digest(build, build.rglob("*")) for build in builds}

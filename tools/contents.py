@@ -17,6 +17,7 @@ from tools.reach import imported, missing, module_file, reached
 
 MACHINES: Mapping[str, tuple[int, str]] = MappingProxyType({"arm64": (183, "aarch64"), "x86_64": (62, "x86_64")})
 """The machine in an ELF file's header, and in an extension's name, by the template's name of the architecture."""
+SSH_CLIENT = "paramiko"
 TAG = "cpython-313"
 COMPILED = ("dulwich/_diff_tree", "dulwich/_objects", "dulwich/_pack")
 """dulwich's parts in Rust. Its pure wheel lacks them: with it everything works, but many times slower."""
@@ -26,6 +27,8 @@ CODE_ALL_THE_SAME = frozenset({"boto3/docs", "botocore/docs"})
 """boto3 imports these before it makes a client."""
 MOST_BYTES = 32 * 1024 * 1024
 """The unpacked size. A cold start fetches and unpacks it; Lambda's own bound is 250 MB."""
+MOST_BYTES_WITH_SSH = 64 * 1024 * 1024
+"""The same, where requirements name the client for SSH, which is in no other artefact."""
 MOST_BYTES_ALONE = 8 * 1024 * 1024
 """The same, of a function that has only what it imports."""
 
@@ -43,8 +46,14 @@ def problems_of(directory: Path, architecture: str, source: Path, requirements: 
         *_not_the_source(directory / "handler", source, entry),
         *(_not_alone(directory, entry) if entry else (*_missing_models(directory), *_not_partly(directory))),
         *_not_compiled(directory),
-        *_too_large(directory, MOST_BYTES_ALONE if entry else MOST_BYTES),
+        *_too_large(directory, _most_bytes(entry, requirements)),
     ]
+
+
+def _most_bytes(entry: str | None, requirements: str) -> int:
+    if entry:
+        return MOST_BYTES_ALONE
+    return MOST_BYTES_WITH_SSH if SSH_CLIENT in read_pins(requirements) else MOST_BYTES
 
 
 def size_of(directory: Path) -> int:

@@ -5,6 +5,7 @@ version and the hashes of all files that the registry serves for it, for every p
 installs. A pin stays as it is unless pyproject.toml excludes it, or `--upgrade` asks for newer versions.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -17,6 +18,9 @@ OLDEST_PYTHON = "3.11"
 """The oldest version that pyproject.toml allows."""
 LAMBDA_PYTHON = "3.13"
 """The template's runtime."""
+
+LOCK_VARIABLE = "GIT2EFS_LOCK"
+"""The environment variable by which `make build` says which of them the artefact holds."""
 
 _PIN = re.compile(r"([A-Za-z0-9._-]+)(?:\[([A-Za-z0-9._, -]+)\])?==([A-Za-z0-9.+!]+)(?: ; (.+))?")
 _HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})")
@@ -69,6 +73,11 @@ class Pin:
     """Each is `sha256:` and 64 hexadecimal digits."""
     via: tuple[str, ...] = ()
     """Who asks for it: a package's name, `git2efs (pyproject.toml)`, or `git2efs (pyproject.toml:<group>)`."""
+
+
+def artefact_lock() -> Path:
+    """Return the lock file of what the artefact holds: requirements.txt, or of `make build SSH=1` locks/ssh.txt."""
+    return PROJECT / os.environ.get(LOCK_VARIABLE, "requirements.txt")
 
 
 def normalize(name: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.locks import PROJECT, Pin, normalize, read_lock
+from tools.locks import PROJECT, Pin, artefact_lock, normalize, read_lock
 
 _SPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/schema/bom-1.6.schema.json")
 _INSTALLED = re.compile(r"(?:^|/)([A-Za-z0-9_.]+)-([A-Za-z0-9_.!+]+)\.dist-info/METADATA$")
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str]) -> int:
         print("needs the artefact's tar file, and where to write", file=sys.stderr)
         return 2
     artefact, target = map(Path, arguments)
-    pins = read_lock((PROJECT / "requirements.txt").read_text(encoding="utf-8"))
+    pins = read_lock(artefact_lock().read_text(encoding="utf-8"))
     installed, named = installed_in(artefact), {(pin.name, pin.version) for pin in pins}
     if installed != named:
         print(f"the artefact and requirements.txt differ in {sorted(installed ^ named)}", file=sys.stderr)

@@ -147,24 +147,26 @@ def parse_credential(name: str, stored: str, hosts: Sequence[str]) -> Credential
     )
     if problems:
         raise ConfigurationInvalid(f"credential {name}: " + "; ".join(problems))
+    _refuse_unusable(name, credential)
+    return credential
+
+
+def _refuse_unusable(name: str, credential: Credential) -> None:
     if credential.app is not None:
         if not _PRIVATE_KEY.fullmatch(credential.app.private_key):
             raise SecretUnusable(
                 f"the private_key in parameter {name} is not as GitHub gives it out: the whole .pem file, with its "
                 "line ends as \\n"
             )
-        return credential
-    if credential.ssh is not None:
+    elif credential.ssh is not None:
         if not _SSH_KEY.fullmatch(credential.ssh.private_key):
             raise SecretUnusable(
                 f"the ssh_key in parameter {name} is not as ssh-keygen writes it: the whole private key, without a "
                 "passphrase, with its line ends as \\n"
             )
-        return credential
     # Inside JSON a line end is no slip of a shell's.
-    if _token(name, credential.token) != credential.token:
+    elif _token(name, credential.token) != credential.token:
         raise SecretUnusable(f"the token in parameter {name} ends with a newline")
-    return credential
 
 
 def _read_app(fields: dict[str, object], reader: FieldReader, problems: list[str]) -> AppKey:

@@ -140,10 +140,7 @@ def _parameter_name(value: object) -> str:
 
 
 def _url_problem(url: str) -> str | None:
-    """Return what is wrong with `url`. A valid one is https (http on loopback), a host, perhaps a port, and a path.
-
-    Or it is one for SSH, as `ssh_url` has it.
-    """
+    """Return what is wrong with `url`: valid is https (http on loopback), host, port or none, path; or SSH's."""
     # First, because urlsplit drops tabs and newlines silently.
     if len(url) > MAX_URL_LENGTH or not _URL_CHARACTERS.fullmatch(url) or "\\" in url:
         return f"is not at most {MAX_URL_LENGTH} printable ASCII characters without spaces and backslashes"

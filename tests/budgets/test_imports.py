@@ -13,7 +13,11 @@ MOST_MODULES = 330
 
 FORBIDDEN = (
     "Crypto",
+    "handler.config.known_hosts",
+    "handler.config.ssh_url",
     "handler.network.app_tokens",
+    "handler.network.remote.ssh",
+    "paramiko",
     "boto3",
     "dulwich.porcelain",
     "dulwich.client",

@@ -32,10 +32,10 @@ MAX_TOKENS = 100
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What opens a repository's remote: a token, valid in an HTTP header, or a `key` for SSH; and `ca` as in HttpRemote.
+    """What opens a repository's remote: a token, valid in an HTTP header, or None; and `ca` as in HttpRemote.
 
-    `renew()` or `renew_key()` reads it past the cache, where a remote refuses it. It returns None where it is the same, and
-    raises what `Parameters.token_of` raises.
+    Or it is a `key` for SSH. `renew()`, and `renew_key()` of a key, reads it past the cache, where a remote refuses it.
+    It returns None where it is the same, and raises what `Parameters.token_of` raises.
     """
 
     value: str | None = field(repr=False)

@@ -1,6 +1,6 @@
-"""Git's protocol over a connection that has a state, as SSH makes it: the server speaks first. Pure: bytes in, values out.
+"""Git's protocol over a connection that has a state, as SSH makes it. Pure: bytes in, values out.
 
-It says by its first line whether it speaks version 2, so no second try is needed for one that does not.
+The server speaks first, and its first line says whether it speaks version 2: one that does not needs no second try.
 Source: git's Documentation/gitprotocol-v2.txt ("Initial Client Request"), gitprotocol-pack.txt ("SSH Transport").
 """
 

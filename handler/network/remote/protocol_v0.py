@@ -22,7 +22,7 @@ def is_advertisement(head: bytes) -> bool:
 
 
 def read_advertisement(read: Callable[[int], bytes]) -> RemoteRefs:
-    """Return all refs, peeled, and HEAD's target, of an answer over HTTP. Raises RemoteUnavailable, RemoteUnsupported."""
+    """Return all refs, peeled, and HEAD's target, over HTTP. Raises RemoteUnavailable, RemoteUnsupported."""
     for line in read_packets(read):  # the line that names the service, up to its flush packet
         if not line.startswith(b"# service="):
             raise RemoteUnsupported("the remote's advertisement does not name its service")

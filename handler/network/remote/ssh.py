@@ -74,9 +74,7 @@ class SshRemote(Remote):
                 self._key = (renew() if renew is not None else None) or refused
             return self._key is not refused
 
-    def _exchange(
-        self, key: DeployKey, talk: Callable[[protocol.Read, protocol_ssh.Send], T], until: Deadline
-    ) -> T:
+    def _exchange(self, key: DeployKey, talk: Callable[[protocol.Read, protocol_ssh.Send], T], until: Deadline) -> T:
         assert until.at is not None
         with self._watchdog.watching(until.at), opened(self._url, key, self._settings, self._watchdog.watch) as session:
             read = protocol.exact_reader(session.read, partial(self._check_time, until))
@@ -84,4 +82,3 @@ class SshRemote(Remote):
                 return talk(read, session.send)
             except protocol.NotVersion2:
                 raise session.refusal() from None
-

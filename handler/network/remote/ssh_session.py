@@ -32,11 +32,18 @@ except ImportError:
         "install git2efs[ssh]"
     ) from None
 
+Watch = Callable[[socket.socket], None]
+
 _EXIT_SECONDS = 2.0
 _MAX_EXIT_STATUS = 254
 """What ssh's own failures have is 255."""
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")
 """RFC 8332: with SHA-1, which `ssh-rsa` alone would mean, nobody signs any more."""
+
+_TO_DO = (
+    "ask whoever runs it for the lines of its `ssh-keyscan`, compare the fingerprints, and put them into the "
+    "credential's known_hosts"
+)
 
 # Its lines hold what the server says, and its thread's tracebacks; what of them matters is in our outcome.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -78,7 +85,9 @@ class Session:
 
 
 @contextmanager
-def opened(url: SshUrl, key: DeployKey, settings: Settings, watch: Callable[[socket.socket], None]) -> Iterator[Session]:
+def opened(
+    url: SshUrl, key: DeployKey, settings: Settings, watch: Callable[[socket.socket], None]
+) -> Iterator[Session]:
     """Run `git-upload-pack` there for the block, in version 2 where the server takes the variable that asks for it.
 
     `watch` is called with the socket. Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, RemoteUntrusted,
@@ -103,12 +112,6 @@ def opened(url: SshUrl, key: DeployKey, settings: Settings, watch: Callable[[soc
             with suppress(OSError):
                 connected.shutdown(socket.SHUT_RDWR)
             transport.close()
-
-
-_TO_DO = (
-    "ask whoever runs it for the lines of its `ssh-keyscan`, compare the fingerprints, and put them into the "
-    "credential's known_hosts"
-)
 
 
 def _start(
@@ -161,7 +164,7 @@ def _read_key(text: str) -> paramiko.PKey:
 
 def _changed(url: SshUrl) -> RemoteUntrusted:
     return RemoteUntrusted(
-        f"{_name_of(url)} does not have the host key that is known: nothing was sent to it. If it has a new one, {_TO_DO}"
+        f"{_name_of(url)} does not have the host key that is known; ours was not used. If it was changed, {_TO_DO}"
     )
 
 
