@@ -27,6 +27,7 @@ _TRANSFER = re.compile("[0-9a-f]{32}")
 _FULL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
 # Control characters, space and what git's revision syntax needs; see git-check-ref-format(1), rules 4, 5 and 10.
 _NOT_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]")
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 _NO_REPOSITORY = frozenset({".", "..", ".git"})
 _NOT_IN_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 
@@ -100,6 +101,23 @@ def path_problem(path: str) -> str | None:
         if len(part.encode()) > MAX_PART_BYTES:
             return f"has a part of more than {MAX_PART_BYTES} bytes"
     return None
+
+
+def is_host_name(host: str) -> bool:
+    """Whether `host` is a host's name, in lower case, or an address without brackets."""
+    return _HOST.fullmatch(host) is not None or is_address(host)
+
+
+def is_address(host: str) -> bool:
+    """Whether `host` is an IP address without brackets."""
+    # Imported when it is used: the mount side needs names, and no host.
+    from ipaddress import ip_address
+
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def delivery_problem(delivery: str) -> str | None:

@@ -26,7 +26,7 @@ from ipaddress import ip_address
 from types import MappingProxyType
 
 from handler.config.fields import FieldReader, checked, flag, parse_object, text, whole_number
-from handler.config.names import is_full_name, is_pattern, path_problem, ref_problem
+from handler.config.names import is_address, is_full_name, is_host_name, is_pattern, path_problem, ref_problem
 from handler.config.overlaps import covers_repository, overlapping_rules, path_of
 from handler.errors import ConfigurationInvalid
 from handler.model import PublishRule, Repository
@@ -51,7 +51,6 @@ _RULE_FIELDS = frozenset({"ref", "path", "mode", "autostash", "latest", "prerele
 _RELEASES, _WORKING_COPY = "releases", "working-copy"
 _PARAMETER_NAME = re.compile(r"(/[A-Za-z0-9_.-]+)+")
 _URL_CHARACTERS = re.compile(r"[\x21-\x7e]+")
-_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 
 
 def parse_repository(full_name: str, parameter: str | dict[str, object]) -> Repository:
@@ -170,23 +169,10 @@ def _url_problem(url: str) -> str | None:
     return None if parts.path.strip("/") else "has no path"
 
 
-def is_host_name(host: str) -> bool:
-    """Whether `host` is a host's name, in lower case, or an address without brackets."""
-    return bool(_HOST.fullmatch(host)) or _is_address(host)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def _is_loopback(host: str) -> bool:
     # RFC 6761 reserves names below localhost for this machine: no DNS has them. A container calls its host by one.
     is_name = host == "localhost" or host.endswith(".localhost")
-    return is_name or (_is_address(host) and ip_address(host).is_loopback)
+    return is_name or (is_address(host) and ip_address(host).is_loopback)
 
 
 def _read_publish(fields: dict[str, object], full_name: str, problems: list[str]) -> tuple[PublishRule, ...]:

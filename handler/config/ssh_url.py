@@ -6,7 +6,7 @@ Sources: git's docs ("Git URLs"), and its connect.c and quote.c on what of a URL
 import re
 from dataclasses import dataclass
 
-from handler.config.repository import is_host_name
+from handler.config.names import is_host_name
 
 PORT = 22
 _URL = re.compile(r"ssh://(?P<user>[^@/]*)@(?P<host>\[[^\]]*\]|[^/:@]*)(?::(?P<port>[0-9]{1,5}))?(?P<path>/.*)")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from handler.config.targets import needs_default_branch, ref_prefixes, targets_of
 from handler.config.versions import newest
 from handler.deadline import Deadline
-from handler.errors import Git2EfsError, PublisherRefused, PublisherUnavailable
+from handler.errors import ConfigurationInvalid, Git2EfsError, PublisherRefused, PublisherUnavailable
 from handler.exchange.events import PendingEvent, PutEvent, failed_event, pending
 from handler.model import Outcome, OutcomeKind, Repository, Target
 from handler.network.aws.cache import BoundedMapping
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from handler.exchange.remote import RemoteRefs
     from handler.network.aws.credentials import Token
 
+_NO_SSH = (
+    "a url for SSH needs paramiko, which is not installed here: build with `make build SSH=1`; outside of a stack, "
+    "install paramiko"
+)
 _DEFAULT_BRANCH_SECONDS = 60
 _MAX_DEFAULT_BRANCHES = 1000
 
@@ -75,9 +79,11 @@ class Deliverer:
         That is where the url is for SSH, and its library is not installed.
         """
         if token is not None and token.key is not None:
-            # Imported when it is used: it loads an SSH library.
-            from handler.network.remote.ssh import SshRemote
-
+            try:
+                # Imported when it is used: it loads a library, which is not in every artefact.
+                from handler.network.remote.ssh import SshRemote
+            except ModuleNotFoundError:
+                raise ConfigurationInvalid(_NO_SSH) from None
             return SshRemote(self._remotes, repository.url, token.key, deadline, token.renew_key)
         if token is None:
             return self._remotes.at(repository.url, None, deadline)

@@ -10,11 +10,12 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+import paramiko
+
 from handler.config.credential import DeployKey
 from handler.config.known_hosts import keys_of
 from handler.config.ssh_url import PORT, SshUrl
 from handler.errors import (
-    ConfigurationInvalid,
     Git2EfsError,
     RemoteRefused,
     RemoteUnavailable,
@@ -23,14 +24,6 @@ from handler.errors import (
     SecretUnusable,
 )
 from handler.settings import Settings
-
-try:
-    import paramiko
-except ImportError:
-    raise ConfigurationInvalid(
-        "a url for SSH needs paramiko, which this installation does not have: build with `make build SSH=1`, or "
-        "install git2efs[ssh]"
-    ) from None
 
 Watch = Callable[[socket.socket], None]
 
@@ -45,16 +38,12 @@ _TO_DO = (
     "credential's known_hosts"
 )
 
-# Its lines hold what the server says, and its thread's tracebacks; what of them matters is in our outcome.
-logging.getLogger("paramiko").addHandler(logging.NullHandler())
-logging.getLogger("paramiko").propagate = False
-
 
 class KeyRefused(RemoteRefused):
     """The server does not take the key."""
 
 
-class Session:
+class SshSession:
     """What was said and is said on one connection's channel."""
 
     def __init__(self, channel: paramiko.Channel) -> None:
@@ -87,7 +76,7 @@ class Session:
 @contextmanager
 def opened(
     url: SshUrl, key: DeployKey, settings: Settings, watch: Callable[[socket.socket], None]
-) -> Iterator[Session]:
+) -> Iterator[SshSession]:
     """Run `git-upload-pack` there for the block, in version 2 where the server takes the variable that asks for it.
 
     `watch` is called with the socket. Raises RemoteUnavailable, RemoteRefused, RemoteUnsupported, RemoteUntrusted,
@@ -97,6 +86,8 @@ def opened(
     if not known:
         raise RemoteUntrusted(f"no host key of {_name_of(url)} is known: {_TO_DO}")
     private_key = _read_key(key.private_key)
+    # Its lines hold what the server says, and its thread's tracebacks; what of them matters is in our outcome.
+    logging.getLogger("paramiko.transport").disabled = True
     try:
         connected = socket.create_connection((url.host, url.port), timeout=settings.connect_timeout_seconds)
     except (OSError, UnicodeError) as error:
@@ -120,7 +111,7 @@ def _start(
     known: dict[str, frozenset[bytes]],
     private_key: paramiko.PKey,
     settings: Settings,
-) -> Session:
+) -> SshSession:
     seconds = settings.read_timeout_seconds
     transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = seconds
     # Only keys that could be found equal: a server that has others too would show one that is not known.
@@ -137,7 +128,7 @@ def _start(
         channel.settimeout(seconds)
         channel.set_environment_variable("GIT_PROTOCOL", "version=2")
         channel.exec_command(url.command)
-        return Session(channel)
+        return SshSession(channel)
     except paramiko.AuthenticationException:
         raise KeyRefused(
             f"{_name_of(url)} does not take the key for {url.user}: is its public half the repository's deploy key?"
