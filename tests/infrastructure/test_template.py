@@ -40,6 +40,21 @@ def test_environment_is_the_settings_fields(mode: Stack) -> None:
     assert laws.environment_problems(mode) == []
 
 
+@pytest.mark.parametrize("key", ["", OWN_KEY])
+@pytest.mark.parametrize("shape", ["direct", "queued, inline"])
+def test_secrets_are_read_where_they_are_asked_for(stack: Stack, shape: str, key: str) -> None:
+    """Only below the stack's own prefix, by those that fetch, and with its own key through Secrets Manager alone."""
+    whole = stack.under({**MODES[shape], "SecretsManager": "true", "KmsKeyArn": key})
+    assert rights.rights_problems(whole) == rights.function_rights_problems(whole) == []
+    readers = {
+        name
+        for name, _ in whole.functions()
+        for _, item in rights.statements_of(whole, whole.role_of(name))
+        if item["Action"] == "secretsmanager:GetSecretValue"
+    }
+    assert readers == {name for name, _ in whole.functions() if whole.reconciles(name)}
+
+
 def test_functions_that_fetch_are_told_their_ways(stack: Stack) -> None:
     """A proxy and an authority of the stack's, for those and nobody else."""
     given = {"HttpsProxy": "http://proxy.example.com:3128", "NoProxy": ".amazonaws.com", "CaName": "corp"}
