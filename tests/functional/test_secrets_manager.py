@@ -77,7 +77,8 @@ def test_a_secret_that_cannot_be_read_stops_the_fetch(
 ) -> None:
     """With the ARN in the log, and what AWS said."""
     origin.require_token(TOKEN)
-    arn = put(service, secrets, {"blank": " \n", "bytes": b"\x00"}.get(case, TOKEN))
+    spoilt: dict[str, str | bytes] = {"blank": " \n", "bytes": b"\x00"}
+    arn = put(service, secrets, spoilt.get(case, TOKEN))
     if case == "missing":
         secrets.delete(f"{service.prefix}/credentials/deploy")
     elif case in ("denied", "throttled"):
