@@ -8,7 +8,7 @@ It opens no connection: the network side has asked the remote before, and asks a
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -109,6 +109,7 @@ class Reconciler:
                 settings=self.settings,
                 request=request,
                 paths=paths,
+                lock=lock,
                 directory=directory.held_by(lock),
                 published=reading.result(),
                 known=known,
@@ -119,7 +120,13 @@ class Reconciler:
                 progress=self.progress,
                 emit=emit,
             )
-            yield run
+            try:
+                yield run
+            except (Git2EfsError, OSError):
+                # What another run did meanwhile explains any failure of a run that lost its lock.
+                with suppress(OSError):
+                    lock.check()
+                raise
             # After an exception nothing is known: the run may have stopped anywhere.
             if run.known is not None:
                 self.cache.put(key, generation, run.known)

@@ -1,7 +1,8 @@
 """One writer for a repository, across threads, processes and hosts.
 
 `flock` on a file, which NFSv4, and so EFS, carries to the server. The lock ends with its holder: the kernel drops it
-with the process, and the server with the client's lease.
+with the process, and the server with the client's lease. A holder that is stopped for longer than that is not told, and
+wakes. So to get the lock does not prove that the last holder is gone: see `HeldLock.check`, and `tokens`.
 """
 
 import errno
@@ -14,11 +15,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from handler.errors import LockTimeout
+from handler.errors import LockLost, LockTimeout
 from handler.mount.fs.directories import make_directories
 from handler.mount.fs.files import NOT_REGULAR, open_regular, open_to_lock, open_to_read
+from handler.mount.fs.tokens import boot_seconds, end_tokens, new_token
 
 _MAX_ENTRIES = 1000
 _FIRST_PAUSE_SECONDS = 0.01
@@ -27,6 +29,11 @@ SLOW_SECONDS = 0.0015
 """A mount that takes longer to open and lock a file is one over the network, where waiting is worth hiding."""
 _GENERATIONS = 2**30
 """Generations are whole seconds from here to twice as much (2004 to 2038): every file system keeps such times."""
+PAUSE_SECONDS = 30.0
+"""A holder that did not look for so long may have been stopped, and may have lost the lock."""
+_FRESH_SECONDS = 0.002
+"""So long a look is good for: no run takes the lock and publishes in less."""
+_NOT_THE_LOCK = (*NOT_REGULAR, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 
 
 @dataclass(slots=True)
@@ -36,11 +43,18 @@ class HeldLock:
     `is_slow`: the mount makes each call wait, or this run had to wait for the lock.
     """
 
+    path: str
     descriptor: int
     waited_seconds: float
     is_slow: bool
+    _generation: int = 0
+    _inode: tuple[int, int] = (0, 0)
     _stamped_at: float = 0.0
     _stamped_boot: float = 0.0
+    _seen_boot: float = 0.0
+    """When the generation was read or stamped last, in seconds since this host's boot."""
+    _fresh_until: float = 0.0
+    _tokens: list[str] = field(default_factory=list)
 
     def stamp_generation(self) -> tuple[int, int]:
         """Stamp the lock with a new generation; return the one that was found and the new one.
@@ -54,20 +68,60 @@ class HeldLock:
         generation = _GENERATIONS + secrets.randbelow(_GENERATIONS)
         os.utime(self.descriptor, (generation, generation))
         # The file system itself sets the ctime: so it tells the mount's time. The answer to the stamp has brought it.
-        self._stamped_at, self._stamped_boot = os.fstat(self.descriptor).st_ctime, _boot_seconds()
+        self._stamped_at = self.note_generation().st_ctime
+        self._stamped_boot = self._seen_boot
         return found, generation
+
+    def note_generation(self) -> os.stat_result:
+        """Remember the generation as it is: a holder that changes nothing that others cache need not stamp it."""
+        about = os.fstat(self.descriptor)
+        self._generation, self._inode = int(about.st_mtime), (about.st_dev, about.st_ino)
+        self._seen_boot = boot_seconds()
+        return about
 
     def now(self) -> float:
         """Return the mount's time, in seconds since the epoch: hosts whose clocks differ agree on it.
 
         It goes on when the lock is no longer held.
         """
-        return self._stamped_at + _boot_seconds() - self._stamped_boot
+        return self._stamped_at + boot_seconds() - self._stamped_boot
 
+    def check(self) -> None:
+        """Raise LockLost unless the lock's file is the one that was locked, and bears this holder's generation.
 
-def _boot_seconds() -> float:
-    # This clock goes on while the host is suspended; a monotonic one stands still, and would not see that pause.
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+        A server drops the lock of a client that it does not hear of, and somebody may remove the file. The holder hears
+        of neither, so it calls this before each step that another run's work could suffer from. Raises OSError.
+        """
+        # Before the look: what happens while the answer is under way counts as later.
+        seen = boot_seconds()
+        if seen < self._fresh_until:
+            return
+        try:
+            # By its path, and opened: the descriptor that holds the lock would show a removed file as it was, and an
+            # NFS client asks the server when a file is opened.
+            with open_to_read(self.path) as descriptor:
+                about = os.fstat(descriptor)
+        except OSError as error:
+            if error.errno not in _NOT_THE_LOCK:
+                raise
+            raise LockLost("the lock's file was removed while the run was under way") from None
+        if (about.st_dev, about.st_ino) != self._inode or int(about.st_mtime) != self._generation:
+            raise LockLost("another run took the repository's lock while this one was stopped")
+        self._seen_boot, self._fresh_until = seen, seen + _FRESH_SECONDS
+
+    def check_after_pause(self) -> None:
+        """Do the same, but only where nobody has looked for PAUSE_SECONDS: costs nothing in between."""
+        if boot_seconds() - self._seen_boot >= PAUSE_SECONDS:
+            self.check()
+
+    def new_token(self) -> str:
+        """Return a new name for something that only this holder makes; see `may_be_at_work`."""
+        self._tokens.append(new_token())
+        return self._tokens[-1]
+
+    def end(self) -> None:
+        """Note that this holder makes nothing any more."""
+        end_tokens(self._tokens)
 
 
 @contextmanager
@@ -81,7 +135,11 @@ def locked(path: str, wait_seconds: float) -> Iterator[HeldLock]:
         descriptor = open_to_lock(path)
     try:
         waited = _poll(descriptor, wait_seconds, waiting_path(path))
-        yield HeldLock(descriptor, waited, time.monotonic() - started >= SLOW_SECONDS)
+        lock = HeldLock(path, descriptor, waited, time.monotonic() - started >= SLOW_SECONDS)
+        try:
+            yield lock
+        finally:
+            lock.end()
     finally:
         # The close drops the lock. The file stays: a lock on a removed file would exclude nobody.
         os.close(descriptor)

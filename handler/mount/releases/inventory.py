@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+from handler.errors import LockLost
 from handler.model import MAX_AHEAD_SECONDS
 from handler.mount.fs.directories import make_link, open_directory
 from handler.mount.fs.files import rename
@@ -65,9 +66,13 @@ def list_releases(paths: TargetPaths, known: Collection[str] | None = None) -> I
 
 
 def flip(paths: TargetPaths, link: str) -> None:
-    """Put the temporary link in the place of `current`: the one step that readers see."""
+    """Put the temporary link in the place of `current`: the one step that readers see. Raises LockLost."""
     # One rename. Unlinking `current` first would leave a moment, and after a kill a mount, without any tree.
-    rename(link, paths.current)
+    try:
+        rename(link, paths.current)
+    except FileNotFoundError:
+        # To read the lock first cannot be enough: a run can be stopped between the two. See `revoke`.
+        raise LockLost("another run took the repository's lock before the flip") from None
 
 
 def time_to_show(inventory: Inventory, now: float) -> float:
@@ -113,7 +118,8 @@ def prepare_flip(
 ) -> str:
     """Give the staged tree (None: the release stands already) its name, and make the flip ready; returns the link.
 
-    Three things that do not wait for each other: name the tree, set the replaced release's clock, make the link.
+    Three things before that do not wait for each other: seal the tree, set the replaced release's clock, make the link.
+    Raises LockLost.
     """
     # The clock is set before the flip. Set after it, a kill between the two would leave the replaced release looking
     # as if its grace were long over, and the next run would recycle it under its readers.
@@ -123,9 +129,13 @@ def prepare_flip(
         # Sealed before it gets its name: a release that bears its name is complete and intact. One that stands already
         # is sealed again, so that an NFS client looks up what was touched in it.
         seal(staged or directory.release(wanted), time_to_show(inventory, directory.clock()))
+        retiring.result()
+        linking.result()
+        # Once for the rename and the flip, which follow at once; and after the link is there: who takes the lock from
+        # now on finds the link, and removes it (see `revoke`). Then the flip fails.
+        directory.check_lock()
         if staged is not None:
             rename(staged, directory.release(wanted))
-        retiring.result()
     except BaseException:
         # The builder may try again at once, with a link of its own: nothing of this try may still be under way then.
         retiring.exception()

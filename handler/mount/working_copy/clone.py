@@ -83,7 +83,7 @@ class Clone:
             remove_tree(self.stage)
 
     def finish(self, store: CopyStore, commit: str, committer: bytes) -> tuple[Counts, TreePlan]:
-        """Check the commit out, and move the copy into its place. Raises Git2EfsError."""
+        """Check the commit out, and move the copy into its place. Raises Git2EfsError, LockLost among them."""
         tree = os.path.join(self.stage, commit)
         for name in _list_names(self.stage):
             # An earlier run was stopped while it checked this commit out.
@@ -106,9 +106,13 @@ class Clone:
             journal=os.path.join(self.stage, commit + _JOURNAL),
             progress=partial(work.report_progress, commit),
         )
+        # Before each thing whose name another run's clone would have too.
+        work.lock.check()
         self._write_index(store, commit, tree, plan)
+        work.lock.check()
         self._write_refs(commit, committer)
         self._make_index_newest()
+        work.lock.check()
         rename(self.git, os.path.join(tree, GIT))
         self._move_into_place(tree)
         return written, plan
