@@ -8,11 +8,11 @@ It opens no connection: the network side has asked the remote before, and asks a
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from handler.errors import Git2EfsError, TargetOccupied
+from handler.errors import Git2EfsError, LockLost, TargetOccupied
 from handler.exchange.answers import Need
 from handler.exchange.events import Emit
 from handler.exchange.publisher import PublishRequest
@@ -120,13 +120,7 @@ class Reconciler:
                 progress=self.progress,
                 emit=emit,
             )
-            try:
-                yield run
-            except (Git2EfsError, OSError):
-                # What another run did meanwhile explains any failure of a run that lost its lock.
-                with suppress(OSError):
-                    lock.check()
-                raise
+            yield run
             # After an exception nothing is known: the run may have stopped anywhere.
             if run.known is not None:
                 self.cache.put(key, generation, run.known)
@@ -142,7 +136,18 @@ def _failing_as(run: Run) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise _failed(run, as_failure(error)) from error
+        raise _failed(run, _explained(run, as_failure(error))) from error
+
+
+def _explained(run: Run, error: Git2EfsError) -> Git2EfsError:
+    """Return LockLost in the place of any failure of a run that lost its lock: another run's work explains it."""
+    try:
+        run.lock.check()
+    except LockLost as lost:
+        return lost
+    except OSError:
+        pass  # the mount fails, and the run said how
+    return error
 
 
 def _failed(run: Run, error: Git2EfsError) -> RunFailed:
