@@ -43,7 +43,7 @@ def test_a_host_whose_clock_is_wrong_keeps_every_grace(service: Service, upstrea
 def test_a_stamped_lock_tells_the_mounts_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not ask the host's clock, and goes on with the seconds since the host's boot."""
     before, now = time.time(), [1000.0]
-    monkeypatch.setattr("handler.mount.fs.lock.boot_seconds", lambda: now[0])
+    monkeypatch.setattr("handler.mount.fs.lock._boot_seconds", lambda: now[0])
     monkeypatch.setattr(time, "time", lambda: 0.0)
     with locked(os.fspath(tmp_path / ".lock"), 1.0) as lock:
         lock.stamp_generation()

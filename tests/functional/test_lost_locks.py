@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from handler.errors import LockLost, OutOfTime
-from handler.mount.fs.lock import HeldLock, locked
-from handler.mount.fs.tokens import may_be_at_work
-from handler.mount.releases.fence import LEASE_SECONDS, at_work, free_trees, revoke, take_away
+from handler.mount.fs.lock import HeldLock, locked, may_be_at_work
+from handler.mount.releases.inventory import LEASE_SECONDS, at_work, free_trees, revoke, take_away
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.layout import journal_name, patch_name, work_name
 from testing.repositories import Upstream, archive, snapshot
@@ -66,7 +65,7 @@ def test_a_holder_learns_that_it_lost_the_lock(tmp_path: Path, lose: Callable[[s
 def test_a_pause_makes_the_holder_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not before 30 s of the time since the boot, in which a suspended host's time counts."""
     path, now = os.fspath(tmp_path / ".lock"), [1000.0]
-    monkeypatch.setattr("handler.mount.fs.lock.boot_seconds", lambda: now[0])
+    monkeypatch.setattr("handler.mount.fs.lock._boot_seconds", lambda: now[0])
     with locked(path, 1.0) as lock:
         lock.stamp_generation()
         os.unlink(path)

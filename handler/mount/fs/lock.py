@@ -2,11 +2,12 @@
 
 `flock` on a file, which NFSv4, and so EFS, carries to the server. The lock ends with its holder: the kernel drops it
 with the process, and the server with the client's lease. A holder that is stopped for longer than that is not told, and
-wakes. So to get the lock does not prove that the last holder is gone: see `HeldLock.check`, and `tokens`.
+wakes. So to get the lock does not prove that the last holder is gone: see `HeldLock.check`, and `may_be_at_work`.
 """
 
 import errno
 import fcntl
+import hashlib
 import os
 import random
 import secrets
@@ -16,11 +17,11 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from handler.errors import LockLost, LockTimeout
 from handler.mount.fs.directories import make_directories
-from handler.mount.fs.files import NOT_REGULAR, open_regular, open_to_lock, open_to_read
-from handler.mount.fs.tokens import boot_seconds, end_tokens, new_token
+from handler.mount.fs.files import NOT_REGULAR, open_regular, open_to_lock, open_to_read, read_whole
 
 _MAX_ENTRIES = 1000
 _FIRST_PAUSE_SECONDS = 0.01
@@ -34,6 +35,12 @@ PAUSE_SECONDS = 30.0
 _FRESH_SECONDS = 0.002
 """So long a look is good for: no run takes the lock and publishes in less."""
 _NOT_THE_LOCK = (*NOT_REGULAR, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
+_PID_BITS = 22
+"""Linux gives process ids no more."""
+_BOOT_SECONDS = 2
+"""By so much the time of one boot may seem to differ, when a host's clock is set."""
+_at_work: set[str] = set()
+"""The tokens of what this process is making."""
 
 
 @dataclass(slots=True)
@@ -76,7 +83,7 @@ class HeldLock:
         """Remember the generation as it is: a holder that changes nothing that others cache need not stamp it."""
         about = os.fstat(self.descriptor)
         self._generation, self._inode = int(about.st_mtime), (about.st_dev, about.st_ino)
-        self._seen_boot = boot_seconds()
+        self._seen_boot = _boot_seconds()
         return about
 
     def now(self) -> float:
@@ -84,7 +91,7 @@ class HeldLock:
 
         It goes on when the lock is no longer held.
         """
-        return self._stamped_at + boot_seconds() - self._stamped_boot
+        return self._stamped_at + _boot_seconds() - self._stamped_boot
 
     def check(self) -> None:
         """Raise LockLost unless the lock's file is the one that was locked, and bears this holder's generation.
@@ -93,7 +100,7 @@ class HeldLock:
         of neither, so it calls this before each step that another run's work could suffer from. Raises OSError.
         """
         # Before the look: what happens while the answer is under way counts as later.
-        seen = boot_seconds()
+        seen = _boot_seconds()
         if seen < self._fresh_until:
             return
         try:
@@ -111,17 +118,24 @@ class HeldLock:
 
     def check_after_pause(self) -> None:
         """Do the same, but only where nobody has looked for PAUSE_SECONDS: costs nothing in between."""
-        if boot_seconds() - self._seen_boot >= PAUSE_SECONDS:
+        if _boot_seconds() - self._seen_boot >= PAUSE_SECONDS:
             self.check()
 
     def new_token(self) -> str:
         """Return a new name for something that only this holder makes; see `may_be_at_work`."""
-        self._tokens.append(new_token())
-        return self._tokens[-1]
+        token = f"{_process_name(os.getpid())}-{secrets.token_hex(8)}"
+        _at_work.add(token)
+        self._tokens.append(token)
+        return token
 
     def end(self) -> None:
         """Note that this holder makes nothing any more."""
-        end_tokens(self._tokens)
+        _at_work.difference_update(self._tokens)
+
+
+def _boot_seconds() -> float:
+    # This clock goes on while the host is suspended; a monotonic one stands still, and would not see that pause.
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @contextmanager
@@ -204,6 +218,55 @@ def _modified_ns(path: str) -> int | None:
             raise
         # A link or a pipe of somebody else's says nothing of who waits.
         return None
+
+
+def may_be_at_work(token: str) -> bool:
+    """Whether the holder that has this token may still write, now or when it wakes.
+
+    False where its process is gone, or is this one and holds that lock no more.
+    """
+    own = _process_name(os.getpid())
+    if token.startswith(own):
+        return token in _at_work
+    host, process, _ = token.split("-")
+    apart = abs(int(host[8:], 16) - int(own[8:16], 16))
+    return host[:8] != own[:8] or apart > _BOOT_SECONDS or _is_running(int(process, 16))
+
+
+@lru_cache(maxsize=1)
+def _process_name(pid: int) -> str:
+    """Return `<host>-<process>`, 16 hexadecimal digits each, which no other process shares."""
+    try:
+        boot = read_whole("/proc/sys/kernel/random/boot_id", max_bytes=100)
+        host = f"{boot!r} {os.readlink(f'/proc/{pid}/ns/pid')}".encode()
+        # And the time of the boot: virtual machines that go on from one snapshot have all else in common.
+        booted = int(time.time() - _boot_seconds()) & 0xFFFFFFFF
+        process = _started(pid) << _PID_BITS | pid
+    except (OSError, ValueError, IndexError):
+        # No other process can look for this one, then; they wait until its time is over.
+        return f"{secrets.token_hex(8)}-{secrets.token_hex(8)}"
+    return f"{hashlib.sha1(host, usedforsecurity=False).hexdigest()[:8]}{booted:08x}-{process:016x}"
+
+
+def _is_running(process: int) -> bool:
+    pid = process & ((1 << _PID_BITS) - 1)
+    try:
+        # First: of another user's process /proc may show nothing.
+        os.kill(pid, 0)
+        return _started(pid) == process >> _PID_BITS
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    except (OSError, ValueError, IndexError):
+        return True
+
+
+def _started(pid: int) -> int:
+    """Return when a process started, in ticks since the boot. Raises ProcessLookupError where it has ended."""
+    # After the command's name, which may have blanks and brackets: the state, and at last the 22nd field of proc(5).
+    fields = (read_whole(f"/proc/{pid}/stat", max_bytes=4096) or b"").rpartition(b")")[2].split()
+    if not fields or fields[0] in (b"Z", b"X"):
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+    return int(fields[19])
 
 
 Known = dict[str, frozenset[str]]

@@ -18,8 +18,7 @@ from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change
 from handler.mount.maintenance.context import RepositoryContext
-from handler.mount.releases.fence import at_work, free_trees, give_name, take_away, take_over
-from handler.mount.releases.inventory import read_release, seal
+from handler.mount.releases.inventory import at_work, free_trees, give_name, read_release, seal, take_away, take_over
 from handler.mount.releases.prune import discard
 from handler.mount.releases.repair import repair
 from handler.mount.releases.verify import Drift, Part, compare, parts_of

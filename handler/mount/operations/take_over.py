@@ -19,7 +19,7 @@ from handler.mount.fs.lock import HeldLock
 from handler.mount.git.mirror import StorePool
 from handler.mount.maintenance.context import RepositoryContext
 from handler.mount.operations.targets import is_target, refuse_links, target_at
-from handler.mount.releases.fence import revoke
+from handler.mount.releases.inventory import revoke
 from handler.mount.target.directory import TargetDirectory, list_names
 from handler.mount.target.registry import TargetRegistry
 from handler.settings import Settings

@@ -19,8 +19,16 @@ from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE, is_lfs_pointer
 from handler.mount.git.plan import check_tree_bytes, plan_change, plan_touches
-from handler.mount.releases.fence import Step, at_work, free_trees, take_away, take_over
-from handler.mount.releases.inventory import Inventory, prepare_flip, read_spares
+from handler.mount.releases.inventory import (
+    Inventory,
+    Step,
+    at_work,
+    free_trees,
+    prepare_flip,
+    read_spares,
+    take_away,
+    take_over,
+)
 from handler.mount.releases.strategy import (
     WHOLE,
     Release,

@@ -8,8 +8,7 @@ from dataclasses import replace
 from handler.model import Repository
 from handler.mount.fs.directories import make_directories, remove_tree
 from handler.mount.releases.build import ReleaseBuilder
-from handler.mount.releases.fence import revoke, take_away
-from handler.mount.releases.inventory import Inventory
+from handler.mount.releases.inventory import Inventory, revoke, take_away
 from handler.mount.releases.strategy import Release, StrategyKind, choose_pruned, missed_by
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.layout import TargetPaths, is_passing, is_spare, is_staged, read_patch_name, trash_name

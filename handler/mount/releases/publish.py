@@ -11,8 +11,7 @@ from handler.mount.fs.errno_map import as_failure
 from handler.mount.git.fetch import Fetched
 from handler.mount.git.mirror import Mirror, StorePool, discard_mirror
 from handler.mount.releases.build import ReleaseBuilder
-from handler.mount.releases.fence import revoke
-from handler.mount.releases.inventory import Inventory, flip, list_releases
+from handler.mount.releases.inventory import Inventory, flip, list_releases, revoke
 from handler.mount.releases.prune import prune, sweep
 from handler.mount.releases.retire import retire
 from handler.mount.target.directory import list_names
@@ -133,5 +132,5 @@ class ReleaseSession:
 
 
 def _revoke(run: Run, staged: Iterable[str]) -> None:
-    """Before the first change; see `fence.revoke`."""
+    """Before the first change; see `inventory.revoke`."""
     revoke(run.directory, staged, run.published.commit)

@@ -9,7 +9,7 @@ from handler.exchange.events import PendingEvent, retired_event
 from handler.model import Outcome, OutcomeKind
 from handler.mount.fs.directories import make_directories, open_directory, remove_tree
 from handler.mount.fs.files import unlink_if_there
-from handler.mount.releases.fence import take_away
+from handler.mount.releases.inventory import take_away
 from handler.mount.target.directory import TargetDirectory, list_names
 from handler.mount.target.layout import RepositoryPaths, TargetPaths, is_commit, is_staged, trash_name
 from handler.mount.target.registry import TargetRegistry

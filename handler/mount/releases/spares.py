@@ -16,8 +16,17 @@ from handler.mount.fs.directories import make_directories, make_directory
 from handler.mount.fs.files import NOT_REGULAR, read_whole, write_whole
 from handler.mount.git.mirror import Mirror
 from handler.mount.releases.build import NOT_AS_LEFT, ReleaseBuilder
-from handler.mount.releases.fence import Step, free_trees, give_name, revoke, take_away, take_over
-from handler.mount.releases.inventory import Inventory, read_spares, seal
+from handler.mount.releases.inventory import (
+    Inventory,
+    Step,
+    free_trees,
+    give_name,
+    read_spares,
+    revoke,
+    seal,
+    take_away,
+    take_over,
+)
 from handler.mount.releases.strategy import (
     MAX_SPARES,
     Release,
