@@ -61,6 +61,8 @@ class HeldLock:
     _seen_boot: float = 0.0
     """When the generation was read or stamped last, in seconds since this host's boot."""
     _fresh_until: float = 0.0
+    kept: dict[str, int] = field(default_factory=dict)
+    """Descriptors by path: of files that are made ready early, and closed at the latest with the lock."""
     _tokens: list[str] = field(default_factory=list)
 
     def stamp_generation(self) -> tuple[int, int]:
@@ -75,8 +77,7 @@ class HeldLock:
         generation = _GENERATIONS + secrets.randbelow(_GENERATIONS)
         os.utime(self.descriptor, (generation, generation))
         # The file system itself sets the ctime: so it tells the mount's time. The answer to the stamp has brought it.
-        self._stamped_at = self.note_generation().st_ctime
-        self._stamped_boot = self._seen_boot
+        self._stamped_at, self._stamped_boot = self.note_generation().st_ctime, self._seen_boot
         return found, generation
 
     def note_generation(self) -> os.stat_result:
@@ -123,13 +124,14 @@ class HeldLock:
 
     def new_token(self) -> str:
         """Return a new name for something that only this holder makes; see `may_be_at_work`."""
-        token = f"{_process_name(os.getpid())}-{secrets.token_hex(8)}"
-        _at_work.add(token)
-        self._tokens.append(token)
-        return token
+        self._tokens.append(f"{_process_name(os.getpid())}-{secrets.token_hex(8)}")
+        _at_work.add(self._tokens[-1])
+        return self._tokens[-1]
 
     def end(self) -> None:
         """Note that this holder makes nothing any more."""
+        while self.kept:
+            os.close(self.kept.popitem()[1])
         _at_work.difference_update(self._tokens)
 
 

@@ -99,12 +99,13 @@ class Rollback:
             Workers(self.settings.checkout_workers, is_slow=is_slow),
         )
         with executor_for(is_slow=is_slow) as executor:
-            link = prepare_flip(
+            link, reserved = prepare_flip(
                 directory, inventory, previous=locked.commit, wanted=hold.commit, staged=None, executor=executor
             )
         flip(directory, link)
         record = record_of_flip(locked.record, commit=hold.commit, previous=locked.commit, at=self.clock(), held=hold)
-        notify_and_write(record, locked.published, directory, emit=self.emit, mirror=self._mirror(target))
+        mirror = self._mirror(target)
+        notify_and_write(record, locked.published, directory, emit=self.emit, mirror=mirror, reserved=reserved)
         sweep(directory, inventory)
 
     def hold(self, target: MountedTarget, *, by: str = "", why: str = "", deadline: Deadline = NO_DEADLINE) -> Outcome:

@@ -53,8 +53,9 @@ class ReleaseBuilder:
     """Builds one release for a run. `inventory` is what lies in the target's directory.
 
     After `build`, the other fields say what it took; `submodules` and `pointers` (Git LFS's) are paths. `link` is the
-    path of the temporary link to the release, ready for the flip; `spare` is the name of the spare that was taken;
-    `leftovers` are the names in staging that nobody needs any more, `notes` say what others had put there.
+    path of the temporary link to the release, ready for the flip, `record` that of the record's file; `spare` is the
+    name of the spare that was taken; `leftovers` are the names in staging that nobody needs any more, `notes` say what
+    others had put there.
     """
 
     run: Run
@@ -65,6 +66,7 @@ class ReleaseBuilder:
     submodules: tuple[bytes, ...] = ()
     pointers: tuple[bytes, ...] = ()
     link: str = ""
+    record: str = ""
     spare: str = ""
     leftovers: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -266,7 +268,7 @@ class ReleaseBuilder:
             self._name_and_link(staged, wanted)
 
     def _name_and_link(self, staged: str | None, wanted: str) -> None:
-        self.link = prepare_flip(
+        self.link, self.record = prepare_flip(
             self.run.directory,
             self.inventory,
             previous=self.run.published.commit,

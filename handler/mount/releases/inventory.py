@@ -139,35 +139,43 @@ def prepare_flip(
     wanted: str,
     staged: str | None,
     executor: Executor,
-) -> str:
-    """Give the staged tree (None: the release stands already) its name, and make the flip ready; returns the link.
+) -> tuple[str, str]:
+    """Give the staged tree (None: the release stands already) its name, and make the flip ready.
 
-    Three things before that do not wait for each other: seal the tree, set the replaced release's clock, make the link.
-    Raises LockLost.
+    Returns the path of the link, and that of the reserved record. Three things before that do not wait for each other:
+    seal the tree, set the replaced release's clock, make link and record. Raises LockLost.
     """
     # The clock is set before the flip. Set after it, a kill between the two would leave the replaced release looking
     # as if its grace were long over, and the next run would recycle it under its readers.
     retiring = executor.submit(partial(_start_grace, directory, inventory, previous if previous != wanted else None))
-    linking = executor.submit(partial(stage, directory, "link", partial(make_link, link_to(wanted))))
+    ready: list[str] = []
+    linking = executor.submit(partial(_make_ready, directory, wanted, ready))
     try:
         # Sealed before it gets its name: a release that bears its name is complete and intact. One that stands already
         # is sealed again, so that an NFS client looks up what was touched in it.
         seal(staged or directory.release(wanted), time_to_show(inventory, directory.clock()))
         retiring.result()
         linking.result()
-        # Once for the rename and the flip, which follow at once; and after the link is there: who takes the lock from
-        # now on finds the link, and removes it (see `revoke`). Then the flip fails.
+        # Once for the rename, the flip and the record, which follow at once; and after link and record are there: who
+        # takes the lock from now on finds and removes them (see `revoke`). Then flip and record fail.
         directory.check_lock()
         if staged is not None:
             rename(staged, directory.release(wanted))
     except BaseException:
         # The builder may try again at once, with a link of its own: nothing of this try may still be under way then.
         retiring.exception()
-        if linking.exception() is None:
+        linking.exception()
+        for path in ready:
             with suppress(OSError):
-                os.unlink(linking.result())
+                os.unlink(path)
         raise
-    return linking.result()
+    link, record = ready
+    return link, record
+
+
+def _make_ready(directory: TargetDirectory, wanted: str, ready: list[str]) -> None:
+    ready.append(stage(directory, "link", partial(make_link, link_to(wanted))))
+    ready.append(directory.reserve_record())
 
 
 def _start_grace(directory: TargetDirectory, inventory: Inventory, previous: str | None) -> None:

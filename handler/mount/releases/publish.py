@@ -107,6 +107,7 @@ class ReleaseSession:
         assert self._builder is not None
         # Everything is complete and named; before this line a kill leaves the old tree, after it the new one.
         flip(self._run.directory, self._builder.link)
+        self._run.reserved_record = self._builder.record
         return self._run.clock()
 
     def tidy(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from handler.errors import LockLost, TargetOccupied
 from handler.mount.fs.directories import make_directories, names_in, open_directory
-from handler.mount.fs.files import rename, write_whole
+from handler.mount.fs.files import open_regular, rename, write_all
 from handler.mount.fs.lock import HeldLock
 from handler.mount.target.layout import (
     COPY,
@@ -124,12 +124,30 @@ class TargetDirectory(TargetPaths):
             directory = os.path.dirname(directory)
         return False
 
-    def write_record(self, record: PublishedRecord) -> None:
-        """Replace `published.json`. Raises LockLost."""
+    def reserve_record(self) -> str:
+        """Make the empty file that becomes the record, and keep it open; return its path. Only the lock's holder may.
+
+        Made before a look at the lock, it needs no other look after the flip: who takes the lock later removes it.
+        """
+        return stage(self, "record", self._keep_open)
+
+    def _keep_open(self, path: str) -> None:
+        assert self.lock is not None
+        self.lock.kept[path] = open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+
+    def write_record(self, record: PublishedRecord, reserved: str = "") -> None:
+        """Replace `published.json`, by the file that `reserve_record` made, if it did. Raises LockLost."""
         # Written beside and renamed: a reader, or the next run after a kill, finds the old record or the new one.
-        staged = stage(self, "record", lambda path: write_whole(path, record.to_json()))
-        # As late as can be: since the flip, the lock may have been lost.
-        self.check_lock()
+        staged = reserved or self.reserve_record()
+        assert self.lock is not None
+        descriptor = self.lock.kept.pop(staged)
+        try:
+            write_all(descriptor, record.to_json())
+        finally:
+            os.close(descriptor)
+        if not reserved:
+            # As late as can be: the lock may have been lost since the run's last look.
+            self.check_lock()
         try:
             rename(staged, self.record)
         except FileNotFoundError:

@@ -45,6 +45,8 @@ class Run:
     """Hand out an event; None: there is no bus."""
     wanted: str | None = None
     """What is to be published: the object that the ref names, later its commit. None: that is not decided yet."""
+    reserved_record: str = ""
+    """The path of the record that is made ready for what was flipped to; see `TargetDirectory.reserve_record`."""
     step_began: float | None = None
     """When the step under way began (time.perf_counter); None: not even the first one has."""
     fetch_ms: float | None = None
