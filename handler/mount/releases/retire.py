@@ -11,7 +11,7 @@ from handler.mount.fs.directories import make_directories, open_directory, remov
 from handler.mount.fs.files import unlink_if_there
 from handler.mount.releases.inventory import take_away
 from handler.mount.target.directory import TargetDirectory, list_names
-from handler.mount.target.layout import RepositoryPaths, TargetPaths, is_commit, is_staged, trash_name
+from handler.mount.target.layout import RepositoryPaths, TargetPaths, is_commit, is_passing, is_staged, trash_name
 from handler.mount.target.registry import TargetRegistry
 from handler.mount.target.run import Run
 
@@ -101,8 +101,12 @@ def _remove_trees(paths: TargetDirectory) -> None:
     for name in filter(is_commit, list_names(paths.releases)):
         # Renamed before it is removed: half removed it must not bear a release's name for a moment.
         take_away(paths, paths.release(name), trash_name())
+    # Spares and half-made trees too: another run that takes one over while it is being removed would publish holes.
+    for name in list_names(paths.staging):
+        if is_staged(name) and not is_passing(name):
+            take_away(paths, paths.staged(name), trash_name())
     with open_directory(paths.staging) as staging:
-        for name in filter(is_staged, os.listdir(staging)):
+        for name in filter(is_passing, os.listdir(staging)):
             try:
                 remove_tree(name, dir_fd=staging)
             except NotADirectoryError:

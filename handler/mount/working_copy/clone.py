@@ -19,7 +19,7 @@ from handler.mount.fs.parallel import Stage, batches
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.diff import diff_trees
 from handler.mount.git.objects import BLOB, TREE
-from handler.mount.target.layout import GIT, is_commit
+from handler.mount.target.layout import GIT, is_commit, trash_name
 from handler.mount.target.run import Run
 from handler.mount.working_copy.gitdir.copy_config import default_tracking_ref
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
@@ -88,7 +88,11 @@ class Clone:
         for name in _list_names(self.stage):
             # An earlier run was stopped while it checked this commit out.
             if is_commit(name) and name != commit:
-                remove_tree(os.path.join(self.stage, name))
+                # Renamed first: another run may begin a tree of this name while this one is still being removed.
+                trash = os.path.join(self.stage, trash_name())
+                self.work.lock.check()
+                rename(os.path.join(self.stage, name), trash)
+                remove_tree(trash)
         make_directories(tree)
         work = self.work
         plan = plan_checkout(
