@@ -1,5 +1,6 @@
 """A run whose lock was lost, and what it leaves to others."""
 
+import json
 import os
 import signal
 import time
@@ -10,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from handler.errors import LockLost, OutOfTime
+from handler.mount.fs.directories import remove_tree
 from handler.mount.fs.lock import HeldLock, locked, may_be_at_work
+from handler.mount.releases import publish
 from handler.mount.releases.inventory import LEASE_SECONDS, at_work, free_trees, revoke, take_away
 from handler.mount.target.directory import TargetDirectory
-from handler.mount.target.layout import journal_name, patch_name, work_name
+from handler.mount.target.layout import TargetPaths, is_passing, journal_name, patch_name, work_name
 from testing.repositories import Upstream, archive, snapshot
 from testing.service import Service
 
@@ -292,3 +295,54 @@ def test_a_retirement_that_lost_its_lock_takes_nothing(
     service.reset()
     assert service.push(upstream, "x", after="0" * 40).outcome == "retired"
     assert not target.exists()
+
+
+@pytest.mark.parametrize("action", ["hold", "rollback"])
+def test_an_operators_hold_outlives_a_run_that_wakes_before_its_record(
+    service: Service, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """The run flipped, and was stopped; its record would say nothing of the hold that was set meanwhile."""
+    service.put_repository()
+    commits = [upstream.commit({"a": b"1"})]
+    assert service.push(upstream).outcome == "published"
+    flip, told = publish.flip, list[dict[str, object]]()
+
+    def flip_and_stop(paths: TargetPaths, link: str) -> None:
+        flip(paths, link)
+        (service.mount / "octo/site/.lock").unlink()
+        told.append(service.operate(action, "octo/site/main", why="stop"))
+
+    commits.append(upstream.commit({"a": b"2"}))
+    with monkeypatch.context() as patched:
+        patched.setattr(publish, "flip", flip_and_stop)
+        answer = service.push(upstream)
+    assert (answer.status, answer.reason) == (503, "lock_lost")
+    assert told[0]["exit_code"] == 0
+    record = json.loads((service.mount / "octo/site/main/published.json").read_bytes())
+    assert record["held"]["why"] == "stop"
+    assert service.current_commit() == commits[1 if action == "hold" else 0]
+    assert service.push(upstream).reason == "held"
+    assert os.listdir(service.mount / "octo/site/main/staging") == []
+
+
+def test_a_retirement_that_wakes_removes_nothing_of_a_tree_that_another_run_took_over(
+    service: Service, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it removes has a name that nobody else takes, before the first file goes."""
+    service.put_repository(publish=[{"ref": "refs/heads/*"}], grace_seconds=0)
+    commit = upstream.commit({"a": b"1", "b": b"2"}, "x")
+    assert service.push(upstream, "x").outcome == "published"
+    staging = service.mount / "octo/site/x/staging"
+    half = staging / patch_name(commit, "b" * 40)
+    half.mkdir()
+    names = list[str]()
+
+    def remove_and_tell(name: str, *, dir_fd: int) -> None:
+        names.append(name)
+        remove_tree(name, dir_fd=dir_fd)
+
+    upstream.delete("x")
+    monkeypatch.setattr("handler.mount.releases.retire.remove_tree", remove_and_tell)
+    assert service.push(upstream, "x", after="0" * 40).outcome == "retired"
+    assert len(names) >= 2
+    assert all(map(is_passing, names))
