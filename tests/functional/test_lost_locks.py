@@ -17,6 +17,7 @@ from handler.mount.releases import publish
 from handler.mount.releases.inventory import LEASE_SECONDS, at_work, free_trees, revoke, take_away
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.layout import TargetPaths, is_passing, journal_name, patch_name, work_name
+from handler.mount.target.registry import TargetRegistry
 from testing.repositories import Upstream, archive, snapshot
 from testing.service import Service
 
@@ -346,3 +347,14 @@ def test_a_retirement_that_wakes_removes_nothing_of_a_tree_that_another_run_took
     assert service.push(upstream, "x", after="0" * 40).outcome == "retired"
     assert len(names) >= 2
     assert all(map(is_passing, names))
+
+
+def test_a_line_that_was_added_meanwhile_stays_on_the_list(tmp_path: Path) -> None:
+    """Whoever takes the lock, and adds a target, removes the list that a stopped run made ready."""
+    (tmp_path / "octo/site").mkdir(parents=True)
+    registry = TargetRegistry.of(os.fspath(tmp_path), "octo/site")
+    registry.add("octo/site/old")
+    # Stopped between its look and the rename.
+    with pytest.raises(FileNotFoundError):
+        registry.remove("octo/site/old", lambda: registry.add("octo/site/new"))
+    assert registry.target_paths() == ["octo/site/old", "octo/site/new"]

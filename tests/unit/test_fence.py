@@ -29,7 +29,10 @@ GUARDED = {
     "target/directory.py": {
         "TargetDirectory.write_record": "looked at after the record's file was made, which the next holder revokes",
     },
-    "target/registry.py": {"TargetRegistry.remove": "`retire._forget` looks at the lock before"},
+    "target/registry.py": {
+        "TargetRegistry.remove": "looked at after the new list was made, which `add` of the next holder removes",
+        "TargetRegistry.add": LAW,
+    },
     "releases/build.py": {
         "ReleaseBuilder.check_out": OWN,
         "ReleaseBuilder._make_directories": "a file alone, where every run wants a directory",

@@ -52,7 +52,7 @@ class TakeOver:
         with ExitStack() as locks:
             # In one order, whichever is taken over: two commands that go opposite ways would wait for each other.
             names = sorted((previous, repository))
-            held = [locks.enter_context(self._context(name, deadline).locked()) for name in names]
+            held = {name: locks.enter_context(self._context(name, deadline).locked()) for name in names}
             paths = [path] if path is not None else [each for each in before.target_paths() if is_target(mount, each)]
             owned = [(each, self._owner(each)) for each in paths]
             if path is not None and owned[0][1] not in (previous, repository):
@@ -61,7 +61,9 @@ class TakeOver:
             for each, owner in owned:
                 if owner in (previous, repository):
                     deadline.check("what is left is taken over when you ask again")
-                    outcomes.append(self._take(self._guarded(each, held), before, after, previous, repository))
+                    outcomes.append(
+                        self._take(self._guarded(each, held, previous), before, after, previous, repository)
+                    )
             return tuple(outcomes)
 
     def _owner(self, path: str) -> str:
@@ -69,12 +71,12 @@ class TakeOver:
         refuse_links(self.settings.mount, path)
         return target_at(self.settings.mount, path).repository
 
-    def _guarded(self, path: str, held: list[HeldLock]) -> TargetDirectory:
+    def _guarded(self, path: str, held: dict[str, HeldLock], previous: str) -> TargetDirectory:
         """Return the target's directory. Raises LockLost where one of the locks was lost since."""
-        for lock in held:
+        for lock in held.values():
             lock.check()
-        # By either lock: of a run that wakes, it is the record's name that says whose the target is.
-        return TargetDirectory.at(self.settings.mount, path, self.clock).held_by(held[0])
+        # Of the two locks that one guards the target, as long as the record names the old repository.
+        return TargetDirectory.at(self.settings.mount, path, self.clock).held_by(held[previous])
 
     def _take(
         self, directory: TargetDirectory, before: TargetRegistry, after: TargetRegistry, previous: str, repository: str
@@ -91,7 +93,7 @@ class TakeOver:
             revoke(directory, list_names(directory.staging), published.commit)
             directory.write_record(replace(record, repository=repository))
         if path in before.read():
-            before.remove(path)
+            before.remove(path, directory.check_lock)
         outcome = Outcome(
             kind=OutcomeKind.UNCHANGED,
             reason="taken_over",

@@ -85,9 +85,7 @@ def _forget(directory: TargetDirectory, paths: RepositoryPaths, registry: Target
     directory.check_lock()
     # The registry last: while the target is on it, a later run comes back to what is left.
     _remove_rest(directory, paths.directory)
-    # Again: it is rewritten, and a line that another run has added since would be lost.
-    directory.check_lock()
-    registry.remove(directory.path)
+    registry.remove(directory.path, directory.check_lock)
 
 
 def _remove_trees(paths: TargetDirectory) -> None:
