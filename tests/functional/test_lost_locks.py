@@ -14,7 +14,7 @@ from handler.errors import LockLost, OutOfTime
 from handler.mount.fs.directories import remove_tree
 from handler.mount.fs.lock import HeldLock, locked, may_be_at_work
 from handler.mount.releases import publish
-from handler.mount.releases.inventory import LEASE_SECONDS, at_work, free_trees, revoke, take_away
+from handler.mount.releases.inventory import LEASE_SECONDS, at_work, flip, free_trees, revoke, take_away
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.layout import TargetPaths, is_passing, journal_name, patch_name, work_name
 from handler.mount.target.registry import TargetRegistry
@@ -306,7 +306,7 @@ def test_an_operators_hold_outlives_a_run_that_wakes_before_its_record(
     service.put_repository()
     commits = [upstream.commit({"a": b"1"})]
     assert service.push(upstream).outcome == "published"
-    flip, told = publish.flip, list[dict[str, object]]()
+    told = list[dict[str, object]]()
 
     def flip_and_stop(paths: TargetPaths, link: str) -> None:
         flip(paths, link)

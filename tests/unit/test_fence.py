@@ -57,8 +57,14 @@ GUARDED = {
     },
 }
 """File -> function -> what guards it. Objects are named by content; a copy's git directory has git's own locks."""
-ELSEWHERE = ("fs/", "git/", "working_copy/gitdir/", "working_copy/journal.py", "working_copy/paths.py")
-ELSEWHERE += ("working_copy/worktree.py",)
+ELSEWHERE: tuple[str, ...] = (
+    "fs/",
+    "git/",
+    "working_copy/gitdir/",
+    "working_copy/journal.py",
+    "working_copy/paths.py",
+    "working_copy/worktree.py",
+)
 
 
 def changes_in(tree: ast.AST, where: str = "") -> Iterator[str]:
