@@ -24,7 +24,7 @@ brings them together in one process. Imports point down, and a test holds them t
         schedule resync survey        the schedule's two tasks; one pass over all repositories; many in one call
         forges/                       what GitHub says: signatures, deliveries, payloads; commit statuses; webhooks
         remote/                       git's smart HTTP protocol
-        aws/                          API Gateway, SSM, Secrets Manager, EventBridge, CloudWatch; the publisher's function
+        aws/                          API Gateway, SSM, Secrets Manager, EventBridge, CloudWatch; the publisher function
         queue/                        SQS: messages, batches, visibility; the worker
         operations/                   an operator's commands, the doctor's AWS half, a repository's setup
     mount/                            the mount side
