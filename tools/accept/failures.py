@@ -1,0 +1,123 @@
+"""The steps in which something is killed or lost, and is healed."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from tools.accept.context import Context
+from tools.accept.pushes import SITE, publish
+from tools.accept.report import Figure, StepFailed, StepNotRun
+from tools.accept.sample import LARGE
+from tools.accept.stuck_publisher import FILES_VARIABLE
+
+TIMEOUT_SECONDS = 3
+HANGS_AFTER_FILES = 20
+"""Fewer than a push of either tree creates."""
+HEAL_SECONDS = 420.0
+"""The deployed schedule comes every five minutes; the run's own start of it, within one."""
+STUCK_CODE = ("tools/__init__.py", "tools/accept/__init__.py", "tools/accept/stuck_publisher.py")
+STUCK_HANDLER = "tools.accept.stuck_publisher.handler"
+
+
+def kill(context: Context) -> Iterator[Figure]:
+    """The publisher is killed by Lambda's time-out, in the middle of a check-out: readers keep what they had."""
+    service = context.service
+    before = service.target(LARGE).get("commit")
+    commit = context.origin.push(LARGE)
+    if before == commit:
+        raise StepNotRun("what the origin has is published already, and nobody may push to it")
+    context.configure(LARGE)
+    put_back = get_stuck(context)
+    try:
+        pushed = service.push(LARGE, context.origin.ref(), commit)
+    finally:
+        put_back()
+    yield Figure("the webhook's answer to the killed push", pushed.outcome, f"time-out of {TIMEOUT_SECONDS} s")
+    if pushed.fields.get("reason") != "publisher_unavailable":
+        raise StepFailed(f"expected publisher_unavailable, and got {pushed.outcome}")
+    found = service.target(LARGE).get("commit")
+    if found != before:
+        raise StepFailed(f"readers had {before}, and have {found} after the kill")
+    yield Figure("what readers have after the kill", str(found or "nothing")[:12], "`status`: as before")
+    if not context.account.is_emulator:
+        lines = service.log_messages(service.outputs["PublisherLogGroupName"])
+        yield Figure(
+            "time-outs in the publisher's log", str(sum("timed out" in line for line in lines)), "Lambda's own lines"
+        )
+
+
+def get_stuck(context: Context) -> Callable[[], None]:
+    """Give the publisher the code that hangs, and a short time-out; return what puts back what was there."""
+    client, name = context.account.client("lambda"), context.service.outputs["PublisherFunctionName"]
+    before = client.get_function_configuration(FunctionName=name)
+    variables = before["Environment"]["Variables"]
+    original = {
+        "Handler": before["Handler"],
+        "Timeout": before["Timeout"],
+        "Environment": {"Variables": variables},
+    }
+    stuck = {
+        "Handler": STUCK_HANDLER,
+        "Timeout": TIMEOUT_SECONDS,
+        "Environment": {"Variables": {**variables, FILES_VARIABLE: str(HANGS_AFTER_FILES)}},
+    }
+    put_back = partial(_change, client, name, context.packages["PublisherFunction"], original)
+    _change(client, name, context.packages["stuck"], stuck)
+    return put_back
+
+
+def _change(client: Any, name: str, code: str, configuration: Mapping[str, Any]) -> None:
+    """Change a function's code and configuration, and wait until it has both."""
+    bucket, _, key = code.removeprefix("s3://").partition("/")
+    client.update_function_code(FunctionName=name, S3Bucket=bucket, S3Key=key)
+    client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 300})
+    client.update_function_configuration(FunctionName=name, **configuration)
+    client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 300})
+
+
+def heal(context: Context) -> Iterator[Figure]:
+    """What was killed, and a push that no webhook told of: the scheduler starts the schedule, which publishes both."""
+    service = context.service
+    expected = {LARGE: context.origin.push(LARGE)}
+    if context.origin.takes_pushes:
+        # As if GitHub had lost the delivery.
+        expected[SITE] = context.origin.push(SITE)
+    started = time.monotonic()
+    _start_schedule(context)
+    waiting = dict(expected)
+    while waiting:
+        waiting = {name: tip for name, tip in waiting.items() if service.target(name).get("commit") != tip}
+        if waiting and time.monotonic() > started + HEAL_SECONDS:
+            raise StepFailed(f"not published within {HEAL_SECONDS:g} s: {', '.join(waiting)}")
+        time.sleep(0.3 if context.account.is_emulator else 3)
+    known = "`status`, asked again and again; with the scheduler's own start, within a minute"
+    yield Figure("healed after", f"{time.monotonic() - started:,.1f} s", known)
+    yield Figure("repositories healed", ", ".join(expected), "`status`")
+
+
+def _start_schedule(context: Context) -> None:
+    """Have EventBridge Scheduler start once what the deployed schedule starts: function, input and role."""
+    scheduler = context.account.client("scheduler")
+    function = context.service.outputs["ScheduleFunctionName"]
+    for summary in scheduler.list_schedules()["Schedules"]:
+        found = scheduler.get_schedule(Name=summary["Name"])
+        target = found["Target"]
+        if function in target["Arn"] and json.loads(target["Input"]) == {"task": "reconcile"}:
+            scheduler.create_schedule(
+                Name=f"{context.stacks.name}-once",
+                ScheduleExpression=datetime.now(UTC).strftime("at(%Y-%m-%dT%H:%M:%S)"),
+                ActionAfterCompletion="DELETE",
+                FlexibleTimeWindow={"Mode": "OFF"},
+                Target=target,
+            )
+            return
+    raise StepFailed("no schedule of the stack asks for reconcile")
+
+
+def redelivery(context: Context) -> Iterator[Figure]:
+    """The next push after a kill works as any other."""
+    _, pushed = publish(context, LARGE)
+    yield Figure("next push after the kill", pushed.outcome, "the webhook's answer")

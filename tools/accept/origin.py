@@ -1,0 +1,181 @@
+"""Where a run's commits come from: the sample origin, in a stack of its own; or a repository that is given."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from dulwich.client import HttpGitClient
+
+from tools.accept.account import Account
+from tools.accept.origin_function import PUSHES_VARIABLE
+from tools.accept.sample import REF, Repository
+from tools.accept.stacks import PARAMETER_ROOT
+
+CODE = (
+    "local/__init__.py",
+    "local/upload_pack.py",
+    "tools/__init__.py",
+    "tools/accept/__init__.py",
+    "tools/accept/sample.py",
+    "tools/accept/origin_function.py",
+)
+"""What the function needs of this project besides the packages of the webhook's."""
+
+
+class Origin(Protocol):
+    """What can be fetched. `takes_pushes` says whether a push changes what a ref names."""
+
+    takes_pushes: bool
+
+    def push(self, full_name: str) -> str:
+        """Push to a repository where it takes pushes; return the commit that its ref names."""
+        ...
+
+    def parameter(self, full_name: str) -> Mapping[str, object]:
+        """Return what the repository's parameter has to say."""
+        ...
+
+    def ref(self) -> str:
+        """Return the ref that is published, by its full name."""
+        ...
+
+
+class SampleOrigin:
+    """The sample's repositories, served by the function at `url`. Each push is one more in the parameter `name`."""
+
+    takes_pushes = True
+
+    def __init__(self, account: Account, name: str, url: str) -> None:
+        self._account = account
+        self._name = name
+        self._url = account.reach(url)
+        self._pushes: dict[str, int] = {}
+        self._repositories: dict[str, Repository] = {}
+
+    def push(self, full_name: str) -> str:
+        """See `Origin.push`."""
+        return self.push_all([full_name])[full_name]
+
+    def push_all(self, full_names: list[str]) -> dict[str, str]:
+        """Push to several repositories at once; return the commit of each."""
+        for name in full_names:
+            self._pushes[name] = self._pushes.get(name, 0) + 1
+        self._account.client("ssm").put_parameter(
+            Name=self._name, Value=json.dumps(self._pushes), Type="String", Overwrite=True
+        )
+        made = {name: self._repositories.setdefault(name, Repository(name)) for name in full_names}
+        return {name: repository.commit(self._pushes[name]) for name, repository in made.items()}
+
+    def parameter(self, full_name: str) -> Mapping[str, object]:
+        """See `Origin.parameter`."""
+        return {"url": f"{self._url}/{full_name}.git"}
+
+    def ref(self) -> str:
+        """See `Origin.ref`."""
+        return REF
+
+
+class GivenOrigin:
+    """The repository at `url`, that nobody may push to: every name of the run's is that one. Raises OSError."""
+
+    takes_pushes = False
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        found = HttpGitClient(f"{parts.scheme}://{parts.netloc}").get_refs(parts.path.encode())
+        self._url = url
+        self._ref = found.symrefs[b"HEAD"]
+        self._tip = found.refs[self._ref]
+
+    def push(self, full_name: str) -> str:
+        """See `Origin.push`."""
+        return str(self._tip.decode())
+
+    def push_all(self, full_names: list[str]) -> dict[str, str]:
+        """Return the commit of each."""
+        return {name: self.push(name) for name in full_names}
+
+    def parameter(self, full_name: str) -> Mapping[str, object]:
+        """See `Origin.parameter`."""
+        return {"url": self._url}
+
+    def ref(self) -> str:
+        """See `Origin.ref`."""
+        return str(self._ref.decode())
+
+
+def pushes_parameter(stack: str) -> str:
+    """Return the name of the parameter that says how many pushes there were."""
+    return f"{PARAMETER_ROOT}/{stack}-origin/pushes"
+
+
+def origin_template(code: Mapping[str, str], parameter: str, architecture: str, boundary: str) -> dict[str, Any]:
+    """Return the sample origin's stack; `code` has S3Bucket and S3Key, `boundary` a managed policy's name, or ''."""
+    role: dict[str, Any] = {
+        "AssumeRolePolicyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+            ],
+        },
+        # No right to write logs: so there is no log group to delete.
+        "Policies": [
+            {
+                "PolicyName": "pushes",
+                "PolicyDocument": {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {
+                            "Effect": "Allow",
+                            "Action": "ssm:GetParameter",
+                            "Resource": {
+                                "Fn::Sub": "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter"
+                                + parameter
+                            },
+                        }
+                    ],
+                },
+            }
+        ],
+    }
+    if boundary:
+        role["PermissionsBoundary"] = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:policy/" + boundary}
+    function = {
+        "Runtime": "python3.13",
+        "Architectures": [architecture],
+        "Handler": "tools.accept.origin_function.handler",
+        "Code": dict(code),
+        "MemorySize": 1769,
+        "Timeout": 29,
+        "Role": {"Fn::GetAtt": ["Role", "Arn"]},
+        "Environment": {"Variables": {PUSHES_VARIABLE: parameter}},
+    }
+    permission = {
+        "Action": "lambda:InvokeFunction",
+        "FunctionName": {"Ref": "Function"},
+        "Principal": "apigateway.amazonaws.com",
+        "SourceArn": {"Fn::Sub": "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${Api}/*"},
+    }
+    integration = {
+        "ApiId": {"Ref": "Api"},
+        "IntegrationType": "AWS_PROXY",
+        "IntegrationUri": {"Fn::GetAtt": ["Function", "Arn"]},
+        "PayloadFormatVersion": "2.0",
+    }
+    route = {"ApiId": {"Ref": "Api"}, "RouteKey": "$default", "Target": {"Fn::Sub": "integrations/${Integration}"}}
+    resources = {
+        "Role": ("AWS::IAM::Role", role),
+        "Function": ("AWS::Lambda::Function", function),
+        "Api": ("AWS::ApiGatewayV2::Api", {"Name": {"Ref": "AWS::StackName"}, "ProtocolType": "HTTP"}),
+        "Permission": ("AWS::Lambda::Permission", permission),
+        "Integration": ("AWS::ApiGatewayV2::Integration", integration),
+        "Route": ("AWS::ApiGatewayV2::Route", route),
+        "Stage": ("AWS::ApiGatewayV2::Stage", {"ApiId": {"Ref": "Api"}, "StageName": "$default", "AutoDeploy": True}),
+    }
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": "The sample origin of an acceptance run of git2efs",
+        "Resources": {name: {"Type": kind, "Properties": value} for name, (kind, value) in resources.items()},
+        "Outputs": {"Url": {"Value": {"Fn::Sub": "https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}"}}},
+    }

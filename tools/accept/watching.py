@@ -1,0 +1,131 @@
+"""The steps that only look: rights, alarms, what the run cost."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from tools.accept.context import Context
+from tools.accept.report import Figure, StepFailed
+from tools.accept.stacks import PARAMETER_ROOT
+
+COUNTER_SECONDS = 300.0
+"""CloudWatch shows Lambda's own counters some minutes later."""
+EVENT_BYTES = 26
+"""What CloudWatch Logs adds to each event's size: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html"""
+LEAST_ALARMS = 5
+FUNCTIONS = ("FunctionName", "PublisherFunctionName", "ScheduleFunctionName", "OperateFunctionName")
+
+
+def rights(context: Context) -> Iterator[Figure]:
+    """IAM denies what a function must not do; and allows what it has to, so that the question is a real one."""
+    stack, region, number = context.service.name, context.account.region, context.number
+    partition = context.packages["partition"]
+    parameter = f"arn:{partition}:ssm:{region}:{number}:parameter"
+    anywhere = f"arn:{partition}:lambda:{region}:{number}:function:some-other-function"
+    own = f"{parameter}{PARAMETER_ROOT}/{stack}"
+    system = (
+        f"arn:{partition}:elasticfilesystem:{region}:{number}:file-system/{context.service.outputs['FileSystemId']}"
+    )
+    denied = [
+        ("PublisherFunctionName", "ssm:GetParameter", f"{own}/webhook-secret"),
+        ("PublisherFunctionName", "ssm:GetParameter", f"{own}/credentials/any"),
+        ("PublisherFunctionName", "lambda:InvokeFunction", anywhere),
+        ("PublisherFunctionName", "s3:GetObject", f"arn:{partition}:s3:::any/any"),
+        ("FunctionName", "elasticfilesystem:ClientWrite", system),
+        ("FunctionName", "ssm:GetParameter", f"{parameter}/another/stack"),
+        ("FunctionName", "ssm:PutParameter", f"{own}/webhook-secret"),
+        ("FunctionName", "lambda:InvokeFunction", anywhere),
+        ("ScheduleFunctionName", "ssm:GetParameter", f"{own}/webhook-secret"),
+        ("OperateFunctionName", "ssm:PutParameter", f"{own}/repositories/any/any"),
+    ]
+    allowed = [
+        ("FunctionName", "ssm:GetParameter", f"{own}/webhook-secret"),
+        ("ScheduleFunctionName", "ssm:GetParameter", f"{own}/credentials/any"),
+    ]
+    wrong = [f"{output} may {action} {arn}" for output, action, arn in denied if _may(context, output, action, arn)]
+    wrong += [
+        f"{output} may not {action} {arn}" for output, action, arn in allowed if not _may(context, output, action, arn)
+    ]
+    if wrong:
+        raise StepFailed("; ".join(wrong))
+    yield Figure("denied, as they have to be", str(len(denied)), "iam:SimulatePrincipalPolicy of the functions' roles")
+    yield Figure("allowed, as they have to be", str(len(allowed)), "the same")
+
+
+def _may(context: Context, output: str, action: str, resource: str) -> bool:
+    functions, iam = context.account.client("lambda"), context.account.client("iam")
+    role = functions.get_function_configuration(FunctionName=context.service.outputs[output])["Role"]
+    (result,) = iam.simulate_principal_policy(PolicySourceArn=role, ActionNames=[action], ResourceArns=[resource])[
+        "EvaluationResults"
+    ]
+    return bool(result["EvalDecision"] == "allowed")
+
+
+def alarms(context: Context) -> Iterator[Figure]:
+    """Every alarm of the template is there, switched on, tells a topic, and does not ring now."""
+    formation, cloudwatch = context.account.client("cloudformation"), context.account.client("cloudwatch")
+    names = [
+        resource["PhysicalResourceId"]
+        for page in formation.get_paginator("list_stack_resources").paginate(StackName=context.service.name)
+        for resource in page["StackResourceSummaries"]
+        if resource["ResourceType"] == "AWS::CloudWatch::Alarm"
+    ]
+    found = cloudwatch.describe_alarms(AlarmNames=names)["MetricAlarms"] if names else []
+    dumb = [alarm["AlarmName"] for alarm in found if not (alarm["ActionsEnabled"] and alarm["AlarmActions"])]
+    ringing = [alarm["AlarmName"] for alarm in found if alarm["StateValue"] == "ALARM"]
+    if len(found) != len(names) or len(found) < LEAST_ALARMS or dumb:
+        raise StepFailed(f"{len(names)} alarms in the stack, {len(found)} in CloudWatch; without an action: {dumb}")
+    yield Figure("alarms that are there, each with an action", str(len(found)), "CloudWatch")
+    # The kill and the forged pushes may ring one; what rings is said, and is no failure.
+    yield Figure("of them ringing now", ", ".join(ringing) or "none", "CloudWatch")
+
+
+def bill(context: Context) -> Iterator[Figure]:
+    """What the bill counts: invocations, GB-seconds, bytes of logs, metrics."""
+    outputs, functions = context.service.outputs, context.account.client("lambda")
+    invocations = gigabyte_seconds = 0.0
+    for output in FUNCTIONS:
+        calls = _sum(context, "Invocations", outputs[output], must_be=True)
+        memory = functions.get_function_configuration(FunctionName=outputs[output])["MemorySize"]
+        invocations += calls
+        gigabyte_seconds += _sum(context, "Duration", outputs[output]) / 1000 * memory / 1024
+        yield Figure(f"invocations of {output.removesuffix('Name')}", f"{calls:,.0f}", "CloudWatch, AWS/Lambda")
+    if not invocations:
+        raise StepFailed("CloudWatch counts no invocations")
+    yield Figure("GB-seconds", f"{gigabyte_seconds:,.1f}", "CloudWatch, Duration times the function's memory")
+    groups = context.account.client("logs").describe_log_groups(logGroupNamePrefix=f"/git2efs/{context.service.name}/")
+    messages = [text for group in groups["logGroups"] for text in context.service.log_messages(group["logGroupName"])]
+    size = sum(len(text.encode()) + EVENT_BYTES for text in messages)
+    yield Figure(
+        "bytes of logs", f"{size:,} in {len(messages):,} events", f"CloudWatch Logs, with {EVENT_BYTES} an event"
+    )
+    metrics = context.account.client("cloudwatch").list_metrics(
+        Namespace="git2efs", Dimensions=[{"Name": "service", "Value": context.service.name}]
+    )["Metrics"]
+    if not metrics and not context.account.is_emulator:
+        raise StepFailed("the stack has no metric in the namespace git2efs")
+    known = (
+        "CloudWatch"
+        if metrics or not context.account.is_emulator
+        else "not counted: the emulator makes none of log lines"
+    )
+    yield Figure("metrics", str(len(metrics)), known)
+
+
+def _sum(context: Context, metric: str, function: str, *, must_be: bool = False) -> float:
+    """Return a counter's sum since the run began; with `must_be` wait for it, since it comes late."""
+    deadline = time.monotonic() + (0 if context.account.is_emulator else COUNTER_SECONDS)
+    while True:
+        now = datetime.now(UTC)
+        points = context.account.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/Lambda",
+            MetricName=metric,
+            Dimensions=[{"Name": "FunctionName", "Value": function}],
+            StartTime=now - timedelta(hours=3),
+            EndTime=now + timedelta(minutes=1),
+            Period=60,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        if points or not must_be or time.monotonic() > deadline:
+            return float(sum(point["Sum"] for point in points))
+        time.sleep(15)
