@@ -26,12 +26,11 @@ from tools.accept.run import DELETE, DELETE_PROMISE, EMULATOR_LACKS, Interrupted
 from tools.accept.stacks import PREFIX, PROJECT, Stacks
 
 COST = """\
-This makes a stack named {name} in the account {number} ({region}), as {arn},
-and deletes it at the end: a VPC without a way out, a file system, five functions with the sample origin's, two HTTP
-APIs, alarms, a bucket. By list prices a run costs below 0.10 USD, free tiers aside: Lambda some 200 GB-seconds (0.003),
-EFS some MB written (0.001), ten alarms and four metrics for an hour (0.003), requests (0.001); what CloudWatch counts
-by the whole month at most (1.90 for the metrics and alarms of a stack that is left there) is prorated by the hour.
-It takes about 15 minutes, and up to 40 more until Lambda gives its network interfaces back."""
+This makes a stack named {name}
+in the account {number}, region {region}, as {arn},
+and deletes it at the end: a VPC without a way out, a file system, functions, two HTTP APIs, alarms, a bucket.
+By list prices it costs below 0.10 USD. It takes some 15 minutes, and up to 40 more until Lambda gives its network
+interfaces back."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -71,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     add("--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the stack; repeatable")
     add("--cloudformation-role", metavar="ARN", help="the role with which CloudFormation makes the stacks (your own)")
     add("--warm", type=int, default=Options.warm, metavar="N", help="pushes one after the other (%(default)s)")
+    add("--burst", type=int, default=Options.repositories, metavar="N", help="repositories of the burst (%(default)s)")
     add("--report", type=Path, default=PROJECT / "acceptance.md", help="where the report goes (acceptance.md)")
     add("--clean", action="store_true", help="only delete what earlier runs left")
     add("--yes", action="store_true", help="do not ask")
@@ -90,9 +90,9 @@ def _options(parsed: argparse.Namespace) -> Options:
             raise ValueError(
                 f"only a stack with {name}={only} is tried: the webhook's answer tells when a tree is visible"
             )
-    if parsed.warm < 1:
-        raise ValueError("--warm is at least 1")
-    return Options(template, parsed.architecture, parsed.origin, parameters, parsed.warm)
+    if min(parsed.warm, parsed.burst) < 1:
+        raise ValueError("--warm and --burst are at least 1")
+    return Options(template, parsed.architecture, parsed.origin, parameters, parsed.warm, parsed.burst)
 
 
 def accept(context: Context) -> Report:
@@ -140,7 +140,7 @@ def clean(stacks: Stacks, *, is_sure: bool) -> int:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Make the first Ctrl-C or SIGTERM an exception, so that what was made is deleted."""
+    """Make the first Ctrl-C, SIGTERM or SIGHUP an exception, so that what was made is deleted."""
     interrupted = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -170,7 +170,7 @@ def stubborn() -> Iterator[None]:
 
 @contextmanager
 def _signals(handler: object) -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, handler) for number in numbers}  # type: ignore[arg-type]
     try:
         yield

@@ -91,6 +91,7 @@ STEPS: Mapping[str, Planned] = MappingProxyType(
         "after the kill": Planned(failures.redelivery, "the next push is published as any other"),
         "verify": Planned(pushes.verify, "every published file is its commit's"),
         "rights": Planned(watching.rights, "IAM denies the functions what they must not do"),
+        "trust": Planned(watching.trust, "nobody but Lambda gets the functions' rights"),
         "alarms": Planned(watching.alarms, "the alarms are there, and tell somebody"),
         "bill": Planned(watching.bill, "what the bill counts is counted"),
     }
@@ -149,4 +150,4 @@ def delete(context: Context) -> Iterator[Figure]:
     left = stacks.find(stacks.name).names()
     if problems or left:
         raise StepFailed(f"left: {', '.join(left) or 'nothing'}; {'; '.join(problems)}; try make accept ARGS=--clean")
-    yield Figure("deleted", ", ".join(made.names()), "asked again afterwards: nothing is left")
+    yield Figure("deleted", made.counts(), "asked again afterwards: nothing is left")

@@ -1,15 +1,16 @@
 """The run's two stacks: what `make build` made, and the sample origin; and deleting all that a run made.
 
-Everything that a run makes has a name that begins with PREFIX; stacks and file systems bear TAG too. So another run
-finds all of it, and nothing else.
+Everything that a run makes has a name that begins with the run's (RUN); stacks bear TAG too. So another run finds all
+of it, and nothing else.
 """
 
 import io
 import json
+import re
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,14 @@ from tools.accept.account import Account
 from tools.accept.report import StepFailed
 
 PREFIX = "git2efs-accept-"
+RUN = re.compile(r"git2efs-accept-\d{8}-\d{6}-[0-9a-f]{4}")
+"""A run's name: when it began, in UTC, and four digits by chance."""
 TAG = "git2efs-accept"
 PARAMETER_ROOT = "/git2efs-accept"
 """Its stacks' parameters are below this, and not where those of stacks in use are."""
 PROJECT = Path(__file__).resolve().parents[2]
+ONCE = "-once"
+"""The end of the name of the schedule that a run makes beside its stack."""
 CREATE_SECONDS, DELETE_SECONDS = 1800, 4200
 """Lambda gives the network interfaces of a deleted function back within 40 minutes."""
 _REPORT_SECONDS = 20.0
@@ -67,7 +72,7 @@ class Stacks:
         key = f"{name}.json"
         self.upload(bucket, key, json.dumps(template).encode())
         formation = self.account.client("cloudformation")
-        host = self.account.endpoint or f"https://s3.{self.account.region}.amazonaws.com"
+        host = self.account.client("s3").meta.endpoint_url
         formation.create_stack(
             StackName=name,
             TemplateURL=f"{host}/{bucket}/{key}",
@@ -119,30 +124,40 @@ class Stacks:
         """Return what is there of the runs whose names begin with `prefix`, which begins with PREFIX."""
         if not prefix.startswith(PREFIX):
             raise ValueError(f"{prefix} is not a run of this command")
-        client = self.account.client
         stacks = [
             stack["StackName"]
-            for page in client("cloudformation").get_paginator("describe_stacks").paginate()
-            for stack in page["Stacks"]
-            if _is_ours(stack["StackName"], stack.get("Tags", ()), prefix)
+            for stack in self._all("cloudformation", "describe_stacks", "Stacks")
+            if _is_ours(stack["StackName"], prefix) and any(tag["Key"] == TAG for tag in stack.get("Tags", ()))
         ]
         systems = [
             system["FileSystemId"]
-            for page in client("efs").get_paginator("describe_file_systems").paginate()
-            for system in page["FileSystems"]
-            if _is_ours(system.get("Name", ""), system.get("Tags", ()), prefix)
+            # The template gives it the stack's name.
+            for system in self._all("efs", "describe_file_systems", "FileSystems")
+            if _is_ours(system.get("Name") or "", prefix)
         ]
+        below = {"Path": PARAMETER_ROOT, "Recursive": True, "WithDecryption": False}
         parameters = [
             parameter["Name"]
-            for page in client("ssm")
-            .get_paginator("get_parameters_by_path")
-            .paginate(Path=PARAMETER_ROOT, Recursive=True, WithDecryption=False)
-            for parameter in page["Parameters"]
-            if parameter["Name"].startswith(f"{PARAMETER_ROOT}/{prefix}")
+            for parameter in self._all("ssm", "get_parameters_by_path", "Parameters", **below)
+            if _is_ours(parameter["Name"].removeprefix(f"{PARAMETER_ROOT}/"), prefix)
         ]
-        schedules = client("scheduler").list_schedules(NamePrefix=prefix)["Schedules"]
-        buckets = [each["Name"] for each in client("s3").list_buckets()["Buckets"] if each["Name"].startswith(prefix)]
-        return Leftovers(stacks, systems, parameters, [each["Name"] for each in schedules], buckets)
+        schedules = [
+            schedule["Name"]
+            for schedule in self._all("scheduler", "list_schedules", "Schedules", NamePrefix=prefix)
+            # The stack's own begin with its name too, and go with it.
+            if _is_ours(schedule["Name"], prefix) and schedule["Name"].endswith(ONCE)
+        ]
+        buckets = [
+            bucket["Name"]
+            for bucket in self.account.client("s3").list_buckets()["Buckets"]
+            if _is_ours(bucket["Name"], prefix)
+        ]
+        return Leftovers(stacks, systems, parameters, schedules, buckets)
+
+    def _all(self, service: str, operation: str, key: str, **arguments: Any) -> Iterator[Any]:
+        """Yield what all pages of an answer have under `key`."""
+        for page in self.account.client(service).get_paginator(operation).paginate(**arguments):
+            yield from page[key]
 
     def delete(self, found: "Leftovers") -> list[str]:
         """Delete all of it; return what could not be deleted, as sentences. Never raises an error of AWS's."""
@@ -201,22 +216,28 @@ class Leftovers:
     file_systems: Sequence[str] = ()
     parameters: Sequence[str] = ()
     schedules: Sequence[str] = ()
-    buckets: Sequence[str] = field(default=())
+    buckets: Sequence[str] = ()
 
     def names(self) -> list[str]:
         """Return a line for each."""
-        kinds = {
+        return [f"{kind} {name}" for kind, names in self._kinds().items() for name in names]
+
+    def counts(self) -> str:
+        """Return how many there are of each kind."""
+        return ", ".join(f"{kind}s: {len(names)}" for kind, names in self._kinds().items() if names)
+
+    def _kinds(self) -> Mapping[str, Sequence[str]]:
+        return {
             "stack": self.stacks,
             "file system": self.file_systems,
             "parameter": self.parameters,
             "schedule": self.schedules,
             "bucket": self.buckets,
         }
-        return [f"{kind} {name}" for kind, names in kinds.items() for name in names]
 
 
-def _is_ours(name: str, tags: Iterable[Mapping[str, str]], prefix: str) -> bool:
-    return name.startswith(prefix) and any(tag["Key"] == TAG for tag in tags)
+def _is_ours(name: str, prefix: str) -> bool:
+    return name.startswith(prefix) and RUN.match(name) is not None
 
 
 def _tens(names: Sequence[str]) -> list[list[str]]:

@@ -21,8 +21,10 @@ def _count(event: str, arguments: tuple[object, ...]) -> None:
         return
     with _lock:
         _created += 1
-        hangs = _created > int(os.environ[FILES_VARIABLE])
-    if hangs:
+        hangs = _created - int(os.environ[FILES_VARIABLE])
+    if hangs == 1:
+        print("the publisher hangs in a check-out", flush=True)
+    if hangs > 0:
         threading.Event().wait()
 
 
