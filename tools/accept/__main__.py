@@ -141,7 +141,7 @@ def clean(stacks: Stacks, *, is_sure: bool) -> int:
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Make the first Ctrl-C, SIGTERM or SIGHUP an exception, so that what was made is deleted."""
-    interrupted = []
+    interrupted: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         if not interrupted:

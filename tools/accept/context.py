@@ -58,3 +58,7 @@ class Context:
     def configure(self, full_name: str) -> None:
         """Put a repository's parameter."""
         self.service.put_repository(full_name, self.origin.parameter(full_name))
+
+    def push(self, full_name: str) -> str:
+        """Push to a repository, where the origin takes pushes; return the commit that its ref names."""
+        return self.origin.push([full_name])[full_name]

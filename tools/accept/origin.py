@@ -1,11 +1,12 @@
 """Where a run's commits come from: the sample origin, in a stack of its own; or a repository that is given."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from dulwich.client import HttpGitClient
+from dulwich.refs import Ref
 
 from tools.accept.account import Account
 from tools.accept.origin_function import PUSHES_VARIABLE
@@ -24,20 +25,17 @@ CODE = (
 
 
 class Origin(Protocol):
-    """What can be fetched. `takes_pushes` says whether a push changes what a ref names."""
+    """What can be fetched. `takes_pushes` says whether a push changes what `ref`, a full name, names."""
 
     takes_pushes: bool
+    ref: str
 
-    def push(self, full_name: str) -> str:
-        """Push to a repository where it takes pushes; return the commit that its ref names."""
+    def push(self, full_names: Sequence[str]) -> Mapping[str, str]:
+        """Push to repositories where it takes pushes; return the commit that each one's ref names."""
         ...
 
     def parameter(self, full_name: str) -> Mapping[str, object]:
         """Return what the repository's parameter has to say."""
-        ...
-
-    def ref(self) -> str:
-        """Return the ref that is published, by its full name."""
         ...
 
 
@@ -45,6 +43,7 @@ class SampleOrigin:
     """The sample's repositories, served by the function at `url`. Each push is one more in the parameter `name`."""
 
     takes_pushes = True
+    ref = REF
 
     def __init__(self, account: Account, name: str, url: str) -> None:
         self._account = account
@@ -53,12 +52,8 @@ class SampleOrigin:
         self._pushes: dict[str, int] = {}
         self._repositories: dict[str, Repository] = {}
 
-    def push(self, full_name: str) -> str:
+    def push(self, full_names: Sequence[str]) -> Mapping[str, str]:
         """See `Origin.push`."""
-        return self.push_all([full_name])[full_name]
-
-    def push_all(self, full_names: list[str]) -> dict[str, str]:
-        """Push to several repositories at once; return the commit of each."""
         for name in full_names:
             self._pushes[name] = self._pushes.get(name, 0) + 1
         self._account.client("ssm").put_parameter(
@@ -71,38 +66,33 @@ class SampleOrigin:
         """See `Origin.parameter`."""
         return {"url": f"{self._url}/{full_name}.git"}
 
-    def ref(self) -> str:
-        """See `Origin.ref`."""
-        return REF
-
 
 class GivenOrigin:
-    """The repository at `url`, that nobody may push to: every name of the run's is that one. Raises OSError."""
+    """The repository at `url`, that nobody may push to: every name of the run's is that one.
+
+    Raises dulwich's errors and OSError where it cannot be asked, and ValueError where it has no default branch.
+    """
 
     takes_pushes = False
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         found = HttpGitClient(f"{parts.scheme}://{parts.netloc}").get_refs(parts.path.encode())
+        head = found.symrefs.get(Ref(b"HEAD"))
+        tip = found.refs.get(head) if head else None
+        if head is None or tip is None:
+            raise ValueError("it has no default branch")
         self._url = url
-        self._ref = found.symrefs[b"HEAD"]
-        self._tip = found.refs[self._ref]
+        self.ref = head.decode()
+        self._tip = tip.decode()
 
-    def push(self, full_name: str) -> str:
+    def push(self, full_names: Sequence[str]) -> Mapping[str, str]:
         """See `Origin.push`."""
-        return str(self._tip.decode())
-
-    def push_all(self, full_names: list[str]) -> dict[str, str]:
-        """Return the commit of each."""
-        return {name: self.push(name) for name in full_names}
+        return dict.fromkeys(full_names, self._tip)
 
     def parameter(self, full_name: str) -> Mapping[str, object]:
         """See `Origin.parameter`."""
         return {"url": self._url}
-
-    def ref(self) -> str:
-        """See `Origin.ref`."""
-        return str(self._ref.decode())
 
 
 def pushes_parameter(stack: str) -> str:
