@@ -28,9 +28,9 @@ STUCK_HANDLER = "tools.accept.stuck_publisher.handler"
 def kill(context: Context) -> Iterator[Figure]:
     """The publisher is killed by Lambda's time-out, in the middle of a check-out: readers keep what they had."""
     service = context.service
+    context.configure(LARGE)
     before = service.target(LARGE).get("commit")
     commit = context.push(LARGE)
-    context.configure(LARGE)
     put_back = get_stuck(context)
     try:
         pushed = service.push(LARGE, context.origin.ref, commit)
