@@ -146,11 +146,12 @@ def test_an_interrupted_run_deletes_and_a_killed_ones_rest_is_found(
     account: Emulator, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The interrupted one says what it did not run, and leaves the other's alone; `--clean` deletes that."""
-    assert until(account, options, "  creating the stack", signal.SIGKILL) == -signal.SIGKILL
+    assert until(account, options, "deploy: passed", signal.SIGKILL) == -signal.SIGKILL
     of_killed = Stacks(account_of(account, monkeypatch), "", print).find(PREFIX).names()
     assert {name.split()[0] for name in of_killed} == {"stack", "file", "parameter", "bucket"}
     assert until(account, options, "cold: the first", signal.SIGTERM) == 1
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert report.startswith("# git2efs: acceptance\n\n**Interrupted**")
     assert "- verify: the run was interrupted before it" in report
     assert "| delete | passed |" in report
     assert Stacks(account_of(account, monkeypatch), "", print).find(PREFIX).names() == of_killed

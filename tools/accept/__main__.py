@@ -27,7 +27,7 @@ from tools.accept.stacks import PREFIX, PROJECT, Stacks
 
 COST = """\
 This makes a stack named {name}
-in the account {number}, region {region}, as {arn},
+in {region}, as {caller},
 and deletes it at the end: a VPC without a way out, a file system, functions, two HTTP APIs, alarms, a bucket.
 By list prices it costs below 0.10 USD. It takes some 15 minutes, and up to 40 more until Lambda gives its network
 interfaces back."""
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         options = _options(parsed)
         account = Account(parsed.profile, parsed.region, parsed.endpoint_url)
-        number, arn = account.who()
+        caller = account.caller()
     except (BotoCoreError, ClientError, ValueError) as error:
         print(f"accept: {error}", file=sys.stderr)
         return 2
@@ -47,14 +47,14 @@ def main(arguments: Sequence[str]) -> int:
     stacks = Stacks(account, name, say, parsed.cloudformation_role)
     if parsed.clean:
         return clean(stacks, is_sure=parsed.yes)
-    print(COST.format(name=name, number=number, region=account.region, arn=arn))
+    print(COST.format(name=name, region=account.region, caller=caller))
     if not (parsed.yes or _is_sure("Go on?")):
         return 2
-    context = Context(account, stacks, options, say, number)
+    context = Context(account, stacks, options, say, caller)
     report = accept(context)
     parsed.report.write_text(report.render(), encoding="utf-8")
-    print(f"accept: {'passed' if report.has_passed else 'failed'}; the report is in {parsed.report}")
-    return 0 if report.has_passed and not any(step.why.startswith("interrupted") for step in report.steps) else 1
+    print(f"accept: {report.verdict}; the report is in {parsed.report}")
+    return 0 if report.has_passed else 1
 
 
 def parser() -> argparse.ArgumentParser:
@@ -98,12 +98,13 @@ def _options(parsed: argparse.Namespace) -> Options:
 def accept(context: Context) -> Report:
     """Run every step, and delete what they made; return the report."""
     began = datetime.now(UTC)
-    steps, last = planned(), Step(DELETE, DELETE_PROMISE)
+    steps, last, is_interrupted = planned(), Step(DELETE, DELETE_PROMISE), False
     with stubborn():
         try:
             with interruptible():
                 run_steps(context, steps)
         except Interrupted:
+            is_interrupted = True
             say("interrupted: deleting what the run made")
         run_step(last, delete, context)
     say(f"{DELETE}: {last.result}{', ' + last.why if last.why else ''} ({last.seconds:.1f} s)")
@@ -121,7 +122,7 @@ def accept(context: Context) -> Report:
         "began": f"{began:%Y-%m-%d %H:%M:%S} UTC",
         "ended": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
     }
-    return Report(facts, [*steps, last, *lacks], sorted(context.account.operations))
+    return Report(facts, [*steps, last, *lacks], sorted(context.account.operations), is_interrupted)
 
 
 def clean(stacks: Stacks, *, is_sure: bool) -> int:

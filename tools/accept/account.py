@@ -54,10 +54,9 @@ class Account:
     def _note(self, model: Any, **_: object) -> None:
         self.operations.add(f"{model.service_model.service_name}:{model.name}")
 
-    def who(self) -> tuple[str, str]:
-        """Return the account's number and the caller's ARN. Raises botocore's errors: no credentials, expired ones."""
-        found = self.client("sts").get_caller_identity()
-        return found["Account"], found["Arn"]
+    def caller(self) -> str:
+        """Return the caller's ARN. Raises botocore's errors: no credentials, expired ones."""
+        return str(self.client("sts").get_caller_identity()["Arn"])
 
     def reach(self, url: str) -> str:
         """Return the address at which an HTTP API answers; an emulator has it below its own."""

@@ -34,12 +34,22 @@ class Context:
     stacks: Stacks
     options: Options
     say: Say
-    number: str
-    """The account's."""
+    caller: str
+    """The ARN of who runs it, which has the partition and the account's number too."""
     packages: dict[str, str] = field(default_factory=dict)
     """Where each package was uploaded, by name: `s3://...`."""
     found_service: Service | None = None
     found_origin: Origin | None = None
+
+    @property
+    def partition(self) -> str:
+        """The partition, `aws` for most."""
+        return self.caller.split(":")[1]
+
+    @property
+    def number(self) -> str:
+        """The account's number."""
+        return self.caller.split(":")[4]
 
     @property
     def service(self) -> Service:

@@ -114,10 +114,14 @@ def _start_schedule(context: Context) -> None:
     """Have EventBridge Scheduler start once what the deployed schedule starts: function, input and role."""
     scheduler = context.account.client("scheduler")
     function = context.service.outputs["ScheduleFunctionName"]
-    for summary in scheduler.list_schedules(NamePrefix=context.stacks.name)["Schedules"]:
-        found = scheduler.get_schedule(Name=summary["Name"])
-        target = found["Target"]
-        if function in target["Arn"] and json.loads(target["Input"]) == {"task": "reconcile"}:
+    # Not by its name: CloudFormation makes one, and shortens the stack's in it.
+    for summary in (
+        each for page in scheduler.get_paginator("list_schedules").paginate() for each in page["Schedules"]
+    ):
+        if function not in summary["Target"]["Arn"]:
+            continue
+        target = scheduler.get_schedule(Name=summary["Name"])["Target"]
+        if json.loads(target["Input"]) == {"task": "reconcile"}:
             scheduler.create_schedule(
                 Name=context.stacks.name + ONCE,
                 ScheduleExpression=_soon(context).strftime("at(%Y-%m-%dT%H:%M:%S)"),

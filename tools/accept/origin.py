@@ -102,30 +102,22 @@ def pushes_parameter(stack: str) -> str:
 
 def origin_template(code: Mapping[str, str], parameter: str, architecture: str, boundary: str) -> dict[str, Any]:
     """Return the sample origin's stack; `code` has S3Bucket and S3Key, `boundary` a managed policy's name, or ''."""
+    of_account = "${AWS::Region}:${AWS::AccountId}"
+    rights = [
+        ("ssm:GetParameter", {"Fn::Sub": f"arn:${{AWS::Partition}}:ssm:{of_account}:parameter{parameter}"}),
+        ("logs:CreateLogStream", {"Fn::GetAtt": ["Log", "Arn"]}),
+        ("logs:PutLogEvents", {"Fn::GetAtt": ["Log", "Arn"]}),
+    ]
     role: dict[str, Any] = {
-        "AssumeRolePolicyDocument": {
-            "Version": "2012-10-17",
-            "Statement": [
-                {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
-            ],
-        },
-        # No right to write logs: so there is no log group to delete.
+        "AssumeRolePolicyDocument": _policy(
+            [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]
+        ),
         "Policies": [
             {
-                "PolicyName": "pushes",
-                "PolicyDocument": {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        {
-                            "Effect": "Allow",
-                            "Action": "ssm:GetParameter",
-                            "Resource": {
-                                "Fn::Sub": "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter"
-                                + parameter
-                            },
-                        }
-                    ],
-                },
+                "PolicyName": "origin",
+                "PolicyDocument": _policy(
+                    [{"Effect": "Allow", "Action": action, "Resource": resource} for action, resource in rights]
+                ),
             }
         ],
     }
@@ -139,6 +131,8 @@ def origin_template(code: Mapping[str, str], parameter: str, architecture: str, 
         "MemorySize": 1769,
         "Timeout": 29,
         "Role": {"Fn::GetAtt": ["Role", "Arn"]},
+        # Lambda would make one of its own, which no stack deletes.
+        "LoggingConfig": {"LogGroup": {"Ref": "Log"}},
         "Environment": {"Variables": {PUSHES_VARIABLE: parameter}},
     }
     permission = {
@@ -155,6 +149,7 @@ def origin_template(code: Mapping[str, str], parameter: str, architecture: str, 
     }
     route = {"ApiId": {"Ref": "Api"}, "RouteKey": "$default", "Target": {"Fn::Sub": "integrations/${Integration}"}}
     resources = {
+        "Log": ("AWS::Logs::LogGroup", {"LogGroupName": {"Fn::Sub": "/${AWS::StackName}"}, "RetentionInDays": 1}),
         "Role": ("AWS::IAM::Role", role),
         "Function": ("AWS::Lambda::Function", function),
         "Api": ("AWS::ApiGatewayV2::Api", {"Name": {"Ref": "AWS::StackName"}, "ProtocolType": "HTTP"}),
@@ -169,3 +164,7 @@ def origin_template(code: Mapping[str, str], parameter: str, architecture: str, 
         "Resources": {name: {"Type": kind, "Properties": value} for name, (kind, value) in resources.items()},
         "Outputs": {"Url": {"Value": {"Fn::Sub": "https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}"}}},
     }
+
+
+def _policy(statements: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": statements}

@@ -50,17 +50,23 @@ class Report:
     facts: Mapping[str, str]
     steps: list[Step]
     operations: Sequence[str] = ()
+    is_interrupted: bool = False
 
     @property
     def has_passed(self) -> bool:
-        """Whether every step that ran passed, and at least one did."""
+        """Whether every step that ran passed, at least one did, and none was left out by an interruption."""
         results = [step.result for step in self.steps]
-        return Result.PASSED in results and Result.FAILED not in results
+        return Result.PASSED in results and Result.FAILED not in results and not self.is_interrupted
+
+    @property
+    def verdict(self) -> str:
+        """How the run ended, in a word."""
+        return "interrupted" if self.is_interrupted else "passed" if self.has_passed else "failed"
 
     def render(self) -> str:
         """Return the report in Markdown."""
         counts = ", ".join(f"{sum(step.result is each for step in self.steps)} {each}" for each in Result)
-        lines = ["# git2efs: acceptance", "", f"**{'Passed' if self.has_passed else 'Failed'}**: {counts}.", ""]
+        lines = ["# git2efs: acceptance", "", f"**{self.verdict.capitalize()}**: {counts}.", ""]
         lines += [*_table(("", ""), [(name, value) for name, value in self.facts.items()]), ""]
         lines += [
             "Nothing was mounted. That a tree is visible is known by the service's answer, which comes after the flip;",

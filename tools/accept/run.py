@@ -25,7 +25,6 @@ class Interrupted(BaseException):
 def deploy(context: Context) -> Iterator[Figure]:
     """What was built becomes a stack in CloudFormation, with a VPC and a file system of its own."""
     options, stacks, account = context.options, context.stacks, context.account
-    context.packages["partition"] = account.who()[1].split(":")[1]
     bucket = stacks.make_bucket(context.number)
     template = read_template(options.template)
     directories = code_directories(template, options.template)

@@ -133,7 +133,7 @@ class Stacks:
             system["FileSystemId"]
             # The template gives it the stack's name.
             for system in self._all("efs", "describe_file_systems", "FileSystems")
-            if _is_ours(system.get("Name") or "", prefix)
+            if _is_ours(system.get("Name") or "", prefix) and system["LifeCycleState"] not in ("deleting", "deleted")
         ]
         below = {"Path": PARAMETER_ROOT, "Recursive": True, "WithDecryption": False}
         parameters = [
@@ -144,7 +144,7 @@ class Stacks:
         schedules = [
             schedule["Name"]
             for schedule in self._all("scheduler", "list_schedules", "Schedules", NamePrefix=prefix)
-            # The stack's own begin with its name too, and go with it.
+            # The stack's own go with it.
             if _is_ours(schedule["Name"], prefix) and schedule["Name"].endswith(ONCE)
         ]
         buckets = [

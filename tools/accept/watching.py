@@ -21,7 +21,7 @@ FUNCTIONS = ("FunctionName", "PublisherFunctionName", "ScheduleFunctionName", "O
 def rights(context: Context) -> Iterator[Figure]:
     """IAM denies what a function must not do; and allows what it has to, so that the question is a real one."""
     stack, region, number = context.service.name, context.account.region, context.number
-    partition = context.packages["partition"]
+    partition = context.partition
     parameter = f"arn:{partition}:ssm:{region}:{number}:parameter"
     anywhere = f"arn:{partition}:lambda:{region}:{number}:function:some-other-function"
     own = f"{parameter}{PARAMETER_ROOT}/{stack}"
@@ -60,7 +60,7 @@ def trust(context: Context) -> Iterator[Figure]:
         raise StepNotRun("an emulator judges no role's trust policy")
     roles = _roles(context)
     if assumed := [role for role in roles if _assumes(context, role)]:
-        raise StepFailed(f"{context.account.who()[1]} may assume {', '.join(assumed)}")
+        raise StepFailed(f"{context.caller} may assume {', '.join(assumed)}")
     yield Figure("roles that this caller cannot assume", str(len(roles)), "sts:AssumeRole, tried")
 
 
