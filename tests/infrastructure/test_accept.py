@@ -196,8 +196,11 @@ def things() -> dict[str, Any]:
             "Stacks": [{"StackName": name, "Tags": tag} for name in names] + [{"StackName": f"{RUN}-of-somebody"}]
         },
         "efs__describe_file_systems": {
-            "FileSystems": [{"FileSystemId": f"fs-{name}", "Name": name} for name in names]
-            + [{"FileSystemId": "fs-none"}]
+            "FileSystems": [
+                *({"FileSystemId": f"fs-{name}", "Name": name, "LifeCycleState": "available"} for name in names),
+                {"FileSystemId": "fs-of-nobody", "LifeCycleState": "available"},
+                {"FileSystemId": "fs-going", "Name": RUN, "LifeCycleState": "deleting"},
+            ]
         },
         "ssm__get_parameters_by_path": {"Parameters": [{"Name": f"{PARAMETER_ROOT}/{name}/x"} for name in names]},
         "scheduler__list_schedules": {
@@ -343,7 +346,7 @@ def test_the_function_answers_with_the_newest_push(monkeypatch: pytest.MonkeyPat
 
     account = FakeAccount(ssm__put_parameter=put, ssm__get_parameter=get)
     monkeypatch.setenv(origin_function.PUSHES_VARIABLE, "/pushes")
-    monkeypatch.setattr(origin_function.boto3, "client", account.client)
+    monkeypatch.setattr("boto3.client", account.client)
     monkeypatch.setattr(origin_function, "_parameters", [])
     origin = SampleOrigin(account, "/pushes", "https://origin.example")
     body = "0014command=ls-refs\n0001001bref-prefix refs/heads/\n0000"
