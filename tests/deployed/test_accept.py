@@ -101,6 +101,7 @@ def test_a_run_proves_reports_and_leaves_nothing(
     assert found == shape(shown)
     assert [name for name, result, _ in found["steps"] if result == "not run"] == [
         "trust",
+        "bill",
         "on AWS alone: mount",
         "on AWS alone: network",
     ]

@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,19 +118,23 @@ class Service:
 
     def line_of(self, delivery: str) -> Mapping[str, Any]:
         """Return the log line of a delivery. Raises StepFailed where there is none within LOG_SECONDS."""
+        message = self.await_message(
+            self.outputs["LogGroupName"],
+            lambda text: delivery in text and '"outcome"' in text,
+            f"what became of the delivery {delivery}",
+        )
+        lines = [json.loads(text) for text in message.splitlines() if delivery in text and '"outcome"' in text]
+        return dict(lines[0])
+
+    def await_message(self, group: str, is_it: Callable[[str], bool], what: str) -> str:
+        """Return the first message of a log group that `is_it`. Raises StepFailed where none comes in LOG_SECONDS."""
         deadline = time.monotonic() + (5 if self.account.is_emulator else LOG_SECONDS)
         while True:
-            for line in self.log_lines(self.outputs["LogGroupName"]):
-                if line.get("correlation_id") == delivery and "outcome" in line:
-                    return line
+            if found := [message for message in self.log_messages(group) if is_it(message)]:
+                return found[0]
             if time.monotonic() > deadline:
-                raise StepFailed(f"{self.outputs['LogGroupName']} has no line of the delivery {delivery}")
+                raise StepFailed(f"{group} does not say: {what}")
             time.sleep(0.3 if self.account.is_emulator else PAUSE_SECONDS)
-
-    def log_lines(self, group: str) -> list[dict[str, Any]]:
-        """Return the JSON lines of a log group."""
-        texts = [line for message in self.log_messages(group) for line in message.splitlines() if line.startswith("{")]
-        return [json.loads(text) for text in texts]
 
     def log_messages(self, group: str) -> list[str]:
         """Return all that a log group has."""

@@ -110,22 +110,28 @@ def alarms(context: Context) -> Iterator[Figure]:
 
 
 def bill(context: Context) -> Iterator[Figure]:
-    """What the bill counts: invocations, GB-seconds, bytes of logs, metrics."""
+    """What the bill counts: invocations, GB-seconds, requests, the file system's bytes, logs, metrics."""
     outputs, functions = context.service.outputs, context.account.client("lambda")
-    invocations = gigabyte_seconds = 0.0
-    for output in FUNCTIONS:
-        calls = _sum(context, "Invocations", outputs[output], must_be=True)
-        memory = functions.get_function_configuration(FunctionName=outputs[output])["MemorySize"]
-        invocations += calls
-        gigabyte_seconds += _sum(context, "Duration", outputs[output]) / 1000 * memory / 1024
-        if not calls and not context.account.is_emulator:
-            raise StepFailed(f"CloudWatch counts no invocations of {output}")
-        # An emulator counts only what is invoked through Lambda's own API, without an alias.
-        shown = f"{calls:,.0f}" if calls else "not counted in an emulator"
-        yield Figure(f"invocations of {output.removesuffix('Name')}", shown, "CloudWatch, AWS/Lambda")
-    if not invocations:
-        raise StepFailed("CloudWatch counts no invocations")
-    yield Figure("GB-seconds", f"{gigabyte_seconds:,.1f}", "CloudWatch, Duration times the function's memory")
+    calls = {output: _sum(context, "AWS/Lambda", "Invocations", FunctionName=outputs[output]) for output in FUNCTIONS}
+    uncounted = [output for output, count in calls.items() if not count]
+    # An emulator counts what is invoked through Lambda's own API, without an alias, and nothing of other services.
+    if uncounted and (not context.account.is_emulator or len(uncounted) == len(calls)):
+        raise StepFailed(f"CloudWatch counts no invocations of {', '.join(uncounted)}")
+    for output, count in calls.items():
+        yield _counted(f"invocations of {output.removesuffix('Name')}", count, "AWS/Lambda, Invocations")
+    gigabyte_seconds = sum(
+        _sum(context, "AWS/Lambda", "Duration", FunctionName=outputs[output])
+        / 1000
+        * functions.get_function_configuration(FunctionName=outputs[output])["MemorySize"]
+        / 1024
+        for output in FUNCTIONS
+    )
+    yield _counted("GB-seconds", gigabyte_seconds, "AWS/Lambda, Duration, times the function's memory")
+    api = outputs["WebhookUrl"].removeprefix("https://").partition(".")[0]
+    yield _counted("requests to the API", _sum(context, "AWS/ApiGateway", "Count", ApiId=api), "AWS/ApiGateway, Count")
+    system = outputs["FileSystemId"]
+    metered = _sum(context, "AWS/EFS", "MeteredIOBytes", FileSystemId=system)
+    yield _counted("bytes of the file system", metered, "AWS/EFS, MeteredIOBytes")
     groups = context.account.client("logs").describe_log_groups(logGroupNamePrefix=f"/git2efs/{context.service.name}/")
     messages = [text for group in groups["logGroups"] for text in context.service.log_messages(group["logGroupName"])]
     size = sum(len(text.encode()) + EVENT_BYTES for text in messages)
@@ -137,23 +143,31 @@ def bill(context: Context) -> Iterator[Figure]:
     )["Metrics"]
     if not metrics and not context.account.is_emulator:
         raise StepFailed("the stack has no metric in the namespace git2efs")
-    yield Figure("metrics", str(len(metrics)) if metrics else "not counted in an emulator", "CloudWatch")
+    yield _counted("metrics", len(metrics), "CloudWatch, the namespace git2efs")
+    if context.account.is_emulator:
+        raise StepNotRun("an emulator counts some of the invocations, and nothing of other services")
 
 
-def _sum(context: Context, metric: str, function: str, *, must_be: bool = False) -> float:
-    """Return a counter's sum since the run began; with `must_be` wait for it, since it comes late."""
-    deadline = time.monotonic() + (0 if context.account.is_emulator else COUNTER_SECONDS)
+def _counted(name: str, count: float, known_by: str) -> Figure:
+    """Return a counter's figure; what CloudWatch has nothing of is not shown as zero."""
+    return Figure(name, f"{count:,.0f}" if count else "not counted", known_by)
+
+
+def _sum(context: Context, namespace: str, metric: str, **dimension: str) -> float:
+    """Return a counter's sum since the run began. Lambda's are waited for, since they come late."""
+    is_patient = namespace == "AWS/Lambda" and not context.account.is_emulator
+    deadline = time.monotonic() + (COUNTER_SECONDS if is_patient else 0)
     while True:
         now = datetime.now(UTC)
         points = context.account.client("cloudwatch").get_metric_statistics(
-            Namespace="AWS/Lambda",
+            Namespace=namespace,
             MetricName=metric,
-            Dimensions=[{"Name": "FunctionName", "Value": function}],
+            Dimensions=[{"Name": name, "Value": value} for name, value in dimension.items()],
             StartTime=now - timedelta(hours=3),
             EndTime=now + timedelta(minutes=1),
             Period=60,
             Statistics=["Sum"],
         )["Datapoints"]
-        if points or not must_be or time.monotonic() > deadline:
+        if points or time.monotonic() > deadline:
             return float(sum(point["Sum"] for point in points))
         time.sleep(15)
