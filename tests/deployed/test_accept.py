@@ -1,4 +1,4 @@
-"""`make accept` in an account of its own: a whole run, one that is interrupted, and what a killed one left."""
+"""`make accept`: a whole run, one that is interrupted, and what a killed one left. The account is then as it was."""
 
 import json
 import os
@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import pytest
 
 from testing.stack import ROOT
 from tests.deployed.bridges import write_bridged_template
-from tests.deployed.conftest import TOOLS
 from tests.deployed.deployment import ARCHITECTURE
 from tests.deployed.emulator import Emulator
 from tools.accept.account import Account
@@ -30,40 +28,40 @@ ACTIONS = {
 """IAM's names, where they are not the API's."""
 
 
-@pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """An account with nothing in it."""
-    with Emulator(ROOT / TOOLS / "emulator" / "bin" / "python", tmp_path_factory.mktemp("accept")) as started:
-        yield started
-
-
 @pytest.fixture
-def options(account: Emulator, built: Path, tmp_path: Path) -> list[str]:
+def options(emulator: Emulator, built: Path, tmp_path: Path) -> list[str]:
     """What the emulator needs: a template for it, a VPC that is there, this machine's processor."""
-    subnets = account.client("ec2").describe_subnets()["Subnets"]
+    subnets = emulator.client("ec2").describe_subnets()["Subnets"]
     private = [each["SubnetId"] for each in subnets if each["VpcId"] == subnets[0]["VpcId"]]
     parameters = {"VpcId": subnets[0]["VpcId"], "SubnetIdA": private[0], "SubnetIdB": private[1]}
     # A mount of its own: what an earlier run published there would be found.
     mount = tmp_path / f"mount-{tmp_path.name}"
     mount.mkdir()
     template = write_bridged_template(built, mount, has_routes=True)
-    found = ["--endpoint-url", account.endpoint, "--template-file", str(template), "--architecture", ARCHITECTURE]
+    found = ["--endpoint-url", emulator.endpoint, "--template-file", str(template), "--architecture", ARCHITECTURE]
     found += [f"--parameter={name}={value}" for name, value in parameters.items()]
     return [*found, "--yes", "--report", str(tmp_path / "report.md")]
 
 
-def left(account: Emulator, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return what any run left in the account, by another list than the command's too."""
-    for name, value in account.credentials.items():
+def account_of(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Account:
+    """Return the account as the command sees it."""
+    for name, value in emulator.credentials.items():
         monkeypatch.setenv(name, value)
-    found = Stacks(Account(endpoint=account.endpoint), "", print).find(PREFIX).names()
-    names = [each["FunctionName"] for each in account.client("lambda").list_functions()["Functions"]]
-    names += [each["RoleName"] for each in account.client("iam").list_roles()["Roles"]]
-    names += [each["Name"] for each in account.client("scheduler").list_schedules()["Schedules"]]
-    names += [each["ApiId"] for each in account.client("apigatewayv2").get_apis()["Items"]]
-    names += [each["FileSystemId"] for each in account.client("efs").describe_file_systems()["FileSystems"]]
-    names += [each["logGroupName"] for each in account.client("logs").describe_log_groups()["logGroups"]]
-    return found + names
+    return Account(endpoint=emulator.endpoint)
+
+
+def things_in(emulator: Emulator) -> list[str]:
+    """Return what there is in the account, by other lists than the command's."""
+    client = emulator.client
+    names = [each["FunctionName"] for each in client("lambda").list_functions()["Functions"]]
+    names += [each["RoleName"] for each in client("iam").list_roles()["Roles"]]
+    names += [each["Name"] for each in client("scheduler").list_schedules()["Schedules"]]
+    names += [each["ApiId"] for each in client("apigatewayv2").get_apis()["Items"]]
+    names += [each["FileSystemId"] for each in client("efs").describe_file_systems()["FileSystems"]]
+    names += [each["logGroupName"] for each in client("logs").describe_log_groups()["logGroups"]]
+    names += [each["Name"] for each in client("s3").list_buckets()["Buckets"]]
+    names += [each["Name"] for each in client("ssm").describe_parameters()["Parameters"]]
+    return sorted(names)
 
 
 def shape(report: str) -> dict[str, Any]:
@@ -80,14 +78,13 @@ def shape(report: str) -> dict[str, Any]:
     }
 
 
-def test_a_run_proves_reports_and_leaves_nothing(
-    account: Emulator, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_proves_reports_and_leaves_nothing(emulator: Emulator, options: list[str], tmp_path: Path) -> None:
     """As `make accept` is typed; the report is as the page shows it, and the page's rights are enough."""
+    before = things_in(emulator)
     done = subprocess.run(
         ["make", "--no-print-directory", "accept", f"ARGS={' '.join([*options, '--warm 2', '--burst 3'])}"],
         cwd=ROOT,
-        env={**os.environ, **account.credentials},
+        env={**os.environ, **emulator.credentials},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -113,7 +110,7 @@ def test_a_run_proves_reports_and_leaves_nothing(
         for action in ([each["Action"]] if isinstance(each["Action"], str) else each["Action"])
     }
     assert {action_of(each.strip("-` ")) for each in found["operations"] if each != "-"} <= allowed
-    assert left(account, monkeypatch) == []
+    assert things_in(emulator) == before
 
 
 def action_of(operation: str) -> str:
@@ -122,12 +119,12 @@ def action_of(operation: str) -> str:
     return ACTIONS.get(operation, f"{ACTIONS.get(service, service)}:{name}")
 
 
-def until(account: Emulator, options: list[str], words: str, number: signal.Signals) -> int:
+def until(emulator: Emulator, options: list[str], words: str, number: signal.Signals) -> int:
     """Start the command, send it a signal when it says these words, and return its exit status."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tools.accept", *options],
         cwd=ROOT,
-        env={**os.environ, **account.credentials},
+        env={**os.environ, **emulator.credentials},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -144,24 +141,19 @@ def until(account: Emulator, options: list[str], words: str, number: signal.Sign
 
 
 def test_an_interrupted_run_deletes_and_a_killed_ones_rest_is_found(
-    account: Emulator, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emulator: Emulator, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The interrupted one says what it did not run, and leaves the other's alone; `--clean` deletes that."""
-    assert until(account, options, "deploy: passed", signal.SIGKILL) == -signal.SIGKILL
-    of_killed = Stacks(account_of(account, monkeypatch), "", print).find(PREFIX).names()
+    before = things_in(emulator)
+    stacks = Stacks(account_of(emulator, monkeypatch), "", print)
+    assert until(emulator, options, "deploy: passed", signal.SIGKILL) == -signal.SIGKILL
+    of_killed = stacks.find(PREFIX).names()
     assert {name.split()[0] for name in of_killed} == {"stack", "file", "parameter", "bucket"}
-    assert until(account, options, "cold: the first", signal.SIGTERM) == 1
+    assert until(emulator, options, "cold: the first", signal.SIGTERM) == 1
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert report.startswith("# git2efs: acceptance\n\n**Interrupted**")
     assert "- verify: the run was interrupted before it" in report
     assert "| delete | passed |" in report
-    assert Stacks(account_of(account, monkeypatch), "", print).find(PREFIX).names() == of_killed
-    assert until(account, [*options, "--clean"], "accept: deleted", signal.SIGCONT) == 0
-    assert left(account, monkeypatch) == []
-
-
-def account_of(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Account:
-    """Return the account as the command sees it."""
-    for name, value in emulator.credentials.items():
-        monkeypatch.setenv(name, value)
-    return Account(endpoint=emulator.endpoint)
+    assert stacks.find(PREFIX).names() == of_killed
+    assert until(emulator, [*options, "--clean"], "accept: deleted", signal.SIGCONT) == 0
+    assert things_in(emulator) == before

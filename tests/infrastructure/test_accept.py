@@ -8,7 +8,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,10 +24,13 @@ from tools.accept import origin_function
 from tools.accept.account import Account
 from tools.accept.context import Context, Options
 from tools.accept.origin import GivenOrigin, SampleOrigin, origin_template
+from tools.accept.pushes import require_published
 from tools.accept.report import Figure, Report, Result, Step, StepFailed, StepNotRun, spread
 from tools.accept.run import DELETE, DELETE_PROMISE, STEPS, Planned, planned, run_step, run_steps
 from tools.accept.sample import LARGE, LARGE_FILES, Repository, files_of
+from tools.accept.service import Pushed, Service
 from tools.accept.stacks import PARAMETER_ROOT, TAG, Leftovers, Stacks
+from tools.accept.watching import LEAST_ALARMS, alarms, bill, rights, trust
 
 RUN = "git2efs-accept-20261128-101112-0a1b"
 OTHER_RUN = "git2efs-accept-20261127-101112-0a1b"
@@ -391,3 +394,112 @@ def test_the_page_names_every_step_and_every_option() -> None:
     assert [(name, promise.strip()) for name, promise in rows] == list(promises.items())
     options = {option for action in command.parser()._actions for option in action.option_strings} - {"-h", "--help"}
     assert options <= set(re.findall(r"--[a-z-]+", page))
+
+
+# -- steps that find something ----------------------------------------------------------------------------------------
+
+OUTPUTS = {
+    "FunctionName": "webhook",
+    "PublisherFunctionName": "publisher",
+    "ScheduleFunctionName": "schedule",
+    "OperateFunctionName": "operate",
+    "FileSystemId": "fs-1",
+    "WebhookUrl": "https://api.example/github",
+}
+DENIED = 10
+"""How many rights `rights` asks for that nobody may have."""
+ALARM = {"AlarmName": "a", "ActionsEnabled": True, "AlarmActions": ["topic"], "StateValue": "OK"}
+
+
+def watched(tmp_path: Path, **answers: Any) -> Context:
+    """Return a run with a stack, whose account answers so besides."""
+    known = {
+        "lambda__get_function_configuration": {"Role": "arn:aws:iam::123456789012:role/any", "MemorySize": 1024},
+        "cloudformation__list_stack_resources": {
+            "StackResourceSummaries": [
+                {"ResourceType": "AWS::CloudWatch::Alarm", "PhysicalResourceId": str(number)}
+                for number in range(LEAST_ALARMS)
+            ]
+        },
+        "logs__describe_log_groups": {"logGroups": []},
+    }
+    context = context_in(FakeAccount(**known, **answers), tmp_path)
+    context.found_service = Service(context.account, RUN, OUTPUTS, "secret")
+    return context
+
+
+def simulated(decide: Callable[[str, str], bool]) -> Any:
+    """Return an answer of IAM's simulator; `decide` is asked with the action and the resource."""
+
+    def answer(PolicySourceArn: str, ActionNames: list[str], ResourceArns: list[str]) -> Any:
+        is_allowed = decide(ActionNames[0], ResourceArns[0])
+        return {"EvaluationResults": [{"EvalDecision": "allowed" if is_allowed else "implicitDeny"}]}
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("step", "answers", "found"),
+    [
+        (rights, {"iam__simulate_principal_policy": simulated(lambda action, arn: True)}, "may s3:GetObject"),
+        (rights, {"iam__simulate_principal_policy": simulated(lambda action, arn: False)}, "may not ssm:GetParameter"),
+        (trust, {"sts__assume_role": {}}, "may assume arn:aws:iam::123456789012:role/any"),
+        (trust, {"sts__assume_role": ERROR}, "Throttling"),
+        (alarms, {"cloudwatch__describe_alarms": {"MetricAlarms": [ALARM] * (LEAST_ALARMS - 1)}}, "in CloudWatch"),
+        (
+            alarms,
+            {"cloudwatch__describe_alarms": {"MetricAlarms": [{**ALARM, "AlarmActions": []}] * LEAST_ALARMS}},
+            "without an action",
+        ),
+        (bill, {"cloudwatch__get_metric_statistics": {"Datapoints": [{"Sum": 0.0}]}}, "counts no invocations"),
+        (
+            bill,
+            {
+                "cloudwatch__get_metric_statistics": {"Datapoints": [{"Sum": 1.0}]},
+                "cloudwatch__list_metrics": {"Metrics": []},
+            },
+            "has no metric",
+        ),
+    ],
+    ids=lambda value: getattr(value, "__name__", None) or (value.replace(" ", "-") if isinstance(value, str) else ""),
+)
+def test_what_is_not_as_it_should_be_fails_the_step(
+    step: Callable[[Context], Iterator[Figure]], answers: dict[str, Any], found: str, tmp_path: Path
+) -> None:
+    """And says what."""
+    with pytest.raises((StepFailed, ClientError), match=re.escape(found)):
+        list(step(watched(tmp_path, **answers)))
+
+
+def test_rights_and_alarms_as_they_should_be_pass(tmp_path: Path) -> None:
+    """The service's own secret and tokens are read, and nothing else is."""
+    own = re.compile(rf"{PARAMETER_ROOT}/{RUN}/(webhook-secret|credentials/any)$")
+    asked = []
+
+    def decide(action: str, arn: str) -> bool:
+        asked.append((action, arn))
+        # The publisher and the schedule ask of these too; a role's own answer is the emulator's to test.
+        return action == "ssm:GetParameter" and own.search(arn) is not None and len(asked) > DENIED
+
+    denied = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "AssumeRole")
+    context = watched(
+        tmp_path,
+        iam__simulate_principal_policy=simulated(decide),
+        sts__assume_role=denied,
+        cloudwatch__describe_alarms={"MetricAlarms": [ALARM] * LEAST_ALARMS},
+    )
+    assert [figure.value for figure in rights(context)] == [str(DENIED), "2"]
+    assert [figure.value for figure in trust(context)] == ["4"]
+    assert [figure.value for figure in alarms(context)] == [str(LEAST_ALARMS), "none"]
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "commit"),
+    [(200, "published", "b" * 40), (200, "ignored", "a" * 40), (503, "published", "a" * 40), (202, "accepted", None)],
+)
+def test_only_a_published_commit_is_visible(status: int, outcome: str, commit: str | None) -> None:
+    """Whatever else the webhook answers was not measured."""
+    pushed = Pushed("delivery", status, {"outcome": outcome, "commit": commit}, 0.1, 1)
+    with pytest.raises(StepFailed, match="expected 200 published"):
+        require_published(pushed, "a" * 40)
+    require_published(Pushed("delivery", 200, {"outcome": "unchanged", "commit": "a" * 40}, 0.1, 1), "a" * 40)
