@@ -16,7 +16,8 @@ from tests.deployed.bridges import write_bridged_template
 from tests.deployed.deployment import ARCHITECTURE
 from tests.deployed.emulator import Emulator
 from tools.accept.account import Account
-from tools.accept.stacks import PREFIX, Stacks
+from tools.accept.leftovers import find
+from tools.accept.stacks import PREFIX
 
 PAGE = (ROOT / "docs" / "acceptance.md").read_text(encoding="utf-8")
 ACTIONS = {
@@ -145,15 +146,15 @@ def test_an_interrupted_run_deletes_and_a_killed_ones_rest_is_found(
 ) -> None:
     """The interrupted one says what it did not run, and leaves the other's alone; `--clean` deletes that."""
     before = things_in(emulator)
-    stacks = Stacks(account_of(emulator, monkeypatch), "", print)
+    account = account_of(emulator, monkeypatch)
     assert until(emulator, options, "deploy: passed", signal.SIGKILL) == -signal.SIGKILL
-    of_killed = stacks.find(PREFIX).names()
+    of_killed = find(account, PREFIX).names()
     assert {name.split()[0] for name in of_killed} == {"stack", "file", "parameter", "bucket"}
     assert until(emulator, options, "cold: the first", signal.SIGTERM) == 1
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert report.startswith("# git2efs: acceptance\n\n**Interrupted**")
     assert "- verify: the run was interrupted before it" in report
     assert "| delete | passed |" in report
-    assert stacks.find(PREFIX).names() == of_killed
+    assert find(account, PREFIX).names() == of_killed
     assert until(emulator, [*options, "--clean"], "accept: deleted", signal.SIGCONT) == 0
     assert things_in(emulator) == before

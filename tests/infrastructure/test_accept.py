@@ -20,16 +20,17 @@ from local.origin import SampleOrigin as LoopbackOrigin
 from local.sample import first_push
 from testing.documented import PROJECT
 from tools.accept import __main__ as command
-from tools.accept import origin_function
+from tools.accept import leftovers, origin_function
 from tools.accept.account import Account
 from tools.accept.context import Context, Options
+from tools.accept.leftovers import Leftovers
 from tools.accept.origin import GivenOrigin, SampleOrigin, origin_template
 from tools.accept.pushes import require_published
 from tools.accept.report import Figure, Report, Result, Step, StepFailed, StepNotRun, spread
 from tools.accept.run import DELETE, DELETE_PROMISE, STEPS, Planned, planned, run_step, run_steps
 from tools.accept.sample import LARGE, LARGE_FILES, Repository, files_of
 from tools.accept.service import Pushed, Service
-from tools.accept.stacks import PARAMETER_ROOT, TAG, Leftovers, Stacks
+from tools.accept.stacks import PARAMETER_ROOT, TAG, Stacks
 from tools.accept.watching import LEAST_ALARMS, alarms, bill, rights, trust
 
 RUN = "git2efs-accept-20261128-101112-0a1b"
@@ -213,20 +214,21 @@ def things() -> dict[str, Any]:
     }
 
 
-def test_a_run_finds_what_is_its_own_and_nothing_else(tmp_path: Path) -> None:
+def test_a_run_finds_what_is_its_own_and_nothing_else() -> None:
     """By the name's whole shape; a stack by its tag too."""
-    stacks = context_in(FakeAccount(**things()), tmp_path).stacks
+    account = FakeAccount(**things())
     own = (RUN, f"{RUN}-origin")
-    assert stacks.find(RUN) == Leftovers(
+    assert leftovers.find(account, RUN) == Leftovers(
         stacks=list(own),
         file_systems=[f"fs-{name}" for name in own],
         parameters=[f"{PARAMETER_ROOT}/{name}/x" for name in own],
         schedules=[f"{name}-once" for name in own],
         buckets=[f"{name}-123456789012" for name in own],
+        unknown=[],
     )
-    assert [name for name in stacks.find("git2efs-accept-").stacks if name not in own] == [OTHER_RUN]
+    assert [name for name in leftovers.find(account, "git2efs-accept-").stacks if name not in own] == [OTHER_RUN]
     with pytest.raises(ValueError, match="is not a run"):
-        stacks.find("git2efs")
+        leftovers.find(account, "git2efs")
 
 
 def test_what_cannot_be_deleted_is_told_and_keeps_nothing_else(tmp_path: Path) -> None:
@@ -235,8 +237,8 @@ def test_what_cannot_be_deleted_is_told_and_keeps_nothing_else(tmp_path: Path) -
     account = FakeAccount(cloudformation__describe_stacks=gone, efs__delete_file_system=ERROR)
     stacks = context_in(account, tmp_path).stacks
     parameters = [f"{PARAMETER_ROOT}/{RUN}/{number}" for number in range(11)]
-    problems = stacks.delete(Leftovers([RUN], ["fs-1"], parameters, [f"{RUN}-once"], ["bucket"]))
-    assert problems == [f"file system fs-1: {ERROR}"]
+    found = Leftovers([RUN], ["fs-1"], parameters, [f"{RUN}-once"], ["bucket"], ["what cannot be listed"])
+    assert leftovers.delete(stacks, found) == ["what cannot be listed", f"file system fs-1: {ERROR}"]
     assert account.names() == [
         "scheduler:delete_schedule",
         "cloudformation:delete_stack",
@@ -247,6 +249,14 @@ def test_what_cannot_be_deleted_is_told_and_keeps_nothing_else(tmp_path: Path) -
         "s3:list_objects_v2",
         "s3:delete_bucket",
     ]
+
+
+def test_what_cannot_be_listed_keeps_nothing_else_from_being_found() -> None:
+    """A right that is missing for one service leaves that one's things, and says so."""
+    found = leftovers.find(FakeAccount(**things() | {"efs__describe_file_systems": ERROR}), RUN)
+    assert found.unknown == [f"file systems cannot be listed: {ERROR}"]
+    assert found.file_systems == []
+    assert len(found.names()) == 8
 
 
 def test_a_stack_that_cannot_be_created_is_told_with_the_first_reason(tmp_path: Path) -> None:
@@ -282,6 +292,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> FakeAccount:
         (("--parameter", "Delivery=queued"), "only a stack with Delivery=direct"),
         (("--parameter", "Delivery"), "NAME=VALUE"),
         (("--warm", "0"), "at least 1"),
+        (("--report", "/nonexistent/report.md"), "no such directory"),
         (("--clean",), "--yes says yes"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",

@@ -2,7 +2,8 @@
 
 __main__        the command: what it asks, and how it ends
 account         boto3's clients of one profile and region, and which operations were called
-stacks          what is built → a stack of the run's own; what the run left → deleted
+stacks          what is built → a stack of the run's own
+leftovers       what runs made: finding it, and deleting it
 sample          the sample origin's commits and its side of a fetch, made anew wherever they are needed
 origin          where the commits come from: the sample, in the account; or a repository that is given
 service         signed pushes, operators' commands, log lines

@@ -19,6 +19,7 @@ from types import FrameType
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handler.cli.parser import version
+from tools.accept import leftovers
 from tools.accept.account import Account
 from tools.accept.context import Context, Options
 from tools.accept.report import Report, Step
@@ -90,6 +91,8 @@ def _options(parsed: argparse.Namespace) -> Options:
             raise ValueError(
                 f"only a stack with {name}={only} is tried: the webhook's answer tells when a tree is visible"
             )
+    if not parsed.report.absolute().parent.is_dir():
+        raise ValueError(f"{parsed.report}: there is no such directory")
     if min(parsed.warm, parsed.burst) < 1:
         raise ValueError("--warm and --burst are at least 1")
     return Options(template, parsed.architecture, parsed.origin, parameters, parsed.warm, parsed.burst)
@@ -127,14 +130,14 @@ def accept(context: Context) -> Report:
 
 def clean(stacks: Stacks, *, is_sure: bool) -> int:
     """Delete what earlier runs left; return the exit status."""
-    found = stacks.find(PREFIX)
-    if not found.names():
+    found = leftovers.find(stacks.account, PREFIX)
+    if not (found.names() or found.unknown):
         print("accept: nothing is left")
         return 0
     print("\n".join(found.names()))
     if not (is_sure or _is_sure("Delete all of it? A run that is under way loses its stack.")):
         return 2
-    problems = stacks.delete(found)
+    problems = leftovers.delete(stacks, found)
     print("\n".join(problems) or "accept: deleted", file=sys.stderr if problems else sys.stdout)
     return 1 if problems else 0
 

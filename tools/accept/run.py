@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tools.accept import failures, pushes, watching
+from tools.accept import failures, leftovers, pushes, watching
 from tools.accept.context import Context
 from tools.accept.origin import CODE, GivenOrigin, SampleOrigin, origin_template, pushes_parameter
 from tools.accept.report import Figure, Result, Step, StepFailed, StepNotRun
@@ -143,10 +143,10 @@ def run_step(step: Step, run: StepFunction, context: Context) -> None:
 
 def delete(context: Context) -> Iterator[Figure]:
     """Delete all that the run made. Raises StepFailed with what is left."""
-    stacks = context.stacks
-    made = stacks.find(stacks.name)
-    problems = stacks.delete(made)
-    left = stacks.find(stacks.name).names()
+    account, name = context.account, context.stacks.name
+    made = leftovers.find(account, name)
+    problems = leftovers.delete(context.stacks, made)
+    left = leftovers.find(account, name).names()
     if problems or left:
         raise StepFailed(f"left: {', '.join(left) or 'nothing'}; {'; '.join(problems)}; try make accept ARGS=--clean")
     yield Figure("deleted", made.counts(), "asked again afterwards: nothing is left")
