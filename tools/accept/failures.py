@@ -13,7 +13,7 @@ from tools.accept.pushes import READ_ONLY, SITE, publish
 from tools.accept.report import Figure, StepFailed, StepNotRun
 from tools.accept.sample import LARGE
 
-TIMEOUT_SECONDS = {True: 3, False: 10}
+TIMEOUT_SECONDS = {True: 5, False: 10}
 """The publisher's, in an emulator and in AWS, where a file takes milliseconds to make. API Gateway waits for 30."""
 HANGS_AFTER_FILES = 20
 """Fewer than a push of either tree creates."""
