@@ -150,7 +150,8 @@ def test_an_interrupted_run_deletes_and_a_killed_ones_rest_is_found(
     assert until(emulator, options, "deploy: passed", signal.SIGKILL) == -signal.SIGKILL
     of_killed = find(account, PREFIX).names()
     assert {name.split()[0] for name in of_killed} == {"stack", "file", "parameter", "bucket"}
-    assert until(emulator, options, "cold: the first", signal.SIGTERM) == 1
+    # Not while a function runs: the emulator would make its log group anew, for which no role has the right.
+    assert until(emulator, options, "deploy: passed", signal.SIGTERM) == 1
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert report.startswith("# git2efs: acceptance\n\n**Interrupted**")
     assert "- verify: the run was interrupted before it" in report
