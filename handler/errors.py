@@ -9,7 +9,8 @@
     │       TooManyOpenFiles
     └── Stalled                  500, needs a person
         ├── ConfigurationInvalid, SecretUnusable, PublisherRefused, RemoteRefused, RemoteUnsupported, RemoteUntrusted
-        ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides, TreeTooLarge, TreeUnsafe, NotACommit
+        ├── PackInvalid, PackTooLarge, HistoryTooDeep, ObjectTooLarge, ObjectCollides
+        ├── TreeTooLarge, TreeUnsafe, NotACommit
         └── TargetOccupied, TooManyTargets, CopyUnusable, LocalChanges, ReplayConflict, MountFull, Unexpected
 
 A leaf's `reason` is stable: a metric's dimension, and in the answer. The message is for the log: it may name anything
@@ -226,6 +227,15 @@ class PackTooLarge(Stalled):
     """The remote sent more than `max_pack_bytes`."""
 
     reason = "pack_too_large"
+
+
+class HistoryTooDeep(Stalled):
+    """A working copy has local commits, and the history between them and the new tip is more than is fetched by itself.
+
+    The message says what to do. The copy is as it was.
+    """
+
+    reason = "history_too_deep"
 
 
 class ObjectTooLarge(Stalled):

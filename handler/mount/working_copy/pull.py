@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from handler.errors import CopyUnusable, LocalChanges, MirrorDamaged, OutOfTime
+from handler.exchange.remote import FetchQuery
 from handler.model import Counts
 from handler.mount.fs.files import is_there
 from handler.mount.git.diff import TreeDiff
@@ -23,6 +24,7 @@ from handler.mount.working_copy.autostash import AutostashResult, StashBase, rea
 from handler.mount.working_copy.branch import prepared_branch, update_refs
 from handler.mount.working_copy.clone import Clone
 from handler.mount.working_copy.clone_session import CloneSession, CopySession, is_warm, opened, repacked
+from handler.mount.working_copy.deepen import deepening_query
 from handler.mount.working_copy.index.index_file import IndexFile
 from handler.mount.working_copy.journal import PullJournal
 from handler.mount.working_copy.local_changes import ChangeSet, describe_obstructions, find_obstructions
@@ -93,6 +95,13 @@ class PullSession(CopySession):
         self._worktrees = stack.enter_context(ExitStack())
         self._writing_tracking: Future[None] | None = None
         self._prepared: _Prepared | None = None
+
+    def deepening(self, commit: str, deeper_than: int) -> FetchQuery | None:
+        """Return what brings the history that a replay of local commits needs."""
+        # Without local commits the tip alone is enough: the branch gets there, wherever its history is cut.
+        if self._head is None or self._head.encode() == self._tracking or self._run.repository.depth == 0:
+            return None
+        return deepening_query(self.store, self.have, commit, deeper_than)
 
     def prepare(self, fetched: Fetched) -> bool:
         """Plan the pull, and store its objects. Raises LocalChanges, ReplayConflict, CopyBusy, TreeUnsafe."""
