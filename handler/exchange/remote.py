@@ -13,7 +13,7 @@ MAX_BASES = 8
 EMPTY_PACK_BYTES = 32
 """The size of a pack without objects: its header and its checksum."""
 UNASKED_HISTORY_BYTES = 4_000_000
-"""A pull into a copy whose history is cut is fetched without a depth up to here: a merge would bring all its history."""
+"""A fetch into a copy whose history is cut has no depth up to here: a merge would bring all its history."""
 DEEPENED_BYTES = 16_000_000
 """So much history is fetched at most for each of DEEPENINGS."""
 LEAST_DEEPEN = 2

@@ -150,9 +150,7 @@ def test_depth_0_takes_all_history(service: Service, upstream: Upstream, copy: P
 
 
 @pytest.mark.parametrize("reason", ["local_changes", "replay_conflict"])
-def test_a_refused_pull_says_what_it_has_cost(
-    service: Service, upstream: Upstream, copy: Person, reason: str
-) -> None:
+def test_a_refused_pull_says_what_it_has_cost(service: Service, upstream: Upstream, copy: Person, reason: str) -> None:
     """Answer and log have the bytes that were fetched, and the times."""
     copy.write({"a": "mine\n"})
     if reason == "replay_conflict":

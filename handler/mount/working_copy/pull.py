@@ -27,7 +27,12 @@ from handler.mount.working_copy.clone_session import CloneSession, CopySession, 
 from handler.mount.working_copy.deepen import deepening_query
 from handler.mount.working_copy.index.index_file import IndexFile
 from handler.mount.working_copy.journal import PullJournal
-from handler.mount.working_copy.local_changes import ChangeSet, describe_obstructions, find_obstructions
+from handler.mount.working_copy.local_changes import (
+    ChangeSet,
+    LocalFindings,
+    compare_with_local_changes,
+    describe_obstructions,
+)
 from handler.mount.working_copy.open_copy import CopyLock
 from handler.mount.working_copy.paths import CopyPaths
 from handler.mount.working_copy.plan import plan_checkout, plan_pull
@@ -71,6 +76,7 @@ class _Prepared:
     difference: TreeDiff
     changes: ChangeSet
     journal: PullJournal
+    local: LocalFindings
     notes: tuple[str, ...]
 
 
@@ -138,13 +144,15 @@ class PullSession(CopySession):
         changes, index = ChangeSet.of(difference), reading_index.result()
         worktree = self._worktrees.enter_context(copy.worktree())
         comparison = copy.compare_index(worktree, index, changes)
-        autostash = AutostashResult()
-        if obstructions := find_obstructions(comparison, changes, copy.workers):
+        autostash, local = AutostashResult(), compare_with_local_changes(comparison, changes, copy.workers)
+        if local.obstructions:
             if head is None or not run.target.autostash:
-                raise LocalChanges(describe_obstructions(obstructions))
+                raise LocalChanges(describe_obstructions(local.obstructions))
             base = StashBase(head, copy.branch, copy.committer, timestamp)
-            autostash = reapply(update.objects, comparison, obstructions, base, copy.refs)
-            changes = changes.with_local_changes(autostash.local_changes)
+            autostash = reapply(update.objects, comparison, local.obstructions, base, copy.refs)
+        # Both go into the journal: to undo the pull must neither write nor remove what a person has put there.
+        kept = {**autostash.local_changes, **{path: each.change for path, each in local.already_there.items()}}
+        changes = changes.with_local_changes(kept)
         copy.store.add(update.objects.added)
         return _Prepared(
             lock=lock,
@@ -159,10 +167,11 @@ class PullSession(CopySession):
                 committer=copy.committer,
                 timestamp=timestamp,
                 lines=pull.log_lines,
-                local_changes=autostash.local_changes,
+                local_changes=kept,
                 stash=autostash.stash,
             ),
-            notes=pull.notes + autostash.notes,
+            local=local,
+            notes=pull.notes + autostash.notes + local.notes,
         )
 
     def flip(self) -> float:
@@ -193,6 +202,7 @@ class PullSession(CopySession):
                 entries, done = apply.apply(
                     prepared.worktree, prepared.changes, copy.store, run.check_deadline, copy.workers
                 )
+                entries |= {path: each.entry for path, each in prepared.local.already_there.items()}
                 content = prepared.index.patch(entries, trees=prepared.difference.new_trees)
                 apply.write_index(copy.paths, copy.store.staging, content)
                 update_refs(copy.refs, journal, branch.result(), run.executor, is_retry=not is_warm(run))
