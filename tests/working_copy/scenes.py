@@ -66,6 +66,14 @@ def _pull_with_autostash(person: Person, url: str) -> None:
         person.git("checkout", "-q", "HEAD", "--", path)
 
 
+def _pull_upon_the_same(person: Person, url: str) -> None:
+    """Pull as git does it without what `_do_the_same` did to files of the push: with that it refuses."""
+    person.git("checkout", "-q", "HEAD", "--", ".")
+    person.git("clean", "-fdq")
+    _pull(person, url)
+    person.write({"docs/guide": "not in the way\n"})
+
+
 def _merge_forward(person: Person, url: str) -> None:
     """Go forward as `git pull` does without a rebase: git's own refuses a rebase with anything uncommitted."""
     person.git("fetch", "-q", url, "+refs/heads/main:refs/remotes/origin/main")
@@ -105,6 +113,12 @@ def _litter(person: Person) -> None:
 
 def _dirty(person: Person) -> None:
     person.write({"text": _lines((0, "mine")), "docs/guide": "not in the way\n", "untracked": "x\n"})
+
+
+def _do_the_same(person: Person) -> None:
+    """Do by hand what the push brings, in every way, and something that is not in its way."""
+    person.write({"text": _lines((15, "theirs")), "new/file": "new\n", "docs/guide": "not in the way\n"})
+    (person.root / "gone").unlink()
 
 
 def _clash(person: Person) -> None:
@@ -176,6 +190,14 @@ PLOTS: Mapping[str, Plot] = MappingProxyType(
             pull=_pull_with_autostash,
             parameter=_AUTOSTASH,
             mine=[b"text"],
+        ),
+        "there already": Plot(
+            before=[_TEXT],
+            push={**_TEXT_CHANGED, b"more": b"more\n"},
+            newer={b"other": Executable(b"newer\n")},
+            change=_do_the_same,
+            pull=_pull_upon_the_same,
+            mine=[b"text", b"new/file"],
         ),
         "adopted": Plot(
             before=[_TEXT, {b"other": b"again\n"}],
