@@ -40,6 +40,7 @@ def grow(upstream: Upstream, commits: int) -> None:
     upstream.commit({"large": b"1\n", "b": b"1\n"}, branch="old")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("how", ["warm", "cold", "protocol 0"])
 def test_a_merge_brings_no_history(
     service: Service, upstream: Upstream, origin: GitOrigin, copy: Person, how: str
@@ -79,6 +80,7 @@ def test_a_forced_push_brings_no_history(service: Service, upstream: Upstream, c
     copy.is_sound()
 
 
+@pytest.mark.sampled(0)
 def test_a_large_push_is_no_history(service: Service, upstream: Upstream, copy: Person) -> None:
     """The files of a tree may have more bytes than any bound on history, with local commits too."""
     copy.commit({"mine": "1\n"})
@@ -106,6 +108,7 @@ def test_local_commits_bring_the_history_that_they_are_compared_with(
     copy.is_sound()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("too_many", ["bytes", "commits"])
 def test_more_history_than_the_bounds_is_left_to_a_person(
     service: Service, upstream: Upstream, copy: Person, too_many: str
@@ -135,6 +138,7 @@ def test_more_history_than_the_bounds_is_left_to_a_person(
     copy.is_sound()
 
 
+@pytest.mark.sampled(0)
 def test_depth_0_takes_all_history(service: Service, upstream: Upstream, copy: Person) -> None:
     """Whoever asks for all of it gets it, in a copy that was cut before too."""
     copy.commit({"mine": "1\n"})
@@ -149,6 +153,7 @@ def test_depth_0_takes_all_history(service: Service, upstream: Upstream, copy: P
     copy.is_sound()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("reason", ["local_changes", "replay_conflict"])
 def test_a_refused_pull_says_what_it_has_cost(service: Service, upstream: Upstream, copy: Person, reason: str) -> None:
     """Answer and log have the bytes that were fetched, and the times."""

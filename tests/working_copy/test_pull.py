@@ -391,6 +391,7 @@ def do_the_same(copy: Person) -> None:
     (copy.root / "link").symlink_to("d0/f3")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("how", ["in the files", "staged", "ignored", "with a local commit", "with autostash"])
 def test_what_is_there_already_is_not_in_the_way(service: Service, upstream: Upstream, copy: Person, how: str) -> None:
     """Git refuses, in part; here the branch goes there, no file is written again, and nothing is uncommitted."""
@@ -437,6 +438,7 @@ def test_a_directory_in_place_of_a_file_may_be_there_already(
     copy.is_sound()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("kind", ["staged otherwise", "another mode", "another target", "intent to add"])
 def test_what_is_nearly_there_is_in_the_way(service: Service, upstream: Upstream, copy: Person, kind: str) -> None:
     """One of seven is not what the push brings: it alone is named, and nothing is touched."""
