@@ -17,15 +17,11 @@ A leaf's `reason` is stable: a metric's dimension, and in the answer. The messag
 but a secret, a body or a signature.
 """
 
-from typing import ClassVar
-
 
 class Git2EfsError(Exception):
     """The root: `reason` (a dimension, snake case), `status` (HTTP) and whether the failure passes by itself."""
 
-    reason: ClassVar[str] = "unexpected"
-    status: ClassVar[int] = 500
-    is_transient: ClassVar[bool] = False
+    reason, status, is_transient = "unexpected", 500, False
 
 
 class Rejected(Git2EfsError):
@@ -79,9 +75,7 @@ class MediaTypeUnsupported(Rejected):
 class Transient(Git2EfsError):
     """The failure passes by itself: the next delivery, redelivery or schedule does the work."""
 
-    reason = "transient"
-    status = 503
-    is_transient = True
+    reason, status, is_transient = "transient", 503, True
 
 
 class ParametersUnavailable(Transient):
@@ -229,10 +223,7 @@ class PackTooLarge(Stalled):
 
 
 class HistoryTooDeep(Stalled):
-    """A working copy has local commits, and the history between them and the new tip is more than is fetched by itself.
-
-    The message says what to do. The copy is as it was.
-    """
+    """A working copy's local commits need more history than is fetched by itself; the message says what to do."""
 
     reason = "history_too_deep"
 

@@ -185,8 +185,7 @@ class DrivenRun:
     def _fetch_needed(self, query: FetchQuery, *, is_size_enough: bool) -> None:
         """Fetch; a failure is an answer too. A commit that the remote does not know is asked for a few times."""
         for number in range(1, _TRIES_BY_ID + 1):
-            sender = self._sender(query, is_size_enough=is_size_enough)
-            asked_at = self.clock()
+            sender, asked_at = self._sender(query, is_size_enough=is_size_enough), self.clock()
             try:
                 return self._fetch(query, sender)
             except FetchRefused:
@@ -271,12 +270,9 @@ class DrivenRun:
         path, query = self.target.path, answer.need.fetch if answer.need is not None else None
         if query is not None and query.want == self._wanted():
             self.known.put(path, KnownTarget(query.have, query.shallow))
-        if answer.outcome is None:
-            return
-        if answer.outcome.kind is OutcomeKind.FAILED:
-            self.known.put(path, None)
-        else:
-            self.known.put(path, KnownTarget(answer.outcome.commit, self._shallow_after()))
+        if answer.outcome is not None:
+            is_failed = answer.outcome.kind is OutcomeKind.FAILED
+            self.known.put(path, None if is_failed else KnownTarget(answer.outcome.commit, self._shallow_after()))
 
     def _wanted(self) -> str | None:
         tip = self._tip()

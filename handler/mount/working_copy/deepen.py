@@ -5,6 +5,7 @@ known to be there would be made again. So no history may be cut between what is 
 """
 
 from collections import deque
+from collections.abc import Set
 
 from handler.errors import HistoryTooDeep
 from handler.exchange.remote import DEEPENINGS, FetchQuery
@@ -36,7 +37,7 @@ def deepening_query(store: CopyStore, have: str | None, tip: str, deeper_than: i
     return FetchQuery(tip, have, deepen, tuple(sorted(each.decode() for each in shallow)), (tip,))
 
 
-def _depth_of_cut(graph: CommitGraph, tip: bytes, shallow: set[bytes]) -> int:
+def _depth_of_cut(graph: CommitGraph, tip: bytes, shallow: Set[bytes]) -> int:
     """Return how many commits lead from the tip to the first cut, both of them among these."""
     seen, waiting = {tip}, deque([(tip, 1)])
     while waiting:
