@@ -366,6 +366,21 @@ def test_what_is_in_the_way_is_refused_and_named(
     assert copy.status() == ""
 
 
+@pytest.mark.sampled(0)
+def test_a_reset_is_undone_by_a_delivery_and_not_by_the_schedule(
+    service: Service, upstream: Upstream, copy: Person
+) -> None:
+    """The schedule looks at what was published, and asks no copy what became of it."""
+    before, tip = copy.head(), upstream.commit({"d0/f0": b"theirs\n"})
+    request = service.push_request(upstream)
+    service.send(request)
+    copy.git("reset", "-q", "--hard", before)
+    service.run_schedule()
+    assert copy.head() == before
+    assert service.send(request).outcome == "published"
+    assert (copy.head(), copy.status()) == (tip, "")
+
+
 SAME = "d0/f0", "d1/f1", "d2/f2", "new", "deep/new", "link", "run"
 """Files of the push of `push_the_same`."""
 
