@@ -77,7 +77,7 @@ class Fetcher:
             if wanted is not None:
                 self.on_decided(wanted)
                 if wanted not in self.store:
-                    self._receive(wanted, push, answer.asked_at)
+                    self._ingest(self._pack_of(wanted, push, answer.asked_at))
                 commit = self._peel(wanted)
                 self._deepen(commit, answer.asked_at)
         except Missing as missing:
@@ -149,24 +149,22 @@ class Fetcher:
         except KeyError:
             raise PackInvalid("the remote sent a sound pack without the object that was asked for") from None
 
-    def _receive(self, wanted: str, push: PushEvent | None, asked_at: float) -> None:
-        """Bring `wanted` into the store. Raises Missing."""
+    def _pack_of(self, wanted: str, push: PushEvent | None, asked_at: float) -> PackAnswer:
+        """Return the answer that brings `wanted`. Raises Missing."""
         # A commit that the store lost must not be claimed: the remote would leave out what builds on it.
         claimed = self.have if self.have is not None and self.store.holds(self.have) else None
         query = self._query(wanted, claimed)
         is_next = push is not None and push.is_single and push.after == wanted and push.before == claimed
         guess = replace(query, deepen=self.store.history(claimed, self.depth, is_next=True)[0]) if is_next else query
         try:
-            answer = self.answers.pack(guess, not_before=asked_at)
+            return self.answers.pack(guess, not_before=asked_at)
         except Missing:
             # Without a depth only where that was fetched already. The payload calls a merge one commit too, and with it
             # all the history of the merged branch would come.
-            answer = self.answers.pack(query, not_before=asked_at)
+            return self.answers.pack(query, not_before=asked_at)
         except HistoryTooDeep:
             # Into a copy whose history is cut all came, down to the first commit: now as little as there can be.
-            query = replace(query, deepen=max(self.depth, LEAST_DEEPEN))
-            answer = self.answers.pack(query, not_before=asked_at)
-        self._ingest(answer)
+            return self.answers.pack(replace(query, deepen=max(self.depth, LEAST_DEEPEN)), not_before=asked_at)
 
     def _deepen(self, commit: str, asked_at: float) -> None:
         """Bring more of the commit's history, until there is enough. Raises Missing, HistoryTooDeep."""
@@ -179,6 +177,7 @@ class Fetcher:
             raise HistoryTooDeep(f"{error}. {_WHAT_TO_DO}") from None
 
     def _ingest(self, answer: PackAnswer) -> None:
+        """Bring a pack into the store. Raises Missing where its parts are gone."""
         try:
             received = self.store.receive(answer, self.max_pack_bytes, self.open_transfer)
         except FileNotFoundError:
