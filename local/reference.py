@@ -55,7 +55,7 @@ REPOSITORY: Mapping[str, str] = {
     "max_tree_bytes": "How many bytes the files of a published tree may have together (`tree_too_large`); by default "
     "`GIT2EFS_MAX_TREE_BYTES`",
     "credentials": "The full name of the SecureString that holds the token of a private repository, or a GitHub App's "
-    "key, below `<prefix>/credentials/`",
+    "key, below `<prefix>/credentials/`; or such a [secret's ARN](#secrets-manager)",
     "ca": "The full name of the parameter that holds certificates (PEM) of authorities of your own, below "
     "`<prefix>/ca/`; by default the credential's `ca`, else the stack's ([Private networks](#private-networks))",
     "allow_external_links": "Publish symbolic links that may lead out of the tree",

@@ -360,7 +360,9 @@ def test_project_calls_services_that_are_written_out() -> None:
     """All of the handler's clients are found; CloudFormation is the command's, which comes with the package."""
     from tools.artefact import PROJECT
 
-    assert {"ssm", "sqs", "events", "lambda", "cloudformation"} == finish.services_of(PROJECT / "handler")
+    assert {"ssm", "sqs", "events", "lambda", "cloudformation", "secretsmanager"} == finish.services_of(
+        PROJECT / "handler"
+    )
 
 
 @pytest.mark.parametrize("line", ["boto3", "boto3>=1", "boto3==1.*", "boto3~=1.2", "-r other.txt", "boto3==1 ; x"])

@@ -273,12 +273,17 @@ def network_problems(stack: Stack) -> list[str]:
     return problems
 
 
+def _open_ports(stack: Stack) -> set[tuple[int, ...]]:
+    """HTTPS's port, and those that the user named, each as a range."""
+    return {(port, port) for port in (443, *map(int, filter(None, stack.resolve({"Ref": "OtherPorts"}).split(","))))}
+
+
 def _may_leave(stack: Stack, rule: Node) -> bool:
     """Whether a group may let this out: NFS to the mount targets, nothing at all, and, inline, HTTPS."""
     if rule.get("CidrIp") == "127.0.0.1/32":
         return True
-    ports = (rule.get("FromPort"), rule.get("ToPort"))
+    ports = tuple(int(stack.resolve(rule.get(end, 0))) for end in ("FromPort", "ToPort"))
     if "DestinationSecurityGroupId" in rule:
         target = stack.resolve(rule["DestinationSecurityGroupId"])
         return ports == (2049, 2049) and target in ("<MountTargetSecurityGroup.GroupId>", "sg-01234567")
-    return not stack.is_isolated and rule.get("CidrIp") == "0.0.0.0/0" and ports == (443, 443)
+    return not stack.is_isolated and rule.get("CidrIp") == "0.0.0.0/0" and ports in _open_ports(stack)

@@ -40,6 +40,31 @@ def test_environment_is_the_settings_fields(mode: Stack) -> None:
     assert laws.environment_problems(mode) == []
 
 
+@pytest.mark.parametrize("ports", ["8443", "8443,3128"])
+def test_other_ports_are_open_where_they_are_named(stack: Stack, ports: str) -> None:
+    """A git server's and a proxy's, inline, and nothing else."""
+    whole = stack.under({**MODES["queued, inline"], "OtherPorts": ports})
+    assert laws.network_problems(whole) == []
+    rules = whole.plain["Resources"]["FunctionSecurityGroup"]["Properties"]["SecurityGroupEgress"]
+    found = [str(whole.resolve(rule["FromPort"])) for rule in rules]
+    assert sorted(found) == sorted(["443", "2049", *ports.split(",")])
+
+
+@pytest.mark.parametrize("key", ["", OWN_KEY])
+@pytest.mark.parametrize("shape", ["direct", "queued, inline"])
+def test_secrets_are_read_where_they_are_asked_for(stack: Stack, shape: str, key: str) -> None:
+    """Only below the stack's own prefix, by those that fetch, and with its own key through Secrets Manager alone."""
+    whole = stack.under({**MODES[shape], "SecretsManager": "true", "KmsKeyArn": key})
+    assert rights.rights_problems(whole) == rights.function_rights_problems(whole) == []
+    readers = {
+        name
+        for name, _ in whole.functions()
+        for _, item in rights.statements_of(whole, whole.role_of(name))
+        if item["Action"] == "secretsmanager:GetSecretValue"
+    }
+    assert readers == {name for name, _ in whole.functions() if whole.reconciles(name)}
+
+
 def test_functions_that_fetch_are_told_their_ways(stack: Stack) -> None:
     """A proxy and an authority of the stack's, for those and nobody else."""
     given = {"HttpsProxy": "http://proxy.example.com:3128", "NoProxy": ".amazonaws.com", "CaName": "corp"}
@@ -219,7 +244,7 @@ def test_default_stack_is_isolated_and_has_nothing_to_pay_in_its_network(stack: 
 def test_existing_file_system_is_used_and_nothing_of_it_made(stack: Stack, publisher: str, delivery: str) -> None:
     """Most people have one. The functions get it by its access point, and one rule lets them in."""
     given = OWN_FILE_SYSTEM | {"Publisher": publisher, "Delivery": delivery, "EventBus": "", "SnapStart": "queued"}
-    given["QueueKmsKeyArn"] = ""
+    given |= {"QueueKmsKeyArn": "", "SecretsManager": "false", "OtherPorts": ""}
     assert stack.refusals(given) == []
     whole = stack.under(given)
     assert whole.of_type("AWS::EFS::") == {}
@@ -273,6 +298,7 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
         {"HttpsProxy": "http://proxy.example.com:3128"},
         "need Delivery=queued",
     ),
+    "a port of a function outside a VPC": ({"OtherPorts": "8443"}, "needs Publisher=inline"),
     "an authority that it would not learn of": ({"CaName": "corp"}, "need Delivery=queued"),
     "a snapshot of a function with a mount": (
         OWN_VPC | {"Publisher": "inline", "SnapStart": "always"},

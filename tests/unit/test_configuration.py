@@ -180,6 +180,15 @@ def test_urls_that_are_taken(url: str) -> None:
     assert parse({"url": url}).url == url
 
 
+def test_a_url_for_ssh_needs_a_key_and_knows_no_certificates() -> None:
+    """A key for SSH opens no API either."""
+    credentials = "/git2efs/credentials/key"
+    for url in ("ssh://git@github.com/octo/site.git", "git@github.com:octo/site.git"):
+        assert parse({"url": url, "credentials": credentials}).has_ssh_url
+        told = problems({"url": url, "commit_status": True, "ca": "/git2efs/ca/own"})
+        assert "needs credentials" in told and "commit_status cannot" in told and "ca cannot" in told
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -219,6 +228,19 @@ def test_urls_that_are_taken(url: str) -> None:
         "https://git%68ub.com/x",
         "https://.example.com/x",
         "https://github.com/" + "x" * 2048,
+        "ssh://github.com/octo/site.git",
+        "ssh://git:hunter2@github.com/octo/site.git",
+        "ssh://-oProxyCommand=x@github.com/octo/site.git",
+        "ssh://git@-oProxyCommand=x/octo/site.git",
+        "ssh://git@github.com:0/octo/site.git",
+        "ssh://git@github.com:99999/octo/site.git",
+        "ssh://git@github.com/",
+        "ssh://git@github.com/octo/%2e%2e",
+        "ssh://git@github.com/a\tb",
+        "git@github.com:",
+        "git@github.com:-u",
+        "git@github.com:a\x07b",
+        "git@github.com:a\nb",
         None,
         7,
     ],

@@ -110,6 +110,12 @@ def test_a_token_is_for_its_repositories(repositories: list[str], full_name: str
     ("fields", "told"),
     [
         ({}, "has no token"),
+        ({"token": TOKEN, "ssh_key": TOKEN}, "has two of"),
+        ({"known_hosts": ["x"]}, "has no ssh_key"),
+        ({"ssh_key": TOKEN, "ca": "/x"}, "has a ca"),
+        ({"ssh_key": TOKEN, "known_hosts": "x"}, "known_hosts is not a list"),
+        ({"ssh_key": TOKEN, "known_hosts": [TOKEN]}, "known_hosts is not an entry"),
+        ({"ssh_key": TOKEN, "known_hosts": [f"@revoked github.com ssh-ed25519 {TOKEN}"]}, "known_hosts is not an"),
         ({"token": 7}, "token is not text"),
         ({"token": TOKEN, "host": "github.com"}, "another field"),
         ({TOKEN: "token"}, "another field"),

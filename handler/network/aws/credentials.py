@@ -21,11 +21,12 @@ from handler.network.aws.secrets import (
     problems_of,
     read_secure,
 )
-from handler.network.aws.ssm import ParameterNotFound, SSMClient, read_version
+from handler.network.aws.ssm import ParameterNotFound, SSMClient, StoredVersion, read_version
 from handler.settings import Settings
 
 if TYPE_CHECKING:
     from handler.network.app_tokens import AppTokens
+    from handler.network.aws.secrets_manager import SecretsManagerClient
 
 MAX_TOKENS = 100
 
@@ -62,6 +63,7 @@ class Credentials:
         self._credentials: Cache[Credential] = Cache(lifetimes, max_entries=MAX_TOKENS, clock=clock)
         self._authorities: Cache[str] = Cache(lifetimes, max_entries=MAX_TOKENS, clock=clock)
         self._app_tokens: AppTokens | None = None
+        self._secrets: SecretsManagerClient | None = None
 
     def close(self) -> None:
         """Close the connections by which GitHub Apps' tokens were made."""
@@ -76,10 +78,11 @@ class Credentials:
             return Token(None, lambda: None, ca) if ca is not None else None
         # Before it is read. The role's rights say the same, but those of an operator's own shell do not.
         below = f"{self._settings.parameter_prefix}/credentials/"
-        if not _is_below(below, name):
+        # Of a secret's ARN the last part is its name. Another account's is read with no right of this stack's.
+        if not _is_below(below, name.rpartition(":")[2] if is_secret(name) else name):
             raise ConfigurationInvalid(
                 f"{repository.full_name}: credentials is not the name of a parameter below {below}: put the token "
-                f"there (--type SecureString --name {below}NAME), and name that"
+                f"there (--type SecureString --name {below}NAME), and name that; or a secret's ARN whose name begins so"
             )
         credential = self._credentials.get(name, lambda: self._read_credential(name))
         credential.refuse_others(name, repository)
@@ -92,6 +95,23 @@ class Credentials:
         else:
             value = credential.token
         return Token(value, partial(self._renew_token, name, repository, value), ca)
+
+    def read_stored(self, name: str) -> StoredVersion:
+        """Return what the parameter, or the secret with the ARN `name`, holds now, past the cache.
+
+        Raises SecretUnusable (missing, blank), ParametersUnavailable, ConfigurationInvalid.
+        """
+        if is_secret(name):
+            # Imported when it is used: most stacks have their credentials in Parameter Store alone.
+            from handler.network.aws import secrets_manager
+
+            with self._lock:
+                client = self._secrets = self._secrets or secrets_manager.make_secrets_client()
+            return secrets_manager.read_secret(client, name)
+        try:
+            return read_secure(self._ssm(), name)
+        except ParameterNotFound:
+            raise SecretUnusable(f"parameter {name} is not there") from None
 
     def _authorities_of(self, repository: Repository, credential: Credential | None) -> str | None:
         """Return the certificates (PEM) that the repository, else its credential, else the stack names; or None."""
@@ -145,13 +165,15 @@ class Credentials:
             return self._app_tokens
 
     def _read_credential(self, name: str) -> Credential:
-        try:
-            stored = read_secure(self._ssm(), name)
-        except ParameterNotFound:
-            raise SecretUnusable(f"parameter {name} is not there") from None
+        stored = self.read_stored(name)
         credential = parse_credential(name, stored.value, self._settings.allowed_hosts.split(","))
         self._note_problems(name, problems_of(name, stored))
         return credential
+
+
+def is_secret(name: str) -> bool:
+    """Whether it is a secret's ARN, and not a parameter's name. A parameter's starts with a slash."""
+    return name.startswith("arn:")
 
 
 def _is_below(below: str, name: str) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from handler.config.names import is_full_name
 from handler.config.repository import parse_repository
-from handler.errors import ConfigurationInvalid, Git2EfsError, RepositoryUnknown, SecretUnusable
+from handler.errors import ConfigurationInvalid, Git2EfsError, RepositoryUnknown
 from handler.model import Repository
 from handler.network.aws.cache import Cache, Lifetimes
 from handler.network.aws.client import LazyClient
@@ -23,7 +23,6 @@ from handler.network.aws.secrets import (
     STALE_SECONDS,
     WebhookSecrets,
     problems_of,
-    read_secure,
     usable_values,
 )
 from handler.network.aws.ssm import (
@@ -146,23 +145,23 @@ class Parameters:
         """
         if not (repository.credentials or repository.ca or self._settings.ca):
             return None
+        return self._made_credentials().token_of(repository)
+
+    def _made_credentials(self) -> "Credentials":
         # Imported when it is used: who has public repositories alone does not pay for it.
         from handler.network.aws.credentials import Credentials
 
         with self._lock:
             if self._credentials is None:
                 self._credentials = Credentials(self._settings, self._client.get, self._clock, self._note_problems)
-        return self._credentials.token_of(repository)
+            return self._credentials
 
     def diagnose(self, name: str) -> tuple[str, ...]:
         """Read a secret now, past the cache; return what looks wrong with it, as sentences that never show the value.
 
         Raises SecretUnusable (missing, blank), ParametersUnavailable, ConfigurationInvalid.
         """
-        try:
-            return tuple(problems_of(name, read_secure(self._client.get(), name)))
-        except ParameterNotFound:
-            raise SecretUnusable(f"parameter {name} is not there") from None
+        return tuple(problems_of(name, self._made_credentials().read_stored(name)))
 
     def _read_repository(self, full_name: str) -> str:
         name = f"{self._repositories}/{full_name}"
