@@ -9,10 +9,12 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -52,7 +54,7 @@ class KeyPair:
 @cache
 def make_pair(name: str, kind: str = "ed25519") -> KeyPair:
     """Return the key of that name."""
-    makers = {
+    makers: dict[str, Callable[[], Any]] = {
         "ed25519": ed25519.Ed25519PrivateKey.generate,
         "ecdsa": lambda: ec.generate_private_key(ec.SECP256R1()),
         "rsa": lambda: rsa.generate_private_key(65537, 2048),

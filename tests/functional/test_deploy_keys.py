@@ -3,8 +3,10 @@
 import json
 import random
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +78,7 @@ def test_each_type_of_key_serves_on_both_sides(service: Service, upstream: Upstr
     assert_key_is_nowhere(service, deploy)
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown host": ({"known_hosts": None}, "remote_untrusted", "known_hosts"),
     "changed host key": ({"host": OTHER}, "remote_untrusted", "does not have the host key"),
     "host key of another type": ({"host": make_pair("host", "ecdsa")}, "remote_untrusted", "does not have the host"),
@@ -151,11 +153,50 @@ def test_a_command_that_fails_there_is_a_refusal(
     assert "secret words" not in service.text
 
 
+GARBAGE = {
+    "nothing": b"",
+    "another protocol": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "a greeting and noise": b"SSH-2.0-x\r\n" + b"\xff" * 4096,
+    "a greeting and a packet": b"SSH-2.0-x\r\n\0\0\0\x0c\x04\x14" + b"\xff" * 4096,
+    "an old version": b"SSH-1.5-x\r\n",
+    "a greeting without end": b"x" * 1_000_000,
+    "a packet without end": b"SSH-2.0-x\r\n\x7f\xff\xff\xfc" + b"\x00" * 1_000_000,
+}
+
+
+@pytest.mark.sampled(0)
+@pytest.mark.parametrize("case", GARBAGE)
+def test_a_server_that_speaks_something_else_is_an_outcome(service: Service, upstream: Upstream, case: str) -> None:
+    """Whatever its bytes make the library raise; its words are nowhere."""
+    pytest.importorskip("paramiko")
+    upstream.commit({"a": b"a"})
+
+    def serve(listening: socket.socket) -> None:
+        while listening.fileno() >= 0:
+            with suppress(OSError), listening.accept()[0] as connection:
+                connection.sendall(GARBAGE[case])
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(4096):
+                    pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve, args=[listening], daemon=True).start()
+        port = listening.getsockname()[1]
+        stored = {"ssh_key": DEPLOY.private, "known_hosts": [f"[127.0.0.1]:{port} {HOST.public}"]}
+        credentials = service.put_token(json.dumps(stored))
+        service.put_repository(url=f"ssh://git@127.0.0.1:{port}/x", credentials=credentials, publish=RULE)
+        answer = service.push(upstream)
+    assert (answer.status, answer.reason) in ((503, "remote_unavailable"), (500, "remote_unsupported"))
+    assert "Bad Request" not in service.text
+    assert_key_is_nowhere(service)
+
+
 SILENT = {
     "no greeting": None,
     "no git": "sleep 20",
     "half a line": "printf 00; sleep 20",
     "a drip": "while printf 1; do sleep 0.1; done",
+    "errors without end": "yes >&2",
     "lines without end": r"printf '000eversion 2\n'; while printf 000bcap=abc; do sleep 0.1; done",
 }
 

@@ -39,6 +39,39 @@ _TO_DO = (
 )
 
 
+_MAX_PACKET_BYTES = 256 * 1024
+"""OpenSSH takes no longer one; git's own, of 64 KB, are in packets of at most 32 KB."""
+_MAX_GREETING_BYTES = 64 * 1024
+_MAX_WAITING_BYTES = 8 * 1024 * 1024
+"""What a server may send before it is read: paramiko lets it send 2 MB, and does not hold it to that."""
+
+
+class _BoundedPacketizer(paramiko.packet.Packetizer):  # type: ignore[misc]
+    """Bounds the memory that a server can have us take: paramiko itself reads as much as the server says it sends."""
+
+    channel: paramiko.Channel | None = None
+    _greeting_bytes = 0
+
+    def _read_timeout(self, timeout: float) -> bytes:
+        content = bytes(super()._read_timeout(timeout))
+        self._greeting_bytes += len(content)
+        if self._greeting_bytes > _MAX_GREETING_BYTES:
+            raise paramiko.SSHException("the greeting is too long")
+        return content
+
+    def read_all(self, n: int, check_rekey: bool = False) -> bytes:
+        if n > _MAX_PACKET_BYTES:
+            raise paramiko.SSHException("a packet is too long")
+        return bytes(super().read_all(n, check_rekey))
+
+    def read_message(self) -> tuple[int, paramiko.Message]:
+        channel = self.channel
+        if channel and len(channel.in_buffer) + len(channel.in_stderr_buffer) > _MAX_WAITING_BYTES:
+            raise paramiko.SSHException("more was sent than was asked for")
+        kind, message = super().read_message()
+        return kind, message
+
+
 class KeyRefused(RemoteRefused):
     """The server does not take the key."""
 
@@ -53,14 +86,14 @@ class SshSession:
         """Return at most `count` bytes, none at the end. Raises RemoteUnavailable."""
         try:
             return bytes(self._channel.recv(count)) if count else b""
-        except (OSError, EOFError, paramiko.SSHException) as error:
+        except Exception as error:
             raise _broken(error) from None
 
     def send(self, content: bytes) -> None:
         """Send bytes. Raises RemoteUnavailable."""
         try:
             self._channel.sendall(content)
-        except (OSError, EOFError, paramiko.SSHException) as error:
+        except Exception as error:
             raise _broken(error) from None
 
     def refusal(self) -> Git2EfsError:
@@ -95,7 +128,7 @@ def opened(
     with connected:
         watch(connected)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        transport = paramiko.Transport(connected)
+        transport = paramiko.Transport(connected, packetizer_class=_BoundedPacketizer)
         try:
             yield _start(transport, url, known, private_key, settings)
         finally:
@@ -125,6 +158,7 @@ def _start(
             raise _changed(url)
         transport.auth_publickey(url.user, private_key)
         channel = transport.open_session(timeout=seconds)
+        transport.packetizer.channel = channel
         channel.settimeout(seconds)
         channel.set_environment_variable("GIT_PROTOCOL", "version=2")
         channel.exec_command(url.command)
@@ -137,7 +171,9 @@ def _start(
         raise (
             _changed(url) if "host key" in str(error) else RemoteUnsupported("the remote and we have no way to encrypt")
         ) from None
-    except (OSError, EOFError, paramiko.SSHException) as error:
+    except Git2EfsError:
+        raise
+    except Exception as error:
         raise _broken(error) from None
 
 
@@ -164,5 +200,6 @@ def _name_of(url: SshUrl) -> str:
 
 
 def _broken(error: Exception) -> RemoteUnavailable:
+    """Return the failure for what paramiko raised: its thread hands on whatever a server's bytes made it raise."""
     # Only the exception's type: its text may hold what the server wrote.
     return RemoteUnavailable(f"the remote's SSH connection broke off ({type(error).__name__})")
