@@ -45,7 +45,8 @@ MADE_BY_THE_TEMPLATE: Mapping[str, str] = {
 """Settings whose value follows from the stack's parameters; the others stand in template.yaml as they are."""
 
 REPOSITORY: Mapping[str, str] = {
-    "url": "Where it is fetched from: https, or http on loopback (names below localhost too); without user or query",
+    "url": "Where it is fetched from: https, or http on loopback (names below localhost too), without user or query; "
+    "or `ssh://git@<host>[:<port>]/<path>` or `git@<host>:<path>` ([Deploy keys](#deploy-keys))",
     "publish": "A list of at most 100 rules: which ref goes to which path; see [Rules](#rules)",
     "keep_releases": "How many trees are kept, counting `current`; more while their grace lasts",
     "grace_seconds": "How long a replaced tree stays as it is",
@@ -54,8 +55,8 @@ REPOSITORY: Mapping[str, str] = {
     "depth": "Commits of history in the mirror; 0 for all",
     "max_tree_bytes": "How many bytes the files of a published tree may have together (`tree_too_large`); by default "
     "`GIT2EFS_MAX_TREE_BYTES`",
-    "credentials": "The full name of the SecureString that holds the token of a private repository, or a GitHub App's "
-    "key, below `<prefix>/credentials/`; or such a [secret's ARN](#secrets-manager)",
+    "credentials": "The full name of the SecureString that holds the token of a private repository, a GitHub App's key "
+    "or a deploy key, below `<prefix>/credentials/`; or such a [secret's ARN](#secrets-manager)",
     "ca": "The full name of the parameter that holds certificates (PEM) of authorities of your own, below "
     "`<prefix>/ca/`; by default the credential's `ca`, else the stack's ([Private networks](#private-networks))",
     "allow_external_links": "Publish symbolic links that may lead out of the tree",
