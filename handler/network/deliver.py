@@ -15,7 +15,9 @@ from handler.exchange.events import PendingEvent, PutEvent, failed_event, pendin
 from handler.model import Outcome, OutcomeKind, Repository, Target
 from handler.network.aws.cache import BoundedMapping
 from handler.network.driver import Driver
+from handler.network.forges import git_header_of
 from handler.network.forges.statuses import DeliveryStatuses, Statuses
+from handler.network.remote.authorization import Authorization
 from handler.network.remote.client import HttpRemote, RemotePool
 from handler.network.survey import Surveyor
 from handler.network.trigger import Trigger
@@ -72,7 +74,8 @@ class Deliverer:
         """Return the repository's remote; no request to it outlives `deadline`."""
         if token is None:
             return self._remotes.at(repository.url, None, deadline)
-        return self._remotes.at(repository.url, token.value, deadline, token.renew)
+        authorization = Authorization(token.value, token.renew, git_header_of(repository))
+        return self._remotes.at(repository.url, authorization, deadline)
 
     def drift(self, repository: Repository, token: "Token | None", deadline: Deadline) -> "RepositoryDrift":
         """Ask the remote by `deadline` what its refs name, and return which targets are behind.

@@ -22,7 +22,7 @@ from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import Git2EfsError, RemoteUnavailable, RemoteUnsupported
 from handler.exchange.remote import FetchQuery, RemoteRefs, ShallowChanges, Sink
 from handler.network.remote import protocol, protocol_v0, refusals
-from handler.network.remote.authorization import Authorization, Renew
+from handler.network.remote.authorization import Authorization
 from handler.settings import Settings
 
 T = TypeVar("T")
@@ -141,14 +141,13 @@ class RemotePool:
         self.pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
         self.watchdog = Watchdog()
 
-    def at(
-        self, url: str, token: str | None, deadline: Deadline = NO_DEADLINE, renew: Renew | None = None
-    ) -> "HttpRemote":
+    def at(self, url: str, token: str | Authorization | None, deadline: Deadline = NO_DEADLINE) -> "HttpRemote":
         """Return the remote at `url`, for requests that end by `deadline`; `token` goes into a header alone.
 
-        `renew` is called once where the remote refuses the token.
+        An `Authorization` says how, and how a token that is refused is read afresh.
         """
-        return HttpRemote(self, url, Authorization(token, renew) if token is not None else None, deadline)
+        authorization = Authorization(token, None) if isinstance(token, str) else token
+        return HttpRemote(self, url, authorization, deadline)
 
     def close(self) -> None:
         """Close the idle connections, and end the watchdog."""
