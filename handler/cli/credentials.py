@@ -24,10 +24,7 @@ def find_token(repository: Repository, environment: Mapping[str, str]) -> str:
     """Return the token for the repository's host. Raises Malformed where there is none, or it can be none."""
     host = (urlsplit(repository.url).hostname or "").lower()
     is_github = host in ("github.com", "www.github.com") or host.endswith(".ghe.com")
-    if repository.forge is Forge.GITHUB:
-        names = GITHUB if is_github else ENTERPRISE
-    else:
-        names = OTHERS[repository.forge]
+    names = OTHERS.get(repository.forge) or (GITHUB if is_github else ENTERPRISE)
     token = next((environment[name] for name in names if environment.get(name)), None)
     if token is None:
         if not sys.stdin.isatty():

@@ -14,8 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from handler.config.repository import parameter_of, parse_repository
 from handler.config.names import is_full_name, ref_problem
+from handler.config.repository import parameter_of, parse_repository
 from handler.errors import (
     ConfigurationInvalid,
     CopyUnusable,
@@ -267,6 +267,32 @@ _PUSH = {
     "commits": [{"id": "cd" * 20, "timestamp": "2026-01-01T00:00:00Z"}],
     "head_commit": {"id": "cd" * 20, "timestamp": "2026-01-01T00:00:00+01:00"},
 }
+_REF_CHANGE = {"ref": {"id": "refs/heads/main"}, "fromHash": _ID, "toHash": "cd" * 20, "type": "UPDATE"}
+_END = {"type": "branch", "name": "main", "target": {"hash": _ID, "date": "2026-01-01T00:00:00+00:00"}}
+_OF_GITLAB = {
+    "ref": "refs/heads/main",
+    "before": _ID,
+    "after": "cd" * 20,
+    "checkout_sha": "cd" * 20,
+    "project": {"path_with_namespace": "group/sub/site", "default_branch": "main"},
+    "commits": [{"id": "cd" * 20, "timestamp": "2026-01-01T00:00:00Z"}],
+}
+_PUSHES = (
+    _OF_GITLAB,
+    _OF_GITLAB | {"ref": "refs/tags/v1"},
+    {"ref": "main", "ref_type": "branch", "repository": {"full_name": "octo/site"}},
+    _PUSH,
+    {
+        "repository": {"full_name": "octo/site"},
+        "push": {"changes": [{"old": _END, "new": _END, "forced": False, "truncated": False, "commits": [{}]}]},
+    },
+    {
+        "date": "2026-01-01T10:00:00+1000",
+        "repository": {"slug": "site", "project": {"key": "~OCTO"}},
+        "changes": [_REF_CHANGE],
+    },
+)
+"""One for each of `_EVENTS`."""
 _EVENT = {
     "version": "2.0",
     "rawPath": "/github/octo/site",
@@ -347,7 +373,7 @@ TARGETS = MappingProxyType(
         "payload": FuzzTarget(
             payload, (b"\0" + _json(_PUSH), b"\xffpayload=%7B%22ref%22%3A%22refs%2Fheads%2Fmain%22%7D")
         ),
-        "forge payload": FuzzTarget(
+        "forges": FuzzTarget(
             forge_payload, tuple(bytes([number]) + _json(seed) for number, seed in enumerate(_PUSHES))
         ),
         "message": FuzzTarget(message, (_json(_MESSAGE), _json(_MESSAGE | {"cause": "schedule"}))),

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.errors import BodyTooLarge, Git2EfsError, Malformed
-from handler.network.aws.api_gateway import answer, read_request, read_route
+from handler.model import Forge
+from handler.network.aws.api_gateway import Route, answer, read_request, read_route
 from testing.deliveries import EVENT_SHAPES, Event, WebhookRequest
 
 BOUND = 1024

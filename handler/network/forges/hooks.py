@@ -13,7 +13,7 @@ from typing import Any
 import urllib3
 
 from handler.errors import ConfigurationInvalid, RemoteRefused, RemoteUnavailable
-from handler.model import Repository
+from handler.model import Forge, Repository
 from handler.network.forges import Api, api_of
 from handler.network.forges.common import ApiRequest
 from handler.network.forges.statuses import API_HEADERS
@@ -108,6 +108,7 @@ class Hooks:
             )
         if 300 <= status < 400:
             raise RemoteRefused(f"{forge} answered {status}: {name} was renamed; use its new name")
+        limit = "twenty" if self.repository.forge is Forge.GITHUB else "too many"
         raise ConfigurationInvalid(
-            f"{forge} answered {status}: it does not take the webhook; has {name} too many already?"
+            f"{forge} answered {status}: it does not take the webhook; has {name} {limit} already?"
         )

@@ -94,7 +94,9 @@ class Setup:
 
     def _hooks(self, repository: Repository) -> Hooks:
         if not self.webhook_url:
-            raise Malformed(f"nobody knows the webhook's address here: name the one that {repository.forge.label} reaches (--url)")
+            raise Malformed(
+                f"nobody knows the webhook's address here: name the one that {repository.forge.label} reaches (--url)"
+            )
         return Hooks(repository, self.token_of(repository))
 
     def _make_webhook(self, repository: Repository, hooks: Hooks, secret: str) -> None:
