@@ -63,6 +63,7 @@ def _request(
     return ApiRequest(
         method=method,
         url=f"{parts.scheme}://{parts.netloc}/api/v4/projects/{project}{path}",
-        headers={"PRIVATE-TOKEN": token},
+        # Of every kind of access token, and of OAuth.
+        headers={"Authorization": f"Bearer {token}"},
         fields=fields,
     )
