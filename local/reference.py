@@ -39,6 +39,7 @@ MADE_BY_THE_TEMPLATE: Mapping[str, str] = {
 
 REPOSITORY: Mapping[str, str] = {
     "url": "Where it is fetched from: https, or http on loopback (names below localhost too); without user or query",
+    "forge": "Whose it is: `github`, `gitlab`, `gitea` (Forgejo too) or `bitbucket`; see [Forges](#forges)",
     "publish": "A list of at most 100 rules: which ref goes to which path; see [Rules](#rules)",
     "keep_releases": "How many trees are kept, counting `current`; more while their grace lasts",
     "grace_seconds": "How long a replaced tree stays as it is",
@@ -50,7 +51,7 @@ REPOSITORY: Mapping[str, str] = {
     "credentials": "The full name of the SecureString that holds the token of a private repository, below "
     "`<prefix>/credentials/`",
     "allow_external_links": "Publish symbolic links that may lead out of the tree",
-    "commit_status": "Show on GitHub how publishing each commit ended; needs `credentials` whose token may write "
+    "commit_status": "Show on the forge how publishing each commit ended; needs `credentials` whose token may write "
     "commit statuses ([events.md](events.md#commit-statuses))",
     "own_secret": "Accept its pushes only at its own URL, signed with its own secret; see "
     "[Secrets of repositories](#secrets-of-repositories)",
