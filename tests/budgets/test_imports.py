@@ -36,7 +36,7 @@ def test_the_entry_point_loads_no_more_modules_than_now(loaded: list[str]) -> No
 def test_only_github_is_loaded_of_the_forges(loaded: list[str]) -> None:
     """Another forge's module waits for its route, and a forge's API for a status or a webhook."""
     parts = {name.rpartition(".")[2] for name in loaded if name.startswith("handler.network.forges.")}
-    assert parts <= {"common", "github", "statuses"}
+    assert parts <= {"github", "statuses"}
 
 
 @pytest.mark.parametrize("name", FORBIDDEN)

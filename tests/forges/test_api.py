@@ -104,7 +104,8 @@ def test_git_takes_the_token_as_the_forge_wants_it(forge: str, url: str, token: 
 def test_a_forges_own_host_is_the_default(forge: str, url: str) -> None:
     """Gitea has none, and needs a url; a forge that is none is refused."""
     assert parse_repository("octo/site", {"forge": forge}).url == url
-    for wrong in ({"forge": "gitea"}, {"forge": "sourcehut"}, {"forge": 1}):
+    wrongs: list[dict[str, object]] = [{"forge": "gitea"}, {"forge": "sourcehut"}, {"forge": 1}]
+    for wrong in wrongs:
         with pytest.raises(ConfigurationInvalid):
             parse_repository("octo/site", wrong)
 

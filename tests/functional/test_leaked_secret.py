@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handler.model import NULL_OID, PushEvent
-from handler.network.forges.common import without_future
+from handler.network.forges.github import without_future
 from testing.origin import GitOrigin
 from testing.repositories import Upstream, archive
 from testing.service import Service

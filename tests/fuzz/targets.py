@@ -38,8 +38,7 @@ from handler.mount.git.packs import resolve as resolve_object
 from handler.mount.working_copy.index.index_file import IndexFile
 from handler.network.aws.api_gateway import read_request, read_route
 from handler.network.forges import bitbucket, gitea, gitlab, receiver_of
-from handler.network.forges.common import read_payload
-from handler.network.forges.github import read_delivery, read_full_name, read_push, verify_signature
+from handler.network.forges.github import read_delivery, read_full_name, read_payload, read_push, verify_signature
 from handler.network.queue.message import decode_message, encode_message
 from handler.network.remote.protocol import exact_reader, read_fetch, read_packets, read_refs
 from handler.network.remote.protocol_v0 import read_advertisement
@@ -103,9 +102,8 @@ def forge_payload(content: bytes) -> None:
     forge, event_name = _EVENTS[(content[0] if content else 0) % len(_EVENTS)]
     delivery = Delivery(id="", event=event_name, media_type="application/json", body=content[1:], forge=forge)
     with suppress(Rejected):
-        pushed = receiver_of(forge).read_pushed(delivery)
-        assert is_full_name(pushed.full_name)
-        assert all(event.repository == pushed.full_name and not ref_problem(event.ref) for event in pushed.events)
+        _, found = receiver_of(forge).read_pushed(delivery)
+        assert all(is_full_name(each.repository) and not ref_problem(each.ref) for each in found)
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------

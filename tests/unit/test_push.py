@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from handler.errors import Git2EfsError, Malformed, MediaTypeUnsupported
 from handler.model import NULL_OID, Delivery, PushEvent
-from handler.network.forges.common import read_payload
-from handler.network.forges.github import read_push
+from handler.network.forges.github import read_payload, read_push
 from testing.deliveries import FORM, JSON, encode_payload, push_payload
 
 BEFORE, AFTER = "a" * 40, "b" * 40

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.errors import Git2EfsError, SecretUnusable, SignatureInvalid
-from handler.network.forges.common import SignatureMismatch
-from handler.network.forges.github import verify_signature
+from handler.network.forges.github import SignatureMismatch, verify_signature
 
 # GitHub's documented vector: docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries
 SECRET = b"It's a Secret to Everybody"

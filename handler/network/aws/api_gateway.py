@@ -18,19 +18,6 @@ _FORGES = frozenset(Forge)
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """Whose webhook sends here, and the `<owner>/<name>`, not validated, of a repository whose own URL it is."""
-
-    forge: Forge
-    repository: str | None = None
-
-    @property
-    def secret(self) -> str | None:
-        """Whose secret verifies: the repository's own, a forge's, or the common one (None), which is GitHub's."""
-        return self.repository or (None if self.forge is Forge.GITHUB else str(self.forge))
-
-
-@dataclass(frozen=True, slots=True)
 class HttpRequest:
     """Headers by lower-case name, repeated ones joined by a comma; the body's bytes exactly as sent.
 
@@ -61,17 +48,18 @@ def read_request(event: object, *, max_body_bytes: int) -> HttpRequest:
     return HttpRequest(headers, _decode_body(body, is_base64 is True, max_body_bytes), _read_path(event))
 
 
-def read_route(path: str) -> Route:
-    """Return the route of `.../<forge>` or `.../<forge>/<owner>/<name>`; any other path is GitHub's common one.
+def read_route(path: str) -> tuple[Forge, str | None]:
+    """Return whose route `.../<forge>` or `.../<forge>/<owner>/<name>` is; any other path is GitHub's common one.
 
-    Only the end of the path counts, since its beginning differs: HTTP APIs put their stage's name there, REST APIs do
-    not, and both put a custom domain's base path.
+    The second is the `<owner>/<name>`, not validated, of a repository whose own URL it is. Only the end of the path
+    counts, since its beginning differs: HTTP APIs put their stage's name there, REST APIs do not, and both put a custom
+    domain's base path.
     """
     parts = path.strip("/").split("/")
     # First: a repository may be called as a forge is.
     if len(parts) > 2 and parts[-3] in _FORGES:
-        return Route(Forge(parts[-3]), "/".join(parts[-2:]))
-    return Route(Forge(parts[-1]) if parts[-1] in _FORGES else Forge.GITHUB)
+        return Forge(parts[-3]), "/".join(parts[-2:])
+    return (Forge(parts[-1]) if parts[-1] in _FORGES else Forge.GITHUB), None
 
 
 def answer(status: int, content: Mapping[str, object]) -> dict[str, object]:

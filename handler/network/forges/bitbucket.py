@@ -17,8 +17,7 @@ from handler.config.fields import checked, mapping, nullable, read_field, read_s
 from handler.config.names import full_name_problem, ref_problem
 from handler.errors import Malformed, SignatureInvalid
 from handler.model import NULL_OID, Delivery, PushEvent
-from handler.network.forges.common import (
-    Pushed,
+from handler.network.forges.github import (
     commit,
     epoch_seconds,
     make_delivery,
@@ -71,8 +70,8 @@ def read_pinged(delivery: Delivery) -> str | None:
     return None
 
 
-def read_pushed(delivery: Delivery) -> Pushed:
-    """Return what was pushed: one or more refs. Raises MediaTypeUnsupported, Malformed."""
+def read_pushed(delivery: Delivery) -> tuple[str | None, tuple[PushEvent, ...]]:
+    """Return the repository's path, and what was pushed: any number of refs. Raises MediaTypeUnsupported, Malformed."""
     payload = read_payload(delivery)
     with reading():
         about = read_field(payload, "repository", mapping)
@@ -92,7 +91,7 @@ def read_pushed(delivery: Delivery) -> Pushed:
             events = [_read_ref_change(each, name, pushed_at) for each in changes]
         else:
             events = [event for each in changes if (event := _read_change(each, name)) is not None]
-    return Pushed(full_name=name, path=path, events=tuple(events))
+    return path, tuple(events)
 
 
 def _changes(value: object) -> list[dict[str, object]]:

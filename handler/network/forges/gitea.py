@@ -17,8 +17,7 @@ from handler.config.fields import checked, mapping, nullable, read_field, read_s
 from handler.config.names import full_name_problem, ref_problem
 from handler.errors import SignatureInvalid
 from handler.model import NULL_OID, Delivery, PushEvent
-from handler.network.forges.common import (
-    Pushed,
+from handler.network.forges.github import (
     commit,
     default_branch_ref,
     epoch_seconds,
@@ -66,14 +65,14 @@ def read_pinged(delivery: Delivery) -> str | None:
     return None
 
 
-def read_pushed(delivery: Delivery) -> Pushed:
-    """Return what was pushed: one ref. Raises MediaTypeUnsupported, Malformed."""
+def read_pushed(delivery: Delivery) -> tuple[str | None, tuple[PushEvent, ...]]:
+    """Return the repository's name, and what was pushed: one ref. Raises MediaTypeUnsupported, Malformed."""
     payload = read_payload(delivery)
     with reading():
         about = read_field(payload, "repository", mapping)
         name = read_field(about, "full_name", checked(full_name_problem), label="repository.full_name")
         push = _read_delete(payload, name) if delivery.event == "delete" else _read_push(payload, name, about)
-        return Pushed(full_name=name, path=name, events=(push,))
+        return name, (push,)
 
 
 def _read_push(payload: dict[str, object], name: str, about: dict[str, object]) -> PushEvent:

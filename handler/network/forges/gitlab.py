@@ -21,8 +21,7 @@ from handler.config.fields import checked, mapping, nullable, read_field, read_s
 from handler.config.names import full_name_problem, ref_problem
 from handler.errors import SecretUnusable, SignatureInvalid
 from handler.model import NULL_OID, Delivery, PushEvent
-from handler.network.forges.common import (
-    Pushed,
+from handler.network.forges.github import (
     SignatureMismatch,
     commit,
     default_branch_ref,
@@ -117,14 +116,14 @@ def read_pinged(delivery: Delivery) -> str | None:
     return None
 
 
-def read_pushed(delivery: Delivery) -> Pushed:
-    """Return what was pushed: one ref. Raises MediaTypeUnsupported, Malformed."""
+def read_pushed(delivery: Delivery) -> tuple[str | None, tuple[PushEvent, ...]]:
+    """Return the project's path, and what was pushed: one ref. Raises MediaTypeUnsupported, Malformed."""
     payload = read_payload(delivery)
     with reading():
         project = read_field(payload, "project", mapping)
         path = read_field(project, "path_with_namespace", text, label="project.path_with_namespace")
         name = read_field({"path": full_name_of(path)}, "path", checked(full_name_problem), label="the project's name")
-        return Pushed(full_name=name, path=path, events=(_read_push(payload, name, project),))
+        return path, (_read_push(payload, name, project),)
 
 
 def full_name_of(path: str) -> str:

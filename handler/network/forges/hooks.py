@@ -14,8 +14,7 @@ import urllib3
 
 from handler.errors import ConfigurationInvalid, RemoteRefused, RemoteUnavailable
 from handler.model import Forge, Repository
-from handler.network.forges import Api, api_of
-from handler.network.forges.common import ApiRequest
+from handler.network.forges import Api, ApiRequest, api_of
 from handler.network.forges.statuses import API_HEADERS
 
 TIMEOUT_SECONDS = 10

@@ -15,7 +15,7 @@ from handler.errors import ConfigurationInvalid, Git2EfsError, Malformed, OutOfT
 from handler.model import Outcome, OutcomeKind
 from handler.network.aws.parameters import Parameters
 from handler.network.aws.telemetry import Queued, Telemetry
-from handler.network.forges.common import without_future
+from handler.network.forges.github import without_future
 from handler.network.queue.batch import CoalescedPush, SqsMessage, back_off_seconds, plan_batch
 from handler.network.queue.heartbeat import VisibilityHeartbeat
 from handler.network.queue.sqs import Queue
