@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from handler import cli
+from handler.config.credential import parse_credential
 from handler.config.repository import parse_repository
 from handler.errors import ConfigurationInvalid
 from handler.model import Forge, Repository
@@ -108,6 +109,25 @@ def test_a_forges_own_host_is_the_default(forge: str, url: str) -> None:
     for wrong in wrongs:
         with pytest.raises(ConfigurationInvalid):
             parse_repository("octo/site", wrong)
+
+
+@pytest.mark.parametrize(
+    ("forge", "url", "full_name"),
+    [
+        ("gitlab", "https://git.example.com/group/sub/site.git", "group.sub/site"),
+        ("bitbucket", "https://git.example.com/scm/OCTO/site.git", "OCTO/site"),
+        ("bitbucket", "https://git.example.com/scm/~ada/site.git", "ada/site"),
+        ("gitea", "https://git.example.com/octo/site.git", "octo/site"),
+    ],
+)
+def test_a_token_is_for_the_repositories_that_it_names(forge: str, url: str, full_name: str) -> None:
+    """By their names here, whatever stands in the url; and for no other."""
+    stored = {"token": TOKEN, "hosts": ["git.example.com"], "repositories": [full_name]}
+    credential = parse_credential("deploy", json.dumps(stored), ())
+    credential.refuse_others("deploy", repository(forge, url, full_name))
+    for other in (url.replace("site", "secrets"), url.replace("com/", "com/x/")):
+        with pytest.raises(ConfigurationInvalid):
+            credential.refuse_others("deploy", repository(forge, other, full_name))
 
 
 # -- statuses ----------------------------------------------------------------------------------------------------------

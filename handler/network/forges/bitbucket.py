@@ -60,7 +60,7 @@ def verify_signature(body: bytes, headers: Mapping[str, str], secrets: Sequence[
 def read_delivery(headers: Mapping[str, str], body: bytes) -> Delivery:
     """Return the delivery. Raises Malformed."""
     event = read_event(headers, "X-Event-Key", _EVENT)
-    # Cloud's header, which stays the same in each attempt, and Data Center's.
+    # Cloud's header, and Data Center's.
     delivery_id = headers.get("x-request-uuid") or headers.get("x-request-id", "")
     return make_delivery(headers, body, event=event, delivery_id=delivery_id.strip("{}"))
 
