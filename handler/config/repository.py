@@ -97,16 +97,16 @@ def parse_repository(full_name: str, parameter: str | dict[str, object]) -> Repo
 
 
 def parameter_of(repository: Repository) -> dict[str, object]:
-    """Return the JSON object that `parse_repository` reads as the repository. An empty url is left out."""
+    """Return the JSON object that `parse_repository` reads as the repository, without url and forge if url is empty."""
     parameter: dict[str, object] = {
         name: getattr(repository, name)
         for name in ("credentials", *sorted(_FLAGS), *_BOUNDS)
         if getattr(repository, name) != getattr(_DEFAULTS, name)
     }
-    if repository.forge is not _DEFAULTS.forge:
-        parameter["forge"] = str(repository.forge)
     if repository.url:
         parameter["url"] = repository.url
+        if repository.forge is not _DEFAULTS.forge:
+            parameter["forge"] = str(repository.forge)
     if repository.publish != _DEFAULTS.publish:
         parameter["publish"] = [_parameter_of_rule(rule) for rule in repository.publish]
     return parameter

@@ -5,6 +5,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,7 +13,7 @@ import pytest
 
 from handler import cli
 from handler.config.credential import parse_credential
-from handler.config.repository import parse_repository
+from handler.config.repository import parameter_of, parse_repository
 from handler.errors import ConfigurationInvalid
 from handler.model import Forge, Repository
 from handler.network.forges import api_of, git_header_of
@@ -109,6 +110,13 @@ def test_a_forges_own_host_is_the_default(forge: str, url: str) -> None:
     for wrong in wrongs:
         with pytest.raises(ConfigurationInvalid):
             parse_repository("octo/site", wrong)
+
+
+def test_the_mount_side_is_not_told_of_a_forge() -> None:
+    """A repository without url goes there, and Gitea's is none without."""
+    whole = repository("gitea", "https://codeberg.org/octo/site.git")
+    assert parse_repository("octo/site", parameter_of(whole)) == whole
+    assert parameter_of(replace(whole, url="")) == {}
 
 
 @pytest.mark.parametrize(

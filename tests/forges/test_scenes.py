@@ -167,6 +167,30 @@ def test_what_is_forged_opens_nothing(world: World) -> None:
     assert not (world.service.mount / world.sender.full_name).exists()
 
 
+@pytest.mark.parametrize("name", ["gitlab", "gitea", "bitbucket cloud"])
+def test_a_forge_without_a_secret_is_closed(service: Service, name: str) -> None:
+    """As to a wrong secret, and without a failure that rings; a flood costs one look. Once it is stored, it opens."""
+    sender = SENDERS[name]
+    (request,) = sender.push(Change(MAIN, "a" * 40, NULL_OID))
+    service.store.reset()
+    answers = [service.send(request, path=f"/{sender.forge}") for _ in range(30)]
+    assert {(each.status, each.reason) for each in answers} == {(401, "signature_invalid")}
+    assert service.store.counts() == {"GetParameter": 1}
+    service.store.put(f"{service.prefix}/webhook-secrets/{sender.forge}", sender.secret, is_secure=True)
+    service.reset()
+    assert service.send(request, path=f"/{sender.forge}").reason == "repository_unknown"
+
+
+def test_forged_requests_for_many_names_do_not_close_a_forge(service: Service) -> None:
+    """Its secret is read though strangers have used up the look-ups of repositories' own."""
+    sender = SENDERS["gitea"]
+    service.store.put(f"{service.prefix}/webhook-secrets/gitea", sender.secret, is_secure=True)
+    (request,) = sender.push(Change(MAIN, "a" * 40, NULL_OID))
+    answers = [service.send(request, path=f"/gitea/octo/n{number}") for number in range(40)]
+    assert {each.status for each in answers} == {401, 503}
+    assert service.send(request, path="/gitea").reason == "repository_unknown"
+
+
 def test_a_signing_token_does_not_open_as_a_secret_token(service: Service, upstream: Upstream) -> None:
     """It never travels, so whoever sends it has it from somewhere else; and the other way round."""
     world = World(service, upstream, SENDERS["gitlab"])
