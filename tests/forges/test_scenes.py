@@ -213,6 +213,21 @@ def test_an_old_secret_verifies_during_a_rotation(world: World) -> None:
     assert [world.push(change, secret=secret)[0].status for secret in (new, None)] == [200, 401]
 
 
+def test_gitlabs_token_is_replaced_by_a_signing_token_without_downtime(service: Service, upstream: Upstream) -> None:
+    """A warm process notices the secret of the other kind by itself; and back again."""
+    world = World(service, upstream, SENDERS["gitlab"])
+    signing = World(service, upstream, SENDERS["gitlab, signing"])
+    change = Change(MAIN, "a" * 40, NULL_OID)
+    world.put_secret(world.sender.secret)
+    assert world.push(change)[0].status == 200
+    world.put_secret(SIGNING_TOKEN)
+    assert [each.push(change)[0].status for each in (signing, world)] == [200, 200]
+    world.put_secret("a third one")
+    service.reset()
+    assert [each.push(change)[0].status for each in (signing, world)] == [200, 200]
+    assert world.push(change, secret="a third one")[0].status == 200
+
+
 @every_forge
 def test_an_unknown_repository_is_refused(world: World) -> None:
     """404; but 200 where the forge would switch a webhook off that serves other repositories too."""
