@@ -4,12 +4,14 @@ A forge's module is imported when its route is asked, or a repository of it need
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from handler.model import Delivery, Forge, PushEvent, Repository
 from handler.network.remote.authorization import HeaderOf, basic
+
+if TYPE_CHECKING:
+    from handler.network.forges.api_request import ApiRequest
 
 
 class Receives(Protocol):
@@ -61,30 +63,22 @@ def receiver_of(forge: Forge) -> Receives:
     return github
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiRequest:
-    """A request to a forge's API, whose body is `fields` as JSON; None: it has none. The headers hold the token."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    fields: Mapping[str, object] | None = None
-
-
 class Api(Protocol):
     """What a forge's module knows of its API. The token goes to the url's own host, or to that host's API, alone."""
 
     NEEDED: str
     """What a token needs to make webhooks, as the end of a sentence."""
 
-    def status_request(self, repository: Repository, token: str, commit: str, status: Mapping[str, str]) -> ApiRequest:
+    def status_request(
+        self, repository: Repository, token: str, commit: str, status: Mapping[str, str]
+    ) -> "ApiRequest":
         """Return the request that sets a commit's status; `status` has `state`, `context` and `description`.
 
         `state` is pending, success, failure or error.
         """
         ...
 
-    def hooks_request(self, repository: Repository, token: str, page: int, size: int) -> ApiRequest:
+    def hooks_request(self, repository: Repository, token: str, page: int, size: int) -> "ApiRequest":
         """Return the request for one page of the repository's webhooks, the first being 1."""
         ...
 
@@ -98,7 +92,7 @@ class Api(Protocol):
 
     def put_request(
         self, repository: Repository, token: str, found: object, webhook_url: str, secret: str
-    ) -> ApiRequest:
+    ) -> "ApiRequest":
         """Return the request that makes the webhook (`found` None), or gives the one with that id this secret."""
         ...
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from handler.model import Repository
-from handler.network.forges import ApiRequest
+from handler.network.forges.api_request import ApiRequest
 from handler.network.remote.authorization import basic
 
 NEEDED = "an access token needs the scopes to read and write webhooks, and on Data Center to administer the repository"

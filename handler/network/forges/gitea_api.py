@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from handler.model import Repository
-from handler.network.forges import ApiRequest
+from handler.network.forges.api_request import ApiRequest
 
 NEEDED = "the token needs the scope `write:repository`, and its user the administration of the repository"
 _EVENTS = ("push", "delete")

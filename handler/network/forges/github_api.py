@@ -8,7 +8,7 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from handler.model import Repository
-from handler.network.forges import ApiRequest
+from handler.network.forges.api_request import ApiRequest
 
 NEEDED = "a fine-grained token needs «Webhooks: read and write» for the repository, a classic one `admin:repo_hook`"
 API_HEADERS: Mapping[str, str] = MappingProxyType(

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from urllib.parse import quote, urlsplit
 
 from handler.model import Repository
-from handler.network.forges import ApiRequest
+from handler.network.forges.api_request import ApiRequest
 from handler.network.forges.gitlab import SIGNING
 
 NEEDED = "a project access token needs the role Maintainer and the scope `api`"

@@ -14,7 +14,8 @@ import urllib3
 
 from handler.errors import ConfigurationInvalid, RemoteRefused, RemoteUnavailable
 from handler.model import Forge, Repository
-from handler.network.forges import Api, ApiRequest, api_of
+from handler.network.forges import Api, api_of
+from handler.network.forges.api_request import ApiRequest
 from handler.network.forges.statuses import API_HEADERS
 
 TIMEOUT_SECONDS = 10
