@@ -10,7 +10,8 @@
     └── Stalled                  500, needs a person
         ├── ConfigurationInvalid, SecretUnusable, PublisherRefused, RemoteRefused, RemoteUnsupported, RemoteUntrusted
         ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides, TreeTooLarge, TreeUnsafe, NotACommit
-        └── TargetOccupied, TooManyTargets, CopyUnusable, LocalChanges, ReplayConflict, MountFull, Unexpected
+        └── SubdirectoryMissing, TargetOccupied, TooManyTargets, CopyUnusable, LocalChanges, ReplayConflict, MountFull,
+            Unexpected
 
 A leaf's `reason` is stable: a metric's dimension, and in the answer. The message is for the log: it may name anything
 but a secret, a body or a signature.
@@ -250,6 +251,12 @@ class TreeUnsafe(Stalled):
     """The commit's tree holds a path or a link that must not be written; nothing of the tree was written."""
 
     reason = "tree_unsafe"
+
+
+class SubdirectoryMissing(Stalled):
+    """The commit's tree has no directory where the rule's `subdirectory` is; what was published stays."""
+
+    reason = "subdirectory_missing"
 
 
 class NotACommit(Stalled):

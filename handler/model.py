@@ -4,6 +4,8 @@ Commits are 40 lower-case hex digits as text; refs are full names (`refs/heads/m
 epoch, UTC.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -67,7 +69,8 @@ class PublishRule:
     `ref` None is the remote's default branch; with `*` at its end it is a pattern. `path` is relative to the mount;
     None is `<owner>/<name>/<branch>`. With `is_latest` the newest version among the matching tags goes to one path
     (None: `<owner>/<name>/latest`), a pre-release only with `prereleases`. With `is_copy` the target is a git working
-    copy instead of releases; uncommitted changes in the way fail the pull, unless `autostash` stashes them.
+    copy instead of releases; uncommitted changes in the way fail the pull, unless `autostash` stashes them. With
+    `subdirectory` only that directory of the tree is published (parts with slashes between them); None: all of it.
     """
 
     ref: str | None = None
@@ -76,6 +79,7 @@ class PublishRule:
     prereleases: bool = False
     is_copy: bool = False
     autostash: bool = False
+    subdirectory: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +112,7 @@ class Target:
 
     With `is_latest`, `ref` is a pattern, and the newest tag that matches it is published (see `versions.newest`, which
     takes `prereleases`). With `is_retirable` a pattern made it, and it ends when its ref is deleted; a target without
-    pattern is never retired. `is_copy` and `autostash` as in `PublishRule`.
+    pattern is never retired. `is_copy`, `autostash` and `subdirectory` as in `PublishRule`.
     """
 
     ref: str
@@ -118,6 +122,33 @@ class Target:
     is_retirable: bool = False
     is_copy: bool = False
     autostash: bool = False
+    subdirectory: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeFilter:
+    """What of a commit's tree is published: the tree at `subdirectory`. None is the commit's own."""
+
+    subdirectory: str | None = None
+
+    @property
+    def id(self) -> str:
+        """16 hex digits that no other filter has; of the one that leaves nothing out WHOLE_ID."""
+        plain = self.to_plain()
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16] if plain else WHOLE_ID
+
+    def to_plain(self) -> dict[str, object]:
+        """Return the filter as JSON has it: an object of what is not as by default."""
+        return {"subdirectory": self.subdirectory} if self.subdirectory is not None else {}
+
+
+WHOLE_TREE = TreeFilter()
+WHOLE_ID = "0" * 16
+
+
+def filter_of(target: Target) -> TreeFilter:
+    """Return the filter of a target's rule."""
+    return TreeFilter(subdirectory=target.subdirectory)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ All fields have defaults, so `{}` is complete: the remote's default branch, publ
 `<owner>/<name>/<branch>`.
 
     url                   https://github.com/<owner>/<name>.git
-    publish               list of {"ref", "path", "mode", "autostash", "latest", "prereleases"}; see `_read_rule`
+    publish               list of {"ref", "path", "subdirectory", "mode", "autostash", "latest", "prereleases"};
+                          see `_read_rule`
     keep_releases         1 to 50: how many releases of a target are kept
     grace_seconds         0 to 604,800: how long a replaced release stays
     spares                0 to 8: how many spares a target may have, which make each push cost its change alone
@@ -25,7 +26,7 @@ from ipaddress import ip_address
 from types import MappingProxyType
 
 from handler.config.fields import FieldReader, checked, flag, parse_object, text, whole_number
-from handler.config.names import is_full_name, is_pattern, path_problem, ref_problem
+from handler.config.names import is_full_name, is_pattern, path_problem, ref_problem, subdirectory_problem
 from handler.config.overlaps import covers_repository, overlapping_rules, path_of
 from handler.errors import ConfigurationInvalid
 from handler.model import PublishRule, Repository
@@ -46,7 +47,7 @@ _BOUNDS = MappingProxyType(
 )
 _FLAGS = frozenset({"allow_external_links", "commit_status", "own_secret", "trust_payload"})
 _FIELDS = frozenset({"url", "publish", "credentials", *_FLAGS, *_BOUNDS})
-_RULE_FIELDS = frozenset({"ref", "path", "mode", "autostash", "latest", "prereleases"})
+_RULE_FIELDS = frozenset({"ref", "path", "subdirectory", "mode", "autostash", "latest", "prereleases"})
 _RELEASES, _WORKING_COPY = "releases", "working-copy"
 _PARAMETER_NAME = re.compile(r"(/[A-Za-z0-9_.-]+)+")
 _URL_CHARACTERS = re.compile(r"[\x21-\x7e]+")
@@ -111,6 +112,7 @@ def _parameter_of_rule(rule: PublishRule) -> dict[str, object]:
         "prereleases": rule.prereleases or None,
         "mode": _WORKING_COPY if rule.is_copy else None,
         "autostash": rule.autostash or None,
+        "subdirectory": rule.subdirectory,
     }
     return {name: value for name, value in given.items() if value is not None}
 
@@ -195,7 +197,8 @@ def _read_rule(entry: object, where: str, problems: list[str]) -> PublishRule:
     `path` is where it goes, relative to the mount; a pattern's path must end with `*` too, which stands for the same.
     `latest` publishes the newest version among the tags that a pattern matches, to a path without `*`.
     `mode` is "releases", or "working-copy" for a branch that is kept as a git working copy; `autostash` then stashes
-    uncommitted changes before a pull, and applies them afterwards.
+    uncommitted changes before a pull, and applies them afterwards. `subdirectory` is the directory of the tree that
+    is published alone; a working copy has no such thing.
     """
     if not isinstance(entry, dict):
         problems.append(f"{where} is not an object")
@@ -210,6 +213,7 @@ def _read_rule(entry: object, where: str, problems: list[str]) -> PublishRule:
         prereleases=reader.read("prereleases", flag, False),
         is_copy=mode == _WORKING_COPY,
         autostash=reader.read("autostash", flag, False),
+        subdirectory=reader.read("subdirectory", checked(subdirectory_problem), None),
     )
     if rule.ref is not None:
         reader.refuse("ref", _rule_ref_problem(rule.ref))
@@ -233,6 +237,8 @@ def _refuse_combinations(rule: PublishRule, reader: FieldReader) -> None:
         reader.refuse("prereleases", "means nothing without latest: a pattern publishes every tag")
     if rule.is_copy and is_of_tags:
         reader.refuse("mode", "is for branches: nobody commits on a tag, or pulls one")
+    if rule.subdirectory is not None and rule.is_copy:
+        reader.refuse("subdirectory", f'is for releases: with the mode "{_WORKING_COPY}" the whole tree is checked out')
     if rule.autostash and not rule.is_copy:
         reader.refuse("autostash", f'means nothing without the mode "{_WORKING_COPY}"')
 

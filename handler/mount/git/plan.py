@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from dulwich.index import validate_path_element_hfs, validate_path_element_ntfs
 
 from handler.config.names import ancestors_of
-from handler.errors import TreeTooLarge, TreeUnsafe
+from handler.errors import MirrorDamaged, ObjectTooLarge, SubdirectoryMissing, TreeTooLarge, TreeUnsafe
 from handler.mount.fs.plan import FileWrite, LinkWrite, TreePlan
 from handler.mount.git.diff import walk_changes
 from handler.mount.git.tree import (
@@ -23,6 +23,8 @@ from handler.mount.git.tree import (
     quote,
 )
 
+NOT_PLANNED = (MirrorDamaged, ObjectTooLarge, SubdirectoryMissing, TreeTooLarge, TreeUnsafe)
+"""What a release cannot be planned for: its objects, its directory, or the file that says what it is, is gone, say."""
 MAX_PATH_BYTES = 3000
 """A path must fit Linux's 4,096 bytes with the mount and the release before it."""
 MAX_LINK_BYTES = 4080

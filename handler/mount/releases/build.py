@@ -10,15 +10,15 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from handler.errors import MirrorDamaged, ObjectTooLarge, ReleasesInGrace, TreeTooLarge, TreeUnsafe
+from handler.errors import ReleasesInGrace
 from handler.model import NULL_OID, Counts
 from handler.mount.fs.checkout import check_out, with_touches
 from handler.mount.fs.directories import make_directories, make_directory
 from handler.mount.fs.files import is_there, rename
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
-from handler.mount.git.objects import BLOB, TREE, is_lfs_pointer
-from handler.mount.git.plan import check_tree_bytes, plan_change, plan_touches
+from handler.mount.git.objects import BLOB, is_lfs_pointer
+from handler.mount.git.plan import NOT_PLANNED, check_tree_bytes, plan_change, plan_touches
 from handler.mount.releases.inventory import Inventory, prepare_flip, read_spares
 from handler.mount.releases.strategy import (
     WHOLE,
@@ -39,7 +39,7 @@ NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EIS
 """What a patch meets where somebody changed a release: then it is thrown away, and the tree written whole."""
 
 Step = tuple[str, str]
-"""The commit that a tree comes from, and the one that it is brought to."""
+"""The release that a tree comes from, and the one that it is brought to, by their names on the mount."""
 
 
 @dataclass(slots=True)
@@ -77,15 +77,11 @@ class ReleaseBuilder:
         patches += [(each.commit, each.commit) for each in self._spares.values()]
         if any(each.commit == wanted and not each.is_intact for each in self.inventory.releases):
             # Somebody changed it: it cannot be flipped to, and its name is needed for a sound one.
-            self.let_go((wanted,), self.inventory.releases, self.run.published.commit)
+            self.let_go((wanted,), self.inventory.releases, self.run.published.release)
             self._set_aside(self._paths.release(wanted))
+        now, grace_seconds = self._paths.clock(), self.run.repository.grace_seconds
         self.strategy = choose_strategy(
-            wanted,
-            self.run.published.commit,
-            self.inventory.releases,
-            patches,
-            now=self._paths.clock(),
-            grace_seconds=self.run.repository.grace_seconds,
+            wanted, self.run.published.release, self.inventory.releases, patches, now, grace_seconds
         )
         if self.strategy.kind is StrategyKind.FLIP:
             self.renew(self._paths.release(wanted), wanted, self._shown_since(self._release(wanted)))
@@ -118,13 +114,13 @@ class ReleaseBuilder:
                 plans = self.with_touches(plans, None, wanted)
             else:
                 plans = self.with_touches(plans, self._release(strategy.base), wanted)
-                self.let_go((strategy.base,), self.inventory.releases, self.run.published.commit)
+                self.let_go((strategy.base,), self.inventory.releases, self.run.published.release)
                 self._forget_checkpoint(steps[0])
                 # Renamed before its first file changes: half patched it must not bear a release's name for a moment.
                 rename(self._paths.release(strategy.base), self._staged(steps[0]))
             self.check_out(steps, plans, wanted)
             self._give_name(steps[-1], wanted)
-        except (MirrorDamaged, ObjectTooLarge, TreeTooLarge, TreeUnsafe):
+        except NOT_PLANNED:
             # The base's objects are gone, after a fresh fetch say, and it cannot be compared any more; or what a killed
             # run was patching to can never be finished. Where that is the wanted tree, the whole write tells it.
             return False
@@ -197,17 +193,17 @@ class ReleaseBuilder:
 
         `base` is what the tree was when its times were right; None: it is half made. Raises MirrorDamaged, TreeUnsafe.
         """
-        read, tree = partial(self.mirror.read, kind=TREE), self.mirror.tree_of(wanted)
+        read, tree = self.inventory.reader(self.mirror), self._root(wanted)
         try:
-            touches = plan_touches(read, map(self.mirror.tree_of, self._shown_since(base)), tree)
-        except (MirrorDamaged, ObjectTooLarge, TreeUnsafe):
+            touches = plan_touches(read, map(self._root, self._shown_since(base)), tree)
+        except NOT_PLANNED:
             # Objects of one that readers had are gone: then whatever is not written may differ from it.
             touches = plan_touches(read, [None], tree)
         # What a killed run wrote, readers may have seen otherwise since then: an operator may have gone back.
         return [*plans[:-1], with_touches(plans[-1], touches, is_resumed=base is None)]
 
     def _shown_since(self, base: Release | None) -> Sequence[str]:
-        return shown_since(base, self.run.published.commit, self.inventory.releases)
+        return shown_since(base, self.run.published.release, self.inventory.releases)
 
     def _release(self, commit: str) -> Release:
         return next(each for each in self.inventory.releases if each.commit == commit)
@@ -220,7 +216,7 @@ class ReleaseBuilder:
 
     def renew(self, path: str, commit: str, shown: Iterable[str]) -> None:
         """See `times.renew`."""
-        renew(path, commit, shown, lambda: nullcontext(self.mirror), self.run.workers)
+        renew(path, commit, shown, self.inventory, lambda: nullcontext(self.mirror), self.run.workers)
 
     def _make_directories(self) -> None:
         for directory in (self._paths.staging, self._paths.releases):
@@ -268,7 +264,7 @@ class ReleaseBuilder:
         self.link = prepare_flip(
             self.run.directory,
             self.inventory,
-            previous=self.run.published.commit,
+            previous=self.run.published.release,
             wanted=wanted,
             staged=staged,
             executor=self.run.executor,
@@ -277,18 +273,21 @@ class ReleaseBuilder:
     def plan(self, base: str | None, wanted: str) -> TreePlan:
         """Return what brings the tree of `base` (None: nothing) to that of `wanted`.
 
-        Raises MirrorDamaged, TreeUnsafe, TreeTooLarge, ObjectTooLarge.
+        Raises MirrorDamaged, TreeUnsafe, TreeTooLarge, ObjectTooLarge, SubdirectoryMissing.
         """
         plan = plan_change(
-            partial(self.mirror.read, kind=TREE),
+            self.inventory.reader(self.mirror),
             partial(self.mirror.read, kind=BLOB),
-            None if base is None else self.mirror.tree_of(base),
-            self.mirror.tree_of(wanted),
+            None if base is None else self._root(base),
+            self._root(wanted),
             allow_external_links=self.run.repository.allow_external_links,
         )
         whole = partial(self.plan, None, wanted) if base is not None else None
         check_tree_bytes(plan, self.mirror.size_of, self.run.max_tree_bytes, whole)
         return plan
+
+    def _root(self, release: str) -> bytes:
+        return self.inventory.root_of(self.mirror, release)
 
     def _staged(self, step: Step) -> str:
         return self._paths.staged(patch_name(*step))

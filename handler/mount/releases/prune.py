@@ -25,7 +25,7 @@ def prune(run: Run, inventory: Inventory, built: ReleaseBuilder, *, current: str
     now, paths = run.directory.clock(), run.directory
     recycled = built.strategy.base if built.strategy.kind is StrategyKind.RECYCLE else None
     standing = [each for each in inventory.releases if each.commit != recycled]
-    retired = run.published.commit
+    retired = run.published.release
     releases = [replace(each, retired_at=now) if each.commit == retired else each for each in standing]
     pruned = choose_pruned(current, releases, now, run.repository.grace_seconds, run.repository.keep_releases)
     trash = [name for name in built.leftovers if is_staged(name)]
@@ -44,7 +44,7 @@ def prune(run: Run, inventory: Inventory, built: ReleaseBuilder, *, current: str
     if not is_sure:
         return None
     kept = [name for name in filter(is_spare, inventory.staged) if name != built.spare]
-    return frozenset({current, *(each.commit for each in standing), *kept} - set(pruned))
+    return frozenset({current, *(each.commit for each in standing), *kept, *built.inventory.filter_files} - set(pruned))
 
 
 def prune_at_rest(

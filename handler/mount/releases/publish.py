@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from functools import partial
 
 from handler.errors import Git2EfsError, MirrorDamaged
-from handler.model import Counts, Outcome, OutcomeKind
+from handler.model import WHOLE_TREE, Counts, Outcome, OutcomeKind
 from handler.mount.fs.errno_map import as_failure
 from handler.mount.git.fetch import Fetched
+from handler.mount.git.filtered import root_of
 from handler.mount.git.mirror import Mirror, StorePool, discard_mirror
 from handler.mount.releases.build import ReleaseBuilder
-from handler.mount.releases.inventory import Inventory, flip, list_releases
+from handler.mount.releases.inventory import Inventory, establish, flip, list_releases
 from handler.mount.releases.prune import prune, sweep
 from handler.mount.releases.retire import retire
 from handler.mount.target.ending import unchanged
@@ -38,12 +39,14 @@ class ReleaseSession:
     def __init__(self, run: Run, mirror: Mirror) -> None:
         self._run = run
         self.store = mirror
-        self.have = run.published.commit
+        confirmed = run.published.confirmed_commit
+        # What the mirror has lost must not be claimed; it keeps what releases are of.
+        self.have = confirmed if confirmed is not None and mirror.holds(confirmed) else run.published.commit
         known = (run.known or {}).get(run.target.path)
         # Listed while the remote is asked: both only wait.
-        self._listing = run.executor.submit(partial(list_releases, run.directory, known))
+        self._listing = run.executor.submit(partial(list_releases, run.directory, known, run.filter))
         self._inventory = Inventory((), ())
-        self._commit = ""
+        self._release = ""
         self.notes: tuple[str, ...] = ()
         self._builder: ReleaseBuilder | None = None
         self.counts = Counts()
@@ -58,19 +61,20 @@ class ReleaseSession:
 
     def prepare(self, fetched: Fetched) -> bool:
         """Check the commit's tree out under its name, unless readers have it already."""
-        run = self._run
+        run, commit = self._run, fetched.commit or ""
         retired: tuple[str, ...] = ()
-        self._inventory, self._commit = self._listing.result(), fetched.commit or ""
-        # `current` may lead nowhere, after somebody removed its release: then it is written again.
-        if self._commit == run.published.commit and self._inventory.has(self._commit):
+        self._inventory = self._listing.result()
+        if self._is_shown(commit):
             return False
         if run.published.commit is None:
             retired = self._make_way()
             run.refuse_new()
             # On the list before its first release: a target that is not on it is lost to maintenance after a kill.
             run.registry.add(run.target.path)
+        self._inventory = establish(run.directory, self._inventory, run.filter)
+        self._release = self._inventory.name_of(commit, run.filter)
         self._builder = builder = ReleaseBuilder(run, self.store, self._inventory)
-        builder.build(self._commit)
+        builder.build(self._release)
         self.counts, self.complete_at = builder.counts, time.perf_counter()
         submodules = (f"{path!r} is a submodule: an empty directory" for path in builder.submodules[:_MAX_NOTED])
         pointers = (
@@ -83,6 +87,24 @@ class ReleaseSession:
         )
         self.notes = (*retired, *submodules, *pointers, *changed, *builder.notes)
         return True
+
+    def _is_shown(self, commit: str) -> bool:
+        """Whether what readers have is what the rule publishes of the commit. Raises SubdirectoryMissing."""
+        published, inventory, rule = self._run.published, self._inventory, self._run.filter
+        # Before anything is written, also of a target that is new.
+        root = root_of(self.store, commit, rule) if rule != WHOLE_TREE else None
+        # `current` may lead nowhere, after somebody removed its release: then it is written again.
+        if published.commit is None or published.release is None or not inventory.has(published.release):
+            return False
+        if published.release != inventory.name_of(published.commit, rule):
+            return False  # by another rule
+        if published.commit == commit:
+            return True
+        try:
+            # One comparison. Of all of the tree it is not made: `current` then names each commit that was pushed.
+            return root is not None and root == root_of(self.store, published.commit, rule)
+        except Git2EfsError:
+            return False  # objects of what is published are gone, after a fresh fetch say
 
     def _make_way(self) -> tuple[str, ...]:
         """Retire the target of a branch that is gone, where this one's path leads through it; return notes."""
@@ -111,7 +133,7 @@ class ReleaseSession:
             return ()
         # Readers have the new tree. Whatever fails from here on must not make the push look failed.
         try:
-            standing = prune(run, self._inventory, self._builder, current=self._commit)
+            standing = prune(run, self._inventory, self._builder, current=self._release)
             self.store.maintain(self._release_commits, keeps_history=run.repository.depth == 0)
         except (Git2EfsError, OSError) as error:
             run.known = None

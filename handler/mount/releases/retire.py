@@ -10,7 +10,7 @@ from handler.model import Outcome, OutcomeKind
 from handler.mount.fs.directories import make_directories, open_directory, remove_tree
 from handler.mount.fs.files import unlink_if_there
 from handler.mount.target.directory import TargetDirectory, list_names
-from handler.mount.target.layout import RepositoryPaths, TargetPaths, is_commit, is_staged, trash_name
+from handler.mount.target.layout import RepositoryPaths, TargetPaths, is_filter_file, is_release, is_staged, trash_name
 from handler.mount.target.registry import TargetRegistry
 from handler.mount.target.run import Run
 
@@ -93,7 +93,9 @@ def _remove_trees(paths: TargetPaths) -> None:
     unlink_if_there(paths.current)
     make_directories(paths.staging)
     # Only names that git2efs makes: another repository's target may have come to lie in here.
-    for name in filter(is_commit, list_names(paths.releases)):
+    for name in filter(is_filter_file, list_names(paths.releases)):
+        unlink_if_there(paths.release(name))
+    for name in filter(is_release, list_names(paths.releases)):
         # Renamed before it is removed: half removed it must not bear a release's name for a moment.
         os.rename(paths.release(name), paths.staged(trash_name()))
     with open_directory(paths.staging) as staging:

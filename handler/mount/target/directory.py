@@ -21,7 +21,9 @@ from handler.mount.target.layout import (
     RELEASES,
     STAGING,
     TargetPaths,
-    is_commit,
+    commit_of,
+    is_filter_file,
+    is_release,
     is_staged,
     release_of,
 )
@@ -33,10 +35,21 @@ _TICK_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What is published at a target: the commit that `current` leads to, and the record of it."""
+    """What is published at a target: the commit that `current` leads to, the record of it, and the release's name.
+
+    A working copy has no release.
+    """
 
     commit: str | None
     record: PublishedRecord | None
+    release: str | None = None
+
+    @property
+    def confirmed_commit(self) -> str | None:
+        """The commit that the remote confirmed last: what readers have is what the rule publishes of it."""
+        record = self.record
+        is_of_this = record is not None and record.commit == self.commit
+        return record.confirmed_commit or self.commit if record is not None and is_of_this else self.commit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +103,10 @@ class TargetDirectory(TargetPaths):
                 return Published(None, None)
             raise
         # Somebody else's link stays: its readers may rely on it, and `flip` would replace it without a word.
-        commit = release_of(link)
-        if commit is None:
+        release = release_of(link)
+        if release is None:
             raise TargetOccupied("`current` is a link that git2efs did not make")
-        return Published(commit, self.read_record())
+        return Published(commit_of(release), self.read_record(), release)
 
     def read_record(self) -> PublishedRecord | None:
         """Read the record alone: it may be there while nothing is published."""
@@ -142,7 +155,7 @@ class TargetDirectory(TargetPaths):
         """
         places: tuple[tuple[str, Callable[[str], bool]], ...] = (
             (self.root, {CURRENT, RELEASES, STAGING, RECORD}.__contains__),
-            (self.releases, is_commit),
+            (self.releases, lambda name: is_release(name) or is_filter_file(name)),
             (self.staging, is_staged),
         )
         for directory, is_ours in places:

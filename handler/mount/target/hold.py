@@ -1,11 +1,13 @@
 """A target that an operator holds: no push changes it. What a killed rollback left undone is finished."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from handler.errors import MirrorDamaged
 from handler.exchange.events import Emit
 from handler.exchange.operations import Hold
+from handler.model import TreeFilter
 from handler.mount.git.objects import Objects
 from handler.mount.target.directory import Published, TargetDirectory
 from handler.mount.target.notify import notify
@@ -13,11 +15,17 @@ from handler.mount.target.record import PublishedRecord
 
 
 def record_of_flip(
-    record: PublishedRecord, *, commit: str, previous: str | None, at: float, held: Hold | None
+    record: PublishedRecord,
+    *,
+    commit: str,
+    previous: str | None,
+    at: float,
+    held: Hold | None,
+    tree_filter: TreeFilter,
 ) -> PublishedRecord:
     """Return the record after an operator's flip from `previous` to `commit`, which no delivery asked for.
 
-    What is known of the remote stays: nobody asked it.
+    `tree_filter` is what made the release of the commit. What is known of the remote stays: nobody asked it.
     """
     # `notify` sets the two marks where there is a bus. Without one, nothing may look pending.
     return replace(
@@ -32,15 +40,23 @@ def record_of_flip(
         announced=True,
         previous_announced=True,
         held=held,
+        filter=tree_filter,
+        confirmed_commit=None,
     )
 
 
 def settle_hold(
-    published: Published, directory: TargetDirectory, *, emit: Emit | None, mirror: AbstractContextManager[Objects]
+    published: Published,
+    directory: TargetDirectory,
+    *,
+    emit: Emit | None,
+    mirror: AbstractContextManager[Objects],
+    filter_of: Callable[[str], TreeFilter],
 ) -> None:
     """Bring the record up to what `current` says, and hand out the event that is pending. Only the lock's holder may.
 
-    `mirror` lends the repository's objects, which only say what changed. Raises OSError.
+    `mirror` lends the repository's objects, which only say what changed. `filter_of` tells what of its commit a
+    release is. Raises OSError.
     """
     record, commit = published.record, published.commit
     if record is None or commit is None:
@@ -48,7 +64,14 @@ def settle_hold(
     if record.commit != commit:
         # A rollback that was killed after its flip left the record of the release that it went back from.
         at = directory.clock()
-        record = record_of_flip(record, commit=commit, previous=record.commit or None, at=at, held=record.held)
+        record = record_of_flip(
+            record,
+            commit=commit,
+            previous=record.commit or None,
+            at=at,
+            held=record.held,
+            tree_filter=filter_of(published.release or commit),
+        )
     elif emit is None or record.announced:
         return
     notify_and_write(record, published, directory, emit=emit, mirror=mirror)
