@@ -30,6 +30,14 @@ class OutcomeKind(StrEnum):
     FAILED = "failed"
 
 
+class ExternalLinks(StrEnum):
+    """What becomes of symbolic links that may lead out of what is published: `external_links` of a repository."""
+
+    REFUSE = "refuse"
+    KEEP = "keep"
+    SKIP = "skip"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One verified webhook request: what its headers say, and the bytes that were signed."""
@@ -95,7 +103,7 @@ class Repository:
     """How many spares a target may have at most."""
     depth: int = 1
     credentials: str | None = None
-    allow_external_links: bool = False
+    external_links: ExternalLinks = ExternalLinks.REFUSE
     max_tree_bytes: int | None = None
     """How many bytes the files of a published tree may have together; None: as many as the stack allows."""
     commit_status: bool = False
@@ -127,9 +135,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeFilter:
-    """What of a commit's tree is published: the tree at `subdirectory`. None is the commit's own."""
+    """What of a commit's tree is published: the tree at `subdirectory` (None: the commit's own).
+
+    With `skips_links` without the links that may lead out of it.
+    """
 
     subdirectory: str | None = None
+    skips_links: bool = False
 
     @property
     def id(self) -> str:
@@ -139,16 +151,17 @@ class TreeFilter:
 
     def to_plain(self) -> dict[str, object]:
         """Return the filter as JSON has it: an object of what is not as by default."""
-        return {"subdirectory": self.subdirectory} if self.subdirectory is not None else {}
+        values = {"subdirectory": self.subdirectory, "skips_links": self.skips_links}
+        return {name: value for name, value in values.items() if value}
 
 
 WHOLE_TREE = TreeFilter()
 WHOLE_ID = "0" * 16
 
 
-def filter_of(target: Target) -> TreeFilter:
+def filter_of(repository: Repository, target: Target) -> TreeFilter:
     """Return the filter of a target's rule."""
-    return TreeFilter(subdirectory=target.subdirectory)
+    return TreeFilter(subdirectory=target.subdirectory, skips_links=repository.external_links is ExternalLinks.SKIP)
 
 
 @dataclass(frozen=True, slots=True)

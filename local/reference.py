@@ -49,7 +49,9 @@ REPOSITORY: Mapping[str, str] = {
     "`GIT2EFS_MAX_TREE_BYTES`",
     "credentials": "The full name of the SecureString that holds the token of a private repository, below "
     "`<prefix>/credentials/`",
-    "allow_external_links": "Publish symbolic links that may lead out of the tree",
+    "external_links": "What becomes of symbolic links that may lead out of what is published: `refuse` the commit "
+    "(`tree_unsafe`, which names them), `keep` them, or `skip` them, which the log notes",
+    "allow_external_links": "What `external_links` was called before: `true` is `keep`, `false` is `refuse`",
     "commit_status": "Show on GitHub how publishing each commit ended; needs `credentials` whose token may write "
     "commit statuses ([events.md](events.md#commit-statuses))",
     "own_secret": "Accept its pushes only at its own URL, signed with its own secret; see "
@@ -74,7 +76,7 @@ def repository_table() -> str:
     defaults = parse_repository("OWNER/NAME", "{}")
     rows = []
     for name in sorted(repository._FIELDS, key=list(REPOSITORY).index):
-        default = getattr(defaults, name)
+        default = getattr(defaults, name, None)
         shown = {"url": "`https://github.com/<owner>/<name>.git`", "publish": "the default branch"}.get(name)
         bounds = repository._BOUNDS.get(name)
         rows.append([f"`{name}`", shown or _value(default), _range(*bounds) if bounds else "", f"{REPOSITORY[name]}."])

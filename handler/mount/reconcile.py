@@ -24,7 +24,7 @@ from handler.mount.git.fetch import Fetcher
 from handler.mount.git.incoming import open_transfer
 from handler.mount.git.mirror import StorePool
 from handler.mount.releases import publish
-from handler.mount.releases.inventory import filter_at
+from handler.mount.releases.filters import filter_at
 from handler.mount.target import ending
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.hold import settle_hold

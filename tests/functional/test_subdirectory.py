@@ -39,7 +39,7 @@ def checked(service: Service, action: str = "verify") -> list[dict[str, Any]]:
 def test_its_files_alone_are_published_with_modes_and_links(service: Service, upstream: Upstream) -> None:
     """And `readlink` names the commit, as ever."""
     service.put_repository(publish=[DAGS])
-    run = {"team/dags/run": Executable(b"#!"), "team/dags/lib/up": Link(b"../a.py")}
+    run: dict[str, Entry | None] = {"team/dags/run": Executable(b"#!"), "team/dags/lib/up": Link(b"../a.py")}
     commit = push(service, upstream, {**PLAIN, **run})
     assert service.current_commit() == commit
     assert service.tree() == part(upstream, commit)

@@ -4,7 +4,7 @@ from handler.errors import Git2EfsError
 from handler.exchange.events import ChangedPaths
 from handler.model import TreeFilter
 from handler.mount.git.diff import walk_changes
-from handler.mount.git.filtered import read_tree, root_of
+from handler.mount.git.filtered import FilteredTrees
 from handler.mount.git.objects import Objects
 from handler.mount.git.tree import DIRECTORY, SUBMODULE, TreeEntry, parse_entries
 
@@ -18,11 +18,12 @@ def changed_paths(objects: Objects, previous: str | None, commit: str, tree_filt
     have brought a release up to date that was older than the previous one, or written a whole tree.
     """
     added, modified, removed = [], [], []
+    trees = FilteredTrees(objects)
     try:
         changes = walk_changes(
-            lambda tree, prefix: parse_entries(read_tree(objects, tree), prefix),
-            None if previous is None else root_of(objects, previous, tree_filter),
-            root_of(objects, commit, tree_filter),
+            lambda tree, prefix: parse_entries(trees.read(tree), prefix),
+            None if previous is None else trees.root(previous, tree_filter),
+            trees.root(commit, tree_filter),
         )
         for path, old, new in changes:
             if _is_published_file(old) and _is_published_file(new):

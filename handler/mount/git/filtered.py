@@ -1,11 +1,27 @@
 """The trees of commits as filters leave them. Pure, but for the objects that are read."""
 
-from handler.config.fields import FieldReader, checked
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from handler.config.fields import FieldReader, checked, flag
 from handler.config.names import subdirectory_problem
-from handler.errors import SubdirectoryMissing
+from handler.errors import SubdirectoryMissing, TreeUnsafe
 from handler.model import TreeFilter
-from handler.mount.git.objects import TREE, Objects
-from handler.mount.git.tree import DIRECTORY, parse_entries, quote
+from handler.mount.git.diff import walk_changes
+from handler.mount.git.objects import BLOB, TREE, Objects
+from handler.mount.git.plan import stays_inside
+from handler.mount.git.tree import (
+    DIRECTORY,
+    LINK,
+    MAX_ENTRIES,
+    Entries,
+    TreeEntry,
+    parse_entries,
+    quote,
+    serialize_entries,
+)
 
 
 def read_filter(value: object) -> TreeFilter:
@@ -14,30 +30,120 @@ def read_filter(value: object) -> TreeFilter:
         raise ValueError("is not an object")
     problems: list[str] = []
     reader = FieldReader(value, problems)
-    reader.refuse_unknown({"subdirectory"})
-    found = TreeFilter(subdirectory=reader.read("subdirectory", checked(subdirectory_problem), None))
+    reader.refuse_unknown({"subdirectory", "skips_links"})
+    found = TreeFilter(
+        subdirectory=reader.read("subdirectory", checked(subdirectory_problem), None),
+        skips_links=reader.read("skips_links", flag, False),
+    )
     if problems:
         raise ValueError("is no filter")
     return found
 
 
-def root_of(objects: Objects, commit: str, tree_filter: TreeFilter) -> bytes:
-    """Return the id of what a filter leaves of a commit's tree; `read_tree` knows it.
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A tree of git's at a path (with a final slash; the root is empty) of what a filter leaves."""
 
-    Raises SubdirectoryMissing where there is no such directory; MirrorDamaged, ObjectTooLarge, TreeUnsafe.
+    tree: bytes
+    prefix: bytes
+    filter: TreeFilter
+
+    @property
+    def id(self) -> bytes:
+        """An id that no other part has, nor a tree of git's."""
+        # The path is in it: what a filter leaves of a tree may differ from place to place.
+        plain = json.dumps(self.filter.to_plain(), sort_keys=True).encode()
+        about = b"filtered %b\0%b\0%b" % (self.tree, plain, self.prefix)
+        return hashlib.sha1(about, usedforsecurity=False).hexdigest().encode()
+
+
+@dataclass(slots=True)
+class FilteredTrees:
+    """Trees as filters leave them, each by an id (40 hex digits) that `read` knows. Not safe for threads.
+
+    A filter that leaves things out makes trees that git does not have. They are made when they are read, so that two
+    commits are compared in the time of what differs. Whatever both share has one id, and is not read.
     """
+
+    objects: Objects
+    _parts: dict[bytes, _Part] = field(default_factory=dict)
+    _room: int = MAX_ENTRIES
+
+    def root(self, commit: str, tree_filter: TreeFilter) -> bytes:
+        """Return the id of what a filter leaves of a commit's tree.
+
+        Raises SubdirectoryMissing where there is no such directory; MirrorDamaged, ObjectTooLarge, TreeUnsafe.
+        """
+        tree = _subtree(self.objects, commit, tree_filter.subdirectory)
+        return self._keep(_Part(tree, b"", tree_filter)) if tree_filter.skips_links else tree
+
+    def read(self, tree: bytes) -> bytes:
+        """Return a tree's content. Raises MirrorDamaged, ObjectTooLarge, TreeUnsafe."""
+        part = self._parts.get(tree)
+        if part is None:
+            return self.objects.read(tree, TREE)
+        return serialize_entries({name: self._entry(part, name, each) for name, each in self._left(part).items()})
+
+    def links_left_out(self, old: bytes | None, new: bytes) -> Iterator[bytes]:
+        """Yield the paths of the links that `new` is without, and that are not the same in `old`."""
+        part, was = self._parts.get(new), self._parts.get(old or b"")
+        if part is None or not part.filter.skips_links:
+            return
+        changes = walk_changes(
+            lambda tree, prefix: parse_entries(self.objects.read(tree, TREE), prefix),
+            was.tree if was is not None else None,
+            part.tree,
+        )
+        for path, _, entry in changes:
+            if entry is not None and self._leads_out(entry, path):
+                yield path
+
+    def _keep(self, part: _Part) -> bytes:
+        self._parts[part.id] = part
+        return part.id
+
+    def _entry(self, part: _Part, name: bytes, entry: TreeEntry) -> TreeEntry:
+        return TreeEntry(DIRECTORY, self._keep(_below(part, name, entry))) if entry.mode == DIRECTORY else entry
+
+    def _left(self, part: _Part) -> Entries:
+        """Return what the filter leaves of a tree's own entries."""
+        entries = parse_entries(self.objects.read(part.tree, TREE), part.prefix)
+        return {name: entry for name, entry in entries.items() if self._is_left(part, name, entry)}
+
+    def _is_left(self, part: _Part, name: bytes, entry: TreeEntry) -> bool:
+        if part.filter.skips_links and self._leads_out(entry, part.prefix + name):
+            return False
+        # Git has no empty directories, and neither has what is left of its trees.
+        return entry.mode != DIRECTORY or not self._is_empty(_below(part, name, entry))
+
+    def _is_empty(self, part: _Part) -> bool:
+        entries = parse_entries(self.objects.read(part.tree, TREE), part.prefix)
+        # Counted at each visit: a tree of a few objects can name itself into billions of paths, all of them empty.
+        self._room -= len(entries) + 1
+        if self._room < 0:
+            raise TreeUnsafe(f"the tree has more than {MAX_ENTRIES} entries that a filter leaves out")
+        # Files first: nearly always the first one tells.
+        for name, entry in sorted(entries.items(), key=lambda item: item[1].mode == DIRECTORY):
+            if self._is_left(part, name, entry):
+                return False
+        return True
+
+    def _leads_out(self, entry: TreeEntry, path: bytes) -> bool:
+        return entry.mode == LINK and not stays_inside(self.objects.read(entry.id, BLOB), path.count(b"/"))
+
+
+def _below(part: _Part, name: bytes, entry: TreeEntry) -> _Part:
+    return _Part(entry.id, part.prefix + name + b"/", part.filter)
+
+
+def _subtree(objects: Objects, commit: str, subdirectory: str | None) -> bytes:
     tree = objects.tree_of(commit)
-    for name in (tree_filter.subdirectory or "").encode().split(b"/") if tree_filter.subdirectory else ():
+    for name in subdirectory.encode().split(b"/") if subdirectory is not None else ():
         entry = parse_entries(objects.read(tree, TREE)).get(name)
         # No link is followed: where it leads to may lie outside of the tree.
         if entry is None or entry.mode != DIRECTORY:
-            shown = quote((tree_filter.subdirectory or "").encode())
             problem = "is not there" if entry is None else "is no directory"
+            shown = quote((subdirectory or "").encode())
             raise SubdirectoryMissing(f"the rule's subdirectory {shown} {problem}: add it, or change the rule")
         tree = entry.id
     return tree
-
-
-def read_tree(objects: Objects, tree: bytes) -> bytes:
-    """Return the content of a tree, by its id or one of `root_of`. Raises MirrorDamaged, ObjectTooLarge, TreeUnsafe."""
-    return objects.read(tree, TREE)

@@ -182,7 +182,7 @@ class _PlanDraft:
         if not 0 < len(target) <= MAX_LINK_BYTES or b"\0" in target:
             return "links with a target that no file system takes"
         if not self.allow_external_links and not stays_inside(target, path.count(b"/")):
-            return "links that may lead out of the tree (the repository's allow_external_links permits them)"
+            return "links that may lead out of the tree (the repository's external_links keeps or skips them)"
         return None
 
 

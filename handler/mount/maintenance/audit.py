@@ -18,7 +18,8 @@ from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB
 from handler.mount.git.plan import plan_change
 from handler.mount.maintenance.context import RepositoryContext
-from handler.mount.releases.inventory import read_filters, read_release, seal
+from handler.mount.releases.filters import read_filters
+from handler.mount.releases.inventory import Inventory, read_release, seal
 from handler.mount.releases.prune import discard
 from handler.mount.releases.repair import repair
 from handler.mount.releases.verify import Drift, Part, compare, parts_of
@@ -123,13 +124,15 @@ class ReleaseAudit:
     def _plan(self, mirror: Mirror, record: PublishedRecord | None) -> TreePlan | None:
         """Return the release's tree as a plan from nothing; None where nothing tells what of its commit it is."""
         try:
-            inventory = read_filters(self.directory, record.filter if record is not None else WHOLE_TREE)
-            root = inventory.root_of(mirror, self.commit)
+            known = record.filter if record is not None else WHOLE_TREE
+            inventory = Inventory((), (), read_filters(self.directory, known))
+            root_of, read = inventory.trees(mirror, inventory.filtered(mirror))
+            root = root_of(self.commit)
         except (SubdirectoryMissing, TreeUnsafe) as error:
             self.findings.note([f"releases/{self.commit} cannot be compared: {error}"])
             return None
         return plan_change(
-            inventory.reader(mirror),
+            read,
             partial(mirror.read, kind=BLOB),
             None,
             root,

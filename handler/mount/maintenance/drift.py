@@ -37,7 +37,7 @@ class DriftDetector:
             ref, commit = _tip_of(target, refs)
             # A configured ref that the remote does not have publishes nothing, and removes nothing.
             published = self._read_published(target)
-            is_behind = commit is not None and not self._is_settled(published, commit, filter_of(target))
+            is_behind = commit is not None and not self._is_settled(published, commit, filter_of(repository, target))
             drifts.append(TargetDrift(target.path, ref, commit, is_behind, self._is_held(target, published)))
             if is_behind:
                 behind[ref] = None

@@ -21,7 +21,8 @@ from handler.mount.fs.parallel import Workers, executor_for
 from handler.mount.git.mirror import Mirror, StorePool
 from handler.mount.maintenance.context import RepositoryContext
 from handler.mount.operations.targets import open_target, refuse_unregistered
-from handler.mount.releases.inventory import Inventory, filter_at, flip, list_releases, prepare_flip
+from handler.mount.releases.filters import filter_at
+from handler.mount.releases.inventory import Inventory, flip, list_releases, prepare_flip
 from handler.mount.releases.prune import sweep
 from handler.mount.releases.strategy import Release, shown_since
 from handler.mount.releases.times import renew

@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from handler.errors import ReleasesInGrace
-from handler.model import NULL_OID, Counts
+from handler.model import NULL_OID, Counts, ExternalLinks
 from handler.mount.fs.checkout import check_out, with_touches
 from handler.mount.fs.directories import make_directories, make_directory
 from handler.mount.fs.files import is_there, rename
 from handler.mount.fs.plan import TreePlan
+from handler.mount.git.filtered import FilteredTrees
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, is_lfs_pointer
 from handler.mount.git.plan import NOT_PLANNED, check_tree_bytes, plan_change, plan_touches
-from handler.mount.releases.inventory import Inventory, prepare_flip, read_spares
+from handler.mount.releases.inventory import Inventory, Trees, prepare_flip, read_spares
 from handler.mount.releases.strategy import (
     WHOLE,
     Release,
@@ -44,7 +45,8 @@ Step = tuple[str, str]
 
 @dataclass(slots=True)
 class ReleaseBuilder:
-    """Builds one release for a run. `inventory` is what lies in the target's directory.
+    """Builds one release for a run. `inventory` is what lies in the target's directory,
+    `filtered` what its filters leave of trees (see `Inventory.filtered`).
 
     After `build`, the other fields say what it took; `submodules` and `pointers` (Git LFS's) are paths. `link` is the
     path of the temporary link to the release, ready for the flip; `spare` is the name of the spare that was taken;
@@ -54,6 +56,7 @@ class ReleaseBuilder:
     run: Run
     mirror: Mirror
     inventory: Inventory
+    filtered: FilteredTrees | None = None
     strategy: Strategy = field(default_factory=lambda: WHOLE)
     counts: Counts = field(default_factory=Counts)
     submodules: tuple[bytes, ...] = ()
@@ -93,6 +96,10 @@ class ReleaseBuilder:
     @property
     def _paths(self) -> TargetDirectory:
         return self.run.directory
+
+    @property
+    def _trees(self) -> Trees:
+        return self.inventory.trees(self.mirror, self.filtered)
 
     def _patch(self, wanted: str) -> bool:
         """Recycle a release, or go on with a half-made tree. Returns False where only a whole write can help."""
@@ -193,9 +200,10 @@ class ReleaseBuilder:
 
         `base` is what the tree was when its times were right; None: it is half made. Raises MirrorDamaged, TreeUnsafe.
         """
-        read, tree = self.inventory.reader(self.mirror), self._root(wanted)
+        root_of, read = self._trees
+        tree = root_of(wanted)
         try:
-            touches = plan_touches(read, map(self._root, self._shown_since(base)), tree)
+            touches = plan_touches(read, map(root_of, self._shown_since(base)), tree)
         except NOT_PLANNED:
             # Objects of one that readers had are gone: then whatever is not written may differ from it.
             touches = plan_touches(read, [None], tree)
@@ -275,19 +283,17 @@ class ReleaseBuilder:
 
         Raises MirrorDamaged, TreeUnsafe, TreeTooLarge, ObjectTooLarge, SubdirectoryMissing.
         """
+        root_of, read = self._trees
         plan = plan_change(
-            self.inventory.reader(self.mirror),
+            read,
             partial(self.mirror.read, kind=BLOB),
-            None if base is None else self._root(base),
-            self._root(wanted),
-            allow_external_links=self.run.repository.allow_external_links,
+            None if base is None else root_of(base),
+            root_of(wanted),
+            allow_external_links=self.run.repository.external_links is ExternalLinks.KEEP,
         )
         whole = partial(self.plan, None, wanted) if base is not None else None
         check_tree_bytes(plan, self.mirror.size_of, self.run.max_tree_bytes, whole)
         return plan
-
-    def _root(self, release: str) -> bytes:
-        return self.inventory.root_of(self.mirror, release)
 
     def _staged(self, step: Step) -> str:
         return self._paths.staged(patch_name(*step))

@@ -2,17 +2,20 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
+from itertools import islice
 
 from handler.errors import Git2EfsError, MirrorDamaged
 from handler.model import WHOLE_TREE, Counts, Outcome, OutcomeKind
 from handler.mount.fs.errno_map import as_failure
 from handler.mount.git.fetch import Fetched
-from handler.mount.git.filtered import root_of
+from handler.mount.git.filtered import FilteredTrees
 from handler.mount.git.mirror import Mirror, StorePool, discard_mirror
 from handler.mount.releases.build import ReleaseBuilder
-from handler.mount.releases.inventory import Inventory, establish, flip, list_releases
+from handler.mount.releases.filters import establish
+from handler.mount.releases.inventory import Inventory, flip, list_releases
 from handler.mount.releases.prune import prune, sweep
 from handler.mount.releases.retire import retire
 from handler.mount.target.ending import unchanged
@@ -71,9 +74,11 @@ class ReleaseSession:
             run.refuse_new()
             # On the list before its first release: a target that is not on it is lost to maintenance after a kill.
             run.registry.add(run.target.path)
-        self._inventory = establish(run.directory, self._inventory, run.filter)
+        if (filters := self._inventory.filters) is not None:
+            self._inventory = replace(self._inventory, filters=establish(run.directory, filters, self._inventory.named))
         self._release = self._inventory.name_of(commit, run.filter)
-        self._builder = builder = ReleaseBuilder(run, self.store, self._inventory)
+        filtered = self._inventory.filtered(self.store)
+        self._builder = builder = ReleaseBuilder(run, self.store, self._inventory, filtered)
         builder.build(self._release)
         self.counts, self.complete_at = builder.counts, time.perf_counter()
         submodules = (f"{path!r} is a submodule: an empty directory" for path in builder.submodules[:_MAX_NOTED])
@@ -85,14 +90,19 @@ class ReleaseSession:
             for each in self._inventory.releases
             if not each.is_intact
         )
-        self.notes = (*retired, *submodules, *pointers, *changed, *builder.notes)
+        left_out = (
+            f"{path!r} may lead out of what is published, and is left out"
+            for path in (islice(self._links_left_out(filtered), _MAX_NOTED) if filtered is not None else ())
+        )
+        self.notes = (*retired, *submodules, *pointers, *left_out, *changed, *builder.notes)
         return True
 
     def _is_shown(self, commit: str) -> bool:
         """Whether what readers have is what the rule publishes of the commit. Raises SubdirectoryMissing."""
         published, inventory, rule = self._run.published, self._inventory, self._run.filter
         # Before anything is written, also of a target that is new.
-        root = root_of(self.store, commit, rule) if rule != WHOLE_TREE else None
+        trees = FilteredTrees(self.store) if rule is not WHOLE_TREE else None
+        root = trees.root(commit, rule) if trees is not None else None
         # `current` may lead nowhere, after somebody removed its release: then it is written again.
         if published.commit is None or published.release is None or not inventory.has(published.release):
             return False
@@ -102,9 +112,17 @@ class ReleaseSession:
             return True
         try:
             # One comparison. Of all of the tree it is not made: `current` then names each commit that was pushed.
-            return root is not None and root == root_of(self.store, published.commit, rule)
+            return trees is not None and rule.subdirectory is not None and root == trees.root(published.commit, rule)
         except Git2EfsError:
             return False  # objects of what is published are gone, after a fresh fetch say
+
+    def _links_left_out(self, filtered: FilteredTrees) -> Iterator[bytes]:
+        """Yield the links that the release is without, and that were not left out of what was published before."""
+        root_of, _ = self._inventory.trees(self.store, filtered)
+        old: bytes | None = None
+        with suppress(Git2EfsError):  # its objects are gone, say: then all of them are told
+            old = root_of(self._run.published.release) if self._run.published.release is not None else None
+        yield from filtered.links_left_out(old, root_of(self._release))
 
     def _make_way(self) -> tuple[str, ...]:
         """Retire the target of a branch that is gone, where this one's path leads through it; return notes."""

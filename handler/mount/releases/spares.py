@@ -236,7 +236,7 @@ class SpareMaker:
             self.trash.append(trash)
 
     def _builder(self) -> ReleaseBuilder:
-        return ReleaseBuilder(self.run, self.mirror, self.inventory)
+        return ReleaseBuilder(self.run, self.mirror, self.inventory, self.inventory.filtered(self.mirror))
 
 
 def read_demand(paths: TargetPaths) -> SpareDemand:

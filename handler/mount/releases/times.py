@@ -5,7 +5,6 @@ A recycled release's plan has its touches in itself (`plan_touches`). Raises OSE
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
-from functools import partial
 
 from handler.errors import Git2EfsError
 from handler.mount.fs.checkout import touch_only
@@ -30,8 +29,8 @@ def renew(
     with suppress(FileNotFoundError, NotADirectoryError):  # somebody removed it: no reader gets it any more
         try:
             with borrow() as objects:
-                roots = map(partial(inventory.root_of, objects), shown)
-                plan = plan_touches(inventory.reader(objects), roots, inventory.root_of(objects, release))
+                root_of, read = inventory.trees(objects, inventory.filtered(objects))
+                plan = plan_touches(read, map(root_of, shown), root_of(release))
         except (Git2EfsError, OSError):
             # Objects are gone or damaged, which keeps no operator from going back. Then everything may differ.
             files, directories = list_below(path)

@@ -9,7 +9,7 @@
 <mount>/<target path>/              <owner>/<name>/<branch> unless the repository's parameter says otherwise
     current -> releases/<commit>
     releases/<commit>/
-    releases/<commit>.<filter>/     where another filter than the target's usual one made it (see releases/inventory.py)
+    releases/<commit>.<filter>/     where another filter than the target's usual one made it (see releases/filters.py)
     releases/.plain-<filter>        the filter that made what has no suffix; without such a file: all of the tree
     releases/.filter-<filter>       another filter
     staging/

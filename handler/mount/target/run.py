@@ -9,7 +9,7 @@ from handler.config.targets import refuse_too_many
 from handler.errors import TargetRetiring
 from handler.exchange.events import Emit
 from handler.exchange.publisher import PublishRequest
-from handler.model import MAX_AHEAD_SECONDS, WHOLE_TREE, Repository, Target, TreeFilter, filter_of
+from handler.model import MAX_AHEAD_SECONDS, WHOLE_TREE, ExternalLinks, Repository, Target, TreeFilter, filter_of
 from handler.mount.fs.lock import Known
 from handler.mount.fs.parallel import Executor, Workers
 from handler.mount.target.directory import Published, TargetDirectory, let_clock_tick
@@ -62,7 +62,9 @@ class Run:
     @property
     def filter(self) -> TreeFilter:
         """What of a commit the target's rule publishes."""
-        return WHOLE_TREE if self.target.subdirectory is None else filter_of(self.target)
+        if self.target.subdirectory is None and self.repository.external_links is not ExternalLinks.SKIP:
+            return WHOLE_TREE
+        return filter_of(self.repository, self.target)
 
     @property
     def not_before(self) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from handler.errors import CopyUnusable, LocalChanges, MirrorDamaged, OutOfTime
-from handler.model import Counts
+from handler.model import Counts, ExternalLinks
 from handler.mount.fs.files import is_there
 from handler.mount.git.diff import TreeDiff
 from handler.mount.git.fetch import Fetched
@@ -124,7 +124,7 @@ class PullSession(CopySession):
             head,
             pull.head,
             max_bytes=run.max_tree_bytes,
-            allow_external_links=run.repository.allow_external_links,
+            allow_external_links=run.repository.external_links is ExternalLinks.KEEP,
         )
         changes, index = ChangeSet.of(difference), reading_index.result()
         worktree = self._worktrees.enter_context(copy.worktree())
