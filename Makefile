@@ -28,7 +28,7 @@ WHEELS := $(BUILT)/wheels
 PROCESSORS := aarch64 x86_64
 GLIBCS := 2_17 2_28 2_34
 
-.PHONY: help venv run serve aws-local test test-all build rebuild deploy e2e e2e-built e2e-python lint format bench fuzz lock clean
+.PHONY: help venv run serve aws-local test test-all build rebuild deploy e2e e2e-built e2e-python lint format bench soak fuzz lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
@@ -145,6 +145,9 @@ $(VENV)/.bench: $(VENV)/.complete locks/bench.txt
 
 bench: $(VENV)/.bench  ## compare with git, GitPython and pygit2 (ARGS=--quick: a minute; ARGS=--record: into the project)
 	@$(RUN) -m benchmarks $(ARGS)
+
+soak: venv  ## push thousands of times, under readers, in bursts, to one mirror: most of an hour (ARGS=--help)
+	@$(RUN) -m benchmarks.soak $(ARGS)
 
 # It measures with what Lambda runs: that Python, and those packages.
 $(FUZZ)/.complete: locks/fuzz.txt

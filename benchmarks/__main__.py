@@ -13,15 +13,17 @@ from pathlib import Path
 
 from benchmarks import figures, imports, readme
 from benchmarks.figures import Results
-from benchmarks.histories import History
+from benchmarks.histories import History, TextHistory
 from benchmarks.places import Place, make_place
 from benchmarks.report import report, with_section
-from benchmarks.rounds import Field, fields_of, first_publishes, large_fetch, play_pushes
+from benchmarks.rounds import Field, fields_of, first_publishes, large_fetch, play_pushes, previews
 from benchmarks.tracing import has_strace
 from testing.repositories import archive, has_git, snapshot
 
 _REPLAYED_FILES = 10_000
 """The largest tree in which pushes onto a local commit are measured."""
+_APART_FILES = 10_000
+"""The largest tree with pushes seconds apart: each takes a tree of disk, for nothing is removed within the grace."""
 PEERS = {"git": figures.GIT_PULL, "gitpython": figures.GITPYTHON, "pygit2": figures.PYGIT2}
 
 
@@ -34,7 +36,7 @@ def main() -> None:
     output: Path = options.output or Path(tempfile.mkdtemp(prefix="git2efs-bench-results-"), "results.md")
     started, load = time.monotonic(), os.getloadavg()[0]
     is_traced = has_strace() and not options.no_strace and options.mount is None
-    with make_place(options.mount, options.workers) as place:
+    with make_place(options.mount, options.workers, options.git_sync) as place:
         results = _measure(place, options, is_traced=is_traced)
         file_system = _said_by("stat", "--file-system", "--format=%T", str(place.trees))
     about = _about(options, file_system, time.monotonic() - started, load, is_traced=is_traced)
@@ -61,6 +63,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="rounds of the smallest push (15); others have fewer")
     parser.add_argument("--first-rounds", type=int, help="rounds of first publishes (5)")
     parser.add_argument("--peers", default="git,gitpython,pygit2", help="who takes part besides git2efs (%(default)s)")
+    parser.add_argument("--git-sync", type=Path, help="kubernetes/git-sync's program (v4), which then takes part")
     parser.add_argument("--large", type=int, help="MiB of the large repository (300); 0 for none")
     parser.add_argument("--mount", type=Path, help="a directory to put the trees in, on NFS or a slow file system")
     parser.add_argument("--pause", type=float, help="idle seconds before each measured push (4 with --mount, else 0)")
@@ -110,7 +113,16 @@ def _measure(place: Place, options: argparse.Namespace, *, is_traced: bool) -> R
             results.firsts[files] = first_publishes(
                 place, histories[files], options.first_rounds, is_weighed=options.mount is None, is_traced=is_traced
             )
-    names = (figures.OURS, figures.COPY, *(PEERS[name] for name in options.peers.split(",")))
+        if files and options.mount is None:
+            _say(f"first publishes of {files:,} files of text, and previews")
+            texts = TextHistory(root, files)
+            results.texts[files] = first_publishes(
+                place, texts, options.first_rounds, is_weighed=False, is_traced=False
+            )
+            results.previews[files] = previews(place, histories[files], options.first_rounds)
+    peers = [PEERS[name] for name in options.peers.split(",")]
+    peers += [figures.GIT_SYNC] if options.git_sync else []
+    names = (figures.OURS, figures.COPY, *peers)
     if options.files != [0]:
         with fields_of(place, {files: histories[files] for files in options.files}, names, _say) as fields:
             for number, changes in enumerate(sorted(options.pushes)):
@@ -120,6 +132,11 @@ def _measure(place: Place, options: argparse.Namespace, *, is_traced: bool) -> R
                 )
             if options.mount is None:
                 _check_published(fields.values())
+    if options.mount is None and (sizes := [files for files in options.files if files and files <= _APART_FILES]):
+        taking_part = {files: histories[files] for files in sizes}
+        names = (figures.OURS, figures.GIT_PULL)
+        with fields_of(place, taking_part, names, _say, pause="seconds") as fields:
+            results.apart = play_pushes(fields, 1, options.rounds, _say, is_weighed=False, is_traced=False)
     if sizes := [files for files in options.files if files and files <= _REPLAYED_FILES]:
         taking_part = {max(sizes): histories[max(sizes)]}
         names = (figures.COPY, figures.GIT_PULL)

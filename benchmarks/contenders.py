@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from benchmarks.figures import Timing
 from benchmarks.tracing import read_trace, traced_command, tracing
@@ -24,6 +24,9 @@ cost."""
 
 _WEIGH = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
 _WEIGH += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+
+Pause = Literal["seconds", "minutes"]
+"""How long nobody pushes. In seconds ours makes its spares; in minutes the grace of what it replaced ends, too."""
 
 
 class Contender(Protocol):
@@ -41,8 +44,8 @@ class Contender(Protocol):
         """Publish the tip; return the peak of resident memory in MiB."""
         ...
 
-    def settle(self) -> None:
-        """Let minutes pass since the last publish."""
+    def settle(self, pause: Pause) -> None:
+        """Let so much time pass since the last publish."""
         ...
 
     def stop(self) -> None:
@@ -75,7 +78,7 @@ class Command:
         """Run it below a small process: a child's peak is at least the size of its parent at the fork."""
         return int(self._run([sys.executable, "-S", "-c", _WEIGH, *self._arguments]).split()[-1]) / 1024
 
-    def settle(self) -> None:
+    def settle(self, pause: Pause) -> None:
         """Do nothing: nobody works on it between pulls."""
 
     def stop(self) -> None:
@@ -122,7 +125,8 @@ class Warm:
         request = self.request()
         started = time.monotonic()
         answer = self.ask(request)
-        return Timing(answer["visible_at"] - started, answer["done_at"] - started)
+        told = {name: int(answer[name]) for name in ("files_written", "bytes_fetched") if name in answer}
+        return Timing(answer["visible_at"] - started, answer["done_at"] - started, **told)
 
     def trace(self, output: Path) -> Counter[str]:
         """Publish with strace attached."""
@@ -175,7 +179,7 @@ class Warm:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def settle(self) -> None:
+    def settle(self, pause: Pause) -> None:
         """Do nothing: nobody works on it between pulls."""
 
     def stop(self) -> None:
@@ -196,6 +200,8 @@ class Ours(Warm):
         service.put_repository(upstream.full_name, **fields)
         self._service = service
         self._upstream = upstream
+        self.branch: str | None = None
+        """Which branch is pushed next, where it is not the default one."""
         super().__init__(service.mount, service.environment, "ours")
 
     def warm_up(self) -> None:
@@ -203,13 +209,13 @@ class Ours(Warm):
         payload = ping_payload(self._upstream.full_name)
         self.ask({"event": http_api_event(webhook_request("ping", payload, self._service.secret))})
 
-    def settle(self) -> None:
-        """Let it do what it does after its answer, and let the grace of what it replaced end."""
-        self.ask({"is_settling": True})
+    def settle(self, pause: Pause) -> None:
+        """Let it do what it does after its answer, and end the grace of what it replaced, if that would be over."""
+        self.ask({"pause": pause})
 
     def request(self) -> dict[str, Any]:
-        """Return the event of the signed POST for the upstream's tip."""
-        return {"event": http_api_event(self._service.push_request(self._upstream))}
+        """Return the event of the signed POST for the branch's tip."""
+        return {"event": http_api_event(self._service.push_request(self._upstream, self.branch))}
 
 
 def _status_mib(process_id: int, field: str) -> float:
@@ -217,9 +223,12 @@ def _status_mib(process_id: int, field: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
 
 
-def git_clone(url: str, directory: Path, *, workers: int = 1, depth: int | None = 1) -> Command:
-    """Return the first check-out into `directory`, which does not exist yet."""
+def git_clone(
+    url: str, directory: Path, *, workers: int = 1, depth: int | None = 1, branch: str | None = None
+) -> Command:
+    """Return the first check-out into `directory`, which does not exist yet; of the default branch, or of this one."""
     depths = [] if depth is None else ["--depth", str(depth)]
+    depths += [] if branch is None else ["--branch", branch]
     directory.parent.mkdir(parents=True, exist_ok=True)
     workers_option = f"checkout.workers={workers}"
     command: list[str | Path] = ["git", "-c", workers_option, "clone", *_QUIET, "--quiet", *depths, url, directory]
@@ -229,6 +238,16 @@ def git_clone(url: str, directory: Path, *, workers: int = 1, depth: int | None 
 def git_pull(directory: Path) -> Command:
     """Return a pull into an existing check-out."""
     return Command(["git", "pull", "--quiet", "--rebase"], directory, directory)
+
+
+def git_sync(program: Path, url: str, directory: Path) -> Command:
+    """Return kubernetes/git-sync's one-time run: it fetches at depth 1, checks a worktree out, and flips a link.
+
+    In a pod it stays, and does the same at each period.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    where = [f"--repo={url}", "--ref=main", "--depth=1", f"--root={directory}", "--link=current"]
+    return Command([program, *where, "--one-time"], directory, directory)
 
 
 class GitPython(Warm):

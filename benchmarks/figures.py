@@ -15,16 +15,22 @@ COPY = "git2efs working copy"
 GIT_PULL = "git pull --rebase"
 GITPYTHON = "GitPython"
 PYGIT2 = "pygit2"
+GIT_SYNC = "git-sync --one-time"
 GIT_CLONE = "git clone --depth 1"
 GIT_CLONE_PARALLEL = "git -c checkout.workers=32 clone --depth 1"
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds from the start of a publish until its content is visible, and until the contender is done."""
+    """Seconds from the start of a publish until its content is visible, and until the contender is done.
+
+    What only ours tells: how many files it wrote, and the bytes of packs that it fetched.
+    """
 
     visible: float
     done: float
+    files_written: int = 0
+    bytes_fetched: int = 0
 
 
 @dataclass(slots=True)
@@ -61,14 +67,18 @@ class LargeFetch:
 
 @dataclass(slots=True)
 class Results:
-    """The results of a run: pushes by (files in the tree, files changed), first publishes by files.
+    """The results of a run: pushes by (files in the tree, files changed), first publishes and previews by files.
 
-    `replays` are pushes onto a working copy that has one local commit.
+    `apart` are pushes seconds apart, `replays` pushes onto a working copy that has one local commit, `texts` first
+    publishes of trees like those that people have.
     """
 
     pushes: dict[tuple[int, int], Row] = field(default_factory=dict)
+    apart: dict[tuple[int, int], Row] = field(default_factory=dict)
     replays: dict[tuple[int, int], Row] = field(default_factory=dict)
     firsts: dict[int, Row] = field(default_factory=dict)
+    texts: dict[int, Row] = field(default_factory=dict)
+    previews: dict[int, Row] = field(default_factory=dict)
     large: LargeFetch | None = None
 
 

@@ -2,6 +2,7 @@
 
 import random
 import string
+from collections.abc import Sequence
 from pathlib import Path
 
 from testing.repositories import Entry, Upstream, run_git
@@ -27,6 +28,45 @@ class History:
         }
         self.tip = self.upstream.commit(entries)
         return self.tip
+
+    def branch_off(self, name: str) -> str:
+        """Commit new content for one file to a new branch off the tip; return the commit."""
+        content = self._chance.randbytes(200).hex().encode() + b"\n"
+        return self.upstream.commit({self._chance.choice(self._paths): content}, name, parents=[self.tip])
+
+
+class TextHistory(History):
+    """A repository of text as people write it: files of a kind are alike, and git packs most of them as deltas.
+
+    Each file has one to twelve kilobytes, three quarters of them the lines that its directory's files share.
+    """
+
+    def __init__(self, root: Path, files: int) -> None:
+        """Make three commits, each of which changes lines of a fifth of the files, and pack them as a server does."""
+        self.files = files
+        self.upstream = Upstream(root, f"bench/text{files}")
+        self._chance = random.Random(files)
+        self._words = ["".join(self._chance.choices(string.ascii_lowercase, k=length)) for length in range(2, 12)] * 40
+        contents: dict[str, list[bytes]] = {}
+        for number in range(files):
+            directory, kind = f"src/area{number // 25 % 17:02d}/part{number // 25:04d}", number % 25 // 5
+            if number % 5 == 0:
+                shared = [self._line() for _ in range(self._chance.randint(15, 180))]
+            own = [line if self._chance.random() < 0.75 else self._line() for line in shared]
+            contents[f"{directory}/{kind}{number % 5}_module.txt"] = own
+        self._commit(contents, list(contents))
+        for _ in range(2):
+            self._commit(contents, self._chance.sample(list(contents), files // 5))
+        self._paths = list(contents)
+        self.upstream.git("repack", "-a", "-d", "-f", "-q")
+
+    def _line(self) -> bytes:
+        return " ".join(self._chance.choices(self._words, k=self._chance.randint(4, 14))).encode() + b"\n"
+
+    def _commit(self, contents: dict[str, list[bytes]], paths: Sequence[str]) -> None:
+        for path in paths:
+            contents[path][self._chance.randrange(len(contents[path]))] = self._line()
+        self.tip = self.upstream.commit({path: b"".join(contents[path]) for path in paths})
 
 
 def commit_in(copy: Path) -> None:

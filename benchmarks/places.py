@@ -17,13 +17,17 @@ from testing.service import Service
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """`local` is a directory on the local disk, `trees` one on the mount; `workers` a setting, None its default."""
+    """`local` is a directory on the local disk, `trees` one on the mount; `workers` a setting, None its default.
+
+    `git_sync` is kubernetes/git-sync's program, where it takes part.
+    """
 
     local: Path
     trees: Path
     origin: GitOrigin
     store: ParameterStore
     workers: int | None = None
+    git_sync: Path | None = None
 
     def service(self, mount: Path, **settings: object) -> Service:
         """Return a stack of its own, with the product's settings except for these."""
@@ -33,7 +37,7 @@ class Place:
 
 
 @contextmanager
-def make_place(mount: Path | None, workers: int | None) -> Iterator[Place]:
+def make_place(mount: Path | None, workers: int | None, git_sync: Path | None = None) -> Iterator[Place]:
     """Make it, in an environment without the user's configuration; remove it at the end."""
     with TemporaryDirectory(prefix="git2efs-bench-") as name:
         local = Path(name)
@@ -43,7 +47,7 @@ def make_place(mount: Path | None, workers: int | None) -> Iterator[Place]:
         store = ParameterStore()
         try:
             with GitOrigin(local / "origin") as origin:
-                yield Place(local, trees, origin, store, workers)
+                yield Place(local, trees, origin, store, workers, git_sync)
         finally:
             store.stop()
             discard(trees)

@@ -1,7 +1,7 @@
 """The results as Markdown. Pure."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks import figures
@@ -34,8 +34,14 @@ def report(results: Results, about: Sequence[str], *, is_slow_mount: bool) -> st
         parts += ["### Pushes\n", _pushes(results)]
     if any(COPY in row for row in results.pushes.values()):
         parts += ["### Pushes to a working copy\n", _COPIES, _copies(results)]
+    if results.apart:
+        parts += ["### Pushes seconds apart\n", _APART, _apart(results)]
     if results.firsts:
-        parts += ["### First publish\n", _firsts(results)]
+        parts += ["### First publish\n", _firsts(results.firsts)]
+    if results.texts:
+        parts += ["### First publish of text\n", _TEXTS, _firsts(results.texts)]
+    if results.previews:
+        parts += ["### Preview branches\n", _PREVIEWS, _previews(results)]
     if any(cell.calls for row in _rows(results) for cell in row.values()):
         parts += ["### File calls on the mount\n", _CALLS, _calls(results)]
     if results.large or any(cell.peak_mib for row in _rows(results) for cell in row.values()):
@@ -62,6 +68,16 @@ def with_section(document: str, title: str, section: str) -> str:
 
 _COPIES = """\
 The other mode, until it has answered, against the pull that it does the same as. With a local commit both replay it.
+"""
+_APART = """\
+All within one grace, so that nothing which was replaced can be recycled: each push takes a spare, which git2efs made
+after its last answer. That is not timed here; a push that comes before it is made writes the tree whole.
+"""
+_TEXTS = """\
+Trees like those that people have: files of one to twelve kilobytes, most of them packed as deltas.
+"""
+_PREVIEWS = """\
+A new branch, one file off main, which is published already: fetched is the difference, written is a tree.
 """
 _CALLS = """\
 Counted with strace, whatever their cost; for git2efs in the median of seven pushes. The model has them one after the
@@ -103,11 +119,34 @@ def _copies(results: Results) -> str:
     return _table(head, lines)
 
 
-def _firsts(results: Results) -> str:
+def _apart(results: Results) -> str:
+    lines = []
+    for (files, changes), row in sorted(results.apart.items()):
+        ours, pull = row[OURS], row[GIT_PULL]
+        most = max(timing.files_written for timing in ours.timings)
+        times = [_milliseconds(middle(cell)) for cell in (ours, pull)]
+        lines.append(
+            [f"{files:,}", f"{changes:,}", times[0], f"{most:,}", times[1], str(ratio(ours.timings, pull.timings))]
+        )
+    head = ["files", "changed", OURS, "files written, most", GIT_PULL, f"÷ {GIT_PULL}"]
+    return _table(head, lines)
+
+
+def _previews(results: Results) -> str:
+    lines = []
+    for files, row in sorted(results.previews.items()):
+        ours, clone = row[OURS], row[GIT_CLONE]
+        fetched = max(timing.bytes_fetched for timing in ours.timings)
+        times = [_milliseconds(middle(cell)) for cell in (ours, clone)]
+        lines.append([f"{files:,}", times[0], f"{fetched:,}", times[1], str(ratio(ours.timings, clone.timings))])
+    return _table(["files", OURS, "bytes fetched, most", f"`{GIT_CLONE}`", f"÷ `{GIT_CLONE}`"], lines)
+
+
+def _firsts(firsts: Mapping[int, Row]) -> str:
     others = [GIT_CLONE, GIT_CLONE_PARALLEL]
     head = ["files", OURS, *(f"`{name}`" for name in others), "÷ the first", "÷ the second"]
     lines = []
-    for files, row in sorted(results.firsts.items()):
+    for files, row in sorted(firsts.items()):
         times = [_milliseconds(middle(row[name])) for name in (OURS, *others)]
         ratios = [str(ratio(row[OURS].timings, row[name].timings)) for name in others]
         lines.append([f"{files:,}", *times, *ratios])
@@ -171,11 +210,20 @@ def _bars(results: Results, *, is_slow_mount: bool) -> Iterator[Bar]:
     yield Bar("push of 1 to 50,000 files ÷ git pull --rebase", 0.13, _against(results, 50_000, GIT_PULL))
     yield Bar("push of 1 to 50,000 files ÷ to 1,000", 1.3, _growth(results))
     yield Bar(f"first publish of 10,000 ÷ {GIT_CLONE}", clone, _first_against(results, GIT_CLONE))
+    yield Bar("files written by a push of 1, seconds after the last", 2, _written_apart(results))
+    if row := results.texts.get(10_000):
+        measured = ratio(row[OURS].timings, row[GIT_CLONE].timings).middle
+        yield Bar(f"first publish of 10,000 files of text ÷ {GIT_CLONE}", 1.5, measured)
     # `other` never leaves the client; a working copy may have six calls more a changed file.
     for name, most, about in (OURS, 60, "file calls of a push of 1"), (COPY, 126, "the same to a working copy"):
         if totals := _totals(results, name):
             yield Bar(f"{about}, the largest of all sizes", most, max(totals))
             yield Bar(f"{about}, largest - smallest", 3, max(totals) - min(totals))
+
+
+def _written_apart(results: Results) -> float | None:
+    timings = [timing for row in results.apart.values() for timing in row[OURS].timings]
+    return max((timing.files_written for timing in timings), default=None)
 
 
 def _totals(results: Results, name: str) -> list[int]:

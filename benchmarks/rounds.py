@@ -11,9 +11,11 @@ from benchmarks.contenders import (
     Contender,
     GitPython,
     Ours,
+    Pause,
     Pygit2,
     git_clone,
     git_pull,
+    git_sync,
 )
 from benchmarks.figures import Cell, LargeFetch, Row
 from benchmarks.histories import History, commit_in, large_upstream
@@ -65,21 +67,61 @@ def _first_publish(place: Place, history: History, name: str) -> Iterator[Conten
         contender.stop()
 
 
+def previews(place: Place, history: History, rounds: int) -> Row:
+    """Measure first publishes of new branches, one file off the tip, beside main, which is published already."""
+    row: Row = {name: Cell() for name in (figures.OURS, figures.GIT_CLONE)}
+    mount = place.trees / f"previews-{history.files}"
+    ours = Ours(place.service(mount, background=True), history.upstream, publish=[{"ref": "refs/heads/*"}])
+    ours.publish()
+    for number in range(rounds):
+        ours.branch = f"preview-{number}"
+        history.branch_off(ours.branch)
+        url, directory = place.origin.url(history.upstream.full_name), place.trees / f"{mount.name}-git-{number}"
+        taking_part: dict[str, Contender] = {
+            figures.OURS: ours,
+            figures.GIT_CLONE: git_clone(url, directory, branch=ours.branch),
+        }
+        for name in _in_turn(row, number):
+            row[name].timings.append(taking_part[name].publish())
+        ours.settle("seconds")
+    ours.stop()
+    return row
+
+
 class Field:
     """Contenders with the same tree checked out, which take the next push in turn. A context manager."""
 
-    def __init__(self, place: Place, history: History, names: Sequence[str], *, is_committed_in: bool = False) -> None:
-        """Check out the tree for each. `is_committed_in`: each also has a local commit that nobody pushes."""
+    def __init__(
+        self,
+        place: Place,
+        history: History,
+        names: Sequence[str],
+        *,
+        is_committed_in: bool = False,
+        pause: Pause = "minutes",
+    ) -> None:
+        """Check out the tree for each. `is_committed_in`: each also has a local commit that nobody pushes.
+
+        `pause` is how long nobody pushes before each push.
+        """
         self.history = history
+        self._pause = pause
         self.trees: dict[str, Path] = {}
         self._trace = place.local / "trace"
         self._contenders: dict[str, Contender] = {}
         url = place.origin.url(history.upstream.full_name)
         for name in names:
-            directory = place.trees / f"{name.replace(' ', '-').lower()}-{history.files}{'-local' * is_committed_in}"
+            directory = (
+                place.trees / f"{name.replace(' ', '-').lower()}-{history.files}{'-local' * is_committed_in}-{pause}"
+            )
             self._contenders[name] = _settled(place, history, name, directory, url)
-            inside = {figures.OURS: "main/current", figures.COPY: "main"}
-            tree = directory / history.upstream.full_name / inside[name] if name in inside else directory
+            name_on_mount = history.upstream.full_name
+            inside = {
+                figures.OURS: f"{name_on_mount}/main/current",
+                figures.COPY: f"{name_on_mount}/main",
+                figures.GIT_SYNC: "current",
+            }
+            tree = directory / inside.get(name, "")
             self.trees[name] = tree
             if is_committed_in:
                 commit_in(tree)
@@ -101,24 +143,24 @@ class Field:
             self.history.push(changes)
             for contender in self._contenders.values():
                 contender.publish()
-                contender.settle()
+                contender.settle(self._pause)
 
     def play(self, changes: int, row: Row, number: int, pause_seconds: float) -> None:
-        """Push once after the pause, and time every contender. Real pushes are minutes apart: what a client caches of
-        a mount (attributes, names) expires in between."""
+        """Push once after so many idle seconds, and time every contender. What a client caches of a mount (attributes,
+        names) expires between real pushes."""
         self.history.push(changes)
         time.sleep(pause_seconds)
         for name in _in_turn(self._contenders, number):
             row[name].timings.append(self._contenders[name].publish())
         for contender in self._contenders.values():
-            contender.settle()
+            contender.settle(self._pause)
 
     def weigh(self, changes: int, row: Row) -> None:
         """Push once, and measure the memory of every contender."""
         self.history.push(changes)
         for name, contender in self._contenders.items():
             row[name].peak_mib = contender.weigh()
-            contender.settle()
+            contender.settle(self._pause)
 
     def trace(self, changes: int, row: Row) -> None:
         """Push a few times, and count the file calls of every contender."""
@@ -127,20 +169,23 @@ class Field:
             for name, contender in self._contenders.items():
                 if name in (figures.OURS, figures.COPY) or number == 0:
                     row[name].calls.append(contender.trace(self._trace))
-                    contender.settle()
+                    contender.settle(self._pause)
 
 
 def _settled(place: Place, history: History, name: str, directory: Path, url: str) -> Contender:
     if name == figures.OURS:
         ours = Ours(place.service(directory, background=True), history.upstream)
         ours.publish()
-        ours.settle()
+        ours.settle("seconds")
         return ours
     if name == figures.COPY:
         publish = [{"ref": "refs/heads/main", "mode": "working-copy"}]
         ours = Ours(place.service(directory), history.upstream, publish=publish, depth=0)
         ours.publish()
         return ours
+    if name == figures.GIT_SYNC:
+        assert place.git_sync
+        return git_sync(place.git_sync, url, directory)
     # With the whole history, as people have it: a shallow pull costs the remote more, and takes longer.
     git_clone(url, directory, workers=32, depth=None).publish()
     if name == figures.GITPYTHON:
@@ -168,7 +213,14 @@ def large_fetch(place: Place, mebibytes: int) -> LargeFetch:
 
 
 def play_pushes(
-    fields: Mapping[int, Field], changes: int, rounds: int, say: Say, *, is_traced: bool, pause_seconds: float = 0.0
+    fields: Mapping[int, Field],
+    changes: int,
+    rounds: int,
+    say: Say,
+    *,
+    is_weighed: bool = True,
+    is_traced: bool,
+    pause_seconds: float = 0.0,
 ) -> dict[tuple[int, int], Row]:
     """Measure pushes of `changes` files on trees of all sizes, in turn, so that sizes compare too."""
     taking_part = {files: field for files, field in fields.items() if files >= changes}
@@ -180,7 +232,8 @@ def play_pushes(
         for files, field in taking_part.items():
             field.play(changes, rows[files], number, pause_seconds)
     for files, field in taking_part.items():
-        field.weigh(changes, rows[files])
+        if is_weighed:
+            field.weigh(changes, rows[files])
         if is_traced:
             say(f"pushes of {changes:,} to {files:,} files: counting calls")
             field.trace(changes, rows[files])
@@ -189,14 +242,20 @@ def play_pushes(
 
 @contextmanager
 def fields_of(
-    place: Place, histories: Mapping[int, History], names: Sequence[str], say: Say, *, is_committed_in: bool = False
+    place: Place,
+    histories: Mapping[int, History],
+    names: Sequence[str],
+    say: Say,
+    *,
+    is_committed_in: bool = False,
+    pause: Pause = "minutes",
 ) -> Iterator[dict[int, Field]]:
-    """Check out every tree for every contender."""
+    """Check out every tree for every contender; see `Field`."""
     with ExitStack() as stack:
         fields = {}
         for files, history in histories.items():
             say(f"checking {files:,} files out for {', '.join(names)}")
-            field = Field(place, history, names, is_committed_in=is_committed_in)
+            field = Field(place, history, names, is_committed_in=is_committed_in, pause=pause)
             fields[files] = stack.enter_context(field)
         yield fields
 

@@ -14,13 +14,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-Publish = Callable[[dict[str, Any]], float]
-"""Brings the published tree to the remote's tip; returns the monotonic time when it was visible."""
+from benchmarks.minutes import do_background, hold_background, let_minutes_pass
+
+Publish = Callable[[dict[str, Any]], dict[str, float]]
+"""Brings the published tree to the remote's tip. The answer's `visible_at` is the monotonic time when it was visible;
+ours also has `files_written` and `bytes_fetched`."""
 
 
 def main() -> None:
     """Answer until standard input ends."""
-    settle = _let_minutes_pass
     contenders: dict[str, Callable[..., Publish]] = {"ours": _ours, "gitpython": _gitpython, "pygit2": _pygit2}
     publish = contenders[sys.argv[2]](*sys.argv[3:])
     with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as answers:
@@ -30,10 +32,13 @@ def main() -> None:
             if asked.pop("is_peak_reset", False):
                 # As proc(5) has it: 5 sets the peak to what is resident now.
                 Path("/proc/self/clear_refs").write_text("5")
-            if asked.pop("is_settling", False):
-                settle()
-            visible_at = publish(asked) if asked else 0.0
-            answer = {"visible_at": visible_at, "done_at": time.monotonic(), "peak_mib": _peak_mib()}
+            match asked.pop("pause", None):
+                case "seconds":
+                    do_background()
+                case "minutes":
+                    let_minutes_pass(Path(os.environ["GIT2EFS_MOUNT"]))
+            answer = publish(asked) if asked else {}
+            answer |= {"done_at": time.monotonic(), "peak_mib": _peak_mib()}
             print(json.dumps(answer), file=answers, flush=True)
 
 
@@ -42,7 +47,6 @@ def _ours() -> Publish:
     from handler.mount.releases import publish as publish_module
     from handler.mount.releases.inventory import flip
     from handler.mount.target.layout import TargetPaths
-    from handler.network import background
 
     atexit.register(webhook.reset)
     flipped: list[float] = []
@@ -51,43 +55,18 @@ def _ours() -> Publish:
         flip(paths, link)
         flipped.append(time.monotonic())
 
-    setattr(background, "Background", _Held)  # noqa: B010
+    hold_background()
     setattr(publish_module, "flip", flip_and_tell)  # noqa: B010 - to a type checker an assignment is an error
 
-    def publish(asked: dict[str, Any]) -> float:
+    def publish(asked: dict[str, Any]) -> dict[str, float]:
         response = webhook.handler(asked["event"], SimpleNamespace(aws_request_id="benchmark"))
+        visible_at = flipped.pop() if flipped else time.monotonic()
         if response["statusCode"] != 200:
             raise RuntimeError(f"answered {response['statusCode']}: {response['body']}")
-        return flipped.pop() if flipped else time.monotonic()
+        content = json.loads(str(response["body"]))
+        return {"visible_at": visible_at} | {name: content.get(name, 0) for name in ("files_written", "bytes_fetched")}
 
     return publish
-
-
-class _Held:
-    """In the place of the handler's `Background`: it keeps jobs until minutes pass. So none is timed or counted."""
-
-    def submit(self, key: str, job: Callable[[], None]) -> None:
-        """Keep a job."""
-        _JOBS[key] = job
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-_JOBS: dict[str, Callable[[], None]] = {}
-_GRACE_SECONDS = 301
-"""By default, and the second that a release's clock is rounded by."""
-
-
-def _let_minutes_pass() -> None:
-    """Do what the handler does after its answer, and make what was replaced as old as if the grace were over."""
-    while _JOBS:
-        _JOBS.pop(next(iter(_JOBS)))()
-    at = int(time.time()) - _GRACE_SECONDS
-    for current in Path(os.environ["GIT2EFS_MOUNT"]).glob("*/*/*/current"):
-        for release in (current.parent / "releases").iterdir():
-            if release != current.resolve():
-                os.utime(release, (at, at))
 
 
 def _gitpython(directory: str) -> Publish:
@@ -95,9 +74,9 @@ def _gitpython(directory: str) -> Publish:
     # By name: whoever lints need not have what only the benchmarks compare with.
     git: Any = importlib.import_module("git")
 
-    def publish(asked: dict[str, Any]) -> float:
+    def publish(asked: dict[str, Any]) -> dict[str, float]:
         git.Repo(directory).remotes.origin.pull(rebase=True)
-        return time.monotonic()
+        return {"visible_at": time.monotonic()}
 
     return publish
 
@@ -105,13 +84,13 @@ def _gitpython(directory: str) -> Publish:
 def _pygit2(directory: str) -> Publish:
     pygit2: Any = importlib.import_module("pygit2")
 
-    def publish(asked: dict[str, Any]) -> float:
+    def publish(asked: dict[str, Any]) -> dict[str, float]:
         repository = pygit2.Repository(directory)
         repository.remotes["origin"].fetch()
         tip = repository.references["refs/remotes/origin/main"].peel(pygit2.Commit)
         repository.checkout_tree(tip.tree)
         repository.references["refs/heads/main"].set_target(tip.id)
-        return time.monotonic()
+        return {"visible_at": time.monotonic()}
 
     return publish
 

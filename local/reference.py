@@ -1,4 +1,4 @@
-"""`python -m local.reference`: write the tables of docs/configuration.md, and the index of docs/decisions.md.
+"""`python -m local.reference`: write the tables of configuration.md and security.md, and the index of decisions.md.
 
 The tables come from the code and the template, the index from the page's headings.
 """
@@ -17,10 +17,14 @@ import yaml
 from handler import settings
 from handler.config import repository
 from handler.config.repository import parse_repository
+from handler.exchange.messages import OPERATOR_ACTIONS, PUBLISHER_ACTIONS
+from handler.exchange.operations import Operations
+from handler.exchange.publisher import Publisher
 from handler.settings import ENVIRONMENT_PREFIX, Settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 PAGE = PROJECT / "docs" / "configuration.md"
+SECURITY = PROJECT / "docs" / "security.md"
 DECISIONS = PROJECT / "docs" / "decisions.md"
 TEMPLATE = PROJECT / "template.yaml"
 
@@ -113,6 +117,17 @@ def settings_table() -> str:
     return _table(["variable", "default", "from–to", ""], rows)
 
 
+def actions_table() -> str:
+    """Return what the publisher may be asked: each action, with the first sentence of its method."""
+    owners = [(Publisher, PUBLISHER_ACTIONS), (Operations, OPERATOR_ACTIONS)]
+    rows = []
+    for owner, actions in owners:
+        for action in actions:
+            about = " ".join((inspect.getdoc(getattr(owner, action)) or "").split())
+            rows.append([f"`{action}`", f"{re.split('[.] ', about)[0].rstrip('.')}."])
+    return _table(["action", "asks it to"], rows)
+
+
 def index_of(page: str) -> str:
     """Return a list with a link to each heading of the second and third level, in their order."""
     lines = []
@@ -179,5 +194,7 @@ def with_tables(page: str, made: Mapping[str, str]) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), tables()), encoding="utf-8")
+    security = SECURITY.read_text(encoding="utf-8")
+    SECURITY.write_text(with_tables(security, {"actions": actions_table()}), encoding="utf-8")
     decisions = DECISIONS.read_text(encoding="utf-8")
     DECISIONS.write_text(with_tables(decisions, {"index": index_of(decisions)}), encoding="utf-8")

@@ -81,6 +81,14 @@ class MessageQueue(AwsService):
         now = unix_time_millis()
         return [max(0.0, round((m.visible_at - now) / 1000)) for m in self._queue(self.url)._messages]
 
+    @property
+    def oldest_seconds(self) -> float:
+        """The age of the oldest message in the queue, hidden ones too, in seconds; 0.0 where there is none."""
+        from moto.core.utils import unix_time_millis
+
+        now = unix_time_millis()
+        return max([0.0, *((now - float(m.sent_timestamp)) / 1000 for m in self._queue(self.url)._messages)])
+
     def show_all(self) -> None:
         """Make every message visible, as at the end of its visibility timeout."""
         with self._lock:

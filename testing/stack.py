@@ -32,12 +32,27 @@ PSEUDO_PARAMETERS = {
 }
 
 OWN_VPC = {"VpcId": "vpc-01234567", "SubnetIdA": "subnet-01234567", "SubnetIdB": "subnet-89abcdef"}
+OWN_KEY = "arn:aws:kms:eu-central-1:123456789012:key/0a1b2c3d"
+OWN_TOPIC = "arn:aws:sns:eu-central-1:123456789012:pagers"
 OWN_FILE_SYSTEM = OWN_VPC | {
     "FileSystemId": "fs-0123456789abcdef0",
     "AccessPointId": "fsap-0123456789abcdef0",
     "MountTargetSecurityGroupId": "sg-01234567",
 }
 """Parameters that name what there is already."""
+
+_NOTHING_OWN = {
+    **dict.fromkeys(("MoreSubnetIds", "AlarmTopicArn", "EarlyTopicArn"), ""),
+    **dict.fromkeys(("FileSystemKmsKeyArn", "LogsKmsKeyArn", "QueueKmsKeyArn", "TopicsKmsKeyArn"), ""),
+}
+"""What a platform team may bring, and nobody else has to."""
+EVERYTHING_OWN = OWN_VPC | {
+    "FileSystemId": "",
+    "MoreSubnetIds": "subnet-0000000c,subnet-0000000d,subnet-0000000e",
+    "AlarmTopicArn": OWN_TOPIC,
+    "EarlyTopicArn": OWN_TOPIC,
+    **dict.fromkeys(("FileSystemKmsKeyArn", "LogsKmsKeyArn", "QueueKmsKeyArn", "TopicsKmsKeyArn"), OWN_KEY),
+}
 
 _INLINE = OWN_VPC | {"EventBus": "house", "Publisher": "inline", "SnapStart": "queued"}
 
@@ -49,8 +64,9 @@ _SHAPES = {
     "direct, snapshots": {"Delivery": "direct", "EventBus": "", "Publisher": "isolated", "SnapStart": "always"},
     "direct, inline": _INLINE | {"Delivery": "direct"},
     "queued, inline": _INLINE | {"Delivery": "queued"},
+    "queued, everything own": _INLINE | EVERYTHING_OWN | {"Delivery": "queued", "Publisher": "isolated"},
 }
-MODES = {name: given | {"Monitoring": "full", "Dashboard": "true"} for name, given in _SHAPES.items()}
+MODES = {name: _NOTHING_OWN | given | {"Monitoring": "full", "Dashboard": "true"} for name, given in _SHAPES.items()}
 """The parameters that decide which functions there are, and what each may use."""
 
 # Nested JSON of any shape; each test looks at a few of its places.

@@ -7,6 +7,7 @@ says that nothing was started, and why; else it is the one of `sam deploy`.
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -33,7 +34,15 @@ stack = {stack}
 
 # The stack's parameters: docs/configuration.md has each with its default. What is not here stays as it is.
 [parameters]
-{parameters}"""
+{parameters}
+# Tags of the stack, and of everything in it that takes tags.
+# [tags]
+# owner = "web"
+"""
+
+
+# AWS takes blanks and other letters too, but SAM's option turns a blank into something else, and reads `=` at will.
+_TAG = re.compile(r"(?![aA][wW][sS]:)[A-Za-z0-9_.:/+@-]{1,128}=[A-Za-z0-9_.:/+@-]{1,256}")
 
 
 class Wrong(Exception):
@@ -49,6 +58,7 @@ class Configuration:
     profile: str = ""
     architecture: str = "arm64"
     parameters: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -112,16 +122,16 @@ def read_configuration(path: Path) -> Configuration:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise Wrong(f"{path}: {error}") from None
-    parameters = found.pop("parameters", {})
+    tables = {name: found.pop(name, {}) for name in ("parameters", "tags")}
     problems = [f"{name} is unknown" for name in found.keys() - set(_NAMES)]
     problems += [f"{name} has to be text" for name in _NAMES if not isinstance(found.get(name, ""), str)]
     if found.get("architecture", "arm64") not in MACHINES:
         problems.append(f"architecture has to be {' or '.join(MACHINES)}")
-    if not isinstance(parameters, dict):
-        problems.append("parameters has to be a table")
+    problems += [f"{name} has to be a table" for name, table in tables.items() if not isinstance(table, dict)]
     if problems:
         raise Wrong("\n".join(f"{path}: {problem}" for problem in sorted(problems)))
-    return Configuration(**found, parameters={name: _value(value) for name, value in parameters.items()})
+    values = {name: {key: _value(value) for key, value in table.items()} for name, table in tables.items()}
+    return Configuration(**found, parameters=values["parameters"], tags=values["tags"])
 
 
 def _value(value: Any) -> str:
@@ -138,6 +148,11 @@ def problems_of(configuration: Configuration, template: Path) -> list[str]:
         f"{name} has a quote or a backslash in it"
         for name, value in configuration.parameters.items()
         if '"' in value or "\\" in value
+    ]
+    problems += [
+        f"the tag {name}={value} may have letters, digits and _.:/+@- only, and not begin with aws:"
+        for name, value in configuration.tags.items()
+        if not _TAG.fullmatch(f"{name}={value}")
     ]
     return problems
 
@@ -170,6 +185,8 @@ def command_of(configuration: Configuration, template: Path, *, asks: bool) -> l
     command += ["--region", configuration.region] if configuration.region else []
     command += ["--profile", configuration.profile] if configuration.profile else []
     command += [] if asks else ["--no-confirm-changeset"]
+    if configuration.tags:
+        command += ["--tags", *(f"{name}={value}" for name, value in configuration.tags.items())]
     return [*command, "--parameter-overrides", *(f'{name}="{value}"' for name, value in overrides.items())]
 
 

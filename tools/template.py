@@ -8,8 +8,13 @@ from pathlib import Path
 
 SOURCE_RULE = "IsBuilt"
 """The rule of template.yaml that refuses the source. What is built is refused no more."""
+APPLICATION = "AWS::ServerlessRepo::Application"
+"""What the Serverless Application Repository is told, in a template's Metadata."""
+PUBLISHED = "application.yaml"
+"""Beside a built template: the same with that, for `sam package` and `sam publish`."""
 
 _RULE = re.compile(rf"^  {SOURCE_RULE}:\n(?:    .*\n)+", re.MULTILINE)
+_APPLICATION = re.compile(rf"^  {APPLICATION}:\n(?:    .*\n)+", re.MULTILINE)
 _ARCHITECTURE = re.compile(
     r"^(  Architecture:\n    Type: String\n    Default: )\w+\n    AllowedValues:\n(?:    - \w+\n)+", re.MULTILINE
 )
@@ -19,9 +24,17 @@ _CODE = re.compile(r"^(      CodeUri: )(\w+)$", re.MULTILINE)
 def finish_template(path: Path, architecture: str) -> None:
     """Let a built template be deployed, and propose and accept `architecture` alone; nothing happens the second time.
 
-    Raises ValueError for a template in which the rule or the parameter is not as SAM writes it.
+    Beside it goes the one that can be published. SAM uploads the README and the licence that this names whenever it
+    packages a template, and fails where they are not; a deployment needs neither. Raises ValueError for a template in
+    which the rule, the parameter or the metadata is not as SAM writes it.
     """
-    path.write_text(finished(path.read_text(encoding="utf-8"), architecture), encoding="utf-8")
+    text = finished(path.read_text(encoding="utf-8"), architecture)
+    if APPLICATION in text:
+        path.with_name(PUBLISHED).write_text(text, encoding="utf-8")
+    text = _APPLICATION.sub("", text)
+    if APPLICATION in text:
+        raise ValueError(f"the built template has a {APPLICATION} that is not as SAM writes it")
+    path.write_text(text, encoding="utf-8")
 
 
 def finished(text: str, architecture: str) -> str:

@@ -12,7 +12,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 from matplotlib.transforms import IdentityTransform
 
 from benchmarks.dashboard.lines import PERIODS, Line, lines_of
@@ -131,6 +131,11 @@ def _alarms(card: _Card, arns: Sequence[str]) -> None:
         card.text(MARGIN + at * column + 5, 42 + 20 * row, name, color=SOFT, size=9, va="center", bbox=pill)
 
 
+def _figure(value: float, _: int | None = None) -> str:
+    """Return 0.4 as it is, and 4000 as 4k."""
+    return f"{value:g}" if abs(value) < 1000 else EngFormatter(sep="")(value)
+
+
 def _graph(card: _Card, lines: Sequence[Line], seconds: float, is_stacked: bool) -> None:
     columns = 3 if any(len(line.label) > LONG_LABEL for line in lines) else 4
     rows = -(-len(lines) // columns)
@@ -148,9 +153,12 @@ def _graph(card: _Card, lines: Sequence[Line], seconds: float, is_stacked: bool)
             axes = right if line.is_right else left
             axes.plot(*zip(*known, strict=True), color=ink, marker=marker, markersize=4, clip_on=False, zorder=3)
     for axes in {left: None, right: None}:
+        if not axes.has_data():
+            axes.set(xlim=(0, seconds), yticks=[])
+            continue
         ticks = MaxNLocator(nbins=3, steps=[1, 2, 4, 5, 10]).tick_values(0, axes.dataLim.ymax or 1.0)
         axes.set(xlim=(0, seconds), ylim=(0, ticks[-1]), yticks=ticks)
-        axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.yaxis.set_major_formatter(FuncFormatter(_figure))
     left.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     left.xaxis.set_major_formatter(EngFormatter(unit="s", sep=" "))
     left.grid(axis="y")

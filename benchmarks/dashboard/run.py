@@ -6,8 +6,9 @@ import random
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class _Run:
         self.upstreams = upstreams
         self.random = random.Random(SEED)
         self.began_at = time.time()
+        self.running: Counter[str] = Counter()
         self.samples: list[Sample] = []
         self.ended = threading.Event()
 
@@ -45,10 +47,19 @@ class _Run:
         self.samples.append(Sample(time.time() - self.began_at, namespace, name, dimensions, value))
 
     def timed(self, function: str, call: Callable[[], Any]) -> Any:
-        """Call a function as Lambda would; keep its duration."""
+        """Call a function as Lambda would; keep its duration, its errors, and how many run at a time."""
+        of = {"FunctionName": f"<{function}>"}
         started = time.perf_counter()
-        result = call()
-        self.note("AWS/Lambda", "Duration", {"FunctionName": f"<{function}>"}, (time.perf_counter() - started) * 1000)
+        self.running[function] += 1
+        self.note("AWS/Lambda", "ConcurrentExecutions", of, self.running[function])
+        is_error = True
+        try:
+            result = call()
+            is_error = False
+        finally:
+            self.running[function] -= 1
+            self.note("AWS/Lambda", "Errors", of, is_error)
+            self.note("AWS/Lambda", "Duration", of, (time.perf_counter() - started) * 1000)
         return result
 
     def work(self) -> None:
@@ -57,7 +68,7 @@ class _Run:
             self.queue.deliver_batch(lambda event: self.timed("WorkerFunction", lambda: self.service.work(event)))
 
     def watch(self) -> None:
-        """Sample the queues' sizes, as SQS does for its metrics."""
+        """Sample the queues' sizes and ages, as SQS does for its metrics."""
         while not self.ended.wait(0.25):
             # Few messages: reading moto's lists is cheap.
             hidden = sum(seconds > 0 for seconds in self.queue.hidden_seconds)
@@ -65,7 +76,14 @@ class _Run:
             dead = len(self.queue.dead_letters)
             self.note("AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": _QUEUE}, max(0, waiting))
             self.note("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", {"QueueName": _QUEUE}, hidden)
+            self.note("AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": _QUEUE}, self.queue.oldest_seconds)
             self.note("AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": _DEAD}, dead)
+
+    def weigh(self) -> None:
+        """Sample the bytes on the mount, as EFS does for its metric, though more often."""
+        of = {"StorageClass": "Total", "FileSystemId": "<FileSystem>"}
+        while not self.ended.wait(2.0):
+            self.note("AWS/EFS", "StorageBytes", of, sum(_bytes_below(self.service.mount)))
 
     def push(self) -> None:
         """Make one push, of one of the kinds that a webhook gets."""
@@ -106,7 +124,7 @@ class _Run:
 
     def go(self, seconds: float) -> list[Sample]:
         """Push, deliver and reconcile for so long; return the figures."""
-        threads = [threading.Thread(target=each) for each in (self.work, self.watch)]
+        threads = [threading.Thread(target=each) for each in (self.work, self.watch, self.weigh)]
         for thread in threads:
             thread.start()
         looked_at = 0.0
@@ -122,6 +140,14 @@ class _Run:
         for line in self.service.metrics:
             self.samples += samples_of(line, self.began_at)
         return self.samples
+
+
+def _bytes_below(directory: Path) -> Iterator[int]:
+    """Yield each file's bytes; what goes meanwhile counts no more."""
+    for path, _, names in os.walk(directory):
+        for name in names:
+            with suppress(OSError):
+                yield os.lstat(os.path.join(path, name)).st_size
 
 
 def run(seconds: float) -> list[Sample]:

@@ -93,7 +93,7 @@ class Sizes:
     metrics: float = _is(4, "metrics in use, by default", MEASURED, "handler/network/aws/telemetry.py")
     alarms: float = _is(7, "alarms by default, direct; an expression counts each metric", MEASURED, "template.yaml")
     queue_alarms: float = _is(3, "alarms more by default with a queue", MEASURED, "template.yaml")
-    full_metrics: float = _is(25, "metrics in use, Monitoring=full", ASSUMED, "telemetry.py, ten reasons, no queue")
+    full_metrics: float = _is(24, "metrics in use, Monitoring=full", ASSUMED, "telemetry.py, ten reasons, no queue")
     full_alarms: float = _is(11, "alarms, Monitoring=full, direct", MEASURED, "template.yaml")
     pollers: float = _is(5, "Lambda's pollers at an idle queue, a call each 20 s", PUBLISHED, "Lambda: SQS scaling")
 

@@ -12,10 +12,10 @@ from types import MappingProxyType
 from testing.at_once import AtOnce
 from testing.deliveries import NULL_OID, http_api_event
 from testing.parameters import ParameterStore
+from testing.reader import EXECUTABLE, LINK, tree_of
 from testing.repositories import Entry, Executable, Link, Tree, Upstream, archive
 from testing.service import Service
 from tests.crash.modules import SETTINGS, patch
-from tests.crash.reader import EXECUTABLE, LINK, tree_of
 from tests.crash.replay import LIVE, ReplayingOrigin
 from tests.crash.trials import TARGET, Push, Scene
 

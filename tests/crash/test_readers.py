@@ -1,12 +1,8 @@
 """A reader that keeps to the contract never sees a mix of two trees, nor a file that is not there."""
 
-import json
 import os
 import random
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,33 +11,18 @@ from local.origin import FileContent, SampleOrigin
 from testing import selection
 from testing.deliveries import NULL_OID, push_payload, webhook_request
 from testing.parameters import ParameterStore
-from testing.process import PROJECT
+from testing.reader import Sightings, read_once, reading, tree_of
 from testing.repositories import Tree, snapshot
 from testing.service import Service
 from tests.crash.crew import Crew
 from tests.crash.invariants import after_peace, shelter
 from tests.crash.operations import Manner, Stop
-from tests.crash.reader import Sightings, read_once, tree_of
 from tests.crash.trials import TARGET, Scene
 
 PUBLISHES = int(os.environ.get("GIT2EFS_TEST_PUBLISHES", selection.count(150, 100)))
 """How many publishes a looping reader goes through; 10,000 take some minutes."""
 SERIES = 40
 GRACE_SECONDS = 1
-
-
-@contextmanager
-def reading(target: Path) -> Iterator[Sightings]:
-    """Read in a process of its own while the block runs; the sightings are filled in at its end."""
-    command = [sys.executable, "-m", "tests.crash.reader", os.fspath(target), str(GRACE_SECONDS)]
-    process = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    sightings = Sightings()
-    try:
-        yield sightings
-    finally:
-        output, _ = process.communicate(timeout=30)
-        for name, value in json.loads(output or "{}").items():
-            setattr(sightings, name, value)
 
 
 def assert_whole(sightings: Sightings, publishes: int) -> None:
@@ -58,7 +39,7 @@ def test_a_reader_sees_whole_trees_through_many_publishes(tmp_path: Path, parame
     try:
         with SampleOrigin("octo/site") as origin:
             service.put_repository(url=origin.url, grace_seconds=GRACE_SECONDS, publish=[{"ref": "refs/heads/main"}])
-            with reading(service.mount / TARGET) as sightings:
+            with reading(service.mount / TARGET, GRACE_SECONDS) as sightings:
                 before = NULL_OID
                 for number in range(1, PUBLISHES + 1):
                     files = {path: FileContent(content, mode) for path, (mode, content) in tree_of(number).items()}
@@ -83,7 +64,7 @@ def test_a_reader_sees_whole_trees_through_publishes_that_are_killed(
     worker = crew.colleagues[0]
     worker.ask(scenes[0], "begin")
     killed = 0
-    with reading(worker.mount / TARGET) as sightings:
+    with reading(worker.mount / TARGET, GRACE_SECONDS) as sightings:
         for number, scene in enumerate(scenes):
             if number % 2:
                 run = worker.ask(scenes[0], "run", scene.push, Stop(Manner.KILL, chance.randint(1, 60)))

@@ -6,6 +6,7 @@
 - It does not read the routes in an HTTP API's definition: they are made one by one after the deployment, to the
   integrations that the definition names.
 - It judges a listing of parameters as one of everything, where AWS judges the path: that one right is given so.
+- It compares no element of a list in a condition: so MoreSubnetIds get no mount targets of the stack's.
 - It has no alarms on expressions: such a one watches the first of its metrics.
 - It moves no dead letters: a test does what the task would do (`Deployment.redrive`).
 - Of a FIFO queue's groups it works on one batch at a time, where Lambda works on as many as WorkerConcurrency says.
@@ -39,6 +40,9 @@ def bridged_template(built: Path, mount: Path) -> Node:
         if statement["Action"] == "ssm:GetParametersByPath"
     ]
     listing["Resource"] = "*"
+    for name, expression in template["Conditions"].items():
+        if "Fn::Select" in json.dumps(expression):
+            template["Conditions"][name] = {"Fn::Equals": ["", "an element"]}
     for item in template["Resources"].values():
         if item["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in item["Properties"]:
             _watch_one_metric(item["Properties"])

@@ -21,6 +21,7 @@ from tests.deployed.conftest import TOOLS
 from tests.deployed.deployment import ARCHITECTURE, Deployment, Sam
 from tests.deployed.emulator import Emulator
 from tests.deployed.pushes import Pusher
+from tools.deploy import Configuration, command_of
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +177,14 @@ def test_sam_deploys_nothing_where_nothing_is_built(account: Emulator, project: 
     assert status != 0
     assert ".aws-sam/build/template.yaml" in said
     assert uploaded(account) == []
+
+
+def test_tags_of_the_file_reach_the_stack(account: Emulator, sam: Sam, built: Path, tmp_path: Path) -> None:
+    """As SAM reads its option; CloudFormation hands them on to what it makes."""
+    tags = {"team": "web", "cost:centre": "4711", "mail": "ops@example.com"}
+    configuration = Configuration(stack="git2efs-tagged", architecture=ARCHITECTURE, tags=tags)
+    command = command_of(configuration, write_bridged_template(built, tmp_path), asks=False)
+    sam.run(*command[1:], "--no-execute-changeset", environment={**os.environ, **account.credentials})
+    (stack,) = account.client("cloudformation").describe_stacks(StackName="git2efs-tagged")["Stacks"]
+    assert {tag["Key"]: tag["Value"] for tag in stack["Tags"]} == tags
+    account.client("cloudformation").delete_stack(StackName="git2efs-tagged")

@@ -20,6 +20,10 @@ import pytest
 from handler.config.repository import parse_repository
 from testing.documented import PAGES, PROGRAMS, PROJECT, Shown, commands_of, read_aws
 from testing.stack import read_stack
+from tools.deploy import BUILT as BUILT_HERE
+from tools.template import PUBLISHED
+
+BUILT = BUILT_HERE.name
 
 COMMANDS = [command for page in PAGES for command in commands_of(page)]
 BY_THE_CLI_ALONE = {("cloudformation", "deploy")}
@@ -127,7 +131,11 @@ def _knows(module: str, words: list[str]) -> None:
 def test_sam_is_given_files_and_functions_that_there_are(command: Shown) -> None:
     """Its options are tried by tests/deployed; what needs Docker is only read."""
     action, *rest = command.words[1:]
-    assert action in {"delete", "local"}
+    assert action in {"delete", "local", "package", "publish"}
+    if action == "package":
+        assert Path(rest[rest.index("--template-file") + 1]).parts == (BUILT, "arm64", PUBLISHED)
+    if action in ("package", "publish"):
+        assert rest[-1] == f"{BUILT}/packaged.yaml"
     if action == "delete":
         assert rest == ["--stack-name", "git2efs"]
     functions = {name for name, _ in read_stack().functions()}

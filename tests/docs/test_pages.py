@@ -11,6 +11,7 @@ import pytest
 from benchmarks.readme import RESULTS, short_table, tables_of, with_table
 from handler import errors
 from handler.cli.stacks import STACK_VARIABLE
+from handler.exchange.messages import OPERATOR_ACTIONS, PUBLISHER_ACTIONS
 from handler.settings import Settings
 from local import reference
 from testing.process import PROJECT
@@ -154,6 +155,14 @@ def test_the_configuration_page_is_what_the_code_says() -> None:
     """After a change: `python -m local.reference`."""
     page = reference.PAGE.read_text(encoding="utf-8")
     assert reference.with_tables(page, reference.tables()) == page
+
+
+def test_the_publishers_actions_are_those_that_it_takes() -> None:
+    """Whoever takes a function over may ask for them. After a change: `python -m local.reference`."""
+    page = reference.SECURITY.read_text(encoding="utf-8")
+    table = reference.actions_table()
+    assert reference.with_tables(page, {"actions": table}) == page
+    assert [action for action in (*PUBLISHER_ACTIONS, *OPERATOR_ACTIONS) if f"| `{action}` | " not in table] == []
 
 
 def test_the_reference_notices_what_it_does_not_know() -> None:

@@ -19,6 +19,8 @@ TARGET = "octo/site/main"
 
 BOMBS: dict[str, tuple[Callable[[], bytes], str, int]] = {
     "two deltas": (lambda: chain([64 * 1024, 16 * MIB, 4096 * MIB]), "object_too_large", 2000),
+    # Every object is within the bound. The pack is sound, but not what was asked for.
+    "bases that wait": (lambda: comb(90 * MIB, 10), "pack_invalid", MIB),
     "a delta that is too large itself": (
         lambda: pack([bombs.whole(b"x"), record(6, 96 * MIB, zeros(96 * MIB), 10)]),
         "object_too_large",
@@ -31,8 +33,6 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str, int]] = {
         "pack_invalid",
         100,
     ),
-    # Every object is within the bound. The pack is sound, but not what was asked for.
-    "bases that wait": (lambda: comb(90 * MIB, 10), "pack_invalid", MIB),
 }
 """By name: the pack, the reason of the answer, and how many bytes the pack has at most."""
 
@@ -50,7 +50,7 @@ def peak_mib(pid: int) -> int:
     return int(line.split()[1]) // 1024
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_before_it_takes_memory(
     service: Service, upstream: Upstream, origin: GitOrigin, say: Callable[[str], None], name: str

@@ -8,9 +8,9 @@ import struct
 from collections.abc import Callable, Sequence
 
 import pytest
-from dulwich.pack import obj_sha
 
 from handler.mount.git import deltas, ingest
+from handler.mount.git.records import object_id
 from testing.origin import GitOrigin
 from testing.repositories import Upstream
 from testing.service import Service
@@ -40,14 +40,12 @@ FORMS: dict[str, tuple[int, bytes]] = {
 @pytest.fixture
 def collision(monkeypatch: pytest.MonkeyPatch) -> None:
     """EVIL has the id of GOOD, whatever its type."""
-    original: Callable[..., bytes] = obj_sha
 
-    def colliding(kind: int, content: bytes | Sequence[bytes]) -> bytes:
-        whole = content if isinstance(content, bytes) else b"".join(content)
-        return GOOD_ID if whole == EVIL else original(kind, content)
+    def colliding(kind: int, parts: Sequence[bytes]) -> bytes:
+        return GOOD_ID if b"".join(parts) == EVIL else object_id(kind, parts)
 
     for module in (ingest, deltas):
-        monkeypatch.setattr(module, "obj_sha", colliding)
+        monkeypatch.setattr(module, "object_id", colliding)
 
 
 def adding(count: int, records: bytes) -> Callable[[bytes], bytes]:

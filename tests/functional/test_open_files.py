@@ -16,6 +16,7 @@ def _deep(branches: int, levels: int) -> dict[str, Entry | None]:
     return {f"{number}/" + "d/" * (levels - 1) + "file": b"%d" % number for number in range(branches)}
 
 
+@pytest.mark.sampled(0)
 def test_ten_repositories_with_trees_of_62_levels_are_published_at_once(service: Service, origin: GitOrigin) -> None:
     """Each thread held a descriptor for each level: all of them failed, and were told that the mount was at fault."""
     upstreams = [Upstream(origin.root, f"octo/deep-{number}") for number in range(10)]

@@ -59,9 +59,11 @@ def queue_problems(stack: Stack) -> list[str]:
             "ContentBasedDeduplication": False,
             "DeduplicationScope": "messageGroup",
             "FifoThroughputLimit": "perMessageGroupId",
-            "SqsManagedSseEnabled": True,
         }
         problems += [f"{name}: {key} is {queue.get(key)}" for key, value in wanted.items() if queue.get(key) != value]
+        # SQS takes one of the two.
+        if (queue.get("SqsManagedSseEnabled") is True) is bool(queue.get("KmsMasterKeyId")):
+            problems.append(f"{name} is not encrypted, or by two keys")
         if name in dead:
             continue
         target = queues.get(str(_target(queue)))

@@ -18,6 +18,8 @@ NETWORK = frozenset(
 )
 """What a stack may make of EC2: no gateway, no address, no route, no endpoint."""
 PUBLISHER = "PublisherFunction"
+OWN_TOPICS = frozenset({"AlarmTopicArn", "EarlyTopicArn"})
+"""The parameters that name a topic of the user's."""
 
 
 def parameter_problems(stack: Stack) -> list[str]:
@@ -85,13 +87,14 @@ def alarm_problems(stack: Stack, metrics: Mapping[str, tuple[str, ...]]) -> list
     """
     problems = []
     services = [stack.environment(name)["POWERTOOLS_SERVICE_NAME"] for name, _ in stack.functions()]
+    given = {name for name in OWN_TOPICS if stack.parameters[name]["Default"]}
     namespaces = {stack.environment(name)["POWERTOOLS_METRICS_NAMESPACE"] for name, _ in stack.functions()}
     if namespaces != {NAMESPACE}:
         problems.append(f"the functions measure in {sorted(namespaces)}")
     for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
         properties = alarm["Properties"]
         topics = [action.get("Ref") for action in properties.get("AlarmActions", [])]
-        if not topics or not set(topics) <= set(stack.of_type("AWS::SNS::Topic")):
+        if not topics or not set(topics) <= set(stack.of_type("AWS::SNS::Topic")) | given:
             problems.append(f"{name} tells no topic")
         if "TreatMissingData" not in properties:
             problems.append(f"{name} does not say what silence means")
@@ -172,12 +175,17 @@ def mount_problems(stack: Stack) -> list[str]:
     problems = []
     targets = set(stack.of_type("AWS::EFS::MountTarget"))
     subnets = [stack.plain["Resources"][name]["Properties"]["SubnetId"] for name in sorted(targets)]
-    if len(targets) != 2 or subnets[0] == subnets[1]:
-        problems.append("the mount targets are not in two subnets")
+    resolved = [str(stack.resolve(subnet)) for subnet in subnets]
+    more = [name for name in str(stack.resolve({"Ref": "MoreSubnetIds"})).split(",") if name]
+    if len(targets) != 2 + len(more[:4]) or len(set(resolved)) != len(resolved) or not set(more[:4]) <= set(resolved):
+        problems.append("the mount targets are not in two subnets, or not in each")
     for name, properties in stack.functions():
         mounts = properties.get("FileSystemConfigs", [])
         if not mounts:
             continue
+        elsewhere = set(more) - set(stack.resolve(properties["VpcConfig"]["SubnetIds"]))
+        if elsewhere and name != "WebhookFunction":  # which stays in the first two: see the template
+            problems.append(f"{name} is not in {sorted(elsewhere)}")
         missing = targets - parameters_in(stack.plain["Resources"][name]["Metadata"])
         problems += [f"{name} does not wait for {target}" for target in sorted(missing)]
         if mounts[0]["LocalMountPath"] != stack.environment(name)["GIT2EFS_MOUNT"]:

@@ -111,6 +111,8 @@ def needed_rights(stack: Stack, name: str) -> set[Right]:
         taking = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility")
         rights |= {(f"sqs:{action}", "<DeliveryQueue.Arn>") for action in taking}
         rights.add(("sqs:SendMessage", "<DeadLetterQueue.Arn>"))
+    if key := _queue_key(stack, entry):
+        rights |= {("kms:GenerateDataKey", key)}
     if stack.reconciles(name):
         rights.add(("ssm:GetParameter", parameter + "credentials/*"))
         if stack.is_isolated:
@@ -122,6 +124,12 @@ def needed_rights(stack: Stack, name: str) -> set[Right]:
             if entry == "operate":
                 rights.add(("events:DescribeEventBus", arn + bus))
     return rights
+
+
+def _queue_key(stack: Stack, entry: str) -> str:
+    """The key of the user's that the function with this entry point needs to send or to receive; empty for none."""
+    uses = stack.is_queued and entry in ("webhook", "schedule", "worker")
+    return str(stack.resolve({"Ref": "QueueKmsKeyArn"})) if uses else ""
 
 
 def _file_system(stack: Stack) -> Node:
@@ -152,6 +160,7 @@ def function_rights_problems(stack: Stack) -> list[str]:
         problems += [f"{name}: {action} on {resource} is missing" for action, resource in sorted(needed - allowed)]
         problems += [f"{name}: {action} on {resource} is too much" for action, resource in sorted(allowed - needed)]
         problems += _secret_problems(stack, name, needed, statements)
+        problems += _queue_key_problems(stack, properties["Handler"].split(".")[1], statements)
         interfaces = {item["Action"] for item in statements} >= set(ALL_RESOURCES)
         if "VpcConfig" in properties and not interfaces:
             problems.append(f"{name} cannot be put into the VPC")
@@ -164,6 +173,19 @@ def _secret_problems(stack: Stack, name: str, needed: set[Right], statements: li
     opened = {arn for item in statements if item["Action"] == "kms:Decrypt" for arn in _decrypts(stack, item)}
     if opened != readable:
         yield f"{name} decrypts {sorted(opened)} and reads {sorted(readable)}"
+
+
+def _queue_key_problems(stack: Stack, entry: str, statements: list[Node]) -> Iterator[str]:
+    """Whoever sends or receives may use the queue's key, through SQS alone; nobody else, and no other way."""
+    found = set()
+    for item in statements:
+        via = stack.resolve(item.get("Condition", {})).get("StringEquals", {}).get("kms:ViaService", "")
+        if item["Action"].startswith("kms:") and not via.startswith("ssm."):
+            found.add((item["Action"], stack.resolve(item["Resource"]), via))
+    key, through = _queue_key(stack, entry), stack.resolve({"Fn::Sub": "sqs.${AWS::Region}.${AWS::URLSuffix}"})
+    needed = {(action, key, through) for action in ("kms:GenerateDataKey", "kms:Decrypt") if key}
+    if found != needed:
+        yield f"{entry} uses keys as {sorted(map(str, found))}, and needs {sorted(map(str, needed))}"
 
 
 def prefix_problems(stack: Stack) -> list[str]:

@@ -59,6 +59,29 @@ def test_template_that_sam_writes_otherwise_is_not_let_through(by_sam: str, chan
         finished(by_sam.replace(*change), "arm64")
 
 
+def test_what_is_published_is_the_built_template_with_its_application(by_sam: str, tmp_path: Path) -> None:
+    """A deployment needs neither README nor licence; and a second run leaves both templates as they are."""
+    path = tmp_path / "template.yaml"
+    path.write_text(by_sam)
+    finish_template(path, "arm64")
+    published = path.with_name(template.PUBLISHED).read_text()
+    application = parse(published)["Metadata"].pop(template.APPLICATION)
+    assert application == parse(by_sam)["Metadata"][template.APPLICATION]
+    deployed = path.read_text()
+    assert template.APPLICATION not in deployed
+    assert parse(deployed)["Resources"] == parse(published)["Resources"]
+    finish_template(path, "arm64")
+    assert (path.read_text(), path.with_name(template.PUBLISHED).read_text()) == (deployed, published)
+
+
+def test_application_that_sam_writes_otherwise_is_not_let_through(by_sam: str, tmp_path: Path) -> None:
+    """A deployment would look for the files that it names."""
+    path = tmp_path / "template.yaml"
+    path.write_text(by_sam.replace(f"  {template.APPLICATION}:\n", f'  "{template.APPLICATION}":\n'))
+    with pytest.raises(ValueError, match="Application"):
+        finish_template(path, "arm64")
+
+
 def test_default_template_leads_to_the_artefacts_beside_it(by_sam: str, tmp_path: Path) -> None:
     """SAM reads a CodeUri from the template's folder. What a plain `sam build` left there is replaced."""
     for name in FUNCTIONS:

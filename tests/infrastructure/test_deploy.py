@@ -89,6 +89,19 @@ def test_everything_else_stands_in_the_file(started: list[list[str]], template: 
     ]
 
 
+def test_tags_are_the_stacks_own(started: list[list[str]], template: Path, tmp_path: Path) -> None:
+    """CloudFormation gives them to all that it makes; without the table they stay as they are."""
+    config = tmp_path / "deploy.toml"
+    config.write_text("[tags]\nteam = 'web'\n'cost:centre' = 4711\n")
+    assert run(config, template) == 0
+    (command,) = started
+    tags = command[command.index("--tags") + 1 : command.index("--parameter-overrides")]
+    assert tags == ["team=web", "cost:centre=4711"]
+    config.write_text("")
+    assert run(config, template) == 0
+    assert "--tags" not in started[1]
+
+
 @pytest.mark.parametrize(
     ("text", "more", "said"),
     [
@@ -102,6 +115,10 @@ def test_everything_else_stands_in_the_file(started: list[list[str]], template: 
         ('stack = "site"', ["--stack", "other"], "stack is 'site', and not 'other': change it there"),
         ('stack = "site"', ["--repository", "octo/site"], "FirstRepository is '', and not 'octo/site'"),
         ('profile = "nobody"', [], "nobody"),
+        ("tags = 1", [], "tags has to be a table"),
+        ("[tags]\nteam = 'web shop'", [], "the tag team=web shop may have letters"),
+        ("[tags]\n'aws:team' = 'web'", [], "not begin with aws:"),
+        ("[tags]\nteam = ''", [], "the tag team= may"),
     ],
 )
 def test_what_is_wrong_starts_nothing(

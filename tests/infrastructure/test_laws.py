@@ -447,7 +447,41 @@ INLINE_BREAKS: Breaks = {
 }
 
 
-BROKEN = {"direct": BREAKS, "queued": QUEUED_BREAKS, "queued, inline": INLINE_BREAKS}
+OWN_BREAKS: Breaks = {
+    "a key of messages for every service": (
+        rights.function_rights_problems,
+        lambda r: _statement(r, "DecryptKeysOfMessages").pop("Condition"),
+    ),
+    "a key of messages for the publisher": (
+        rights.function_rights_problems,
+        lambda r: _properties(r, "PublisherRole")["ManagedPolicyArns"].append({"Ref": "QueueKeyPolicy"}),
+    ),
+    "a worker that cannot read what was sent": (
+        rights.function_rights_problems,
+        lambda r: _properties(r, "WorkerRole")["ManagedPolicyArns"].remove({"Ref": "QueueKeyPolicy"}),
+    ),
+    "a queue with two keys": (
+        flow.queue_problems,
+        lambda r: _properties(r, "DeadLetterQueue").update(SqsManagedSseEnabled=True),
+    ),
+    "a zone without a mount target": (laws.mount_problems, lambda r: r.pop("MountTargetD")),
+    "a publisher that stays in two zones": (
+        laws.mount_problems,
+        lambda r: _properties(r, "PublisherFunction")["VpcConfig"].update(SubnetIds=["subnet-1", "subnet-2"]),
+    ),
+    "an alarm that tells nobody's topic": (
+        _alarm_problems,
+        lambda r: _properties(r, "ApiServerErrorsAlarm").update(AlarmActions=[{"Ref": "KmsKeyArn"}]),
+    ),
+}
+
+
+BROKEN = {
+    "direct": BREAKS,
+    "queued": QUEUED_BREAKS,
+    "queued, inline": INLINE_BREAKS,
+    "queued, everything own": OWN_BREAKS,
+}
 
 
 @pytest.mark.parametrize(("mode", "name"), [(mode, name) for mode, breaks in BROKEN.items() for name in breaks])

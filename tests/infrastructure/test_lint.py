@@ -12,7 +12,7 @@ import pytest
 from cfnlint import api
 from cfnlint.config import ManualArgs, ParameterSet
 
-from testing.stack import OWN_FILE_SYSTEM, OWN_VPC, REGION, TEMPLATE, Node, Stack
+from testing.stack import EVERYTHING_OWN, OWN_FILE_SYSTEM, OWN_VPC, REGION, TEMPLATE, Node, Stack
 
 
 def _lint(text: str, given: dict[str, str] | None = None) -> list[str]:
@@ -50,11 +50,20 @@ def test_transformed_template_is_clean(stack: Stack, delivery: str) -> None:
 def test_template_in_a_named_vpc_is_clean_without_exceptions(stack: Stack, delivery: str, publisher: str) -> None:
     """Where the subnets are given, no check has to be switched off."""
     given = OWN_FILE_SYSTEM | {"Delivery": delivery, "Publisher": publisher}
+    given["MoreSubnetIds"] = EVERYTHING_OWN["MoreSubnetIds"]
     assert _lint(_without_exceptions(stack.plain), given) == []
 
 
 @pytest.mark.sampled(1)
-@pytest.mark.parametrize("given", [OWN_VPC | {"Publisher": "inline"}, OWN_FILE_SYSTEM, {"Publisher": "isolated"}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        OWN_VPC | {"Publisher": "inline"},
+        OWN_FILE_SYSTEM,
+        {"Publisher": "isolated"},
+        EVERYTHING_OWN | {"Delivery": "queued"},
+    ],
+)
 def test_what_is_not_made_is_not_missed(stack: Stack, given: dict[str, str]) -> None:
     """Without a publisher, without a file system of its own: nothing refers to what is not there."""
     decided = {"Delivery": "direct", "SnapStart": "queued", "ConsumersNeedIam": "false", "FileSystemId": ""} | given

@@ -1,7 +1,9 @@
 """The pipeline's laws: pinned actions, least permissions, no secrets, approval before prod; and scripts that parse."""
 
+import os
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -307,6 +309,20 @@ def test_what_is_released_is_attested() -> None:
     assert JOBS["publish"]["needs"] == ["attest"]
     assert JOBS["publish"]["if"] == "github.event_name == 'release'"
     assert JOBS["attest"]["if"] == JOBS["deploy"]["if"]
+
+
+def test_release_is_tagged_with_its_version(tmp_path: Path) -> None:
+    """Before anything is built: else the artefact, its bill and the command would say different versions."""
+    (step,) = (step for name, _, step in STEPS if name == "artefact" and "GITHUB_REF_NAME" in step.get("run", ""))
+    assert step["if"] == "github.event_name == 'release'"
+    (tmp_path / "python").symlink_to(sys.executable)
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    ends = {}
+    for tag in (f"v{version}", version, "v0.0.1"):
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GITHUB_REF_NAME": tag}
+        done = subprocess.run(["bash", "-e", "-c", step["run"]], cwd=ROOT, env=environment, check=False)
+        ends[tag] = done.returncode
+    assert ends == {f"v{version}": 0, version: 1, "v0.0.1": 1}
 
 
 def test_dependabot_looks_at_packages_and_actions() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from handler.config.repository import parse_repository
 from handler.network.operations.command import read_command
-from testing.stack import OWN_FILE_SYSTEM, OWN_VPC, ROOT, Stack
+from testing.stack import OWN_FILE_SYSTEM, OWN_KEY, OWN_TOPIC, OWN_VPC, ROOT, Stack
 
 from . import flow, laws, rights
 
@@ -209,6 +209,7 @@ def test_default_stack_is_isolated_and_has_nothing_to_pay_in_its_network(stack: 
 def test_existing_file_system_is_used_and_nothing_of_it_made(stack: Stack, publisher: str, delivery: str) -> None:
     """Most people have one. The functions get it by its access point, and one rule lets them in."""
     given = OWN_FILE_SYSTEM | {"Publisher": publisher, "Delivery": delivery, "EventBus": "", "SnapStart": "queued"}
+    given["QueueKmsKeyArn"] = ""
     assert stack.refusals(given) == []
     whole = stack.under(given)
     assert whole.of_type("AWS::EFS::") == {}
@@ -252,6 +253,12 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
     ),
     "a VPC without subnets": ({"VpcId": "vpc-01234567"}, "needs SubnetIdA"),
     "subnets without a VPC": ({"SubnetIdB": "subnet-01234567"}, "SubnetIdB needs VpcId"),
+    "more subnets without a VPC": ({"MoreSubnetIds": "subnet-01234567"}, "MoreSubnetIds needs VpcId"),
+    "a key for somebody else's file system": (OWN_FILE_SYSTEM | {"FileSystemKmsKeyArn": OWN_KEY}, "stack makes"),
+    "an address for topics that others made": (
+        {"AlarmEmail": "a@example.com", "AlarmTopicArn": OWN_TOPIC, "EarlyTopicArn": OWN_TOPIC},
+        "subscribe it",
+    ),
     "a snapshot of a function with a mount": (
         OWN_VPC | {"Publisher": "inline", "SnapStart": "always"},
         "SnapStart=always",

@@ -120,8 +120,17 @@ def test_the_number_of_alarms_on_the_bill_is_the_templates(stack: Stack, mode_na
     """docs/deploy.md says what they cost; an alarm on an expression is paid for each of its metrics."""
     from .laws import metrics_of
 
+    words = {6: "six", 9: "nine", 10: "ten", 14: "fourteen", 16: "sixteen"}
+
     alarms = stack.under({**MODES[mode_name], "Monitoring": monitoring}).of_type("AWS::CloudWatch::Alarm").values()
     page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
     lines = [line for line in page.splitlines() if " alarms, with a queue" in line and line.startswith("|")]
     (line,) = [line for line in lines if ("Monitoring=full" in line) is (monitoring == "full")]
     assert f"{sum(len(metrics_of(alarm)) for alarm in alarms) / 10:.2f}" in line
+    told = re.match(r"\| .*?(\w+) alarms, with a queue (\w+), of which one is paid as two ", line)
+    assert told
+    assert told[1 + (mode_name == "queued")] == words[len(alarms)]
+    if monitoring == "full":
+        ours = [name for name, dimensions in METRICS.items() if dimensions == ("service",)]
+        direct = len(ours) - len({"Coalesced", "QueueLagSeconds"} & set(ours))
+        assert f"{words[direct]} metrics, with a queue {words[len(ours)]}, and one for each outcome and reason" in page

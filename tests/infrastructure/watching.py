@@ -179,6 +179,8 @@ def pair_problems(stack: Stack, anchors: set[str], page: str = "docs/operations.
         topic = {"Page": "AlarmTopic", "Early": "EarlyTopic"}.get(kind)
         if topic is None:
             problems.append(f"{name} does not say whether it pages")
+        elif topic not in stack.plain["Resources"]:
+            topic += "Arn"
         if {action["Ref"] for action in properties["AlarmActions"]} != {topic}:
             problems.append(f"{name} tells {properties['AlarmActions']}")
         if properties.get("OKActions") != properties["AlarmActions"]:

@@ -1,14 +1,29 @@
 """The benchmarks' pure parts: what counts as a file call on the mount, how pairs are compared, what the table says."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from benchmarks import imports
 from benchmarks.calls import MILLISECONDS, count_calls, model_seconds
-from benchmarks.figures import COPY, GIT_PULL, OURS, Cell, Results, Timing, ratio, typical
+from benchmarks.contenders import git_sync
+from benchmarks.figures import (
+    COPY,
+    GIT_CLONE,
+    GIT_CLONE_PARALLEL,
+    GIT_PULL,
+    OURS,
+    Cell,
+    Results,
+    Timing,
+    ratio,
+    typical,
+)
+from benchmarks.histories import TextHistory
 from benchmarks.readme import short_table
 from benchmarks.report import report, with_section
+from testing.repositories import archive, require_git
 
 MOUNT = "/mnt/efs"
 _SECOND = Timing(1.0, 1.0)
@@ -114,6 +129,56 @@ def test_a_working_copy_is_compared_with_the_pull_that_it_does() -> None:
     assert "| the same to a working copy ÷ git pull --rebase | 0.6 | 0.05 | reached |" in text
     assert "| the same to a working copy, the largest of all sizes | 126 | 127 | **missed** |" in text
     assert "| files | changed | git2efs | until answered | git pull --rebase | ÷ git pull --rebase |" in text
+
+
+def test_pushes_seconds_apart_tell_what_they_wrote() -> None:
+    """A push that wrote the whole tree misses the bound, however fast it was."""
+    row = {OURS: Cell([Timing(0.03, 0.04, 1), Timing(0.31, 0.31, 10_000)]), GIT_PULL: Cell([_SECOND, _SECOND])}
+    text = report(Results(apart={(10_000, 1): row}), ["here, now"], is_slow_mount=False)
+    assert "| 10,000 | 1 | 170 | 10,000 | 1,000 | 0.17 (0.10–0.24) |" in text
+    assert "| files written by a push of 1, seconds after the last | 2 | 1e+04 | **missed** |" in text
+
+
+def test_previews_tell_what_they_fetched() -> None:
+    """The most that one fetched."""
+    timings = [Timing(0.5, 0.5, 1000, 900), Timing(0.5, 0.5, 1000, 1_900)]
+    text = report(
+        Results(previews={1000: {OURS: Cell(timings), GIT_CLONE: Cell([_SECOND] * 2)}}), [], is_slow_mount=False
+    )
+    assert "| 1,000 | 500 | 1,900 | 1,000 | 0.50 (0.50–0.50) |" in text
+
+
+def test_trees_of_text_have_a_bound_of_their_own() -> None:
+    """Beside first publishes of files that do not compress."""
+    row = {OURS: Cell([Timing(2.0, 2.0)]), GIT_CLONE: Cell([_SECOND]), GIT_CLONE_PARALLEL: Cell([_SECOND])}
+    text = report(Results(texts={10_000: row}), [], is_slow_mount=False)
+    assert "| 10,000 | 2,000 | 1,000 | 1,000 | 2.00 (2.00–2.00) | 2.00 (2.00–2.00) |" in text
+    assert "| first publish of 10,000 files of text ÷ git clone --depth 1 | 1.5 | 2 | **missed** |" in text
+
+
+def test_text_is_packed_as_deltas(tmp_path: Path) -> None:
+    """That is what the trees of people are, and what the other trees of the benchmark are not."""
+    require_git()
+    history = TextHistory(tmp_path, 50)
+    index = next(history.upstream.path.glob("objects/pack/*.idx"))
+    lines = history.upstream.git("verify-pack", "-v", index).splitlines()
+    deltas = [line for line in lines if len(line.split()) == 7]
+    assert len(deltas) > 25
+    assert len(archive(history.upstream, history.push(1))) == 50
+
+
+def test_git_sync_takes_part_where_its_program_is(tmp_path: Path) -> None:
+    """It gets what its manual names; a program that fails ends the benchmark with what it said."""
+    program = tmp_path / "git-sync"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >seen\n')
+    program.chmod(0o755)
+    contender = git_sync(program, "http://127.0.0.1/a.git", tmp_path / "tree")
+    contender.publish()
+    wanted = ["--repo=http://127.0.0.1/a.git", "--ref=main", "--depth=1", f"--root={tmp_path}/tree", "--link=current"]
+    assert (tmp_path / "tree/seen").read_text().splitlines() == [*wanted, "--one-time"]
+    program.write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
+    with pytest.raises(RuntimeError, match="broken"):
+        contender.publish()
 
 
 def test_readme_has_a_working_copy_beside_releases() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.dashboard.lines import lines_of
 from benchmarks.dashboard.samples import Sample, samples_of, series, statistic
-from testing.dashboard import dashboard_of
+from testing.dashboard import dashboard_of, shown_by
 from testing.process import PROJECT
 from testing.stack import MODES, read_stack
 
@@ -48,6 +48,12 @@ def test_the_committed_picture_is_of_todays_dashboard() -> None:
     """After a change of the template's widgets: `python -m benchmarks.dashboard`."""
     shown = texts((PROJECT / "docs" / "dashboard.svg").read_text(encoding="utf-8"))
     assert [title for title in TITLES if title not in shown] == []
+    lines = [each for widget in BODY["widgets"] if widget["type"] == "metric" for each in shown_by(widget)]
+    labels = {str(each.options["label"]) for each in lines if each.namespace == "git2efs" and each.options.get("label")}
+    assert sorted(labels - set(shown)) == []
+    graphs = len(TITLES) - 1
+    assert shown.count("measured by AWS, not in a local run") == 2, "what EFS was read and written"
+    assert shown.count("60 s") == graphs - 2, "each other one has its time axis"
 
 
 def test_the_committed_picture_can_be_read_on_any_page() -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from handler.errors import MirrorDamaged, ObjectTooLarge
 from handler.mount.git.ingest import index_entries
 from handler.mount.git.objects import Objects, hash_object
-from handler.mount.git.packs import NOT_A_PACK, RawObject, object_size, pack_of, record_at, resolve
+from handler.mount.git.packs import NOT_A_PACK, RawObject, pack_of, resolve
+from handler.mount.git.records import object_size, record_at
 from tests.functional.bombs import delta, pack, record, whole
 
 _ON_OFFSET, _ON_NAME, _BLOB = 6, 7, 3

@@ -17,7 +17,7 @@ from benchmarks.scale.scenarios import PROFILES, SEED, Day
 from benchmarks.scale.schedule import pass_of
 from benchmarks.scale.simulate import Result, Simulation
 from benchmarks.scale.trace import HOUR_SECONDS, HOURS, Profile, Push, make_trace, make_trees, peak_rate, storm
-from handler.network.aws.telemetry import FEW_METRICS
+from handler.network.aws.telemetry import FEW_METRICS, METRICS
 from testing.process import PROJECT
 from testing.stack import MODES, read_stack
 from tests.infrastructure.laws import metrics_of
@@ -347,7 +347,11 @@ def test_what_is_monitored_is_on_the_bill_as_the_template_has_it() -> None:
     assert alarms("direct", "alarms") == sizes.alarms
     assert alarms("queued", "alarms") == sizes.alarms + sizes.queue_alarms
     assert alarms("direct", "full") == sizes.full_alarms
-    assert full_monitoring_dollars() == pytest.approx(21 * 0.30 + 4 * 0.10 + 3.00)
+    # Ten outcomes and reasons; the queue has two metrics of its own.
+    assert sizes.full_metrics == len([each for each in METRICS.values() if each == ("service",)]) - 2 + 10
+    assert full_monitoring_dollars() == pytest.approx(20 * 0.30 + 4 * 0.10 + 3.00)
+    page = (PROJECT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    assert f"a stack costs {full_monitoring_dollars():.2f} more" in page
 
 
 def test_a_small_stack_costs_what_was_promised() -> None:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dulwich.objects import RawObjectID
-from dulwich.pack import UnresolvedDeltas, obj_sha
+from dulwich.pack import UnresolvedDeltas
 
-from handler.mount.git.packs import Contents, PackRecord, ReadRaw, inflate, patch, record_at
+from handler.mount.git.packs import ReadRaw
+from handler.mount.git.records import Contents, PackRecord, inflate, object_id, patch, record_at
 
 Entry = tuple[bytes, int, int | None]
 """What an index holds of an object: binary id, offset, CRC-32 of its record."""
@@ -87,7 +88,7 @@ class DeltaChains:
         while pending:
             at, base = pending.pop()
             content = self._patched(at, kind, self._content(base))
-            name = obj_sha(kind, content)
+            name = object_id(kind, (content,))
             if self.on_object is not None:
                 self.on_object(name, kind, (content,))
             base.waiting -= 1
@@ -129,10 +130,10 @@ class DeltaChains:
     def _read(self, root: _Base) -> bytes:
         if root.offset is None:
             return self.read_raw(root.name)[1]
-        return inflate(self.contents, root.offset, record_at(self.contents, root.offset), self.max_bytes)
+        return inflate(self.contents, record_at(self.contents, root.offset), self.max_bytes)
 
     def _patched(self, offset: int, kind: int, content: bytes) -> bytes:
-        delta = inflate(self.contents, offset, record_at(self.contents, offset), self.max_bytes)
+        delta = inflate(self.contents, record_at(self.contents, offset), self.max_bytes)
         return patch(kind, content, delta, self.max_bytes)
 
     def _hold(self, base: _Base, content: bytes) -> None:

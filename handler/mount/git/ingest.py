@@ -16,8 +16,6 @@ from dulwich.pack import (
     PackData,
     UnresolvedDeltas,
     extend_pack,
-    obj_sha,
-    unpack_object_at,
     write_pack_index_v2,
 )
 
@@ -25,16 +23,8 @@ from handler.errors import Git2EfsError, MirrorDamaged, ObjectCollides, PackInva
 from handler.exchange.remote import NO_SHALLOW_CHANGES
 from handler.mount.git import packs
 from handler.mount.git.deltas import DeltaChains, Entry, OnObject
-from handler.mount.git.packs import (
-    NOT_A_PACK,
-    PAGES_BYTES,
-    Contents,
-    RawObject,
-    ReadRaw,
-    check_record,
-    forget_pages,
-    record_at,
-)
+from handler.mount.git.packs import NOT_A_PACK, PAGES_BYTES, RawObject, ReadRaw, forget_pages
+from handler.mount.git.records import Contents, check_record, checksum, inflate_parts, object_id, record_at
 
 _HEADER_BYTES, _TRAILER_BYTES = 12, 20
 
@@ -208,22 +198,23 @@ def index_entries(
     for _ in range(len(data)):
         record = record_at(contents, offset)
         check_record(record, max_object_bytes)
-        unpacked, end = unpack_object_at(contents, offset, SHA1.hash_func, compute_crc32=True)
+        parts, end = inflate_parts(contents, record)
+        crc = checksum(contents, offset, end)
         if record.base is not None:
             chains = chains or DeltaChains(
                 contents=contents, read_raw=read_raw, max_bytes=max_object_bytes, on_object=on_object
             )
-            chains.add(offset, record, unpacked.crc32)
+            chains.add(offset, record, crc)
         else:
-            name = obj_sha(record.kind, unpacked.decomp_chunks)
+            name = object_id(record.kind, parts)
             if on_object is not None:
-                on_object(name, record.kind, unpacked.decomp_chunks)
-            whole[offset] = (name, record.kind, unpacked.crc32)
+                on_object(name, record.kind, parts)
+            whole[offset] = (name, record.kind, crc)
             room -= record.size
             if room > 0:
-                fresh[name.hex().encode()] = (record.kind, b"".join(unpacked.decomp_chunks))
+                fresh[name.hex().encode()] = (record.kind, b"".join(parts))
         # Not until the next one is inflated: that would be one more object in memory.
-        del unpacked
+        del parts
         offset = end
         if offset - forgotten > PAGES_BYTES:
             forget_pages(data)

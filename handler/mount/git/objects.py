@@ -1,6 +1,5 @@
 """Read objects from the open packs, and check them against their ids."""
 
-import hashlib
 from collections.abc import Container
 
 from dulwich.objects import RawObjectID
@@ -13,19 +12,17 @@ from handler.mount.git.packs import (
     PAGES_BYTES,
     RawObject,
     as_binary,
-    check_size,
     forget_pages,
-    object_size,
     offset_in,
-    record_at,
     resolve,
     unreadable,
 )
+from handler.mount.git.records import TYPE_NAMES, check_size, object_size, record_at
+from handler.mount.git.records import object_id as id_of
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 MAX_OBJECT_BYTES = 100 * 1024 * 1024
 """GitHub takes no larger file; the bound of a store that is not told another one."""
-_TYPE_NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
 _MAX_TAG_DEPTH = 10
 _LFS_VERSION = b"version https://git-lfs.github.com/spec/v1\n"
 _LFS_BYTES = 1024
@@ -137,7 +134,7 @@ class Objects:
     @staticmethod
     def _of_kind(object_id: bytes, found: int, content: bytes, kind: int) -> bytes:
         if found != kind:
-            raise TreeUnsafe(f"object {object_id.decode()} is not a {_TYPE_NAMES[kind].decode()}")
+            raise TreeUnsafe(f"object {object_id.decode()} is not a {TYPE_NAMES[kind].decode()}")
         return content
 
     def tree_of(self, commit: str) -> bytes:
@@ -165,7 +162,7 @@ class Objects:
             if kind != TAG:
                 break
             current = object_in(content)
-        raise NotACommit(f"{object_id} names a {_TYPE_NAMES[kind].decode()} and no commit")
+        raise NotACommit(f"{object_id} names a {TYPE_NAMES[kind].decode()} and no commit")
 
     def has_parents(self, commit: bytes, among: Container[bytes] | None = None) -> bool:
         """Whether all parents of a commit are here, or `among` these binary ids."""
@@ -184,12 +181,8 @@ def is_lfs_pointer(content: bytes) -> bool:
 
 
 def hash_object(kind: int, content: bytes) -> bytes:
-    """Return the id (40 hex digits) that an object of this type and content has."""
-    header = b"%s %d\0" % (_TYPE_NAMES.get(kind, b"?"), len(content))
-    digest = hashlib.sha1(header, usedforsecurity=False)
-    # Not one `header + content`: that would be the object twice in memory.
-    digest.update(content)
-    return digest.hexdigest().encode()
+    """Return the id (40 hex digits) that an object of this type and content has; nothing for no type."""
+    return id_of(kind, (content,)).hex().encode() if kind in TYPE_NAMES else b""
 
 
 def _offset(pack: Pack, binary: RawObjectID) -> int | None:

@@ -1,8 +1,4 @@
-"""A pack's records: what their headers say, and their objects, inflated within a bound.
-
-A pack is hostile. Every size stands in a header before its content, so an object over the bound costs nothing: it is
-not inflated, and no delta is applied that would make it.
-"""
+"""Open packs, find objects in them, and resolve their deltas within a bound."""
 
 import io
 import mmap
@@ -10,25 +6,16 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, Protocol
 
 from dulwich.errors import ApplyDeltaError, ChecksumMismatch
 from dulwich.object_format import SHA1
 from dulwich.objects import RawObjectID
-from dulwich.pack import (
-    OFS_DELTA,
-    REF_DELTA,
-    Pack,
-    PackData,
-    PackFileDisappeared,
-    UnresolvedDeltas,
-    apply_delta,
-    load_pack_index_file,
-    unpack_object_at,
-)
+from dulwich.pack import Pack, PackData, PackFileDisappeared, PackIndex2, UnresolvedDeltas, load_pack_index_file
 
-from handler.errors import MirrorDamaged, ObjectTooLarge
+from handler.errors import MirrorDamaged
 from handler.mount.fs.files import NOT_REGULAR, open_to_read, reader
+from handler.mount.git.records import check_record, inflate, patch, record_at
 
 IN_MEMORY_BYTES = 8 * 1024 * 1024
 """A larger pack is received into a file on the mount."""
@@ -55,13 +42,11 @@ NOT_A_PACK = (
 RawObject = tuple[int, bytes]
 """An object's type number (1 commit, 2 tree, 3 blob, 4 tag) and content."""
 
-Contents = bytes | mmap.mmap
-_BLOB = 3
 _ID_BYTES = 20
-_MAX_SHIFT = 63
-_MAX_DELTA_HEAD = 20
-"""The two sizes at a delta's start, each at most ten bytes."""
-_INPUT_BYTES = 512
+_SCANNED_NAMES = 4096
+"""So many names of an index are searched faster byte by byte, in C, than by halves, in Python."""
+_IS_LARGE_OFFSET = 1 << 31
+_OFFSET = struct.Struct(">L")
 PAGES_BYTES = 32 * 1024 * 1024
 """How much of a mapped pack is read before `forget_pages` is called."""
 
@@ -127,119 +112,33 @@ def as_binary(object_id: bytes) -> RawObjectID:
     return RawObjectID(bytes.fromhex(object_id.decode()) if len(object_id) == 40 else object_id)
 
 
-class PackRecord(NamedTuple):
-    """A record's header: type number, bytes of its inflated content, where that begins, and what it is a delta of.
-
-    `base` is None for a whole object, an offset in the same pack, or a binary id.
-    """
-
-    kind: int
-    size: int
-    start: int
-    base: int | bytes | None
-
-
-def record_at(contents: Contents, offset: int) -> PackRecord:
-    """Read the header of the record at `offset`. Raises IndexError, ValueError, ApplyDeltaError for none."""
-    byte = contents[offset]
-    kind, size, shift, start = byte >> 4 & 7, byte & 15, 4, offset + 1
-    while byte & 0x80:
-        if shift > _MAX_SHIFT:
-            raise ValueError("a record's size has too many bytes")
-        byte = contents[start]
-        size |= (byte & 0x7F) << shift
-        shift, start = shift + 7, start + 1
-    if kind == OFS_DELTA:
-        distance, start = _distance(contents, start)
-        if not 0 < distance < offset:
-            raise ApplyDeltaError("a delta's base lies outside of its pack")
-        return PackRecord(kind, size, start, offset - distance)
-    if kind == REF_DELTA:
-        base = bytes(contents[start : start + _ID_BYTES])
-        return PackRecord(kind, size, start + _ID_BYTES, base)
-    return PackRecord(kind, size, start, None)
-
-
-def _distance(contents: Contents, at: int) -> tuple[int, int]:
-    byte = contents[at]
-    distance, at = byte & 0x7F, at + 1
-    while byte & 0x80:
-        byte = contents[at]
-        distance, at = (distance + 1) << 7 | byte & 0x7F, at + 1
-        if distance >> _MAX_SHIFT:
-            raise ValueError("a delta's offset has too many bytes")
-    return distance, at
-
-
-def object_size(contents: Contents, record: PackRecord) -> int:
-    """Return how many bytes the record's object has. Of a delta only the first bytes are inflated."""
-    if record.base is None:
-        return record.size
-    inflater, head, at = zlib.decompressobj(), b"", record.start
-    while len(head) < _MAX_DELTA_HEAD and not inflater.eof:
-        # The header of a zlib stream may be longer than what a step feeds.
-        step = inflater.unconsumed_tail or contents[at : at + _INPUT_BYTES]
-        if not step:
-            raise zlib.error("the pack ends within a delta")
-        at += 0 if inflater.unconsumed_tail else len(step)
-        head += inflater.decompress(step, _MAX_DELTA_HEAD - len(head))
-    return _target_size(head)
-
-
-def _target_size(delta: bytes) -> int:
-    """Return the second of the two sizes at a delta's start: how many bytes it makes."""
-    at = size = 0
-    for _ in range(2):
-        size = shift = 0
-        while True:
-            if at >= len(delta) or shift > _MAX_SHIFT:
-                raise ApplyDeltaError("a delta's sizes cannot be read")
-            byte = delta[at]
-            size |= (byte & 0x7F) << shift
-            at, shift = at + 1, shift + 7
-            if not byte & 0x80:
-                break
-    return size
-
-
-def check_size(size: int, max_bytes: int) -> None:
-    """Raise ObjectTooLarge for an object of `size` bytes that is over the bound."""
-    if size > max_bytes:
-        raise ObjectTooLarge(
-            f"an object has {size} bytes, and {max_bytes} are allowed (GIT2EFS_MAX_OBJECT_BYTES, or more memory)"
-        )
-
-
-def check_record(record: PackRecord, max_bytes: int) -> None:
-    """Raise ObjectTooLarge for a record that is over the bound."""
-    # Git makes no delta that is larger than half of its object. Together with base, result and copies, a delta of the
-    # full size would take another third of memory.
-    check_size(record.size, max_bytes if record.base is None else max_bytes // 2)
-
-
-def inflate(contents: Contents, offset: int, record: PackRecord, max_bytes: int) -> bytes:
-    """Return the inflated content of the record at `offset`. Raises ObjectTooLarge before it inflates anything."""
-    check_record(record, max_bytes)
-    unpacked, _ = unpack_object_at(contents, offset, SHA1.hash_func)
-    return b"".join(unpacked.decomp_chunks)
-
-
-def patch(kind: int, base: bytes, delta: bytes, max_bytes: int) -> bytes:
-    """Return what the delta makes of its base, an object of this type. Raises ObjectTooLarge before it makes it."""
-    check_size(_target_size(delta), max_bytes)
-    content = b"".join(apply_delta(base, delta))
-    # As dulwich has it: parsers take an empty commit, tree or tag, which git calls damage.
-    if not content and kind != _BLOB:
-        raise ApplyDeltaError("a delta makes an empty object")
-    return content
-
-
 def offset_in(pack: Pack, binary: RawObjectID) -> int:
     """Return where the pack's index says that an object is. Raises KeyError, and errors of `NOT_A_PACK`."""
     try:
-        return pack.index.object_offset(binary)
+        offset = _scanned(pack.index, binary) if isinstance(pack.index, PackIndex2) else None
+        return pack.index.object_offset(binary) if offset is None else offset
     except TypeError:
         raise ValueError("the index leads beyond its own names") from None
+
+
+def _scanned(index: PackIndex2, binary: RawObjectID) -> int | None:
+    """Return where the index says that an object is; None where dulwich has to look. Raises KeyError.
+
+    A push asks for each of its new objects in every pack, so this is what it asks most.
+    """
+    contents, names, fan_out = index._contents, index._name_table_offset, index._fan_out_table
+    first = binary[0]
+    start, end = fan_out[first - 1] if first else 0, fan_out[first]
+    if end - start > _SCANNED_NAMES or getattr(contents, "closed", False):
+        return None
+    begin, end = names + start * _ID_BYTES, names + end * _ID_BYTES
+    at = contents.find(binary, begin, end)
+    while at >= 0 and (at - names) % _ID_BYTES:  # the end of a name and the beginning of the next
+        at = contents.find(binary, at + 1, end)
+    if at < 0:
+        raise KeyError(binary)
+    (offset,) = _OFFSET.unpack_from(contents, index._pack_offset_table_offset + (at - names) // _ID_BYTES * 4)
+    return None if offset & _IS_LARGE_OFFSET else int(offset)
 
 
 def resolve(pack: Pack, offset: int, max_bytes: int) -> RawObject:
@@ -253,7 +152,7 @@ def resolve(pack: Pack, offset: int, max_bytes: int) -> RawObject:
         record = record_at(contents, offset)
         check_record(record, max_bytes)
         if record.base is None:
-            found = record.kind, inflate(contents, offset, record, max_bytes)
+            found = record.kind, inflate(contents, record, max_bytes)
             break
         deltas.append((offset, record))
         if len(deltas) > len(data):
@@ -261,7 +160,7 @@ def resolve(pack: Pack, offset: int, max_bytes: int) -> RawObject:
         offset = record.base if isinstance(record.base, int) else offset_in(pack, RawObjectID(record.base))
     kind, content = found
     for at, record in reversed(deltas):
-        content = patch(kind, content, inflate(contents, at, record, max_bytes), max_bytes)
+        content = patch(kind, content, inflate(contents, record, max_bytes), max_bytes)
         data._cache_object_at(at, kind, [content])
     return kind, content
 

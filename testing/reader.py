@@ -1,4 +1,4 @@
-"""A consumer that reads the published tree over and over: `python -m tests.crash.reader <target> <grace seconds>`.
+"""A consumer that reads the published tree over and over: `python -m testing.reader <target> <grace seconds>`.
 
 It keeps to the contract: it resolves `current` once, and reads what it found there within the grace. Ends with its
 standard input, and then tells on standard output what it saw.
@@ -7,12 +7,15 @@ standard input, and then tells on standard output what it saw.
 import json
 import os
 import select
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from testing.process import PROJECT
 from testing.repositories import Tree, snapshot
 
 FILE, EXECUTABLE, LINK = 0o100644, 0o100755, 0o120000
@@ -42,6 +45,20 @@ class Sightings:
     late: int = 0
     numbers: list[int] = field(default_factory=list)
     torn: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def reading(target: Path, grace_seconds: float) -> Iterator[Sightings]:
+    """Read in a process of its own while the block runs; the sightings are filled in at its end."""
+    command = [sys.executable, "-m", "testing.reader", os.fspath(target), str(grace_seconds)]
+    process = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    sightings = Sightings()
+    try:
+        yield sightings
+    finally:
+        output, _ = process.communicate(timeout=30)
+        for name, value in json.loads(output or "{}").items():
+            setattr(sightings, name, value)
 
 
 def read_once(
