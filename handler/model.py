@@ -78,7 +78,9 @@ class PublishRule:
     None is `<owner>/<name>/<branch>`. With `is_latest` the newest version among the matching tags goes to one path
     (None: `<owner>/<name>/latest`), a pre-release only with `prereleases`. With `is_copy` the target is a git working
     copy instead of releases; uncommitted changes in the way fail the pull, unless `autostash` stashes them. With
-    `subdirectory` only that directory of the tree is published (parts with slashes between them); None: all of it.
+    `subdirectory` only that directory of the tree is published (parts with slashes between them; None: all of it), and
+    nothing that the patterns `exclude` match, as a .gitignore in it would have them. A pattern of refs does not take
+    those that `exclude_refs` match: refs of its own kind, full or short, with `*` as their last character or without.
     """
 
     ref: str | None = None
@@ -88,6 +90,8 @@ class PublishRule:
     is_copy: bool = False
     autostash: bool = False
     subdirectory: str | None = None
+    exclude: tuple[str, ...] = ()
+    exclude_refs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +124,7 @@ class Target:
 
     With `is_latest`, `ref` is a pattern, and the newest tag that matches it is published (see `versions.newest`, which
     takes `prereleases`). With `is_retirable` a pattern made it, and it ends when its ref is deleted; a target without
-    pattern is never retired. `is_copy`, `autostash` and `subdirectory` as in `PublishRule`.
+    pattern is never retired. `is_copy`, `autostash`, `subdirectory` and `exclude` as in `PublishRule`.
     """
 
     ref: str
@@ -131,16 +135,18 @@ class Target:
     is_copy: bool = False
     autostash: bool = False
     subdirectory: str | None = None
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeFilter:
     """What of a commit's tree is published: the tree at `subdirectory` (None: the commit's own).
 
-    With `skips_links` without the links that may lead out of it.
+    Without what the patterns `exclude` match in it; with `skips_links` without the links that may lead out of it.
     """
 
     subdirectory: str | None = None
+    exclude: tuple[str, ...] = ()
     skips_links: bool = False
 
     @property
@@ -151,7 +157,11 @@ class TreeFilter:
 
     def to_plain(self) -> dict[str, object]:
         """Return the filter as JSON has it: an object of what is not as by default."""
-        values = {"subdirectory": self.subdirectory, "skips_links": self.skips_links}
+        values = {
+            "subdirectory": self.subdirectory,
+            "exclude": list(self.exclude),
+            "skips_links": self.skips_links,
+        }
         return {name: value for name, value in values.items() if value}
 
 
@@ -161,7 +171,11 @@ WHOLE_ID = "0" * 16
 
 def filter_of(repository: Repository, target: Target) -> TreeFilter:
     """Return the filter of a target's rule."""
-    return TreeFilter(subdirectory=target.subdirectory, skips_links=repository.external_links is ExternalLinks.SKIP)
+    return TreeFilter(
+        subdirectory=target.subdirectory,
+        exclude=target.exclude,
+        skips_links=repository.external_links is ExternalLinks.SKIP,
+    )
 
 
 @dataclass(frozen=True, slots=True)

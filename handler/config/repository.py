@@ -4,8 +4,8 @@ All fields have defaults, so `{}` is complete: the remote's default branch, publ
 `<owner>/<name>/<branch>`.
 
     url                   https://github.com/<owner>/<name>.git
-    publish               list of {"ref", "path", "subdirectory", "mode", "autostash", "latest", "prereleases"};
-                          see `config.rules`
+    publish               list of {"ref", "path", "subdirectory", "exclude", "exclude_refs", "mode",
+                          "autostash", "latest", "prereleases"}; see `config.rules`
     keep_releases         1 to 50: how many releases of a target are kept
     grace_seconds         0 to 604,800: how long a replaced release stays
     spares                0 to 8: how many spares a target may have, which make each push cost its change alone

@@ -1,12 +1,15 @@
 """The rules of a repository's parameter, `publish`: which ref goes where. Pure: no I/O, no clock."""
 
-from handler.config.fields import FieldReader, checked, flag, text
+from handler.config.fields import MAX_SHOWN_NAME, FieldReader, checked, flag, text, texts
 from handler.config.names import is_pattern, path_problem, ref_problem, subdirectory_problem
 from handler.config.overlaps import covers_repository, overlapping_rules, path_of
+from handler.config.patterns import MAX_PATTERNS, exclude_problem, excluded_ref_problem
 from handler.model import PublishRule
 
 MAX_RULES = 100
-_RULE_FIELDS = frozenset({"ref", "path", "subdirectory", "mode", "autostash", "latest", "prereleases"})
+_RULE_FIELDS = frozenset(
+    {"ref", "path", "subdirectory", "exclude", "exclude_refs", "mode", "autostash", "latest", "prereleases"}
+)
 _RELEASES, _WORKING_COPY = "releases", "working-copy"
 
 
@@ -20,6 +23,8 @@ def parameter_of_rule(rule: PublishRule) -> dict[str, object]:
         "mode": _WORKING_COPY if rule.is_copy else None,
         "autostash": rule.autostash or None,
         "subdirectory": rule.subdirectory,
+        "exclude": list(rule.exclude) or None,
+        "exclude_refs": list(rule.exclude_refs) or None,
     }
     return {name: value for name, value in given.items() if value is not None}
 
@@ -50,7 +55,8 @@ def _read_rule(entry: object, where: str, problems: list[str]) -> PublishRule:
     `latest` publishes the newest version among the tags that a pattern matches, to a path without `*`.
     `mode` is "releases", or "working-copy" for a branch that is kept as a git working copy; `autostash` then stashes
     uncommitted changes before a pull, and applies them afterwards. `subdirectory` is the directory of the tree that
-    is published alone; a working copy has no such thing.
+    is published alone, `exclude` has patterns of what is not published of it; a working copy has no such things.
+    `exclude_refs` has refs, and patterns of refs, that a pattern does not take.
     """
     if not isinstance(entry, dict):
         problems.append(f"{where} is not an object")
@@ -66,11 +72,14 @@ def _read_rule(entry: object, where: str, problems: list[str]) -> PublishRule:
         is_copy=mode == _WORKING_COPY,
         autostash=reader.read("autostash", flag, False),
         subdirectory=reader.read("subdirectory", checked(subdirectory_problem), None),
+        exclude=reader.read("exclude", texts(MAX_PATTERNS), ()),
+        exclude_refs=reader.read("exclude_refs", texts(MAX_PATTERNS), ()),
     )
     if rule.ref is not None:
         reader.refuse("ref", _rule_ref_problem(rule.ref))
     if rule.path is not None:
         reader.refuse("path", _rule_path_problem(rule.path, rule))
+    _refuse_patterns(rule, reader)
     _refuse_combinations(rule, reader)
     return rule
 
@@ -81,6 +90,18 @@ def _mode(value: object) -> str:
     return str(value)
 
 
+def _refuse_patterns(rule: PublishRule, reader: FieldReader) -> None:
+    # Named one by one: of a long list nobody could tell which is meant.
+    for pattern in rule.exclude:
+        reader.refuse(f"exclude {pattern[:MAX_SHOWN_NAME]!a}", exclude_problem(pattern))
+    if rule.exclude_refs and (rule.is_latest or not is_pattern(rule.ref or "")):
+        reader.refuse("exclude_refs", "means nothing without a pattern that publishes each ref, as refs/heads/*")
+        return
+    for excluded in rule.exclude_refs:
+        name = f"exclude_refs {excluded[:MAX_SHOWN_NAME]!a}"
+        reader.refuse(name, excluded_ref_problem(rule.ref or "", excluded))
+
+
 def _refuse_combinations(rule: PublishRule, reader: FieldReader) -> None:
     is_of_tags = (rule.ref or "").startswith("refs/tags/")
     if rule.is_latest and not (is_pattern(rule.ref or "") and is_of_tags):
@@ -89,8 +110,9 @@ def _refuse_combinations(rule: PublishRule, reader: FieldReader) -> None:
         reader.refuse("prereleases", "means nothing without latest: a pattern publishes every tag")
     if rule.is_copy and is_of_tags:
         reader.refuse("mode", "is for branches: nobody commits on a tag, or pulls one")
-    if rule.subdirectory is not None and rule.is_copy:
-        reader.refuse("subdirectory", f'is for releases: with the mode "{_WORKING_COPY}" the whole tree is checked out')
+    for name in ("subdirectory", "exclude") if rule.is_copy else ():
+        if getattr(rule, name):
+            reader.refuse(name, f'is for releases: with the mode "{_WORKING_COPY}" the whole tree is checked out')
     if rule.autostash and not rule.is_copy:
         reader.refuse("autostash", f'means nothing without the mode "{_WORKING_COPY}"')
 

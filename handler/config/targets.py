@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from handler.config.names import default_path, is_pattern, path_problem, starred
 from handler.config.overlaps import default_branch_overlap, path_of
+from handler.config.patterns import full_excluded_ref
 from handler.errors import ConfigurationInvalid, RepositoryUnknown, SignatureInvalid, TooManyTargets
 from handler.model import PublishRule, Repository, Target
 
@@ -135,12 +136,24 @@ def _target_of(full_name: str, rule: PublishRule, ref: str, default_branch_ref: 
     target = _target(rule, ref, path)
     if not is_pattern(rule.ref):
         return target if ref == rule.ref else None
-    rest = starred(rule.ref, ref)
+    rest = None if _is_excluded(rule, ref) else starred(rule.ref, ref)
     return None if rest is None else replace(target, path=path[:-1] + rest, is_retirable=True)
 
 
 def _target(rule: PublishRule, ref: str, path: str) -> Target:
-    return Target(ref=ref, path=path, is_copy=rule.is_copy, autostash=rule.autostash, subdirectory=rule.subdirectory)
+    return Target(
+        ref=ref,
+        path=path,
+        is_copy=rule.is_copy,
+        autostash=rule.autostash,
+        subdirectory=rule.subdirectory,
+        exclude=rule.exclude,
+    )
+
+
+def _is_excluded(rule: PublishRule, ref: str) -> bool:
+    excluded = (full_excluded_ref(rule.ref or "", each) for each in rule.exclude_refs)
+    return any(starred(each, ref) is not None if is_pattern(each) else ref == each for each in excluded)
 
 
 def _targets_by(

@@ -21,6 +21,7 @@ from handler.config.names import (
     ref_problem,
     subdirectory_problem,
 )
+from handler.config.patterns import MAX_PATTERNS, exclude_problem
 from handler.errors import Git2EfsError, Malformed
 from handler.exchange.answers import FAILURES, Failure, Need, PackAnswer, RefsAnswer
 from handler.exchange.codec import Check, PlainReader, to_plain
@@ -162,6 +163,8 @@ def _check_target(target: Target) -> str | None:
         _field("path", path_problem(target.path)),
         _field("ref", ref_problem(ref)),
         _field("subdirectory", None if part is None else subdirectory_problem(part)),
+        _field("exclude", _first(*map(exclude_problem, target.exclude[:MAX_PATTERNS]))),
+        None if len(target.exclude) <= MAX_PATTERNS else ".exclude has too many patterns",
     )
 
 

@@ -18,7 +18,8 @@ from tests.crash.operations import Manner, Stop
 
 TARGET = "octo/site/main"
 PUBLISH = {"action": "publish", "repository": "octo/site", "ref": "refs/heads/main"}
-RULES = {None: {"ref": "refs/heads/main"}, "docs": {"ref": "refs/heads/main", "subdirectory": "docs"}}
+_MAIN: dict[str, object] = {"ref": "refs/heads/main"}
+RULES = {None: _MAIN, "docs": _MAIN | {"subdirectory": "docs"}, "less": _MAIN | {"exclude": ["a", "/README"]}}
 
 
 class Scene(KeptMount):
@@ -39,7 +40,7 @@ class Scene(KeptMount):
         self.commit = upstream.tip() or ""
         whole = archive(upstream, self.commit)
         docs = {path[5:]: entry for path, entry in whole.items() if path.startswith(b"docs/")}
-        trees: dict[str | None, Tree] = {None: whole, "docs": docs}
+        trees: dict[str | None, Tree] = {None: whole, "docs": docs, "less": {b"docs/same/b": whole[b"docs/same/b"]}}
         self.was, self.now = trees[was], trees[now]
         super().__init__("tests.crash.operate_run", service, kept)
 
@@ -61,7 +62,7 @@ class Scene(KeptMount):
         assert (verified["reason"], verified.get("notes", [])) == ("verified", []), (about, verified)
 
 
-@pytest.fixture(params=[(None, "docs"), ("docs", None)], ids=["whole to part", "part to whole"])
+@pytest.fixture(params=[(None, "docs"), ("docs", None), (None, "less"), ("less", "docs")])
 def scene(request: pytest.FixtureRequest, service: Service, upstream: Upstream, tmp_path: Path) -> Iterator[Scene]:
     """Return the scene, begun."""
     was, now = request.param

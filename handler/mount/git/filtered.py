@@ -2,11 +2,15 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from handler.config.fields import FieldReader, checked, flag
-from handler.config.names import subdirectory_problem
+from handler.config.fields import FieldReader, checked, flag, texts
+from handler.config.names import ancestors_of, subdirectory_problem
+from handler.config.patterns import MAX_PATTERNS, exclude_problem
 from handler.errors import SubdirectoryMissing, TreeUnsafe
 from handler.model import TreeFilter
 from handler.mount.git.diff import walk_changes
@@ -16,12 +20,19 @@ from handler.mount.git.tree import (
     DIRECTORY,
     LINK,
     MAX_ENTRIES,
+    SUBMODULE,
     Entries,
     TreeEntry,
     parse_entries,
     quote,
     serialize_entries,
 )
+
+if TYPE_CHECKING:
+    from dulwich.ignore import Pattern
+
+MATCHING_SECONDS = 60.0
+"""So long the patterns of one filter may be matched in one run. Half a million files take some seconds."""
 
 
 def read_filter(value: object) -> TreeFilter:
@@ -30,12 +41,13 @@ def read_filter(value: object) -> TreeFilter:
         raise ValueError("is not an object")
     problems: list[str] = []
     reader = FieldReader(value, problems)
-    reader.refuse_unknown({"subdirectory", "skips_links"})
+    reader.refuse_unknown({"subdirectory", "exclude", "skips_links"})
     found = TreeFilter(
         subdirectory=reader.read("subdirectory", checked(subdirectory_problem), None),
+        exclude=reader.read("exclude", texts(MAX_PATTERNS), ()),
         skips_links=reader.read("skips_links", flag, False),
     )
-    if problems:
+    if problems or any(map(exclude_problem, found.exclude)):
         raise ValueError("is no filter")
     return found
 
@@ -68,6 +80,7 @@ class FilteredTrees:
     objects: Objects
     _parts: dict[bytes, _Part] = field(default_factory=dict)
     _room: int = MAX_ENTRIES
+    _matching_seconds: float = 0.0
 
     def root(self, commit: str, tree_filter: TreeFilter) -> bytes:
         """Return the id of what a filter leaves of a commit's tree.
@@ -75,7 +88,8 @@ class FilteredTrees:
         Raises SubdirectoryMissing where there is no such directory; MirrorDamaged, ObjectTooLarge, TreeUnsafe.
         """
         tree = _subtree(self.objects, commit, tree_filter.subdirectory)
-        return self._keep(_Part(tree, b"", tree_filter)) if tree_filter.skips_links else tree
+        leaves_all = not tree_filter.skips_links and not tree_filter.exclude
+        return tree if leaves_all else self._keep(_Part(tree, b"", tree_filter))
 
     def read(self, tree: bytes) -> bytes:
         """Return a tree's content. Raises MirrorDamaged, ObjectTooLarge, TreeUnsafe."""
@@ -96,7 +110,9 @@ class FilteredTrees:
         )
         for path, _, entry in changes:
             if entry is not None and self._leads_out(entry, path):
-                yield path
+                above = any(self._is_excluded(part.filter, each, is_directory=True) for each in ancestors_of(path))
+                if not above and not self._is_excluded(part.filter, path, is_directory=False):
+                    yield path
 
     def _keep(self, part: _Part) -> bytes:
         self._parts[part.id] = part
@@ -111,6 +127,8 @@ class FilteredTrees:
         return {name: entry for name, entry in entries.items() if self._is_left(part, name, entry)}
 
     def _is_left(self, part: _Part, name: bytes, entry: TreeEntry) -> bool:
+        if self._is_excluded(part.filter, part.prefix + name, is_directory=entry.mode in (DIRECTORY, SUBMODULE)):
+            return False
         if part.filter.skips_links and self._leads_out(entry, part.prefix + name):
             return False
         # Git has no empty directories, and neither has what is left of its trees.
@@ -128,8 +146,29 @@ class FilteredTrees:
                 return False
         return True
 
+    def _is_excluded(self, tree_filter: TreeFilter, path: bytes, *, is_directory: bool) -> bool:
+        """Whether a pattern leaves the path out, in a directory that none does. The last one that matches decides."""
+        if not tree_filter.exclude:
+            return False
+        began = time.perf_counter()
+        patterns = _patterns(tree_filter.exclude)
+        is_excluded = next((each.is_exclude for each in patterns if each.matches(path, is_directory)), False)
+        self._matching_seconds += time.perf_counter() - began
+        if self._matching_seconds > MATCHING_SECONDS:
+            raise TreeUnsafe(f"the rule's patterns in exclude take more than {MATCHING_SECONDS:.0f} s with this tree")
+        return is_excluded
+
     def _leads_out(self, entry: TreeEntry, path: bytes) -> bool:
         return entry.mode == LINK and not stays_inside(self.objects.read(entry.id, BLOB), path.count(b"/"))
+
+
+@lru_cache(maxsize=100)
+def _patterns(exclude: tuple[str, ...]) -> "tuple[Pattern, ...]":
+    """Return the patterns, the last one first."""
+    # Imported when it is used: most rules exclude nothing.
+    from dulwich.ignore import Pattern
+
+    return tuple(Pattern(each.encode()) for each in reversed(exclude))
 
 
 def _below(part: _Part, name: bytes, entry: TreeEntry) -> _Part:

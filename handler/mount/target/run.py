@@ -62,7 +62,8 @@ class Run:
     @property
     def filter(self) -> TreeFilter:
         """What of a commit the target's rule publishes."""
-        if self.target.subdirectory is None and self.repository.external_links is not ExternalLinks.SKIP:
+        is_whole = self.target.subdirectory is None and not self.target.exclude
+        if is_whole and self.repository.external_links is not ExternalLinks.SKIP:
             return WHOLE_TREE
         return filter_of(self.repository, self.target)
 
