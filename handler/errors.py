@@ -5,13 +5,12 @@
     │   └── ReleaseUnusable 409, BodyTooLarge 413, MediaTypeUnsupported 415
     ├── Transient                503, passes by itself: try again
     │   ├── ParametersUnavailable, PublisherUnavailable, QueueUnavailable, RemoteUnavailable, CommitNotFound, RefLags
-    │   └── LockTimeout, MountUnavailable, MirrorDamaged, ReleasesInGrace, TargetRetiring, OutOfTime, CopyBusy,
-    │       TooManyOpenFiles
+    │   └── LockTimeout, LockLost, MountUnavailable, MirrorDamaged, ReleasesInGrace, TargetRetiring, OutOfTime,
+    │       CopyBusy, TooManyOpenFiles
     └── Stalled                  500, needs a person
         ├── ConfigurationInvalid, SecretUnusable, PublisherRefused, RemoteRefused, RemoteUnsupported, RemoteUntrusted
-        ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides, TreeTooLarge, TreeUnsafe, NotACommit
-        ├── SubdirectoryMissing, TargetOccupied, TooManyTargets, MountFull
-        └── CopyUnusable, LocalChanges, ReplayConflict, Unexpected
+        ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides, TreeTooLarge, TreeUnsafe, NotACommit, MountFull
+        └── SubdirectoryMissing, TargetOccupied, TooManyTargets, CopyUnusable, LocalChanges, ReplayConflict, Unexpected
 
 A leaf's `reason` is stable: a metric's dimension, and in the answer. The message is for the log: it may name anything
 but a secret, a body or a signature.
@@ -79,9 +78,7 @@ class MediaTypeUnsupported(Rejected):
 class Transient(Git2EfsError):
     """The failure passes by itself: the next delivery, redelivery or schedule does the work."""
 
-    reason = "transient"
-    status = 503
-    is_transient = True
+    reason, status, is_transient = "transient", 503, True
 
 
 class ParametersUnavailable(Transient):
@@ -124,6 +121,12 @@ class LockTimeout(Transient):
     """Another run held the repository's lock until the deadline."""
 
     reason = "lock_timeout"
+
+
+class LockLost(Transient):
+    """The run lost the repository's lock while it was stopped, and another run holds it, or held it since."""
+
+    reason = "lock_lost"
 
 
 class MountUnavailable(Transient):
@@ -170,8 +173,6 @@ class MirrorDamaged(Transient):
 
 class Stalled(Git2EfsError):
     """The failure needs a person: trying again changes nothing until something is repaired."""
-
-    reason = "stalled"
 
 
 class ConfigurationInvalid(Stalled):
@@ -296,5 +297,3 @@ class MountFull(Stalled):
 
 class Unexpected(Stalled):
     """A defect: the exception's type is in the log, its text is not."""
-
-    reason = "unexpected"

@@ -22,7 +22,7 @@ _MIRROR_NAMES = re.compile(
     r"HEAD|config|shallow|refs|refs/heads|objects|objects/pack|objects/pack/pack-[0-9a-f]{40}\.(pack|idx)"
 )
 _SWEPT_SECONDS = 3601.0
-_HALF = re.compile(r"[0-9a-f]{40}-[0-9a-f]{40}(\.journal)?")
+_HALF = re.compile(r"[0-9a-f]{40}-[0-9a-f]{40}(\.[0-9a-f-]{50})?(\.journal)?")
 _FILTER = re.compile(r"\.plain-[0-9a-f]{16}")
 """The file that says what of their commits the releases are."""
 _SPARE = re.compile(r"([0-9a-f]{40})-\1(\.[2-9])?")

@@ -63,7 +63,7 @@ class StatusReader:
         record = published.record if published.commit is not None else directory.read_record()
         if record is not None and record.repository not in ("", repository):
             return _others(path, record, drift)
-        current = published.release or published.commit
+        current = published.name
         releases = _releases(directory, current) if current is not None else ()
         status = TargetStatus(
             path=path,

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from handler.config.fields import parse_leniently
-from handler.errors import TreeUnsafe
+from handler.errors import LockLost, TreeUnsafe
 from handler.model import WHOLE_ID, WHOLE_TREE, TreeFilter
 from handler.mount.fs.directories import make_directories
-from handler.mount.fs.files import NOT_REGULAR, read_whole, rename, unlink_if_there, write_whole
+from handler.mount.fs.files import NOT_REGULAR, read_whole, unlink_if_there, write_whole
 from handler.mount.git.filtered import read_filter
-from handler.mount.target.directory import TargetDirectory, list_names, stage
+from handler.mount.target.directory import TargetDirectory, give_name, list_names, stage
 from handler.mount.target.layout import TargetPaths, filter_id_of, is_filter_file, release_name
 
 _PLAIN, _OTHER = ".plain-", ".filter-"
@@ -100,6 +100,7 @@ def establish(directory: TargetDirectory, filters: ReleaseFilters, trees: Collec
         if rule != WHOLE_TREE:
             files.add(_write(directory, f"{_PLAIN}{rule.id}", rule))
         for name in set(filters.files) - files:
+            directory.check_lock()
             unlink_if_there(directory.release(name))
     elif rule.id not in (filters.plain_id, WHOLE_ID) and f"{_OTHER}{rule.id}" not in files:
         files.add(_write(directory, f"{_OTHER}{rule.id}", rule))
@@ -110,5 +111,10 @@ def _write(directory: TargetDirectory, name: str, tree_filter: TreeFilter) -> st
     make_directories(directory.releases)
     content = json.dumps(tree_filter.to_plain()).encode()
     # Written beside and renamed: half a file would say that nobody knows what the releases are.
-    rename(stage(directory, "record", partial(write_whole, content=content)), directory.release(name))
+    staged = stage(directory, "record", partial(write_whole, content=content))
+    try:
+        give_name(directory, staged, directory.release(name))
+    except FileNotFoundError:
+        # Its name is that of a record: who took the lock meanwhile has removed it.
+        raise LockLost("another run took the repository's lock before the filter was written down") from None
     return name

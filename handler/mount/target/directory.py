@@ -5,13 +5,13 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from handler.errors import TargetOccupied
-from handler.mount.fs.directories import make_directories, names_in, open_directory
-from handler.mount.fs.files import rename, write_whole
+from handler.errors import LockLost, TargetOccupied
+from handler.mount.fs.directories import make_directories, make_link, names_in, open_directory
+from handler.mount.fs.files import open_regular, rename, unlink_if_there, write_all
 from handler.mount.fs.lock import HeldLock
 from handler.mount.target.layout import (
     COPY,
@@ -23,6 +23,7 @@ from handler.mount.target.layout import (
     TargetPaths,
     commit_of,
     is_filter_file,
+    is_passing,
     is_release,
     is_staged,
     release_of,
@@ -45,6 +46,11 @@ class Published:
     release: str | None = None
 
     @property
+    def name(self) -> str | None:
+        """The release's name; of a working copy the commit."""
+        return self.release or self.commit
+
+    @property
     def confirmed_commit(self) -> str | None:
         """The commit that the remote confirmed last: what readers have is what the rule publishes of it."""
         record = self.record
@@ -62,10 +68,21 @@ class TargetDirectory(TargetPaths):
     mount: str
     path: str
     clock: Callable[[], float]
+    lock: HeldLock | None = None
+    """The lock of the run that writes here; None: nobody writes by this."""
 
     def held_by(self, lock: HeldLock) -> "TargetDirectory":
-        """Return the directory with the mount's clock, as the holder of a stamped lock knows it."""
-        return replace(self, clock=lock.now)
+        """Return the directory for the holder of a lock that is stamped: with the mount's clock, and its fence."""
+        return replace(self, clock=lock.now, lock=lock)
+
+    def guarded_by(self, lock: HeldLock) -> "TargetDirectory":
+        """Return the directory for the holder of a lock that is not stamped: with its fence, and this host's clock."""
+        return replace(self, lock=lock)
+
+    def check_lock(self) -> None:
+        """Raise LockLost where the run that writes here does not hold the lock any more."""
+        assert self.lock is not None, "only the lock's holder changes a target"
+        self.lock.check()
 
     @classmethod
     def of(
@@ -126,11 +143,35 @@ class TargetDirectory(TargetPaths):
             directory = os.path.dirname(directory)
         return False
 
-    def write_record(self, record: PublishedRecord) -> None:
-        """Replace `published.json`."""
+    def reserve_record(self) -> str:
+        """Make the empty file that becomes the record, and keep it open; return its path. Only the lock's holder may.
+
+        Made before a look at the lock, it needs no other look after the flip: who takes the lock later removes it.
+        """
+        return stage(self, "record", self._keep_open)
+
+    def _keep_open(self, path: str) -> None:
+        assert self.lock is not None
+        self.lock.kept[path] = open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+
+    def write_record(self, record: PublishedRecord, reserved: str = "") -> None:
+        """Replace `published.json`, by the file that `reserve_record` made, if it did. Raises LockLost."""
         # Written beside and renamed: a reader, or the next run after a kill, finds the old record or the new one.
-        staged = stage(self, "record", lambda path: write_whole(path, record.to_json()))
-        rename(staged, self.record)
+        staged = reserved or self.reserve_record()
+        assert self.lock is not None
+        descriptor = self.lock.kept.pop(staged)
+        try:
+            write_all(descriptor, record.to_json())
+        finally:
+            os.close(descriptor)
+        if not reserved:
+            # As late as can be: the lock may have been lost since the run's last look.
+            self.check_lock()
+        try:
+            rename(staged, self.record)
+        except FileNotFoundError:
+            # The next holder removes what a stopped run made ready, before it writes anything itself.
+            raise LockLost("another run took the repository's lock before the record was written") from None
 
     def refuse_nested(self) -> None:
         """Raise TargetOccupied where another target is at the path of a new one, or on the way to it.
@@ -214,3 +255,45 @@ def stage(paths: TargetPaths, kind: str, make: Callable[[str], None]) -> str:
         make_directories(paths.staging)
         make(path)
     return path
+
+
+def revoke(directory: TargetDirectory, staged: Iterable[str], published: str | None) -> None:
+    """Remove the links and records that another run made ready, so that it cannot flip, or record, when it wakes.
+
+    Every holder that changes what readers have, or the record, calls it first. `staged` is what lies in staging, listed
+    after the lock's stamp. Raises LockLost where that run flipped until then: `published` is the name of what readers had.
+    """
+    ready = [name for name in staged if is_passing(name) and name.startswith(("link-", "record-"))]
+    for name in ready:
+        # Where others put a directory under such a name, nothing can be renamed over `current` from there.
+        with suppress(IsADirectoryError):
+            unlink_if_there(directory.staged(name))
+    if ready and directory.read_published().name != published:
+        raise LockLost("a run that had lost the lock flipped while this one began")
+
+
+def give_name(directory: TargetDirectory, staged: str, path: str) -> None:
+    """Rename what is complete in staging to `path`, where others find it. Raises LockLost."""
+    directory.check_lock()
+    rename(staged, path)
+
+
+def take_away(directory: TargetDirectory, path: str, name: str) -> None:
+    """Rename what stands at `path` to `name` in staging; put it back, and raise LockLost, where the lock was lost."""
+    # Read after the rename: between a reading and the rename another run may flip to what stands there.
+    rename(path, directory.staged(name))
+    try:
+        directory.check_lock()
+    except LockLost:
+        with suppress(OSError):
+            _put_back(directory.staged(name), path)
+        raise
+
+
+def _put_back(staged: str, path: str) -> None:
+    if os.path.islink(staged):
+        # A rename would replace the link that another run made meanwhile. A directory replaces no full one.
+        make_link(os.readlink(staged), path)
+        os.unlink(staged)
+    else:
+        rename(staged, path)

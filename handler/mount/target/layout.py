@@ -42,6 +42,7 @@ SPARES_STATE = "spares.json"
 _FILTER_ID = "[0-9a-f]{16}"
 _RELEASE = rf"{OBJECT_ID}(?:\.{_FILTER_ID})?"
 _IS_RELEASE = re.compile(_RELEASE)
+_PATCH = re.compile(rf"({_RELEASE})-({_RELEASE})(?:\.((?:[0-9a-f]{{16}}-){{2}}[0-9a-f]{{16}}))?")
 _SPARE = re.compile(rf"({_RELEASE})-\1(?:\.[1-9][0-9]?)?")
 # Only a link of this very form is ours. Somebody else's `current` is never replaced.
 _LINK = re.compile(f"releases/({_RELEASE})")
@@ -194,9 +195,17 @@ def read_spare_name(name: str) -> str | None:
     return found[1] if found is not None else None
 
 
-def journal_name(base: str, wanted: str) -> str:
-    """Return the name of the checkpoint of what `patch_name` names (see `Checkpoint`)."""
-    return patch_name(base, wanted) + _JOURNAL
+def work_name(base: str, wanted: str, token: str) -> str:
+    """Return the name of such a tree while the holder that `token` names works on it (see `may_be_at_work`).
+
+    No two runs have one name: so nothing that a run does by a name, when it wakes, meets another one's work.
+    """
+    return f"{base}-{wanted}.{token}"
+
+
+def journal_name(name: str) -> str:
+    """Return the name of the checkpoint of the tree that is staged as `name` (see `Checkpoint`)."""
+    return name + _JOURNAL
 
 
 def is_passing(name: str) -> bool:
@@ -206,7 +215,8 @@ def is_passing(name: str) -> bool:
 
 def releases_in(name: str) -> frozenset[str]:
     """Return the releases that the tree of a name in staging is like, or on its way between; none for another name."""
-    found = read_patch_name(name.removesuffix(_JOURNAL)) or (read_spare_name(name),)
+    patch = read_patch_name(name.removesuffix(_JOURNAL))
+    found = patch[:2] if patch is not None else (read_spare_name(name),)
     return frozenset(each for each in found if each is not None and each != NULL_OID)
 
 
@@ -226,10 +236,10 @@ def is_spare(name: str) -> bool:
     return name == SPARES_STATE or read_spare_name(name) is not None
 
 
-def read_patch_name(name: str) -> tuple[str, str] | None:
-    """Return the (base, wanted) of a name by `patch_name`; None for another name.
+def read_patch_name(name: str) -> tuple[str, str, str] | None:
+    """Return the (base, wanted, token) of a name by `patch_name`, without a token, or by `work_name`; else None.
 
-    The two are equal in the name of a spare.
+    Base and wanted are equal in the name of a spare, and of one that a run works on.
     """
-    base, _, wanted = name.partition("-")
-    return (base, wanted) if is_release(base) and is_release(wanted) else None
+    match = _PATCH.fullmatch(name)
+    return (match[1], match[2], match[3] or "") if match else None
