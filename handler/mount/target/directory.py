@@ -261,7 +261,7 @@ def revoke(directory: TargetDirectory, staged: Iterable[str], published: str | N
     """Remove the links and records that another run made ready, so that it cannot flip, or record, when it wakes.
 
     Every holder that changes what readers have, or the record, calls it first. `staged` is what lies in staging, listed
-    after the lock's stamp. Raises LockLost where that run flipped until then: `published` is the name of what readers had.
+    after the lock's stamp. Raises LockLost where that run flipped until then: `published` is what readers had, by name.
     """
     ready = [name for name in staged if is_passing(name) and name.startswith(("link-", "record-"))]
     for name in ready:
