@@ -2,11 +2,14 @@
 
 import os
 
+import pytest
+
 from handler.exchange.events import ChangedPaths
 from handler.model import TreeFilter
 from handler.mount.git.changes import changed_paths
 from handler.mount.git.mirror import Mirror
-from testing.repositories import Entry, Executable, Upstream, archive
+from handler.network.background import Background
+from testing.repositories import Entry, Executable, Upstream, archive, snapshot
 from testing.service import Service
 
 TARGET = "octo/site/main"
@@ -83,6 +86,30 @@ def test_a_changed_filter_publishes_once_and_writes_the_difference(service: Serv
     record = service.record()
     assert (record["files_written"], record["files_removed"]) == (1, 4)
     assert service.run_schedule()["outcomes"] == {}
+    verified(service)
+
+
+def test_spares_are_brought_to_a_changed_filter_too(
+    service: Service, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within the grace of what they were made for: the rule's change is written into one, and the next push too."""
+    monkeypatch.setattr(Background, "submit", lambda _, key, job: job())
+    service.configure(spare_files=10_000, background=True)
+    service.put_repository()
+    upstream.commit(FILES)
+    assert service.push(upstream).outcome == "published"
+    service.put_repository(publish=rule(EXCLUDE))
+    service.reset()
+    assert service.run_schedule()["outcomes"] == {"published:ref_moved_on": 1}
+    assert service.record()["files_written"] == 0
+    for number in range(3):
+        commit = upstream.commit({"app/a.py": b"%d" % number, "tests/a.py": b"%d" % number})
+        assert service.push(upstream).outcome == "published"
+        assert service.tree() == left(upstream, commit)
+        assert service.answers[-1].content["files_written"] <= 2
+    staging = service.mount / TARGET / "staging"
+    for name in set(os.listdir(staging)) - {"spares.json"}:
+        assert snapshot(staging / name) == service.tree()
     verified(service)
 
 
