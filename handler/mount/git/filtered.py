@@ -1,4 +1,4 @@
-"""The trees of commits as filters leave them. Pure, but for the objects that are read."""
+"""The trees of commits as filters leave them."""
 
 import hashlib
 import json

@@ -17,8 +17,8 @@ from handler.model import WHOLE_ID, WHOLE_TREE, TreeFilter
 from handler.mount.fs.directories import make_directories
 from handler.mount.fs.files import NOT_REGULAR, read_whole, unlink_if_there, write_whole
 from handler.mount.git.filtered import read_filter
-from handler.mount.target.directory import TargetDirectory, give_name, list_names, stage
-from handler.mount.target.layout import TargetPaths, filter_id_of, is_filter_file, release_name
+from handler.mount.target.directory import TargetDirectory, give_name, list_names, stage, take_away
+from handler.mount.target.layout import TargetPaths, filter_id_of, is_filter_file, release_name, trash_name
 
 _PLAIN, _OTHER = ".plain-", ".filter-"
 """What the names of the files begin with that say what the usual filter is, and another one."""
@@ -100,8 +100,9 @@ def establish(directory: TargetDirectory, filters: ReleaseFilters, trees: Collec
         if rule != WHOLE_TREE:
             files.add(_write(directory, f"{_PLAIN}{rule.id}", rule))
         for name in set(filters.files) - files:
-            directory.check_lock()
-            unlink_if_there(directory.release(name))
+            trash = trash_name()
+            take_away(directory, directory.release(name), trash)
+            unlink_if_there(directory.staged(trash))
     elif rule.id not in (filters.plain_id, WHOLE_ID) and f"{_OTHER}{rule.id}" not in files:
         files.add(_write(directory, f"{_OTHER}{rule.id}", rule))
     return replace(filters, files=tuple(sorted(files)))

@@ -103,8 +103,6 @@ def _remove_trees(paths: TargetDirectory) -> None:
     with suppress(FileNotFoundError):
         take_away(paths, paths.current, trash_name())
     # Only names that git2efs makes: another repository's target may have come to lie in here.
-    for name in filter(is_filter_file, list_names(paths.releases)):
-        unlink_if_there(paths.release(name))
     for name in filter(is_release, list_names(paths.releases)):
         # Renamed before it is removed: half removed it must not bear a release's name for a moment.
         take_away(paths, paths.release(name), trash_name())
@@ -112,6 +110,9 @@ def _remove_trees(paths: TargetDirectory) -> None:
     for name in list_names(paths.staging):
         if is_staged(name) and not is_passing(name):
             take_away(paths, paths.staged(name), trash_name())
+    # After all trees: one that is left without these files would pass for the whole of its commit.
+    for name in filter(is_filter_file, list_names(paths.releases)):
+        take_away(paths, paths.release(name), trash_name())
     with open_directory(paths.staging) as staging:
         for name in filter(is_passing, os.listdir(staging)):
             try:
