@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from testing.event_bus import Bus
 from testing.repositories import Entry, Executable, Link, Tree, Upstream, archive, snapshot
 from testing.service import Service
 
@@ -168,6 +169,47 @@ def test_a_rollback_goes_back_to_another_rules_release(service: Service, upstrea
     (outcome,) = service.operate("resume", TARGET)["targets"]
     assert outcome["outcome"] == "published"
     assert service.tree() == part(upstream, first)
+
+
+def test_a_changed_rule_is_told_with_unknown_changes_though_its_run_is_killed(
+    service: Service, upstream: Upstream, bus: Bus
+) -> None:
+    """As if every path had changed: also by the run that finds the flip made, and the record of the rule before."""
+    service.configure(event_bus=bus.name)
+    service.put_repository()
+    commit = push(service, upstream, PLAIN)
+    before = (service.mount / TARGET / "published.json").read_bytes()
+    service.put_repository(publish=[DAGS])
+    service.reset()
+    service.run_schedule()
+    (service.mount / TARGET / "published.json").write_bytes(before)
+    assert service.run_schedule()["outcomes"] == {"unchanged:already_published": 1}
+    assert service.record()["filter"] == {"subdirectory": "team/dags"}
+    told = [each["detail"] for each in bus.events]
+    assert [(each["commit"], each["changes"]["is_complete"]) for each in told] == [
+        (commit, True),
+        (commit, False),
+        (commit, False),
+    ]
+    push(service, upstream, {"team/dags/a.py": b"2", "README": b"2"})
+    assert bus.events[-1]["detail"]["changes"]["modified"] == ["a.py"]
+
+
+def test_a_rollback_between_two_rules_that_was_killed_is_not_done_twice(service: Service, upstream: Upstream) -> None:
+    """The commit is the same: what is published of it tells that the flip was made."""
+    service.put_repository(grace_seconds=3600)
+    push(service, upstream, {**PLAIN, "README": b"0"})
+    first = push(service, upstream, PLAIN)
+    service.put_repository(publish=[DAGS], grace_seconds=3600)
+    service.reset()
+    service.run_schedule()
+    published = service.record()
+    assert service.operate("rollback", TARGET)["targets"][0]["reason"] == "rolled_back"
+    left = {**published, "held": service.record()["held"]}
+    (service.mount / TARGET / "published.json").write_text(json.dumps(left))
+    assert service.operate("rollback", TARGET)["targets"][0]["reason"] == "rolled_back"
+    assert os.readlink(service.current()) == f"releases/{first}"
+    assert (service.record()["commit"], "filter" in service.record()) == (first, False)
 
 
 @pytest.mark.parametrize("mode", ["current", "retired"])

@@ -27,7 +27,7 @@ from handler.mount.releases.prune import sweep
 from handler.mount.releases.strategy import Release, shown_since
 from handler.mount.releases.times import renew
 from handler.mount.target.directory import Published, TargetDirectory, let_clock_tick, list_names, revoke
-from handler.mount.target.hold import notify_and_write, record_of_flip, settle_hold
+from handler.mount.target.hold import is_of_release, notify_and_write, record_of_flip, settle_hold
 from handler.mount.target.layout import RepositoryPaths, commit_of
 from handler.mount.target.record import PublishedRecord
 from handler.settings import Settings
@@ -218,7 +218,9 @@ class _LockedTarget:
         """Whether `current` leads where the hold says, and the record still names the release before the rollback."""
         held = self.record.held
         # A record whose commit was damaged says nothing of that.
-        return held is not None and held.commit == self.release and self.record.commit not in ("", self.commit)
+        if held is None or held.commit != self.release or not self.record.commit:
+            return False
+        return not is_of_release(self.record, self.published, partial(filter_at, self.directory))
 
     def outcome(self, *, reason: str, release: str, previous: str) -> Outcome:
         return Outcome(

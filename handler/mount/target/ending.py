@@ -33,7 +33,8 @@ def record_confirmed(run: Run, objects: Objects, fetched: Fetched) -> None:
     record = run.published.record
     # What readers have may be an earlier commit's, where the rule publishes the same of both.
     commit = (fetched.commit if run.target.is_copy else run.published.commit) or ""
-    is_of_this = record is not None and record.commit == commit
+    # Killed after a flip to the same commit by another rule, a run left the record of the rule before.
+    is_of_this = record is not None and record.commit == commit and record.filter == run.filter
     if record is not None and is_of_this and record.ref == run.target.ref:
         fresh = replace(
             record,

@@ -7,9 +7,10 @@ from dataclasses import replace
 from handler.errors import MirrorDamaged
 from handler.exchange.events import Emit
 from handler.exchange.operations import Hold
-from handler.model import TreeFilter
+from handler.model import WHOLE_TREE, TreeFilter
 from handler.mount.git.objects import Objects
 from handler.mount.target.directory import Published, TargetDirectory
+from handler.mount.target.layout import filter_id_of
 from handler.mount.target.notify import notify
 from handler.mount.target.record import PublishedRecord
 
@@ -45,6 +46,16 @@ def record_of_flip(
     )
 
 
+def is_of_release(record: PublishedRecord, published: Published, filter_of: Callable[[str], TreeFilter]) -> bool:
+    """Whether a record is of what is published: of its commit, and of the same part of it. Raises OSError."""
+    release = published.release
+    if record.commit != published.commit or release is None:
+        return record.commit == published.commit
+    # To ask costs a listing, and nearly all releases are whole.
+    is_whole = record.filter == WHOLE_TREE and filter_id_of(release) is None
+    return is_whole or record.filter == filter_of(release)
+
+
 def settle_hold(
     published: Published,
     directory: TargetDirectory,
@@ -61,7 +72,7 @@ def settle_hold(
     record, commit = published.record, published.commit
     if record is None or commit is None:
         return
-    if record.commit != commit:
+    if not is_of_release(record, published, filter_of):
         # A rollback that was killed after its flip left the record of the release that it went back from.
         at = directory.clock()
         record = record_of_flip(
