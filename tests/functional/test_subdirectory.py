@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from testing.event_bus import Bus
+from testing.origin import GitOrigin
 from testing.repositories import Entry, Executable, Link, Tree, Upstream, archive, snapshot
 from testing.service import Service
 
@@ -227,6 +228,23 @@ def test_what_somebody_changed_in_it_is_found_and_mended(service: Service, upstr
         assert damaged.read_bytes() == b"b"
         assert checked(service)[0]["reason"] == "verified"
     assert service.tree() == part(upstream, upstream.tip() or "")
+
+
+def test_a_target_that_is_taken_over_stays_what_it_is(service: Service, upstream: Upstream, origin: GitOrigin) -> None:
+    """The run that follows has an empty mirror, in which it finds no commit to compare with, and publishes the same."""
+    service.put_repository(publish=[DAGS])
+    push(service, upstream, PLAIN)
+    first = push(service, upstream, {"README": b"2"}, "subdirectory_unchanged")
+    renamed = Upstream(origin.root, "octo/renamed")
+    renamed.git("fetch", "--quiet", origin.root / "octo/site.git", "main:main")
+    service.put_repository("octo/renamed", publish=[{**DAGS, "path": TARGET}])
+    service.delete_repository("octo/site")
+    service.reset()
+    assert service.operate("take-over", "octo/renamed", **{"from": "octo/site"})["exit_code"] == 0
+    assert service.record()["filter"] == {"subdirectory": "team/dags"}
+    assert service.push(renamed).reason == "already_published"
+    assert service.record()["commit"] == service.current_commit() == first
+    assert service.tree() == part(upstream, first)
 
 
 def test_a_retired_targets_files_are_all_gone(service: Service, upstream: Upstream) -> None:

@@ -64,8 +64,7 @@ class _Part:
     def id(self) -> bytes:
         """An id that no other part has, nor a tree of git's."""
         # The path is in it: what a filter leaves of a tree may differ from place to place.
-        plain = json.dumps(self.filter.to_plain(), sort_keys=True).encode()
-        about = b"filtered %b\0%b\0%b" % (self.tree, plain, self.prefix)
+        about = b"filtered %b\0%b\0%b" % (self.tree, _filter_text(self.filter), self.prefix)
         return hashlib.sha1(about, usedforsecurity=False).hexdigest().encode()
 
 
@@ -79,6 +78,7 @@ class FilteredTrees:
 
     objects: Objects
     _parts: dict[bytes, _Part] = field(default_factory=dict)
+    _empty: dict[_Part, bool] = field(default_factory=dict)
     _room: int = MAX_ENTRIES
     _matching_seconds: float = 0.0
 
@@ -115,8 +115,9 @@ class FilteredTrees:
                     yield path
 
     def _keep(self, part: _Part) -> bytes:
-        self._parts[part.id] = part
-        return part.id
+        part_id = part.id
+        self._parts[part_id] = part
+        return part_id
 
     def _entry(self, part: _Part, name: bytes, entry: TreeEntry) -> TreeEntry:
         return TreeEntry(DIRECTORY, self._keep(_below(part, name, entry))) if entry.mode == DIRECTORY else entry
@@ -135,6 +136,12 @@ class FilteredTrees:
         return entry.mode != DIRECTORY or not self._is_empty(_below(part, name, entry))
 
     def _is_empty(self, part: _Part) -> bool:
+        # Remembered: of two commits, most directories are asked about twice.
+        if part not in self._empty:
+            self._empty[part] = self._has_nothing(part)
+        return self._empty[part]
+
+    def _has_nothing(self, part: _Part) -> bool:
         entries = parse_entries(self.objects.read(part.tree, TREE), part.prefix)
         # Counted at each visit: a tree of a few objects can name itself into billions of paths, all of them empty.
         self._room -= len(entries) + 1
@@ -160,6 +167,11 @@ class FilteredTrees:
 
     def _leads_out(self, entry: TreeEntry, path: bytes) -> bool:
         return entry.mode == LINK and not stays_inside(self.objects.read(entry.id, BLOB), path.count(b"/"))
+
+
+@lru_cache(maxsize=100)
+def _filter_text(tree_filter: TreeFilter) -> bytes:
+    return json.dumps(tree_filter.to_plain(), sort_keys=True).encode()
 
 
 @lru_cache(maxsize=100)
