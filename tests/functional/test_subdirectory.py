@@ -259,6 +259,27 @@ def test_a_retired_targets_files_are_all_gone(service: Service, upstream: Upstre
     assert not (service.mount / "octo/site/p").exists()
 
 
+@pytest.mark.parametrize("kind", ["pipe", "link", "directory", "another one's"])
+def test_whatever_stands_in_a_filters_files_place_does_not_stop_a_push(
+    service: Service, upstream: Upstream, kind: str
+) -> None:
+    """Readers may have put it there: nothing waits for it or follows it, and what is published is as the rule says."""
+    service.put_repository(publish=[DAGS])
+    push(service, upstream, PLAIN)
+    releases = service.mount / TARGET / "releases"
+    (name,) = (name for name in service.releases() if name.startswith("."))
+    place = releases / (name if kind != "another one's" else f".plain-{'1' * 16}")
+    place.unlink(missing_ok=True)
+    makers = {"pipe": os.mkfifo, "link": lambda path: path.symlink_to("/etc/passwd"), "directory": Path.mkdir}
+    makers.get(kind, Path.touch)(place)
+    for subdirectory in ("team/dags", "team", "team/dags"):
+        service.put_repository(publish=[{**DAGS, "subdirectory": subdirectory}])
+        service.reset()
+        for number in range(2):
+            commit = push(service, upstream, {"team/dags/a.py": f"{subdirectory} {number}".encode()})
+            assert service.tree() == part(upstream, commit, subdirectory)
+
+
 def test_where_a_filters_file_is_lost_the_next_push_writes_the_tree_anew(service: Service, upstream: Upstream) -> None:
     """Nothing is patched that nobody knows what it is. An audit knows from the record what is published."""
     service.put_repository(publish=[DAGS])

@@ -6,8 +6,10 @@ has that filter's id as its suffix, and a file says what the filter is: an audit
 change of its rule a target has the same commit by both, and no run takes one for the other.
 """
 
+import errno
 import json
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -65,7 +67,7 @@ class ReleaseFilters:
         try:
             content = read_whole(self.paths.release(name), max_bytes=_MAX_BYTES)
         except OSError as error:
-            if error.errno not in NOT_REGULAR:
+            if error.errno not in (*NOT_REGULAR, errno.EISDIR):
                 raise
             return None
         try:
@@ -102,7 +104,9 @@ def establish(directory: TargetDirectory, filters: ReleaseFilters, trees: Collec
         for name in set(filters.files) - files:
             trash = trash_name()
             take_away(directory, directory.release(name), trash)
-            unlink_if_there(directory.staged(trash))
+            # Where others put a directory under that name, a later run removes it.
+            with suppress(IsADirectoryError):
+                unlink_if_there(directory.staged(trash))
     elif rule.id not in (filters.plain_id, WHOLE_ID) and f"{_OTHER}{rule.id}" not in files:
         files.add(_write(directory, f"{_OTHER}{rule.id}", rule))
     return replace(filters, files=tuple(sorted(files)))
