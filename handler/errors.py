@@ -1,5 +1,6 @@
-"""Every way in which a delivery can fail, as one tree. Below Git2EfsError:
+"""Every way in which a delivery can fail, as one tree below Git2EfsError.
 
+A leaf's `reason` is stable: a dimension, and in the answer. Its message, for the log, has no secret, body or signature.
     ├── Rejected                 the request itself is refused; nothing was touched
     │   ├── Malformed 400, SignatureInvalid 401, RepositoryUnknown 404, TargetUnknown 404
     │   └── ReleaseUnusable 409, BodyTooLarge 413, MediaTypeUnsupported 415
@@ -9,22 +10,16 @@
     │       CopyBusy, TooManyOpenFiles
     └── Stalled                  500, needs a person
         ├── ConfigurationInvalid, SecretUnusable, PublisherRefused, RemoteRefused, RemoteUnsupported, RemoteUntrusted
-        ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides, TreeTooLarge, TreeUnsafe, NotACommit, MountFull
-        └── SubdirectoryMissing, TargetOccupied, TooManyTargets, CopyUnusable, LocalChanges, ReplayConflict, Unexpected
-
-A leaf's `reason` is stable: a metric's dimension, and in the answer. The message is for the log: it may name anything
-but a secret, a body or a signature.
+        ├── PackInvalid, PackTooLarge, HistoryTooDeep, ObjectTooLarge, TreeTooLarge, TreeUnsafe, NotACommit
+        ├── SubdirectoryMissing, TargetOccupied, TooManyTargets, ObjectCollides, MountFull
+        └── CopyUnusable, LocalChanges, ReplayConflict, Unexpected
 """
-
-from typing import ClassVar
 
 
 class Git2EfsError(Exception):
     """The root: `reason` (a dimension, snake case), `status` (HTTP) and whether the failure passes by itself."""
 
-    reason: ClassVar[str] = "unexpected"
-    status: ClassVar[int] = 500
-    is_transient: ClassVar[bool] = False
+    reason, status, is_transient = "unexpected", 500, False
 
 
 class Rejected(Git2EfsError):
@@ -221,6 +216,12 @@ class PackTooLarge(Stalled):
     """The remote sent more than `max_pack_bytes`."""
 
     reason = "pack_too_large"
+
+
+class HistoryTooDeep(Stalled):
+    """A working copy's local commits need more history than is fetched by itself; the message says what to do."""
+
+    reason = "history_too_deep"
 
 
 class ObjectTooLarge(Stalled):
