@@ -4,7 +4,7 @@ from handler.errors import Git2EfsError
 from handler.exchange.events import ChangedPaths
 from handler.mount.git.diff import walk_changes
 from handler.mount.git.objects import TREE, Objects
-from handler.mount.git.tree import DIRECTORY, SUBMODULE, TreeEntry, parse_entries
+from handler.mount.git.tree import DIRECTORY, SUBMODULE, TreeEntry, parse_pairs
 
 
 def changed_paths(objects: Objects, previous: str | None, commit: str) -> ChangedPaths | None:
@@ -16,7 +16,7 @@ def changed_paths(objects: Objects, previous: str | None, commit: str) -> Change
     added, modified, removed = [], [], []
     try:
         changes = walk_changes(
-            lambda tree, prefix: parse_entries(objects.read(tree, TREE), prefix),
+            lambda tree, prefix: parse_pairs(objects.read(tree, TREE), prefix),
             None if previous is None else objects.tree_of(previous),
             objects.tree_of(commit),
         )
