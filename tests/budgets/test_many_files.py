@@ -2,6 +2,7 @@
 
 import os
 import stat
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from handler.mount.fs.parallel import Workers
 from handler.mount.fs.plan import FileWrite, TreePlan
 from handler.mount.git.plan import plan_change
 from handler.mount.git.tree import FILE, TreeEntry, serialize_entries
+from testing.process import PROJECT
 from tests.budgets.test_chores import CONTENT, blob, path, plan
 
 FILES = 100
@@ -130,3 +132,13 @@ def test_planning_costs_what_changes_and_little_for_what_does_not() -> None:
     calls = count_calls(lambda: plan_change(trees.__getitem__, trees.__getitem__, b"1" * 40, b"2" * 40))
     assert calls["_PlanDraft.add"] == 10
     assert calls.total() <= 10 * MOST_CALLS_PER_CHANGE, calls.most_common(10)
+
+
+def test_the_collector_of_garbage_does_not_look_at_what_the_imports_left() -> None:
+    """A push of many files would wait for that, now and then: it makes many objects, and none of them is garbage."""
+    code = (
+        "import gc; from handler.mount.publisher import LocalPublisher; from handler.settings import Settings; "
+        "LocalPublisher(Settings(parameter_prefix='/p', mount='/m'), progress=print); print(len(gc.get_objects()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 1000
