@@ -1,9 +1,11 @@
 """What each of many files costs: system calls to write it, and calls within Python to plan it."""
 
+import io
 import os
 import stat
 import subprocess
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +13,19 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from dulwich.object_format import SHA1
+from dulwich.pack import PackData
 
 from handler.mount.fs.checkout import check_out
 from handler.mount.fs.parallel import Workers
 from handler.mount.fs.plan import FileWrite, TreePlan
+from handler.mount.git.ingest import index_entries
+from handler.mount.git.objects import BLOB, Objects
 from handler.mount.git.plan import plan_change
 from handler.mount.git.tree import FILE, TreeEntry, serialize_entries
 from testing.process import PROJECT
 from tests.budgets.test_chores import CONTENT, blob, path, plan
+from tests.functional.bombs import delta, pack, record, whole
 
 FILES = 100
 MOST_CALLS_PER_CHANGE = 30
@@ -142,3 +149,20 @@ def test_the_collector_of_garbage_does_not_look_at_what_the_imports_left() -> No
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 1000
+
+
+def test_what_a_fetch_brings_is_inflated_once() -> None:
+    """Also its deltas, and what they build on: to be indexed, and to be published."""
+    base = b"what the files share\n" * 40
+    contents = [base, *(base[:800] + b"%03d" % number for number in range(FILES))]
+    records = [whole(base)]
+    for each in contents[1:]:
+        changes = delta(len(base), len(each), each[-3:])
+        records.append(record(7, len(changes), bytes.fromhex(blob(base).decode()) + zlib.compress(changes)))
+    objects, received = Objects(), PackData("received", SHA1, file=io.BytesIO(pack(records)))
+
+    def fetch_and_read() -> None:
+        index_entries(received, objects.read_raw, objects.fresh, 10_000)
+        assert all(objects.read(blob(each), BLOB) == each for each in contents)
+
+    assert count_calls(fetch_and_read)["inflate_parts"] == len(contents)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from dulwich.objects import RawObjectID
 from dulwich.pack import UnresolvedDeltas
 
-from handler.mount.git.packs import ReadRaw
+from handler.mount.git.packs import RawObject, ReadRaw
 from handler.mount.git.records import Contents, PackRecord, inflate, object_id, patch, record_at
 
 Entry = tuple[bytes, int, int | None]
@@ -15,6 +15,49 @@ Entry = tuple[bytes, int, int | None]
 
 OnObject = Callable[[bytes, int, Sequence[bytes]], None]
 """Is told each object of a pack while its content is in memory: binary id, type, content in parts."""
+
+
+@dataclass(slots=True)
+class Keeper:
+    """Keeps what was inflated and is needed again soon, within a bound: objects in `fresh`, and deltas.
+
+    `room` is in bytes. `on_object` is told each object, and what it raises is raised.
+    """
+
+    fresh: dict[bytes, RawObject]
+    room: int
+    on_object: OnObject | None = None
+    _deltas: dict[int, bytes] = field(default_factory=dict)
+
+    def tell(self, name: bytes, kind: int, parts: Sequence[bytes]) -> None:
+        """Note an object, by its binary id."""
+        if self.on_object is not None:
+            self.on_object(name, kind, parts)
+        if self._takes(parts):
+            self.fresh[name.hex().encode()] = kind, b"".join(parts)
+
+    def put_delta(self, offset: int, parts: Sequence[bytes]) -> None:
+        """Keep the delta at `offset` until it is taken."""
+        if self._takes(parts):
+            self._deltas[offset] = b"".join(parts)
+
+    def pop_delta(self, offset: int) -> bytes | None:
+        """Take a delta, if it was kept."""
+        delta = self._deltas.pop(offset, None)
+        self.room += len(delta or b"")
+        return delta
+
+    def content(self, name: bytes) -> bytes | None:
+        """Return an object's content, if it was kept."""
+        kept = self.fresh.get(name.hex().encode())
+        return None if kept is None else kept[1]
+
+    def _takes(self, parts: Sequence[bytes]) -> bool:
+        size = sum(map(len, parts))
+        if size > self.room:
+            return False
+        self.room -= size
+        return True
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -36,14 +79,14 @@ class _Base:
 class DeltaChains:
     """The deltas of the pack `contents`. No object of more than `max_bytes` is made.
 
-    `read_raw` finds bases that are not in the pack; `external` names those that it found (binary ids). `on_object` is
-    told each object that a delta makes, and what it raises is raised.
+    `read_raw` finds bases that are not in the pack; `external` names those that it found (binary ids). `keeper` is told
+    each object that a delta makes.
     """
 
     contents: Contents
     read_raw: ReadRaw
     max_bytes: int
-    on_object: OnObject | None = None
+    keeper: Keeper
     external: list[bytes] = field(default_factory=list)
     _checksums: dict[int, int | None] = field(default_factory=dict)
     _on_offset: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -51,8 +94,9 @@ class DeltaChains:
     _held: dict[int, _Base] = field(default_factory=dict)
     _held_bytes: int = 0
 
-    def add(self, offset: int, record: PackRecord, checksum: int | None) -> None:
-        """Note a delta."""
+    def add(self, offset: int, record: PackRecord, checksum: int | None, parts: Sequence[bytes]) -> None:
+        """Note a delta; `parts` are its inflated bytes."""
+        self.keeper.put_delta(offset, parts)
         self._checksums[offset] = checksum
         if isinstance(record.base, int):
             self._on_offset[record.base].append(offset)
@@ -89,8 +133,7 @@ class DeltaChains:
             at, base = pending.pop()
             content = self._patched(at, kind, self._content(base))
             name = object_id(kind, (content,))
-            if self.on_object is not None:
-                self.on_object(name, kind, (content,))
+            self.keeper.tell(name, kind, (content,))
             base.waiting -= 1
             if not base.waiting:
                 self._drop(base)
@@ -130,10 +173,14 @@ class DeltaChains:
     def _read(self, root: _Base) -> bytes:
         if root.offset is None:
             return self.read_raw(root.name)[1]
+        if (kept := self.keeper.content(root.name)) is not None:
+            return kept
         return inflate(self.contents, record_at(self.contents, root.offset), self.max_bytes)
 
     def _patched(self, offset: int, kind: int, content: bytes) -> bytes:
-        delta = inflate(self.contents, record_at(self.contents, offset), self.max_bytes)
+        delta = self.keeper.pop_delta(offset)
+        if delta is None:
+            delta = inflate(self.contents, record_at(self.contents, offset), self.max_bytes)
         return patch(kind, content, delta, self.max_bytes)
 
     def _hold(self, base: _Base, content: bytes) -> None:

@@ -22,7 +22,7 @@ from dulwich.pack import (
 from handler.errors import Git2EfsError, MirrorDamaged, ObjectCollides, PackInvalid, PackTooLarge
 from handler.exchange.remote import NO_SHALLOW_CHANGES
 from handler.mount.git import packs
-from handler.mount.git.deltas import DeltaChains, Entry, OnObject
+from handler.mount.git.deltas import DeltaChains, Entry, Keeper, OnObject
 from handler.mount.git.packs import NOT_A_PACK, PAGES_BYTES, RawObject, ReadRaw, forget_pages
 from handler.mount.git.records import Contents, check_record, checksum, inflate_parts, object_id, record_at
 
@@ -104,7 +104,7 @@ def index_pack(
 ) -> IndexedPack | None:
     """Check the received pack, complete it, and make its index; return None for a pack without objects.
 
-    `read_raw` finds the bases of thin deltas. `fresh` takes the whole objects by their hex ids, up to FRESH_BYTES: they
+    `read_raw` finds the bases of thin deltas. `fresh` takes the objects by their hex ids, up to FRESH_BYTES: they
     need not be inflated and hashed again to be published. Raises PackInvalid for a pack that is not sound,
     ObjectTooLarge for one with an object over the bound, ObjectCollides for one whose object has the id of another one
     that is `held` or in the pack, and MirrorDamaged if a delta's base is missing that we claimed to have.
@@ -192,8 +192,8 @@ def index_entries(
     """
     contents: Contents = data._buffer()
     whole: dict[int, tuple[bytes, int, int | None]] = {}
+    keeper = Keeper(fresh, FRESH_BYTES, on_object)
     chains = None
-    room = FRESH_BYTES
     offset, forgotten = _HEADER_BYTES, 0
     for _ in range(len(data)):
         record = record_at(contents, offset)
@@ -202,17 +202,13 @@ def index_entries(
         crc = checksum(contents, offset, end)
         if record.base is not None:
             chains = chains or DeltaChains(
-                contents=contents, read_raw=read_raw, max_bytes=max_object_bytes, on_object=on_object
+                contents=contents, read_raw=read_raw, max_bytes=max_object_bytes, keeper=keeper
             )
-            chains.add(offset, record, crc)
+            chains.add(offset, record, crc, parts)
         else:
             name = object_id(record.kind, parts)
-            if on_object is not None:
-                on_object(name, record.kind, parts)
+            keeper.tell(name, record.kind, parts)
             whole[offset] = (name, record.kind, crc)
-            room -= record.size
-            if room > 0:
-                fresh[name.hex().encode()] = (record.kind, b"".join(parts))
         # Not until the next one is inflated: that would be one more object in memory.
         del parts
         offset = end

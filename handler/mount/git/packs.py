@@ -153,6 +153,9 @@ def resolve(pack: Pack, offset: int, max_bytes: int) -> RawObject:
         check_record(record, max_bytes)
         if record.base is None:
             found = record.kind, inflate(contents, record, max_bytes)
+            if deltas:
+                # More deltas build on it, most likely, and the next paths are theirs.
+                data._cache_object_at(offset, record.kind, [found[1]])
             break
         deltas.append((offset, record))
         if len(deltas) > len(data):
