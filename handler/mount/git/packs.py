@@ -146,7 +146,8 @@ def resolve(pack: Pack, offset: int, max_bytes: int) -> RawObject:
 
     It holds one object and one delta of the chain at a time; dulwich's own holds every delta of it.
     """
-    data, deltas = pack.data, []
+    data = pack.data
+    deltas: list[tuple[int, PackRecord]] = []
     contents = data._buffer()
     while (found := _cached(data, offset)) is None:
         record = record_at(contents, offset)
