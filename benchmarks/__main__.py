@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import figures, imports, readme
+from benchmarks import cold, figures, imports, readme
 from benchmarks.figures import Results
 from benchmarks.histories import History, TextHistory
 from benchmarks.places import Place, make_place
@@ -34,12 +34,12 @@ def main() -> None:
         sys.exit("the benchmarks need git with its http-backend (Debian and macOS: part of git; Alpine: git-daemon)")
     # Before the environment is replaced, and its temporary directory with it.
     output: Path = options.output or Path(tempfile.mkdtemp(prefix="git2efs-bench-results-"), "results.md")
-    started, load = time.monotonic(), os.getloadavg()[0]
+    began, load = time.monotonic(), os.getloadavg()[0]
     is_traced = has_strace() and not options.no_strace and options.mount is None
     with make_place(options.mount, options.workers, options.git_sync) as place:
         results = _measure(place, options, is_traced=is_traced)
         file_system = _said_by("stat", "--file-system", "--format=%T", str(place.trees))
-    about = _about(options, file_system, time.monotonic() - started, load, is_traced=is_traced)
+    about = _about(options, file_system, time.monotonic() - began, load, is_traced=is_traced)
     section = report(results, about, is_slow_mount=options.mount is not None)
     print(section)
     title = "On a mount with the latency of EFS" if options.mount else "On a local disk"
@@ -48,6 +48,11 @@ def main() -> None:
         imported = imports.section(imports.measure(imports.ROUNDS, _say))
         print(imported)
         document = with_section(document, imports.TITLE, imported)
+        _say("cold starts")
+        with make_place(None, None) as place:
+            started = cold.section(cold.measure(place))
+        print(started)
+        document = with_section(document, cold.TITLE, started)
     output.write_text(document)
     _say(f"the results are in {output}")
     if output == readme.RESULTS:

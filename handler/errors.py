@@ -5,8 +5,8 @@
     │   └── ReleaseUnusable 409, BodyTooLarge 413, MediaTypeUnsupported 415
     ├── Transient                503, passes by itself: try again
     │   ├── ParametersUnavailable, PublisherUnavailable, QueueUnavailable, RemoteUnavailable, CommitNotFound, RefLags
-    │   └── LockTimeout, MountUnavailable, MirrorDamaged, ReleasesInGrace, TargetRetiring, OutOfTime, CopyBusy,
-    │       TooManyOpenFiles
+    │   └── LockTimeout, LockLost, MountUnavailable, MirrorDamaged, ReleasesInGrace, TargetRetiring, OutOfTime,
+    │       CopyBusy, TooManyOpenFiles
     └── Stalled                  500, needs a person
         ├── ConfigurationInvalid, SecretUnusable, PublisherRefused, RemoteRefused, RemoteUnsupported, RemoteUntrusted
         ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides, TreeTooLarge, TreeUnsafe, NotACommit
@@ -30,8 +30,7 @@ class Git2EfsError(Exception):
 class Rejected(Git2EfsError):
     """The request is refused before anything was read from or written to the mount."""
 
-    reason = "rejected"
-    status = 400
+    reason, status = "rejected", 400
 
 
 class Malformed(Rejected):
@@ -43,43 +42,37 @@ class Malformed(Rejected):
 class SignatureInvalid(Rejected):
     """The signature is missing, not understood, or not made with the secret over these bytes."""
 
-    reason = "signature_invalid"
-    status = 401
+    reason, status = "signature_invalid", 401
 
 
 class RepositoryUnknown(Rejected):
     """No parameter names the repository; the answer says no more than that."""
 
-    reason = "repository_unknown"
-    status = 404
+    reason, status = "repository_unknown", 404
 
 
 class TargetUnknown(Rejected):
     """An operator named a target or repository that is not on the mount, or not as git2efs makes them."""
 
-    reason = "target_unknown"
-    status = 404
+    reason, status = "target_unknown", 404
 
 
 class ReleaseUnusable(Rejected):
     """The release to roll back to is missing, or was changed since it was published; the message lists all releases."""
 
-    reason = "release_unusable"
-    status = 409
+    reason, status = "release_unusable", 409
 
 
 class BodyTooLarge(Rejected):
     """The body is over the bound, and was not read."""
 
-    reason = "body_too_large"
-    status = 413
+    reason, status = "body_too_large", 413
 
 
 class MediaTypeUnsupported(Rejected):
     """The Content-Type is neither application/json nor application/x-www-form-urlencoded."""
 
-    reason = "media_type_unsupported"
-    status = 415
+    reason, status = "media_type_unsupported", 415
 
 
 class Transient(Git2EfsError):
@@ -130,6 +123,12 @@ class LockTimeout(Transient):
     """Another run held the repository's lock until the deadline."""
 
     reason = "lock_timeout"
+
+
+class LockLost(Transient):
+    """The run lost the repository's lock while it was stopped, and another run holds it, or held it since."""
+
+    reason = "lock_lost"
 
 
 class MountUnavailable(Transient):

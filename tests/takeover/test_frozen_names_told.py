@@ -271,6 +271,7 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("failed", "commit_not_there"): 503,
         ("failed", "ref_lags"): 503,
         ("failed", "lock_timeout"): 503,
+        ("failed", "lock_lost"): 503,
         ("failed", "mount_unavailable"): 503,
         ("failed", "too_many_open_files"): 503,  # new: was told as mount_unavailable
         ("failed", "releases_in_grace"): 503,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import imports
+from benchmarks import cold, imports
 from benchmarks.calls import MILLISECONDS, count_calls, model_seconds
 from benchmarks.contenders import git_sync
 from benchmarks.figures import (
@@ -220,3 +220,11 @@ def test_imports_are_measured_in_a_python_of_their_own() -> None:
     seconds, modules = imports.imported("import handler.webhook")
     assert 0 < seconds < 30
     assert 50 < modules < 330
+
+
+def test_cold_starts_tell_each_side_apart() -> None:
+    """Where both sides are one process, there is one figure."""
+    isolated = cold.Starts([0.3, 0.4, 0.5], [0.45], [0.2], [0.1])
+    text = cold.section({"isolated": isolated, "inline": cold.Starts([0.3], [0.35], [], [0.3], 71)})
+    assert "| isolated | 400 | 450 | 200 | 100 | – |" in text
+    assert "| inline | 300 | 350 | – | 300 | 71 |" in text

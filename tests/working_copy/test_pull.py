@@ -1,7 +1,9 @@
 """A target that is a working copy: what a push makes of it, and of what people did in it."""
 
+import importlib
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -567,3 +569,40 @@ def test_many_pushes_do_not_leave_many_packs(service: Service, upstream: Upstrea
         assert service.push(upstream).outcome == "published"
     assert len(list(Path(copy.root / ".git/objects/pack").glob("*.pack"))) < 9
     copy.is_sound()
+
+
+# -- the repository's lock is lost ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["before the files", "before the refs"])
+def test_a_pull_that_lost_its_lock_goes_no_further(
+    service: Service, upstream: Upstream, copy: Person, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Before the first file nothing has changed; before the refs the journal is left, and the next run finishes."""
+    old, tree = copy.head(), copy.tree()
+    place = "apply.write_index" if where == "before the refs" else "PullSession._plan"
+    module = "handler.mount.working_copy.pull"
+    owner, _, name = f"{module}.{place}".rpartition(".")
+    original = getattr(importlib.import_module(module), place.partition(".")[0])
+    original = getattr(original, name)
+
+    def lose(*arguments: object, **options: object) -> object:
+        done = original(*arguments, **options)
+        (service.mount / "octo/site/.lock").unlink()
+        # A reading that is younger than this needs no other.
+        time.sleep(0.02)
+        return done
+
+    new = upstream.commit({"d0/f0": b"new\n", "added": b"added\n"})
+    with monkeypatch.context() as patched:
+        patched.setattr(f"{owner}.{name}", lose)
+        answer = service.push(upstream)
+    assert (answer.status, answer.reason) == (503, "lock_lost")
+    assert copy.head() == old
+    if where == "before the files":
+        assert copy.tree() == tree
+        assert copy.status() == ""
+    service.reset()
+    assert service.push(upstream).status == 200
+    assert (copy.head(), copy.status()) == (new, "")
+    assert copy.tree() == archive(upstream, new)

@@ -7,7 +7,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from dulwich.object_format import SHA1
@@ -22,9 +22,20 @@ from dulwich.pack import (
 from handler.errors import Git2EfsError, MirrorDamaged, ObjectCollides, PackInvalid, PackTooLarge
 from handler.exchange.remote import NO_SHALLOW_CHANGES
 from handler.mount.git import packs
-from handler.mount.git.deltas import DeltaChains, Entry, Keeper, OnObject
-from handler.mount.git.packs import NOT_A_PACK, PAGES_BYTES, RawObject, ReadRaw, forget_pages
-from handler.mount.git.records import Contents, check_record, checksum, inflate_parts, object_id, record_at
+from handler.mount.git.deltas import DeltaChains, Entry, OnObject
+from handler.mount.git.packs import (
+    NOT_A_PACK,
+    PAGES_BYTES,
+    Contents,
+    RawObject,
+    ReadRaw,
+    check_record,
+    checksum,
+    forget_pages,
+    inflate_parts,
+    object_id,
+    record_at,
+)
 
 _HEADER_BYTES, _TRAILER_BYTES = 12, 20
 
@@ -97,6 +108,49 @@ class IndexedPack:
     trailer: str
     index: bytes
     object_count: int
+
+
+@dataclass(slots=True)
+class Keeper:
+    """Keeps what was inflated and is needed again soon, within a bound: objects in `fresh`, and deltas.
+
+    `room` is in bytes. `on_object` is told each object, and what it raises is raised.
+    """
+
+    fresh: dict[bytes, RawObject]
+    room: int
+    on_object: OnObject | None = None
+    _deltas: dict[int, bytes] = field(default_factory=dict)
+
+    def tell(self, name: bytes, kind: int, parts: Sequence[bytes]) -> None:
+        """Note an object, by its binary id."""
+        if self.on_object is not None:
+            self.on_object(name, kind, parts)
+        if self._takes(parts):
+            self.fresh[name.hex().encode()] = kind, b"".join(parts)
+
+    def put_delta(self, offset: int, parts: Sequence[bytes]) -> None:
+        """Keep the delta at `offset` until it is taken."""
+        if self._takes(parts):
+            self._deltas[offset] = b"".join(parts)
+
+    def pop_delta(self, offset: int) -> bytes | None:
+        """Take a delta, if it was kept."""
+        delta = self._deltas.pop(offset, None)
+        self.room += len(delta or b"")
+        return delta
+
+    def content(self, name: bytes) -> bytes | None:
+        """Return an object's content, if it was kept."""
+        kept = self.fresh.get(name.hex().encode())
+        return None if kept is None else kept[1]
+
+    def _takes(self, parts: Sequence[bytes]) -> bool:
+        size = sum(map(len, parts))
+        if size > self.room:
+            return False
+        self.room -= size
+        return True
 
 
 def index_pack(

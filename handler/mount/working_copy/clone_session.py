@@ -65,6 +65,8 @@ class CloneSession(CopySession):
         super().__init__(run, stores, stack)
         run.registry.add(run.target.path)
         self._clone = clone
+        # Here too, and not only when the copy is opened: by then this process counts as warm.
+        prepare_state_directory(CopyPaths(clone.stage))
         self.store = CopyStore(clone.git)
         self.store.max_object_bytes = run.settings.max_object_bytes
         stack.callback(self.store.close)

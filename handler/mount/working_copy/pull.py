@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from handler.errors import CopyUnusable, LocalChanges, MirrorDamaged, OutOfTime
+from handler.errors import CopyUnusable, LocalChanges, LockLost, MirrorDamaged, OutOfTime
 from handler.model import Counts
 from handler.mount.fs.files import is_there
 from handler.mount.git.diff import TreeDiff
@@ -172,10 +172,11 @@ class PullSession(CopySession):
         return self._run.clock()
 
     def _apply(self, prepared: _Prepared) -> Counts:
-        """Finish what the journal says, or undo it."""
+        """Finish what the journal says, or undo it. Raises LockLost."""
         run, copy, journal = self._run, self._copy, prepared.journal
         # The journal names objects, so they have to be on the mount before it.
         copy.store.flush()
+        run.lock.check()
         # Before the first file changes. From here on the next run can finish or undo what a killed run began.
         journal.write(copy.paths, copy.store.staging)
         try:
@@ -186,11 +187,14 @@ class PullSession(CopySession):
                 )
                 content = prepared.index.patch(entries, trees=prepared.difference.new_trees)
                 apply.write_index(copy.paths, copy.store.staging, content)
+                run.lock.check()
                 update_refs(copy.refs, journal, branch.result(), run.executor, is_retry=not is_warm(run))
-        except OutOfTime:
+        except (OutOfTime, LockLost):
             raise  # the next run finds the journal, and finishes
         except Exception:
             with suppress(Exception):
+                # Where the lock was lost, another run has gone on from the journal.
+                run.lock.check()
                 undo(copy, journal)
             raise
         return done
