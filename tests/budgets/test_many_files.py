@@ -8,6 +8,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,10 +20,13 @@ from dulwich.pack import PackData
 from handler.mount.fs.checkout import check_out
 from handler.mount.fs.parallel import Workers
 from handler.mount.fs.plan import FileWrite, TreePlan
+from handler.mount.git.diff import diff_trees
 from handler.mount.git.ingest import index_entries
-from handler.mount.git.objects import BLOB, Objects
+from handler.mount.git.objects import BLOB, COMMIT, TREE, Objects, hash_object
 from handler.mount.git.plan import plan_change
 from handler.mount.git.tree import FILE, TreeEntry, serialize_entries
+from handler.mount.working_copy.plan import check_checkout
+from handler.mount.working_copy.worktree import Worktree
 from testing.process import PROJECT
 from tests.budgets.test_chores import CONTENT, blob, path, plan
 from tests.functional.bombs import delta, pack, record, whole
@@ -166,3 +170,33 @@ def test_what_a_fetch_brings_is_inflated_once() -> None:
         assert all(objects.read(blob(each), BLOB) == each for each in contents)
 
     assert count_calls(fetch_and_read)["inflate_parts"] == len(contents)
+
+
+def test_a_working_copys_file_takes_five_system_calls(tmp_path: Path) -> None:
+    """It is staged, renamed to its place, and looked at for the index: a rename changes the ctime."""
+    (tmp_path / "staging").mkdir()
+    with Worktree.opened(str(tmp_path), str(tmp_path / "staging")) as worktree:
+        calls = count_calls(
+            lambda: [worktree.write_file(b"%d" % number, CONTENT, is_executable=False) for number in range(FILES)]
+        )
+    done = {name: count for name, count in system_calls(calls).items() if count}
+    assert done == {"open": 1, "write": 1, "close": 1, "rename": 1, "stat": 1}
+
+
+def test_a_pull_reads_no_tree_a_second_time() -> None:
+    """What differs is known when it is checked."""
+    objects = Objects()
+    commits = []
+    for changed in (0, 1):
+        names = {b"file%d" % number: TreeEntry(FILE, blob(b"%d" % (number + changed))) for number in range(3)}
+        tree, commit = serialize_entries(names), b"tree %b\n\n"
+        objects.fresh[hash_object(TREE, tree)] = TREE, tree
+        commit %= hash_object(TREE, tree)
+        objects.fresh[hash_object(COMMIT, commit)] = COMMIT, commit
+        commits.append(hash_object(COMMIT, commit).decode())
+    for number in range(4):
+        objects.fresh[blob(b"%d" % number)] = BLOB, b"%d" % number
+    difference = diff_trees(partial(objects.read, kind=TREE), *map(objects.tree_of, commits))
+    check = partial(check_checkout, objects, difference, *commits, max_bytes=10_000, allow_external_links=False)
+    assert len(difference.entries) == 3
+    assert not count_calls(check)["Objects.read"]

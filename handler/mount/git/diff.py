@@ -80,6 +80,7 @@ class TreeDiff:
     trees: dict[bytes, bytes | None] = field(default_factory=dict)
     made: tuple[bytes, ...] = ()
     gone: tuple[bytes, ...] = ()
+    walked: tuple[Change, ...] = ()
 
     @property
     def new_trees(self) -> dict[bytes, bytes]:
@@ -95,7 +96,8 @@ def diff_trees(read: Callable[[bytes], bytes], old: bytes | None, new: bytes | N
     entries: dict[bytes, tuple[TreeEntry | None, TreeEntry | None]] = {}
     directories: dict[bytes, bytes | None] = {} if old == new else {b"": new}
     made, gone = [], []
-    for path, was, will in walk_changes(lambda tree, prefix: parse_pairs(read(tree), prefix), old, new):
+    walked = tuple(walk_changes(lambda tree, prefix: parse_pairs(read(tree), prefix), old, new))
+    for path, was, will in walked:
         was_tree, will_tree = tree_of(was), tree_of(will)
         if was_tree or will_tree:
             directories[path] = will_tree
@@ -111,4 +113,5 @@ def diff_trees(read: Callable[[bytes], bytes], old: bytes | None, new: bytes | N
         trees=directories,
         made=tuple(sorted(made)),
         gone=tuple(sorted(gone, reverse=True)),
+        walked=walked,
     )

@@ -12,7 +12,7 @@ from dulwich.index import validate_path_element_hfs, validate_path_element_ntfs
 from handler.config.names import ancestors_of
 from handler.errors import TreeTooLarge, TreeUnsafe
 from handler.mount.fs.plan import FileWrite, LinkWrite, TreePlan
-from handler.mount.git.diff import walk_changes
+from handler.mount.git.diff import Change, walk_changes
 from handler.mount.git.tree import (
     DIRECTORY,
     EXECUTABLE,
@@ -50,8 +50,16 @@ def plan_change(
     `read(tree id)` returns a tree's raw content, `read_link(blob id)` a link's target. What both trees share is
     neither read nor planned. Raises TreeUnsafe, naming all paths that are refused; and what the two readers raise.
     """
+    walked = walk_changes(lambda tree, prefix: parse_pairs(read(tree), prefix), old, new)
+    return plan_walked(walked, read_link, allow_external_links=allow_external_links)
+
+
+def plan_walked(
+    walked: Iterable[Change], read_link: Callable[[bytes], bytes], *, allow_external_links: bool
+) -> TreePlan:
+    """Return the plan of `plan_change` from what `walk_changes` yields of the two trees. It raises the same."""
     draft = _PlanDraft(read_link=read_link, allow_external_links=allow_external_links)
-    for path, was, will in walk_changes(lambda tree, prefix: parse_pairs(read(tree), prefix), old, new):
+    for path, was, will in walked:
         draft.add(path, was, will)
     draft.check()
     return draft.plan()

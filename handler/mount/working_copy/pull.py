@@ -28,7 +28,7 @@ from handler.mount.working_copy.journal import PullJournal
 from handler.mount.working_copy.local_changes import ChangeSet, describe_obstructions, find_obstructions
 from handler.mount.working_copy.open_copy import CopyLock
 from handler.mount.working_copy.paths import CopyPaths
-from handler.mount.working_copy.plan import plan_checkout, plan_pull
+from handler.mount.working_copy.plan import check_checkout, plan_pull
 from handler.mount.working_copy.recovery import recover, undo
 from handler.mount.working_copy.tracking import TrackingUpdate
 from handler.mount.working_copy.worktree import Worktree
@@ -119,8 +119,9 @@ class PullSession(CopySession):
             return None
         difference = copy.diff(update.objects, head, pull.head)
         # Before anything is written: this raises TreeUnsafe, TreeTooLarge and ObjectTooLarge.
-        plan_checkout(
+        check_checkout(
             update.objects,
+            difference,
             head,
             pull.head,
             max_bytes=run.max_tree_bytes,
