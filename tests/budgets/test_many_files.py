@@ -1,5 +1,6 @@
 """What each of many files costs: system calls to write it, and calls within Python to plan it."""
 
+import gc
 import io
 import os
 import stat
@@ -17,6 +18,7 @@ import pytest
 from dulwich.object_format import SHA1
 from dulwich.pack import PackData
 
+from handler.model import Counts
 from handler.mount.fs.checkout import check_out
 from handler.mount.fs.parallel import Workers
 from handler.mount.fs.plan import FileWrite, TreePlan
@@ -25,9 +27,12 @@ from handler.mount.git.ingest import index_entries
 from handler.mount.git.objects import BLOB, COMMIT, TREE, Objects, hash_object
 from handler.mount.git.plan import plan_change
 from handler.mount.git.tree import FILE, TreeEntry, serialize_entries
+from handler.mount.releases import build
 from handler.mount.working_copy.plan import check_checkout
 from handler.mount.working_copy.worktree import Worktree
 from testing.process import PROJECT
+from testing.repositories import Upstream
+from testing.service import Service
 from tests.budgets.test_chores import CONTENT, blob, path, plan
 from tests.functional.bombs import delta, pack, record, whole
 
@@ -153,6 +158,22 @@ def test_the_collector_of_garbage_does_not_look_at_what_the_imports_left() -> No
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 1000
+
+
+def test_no_collector_runs_during_a_push(service: Service, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be woken by each thousand of objects, and find no garbage."""
+    seen: list[bool] = []
+
+    def noting(*arguments: Any, **named: Any) -> Counts:
+        seen.append(gc.isenabled())
+        return check_out(*arguments, **named)
+
+    monkeypatch.setattr(build, "check_out", noting)
+    service.put_repository()
+    upstream.commit({"file": b"one"})
+    assert service.push(upstream).status == 200
+    assert seen == [False]
+    assert gc.isenabled()
 
 
 def test_what_a_fetch_brings_is_inflated_once() -> None:
