@@ -9,22 +9,19 @@
     │       CopyBusy, TooManyOpenFiles
     └── Stalled                  500, needs a person
         ├── ConfigurationInvalid, SecretUnusable, PublisherRefused, RemoteRefused, RemoteUnsupported, RemoteUntrusted
-        ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides, TreeTooLarge, TreeUnsafe, NotACommit
+        ├── PackInvalid, PackTooLarge, HistoryTooDeep, ObjectTooLarge, ObjectCollides
+        ├── TreeTooLarge, TreeUnsafe, NotACommit
         └── TargetOccupied, TooManyTargets, CopyUnusable, LocalChanges, ReplayConflict, MountFull, Unexpected
 
 A leaf's `reason` is stable: a metric's dimension, and in the answer. The message is for the log: it may name anything
 but a secret, a body or a signature.
 """
 
-from typing import ClassVar
-
 
 class Git2EfsError(Exception):
     """The root: `reason` (a dimension, snake case), `status` (HTTP) and whether the failure passes by itself."""
 
-    reason: ClassVar[str] = "unexpected"
-    status: ClassVar[int] = 500
-    is_transient: ClassVar[bool] = False
+    reason, status, is_transient = "unexpected", 500, False
 
 
 class Rejected(Git2EfsError):
@@ -78,9 +75,7 @@ class MediaTypeUnsupported(Rejected):
 class Transient(Git2EfsError):
     """The failure passes by itself: the next delivery, redelivery or schedule does the work."""
 
-    reason = "transient"
-    status = 503
-    is_transient = True
+    reason, status, is_transient = "transient", 503, True
 
 
 class ParametersUnavailable(Transient):
@@ -225,6 +220,12 @@ class PackTooLarge(Stalled):
     """The remote sent more than `max_pack_bytes`."""
 
     reason = "pack_too_large"
+
+
+class HistoryTooDeep(Stalled):
+    """A working copy's local commits need more history than is fetched by itself; the message says what to do."""
+
+    reason = "history_too_deep"
 
 
 class ObjectTooLarge(Stalled):

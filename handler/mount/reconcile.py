@@ -173,6 +173,7 @@ def _fetcher(run: Run, session: Session) -> Fetcher:
         bases=run.others_commits if not run.target.is_copy else tuple,
         open_transfer=partial(open_transfer, run.paths.incoming),
         on_decided=run.want,
+        deepening=session.deepening,
         clock=run.clock,
     )
 

@@ -286,6 +286,7 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("failed", "remote_untrusted"): 500,
         ("failed", "pack_invalid"): 500,
         ("failed", "pack_too_large"): 500,
+        ("failed", "history_too_deep"): 500,  # new: was no bound
         ("failed", "object_too_large"): 500,
         ("failed", "object_collides"): 500,
         ("failed", "tree_too_large"): 500,

@@ -52,6 +52,9 @@ class ReleaseSession:
         self.counts = Counts()
         self.complete_at = 0.0
 
+    def deepening(self, commit: str, deeper_than: int) -> None:
+        """Return None: a release needs no history."""
+
     def retire(self, unchanged: Outcome) -> Outcome:
         """Take the target away, if it ends with its ref."""
         _revoke(self._run, self._listing.result().staged)

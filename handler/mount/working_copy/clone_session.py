@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
+from handler.exchange.remote import FetchQuery
 from handler.model import Counts, Outcome, OutcomeKind
 from handler.mount.fs.errno_map import as_failure
 from handler.mount.git.fetch import Fetched
@@ -52,6 +53,10 @@ class CopySession:
         self.notes: tuple[str, ...] = ()
         self.counts = Counts()
         self.complete_at = 0.0
+
+    def deepening(self, commit: str, deeper_than: int) -> FetchQuery | None:
+        """Return None: there is enough history."""
+        return None
 
     def retire(self, unchanged: Outcome) -> Outcome:
         """Leave the copy as it is: it may have somebody's work."""
