@@ -27,7 +27,6 @@ _CHUNK_BYTES = 8 * 1024 * 1024
 _ALWAYS = os.O_NOFOLLOW | os.O_CLOEXEC
 _NONBLOCK = os.O_NONBLOCK
 _REPLACE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _OPENAT2 = 437
 """The call's number, on x86_64, arm64 and all other architectures that may come."""
@@ -179,8 +178,8 @@ def write_new(
     path: Path, content: bytes, mode: int = 0o644, *, directory: int | None = None, exact_mode: bool = False
 ) -> None:
     """Write a file where nothing is, else raise FileExistsError. `exact_mode` gives it `mode` whatever the umask is."""
-    # No look at what was opened: this call has made it, so it is a regular file.
-    descriptor = open_path(path, _CREATE, mode, directory=directory)
+    # No look at what this opens: it makes it, so it is a regular file.
+    descriptor = open_path(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode, directory=directory)
     try:
         if exact_mode:
             os.fchmod(descriptor, mode)
@@ -214,12 +213,11 @@ def open_to_lock(path: str) -> int:
     return open_regular(path, os.O_RDWR | os.O_CREAT, 0o644)
 
 
-def write_all(descriptor: int, content: bytes) -> None:
+def write_all(descriptor: int, content: bytes | memoryview) -> None:
     """Write all of `content` to an open file."""
-    written = os.write(descriptor, content) if content else 0
     # `os.write` may write less than it was given, on a mount that is nearly full, say; only the next call then fails.
-    while written < len(content):
-        written += os.write(descriptor, memoryview(content)[written:])
+    while content:
+        content = memoryview(content)[os.write(descriptor, content) :]
 
 
 def unlink_if_there(path: str) -> None:

@@ -4,7 +4,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from dulwich.errors import ApplyDeltaError
 from dulwich.objects import RawObjectID
@@ -20,9 +20,6 @@ from handler.mount.git.packs import (
     object_id,
     record_at,
 )
-
-if TYPE_CHECKING:
-    from handler.mount.git.ingest import Keeper
 
 Entry = tuple[bytes, int, int | None]
 """What an index holds of an object: binary id, offset, CRC-32 of its record."""
@@ -78,6 +75,26 @@ def patch(kind: int, base: bytes, delta: bytes, max_bytes: int) -> bytes:
     return content
 
 
+class DeltaKeeper(Protocol):
+    """Keeps some of what was inflated; see `ingest.Keeper`."""
+
+    def tell(self, name: bytes, kind: int, parts: Sequence[bytes]) -> None:
+        """Note an object, by its binary id."""
+        ...
+
+    def put_delta(self, offset: int, parts: Sequence[bytes]) -> None:
+        """Keep the delta at `offset` until it is taken."""
+        ...
+
+    def pop_delta(self, offset: int) -> bytes | None:
+        """Take a delta, if it was kept."""
+        ...
+
+    def content(self, name: bytes) -> bytes | None:
+        """Return an object's content, if it was kept."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Base:
     """An object that deltas build on: in the pack (`offset`), or elsewhere, by its binary id alone.
@@ -104,7 +121,7 @@ class DeltaChains:
     contents: Contents
     read_raw: ReadRaw
     max_bytes: int
-    keeper: "Keeper"
+    keeper: DeltaKeeper
     external: list[bytes] = field(default_factory=list)
     _checksums: dict[int, int | None] = field(default_factory=dict)
     _on_offset: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
