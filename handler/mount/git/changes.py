@@ -6,7 +6,7 @@ from handler.model import TreeFilter
 from handler.mount.git.diff import walk_changes
 from handler.mount.git.filtered import FilteredTrees
 from handler.mount.git.objects import Objects
-from handler.mount.git.tree import DIRECTORY, SUBMODULE, TreeEntry, parse_entries
+from handler.mount.git.tree import DIRECTORY, SUBMODULE, TreeEntry, parse_pairs
 
 
 def changed_paths(objects: Objects, previous: str | None, commit: str, tree_filter: TreeFilter) -> ChangedPaths | None:
@@ -21,7 +21,7 @@ def changed_paths(objects: Objects, previous: str | None, commit: str, tree_filt
     trees = FilteredTrees(objects)
     try:
         changes = walk_changes(
-            lambda tree, prefix: parse_entries(trees.read(tree), prefix),
+            lambda tree, prefix: parse_pairs(trees.read(tree), prefix),
             None if previous is None else trees.root(previous, tree_filter),
             trees.root(commit, tree_filter),
         )

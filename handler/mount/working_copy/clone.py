@@ -97,7 +97,6 @@ class Clone:
         work = self.work
         plan = plan_checkout(
             store,
-            None,
             commit,
             max_bytes=work.max_tree_bytes,
             allow_external_links=work.repository.external_links is ExternalLinks.KEEP,

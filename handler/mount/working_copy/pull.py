@@ -35,7 +35,7 @@ from handler.mount.working_copy.local_changes import (
 )
 from handler.mount.working_copy.open_copy import CopyLock
 from handler.mount.working_copy.paths import CopyPaths
-from handler.mount.working_copy.plan import plan_checkout, plan_pull
+from handler.mount.working_copy.plan import check_checkout, plan_pull
 from handler.mount.working_copy.recovery import recover, undo
 from handler.mount.working_copy.tracking import TrackingUpdate
 from handler.mount.working_copy.worktree import Worktree
@@ -134,8 +134,9 @@ class PullSession(CopySession):
             return None
         difference = copy.diff(update.objects, head, pull.head)
         # Before anything is written: this raises TreeUnsafe, TreeTooLarge and ObjectTooLarge.
-        plan_checkout(
+        check_checkout(
             update.objects,
+            difference,
             head,
             pull.head,
             max_bytes=run.max_tree_bytes,
