@@ -47,6 +47,7 @@ MADE_BY_THE_TEMPLATE: Mapping[str, str] = {
 REPOSITORY: Mapping[str, str] = {
     "url": "Where it is fetched from: https, or http on loopback (names below localhost too), without user or query; "
     "or `ssh://git@<host>[:<port>]/<path>` or `git@<host>:<path>` ([Deploy keys](#deploy-keys))",
+    "forge": "Whose it is: `github`, `gitlab`, `gitea` (Forgejo too) or `bitbucket`; see [Forges](#forges)",
     "publish": "A list of at most 100 rules: which ref goes to which path; see [Rules](#rules)",
     "keep_releases": "How many trees are kept, counting `current`; more while their grace lasts",
     "grace_seconds": "How long a replaced tree stays as it is",
@@ -59,8 +60,10 @@ REPOSITORY: Mapping[str, str] = {
     "or a deploy key, below `<prefix>/credentials/`; or such a [secret's ARN](#secrets-manager)",
     "ca": "The full name of the parameter that holds certificates (PEM) of authorities of your own, below "
     "`<prefix>/ca/`; by default the credential's `ca`, else the stack's ([Private networks](#private-networks))",
-    "allow_external_links": "Publish symbolic links that may lead out of the tree",
-    "commit_status": "Show on GitHub how publishing each commit ended; needs `credentials` whose token may write "
+    "external_links": "What becomes of symbolic links that may lead out of what is published: `refuse` the commit "
+    "(`tree_unsafe`, which names them), `keep` them, or `skip` them, which the log notes",
+    "allow_external_links": "What `external_links` was called before: `true` is `keep`, `false` is `refuse`",
+    "commit_status": "Show on the forge how publishing each commit ended; needs `credentials` whose token may write "
     "commit statuses ([events.md](events.md#commit-statuses))",
     "own_secret": "Accept its pushes only at its own URL, signed with its own secret; see "
     "[Secrets of repositories](#secrets-of-repositories)",
@@ -84,7 +87,7 @@ def repository_table() -> str:
     defaults = parse_repository("OWNER/NAME", "{}")
     rows = []
     for name in sorted(repository._FIELDS, key=list(REPOSITORY).index):
-        default = getattr(defaults, name)
+        default = getattr(defaults, name, None)
         shown = {"url": "`https://github.com/<owner>/<name>.git`", "publish": "the default branch"}.get(name)
         bounds = repository._BOUNDS.get(name)
         rows.append([f"`{name}`", shown or _value(default), _range(*bounds) if bounds else "", f"{REPOSITORY[name]}."])

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from handler.config.fields import FieldReader, parse_object, text, whole_number
 from handler.config.names import is_full_name
 from handler.errors import ConfigurationInvalid, SecretUnusable
-from handler.model import Repository
+from handler.model import Forge, Repository
 from handler.settings import is_host
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Credential:
                 f'{", ".join(self.hosts)} alone; store it as {{"token": ..., "hosts": [...]}}, or set AllowedHosts'
             )
         # Both: the name is what an operator granted, the path is what the token would open.
-        path = path.strip("/").removesuffix(".git")
+        path = _name_in_path(repository.forge, path.strip("/").removesuffix(".git"))
         if self.repositories is not None and not all(self._is_for(each) for each in (repository.full_name, path)):
             raise ConfigurationInvalid(
                 f"{repository.full_name}: credentials may not be used for it and for the path of its url: the "
@@ -114,6 +114,17 @@ def _ssh_place_of(url: str) -> tuple[str, int, str]:
 
     place = parse_ssh_url(url)
     return _bracketed(place.host), place.port, place.path
+
+
+def _name_in_path(forge: Forge, path: str) -> str:
+    """Return what a url's path is called here: in two parts, where the forge's own name can have others."""
+    if forge is Forge.GITLAB:
+        groups, _, name = path.rpartition("/")
+        return f"{groups.replace('/', '.')}/{name}"
+    if forge is Forge.BITBUCKET and path.count("/") == 2:
+        # On Data Center git is below `scm`, and a person's own project is `~user`.
+        return path.removeprefix("scm/").removeprefix("~")
+    return path
 
 
 def parse_credential(name: str, stored: str, hosts: Sequence[str]) -> Credential:

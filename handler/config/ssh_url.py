@@ -63,6 +63,15 @@ def parse_ssh_url(url: str) -> SshUrl:
     return SshUrl(user=user, host=host, port=port, path=path)
 
 
+def web_url(url: str) -> str:
+    """Return a valid `url`; of one for SSH, where the forge has the same repository over HTTPS, on the usual port."""
+    if not is_ssh(url):
+        return url
+    place = parse_ssh_url(url)
+    host = f"[{place.host}]" if ":" in place.host else place.host
+    return f"https://{host}/{place.path.lstrip('/')}"
+
+
 def problem_of(url: str) -> str | None:
     """Return what is wrong with a `url` that is one for SSH; it is the end of a sentence."""
     try:

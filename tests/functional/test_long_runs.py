@@ -26,7 +26,9 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         names.append(name)
         write_whole(name, content, mode, directory=directory)
 
-    monkeypatch.setattr(checkout, "write_whole", noted)
+    # The one on a slow mount, the other on a fast one.
+    for write in ("write_whole", "_write_new"):
+        monkeypatch.setattr(checkout, write, noted)
     monkeypatch.setattr(checkout, "WORTH_FILES", 100)
     monkeypatch.setattr(parallel, "_PROGRESS_STEPS", 10)
     return names

@@ -263,7 +263,8 @@ def test_a_killed_run_that_is_gone_on_with_has_new_times(
         written.append(name)
         write_whole(name, content, mode, directory=directory)
 
-    monkeypatch.setattr(checkout, "write_whole", noted)
+    for write in ("write_whole", "_write_new"):
+        monkeypatch.setattr(checkout, write, noted)
     assert service.operate("resume", MAIN)["exit_code"] == 0
     assert 0 < len(written) < 300
     reader.look("gone on")

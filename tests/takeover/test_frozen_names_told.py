@@ -241,6 +241,7 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("published", "repaired"): 200,
         ("published", "rolled_back"): 200,
         ("unchanged", "already_published"): 200,
+        ("unchanged", "subdirectory_unchanged"): 200,
         ("unchanged", "held"): 200,
         ("unchanged", "verified"): 200,
         ("unchanged", "drifted"): 200,
@@ -291,6 +292,7 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("failed", "object_collides"): 500,
         ("failed", "tree_too_large"): 500,
         ("failed", "tree_unsafe"): 500,
+        ("failed", "subdirectory_missing"): 500,
         ("failed", "not_a_commit"): 500,
         ("failed", "target_occupied"): 500,
         ("ignored", "working_copy"): 200,
@@ -318,7 +320,7 @@ def test_commands_and_options(capsys: pytest.CaptureFixture[str]) -> None:
         "verify": ("PATH", {"--repair"}),
         "doctor": ("REPOSITORY", set()),
         "add": ("REPOSITORY", {"--parameter", "--replace", "--no-webhook", "--url"}),
-        "secret": ("REPOSITORY", {"--replace"}),
+        "secret": ("REPOSITORY", {"--replace", "--forge"}),
         "webhook": ("REPOSITORY", {"--url"}),
     }
     common = {"--help", "--json", "--function", "--stack", "--local", "--region", "--profile"}

@@ -3,6 +3,7 @@
 import io
 import zlib
 from collections.abc import Sequence
+from unittest import mock
 
 import pytest
 from dulwich.object_format import SHA1
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.errors import MirrorDamaged, ObjectTooLarge
+from handler.mount.git import ingest
 from handler.mount.git.deltas import object_size
 from handler.mount.git.ingest import index_entries
 from handler.mount.git.objects import Objects, hash_object, resolve
@@ -69,14 +71,18 @@ def _opened(content: bytes, entries: Sequence[tuple[bytes, int, int | None]]) ->
     return Pack.from_objects(_data(content), load_pack_index_file("received", io.BytesIO(index.getvalue()), SHA1))
 
 
-@given(forest=forests(), most=st.integers(900, 3000))
+@given(forest=forests(), most=st.integers(900, 3000), room=st.integers(0, 2000))
 def test_the_index_is_dulwichs_and_every_object_reads_as_it_was_made(
-    forest: tuple[bytes, list[bytes]], most: int
+    forest: tuple[bytes, list[bytes]], most: int, room: int
 ) -> None:
     """However little may stay in memory: what had to make room is made again."""
     content, contents = forest
-    entries, external = index_entries(_data(content), none, {}, most)
+    fresh: dict[bytes, RawObject] = {}
+    with mock.patch.object(ingest, "FRESH_BYTES", room):
+        entries, external = index_entries(_data(content), none, fresh, most)
     assert not external
+    assert sum(len(each) for _, each in fresh.values()) <= room
+    assert all(hash_object(*each) == name for name, each in fresh.items())
     assert sorted(entries) == sorted(_data(content).iterentries())
     opened = _opened(content, entries)
     by_id = {name.hex(): offset for name, offset, _ in entries}

@@ -6,7 +6,10 @@ import hashlib
 import pytest
 
 from handler.config.known_hosts import KINDS, keys_of, parse_host_key
-from handler.config.ssh_url import parse_ssh_url
+from handler.config.ssh_url import parse_ssh_url, web_url
+from handler.config.targets import refuse_other_forge
+from handler.errors import RepositoryUnknown
+from handler.model import Forge, Repository
 
 ED25519 = base64.b64encode(b"\0\0\0\x0bssh-ed25519" + bytes(36)).decode()
 PUBLISHED = {
@@ -90,3 +93,22 @@ def test_what_is_no_entry_is_refused(line: str) -> None:
     """A pattern or a hashed name would have to be matched; a certificate's authority, to be asked."""
     with pytest.raises(ValueError, match="is not an entry of known_hosts"):
         parse_host_key(line)
+
+
+@pytest.mark.parametrize(
+    ("url", "web"),
+    [
+        ("git@gitlab.com:group/sub/site.git", "https://gitlab.com/group/sub/site.git"),
+        ("ssh://git@git.example.com:2222/octo/site.git", "https://git.example.com/octo/site.git"),
+        ("ssh://git@[::1]/octo/site", "https://[::1]/octo/site"),
+        ("https://git.example.com:8443/octo/site", "https://git.example.com:8443/octo/site"),
+    ],
+)
+def test_a_forge_s_own_pages_are_at_the_same_host(url: str, web: str) -> None:
+    """Its webhooks are made there, and its deliveries are about that path."""
+    assert web_url(url) == web
+    repository = Repository(full_name="x/y", url=url, forge=Forge.GITLAB)
+    path = web.partition("//")[2].partition("/")[2].removesuffix(".git")
+    refuse_other_forge(repository, Forge.GITLAB, path)
+    with pytest.raises(RepositoryUnknown):
+        refuse_other_forge(repository, Forge.GITLAB, "another/site")

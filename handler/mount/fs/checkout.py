@@ -17,7 +17,7 @@ from handler.errors import LockLost
 from handler.model import Counts
 from handler.mount.fs.checkpoint import WORTH_FILES, Checkpoint
 from handler.mount.fs.directories import DirectoryHandles, remove_directory
-from handler.mount.fs.files import write_whole
+from handler.mount.fs.files import write_new, write_whole
 from handler.mount.fs.parallel import Stage, Workers, batches, levels_by_depth
 from handler.mount.fs.plan import FileWrite, LinkWrite, TreePlan
 
@@ -55,7 +55,7 @@ def check_out(
             Stage(remove_files, [batches(plan.removed_files)]),
             Stage(remove_directories, levels_by_depth(plan.removed_directories, deepest_first=True)),
             Stage(make_directories, levels_by_depth(plan.made_directories)),
-            Stage(partial(write, budget=budget), [todo], on_progress),
+            Stage(partial(write, budget=budget, is_slow=workers.is_slow), [todo], on_progress),
             *_touches(plan),
         ]
         written = workers.run(partial(DirectoryHandles, root), stages, before_threads=budget.enforce)
@@ -126,6 +126,11 @@ class ByteBudget:
         self._bytes = 0
         self._is_enforced = False
 
+    @property
+    def is_enforced(self) -> bool:
+        """Whether several threads borrow."""
+        return self._is_enforced
+
     def enforce(self) -> None:
         """Make threads wait for room. A single thread holds one file at a time, and need not pay for the locks."""
         self._is_enforced = True
@@ -174,8 +179,10 @@ def make_directories(directories: DirectoryHandles, paths: Sequence[bytes]) -> i
     return 0
 
 
-def write(directories: DirectoryHandles, writes: Sequence[Write], budget: ByteBudget) -> int:
-    """Write files and links; return the number of bytes."""
+def write(directories: DirectoryHandles, writes: Sequence[Write], budget: ByteBudget, *, is_slow: bool) -> int:
+    """Write files and links; return the number of bytes. `is_slow`: every call waits for the mount."""
+    # On NFS an exclusive creation is a round trip more, and the look at what was opened is none.
+    write_file = write_whole if is_slow or budget.is_enforced else _write_new
     written = 0
     for write in writes:
         descriptor, name = directories.parent(write.path)
@@ -189,9 +196,17 @@ def write(directories: DirectoryHandles, writes: Sequence[Write], budget: ByteBu
             written += len(write.target)
             continue
         with budget.borrow(write.blob) as content:
-            write_whole(name, content, 0o755 if write.is_executable else 0o644, directory=descriptor)
+            write_file(name, content, 0o755 if write.is_executable else 0o644, directory=descriptor)
             written += len(content)
     return written
+
+
+def _write_new(name: bytes, content: bytes, mode: int, *, directory: int) -> None:
+    try:
+        write_new(name, content, mode, directory=directory)
+    except FileExistsError:
+        # A run was killed here, or somebody has put something here.
+        write_whole(name, content, mode, directory=directory)
 
 
 def _make_link(name: bytes, target: bytes, directory: int) -> None:

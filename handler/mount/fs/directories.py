@@ -57,8 +57,10 @@ class DirectoryHandles:
 
     def parent(self, path: bytes) -> tuple[int, bytes]:
         """Return the descriptor of the directory that holds `path`, and the name in it."""
-        directory, _, name = path.rpartition(b"/")
-        return self.descriptor(directory), name
+        at = path.rfind(b"/") + 1
+        prefix, descriptor = self._open[-1]
+        # Most paths lie in the directory of the one before.
+        return descriptor if path[:at] == prefix else self.descriptor(path[: at - 1] if at else b""), path[at:]
 
     def remove(self, path: bytes, remove: Callable[..., None]) -> None:
         """Remove what stands at `path` by `remove(name, dir_fd=...)`."""

@@ -178,7 +178,8 @@ def write_new(
     path: Path, content: bytes, mode: int = 0o644, *, directory: int | None = None, exact_mode: bool = False
 ) -> None:
     """Write a file where nothing is, else raise FileExistsError. `exact_mode` gives it `mode` whatever the umask is."""
-    descriptor = open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode, directory=directory)
+    # No look at what this opens: it makes it, so it is a regular file.
+    descriptor = open_path(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode, directory=directory)
     try:
         if exact_mode:
             os.fchmod(descriptor, mode)
@@ -212,12 +213,11 @@ def open_to_lock(path: str) -> int:
     return open_regular(path, os.O_RDWR | os.O_CREAT, 0o644)
 
 
-def write_all(descriptor: int, content: bytes) -> None:
+def write_all(descriptor: int, content: bytes | memoryview) -> None:
     """Write all of `content` to an open file."""
     # `os.write` may write less than it was given, on a mount that is nearly full, say; only the next call then fails.
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    while content:
+        content = memoryview(content)[os.write(descriptor, content) :]
 
 
 def unlink_if_there(path: str) -> None:

@@ -1,10 +1,10 @@
 """What a check-out is to do to a directory. Pure: paths in bytes, and the ids of blobs, which mean nothing here."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class FileWrite:
+class FileWrite(NamedTuple):
     """A regular file to write. `path` is relative to the tree, in bytes as git has it; `blob` is a hex id."""
 
     path: bytes
@@ -13,8 +13,7 @@ class FileWrite:
     is_replacing: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LinkWrite:
+class LinkWrite(NamedTuple):
     """A symbolic link to make; `target` is checked."""
 
     path: bytes

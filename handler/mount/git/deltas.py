@@ -4,12 +4,22 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from dulwich.errors import ApplyDeltaError
 from dulwich.objects import RawObjectID
 from dulwich.pack import UnresolvedDeltas, apply_delta
 
-from handler.mount.git.packs import MAX_SHIFT, Contents, PackRecord, ReadRaw, check_size, inflate, object_id, record_at
+from handler.mount.git.packs import (
+    MAX_SHIFT,
+    Contents,
+    PackRecord,
+    ReadRaw,
+    check_size,
+    inflate,
+    object_id,
+    record_at,
+)
 
 Entry = tuple[bytes, int, int | None]
 """What an index holds of an object: binary id, offset, CRC-32 of its record."""
@@ -65,6 +75,26 @@ def patch(kind: int, base: bytes, delta: bytes, max_bytes: int) -> bytes:
     return content
 
 
+class DeltaKeeper(Protocol):
+    """Keeps some of what was inflated; see `ingest.Keeper`."""
+
+    def tell(self, name: bytes, kind: int, parts: Sequence[bytes]) -> None:
+        """Note an object, by its binary id."""
+        ...
+
+    def put_delta(self, offset: int, parts: Sequence[bytes]) -> None:
+        """Keep the delta at `offset` until it is taken."""
+        ...
+
+    def pop_delta(self, offset: int) -> bytes | None:
+        """Take a delta, if it was kept."""
+        ...
+
+    def content(self, name: bytes) -> bytes | None:
+        """Return an object's content, if it was kept."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Base:
     """An object that deltas build on: in the pack (`offset`), or elsewhere, by its binary id alone.
@@ -84,14 +114,14 @@ class _Base:
 class DeltaChains:
     """The deltas of the pack `contents`. No object of more than `max_bytes` is made.
 
-    `read_raw` finds bases that are not in the pack; `external` names those that it found (binary ids). `on_object` is
-    told each object that a delta makes, and what it raises is raised.
+    `read_raw` finds bases that are not in the pack; `external` names those that it found (binary ids). `keeper` is told
+    each object that a delta makes.
     """
 
     contents: Contents
     read_raw: ReadRaw
     max_bytes: int
-    on_object: OnObject | None = None
+    keeper: DeltaKeeper
     external: list[bytes] = field(default_factory=list)
     _checksums: dict[int, int | None] = field(default_factory=dict)
     _on_offset: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -99,8 +129,9 @@ class DeltaChains:
     _held: dict[int, _Base] = field(default_factory=dict)
     _held_bytes: int = 0
 
-    def add(self, offset: int, record: PackRecord, checksum: int | None) -> None:
-        """Note a delta."""
+    def add(self, offset: int, record: PackRecord, checksum: int | None, parts: Sequence[bytes]) -> None:
+        """Note a delta; `parts` are its inflated bytes."""
+        self.keeper.put_delta(offset, parts)
         self._checksums[offset] = checksum
         if isinstance(record.base, int):
             self._on_offset[record.base].append(offset)
@@ -137,8 +168,7 @@ class DeltaChains:
             at, base = pending.pop()
             content = self._patched(at, kind, self._content(base))
             name = object_id(kind, (content,))
-            if self.on_object is not None:
-                self.on_object(name, kind, (content,))
+            self.keeper.tell(name, kind, (content,))
             base.waiting -= 1
             if not base.waiting:
                 self._drop(base)
@@ -178,10 +208,14 @@ class DeltaChains:
     def _read(self, root: _Base) -> bytes:
         if root.offset is None:
             return self.read_raw(root.name)[1]
+        if (kept := self.keeper.content(root.name)) is not None:
+            return kept
         return inflate(self.contents, record_at(self.contents, root.offset), self.max_bytes)
 
     def _patched(self, offset: int, kind: int, content: bytes) -> bytes:
-        delta = inflate(self.contents, record_at(self.contents, offset), self.max_bytes)
+        delta = self.keeper.pop_delta(offset)
+        if delta is None:
+            delta = inflate(self.contents, record_at(self.contents, offset), self.max_bytes)
         return patch(kind, content, delta, self.max_bytes)
 
     def _hold(self, base: _Base, content: bytes) -> None:

@@ -4,17 +4,22 @@ A plan (see `plan_change`) says what a directory needs that certainly holds the 
 somebody: each path is compared with what stands there before anything is done.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from handler.errors import TreeUnsafe
 from handler.mount.git import tree as trees
-from handler.mount.git.tree import Entries, TreeEntry, file_of, parse_entries, tree_of
+from handler.mount.git.tree import TreeEntry, file_of, parse_pairs, tree_of
 
 Change = tuple[bytes, TreeEntry | None, TreeEntry | None]
 """A path, what the old tree has there, and what the new one has."""
-ListTree = Callable[[bytes, bytes], Entries]
+Pairs = Mapping[bytes, tuple[int, bytes]]
+"""A tree's entries, or what they are made of: mode and id."""
+ListTree = Callable[[bytes, bytes], Pairs]
 """`list_tree(tree id, prefix)` returns a tree's entries; `prefix` is the tree's path with a final slash."""
+
+_Level = tuple[bytes, Pairs, Pairs, Iterator[bytes]]
+"""A directory under way: its path with a final slash, its entries in both trees, and the names that are left."""
 
 
 def walk_changes(list_tree: ListTree, old: bytes | None, new: bytes | None, *, visits: int = 1) -> Iterator[Change]:
@@ -25,28 +30,41 @@ def walk_changes(list_tree: ListTree, old: bytes | None, new: bytes | None, *, v
     """
     room = visits * trees.MAX_ENTRIES
 
-    def entries_of(tree: bytes | None, prefix: bytes) -> Entries:
+    def entries_of(tree: bytes | None, prefix: bytes) -> Pairs:
         nonlocal room
-        entries = {} if tree is None else list_tree(tree, prefix)
+        entries: Pairs = {} if tree is None else list_tree(tree, prefix)
         # Counted at each visit: a tree of a few objects can name itself into billions of paths.
         room -= len(entries)
         if room < 0:
             raise TreeUnsafe(f"the tree has more than {trees.MAX_ENTRIES} entries")
         return entries
 
-    def walk(prefix: bytes, old: bytes | None, new: bytes | None) -> Iterator[Change]:
+    def level(prefix: bytes, old: bytes | None, new: bytes | None) -> _Level:
         trees.check_depth(prefix)
         before, after = entries_of(old, prefix), entries_of(new, prefix)
-        for name in sorted(before.keys() | after.keys()):
-            was, will = before.get(name), after.get(name)
-            if was == will:
-                continue
-            yield prefix + name, was, will
-            was_tree, will_tree = tree_of(was), tree_of(will)
-            if was_tree or will_tree:
-                yield from walk(prefix + name + b"/", was_tree, will_tree)
+        return prefix, before, after, iter(sorted({name for name, _ in before.items() ^ after.items()}))
 
-    return iter(()) if old == new else walk(b"", old, new)
+    def walk() -> Iterator[Change]:
+        # A stack, and no generator in a generator: each path would pass through all of them.
+        levels = [level(b"", old, new)]
+        while levels:
+            prefix, before, after, names = levels[-1]
+            for name in names:
+                was, will = _entry_of(before, name), _entry_of(after, name)
+                yield prefix + name, was, will
+                was_tree, will_tree = tree_of(was), tree_of(will)
+                if was_tree or will_tree:
+                    levels.append(level(prefix + name + b"/", was_tree, will_tree))
+                    break
+            else:
+                levels.pop()
+
+    return iter(()) if old == new else walk()
+
+
+def _entry_of(pairs: Pairs, name: bytes) -> TreeEntry | None:
+    found = pairs.get(name)
+    return None if found is None else TreeEntry(*found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +80,7 @@ class TreeDiff:
     trees: dict[bytes, bytes | None] = field(default_factory=dict)
     made: tuple[bytes, ...] = ()
     gone: tuple[bytes, ...] = ()
+    walked: tuple[Change, ...] = ()
 
     @property
     def new_trees(self) -> dict[bytes, bytes]:
@@ -77,7 +96,8 @@ def diff_trees(read: Callable[[bytes], bytes], old: bytes | None, new: bytes | N
     entries: dict[bytes, tuple[TreeEntry | None, TreeEntry | None]] = {}
     directories: dict[bytes, bytes | None] = {} if old == new else {b"": new}
     made, gone = [], []
-    for path, was, will in walk_changes(lambda tree, prefix: parse_entries(read(tree), prefix), old, new):
+    walked = tuple(walk_changes(lambda tree, prefix: parse_pairs(read(tree), prefix), old, new))
+    for path, was, will in walked:
         was_tree, will_tree = tree_of(was), tree_of(will)
         if was_tree or will_tree:
             directories[path] = will_tree
@@ -93,4 +113,5 @@ def diff_trees(read: Callable[[bytes], bytes], old: bytes | None, new: bytes | N
         trees=directories,
         made=tuple(sorted(made)),
         gone=tuple(sorted(gone, reverse=True)),
+        walked=walked,
     )

@@ -7,7 +7,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from dulwich.object_format import SHA1
@@ -110,12 +110,55 @@ class IndexedPack:
     object_count: int
 
 
+@dataclass(slots=True)
+class Keeper:
+    """Keeps what was inflated and is needed again soon, within a bound: objects in `fresh`, and deltas.
+
+    `room` is in bytes. `on_object` is told each object, and what it raises is raised.
+    """
+
+    fresh: dict[bytes, RawObject]
+    room: int
+    on_object: OnObject | None = None
+    _deltas: dict[int, bytes] = field(default_factory=dict)
+
+    def tell(self, name: bytes, kind: int, parts: Sequence[bytes]) -> None:
+        """Note an object, by its binary id."""
+        if self.on_object is not None:
+            self.on_object(name, kind, parts)
+        if self._takes(parts):
+            self.fresh[name.hex().encode()] = kind, b"".join(parts)
+
+    def put_delta(self, offset: int, parts: Sequence[bytes]) -> None:
+        """Keep the delta at `offset` until it is taken."""
+        if self._takes(parts):
+            self._deltas[offset] = b"".join(parts)
+
+    def pop_delta(self, offset: int) -> bytes | None:
+        """Take a delta, if it was kept."""
+        delta = self._deltas.pop(offset, None)
+        self.room += len(delta or b"")
+        return delta
+
+    def content(self, name: bytes) -> bytes | None:
+        """Return an object's content, if it was kept."""
+        kept = self.fresh.get(name.hex().encode())
+        return None if kept is None else kept[1]
+
+    def _takes(self, parts: Sequence[bytes]) -> bool:
+        size = sum(map(len, parts))
+        if size > self.room:
+            return False
+        self.room -= size
+        return True
+
+
 def index_pack(
     spool: PackSpool, read_raw: ReadRaw, fresh: dict[bytes, RawObject], max_object_bytes: int, held: Held
 ) -> IndexedPack | None:
     """Check the received pack, complete it, and make its index; return None for a pack without objects.
 
-    `read_raw` finds the bases of thin deltas. `fresh` takes the whole objects by their hex ids, up to FRESH_BYTES: they
+    `read_raw` finds the bases of thin deltas. `fresh` takes the objects by their hex ids, up to FRESH_BYTES: they
     need not be inflated and hashed again to be published. Raises PackInvalid for a pack that is not sound,
     ObjectTooLarge for one with an object over the bound, ObjectCollides for one whose object has the id of another one
     that is `held` or in the pack, and MirrorDamaged if a delta's base is missing that we claimed to have.
@@ -203,8 +246,8 @@ def index_entries(
     """
     contents: Contents = data._buffer()
     whole: dict[int, tuple[bytes, int, int | None]] = {}
+    keeper = Keeper(fresh, FRESH_BYTES, on_object)
     chains = None
-    room = FRESH_BYTES
     offset, forgotten = _HEADER_BYTES, 0
     for _ in range(len(data)):
         record = record_at(contents, offset)
@@ -213,17 +256,13 @@ def index_entries(
         crc = checksum(contents, offset, end)
         if record.base is not None:
             chains = chains or DeltaChains(
-                contents=contents, read_raw=read_raw, max_bytes=max_object_bytes, on_object=on_object
+                contents=contents, read_raw=read_raw, max_bytes=max_object_bytes, keeper=keeper
             )
-            chains.add(offset, record, crc)
+            chains.add(offset, record, crc, parts)
         else:
             name = object_id(record.kind, parts)
-            if on_object is not None:
-                on_object(name, record.kind, parts)
+            keeper.tell(name, record.kind, parts)
             whole[offset] = (name, record.kind, crc)
-            room -= record.size
-            if room > 0:
-                fresh[name.hex().encode()] = (record.kind, b"".join(parts))
         # Not until the next one is inflated: that would be one more object in memory.
         del parts
         offset = end

@@ -13,6 +13,7 @@ from handler.mount.git.packs import (
     NOT_A_PACK,
     PAGES_BYTES,
     TYPE_NAMES,
+    PackRecord,
     RawObject,
     as_binary,
     check_record,
@@ -204,13 +205,17 @@ def resolve(pack: Pack, offset: int, max_bytes: int) -> RawObject:
 
     It holds one object and one delta of the chain at a time; dulwich's own holds every delta of it.
     """
-    data, deltas = pack.data, []
+    data = pack.data
+    deltas: list[tuple[int, PackRecord]] = []
     contents = data._buffer()
     while (found := _cached(data, offset)) is None:
         record = record_at(contents, offset)
         check_record(record, max_bytes)
         if record.base is None:
             found = record.kind, inflate(contents, record, max_bytes)
+            if deltas:
+                # More deltas build on it, most likely, and the next paths are theirs.
+                data._cache_object_at(offset, record.kind, [found[1]])
             break
         deltas.append((offset, record))
         if len(deltas) > len(data):

@@ -3,15 +3,16 @@
 A plan needs nothing from the disk: the two commits' trees say everything. It checks every path before the first write.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from dulwich.index import validate_path_element_hfs, validate_path_element_ntfs
 
 from handler.config.names import ancestors_of
-from handler.errors import TreeTooLarge, TreeUnsafe
+from handler.errors import MirrorDamaged, ObjectTooLarge, SubdirectoryMissing, TreeTooLarge, TreeUnsafe
 from handler.mount.fs.plan import FileWrite, LinkWrite, TreePlan
-from handler.mount.git.diff import walk_changes
+from handler.mount.git.diff import Change, walk_changes
 from handler.mount.git.tree import (
     DIRECTORY,
     EXECUTABLE,
@@ -19,10 +20,12 @@ from handler.mount.git.tree import (
     MAX_NAME_BYTES,
     SUBMODULE,
     TreeEntry,
-    parse_entries,
+    parse_pairs,
     quote,
 )
 
+NOT_PLANNED = (MirrorDamaged, ObjectTooLarge, SubdirectoryMissing, TreeTooLarge, TreeUnsafe)
+"""What a release cannot be planned for: its objects, its directory, or the file that says what it is, is gone, say."""
 MAX_PATH_BYTES = 3000
 """A path must fit Linux's 4,096 bytes with the mount and the release before it."""
 MAX_LINK_BYTES = 4080
@@ -30,6 +33,8 @@ MAX_LINK_BYTES = 4080
 _MOST_SHOWN = 20
 """Paths in a message, of those with the same problem."""
 _LONG_NAME = f"names of more than {MAX_NAME_BYTES} bytes, which no file system takes"
+_IS_PLAIN = re.compile(rb"[0-9A-Za-z_-][0-9A-Za-z_.-]{0,%d}" % (MAX_NAME_BYTES - 1)).fullmatch
+"""Matches names that every file system takes, if they have not the letters of `.git`."""
 _UNCOUNTED_SHARE = 1000
 """A push that writes less than this part of what a tree may have is not counted together with the rest of the tree."""
 
@@ -47,8 +52,16 @@ def plan_change(
     `read(tree id)` returns a tree's raw content, `read_link(blob id)` a link's target. What both trees share is
     neither read nor planned. Raises TreeUnsafe, naming all paths that are refused; and what the two readers raise.
     """
+    walked = walk_changes(lambda tree, prefix: parse_pairs(read(tree), prefix), old, new)
+    return plan_walked(walked, read_link, allow_external_links=allow_external_links)
+
+
+def plan_walked(
+    walked: Iterable[Change], read_link: Callable[[bytes], bytes], *, allow_external_links: bool
+) -> TreePlan:
+    """Return the plan of `plan_change` from what `walk_changes` yields of the two trees. It raises the same."""
     draft = _PlanDraft(read_link=read_link, allow_external_links=allow_external_links)
-    for path, was, will in walk_changes(lambda tree, prefix: parse_entries(read(tree), prefix), old, new):
+    for path, was, will in walked:
         draft.add(path, was, will)
     draft.check()
     return draft.plan()
@@ -63,7 +76,7 @@ def plan_touches(read: Callable[[bytes], bytes], shown: Iterable[bytes | None], 
     files: dict[bytes, None] = {}
     directories: dict[bytes, None] = {}
     for old in shown:
-        for path, was, will in walk_changes(lambda tree, prefix: parse_entries(read(tree), prefix), old, new):
+        for path, was, will in walk_changes(lambda tree, prefix: parse_pairs(read(tree), prefix), old, new):
             if was is not None and will is not None and _is_directory(was) and _is_directory(will):
                 continue  # what differs below it says so, and nothing does where both are submodules
             directories |= dict.fromkeys(ancestors_of(path))
@@ -180,7 +193,7 @@ class _PlanDraft:
         if not 0 < len(target) <= MAX_LINK_BYTES or b"\0" in target:
             return "links with a target that no file system takes"
         if not self.allow_external_links and not stays_inside(target, path.count(b"/")):
-            return "links that may lead out of the tree (the repository's allow_external_links permits them)"
+            return "links that may lead out of the tree (the repository's external_links keeps or skips them)"
         return None
 
 
@@ -207,6 +220,8 @@ def stays_inside(target: bytes, depth: int) -> bool:
 
 def _problem_of_name(path: bytes) -> str | None:
     name = path.rpartition(b"/")[2]
+    if _IS_PLAIN(name) and b"git" not in name.lower() and len(path) <= MAX_PATH_BYTES:
+        return None  # nearly every path
     if len(name) > MAX_NAME_BYTES:
         return _LONG_NAME
     if not _is_writable(name):

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from handler.mount.fs.plan import TreePlan
+from handler.mount.git.diff import TreeDiff
 from handler.mount.git.objects import BLOB, TREE, Objects
-from handler.mount.git.plan import check_tree_bytes, plan_change
+from handler.mount.git.plan import check_tree_bytes, plan_change, plan_walked
 from handler.mount.working_copy.gitdir.names import encode_name
 from handler.mount.working_copy.gitdir.ref_logs import NULL_OID
 from handler.mount.working_copy.merge.merge_trees import merge_trees
@@ -53,23 +54,35 @@ def plan_pull(copy: OpenCopy, tracked: TrackingUpdate, head: str | None, timesta
 
 
 def plan_checkout(
-    objects: MemoryOverlay | Objects, old: str | None, new: str, *, max_bytes: int, allow_external_links: bool
+    objects: MemoryOverlay | Objects, commit: str, *, max_bytes: int, allow_external_links: bool
 ) -> TreePlan:
-    """Plan how the worktree gets from one commit's tree (None: it is empty) to another's.
+    """Plan how an empty worktree gets a commit's tree.
 
     Raises TreeUnsafe for what must not be written, TreeTooLarge for a tree of more than `max_bytes`, ObjectTooLarge,
     and MirrorDamaged.
     """
-    plan = plan_change(
-        partial(objects.read, kind=TREE),
-        partial(objects.read, kind=BLOB),
-        None if old is None else objects.tree_of(old),
-        objects.tree_of(new),
-        allow_external_links=allow_external_links,
-    )
-    whole = partial(plan_checkout, objects, None, new, max_bytes=max_bytes, allow_external_links=allow_external_links)
-    check_tree_bytes(plan, objects.size_of, max_bytes, whole if old is not None else None)
+    read = partial(objects.read, kind=TREE), partial(objects.read, kind=BLOB)
+    plan = plan_change(*read, None, objects.tree_of(commit), allow_external_links=allow_external_links)
+    check_tree_bytes(plan, objects.size_of, max_bytes)
     return plan
+
+
+def check_checkout(
+    objects: MemoryOverlay | Objects,
+    difference: TreeDiff,
+    old: str | None,
+    new: str,
+    *,
+    max_bytes: int,
+    allow_external_links: bool,
+) -> None:
+    """Raise what `plan_checkout` raises, if the worktree must not get from `old` (None: it is empty) to `new`.
+
+    `difference` is what differs between the two commits' trees: they are not read a second time.
+    """
+    plan = plan_walked(difference.walked, partial(objects.read, kind=BLOB), allow_external_links=allow_external_links)
+    whole = partial(plan_checkout, objects, new, max_bytes=max_bytes, allow_external_links=allow_external_links)
+    check_tree_bytes(plan, objects.size_of, max_bytes, whole if old is not None else None)
 
 
 def _notes_on(result: ReplayResult | None) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from functools import partial
 
 from handler.errors import CopyUnusable, LocalChanges, LockLost, MirrorDamaged, OutOfTime
 from handler.exchange.remote import FetchQuery
-from handler.model import Counts
+from handler.model import Counts, ExternalLinks
 from handler.mount.fs.files import is_there
 from handler.mount.git.diff import TreeDiff
 from handler.mount.git.fetch import Fetched
@@ -35,7 +35,7 @@ from handler.mount.working_copy.local_changes import (
 )
 from handler.mount.working_copy.open_copy import CopyLock
 from handler.mount.working_copy.paths import CopyPaths
-from handler.mount.working_copy.plan import plan_checkout, plan_pull
+from handler.mount.working_copy.plan import check_checkout, plan_pull
 from handler.mount.working_copy.recovery import recover, undo
 from handler.mount.working_copy.tracking import TrackingUpdate
 from handler.mount.working_copy.worktree import Worktree
@@ -134,12 +134,13 @@ class PullSession(CopySession):
             return None
         difference = copy.diff(update.objects, head, pull.head)
         # Before anything is written: this raises TreeUnsafe, TreeTooLarge and ObjectTooLarge.
-        plan_checkout(
+        check_checkout(
             update.objects,
+            difference,
             head,
             pull.head,
             max_bytes=run.max_tree_bytes,
-            allow_external_links=run.repository.allow_external_links,
+            allow_external_links=run.repository.external_links is ExternalLinks.KEEP,
         )
         changes, index = ChangeSet.of(difference), reading_index.result()
         worktree = self._worktrees.enter_context(copy.worktree())

@@ -17,7 +17,7 @@ from handler.mount.fs.directories import DirectoryHandles, open_directory
 from handler.mount.fs.files import open_to_read, read_all, write_new
 from handler.mount.fs.mounts import is_shared
 
-_TEMPORARY = "tmp_file_"
+_TEMPORARY = b"tmp_file_"
 _UNOPENABLE = (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES, errno.EPERM)
 """What `open` says of a link, a socket, a file without read permission."""
 
@@ -68,6 +68,8 @@ class Worktree:
         self.asks_server = asks_server
         self._directories = directories
         self.staging = staging
+        # Drawn once, and counted up: a draw for each file is a system call.
+        self._number = secrets.randbits(63)
 
     @classmethod
     @contextmanager
@@ -146,15 +148,20 @@ class Worktree:
         """Write a file, replacing what is at the path; returns its new status."""
         # Staged and renamed, never written in place: a reader of the old file reads it to its end, and a killed run
         # leaves no half file.
-        temporary = os.fsencode(_TEMPORARY + secrets.token_hex(8))
+        temporary = self._new_name()
         write_new(temporary, content, 0o755 if is_executable else 0o644, directory=self.staging)
         return self._rename_into_place(temporary, path)
 
     def write_link(self, path: bytes, target: bytes) -> os.stat_result:
         """Write a symbolic link, replacing what is at the path; returns its new status."""
-        temporary = os.fsencode(_TEMPORARY + secrets.token_hex(8))
+        temporary = self._new_name()
         os.symlink(target, temporary, dir_fd=self.staging)
         return self._rename_into_place(temporary, path)
+
+    def _new_name(self) -> bytes:
+        """Return a name that no other worktree stages a file under."""
+        self._number += 1
+        return b"%b%016x" % (_TEMPORARY, self._number)
 
     def _rename_into_place(self, temporary: bytes, path: bytes) -> os.stat_result:
         directory, name = self._directories.parent(path)

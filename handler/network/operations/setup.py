@@ -1,4 +1,4 @@
-"""Set a repository up: its parameter, the webhook's secret, the webhook on GitHub. Each step may be done again.
+"""Set a repository up: its parameter, the webhook's secret, the webhook on its forge. Each step may be done again.
 
 What is there already is kept unless the operator says to replace it. No secret and no token is in what is returned.
 """
@@ -6,11 +6,12 @@ What is there already is kept unless the operator says to replace it. No secret 
 import json
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from handler.config.repository import parse_repository
+from handler.config.ssh_url import web_url
 from handler.errors import ConfigurationInvalid, Malformed, RepositoryUnknown
-from handler.model import Repository
+from handler.model import Forge, Repository
 from handler.network.forges.hooks import Hooks
 from handler.network.operations.stack import ParameterEditor
 
@@ -26,7 +27,8 @@ Step = dict[str, str]
 class Setup:
     """Sets repositories up on one stack. `token_of` returns the token for a repository's host.
 
-    `webhook_url` is the address that GitHub is to send to; empty: nobody knows it. Every method raises Git2EfsError,
+    `webhook_url` is the address that a forge is to send to; empty: nobody knows it. Where it ends with a forge's route,
+    the end is replaced by the route of the repository's forge. Every method raises Git2EfsError,
     and AccessDenied.
     """
 
@@ -56,9 +58,9 @@ class Setup:
         if hooks is not None:
             self._make_webhook(repository, hooks, secret)
 
-    def secret(self, full_name: str | None, *, is_replacing: bool) -> None:
-        """Make and put a secret: the common one (None), or the repository's own."""
-        name = self._secret_name(full_name)
+    def secret(self, whose: str | None, *, is_replacing: bool) -> None:
+        """Make and put a secret: the common one (None, which is GitHub's), another forge's, or a repository's own."""
+        name = self._secret_name(whose)
         found = self.parameters.read(name)
         if found is not None and not is_replacing:
             raise Malformed(
@@ -79,13 +81,13 @@ class Setup:
 
     def _ensure_secret(self, repository: Repository) -> str:
         """Return the secret that signs the repository's deliveries; put one if there is none."""
-        full_name = repository.full_name if repository.own_secret else None
-        name = self._secret_name(full_name)
+        whose = repository.full_name if repository.own_secret else secret_of(repository.forge)
+        name = self._secret_name(whose)
         found = self.parameters.read(name)
         if found is not None:
             self._note("secret", "kept", name)
             return found
-        self.secret(full_name, is_replacing=False)
+        self.secret(whose, is_replacing=False)
         made = self.parameters.read(name)
         if made is None:
             raise ConfigurationInvalid(f"{name} was put, and is not there")
@@ -93,11 +95,15 @@ class Setup:
 
     def _hooks(self, repository: Repository) -> Hooks:
         if not self.webhook_url:
-            raise Malformed("nobody knows the webhook's address here: name the one that GitHub reaches (--url)")
-        return Hooks(repository.full_name, repository.url, self.token_of(repository))
+            raise Malformed(
+                f"nobody knows the webhook's address here: name the one that {repository.forge.label} reaches (--url)"
+            )
+        return Hooks(replace(repository, url=web_url(repository.url)), self.token_of(repository))
 
     def _make_webhook(self, repository: Repository, hooks: Hooks, secret: str) -> None:
-        url = f"{self.webhook_url}/{repository.full_name}" if repository.own_secret else self.webhook_url
+        url = url_of(self.webhook_url, repository.forge)
+        if repository.own_secret:
+            url = f"{url}/{repository.full_name}"
         self._note("webhook", "made" if hooks.ensure(url, secret) else "updated", url)
 
     def _note(self, step: str, done: str, name: str) -> None:
@@ -106,8 +112,19 @@ class Setup:
     def _repository_name(self, full_name: str) -> str:
         return f"{self.prefix}/repositories/{full_name}"
 
-    def _secret_name(self, full_name: str | None) -> str:
-        return f"{self.prefix}/webhook-secret" + (f"s/{full_name}" if full_name is not None else "")
+    def _secret_name(self, whose: str | None) -> str:
+        return f"{self.prefix}/webhook-secret" + (f"s/{whose}" if whose is not None else "")
+
+
+def secret_of(forge: Forge) -> str | None:
+    """Return whose secret a forge's common webhooks have; None is the common one."""
+    return None if forge is Forge.GITHUB else str(forge)
+
+
+def url_of(webhook_url: str, forge: Forge) -> str:
+    """Return the address for a forge's webhooks, from that of any forge's."""
+    before, _, last = webhook_url.rpartition("/")
+    return f"{before}/{forge}" if last in frozenset(Forge) else webhook_url
 
 
 def check_parameter(full_name: str, text: str | None) -> None:

@@ -66,9 +66,20 @@ class Stat(NamedTuple):
     @classmethod
     def of(cls, found: StatResult) -> "Stat":
         """Return what git would record of an `lstat`."""
-        times = (*divmod(found.st_ctime_ns, 10**9), *divmod(found.st_mtime_ns, 10**9))
-        rest = (found.st_dev, found.st_ino, found.st_uid, found.st_gid, found.st_size)
-        return cls(*(number & ALL_32_BITS for number in (*times, *rest)))
+        changed_s, changed_ns = divmod(found.st_ctime_ns, 10**9)
+        modified_s, modified_ns = divmod(found.st_mtime_ns, 10**9)
+        # Written out: a pull does this twice for each file.
+        return cls(
+            changed_s & ALL_32_BITS,
+            changed_ns,
+            modified_s & ALL_32_BITS,
+            modified_ns,
+            found.st_dev & ALL_32_BITS,
+            found.st_ino & ALL_32_BITS,
+            found.st_uid & ALL_32_BITS,
+            found.st_gid & ALL_32_BITS,
+            found.st_size & ALL_32_BITS,
+        )
 
     def matches(self, other: "Stat", *, trusts_ctime: bool = True) -> bool:
         """Whether both are equal by all that git compares: everything but the device, which changes with every mount.
