@@ -323,6 +323,17 @@ def test_size_is_bounded(built: Path, source: Path, monkeypatch: pytest.MonkeyPa
     assert any("bytes unpacked" in problem for problem in problems(built, source))
 
 
+def test_the_client_for_ssh_has_a_bound_of_its_own(built: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in no artefact that does not say so, and the others' bound stays."""
+    finish.finish(built)
+    monkeypatch.setattr(contents, "MOST_BYTES", 10)
+    with_ssh = f"{REQUIREMENTS}paramiko==5.1.0 \\\n    {HASH}\n"
+    assert problems_of(built, "arm64", source, with_ssh) == ["paramiko 5.1.0 is missing"]
+    pins = read_pins((ROOT / "locks/ssh.txt").read_text(encoding="utf-8"))
+    runtime = read_pins((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+    assert runtime.items() < pins.items() and contents.SSH_CLIENT in pins.keys() - runtime.keys()
+
+
 def test_other_python_does_not_compile(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lambda would pass its bytecode over, without a word."""
     monkeypatch.setattr(finish, "PYTHON", (2, 7))

@@ -3,6 +3,7 @@
 import json
 import random
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -237,3 +238,18 @@ def test_a_token_is_not_for_a_url_for_ssh_and_a_key_for_no_other(
         assert service.push(upstream).reason == "configuration_invalid"
     assert not origin.requests
     assert_key_is_nowhere(service)
+
+
+def test_without_the_library_it_is_said_how_to_get_it(
+    service: Service, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The default artefact does not have it; everything else goes on there."""
+    for name in [each for each in sys.modules if each.startswith(("paramiko", "handler.network.remote.ssh"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "paramiko", None)
+    upstream.commit({"a": b"a"})
+    stored = {"ssh_key": DEPLOY.private, "hosts": ["127.0.0.1"]}
+    credentials = service.put_token(json.dumps(stored))
+    service.put_repository(url="git@127.0.0.1:octo/site.git", credentials=credentials, publish=RULE)
+    assert service.push(upstream).reason == "configuration_invalid"
+    assert "make build SSH=1" in service.log_lines[-1]["detail"]
