@@ -18,6 +18,7 @@ Whoever may write a repository's parameter chooses its `url`, and so could have 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -34,6 +35,8 @@ MAX_ENTRIES = 1000
 
 _APP_FIELDS = frozenset({"app_id", "private_key", "installation_id"})
 _SSH_FIELDS = frozenset({"ssh_key", "known_hosts"})
+_APP, _SSH = "an App's key", "an ssh_key"
+_KINDS = MappingProxyType({"a token": frozenset({"token"}), _APP: _APP_FIELDS, _SSH: _SSH_FIELDS})
 _FIELDS = frozenset({"token", "hosts", "repositories", "ca", *_APP_FIELDS, *_SSH_FIELDS})
 _APP_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _PRIVATE_KEY = re.compile(r"-----BEGIN (RSA )?PRIVATE KEY-----\s[A-Za-z0-9+/=\s]+-----END (RSA )?PRIVATE KEY-----\s*")
@@ -144,14 +147,13 @@ def parse_credential(name: str, stored: str, hosts: Sequence[str]) -> Credential
     # A key may be the token itself, put in the wrong place: it is not shown.
     if not fields.keys() <= _FIELDS:
         problems.append(f"has another field than {', '.join(sorted(_FIELDS))}")
-    is_app, is_ssh = bool(fields.keys() & _APP_FIELDS), bool(fields.keys() & _SSH_FIELDS)
-    kinds = is_app + is_ssh + ("token" in fields)
-    if kinds != 1:
-        problems.append("has two of: token, App's key, ssh_key" if kinds else "has no token, no App's key, no ssh_key")
+    kinds = [kind for kind, names in _KINDS.items() if fields.keys() & names]
+    if len(kinds) != 1:
+        problems.append(f"has both {' and '.join(kinds)}" if kinds else "has no token, no App's key, no ssh_key")
     credential = Credential(
         token=reader.read("token", text, ""),
-        app=_read_app(fields, reader, problems) if is_app else None,
-        ssh=_read_ssh(fields, reader, problems) if is_ssh else None,
+        app=_read_app(fields, reader, problems) if _APP in kinds else None,
+        ssh=_read_ssh(fields, reader, problems) if _SSH in kinds else None,
         hosts=reader.read("hosts", _entries(is_host, "a host"), tuple(hosts)),
         repositories=reader.read("repositories", _entries(_is_pattern, "<owner>/<name> or <owner>/*"), None),
         ca=reader.read("ca", text, None),

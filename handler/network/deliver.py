@@ -17,9 +17,9 @@ from handler.network.aws.cache import BoundedMapping
 from handler.network.driver import Driver
 from handler.network.forges import git_header_of
 from handler.network.forges.statuses import DeliveryStatuses, Statuses
+from handler.network.remote import Remote
 from handler.network.remote.authorization import Authorization, basic
 from handler.network.remote.client import RemotePool
-from handler.network.remote.remote import Remote
 from handler.network.survey import Surveyor
 from handler.network.trigger import Trigger
 from handler.outcome import RunFailed, as_failure, ignored, outcome_of

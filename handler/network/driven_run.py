@@ -18,7 +18,7 @@ from handler.exchange.remote import FetchQuery, history_bytes
 from handler.model import Outcome, OutcomeKind, PublishRule, Repository, Target, Tip
 from handler.network.guess import Guess, KnownTarget, KnownTargets, Look
 from handler.network.pack_sender import FetchRefused, PackSender
-from handler.network.remote.remote import Remote
+from handler.network.remote import Remote
 from handler.network.trigger import Trigger
 
 _TRIES_BY_ID = 4

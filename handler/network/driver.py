@@ -16,7 +16,7 @@ from handler.exchange.publisher import Publisher
 from handler.model import Counts, Durations, Outcome, OutcomeKind, Repository, Target
 from handler.network.driven_run import DrivenRun
 from handler.network.guess import KnownTargets, Look
-from handler.network.remote.remote import Remote
+from handler.network.remote import Remote
 from handler.network.trigger import Trigger
 from handler.outcome import RunFailed, as_failure
 from handler.settings import Settings

@@ -110,7 +110,7 @@ def test_a_token_is_for_its_repositories(repositories: list[str], full_name: str
     ("fields", "told"),
     [
         ({}, "has no token"),
-        ({"token": TOKEN, "ssh_key": TOKEN}, "has two of"),
+        ({"token": TOKEN, "ssh_key": TOKEN}, "has both a token and an ssh_key"),
         ({"known_hosts": ["x"]}, "has no ssh_key"),
         ({"ssh_key": TOKEN, "ca": "/x"}, "has a ca"),
         ({"ssh_key": TOKEN, "known_hosts": "x"}, "known_hosts is not a list"),

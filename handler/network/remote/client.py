@@ -1,8 +1,6 @@
-"""A repository's remote over smart HTTP: its refs, and one commit's objects. Connections are kept alive.
+"""A repository's remote over smart HTTP, in protocol version 2 or else 0, on connections that are kept alive."""
 
-Requests use protocol version 2; a server that does not speak it is asked in version 0.
-"""
-
+import random
 import socket
 import threading
 import time
@@ -15,11 +13,10 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from handler.deadline import NO_DEADLINE, Deadline
-from handler.errors import Git2EfsError, RemoteUnsupported
+from handler.errors import Git2EfsError, RemoteUnavailable, RemoteUnsupported
 from handler.exchange.remote import FetchQuery, RemoteRefs, ShallowChanges, Sink
 from handler.network.remote import protocol, protocol_v0, refusals
 from handler.network.remote.authorization import Authorization
-from handler.network.remote.remote import Remote
 from handler.settings import Settings
 
 T = TypeVar("T")
@@ -27,6 +24,7 @@ Parse = Callable[[protocol.Read], T]
 
 _SERVICE = "/git-upload-pack"
 _ADVERTISEMENT = "/info/refs?service=git-upload-pack"
+_FIRST_PAUSE_SECONDS = 0.2
 _MAX_DRAIN_BYTES = 64 * 1024
 _DRAIN_SECONDS = 1.0
 """What is read after an answer, to use the connection again, and for how long. What comes after is not waited for."""
@@ -70,22 +68,18 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def watching(self, at: float) -> Iterator[None]:
-        """Shut down at `at` (time.monotonic) what this thread reads an answer from within the block.
+    def watching(self, at: float) -> Iterator[Callable[[socket.socket], None]]:
+        """Shut down at `at` (time.monotonic) the socket that the block's function is called with, in this thread.
 
         The reader then sees the end of the answer, and has to look at the clock to know why.
         """
         _thread.watch = partial(self._watch, at)
         try:
-            yield
+            yield _thread.watch
         finally:
             del _thread.watch
             with self._changed:
                 self._watched.pop(threading.get_ident(), None)
-
-    def watch(self, found: socket.socket) -> None:
-        """Within the block, say which socket it is."""
-        _thread.watch(found)
 
     def hurry(self, seconds: float) -> None:
         """Within the block, leave about `seconds` from now, or less."""
@@ -162,12 +156,57 @@ class RemotePool:
         self.watchdog.close()
 
 
-class HttpRemote(Remote):
+class TimedRemote:
+    """What remotes of any kind have in common: how long and how often one is tried."""
+
+    def __init__(self, remotes: RemotePool, deadline: Deadline) -> None:
+        self.date: str | None = None
+        self._remotes = remotes
+        self._deadline = deadline
+
+    def _until(self) -> Deadline:
+        """Return until when a request that begins now may take, all its tries together."""
+        # By the monotonic clock, as the watchdog: a wall clock that is set must not end a request, or let it go on.
+        return Deadline(time.monotonic() + self._deadline.bound(self._remotes.settings.request_seconds), time.monotonic)
+
+    def _with_retries(self, attempt: Callable[[], T], until: Deadline) -> T:
+        """Retry transient failures, with jitter: the end of an outage wakes many Lambda functions at once."""
+        for number in range(1, self._remotes.settings.fetch_attempts + 1):
+            pause = random.uniform(0.5, 1) * _FIRST_PAUSE_SECONDS * 2**number  # noqa: S311
+            try:
+                return attempt()
+            except protocol.RequestOverrun:
+                raise
+            except RemoteUnavailable as error:
+                pause += error.after_seconds if isinstance(error, protocol.RetryLater) else 0
+                if number == self._remotes.settings.fetch_attempts or until.minus(pause).is_past():
+                    raise
+                self._remotes.sleep(pause)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    @contextmanager
+    def _by(self, until: Deadline) -> Iterator[None]:
+        """Let one request be made in the block. Raises protocol.RequestOverrun or OutOfTime where `until` is past."""
+        self._check_time(until)
+        try:
+            yield
+        except (RemoteUnavailable, RemoteUnsupported):
+            # What the watchdog did looks like an answer that broke off.
+            self._check_time(until)
+            raise
+
+    def _check_time(self, until: Deadline) -> None:
+        if until.is_past():
+            self._deadline.check("the remote had not answered when the run's time was up")
+            seconds = self._remotes.settings.request_seconds
+            raise protocol.RequestOverrun(f"the remote's answer was not complete after {seconds:g} seconds")
+
+
+class HttpRemote(TimedRemote):
     """One repository at its URL."""
 
     def __init__(self, remotes: RemotePool, url: str, authorization: Authorization | None, deadline: Deadline) -> None:
-        super().__init__(remotes.settings, remotes.sleep, deadline)
-        self._remotes = remotes
+        super().__init__(remotes, deadline)
         self.ca: str | None = None  # certificates (PEM) of authorities who may sign the remote's, beside public ones
         self._url = url.rstrip("/")
         self._authorization = authorization
@@ -220,11 +259,10 @@ class HttpRemote(Remote):
         """Make one request; return what `parse` makes of its answer. Raises RequestOverrun or OutOfTime at `until`."""
         exchange = partial(self._exchange, path, body, parse, until)
         headers = {**protocol.HEADERS, "Git-Protocol": f"version={version}"}
-        authorization = self._authorization
         with self._by(until):
-            if authorization is None:
+            if self._authorization is None:
                 return exchange(headers)
-            return authorization.attempt(lambda token: exchange(headers | {"Authorization": token}))
+            return self._authorization.attempt(lambda token: exchange(headers | {"Authorization": token}))
 
     def _exchange(self, path: str, body: bytes | None, parse: Parse[T], until: Deadline, headers: dict[str, str]) -> T:
         remotes, method = self._remotes, "GET" if body is None else "POST"
@@ -258,6 +296,5 @@ def _give_back(response: urllib3.BaseHTTPResponse) -> None:
     """Give the connection back to the pool where the answer ends soon; else close it. The answer itself is whole."""
     with suppress(urllib3.exceptions.HTTPError):
         if len(response.read(_MAX_DRAIN_BYTES)) < _MAX_DRAIN_BYTES:
-            response.release_conn()
-            return
-    response.close()
+            return response.release_conn()
+    return response.close()

@@ -14,8 +14,7 @@ from handler.config.ssh_url import parse_ssh_url
 from handler.deadline import Deadline
 from handler.exchange.remote import FetchQuery, RemoteRefs, ShallowChanges, Sink
 from handler.network.remote import protocol, protocol_ssh
-from handler.network.remote.client import RemotePool
-from handler.network.remote.remote import Remote
+from handler.network.remote.client import RemotePool, TimedRemote
 from handler.network.remote.ssh_session import KeyRefused, opened
 
 T = TypeVar("T")
@@ -23,15 +22,14 @@ RenewKey = Callable[[], DeployKey | None]
 """As `authorization.Renew`, of the key."""
 
 
-class SshRemote(Remote):
+class SshRemote(TimedRemote):
     """One repository at its URL."""
 
     def __init__(
         self, remotes: RemotePool, url: str, key: DeployKey, deadline: Deadline, renew: RenewKey | None = None
     ) -> None:
         """`renew` is called once where the remote refuses the key."""
-        super().__init__(remotes.settings, remotes.sleep, deadline)
-        self._watchdog = remotes.watchdog
+        super().__init__(remotes, deadline)
         self._url = parse_ssh_url(url)
         self._lock = threading.Lock()
         self._key = key
@@ -76,7 +74,11 @@ class SshRemote(Remote):
 
     def _exchange(self, key: DeployKey, talk: Callable[[protocol.Read, protocol_ssh.Send], T], until: Deadline) -> T:
         assert until.at is not None
-        with self._watchdog.watching(until.at), opened(self._url, key, self._settings, self._watchdog.watch) as session:
+        remotes = self._remotes
+        with (
+            remotes.watchdog.watching(until.at) as watch,
+            opened(self._url, key, remotes.settings, watch) as session,
+        ):
             read = protocol.exact_reader(session.read, partial(self._check_time, until))
             try:
                 return talk(read, session.send)
