@@ -6,7 +6,7 @@ is visited less and less often.
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -57,9 +57,13 @@ class ResyncReport:
 
 @dataclass(slots=True, kw_only=True)
 class Resync:
-    """Makes one run. `report` is called with every outcome, by any thread; `state` is brought up to date."""
+    """Makes one run. `report` is called with every outcome, by any thread; `state` is brought up to date.
+
+    `published` returns the repositories that were ever published; it is called where an owner has a rule.
+    """
 
     parameters: Parameters
+    published: Callable[[], Iterable[str]]
     visit: Visit
     report: Report
     state: ScheduleState
@@ -71,8 +75,8 @@ class Resync:
 
     def run(self) -> ResyncReport:
         """Visit all repositories. Raises ParametersUnavailable and ConfigurationInvalid where they cannot be listed."""
-        listed = list(self.parameters.repositories())
-        self._forget_others({name for name, _ in listed})
+        listed = list(self.parameters.repositories(self.published))
+        self._forget_others(dict(listed))
         ordered = _rotated(listed, self.state.stopped_at)
         with ThreadPoolExecutor(self.in_flight, thread_name_prefix="resync") as pool:
             reached = list(pool.map(lambda each: self._visit_repository(*each), ordered))
@@ -88,8 +92,11 @@ class Resync:
         now = self.clock()
         return max((now - state.confirmed_at for state in self.state.repositories.values()), default=None)
 
-    def _forget_others(self, names: set[str]) -> None:
-        for name in self.state.repositories.keys() - names:
+    def _forget_others(self, listed: Mapping[str, object]) -> None:
+        for name in self.state.repositories.keys() - listed.keys():
+            # While an owner's rule cannot be read, nobody can tell whether it is the rule of this one.
+            if isinstance(listed.get(name.partition("/")[0]), ConfigurationInvalid):
+                continue
             del self.state.repositories[name]
             self.state.resume_at.pop(name, None)
 

@@ -81,6 +81,7 @@ class Schedule:
                 return {"task": task, "outcome": "ignored", "reason": "already_running"}
             resync = Resync(
                 parameters=self._parameters,
+                published=self._publisher.operations.repositories,
                 visit=self._visit(task, state, deadline),
                 report=partial(self._record, task, request_id),
                 state=state,

@@ -1,4 +1,4 @@
-"""A repository's webhook, made by GitHub's API: what a person does under Settings → Webhooks.
+"""A repository's webhook, or an organisation's, made by GitHub's API: what a person does under Settings → Webhooks.
 
 The token goes into a header of requests to the repository's own host alone, and no redirection is followed.
 """
@@ -18,11 +18,18 @@ _MAX_ANSWER_BYTES = 1024 * 1024
 _MAX_PAGES = 10
 _PER_PAGE = 100
 _NEEDED = "a fine-grained token needs «Webhooks: read and write» for the repository, a classic one `admin:repo_hook`"
+_NEEDED_OF_ORGANISATION = (
+    "only an organisation has a webhook for all its repositories: a fine-grained token needs the organisation's "
+    "«Webhooks: read and write», a classic one `admin:org_hook`"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """The webhooks of one repository. `url` is the repository's own, as its parameter has it."""
+    """The webhooks of one repository, or of an organisation (`full_name` is its name alone).
+
+    `url` is the repository's own, as its parameter has it, or one of the organisation's repositories'.
+    """
 
     full_name: str
     url: str
@@ -36,18 +43,24 @@ class Hooks:
         config = {"url": webhook_url, "content_type": "json", "secret": secret, "insecure_ssl": "0"}
         found = self._find(webhook_url)
         if found is not None:
-            # `add_events`: what somebody lets it send beside pushes stays.
-            self._ask("PATCH", f"/{found}", {"active": True, "add_events": ["push"], "config": config})
+            # What somebody lets it send beside pushes stays. An organisation's webhook knows no `add_events`.
+            kept = [each for each in found.get("events") or () if each != "push"]
+            events = {"add_events": ["push"]} if self._is_repository else {"events": [*kept, "push"]}
+            self._ask("PATCH", f"/{found['id']}", {"active": True, **events, "config": config})
             return False
         self._ask("POST", "", {"name": "web", "active": True, "events": ["push"], "config": config})
         return True
 
-    def _find(self, webhook_url: str) -> int | None:
+    @property
+    def _is_repository(self) -> bool:
+        return "/" in self.full_name
+
+    def _find(self, webhook_url: str) -> Mapping[str, Any] | None:
         for page in range(1, _MAX_PAGES + 1):
             hooks = self._ask("GET", f"?per_page={_PER_PAGE}&page={page}", None)
             if not isinstance(hooks, list):
                 raise RemoteUnavailable("GitHub's answer is no list of webhooks")
-            if (found := _id_of(hooks, webhook_url)) is not None:
+            if (found := _leading_to(hooks, webhook_url)) is not None:
                 return found
             if len(hooks) < _PER_PAGE:
                 break
@@ -55,7 +68,8 @@ class Hooks:
 
     def _ask(self, method: str, path: str, fields: Mapping[str, object] | None) -> Any:
         """Make one request; return its answer. Its text and the token are in no message."""
-        url = f"{api_url(self.url)}/repos/{self.full_name}/hooks{path}"
+        kind = "repos" if self._is_repository else "orgs"
+        url = f"{api_url(self.url)}/{kind}/{self.full_name}/hooks{path}"
         try:
             with urllib3.PoolManager(timeout=TIMEOUT_SECONDS, retries=False) as pool:
                 response = pool.request(
@@ -87,7 +101,8 @@ class Hooks:
         if status == 403 and "X-GitHub-SSO" in headers:
             raise RemoteRefused("GitHub answered 403: authorise the token for the organisation's SAML single sign-on")
         if status in (403, 404):
-            raise RemoteRefused(f"GitHub answered {status}: there is no {name}, or the token may not see it; {_NEEDED}")
+            needed = _NEEDED if self._is_repository else _NEEDED_OF_ORGANISATION
+            raise RemoteRefused(f"GitHub answered {status}: there is no {name}, or the token may not see it; {needed}")
         if 300 <= status < 400:
             raise RemoteRefused(f"GitHub answered {status}: {name} was renamed; use its new name")
         raise ConfigurationInvalid(
@@ -95,10 +110,10 @@ class Hooks:
         )
 
 
-def _id_of(hooks: Sequence[Any], webhook_url: str) -> int | None:
-    """Return the id of the webhook that leads to `webhook_url`."""
+def _leading_to(hooks: Sequence[Any], webhook_url: str) -> Mapping[str, Any] | None:
+    """Return the webhook that leads to `webhook_url`, which has an id."""
     for each in hooks:
         config = each.get("config") if isinstance(each, dict) else None
         if isinstance(config, dict) and config.get("url") == webhook_url and isinstance(each.get("id"), int):
-            return int(each["id"])
+            return dict(each)
     return None
