@@ -21,6 +21,7 @@ brings them together in one process. Imports point down, and a test holds them t
         driver driven_run guess       one target: guess, ask, fetch, let the mount side publish, fulfil what it needs
         pack_sender                   a large pack, sent in parts while it is fetched
         schedule resync survey        the schedule's two tasks; one pass over all repositories; many in one call
+        pace                          how often the schedule asks which repository
         forges/                       what GitHub says: signatures, deliveries, payloads; commit statuses; webhooks
         remote/                       git's smart HTTP protocol
         aws/                          API Gateway, Parameter Store, EventBridge, CloudWatch; the publisher's function

@@ -4,6 +4,7 @@ GitHub does not send a webhook twice by itself, and a payload of more than 6 MB 
 ask each repository's remote what its refs name. Mostly nothing moved, and that is all.
 """
 
+import hashlib
 import secrets
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from handler.config.targets import left_over_sentence
 from handler.deadline import Deadline
 from handler.errors import Git2EfsError, LockTimeout, MirrorDamaged
+from handler.exchange.drift import TargetDrift
 from handler.exchange.schedule_state import RECONCILE, RepositoryState, ScheduleState
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.network.aws.parameters import Parameters
@@ -57,6 +59,7 @@ class Schedule:
         self._publisher = publisher
         self._deliverer = deliverer
         self._queue = Queue(settings.queue_url) if settings.queue_url else None
+        self._longest_pause_seconds = float(settings.longest_pause_seconds)
         self._runs = threading.Semaphore(_MAX_RUNS)
         self._warned_of: set[str] = set()
 
@@ -87,6 +90,8 @@ class Schedule:
                 state=state,
                 deadline=deadline.minus(_LAST_VISIT_SECONDS),
                 clock=self._clock,
+                # Maintenance is once a day, and of every repository.
+                longest_pause_seconds=self._longest_pause_seconds if task == RECONCILE else 0.0,
             )
             report = resync.run()
         seconds = round(time.perf_counter() - started, 1)
@@ -142,7 +147,7 @@ class Schedule:
         held = sum(target.is_held for target in drift.targets)
         # What the remote still names is behind as a target; the others have an end to come to.
         gone = frozenset(behind) - {target.ref for target in drift.targets if target.is_behind}
-        return Visited(self._reconcile(repository, due, deadline), len(behind), held, gone)
+        return Visited(self._reconcile(repository, due, deadline), len(behind), held, gone, _digest(drift.targets))
 
     def _reconcile(self, repository: Repository, refs: Sequence[str], deadline: Deadline) -> list[Outcome]:
         """Reconcile the refs' targets; with a queue, leave that to a worker."""
@@ -188,3 +193,9 @@ class Schedule:
     def _record(self, task: str, request_id: str, outcome: Outcome) -> None:
         if outcome.kind in _RECORDED or outcome.notes or outcome.reason == "set_aside":
             self._telemetry.record(outcome, delivery="", event=task, request_id=request_id, duration_ms=0.0)
+
+
+def _digest(targets: Sequence[TargetDrift]) -> str:
+    """Return what tells whether the targets' refs name something else than before."""
+    named = sorted({f"{each.ref} {each.commit}" for each in targets})
+    return hashlib.sha1("\n".join(named).encode(), usedforsecurity=False).hexdigest()[:12]
