@@ -37,8 +37,9 @@ class RepositoryState(BackOff):
     push can make, must not take the schedule away from its neighbours. One without failures was left to a worker, who
     may still publish it.
 
-    The others say how often the remote is asked, by the reconcile task alone: `asked_at` is when it last answered, and
-    `tips` what it named then, as a digest; `pushes` how many pushes there were of late; `due_at` when its turn comes.
+    The others say how often the remote is asked, by the reconcile task alone: `due_at` is when its turn comes, `tips`
+    what it named when it last answered, as a digest, and `pushes` how many pushes there were of late. `asked_at` is
+    when that was, if not all targets matched: thousands of these travel in one message.
     """
 
     confirmed_at: float = 0.0
@@ -47,6 +48,11 @@ class RepositoryState(BackOff):
     due_at: float = 0.0
     pushes: float = 0.0
     tips: str = ""
+
+    @property
+    def answered_at(self) -> float:
+        """When the remote last answered."""
+        return max(self.asked_at, self.confirmed_at)
 
     @property
     def is_failing(self) -> bool:

@@ -9,6 +9,7 @@ Times are in seconds since the epoch.
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from operator import itemgetter
 
 from handler.exchange.schedule_state import DAY_HOURS, RepositoryState, ScheduleState
@@ -21,7 +22,7 @@ _MEMORY_SECONDS = 3 * 86_400.0
 """A push counts 1, a third of that after so long, and so on: a weekend does not make a busy repository a quiet one."""
 _UNSEEN_PUSHES = 4.0
 """As if each repository had had so many: one that is quiet may get a push all the same."""
-_PAUSE_SECONDS = 2100.0
+_PAUSE_SECONDS = 1950.0
 """The pause of a repository that had one push a day, at the day's average hour. benchmarks/scale chose it: so that at
 10,000 repositories the remote is asked a seventh of what it would be in every run."""
 _LEAST_WEIGHT = 0.25
@@ -37,9 +38,11 @@ _FEWEST_LOST, _LOST_SHARE = 5, 0.02
 def due(names: Iterable[str], state: ScheduleState, now: float) -> list[str]:
     """Return the names whose turn it is, and at least the ALWAYS_ASKED whose turn comes soonest; in their order."""
     turns = [(name, _due_at(state.repositories.get(name))) for name in names]
-    soonest = sorted(turns, key=itemgetter(1))[:ALWAYS_ASKED]
-    chosen = {name for name, _ in soonest}
-    return [name for name, at in turns if name in chosen or at <= now + _TOLERANCE_SECONDS]
+    chosen = [name for name, at in turns if at <= now + _TOLERANCE_SECONDS]
+    if len(chosen) >= ALWAYS_ASKED:
+        return chosen
+    soonest = {name for name, _ in sorted(turns, key=itemgetter(1))[:ALWAYS_ASKED]}
+    return [name for name, _ in turns if name in soonest]
 
 
 def are_many_lost(lost: int, asked: int) -> bool:
@@ -47,11 +50,9 @@ def are_many_lost(lost: int, asked: int) -> bool:
     return lost >= max(_FEWEST_LOST, _LOST_SHARE * asked)
 
 
-def note_answer(state: RepositoryState, now: float, *, pushes: float, tips: str) -> None:
-    """Note that the remote answered, with these tips, and how many pushes that shows since it did before."""
-    kept = math.exp(-max(0.0, now - state.asked_at) / _MEMORY_SECONDS)
-    state.pushes = round(state.pushes * kept + pushes, 2)
-    state.asked_at, state.tips = now, tips
+def with_pushes(before: float, pushes: float, seconds: float) -> float:
+    """Return the count of a repository's pushes of late, with those that came in so many seconds since `before`."""
+    return round(before * math.exp(-max(0.0, seconds) / _MEMORY_SECONDS) + pushes, 2)
 
 
 def with_push(hours: Sequence[float], since: float, until: float) -> tuple[float, ...]:
@@ -65,7 +66,7 @@ def next_turn(state: RepositoryState, hours: Sequence[float], now: float, *, lon
     """Return when it is the repository's turn again, if all its targets match the remote."""
     pushes_a_day = (state.pushes + _UNSEEN_PUSHES) / (_MEMORY_SECONDS / 86_400)
     left, at = _PAUSE_SECONDS / math.sqrt(pushes_a_day), now
-    weights = _weights(hours)
+    weights = _weights(tuple(hours))
     while at - now < longest_seconds:
         weight, end = weights[_hour_of(at)], (at // _HOUR + 1) * _HOUR
         if weight * (end - at) >= left:
@@ -74,7 +75,8 @@ def next_turn(state: RepositoryState, hours: Sequence[float], now: float, *, lon
     return now + longest_seconds
 
 
-def _weights(hours: Sequence[float]) -> list[float]:
+@lru_cache(maxsize=1)
+def _weights(hours: tuple[float, ...]) -> list[float]:
     """Return how often to ask in each hour of the day, in UTC; 1 is the average."""
     # One more in each: what is known of a new stack weighs as little as it is.
     counts = [each + 1 for each in hours] if len(hours) == DAY_HOURS else [1.0] * DAY_HOURS

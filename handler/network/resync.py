@@ -138,11 +138,11 @@ class Resync:
                 self._totals.resting += 1
             return True
         # What fails is late from now on, however far its next turn was.
-        state.due_at = 0.0
+        state.due_at, asked_before = 0.0, state.answered_at
         done = self._visit_or_fail(name, found, state)
         _update(state, done, now)
         if done.tips is not None and self.longest_pause_seconds:
-            self._set_turn(state, done, done.tips, now)
+            self._set_turn(state, done, asked_before, now)
         self._count(done)
         for outcome in done.outcomes:
             self.report(outcome)
@@ -156,19 +156,21 @@ class Resync:
         except Exception as error:  # also a defect: this repository fails with it, the others do not
             return Visited((replace(outcome_of(as_failure(error)), repository=name),))
 
-    def _set_turn(self, state: RepositoryState, done: Visited, tips: str, now: float) -> None:
+    def _set_turn(self, state: RepositoryState, done: Visited, asked_before: float, now: float) -> None:
         """Say when it is the repository's turn again, by what its remote named before and names now."""
-        is_pushed = state.tips not in ("", tips)
+        is_pushed = state.tips not in ("", done.tips)
         is_lost = is_pushed and done.behind > len(done.gone)
         with self._lock:
             self._lost += is_lost
             if is_pushed:
-                self.state.hours = pace.with_push(self.state.hours, state.asked_at, now)
+                self.state.hours = pace.with_push(self.state.hours, asked_before, now)
             hours = self.state.hours
-        pace.note_answer(state, now, pushes=pace.LOST_PUSHES if is_lost else float(is_pushed), tips=tips)
+        pushes = pace.LOST_PUSHES if is_lost else float(is_pushed)
+        state.pushes, state.tips = pace.with_pushes(state.pushes, pushes, now - asked_before), done.tips or ""
+        state.asked_at = 0.0 if state.confirmed_at == now else now
         # What is not in order is looked at again in the next run, which obeys the back-off of each of its refs.
         if not done.behind and state.confirmed_at == now:
-            state.due_at = pace.next_turn(state, hours, now, longest_seconds=self.longest_pause_seconds)
+            state.due_at = float(round(pace.next_turn(state, hours, now, longest_seconds=self.longest_pause_seconds)))
 
     def _count(self, done: "Visited") -> None:
         with self._lock:

@@ -1,7 +1,7 @@
 """The schedule's two tasks: reconcile every target that is behind its remote, and, once a day, maintenance.
 
 GitHub does not send a webhook twice by itself, and a payload of more than 6 MB never arrives. So every few minutes we
-ask each repository's remote what its refs name. Mostly nothing moved, and that is all.
+ask remotes what their refs name: of each repository in its turn (`pace`). Mostly nothing moved, and that is all.
 """
 
 import hashlib
@@ -198,4 +198,4 @@ class Schedule:
 def _digest(targets: Sequence[TargetDrift]) -> str:
     """Return what tells whether the targets' refs name something else than before."""
     named = sorted({f"{each.ref} {each.commit}" for each in targets})
-    return hashlib.sha1("\n".join(named).encode(), usedforsecurity=False).hexdigest()[:12]
+    return hashlib.sha1("\n".join(named).encode(), usedforsecurity=False).hexdigest()[:8]

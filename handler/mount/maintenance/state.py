@@ -137,7 +137,7 @@ def _fields_of(state: RepositoryState) -> dict[str, object]:
         "failures": state.failures,
         "not_before": state.not_before,
     }
-    if state.asked_at:
+    if state.tips:
         pace = {"asked_at": state.asked_at, "due_at": state.due_at, "pushes": state.pushes, "tips": state.tips}
         fields |= pace
     # Nearly always there is none, and the file has thousands of repositories.
