@@ -28,7 +28,7 @@ WHEELS := $(BUILT)/wheels
 PROCESSORS := aarch64 x86_64
 GLIBCS := 2_17 2_28 2_34
 
-.PHONY: help venv run serve aws-local test test-all build rebuild deploy e2e e2e-built e2e-python lint format bench soak fuzz lock clean
+.PHONY: help venv run serve aws-local test test-all build rebuild deploy accept e2e e2e-built e2e-python lint format bench soak fuzz lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
@@ -131,6 +131,10 @@ rebuild: $(WHEELS)/.complete
 deploy: build venv  ## build what changed and deploy it, as deploy.toml says (first: STACK=... EMAIL=... REPOSITORY=owner/name)
 	@$(E2E)/sam/bin/python -m tools.deploy --config $(CONFIG) $(if $(STACK),--stack '$(STACK)') \
 		$(if $(REPOSITORY),--repository '$(REPOSITORY)') $(if $(EMAIL),--email '$(EMAIL)') $(ARGS)
+
+# `exec`: a signal reaches the program, which deletes what it made.
+accept: build venv  ## prove what is built on a real account, and delete it again (PROFILE=... REGION=... ARGS=--help)
+	@exec $(RUN) -m tools.accept $(if $(PROFILE),--profile '$(PROFILE)') $(if $(REGION),--region '$(REGION)') $(ARGS)
 
 e2e: build  ## run the artefact in Lambda's runtime, deploy it into an AWS emulator on this machine, test both modes
 	@$(MAKE) --no-print-directory e2e-built

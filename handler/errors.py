@@ -5,33 +5,29 @@
     │   └── ReleaseUnusable 409, BodyTooLarge 413, MediaTypeUnsupported 415
     ├── Transient                503, passes by itself: try again
     │   ├── ParametersUnavailable, PublisherUnavailable, QueueUnavailable, RemoteUnavailable, CommitNotFound, RefLags
-    │   └── LockTimeout, MountUnavailable, MirrorDamaged, ReleasesInGrace, TargetRetiring, OutOfTime, CopyBusy,
-    │       TooManyOpenFiles
+    │   └── LockTimeout, LockLost, MountUnavailable, MirrorDamaged, ReleasesInGrace, TargetRetiring, OutOfTime,
+    │       CopyBusy, TooManyOpenFiles
     └── Stalled                  500, needs a person
         ├── ConfigurationInvalid, SecretUnusable, PublisherRefused, RemoteRefused, RemoteUnsupported, RemoteUntrusted
-        ├── PackInvalid, PackTooLarge, ObjectTooLarge, ObjectCollides, TreeTooLarge, TreeUnsafe, NotACommit
+        ├── PackInvalid, PackTooLarge, HistoryTooDeep, ObjectTooLarge, ObjectCollides
+        ├── TreeTooLarge, TreeUnsafe, NotACommit
         └── TargetOccupied, TooManyTargets, CopyUnusable, LocalChanges, ReplayConflict, MountFull, Unexpected
 
 A leaf's `reason` is stable: a metric's dimension, and in the answer. The message is for the log: it may name anything
 but a secret, a body or a signature.
 """
 
-from typing import ClassVar
-
 
 class Git2EfsError(Exception):
     """The root: `reason` (a dimension, snake case), `status` (HTTP) and whether the failure passes by itself."""
 
-    reason: ClassVar[str] = "unexpected"
-    status: ClassVar[int] = 500
-    is_transient: ClassVar[bool] = False
+    reason, status, is_transient = "unexpected", 500, False
 
 
 class Rejected(Git2EfsError):
     """The request is refused before anything was read from or written to the mount."""
 
-    reason = "rejected"
-    status = 400
+    reason, status = "rejected", 400
 
 
 class Malformed(Rejected):
@@ -43,51 +39,43 @@ class Malformed(Rejected):
 class SignatureInvalid(Rejected):
     """The signature is missing, not understood, or not made with the secret over these bytes."""
 
-    reason = "signature_invalid"
-    status = 401
+    reason, status = "signature_invalid", 401
 
 
 class RepositoryUnknown(Rejected):
     """No parameter names the repository; the answer says no more than that."""
 
-    reason = "repository_unknown"
-    status = 404
+    reason, status = "repository_unknown", 404
 
 
 class TargetUnknown(Rejected):
     """An operator named a target or repository that is not on the mount, or not as git2efs makes them."""
 
-    reason = "target_unknown"
-    status = 404
+    reason, status = "target_unknown", 404
 
 
 class ReleaseUnusable(Rejected):
     """The release to roll back to is missing, or was changed since it was published; the message lists all releases."""
 
-    reason = "release_unusable"
-    status = 409
+    reason, status = "release_unusable", 409
 
 
 class BodyTooLarge(Rejected):
     """The body is over the bound, and was not read."""
 
-    reason = "body_too_large"
-    status = 413
+    reason, status = "body_too_large", 413
 
 
 class MediaTypeUnsupported(Rejected):
     """The Content-Type is neither application/json nor application/x-www-form-urlencoded."""
 
-    reason = "media_type_unsupported"
-    status = 415
+    reason, status = "media_type_unsupported", 415
 
 
 class Transient(Git2EfsError):
     """The failure passes by itself: the next delivery, redelivery or schedule does the work."""
 
-    reason = "transient"
-    status = 503
-    is_transient = True
+    reason, status, is_transient = "transient", 503, True
 
 
 class ParametersUnavailable(Transient):
@@ -130,6 +118,12 @@ class LockTimeout(Transient):
     """Another run held the repository's lock until the deadline."""
 
     reason = "lock_timeout"
+
+
+class LockLost(Transient):
+    """The run lost the repository's lock while it was stopped, and another run holds it, or held it since."""
+
+    reason = "lock_lost"
 
 
 class MountUnavailable(Transient):
@@ -226,6 +220,12 @@ class PackTooLarge(Stalled):
     """The remote sent more than `max_pack_bytes`."""
 
     reason = "pack_too_large"
+
+
+class HistoryTooDeep(Stalled):
+    """A working copy's local commits need more history than is fetched by itself; the message says what to do."""
+
+    reason = "history_too_deep"
 
 
 class ObjectTooLarge(Stalled):

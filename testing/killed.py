@@ -27,7 +27,7 @@ def _install() -> None:
         flip(paths, link)
         _die()
 
-    def die_instead(self: TargetDirectory, record: PublishedRecord) -> None:
+    def die_instead(self: TargetDirectory, record: PublishedRecord, reserved: str = "") -> None:
         _die()
 
     if os.environ["GIT2EFS_TEST_KILLED"] == "after the flip":

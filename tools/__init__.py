@@ -5,4 +5,5 @@ reach                          which modules an entry point can import, read fro
 locks                          `make lock`: write the lock files
 sbom                           a release: write the software bill of materials of the artefact
 smoke                          after a deployment: send one signed ping to the webhook
+accept                         `make accept`: prove on a real account what is built, and delete it again
 """

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from handler.errors import (
     CommitNotFound,
+    HistoryTooDeep,
     OutOfTime,
     PackTooLarge,
     RemoteRefused,
@@ -28,6 +29,7 @@ FAILURES = frozenset(
     each.reason
     for each in (
         CommitNotFound,
+        HistoryTooDeep,
         OutOfTime,
         PackTooLarge,
         RemoteRefused,

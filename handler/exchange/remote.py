@@ -12,6 +12,14 @@ MAX_BASES = 8
 """So many commits of other refs are claimed at most: they are most likely near the one that is fetched."""
 EMPTY_PACK_BYTES = 32
 """The size of a pack without objects: its header and its checksum."""
+UNASKED_HISTORY_BYTES = 4_000_000
+"""A fetch into a copy whose history is cut has no depth up to here: a merge would bring all its history."""
+DEEPENED_BYTES = 16_000_000
+"""So much history is fetched at most for each of DEEPENINGS."""
+LEAST_DEEPEN = 2
+"""The tip and its parents: with them a push of one commit, a merge too, is known to build on what is here."""
+DEEPENINGS = (32, 512)
+"""The depths that are tried for a copy with local commits, which are compared with all that upstream has since."""
 WHOLE_HISTORY = 0x7FFFFFFF
 """The depth that git itself sends for `--unshallow`."""
 
@@ -83,3 +91,15 @@ def mirror_history(
 def copy_history(have: str | None, depth: int, shallow: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
     """Return the same for a working copy, where history ends at the commits `shallow`."""
     return depth if have is None else 0, shallow
+
+
+def history_bytes(query: FetchQuery, depth: int) -> int | None:
+    """Return how many bytes a fetch may bring before it brings too much history; None: as many as a pack may have.
+
+    `depth` is the repository's parameter: 0 asks for the whole history, however much it is.
+    """
+    if depth == 0:
+        return None
+    if query.want in query.bases:  # the commit is here, and only its history comes
+        return DEEPENED_BYTES
+    return UNASKED_HISTORY_BYTES if query.deepen == 0 and query.shallow else None

@@ -132,9 +132,10 @@ class LocalPublisher:
                 # What other processes know of the repository is not true any more.
                 lock.stamp_generation()
                 registry = TargetRegistry.of(self._settings.mount, event.repository)
-                return finish(directory, event, paths, registry)
+                return finish(directory.held_by(lock), event, paths, registry)
             # No stamp: no process caches a record, and the next push need not list what is there anew.
-            note_announced(directory, event)
+            lock.note_generation()
+            note_announced(directory.guarded_by(lock), event)
         return None
 
     def look(self, repository: str, target: Target) -> Outcome:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from handler.errors import Git2EfsError, TargetOccupied
+from handler.errors import Git2EfsError, LockLost, TargetOccupied
 from handler.exchange.answers import Need
 from handler.exchange.events import Emit
 from handler.exchange.publisher import PublishRequest
@@ -109,6 +109,7 @@ class Reconciler:
                 settings=self.settings,
                 request=request,
                 paths=paths,
+                lock=lock,
                 directory=directory.held_by(lock),
                 published=reading.result(),
                 known=known,
@@ -135,7 +136,18 @@ def _failing_as(run: Run) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise _failed(run, as_failure(error)) from error
+        raise _failed(run, _explained(run, as_failure(error))) from error
+
+
+def _explained(run: Run, error: Git2EfsError) -> Git2EfsError:
+    """Return LockLost in the place of any failure of a run that lost its lock: another run's work explains it."""
+    try:
+        run.lock.check()
+    except LockLost as lost:
+        return lost
+    except OSError:
+        pass  # the mount fails, and the run said how
+    return error
 
 
 def _failed(run: Run, error: Git2EfsError) -> RunFailed:
@@ -161,6 +173,7 @@ def _fetcher(run: Run, session: Session) -> Fetcher:
         bases=run.others_commits if not run.target.is_copy else tuple,
         open_transfer=partial(open_transfer, run.paths.incoming),
         on_decided=run.want,
+        deepening=session.deepening,
         clock=run.clock,
     )
 

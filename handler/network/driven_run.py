@@ -14,7 +14,7 @@ from handler.errors import CommitNotFound, Git2EfsError, PublisherRefused, Publi
 from handler.exchange.answers import FAILURES, Answers, Failure, Need, PackAnswer, RefsAnswer
 from handler.exchange.events import PendingEvent
 from handler.exchange.publisher import MAX_PACK_BYTES, MAX_ROUNDS, PublishAnswer, Publisher, PublishRequest
-from handler.exchange.remote import FetchQuery
+from handler.exchange.remote import FetchQuery, history_bytes
 from handler.model import Outcome, OutcomeKind, PublishRule, Repository, Target, Tip
 from handler.network.guess import Guess, KnownTarget, KnownTargets, Look
 from handler.network.pack_sender import FetchRefused, PackSender
@@ -116,7 +116,7 @@ class DrivenRun:
             need = said[0].need
             return need is not None and need.fetch == query and not need.is_size_enough
 
-        sender = self._sender(is_needed=is_needed)
+        sender = self._sender(query, is_needed=is_needed)
         try:
             self._fetch(query, sender)
         except FetchRefused:
@@ -144,11 +144,14 @@ class DrivenRun:
     def _tip(self) -> Tip | None:
         return self.refs[-1].tip if self.refs else None
 
-    def _sender(self, *, is_needed: Callable[[], bool] | None = None, is_size_enough: bool = False) -> PackSender:
+    def _sender(
+        self, query: FetchQuery, *, is_needed: Callable[[], bool] | None = None, is_size_enough: bool = False
+    ) -> PackSender:
         return PackSender(
             self.publisher,
             self.repository.full_name,
             max_bytes=self.max_pack_bytes,
+            max_history_bytes=history_bytes(query, self.repository.depth),
             is_needed=is_needed,
             is_size_enough=is_size_enough,
         )
@@ -182,8 +185,7 @@ class DrivenRun:
     def _fetch_needed(self, query: FetchQuery, *, is_size_enough: bool) -> None:
         """Fetch; a failure is an answer too. A commit that the remote does not know is asked for a few times."""
         for number in range(1, _TRIES_BY_ID + 1):
-            sender = self._sender(is_size_enough=is_size_enough)
-            asked_at = self.clock()
+            sender, asked_at = self._sender(query, is_size_enough=is_size_enough), self.clock()
             try:
                 return self._fetch(query, sender)
             except FetchRefused:
@@ -268,12 +270,9 @@ class DrivenRun:
         path, query = self.target.path, answer.need.fetch if answer.need is not None else None
         if query is not None and query.want == self._wanted():
             self.known.put(path, KnownTarget(query.have, query.shallow))
-        if answer.outcome is None:
-            return
-        if answer.outcome.kind is OutcomeKind.FAILED:
-            self.known.put(path, None)
-        else:
-            self.known.put(path, KnownTarget(answer.outcome.commit, self._shallow_after()))
+        if answer.outcome is not None:
+            is_failed = answer.outcome.kind is OutcomeKind.FAILED
+            self.known.put(path, None if is_failed else KnownTarget(answer.outcome.commit, self._shallow_after()))
 
     def _wanted(self) -> str | None:
         tip = self._tip()

@@ -6,7 +6,7 @@ So the memory of this side does not grow with the pack.
 import secrets
 from collections.abc import Callable
 
-from handler.errors import PackTooLarge
+from handler.errors import HistoryTooDeep, PackTooLarge
 from handler.exchange.answers import PackAnswer
 from handler.exchange.publisher import MAX_PACK_BYTES, PART_BYTES, Publisher
 from handler.exchange.remote import EMPTY_PACK_BYTES, FetchQuery, ShallowChanges
@@ -28,16 +28,20 @@ class PackSender:
         repository: str,
         *,
         max_bytes: int,
+        max_history_bytes: int | None = None,
         is_needed: Callable[[], bool] | None = None,
         is_size_enough: bool = False,
     ) -> None:
-        """`is_needed` is called before more than UNASKED_BYTES are fetched of a guess; None: it is needed.
+        """Past `max_history_bytes` the fetch is broken off as HistoryTooDeep; None: only past `max_bytes`.
+
+        `is_needed` is called before more than UNASKED_BYTES are fetched of a guess; None: it is needed.
 
         With `is_size_enough` the fetch is broken off as soon as the pack is known to hold an object.
         """
         self._publisher = publisher
         self._repository = repository
         self._max_bytes = max_bytes
+        self._max_history_bytes = max_history_bytes
         self._is_needed = is_needed
         self._is_size_enough = is_size_enough
         self._buffer = bytearray()
@@ -54,12 +58,14 @@ class PackSender:
         return self._take
 
     def _take(self, content: bytes) -> None:
-        """Raises FetchRefused, PackTooLarge, and what the mount side raises."""
+        """Raises FetchRefused, HistoryTooDeep, PackTooLarge, and what the mount side raises."""
         self.size += len(content)
         if self._is_size_enough:
             if self.size > EMPTY_PACK_BYTES:
                 raise FetchRefused
             return
+        if self._max_history_bytes is not None and self.size > min(self._max_history_bytes, self._max_bytes):
+            raise HistoryTooDeep(f"more than {self._max_history_bytes} bytes of history would come")
         if self.size > self._max_bytes:
             raise PackTooLarge(f"the fetch brings more than {self._max_bytes} bytes (GIT2EFS_MAX_PACK_BYTES)")
         if self._is_needed is not None and self.size > UNASKED_BYTES:

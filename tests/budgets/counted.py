@@ -26,6 +26,8 @@ def handler(event: object, context: object) -> dict[str, object]:
 
 @cache
 def _installed() -> Operations:
+    # Every look at the lock counts, as on a mount that makes each step wait.
+    lock._FRESH_SECONDS = 0.0
     # However busy this machine is: the mount is not taken for a slow one, where more threads open more directories.
     lock.SLOW_SECONDS = parallel._SLOW_STEP_SECONDS = 1e9
     operations = Operations(os.environ["GIT2EFS_MOUNT"], Stop(), say=lambda where: None)

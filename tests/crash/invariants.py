@@ -22,7 +22,7 @@ _MIRROR_NAMES = re.compile(
     r"HEAD|config|shallow|refs|refs/heads|objects|objects/pack|objects/pack/pack-[0-9a-f]{40}\.(pack|idx)"
 )
 _SWEPT_SECONDS = 3601.0
-_HALF = re.compile(r"[0-9a-f]{40}-[0-9a-f]{40}(\.journal)?")
+_HALF = re.compile(r"[0-9a-f]{40}-[0-9a-f]{40}(\.[0-9a-f-]{50})?(\.journal)?")
 _SPARE = re.compile(r"([0-9a-f]{40})-\1(\.[2-9])?")
 _CLOCK_SECONDS = 1.0
 """A release's clock is kept in whole seconds; the grace is a second longer for it."""

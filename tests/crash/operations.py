@@ -47,6 +47,8 @@ class Manner(StrEnum):
     NOT = "not"
     KILL = "kill"
     """SIGKILL before the operation."""
+    PAUSE = "pause"
+    """SIGSTOP before the operation, which is done when somebody sends SIGCONT."""
     TORN = "torn"
     """Half of the write's bytes, then SIGKILL."""
     SHORT = "short"
@@ -122,6 +124,12 @@ class Operations:
                 return is_here
             if stop.manner is Manner.KILL:
                 self.kill(log[-1])
+            if stop.manner is Manner.PAUSE:
+                if not self._is_done:
+                    self._is_done = True
+                    self.say(log[-1])
+                    os.kill(os.getpid(), signal.SIGSTOP)
+                return False
             if self._is_done and not stop.is_lasting:
                 return False
             if not self._is_done:

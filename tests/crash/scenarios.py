@@ -68,7 +68,7 @@ class Plot:
 
     before: Sequence[_Files]
     push: _Files | int
-    newer: _Files
+    newer: _Files | int
     change: Callable[[Path], None] = lambda mount: None
     parameter: Mapping[str, object] = field(default_factory=dict)
     patches: Mapping[str, object] = field(default_factory=dict)
@@ -183,10 +183,19 @@ PLOTS: Mapping[str, Plot] = MappingProxyType(
     }
 )
 
+OVERTAKEN: Mapping[str, Plot] = MappingProxyType(
+    {
+        "back to what was recycled": Plot([SITE, _one(1)], _one(2), 1, age),
+        "back to what was pruned": Plot([SMALL, _change(1), _change(2)], _change(3), 1, age, {"keep_releases": 1}),
+        "the same again": Plot([SITE, _one(1)], _one(2), 3, age),
+    }
+)
+"""For a run that another one overtakes: what that one flips to is what the first was about to take away, or make."""
+
 
 def set_scene(name: str, directory: Path, store: ParameterStore, origin: ReplayingOrigin) -> Scene:
     """Make the start state of a plot: real pushes through the handler, in this process."""
-    plot = PLOTS[name]
+    plot = {**PLOTS, **OVERTAKEN}[name]
     work, mount, key = directory / "work", directory / "mount", f"{LIVE}-{directory.name}"
     work.mkdir(parents=True)
     (origin.root / key).symlink_to(work)

@@ -55,11 +55,33 @@ def _watch_one_metric(alarm: Node) -> None:
     alarm.update(query["Metric"], Period=query["Period"], Statistic=query["Stat"])
 
 
-def write_bridged_template(built: Path, mount: Path) -> Path:
-    """Write the bridged template beside the built one, whose paths to the artefacts it has; return where."""
+def write_bridged_template(built: Path, mount: Path, *, has_routes: bool = False) -> Path:
+    """Write the bridged template beside the built one, whose paths to the artefacts it has; return where.
+
+    With `has_routes` the API's routes are resources of it, for who deploys it and makes none afterwards.
+    """
     path = built.with_name(f"bridged-{mount.name}.json")
-    path.write_text(json.dumps(bridged_template(built, mount)), encoding="utf-8")
+    template = bridged_template(built, mount)
+    if has_routes:
+        template["Resources"] |= _route_resources(routes_of(built))
+    path.write_text(json.dumps(template), encoding="utf-8")
     return path
+
+
+def _route_resources(routes: list[str]) -> Node:
+    """Return the integration of the alias, and a route to it each."""
+    api = {"ApiId": {"Ref": "HttpApi"}}
+    alias = {"IntegrationType": "AWS_PROXY", "IntegrationUri": {"Ref": "WebhookFunction.Alias"}}
+    target = {"Target": {"Fn::Sub": "integrations/${BridgedIntegration}"}}
+    found = {
+        f"BridgedRoute{number}": {
+            "Type": "AWS::ApiGatewayV2::Route",
+            "Properties": {**api, "RouteKey": route, **target},
+        }
+        for number, route in enumerate(routes)
+    }
+    integration = {**api, **alias, "PayloadFormatVersion": "2.0"}
+    return {"BridgedIntegration": {"Type": "AWS::ApiGatewayV2::Integration", "Properties": integration}} | found
 
 
 def routes_of(built: Path) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from handler.mount.git import deltas, ingest
-from handler.mount.git.records import object_id
+from handler.mount.git.packs import object_id
 from testing.origin import GitOrigin
 from testing.repositories import Upstream
 from testing.service import Service

@@ -31,8 +31,8 @@ from handler.errors import (
 from handler.exchange.messages import decode_answer, decode_call, encode_call
 from handler.mount.git.ingest import PackSpool, index_pack
 from handler.mount.git.objects import Objects, hash_object
+from handler.mount.git.objects import resolve as resolve_object
 from handler.mount.git.packs import NOT_A_PACK, RawObject, pack_of
-from handler.mount.git.packs import resolve as resolve_object
 from handler.mount.working_copy.index.index_file import IndexFile
 from handler.network.aws.api_gateway import read_request, url_repository
 from handler.network.forges.github import read_delivery, read_full_name, read_payload, read_push, verify_signature

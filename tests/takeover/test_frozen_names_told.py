@@ -271,6 +271,7 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("failed", "commit_not_there"): 503,
         ("failed", "ref_lags"): 503,
         ("failed", "lock_timeout"): 503,
+        ("failed", "lock_lost"): 503,
         ("failed", "mount_unavailable"): 503,
         ("failed", "too_many_open_files"): 503,  # new: was told as mount_unavailable
         ("failed", "releases_in_grace"): 503,
@@ -285,6 +286,7 @@ def test_outcomes_reasons_and_statuses() -> None:
         ("failed", "remote_untrusted"): 500,
         ("failed", "pack_invalid"): 500,
         ("failed", "pack_too_large"): 500,
+        ("failed", "history_too_deep"): 500,  # new: was no bound
         ("failed", "object_too_large"): 500,
         ("failed", "object_collides"): 500,
         ("failed", "tree_too_large"): 500,

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.errors import MirrorDamaged, ObjectTooLarge
+from handler.mount.git.deltas import object_size
 from handler.mount.git.ingest import index_entries
-from handler.mount.git.objects import Objects, hash_object
-from handler.mount.git.packs import NOT_A_PACK, RawObject, pack_of, resolve
-from handler.mount.git.records import object_size, record_at
+from handler.mount.git.objects import Objects, hash_object, resolve
+from handler.mount.git.packs import NOT_A_PACK, RawObject, pack_of, record_at
 from tests.functional.bombs import delta, pack, record, whole
 
 _ON_OFFSET, _ON_NAME, _BLOB = 6, 7, 3

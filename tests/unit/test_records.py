@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.mount.git import packs
-from handler.mount.git.packs import offset_in
-from handler.mount.git.records import checksum, inflate, inflate_parts, object_id, record_at
+from handler.mount.git.packs import checksum, inflate, inflate_parts, object_id, offset_in, record_at
 from tests.functional.bombs import record
 
 CONTENTS = st.one_of(st.binary(max_size=300), st.integers(0, 200_000).map(lambda size: b"ab" * size))

@@ -82,8 +82,11 @@ class Choice:
         return usual if self.is_ignoring else b".gitignore" in self.files
 
     def content(self, path: bytes) -> bytes:
-        """Return another content for a path: an edit, or of the same length, so that only clocks tell."""
-        entry = self.files.get(path, self.upstream.get(path, Entry(FILE, b"mine\n")))
+        """Return another content for a path: upstream's, an edit, or of the same length, so that only clocks tell."""
+        entry, theirs = self.files.get(path, self.upstream.get(path, Entry(FILE, b"mine\n"))), self.upstream.get(path)
+        is_other = theirs is not None and theirs.mode in (FILE, EXECUTABLE) and theirs.content != entry.content
+        if theirs is not None and is_other and self.draw(st.integers(0, 2)) == 0:
+            return theirs.content
         if entry.content and self.draw(st.integers(0, 2)) == 0:
             return bytes([entry.content[0] ^ 1]) + entry.content[1:]
         changed = edited(self.draw, entry.content, 1)

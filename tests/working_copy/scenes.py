@@ -67,7 +67,12 @@ def _pull_with_autostash(person: Person, url: str) -> None:
 
 
 def _merge_forward(person: Person, url: str) -> None:
-    """Go forward as `git pull` does without a rebase: git's own refuses a rebase with anything uncommitted."""
+    """Go forward as `git pull` does without a rebase: git's own refuses a rebase with anything uncommitted.
+
+    It refuses what is there already too, which is taken away before.
+    """
+    person.git("checkout", "-q", "HEAD", "--", "text", "gone")
+    shutil.rmtree(person.root / "new")
     person.git("fetch", "-q", url, "+refs/heads/main:refs/remotes/origin/main")
     person.git("merge", "-q", "--ff-only", "refs/remotes/origin/main")
     for log in (person.root / ".git/logs").rglob("*"):
@@ -96,11 +101,13 @@ def _commit_locally(person: Person) -> None:
 
 
 def _litter(person: Person) -> None:
-    """Leave things of every kind, none of them in the push's way."""
+    """Leave things of every kind, none of them in the push's way, and some that are what the push brings."""
     person.write({"other": "dirty\n", "docs/guide": "staged\n", "added": "staged\n", ".gitignore": "ignored\n"})
     person.git("add", "docs/guide", "added", ".gitignore")
     person.write({"added": "and changed\n", "untracked": "x\n", "new-one/untracked": "y\n", "ignored": "z\n"})
     (person.root / "docs/kept").unlink()
+    person.write({"text": _lines((15, "theirs")), "gone": None, "new/file": "new\n"})
+    person.git("add", "text")
 
 
 def _dirty(person: Person) -> None:
@@ -155,9 +162,10 @@ PLOTS: Mapping[str, Plot] = MappingProxyType(
         "littered": Plot(
             before=[{**_TEXT, b"docs/kept": b"kept\n"}],
             push=_TEXT_CHANGED,
-            newer={b"text": b"newer\n"},
+            newer={b"last": b"newer\n"},
             change=_litter,
             pull=_merge_forward,
+            mine=[b"text", b"new/file"],
         ),
         "stash that fits": Plot(
             before=[_TEXT],

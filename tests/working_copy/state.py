@@ -177,6 +177,18 @@ def tracked(records: Iterable[bytes]) -> list[bytes]:
     return [record for record in records if record[:1] not in b"?!"]
 
 
+def staged_in(copy: Path) -> dict[bytes, tuple[int, str]]:
+    """Return what git says is in the index: mode and id by path."""
+    done = try_git(copy, "ls-files", "--stage", "-z")
+    assert done.returncode == 0, f"git ls-files: {done.stderr!r}"
+    found = {}
+    for line in done.stdout.split(b"\0")[:-1]:
+        entry, _, path = line.partition(b"\t")
+        mode, object_id, _ = entry.split(b" ")
+        found[path] = (int(mode, 8), object_id.decode())
+    return found
+
+
 def unsure(copy: Path) -> set[bytes]:
     """Return the paths whose index entry git does not take for what is on disk without reading the file."""
     done = try_git(copy, "diff-files", "--name-only", "-z")

@@ -46,6 +46,7 @@ def fetch(request: pytest.FixtureRequest, origin: GitOrigin, upstream: Upstream)
             open_transfer=lambda transfer: pytest.fail(f"{transfer} was opened"),
             on_decided=lambda object_id: None,
             bases=tuple,
+            deepening=lambda commit, deeper_than: None,
             clock=time.time,
         )
         try:

@@ -1,7 +1,9 @@
 """A target that is a working copy: what a push makes of it, and of what people did in it."""
 
+import importlib
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -364,6 +366,120 @@ def test_what_is_in_the_way_is_refused_and_named(
     assert copy.status() == ""
 
 
+@pytest.mark.sampled(0)
+def test_a_reset_is_undone_by_a_delivery_and_not_by_the_schedule(
+    service: Service, upstream: Upstream, copy: Person
+) -> None:
+    """The schedule looks at what was published, and asks no copy what became of it."""
+    before, tip = copy.head(), upstream.commit({"d0/f0": b"theirs\n"})
+    request = service.push_request(upstream)
+    service.send(request)
+    copy.git("reset", "-q", "--hard", before)
+    service.run_schedule()
+    assert copy.head() == before
+    assert service.send(request).outcome == "published"
+    assert (copy.head(), copy.status()) == (tip, "")
+
+
+SAME = "d0/f0", "d1/f1", "d2/f2", "new", "deep/new", "link", "run"
+"""Files of the push of `push_the_same`."""
+
+
+def push_the_same(upstream: Upstream) -> str:
+    """Push a change of every kind: an edit, a deletion, a mode, new files, a link."""
+    changes: dict[str, Entry | None] = {
+        "d0/f0": b"theirs\n",
+        "d1/f1": None,
+        "d2/f2": Executable(FILES["d2/f2"]),
+        "new": b"theirs\n",
+        "deep/new": b"theirs\n",
+        "link": Link(b"d0/f3"),
+        "run": None,
+    }
+    return upstream.commit(changes)
+
+
+def do_the_same(copy: Person) -> None:
+    """Do in the copy what `push_the_same` pushes."""
+    copy.write(
+        {"d0/f0": "theirs\n", "d1/f1": None, "new": "theirs\n", "deep/new": "theirs\n", "link": None, "run": None}
+    )
+    (copy.root / "d2/f2").chmod(0o755)
+    (copy.root / "link").symlink_to("d0/f3")
+
+
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("how", ["in the files", "staged", "ignored", "with a local commit", "with autostash"])
+def test_what_is_there_already_is_not_in_the_way(service: Service, upstream: Upstream, copy: Person, how: str) -> None:
+    """Git refuses, in part; here the branch goes there, no file is written again, and nothing is uncommitted."""
+    if how == "with autostash":
+        rule = {"ref": "refs/heads/main", "mode": "working-copy", "autostash": True}
+        service.put_repository(publish=[rule], depth=0)
+        service.reset()
+    if how == "with a local commit":
+        copy.commit({"local": "local\n"})
+    if how == "ignored":
+        (copy.root / ".git/info").mkdir(exist_ok=True)
+        (copy.root / ".git/info/exclude").write_text("new\n")
+    do_the_same(copy)
+    copy.write({"d1/f4": "not in the way\n", "untracked": "mine\n"})
+    if how == "staged":
+        copy.git("add", "-A", "--", *SAME)
+    files = copy.state()["files"]
+    tip = push_the_same(upstream)
+    answer = service.push(upstream)
+    assert answer.outcome == "published", service.text
+    assert (answer.content["files_written"], answer.content["files_removed"]) == (0, 0)
+    assert copy.git("rev-parse", "HEAD~1" if how == "with a local commit" else "HEAD") == tip
+    assert copy.state()["files"] == files
+    assert copy.status().splitlines() == [" M d1/f4", "?? untracked"]
+    assert set(copy.git("diff-files", "--name-only").splitlines()).isdisjoint(SAME)
+    assert "7 local changes are what the push brings" in service.text
+    assert copy.git("stash", "list") == ""
+    copy.is_sound()
+
+
+def test_a_directory_in_place_of_a_file_may_be_there_already(
+    service: Service, upstream: Upstream, copy: Person
+) -> None:
+    """And a file in place of a directory; what else is in that directory stays."""
+    copy.write({"d0/f0": None, "run": None})
+    copy.write({"d0/f0/inside": "theirs\n", "d0/f0/mine": "mine\n", **{n: None for n in FILES if n.startswith("d2/")}})
+    (copy.root / "d2").rmdir()
+    copy.write({"d2": "theirs\n"})
+    gone = {name: None for name in FILES if name.startswith("d2/")}
+    tip = upstream.commit({"d0/f0": None, "d0/f0/inside": b"theirs\n", "d2": b"theirs\n", "run": None, **gone})
+    assert service.push(upstream).outcome == "published", service.text
+    assert (copy.head(), copy.status()) == (tip, "?? d0/f0/mine")
+    assert copy.tree()[b"d2"][1] == b"theirs\n"
+    copy.is_sound()
+
+
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("kind", ["staged otherwise", "another mode", "another target", "intent to add"])
+def test_what_is_nearly_there_is_in_the_way(service: Service, upstream: Upstream, copy: Person, kind: str) -> None:
+    """One of seven is not what the push brings: it alone is named, and nothing is touched."""
+    do_the_same(copy)
+    if kind == "staged otherwise":
+        copy.write({"d0/f0": "mine\n"})
+        copy.git("add", "d0/f0")
+        copy.write({"d0/f0": "theirs\n"})
+    elif kind == "another mode":
+        (copy.root / "new").chmod(0o755)
+    elif kind == "another target":
+        (copy.root / "link").unlink()
+        (copy.root / "link").symlink_to("d0/f6")
+    else:
+        copy.git("add", "--intent-to-add", "new")
+    before = copy.state()
+    push_the_same(upstream)
+    assert service.push(upstream).reason == "local_changes"
+    named = {"staged otherwise": "d0/f0", "another target": "link"}.get(kind, "new")
+    assert service.log_lines[-1]["detail"].startswith(f"in the way: '{named}' (")
+    assert service.log_lines[-1]["detail"].count("(") == 1
+    assert copy.state() == before
+
+
 # -- autostash ---------------------------------------------------------------------------------------------------------
 
 
@@ -567,3 +683,40 @@ def test_many_pushes_do_not_leave_many_packs(service: Service, upstream: Upstrea
         assert service.push(upstream).outcome == "published"
     assert len(list(Path(copy.root / ".git/objects/pack").glob("*.pack"))) < 9
     copy.is_sound()
+
+
+# -- the repository's lock is lost ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["before the files", "before the refs"])
+def test_a_pull_that_lost_its_lock_goes_no_further(
+    service: Service, upstream: Upstream, copy: Person, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Before the first file nothing has changed; before the refs the journal is left, and the next run finishes."""
+    old, tree = copy.head(), copy.tree()
+    place = "apply.write_index" if where == "before the refs" else "PullSession._plan"
+    module = "handler.mount.working_copy.pull"
+    owner, _, name = f"{module}.{place}".rpartition(".")
+    original = getattr(importlib.import_module(module), place.partition(".")[0])
+    original = getattr(original, name)
+
+    def lose(*arguments: object, **options: object) -> object:
+        done = original(*arguments, **options)
+        (service.mount / "octo/site/.lock").unlink()
+        # A reading that is younger than this needs no other.
+        time.sleep(0.02)
+        return done
+
+    new = upstream.commit({"d0/f0": b"new\n", "added": b"added\n"})
+    with monkeypatch.context() as patched:
+        patched.setattr(f"{owner}.{name}", lose)
+        answer = service.push(upstream)
+    assert (answer.status, answer.reason) == (503, "lock_lost")
+    assert copy.head() == old
+    if where == "before the files":
+        assert copy.tree() == tree
+        assert copy.status() == ""
+    service.reset()
+    assert service.push(upstream).status == 200
+    assert (copy.head(), copy.status()) == (new, "")
+    assert copy.tree() == archive(upstream, new)

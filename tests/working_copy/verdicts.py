@@ -4,6 +4,8 @@ Ours differs from git on purpose in a few named classes; each is told by looking
 
 DIRT_ELSEWHERE   git refuses to begin with anything uncommitted, ours only where the pull changes the same paths; what
                  ours has to come to is git's pull of the same copy without it, and the uncommitted on top
+ALREADY          what is uncommitted is what the pull brings: git refuses, ours pulls; the index is then as it is after
+                 a pull of the same copy without it
 STEP_IN_THE_WAY  something untracked is in the way of a step of git's rebase, and not of its result
 IGNORED          an ignored file is in the way: git overwrites it without a word, ours refuses
 RENAME           git follows a rename; ours finds a conflict, as git does when it is told not to look for renames
@@ -18,17 +20,28 @@ STASH_RENAME     git carries a change over to where its file was renamed; ours k
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from tests.working_copy.account import account_of
 from tests.working_copy.building import Place, try_git
-from tests.working_copy.model import DIRECTORY, GITLINK, DirtKind, History, collisions
-from tests.working_copy.state import Commits, State, Tree, read_state
+from tests.working_copy.model import (
+    DIRECTORY,
+    EXECUTABLE,
+    FILE,
+    GITLINK,
+    LINK,
+    DirtKind,
+    History,
+    collisions,
+    hash_object,
+)
+from tests.working_copy.state import Commits, State, Tree, read_state, staged_in
 
 DIRT_ELSEWHERE = "ours alone succeeds: uncommitted things, not in the way"
+ALREADY = "ours alone succeeds: uncommitted, and what is pulled"
 STEP_IN_THE_WAY = "ours alone succeeds: untracked, in the way of a step alone"
 IGNORED = "git alone succeeds: ignored in the way"
 RENAME = "git alone succeeds: a rename"
@@ -38,6 +51,12 @@ STASH_RENAME = "ours alone keeps a stash: a rename"
 
 CONFLICT, LOCAL_CHANGES = "replay_conflict", "local_changes"
 """The reasons with which a pull may be refused."""
+
+
+Blob = tuple[int, str]
+"""A mode and an id."""
+Differing = Mapping[bytes, tuple[Blob | None, Blob | None]]
+"""What two trees have at the paths where they differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +108,8 @@ class Expected:
     `dirt` is on top of that, if it is not None: what the uncommitted changed on disk, None where it removed something.
     `in_the_way` are the uncommitted paths that a refusal should name. `how` is what the pull is, for the statistics.
     `records` are those of `git status` about what git knows, where they are neither what they were nor git's.
-    `is_stashed`: what is in the way is kept as a stash.
+    `is_stashed`: what is in the way is kept as a stash. `already` are the paths at which the uncommitted is what is
+    pulled: nothing is uncommitted there afterwards.
     """
 
     reason: str | None
@@ -100,6 +120,7 @@ class Expected:
     named: str = ""
     records: tuple[bytes, ...] | None = None
     is_stashed: bool = False
+    already: frozenset[bytes] = frozenset()
 
 
 def ask_git(history: History, before: State, clean: Tree, dirty_copy: Path, clean_copy: Path | None) -> Expected:
@@ -108,6 +129,7 @@ def ask_git(history: History, before: State, clean: Tree, dirty_copy: Path, clea
     `before` is the copy as ours will find it, `clean` its files without what is uncommitted; the two copies are
     git's: one just like ours, and one without the uncommitted (None where there is nothing).
     """
+    staged = staged_in(dirty_copy) if history.dirt else {}
     verdict = git_pull(dirty_copy)
     after = read_state(dirty_copy)
     if verdict is not Verdict.PULLED:
@@ -124,20 +146,24 @@ def ask_git(history: History, before: State, clean: Tree, dirty_copy: Path, clea
     if verdict is Verdict.CONFLICT:
         return Expected(CONFLICT, copy, "conflict")
     assert verdict is Verdict.PULLED, f"git says {verdict} with nothing in the way"
-    in_the_way = _in_the_way(history, copy, before.head, after.head)
+    differing = _differing(copy, before.head, after.head)
+    already = _already(history, before, staged, differing)
+    in_the_way = _in_the_way(history, {path: each for path, each in differing.items() if path not in already})
     how = _describe(before, after)
     if first is Verdict.PULLED:
         if not in_the_way:
-            return Expected(None, copy, how)
+            return Expected(None, copy, how, already=already)
         ignored = {path for dirt in history.dirt if dirt.kind is DirtKind.IGNORED for path in dirt.paths}
         # A .gitignore that is pulled may name it too, before a later step overwrites it.
         overwritten = [path for path in in_the_way if path not in ignored and not _is_ignored(copy, path)]
         assert not overwritten, f"git overwrote {overwritten}:\n{account_of(history)}"
-        return Expected(LOCAL_CHANGES, copy, how, None, in_the_way, IGNORED)
+        return Expected(LOCAL_CHANGES, copy, how, None, in_the_way, IGNORED, already=already)
     if in_the_way:
-        return Expected(LOCAL_CHANGES, copy, how, None, in_the_way)
-    dirt = difference(clean, before.files)
-    return Expected(None, copy, how, dirt, (), DIRT_ELSEWHERE if first is Verdict.DIRTY else STEP_IN_THE_WAY)
+        return Expected(LOCAL_CHANGES, copy, how, None, in_the_way, already=already)
+    changed = difference(clean, before.files)
+    dirt = {path: entry for path, entry in changed.items() if not _is_emptied(path, already, after.files)}
+    named = DIRT_ELSEWHERE if first is Verdict.DIRTY else STEP_IN_THE_WAY
+    return Expected(None, copy, how, dirt, (), ALREADY if already else named, already=already)
 
 
 def conflicts_without_renames(place: Place, copy: Path) -> bool:
@@ -152,13 +178,52 @@ def conflicts_without_renames(place: Place, copy: Path) -> bool:
     return git_pull(copy, "--strategy=recursive", "--strategy-option=no-renames") is Verdict.CONFLICT
 
 
-def _in_the_way(history: History, copy: Path, old: str, new: str) -> tuple[bytes, ...]:
-    """Return the uncommitted paths that are in the way of what differs between two commits."""
+def _differing(copy: Path, old: str, new: str) -> Differing:
+    """Return what differs between two commits."""
     with Commits(copy) as commits:
         trees = commits.tree(old), commits.tree(new)
-    differing = {path for path in trees[0].keys() | trees[1].keys() if trees[0].get(path) != trees[1].get(path)}
+    paths = trees[0].keys() | trees[1].keys()
+    return {
+        path: (trees[0].get(path), trees[1].get(path)) for path in paths if trees[0].get(path) != trees[1].get(path)
+    }
+
+
+def _already(history: History, before: State, staged: Mapping[bytes, Blob], differing: Differing) -> frozenset[bytes]:
+    """Return the paths that are on disk as in the new commit, and in the index as in either."""
+    found = set()
+    for path, (old, new) in differing.items():
+        stands = _stands_at(path, before, new, trusts_filemode=history.condition.trusts_filemode)
+        is_changed = stands != old or staged.get(path) != old
+        if is_changed and stands == new and staged.get(path) in (old, new):
+            found.add(path)
+    return frozenset(found)
+
+
+def _stands_at(path: bytes, before: State, like: Blob | None, *, trusts_filemode: bool) -> Blob | None:
+    """Return the mode and id of the file or link at a path, None where there is neither.
+
+    Where the bits on disk say nothing, a file has the mode that `like` has.
+    """
+    mode, content = before.files.get(path, (DIRECTORY, b""))
+    if mode == DIRECTORY:
+        return None
+    if mode != LINK:
+        mode = EXECUTABLE if mode & 0o100 else FILE
+        if not trusts_filemode and like is not None and like[0] in (FILE, EXECUTABLE):
+            mode = like[0]
+    return mode, hash_object("blob", content)
+
+
+def _is_emptied(path: bytes, already: frozenset[bytes], files: Tree) -> bool:
+    """Whether a directory was emptied by what the pull removes too, and goes with it: git knows no empty ones."""
+    below = path + b"/"
+    return any(each.startswith(below) for each in already) and not any(each.startswith(below) for each in files)
+
+
+def _in_the_way(history: History, differing: Differing) -> tuple[bytes, ...]:
+    """Return the uncommitted paths that are in the way of what differs between two commits."""
     # What is in a submodule's directory is its own.
-    modules = {path for path in differing if trees[1].get(path, (0, ""))[0] == GITLINK and path not in trees[0]}
+    modules = {path for path, (old, new) in differing.items() if new is not None and new[0] == GITLINK and old is None}
     paths = [path for dirt in history.dirt if dirt.kind is not DirtKind.NOTHING for path in dirt.paths]
     inside = {path for path in paths for module in modules if path.startswith(module + b"/")}
     return tuple(collisions((path for path in paths if path not in inside), differing))

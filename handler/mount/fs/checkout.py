@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from handler.config.names import ancestors_of
+from handler.errors import LockLost
 from handler.model import Counts
 from handler.mount.fs.checkpoint import WORTH_FILES, Checkpoint
 from handler.mount.fs.directories import DirectoryHandles, remove_directory
@@ -101,6 +102,9 @@ def _checkpointed(
 
     try:
         yield writes[first:], on_progress
+    except LockLost:
+        # What lies beside the tree is another run's to remove.
+        raise
     except BaseException:
         # Out of time, most likely: the next run goes on from here. A checkpoint that cannot be saved costs time only.
         with suppress(OSError):

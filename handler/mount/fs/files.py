@@ -144,8 +144,8 @@ def write_whole(path: Path, content: bytes, mode: int = 0o644, *, directory: int
         os.close(descriptor)
 
 
-def replace_whole(path: str, content: bytes) -> None:
-    """Replace a file: write `<path>.new`, and rename it. Only one process may at a time."""
+def replace_whole(path: str, content: bytes, check: Callable[[], object] = lambda: None) -> None:
+    """Replace a file: write `<path>.new`, call `check`, and rename it. Only one process may at a time."""
     # Written beside and renamed: killed in the middle, this leaves the old file, and a reader without the lock never
     # finds half a file.
     temporary = f"{path}.new"
@@ -157,6 +157,7 @@ def replace_whole(path: str, content: bytes) -> None:
         # Somebody else put a link or a pipe there. Left, it would stop every later run.
         os.unlink(temporary)
         write_whole(temporary, content)
+    check()
     rename(temporary, path)
 
 

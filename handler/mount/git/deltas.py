@@ -1,20 +1,68 @@
-"""Resolve a received pack's deltas, with a bound on what is in memory."""
+"""Deltas: the size of what they make, what they make, and all of a received pack, with a bound on what is in memory."""
 
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from dulwich.errors import ApplyDeltaError
 from dulwich.objects import RawObjectID
-from dulwich.pack import UnresolvedDeltas
+from dulwich.pack import UnresolvedDeltas, apply_delta
 
-from handler.mount.git.packs import ReadRaw
-from handler.mount.git.records import Contents, PackRecord, inflate, object_id, patch, record_at
+from handler.mount.git.packs import MAX_SHIFT, Contents, PackRecord, ReadRaw, check_size, inflate, object_id, record_at
 
 Entry = tuple[bytes, int, int | None]
 """What an index holds of an object: binary id, offset, CRC-32 of its record."""
 
 OnObject = Callable[[bytes, int, Sequence[bytes]], None]
 """Is told each object of a pack while its content is in memory: binary id, type, content in parts."""
+
+
+_BLOB = 3
+_MAX_DELTA_HEAD = 20
+"""The two sizes at a delta's start, each at most ten bytes."""
+_INPUT_BYTES = 512
+
+
+def object_size(contents: Contents, record: PackRecord) -> int:
+    """Return how many bytes the record's object has. Of a delta only the first bytes are inflated."""
+    if record.base is None:
+        return record.size
+    inflater, head, at = zlib.decompressobj(), b"", record.start
+    while len(head) < _MAX_DELTA_HEAD and not inflater.eof:
+        # The header of a zlib stream may be longer than what a step feeds.
+        step = inflater.unconsumed_tail or contents[at : at + _INPUT_BYTES]
+        if not step:
+            raise zlib.error("the pack ends within a delta")
+        at += 0 if inflater.unconsumed_tail else len(step)
+        head += inflater.decompress(step, _MAX_DELTA_HEAD - len(head))
+    return _target_size(head)
+
+
+def _target_size(delta: bytes) -> int:
+    """Return the second of the two sizes at a delta's start: how many bytes it makes."""
+    at = size = 0
+    for _ in range(2):
+        size = shift = 0
+        while True:
+            if at >= len(delta) or shift > MAX_SHIFT:
+                raise ApplyDeltaError("a delta's sizes cannot be read")
+            byte = delta[at]
+            size |= (byte & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if not byte & 0x80:
+                break
+    return size
+
+
+def patch(kind: int, base: bytes, delta: bytes, max_bytes: int) -> bytes:
+    """Return what the delta makes of its base, an object of this type. Raises ObjectTooLarge before it makes it."""
+    check_size(_target_size(delta), max_bytes)
+    content = b"".join(apply_delta(base, delta))
+    # As dulwich has it: parsers take an empty commit, tree or tag, which git calls damage.
+    if not content and kind != _BLOB:
+        raise ApplyDeltaError("a delta makes an empty object")
+    return content
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

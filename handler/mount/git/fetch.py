@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import BinaryIO
 
-from handler.errors import CommitNotFound, Git2EfsError, PackInvalid, RefLags
-from handler.exchange.answers import Answers, Missing, Need
-from handler.exchange.remote import EMPTY_PACK_BYTES, MAX_BASES, FetchQuery
+from handler.errors import CommitNotFound, Git2EfsError, HistoryTooDeep, PackInvalid, RefLags
+from handler.exchange.answers import Answers, Missing, Need, PackAnswer
+from handler.exchange.remote import EMPTY_PACK_BYTES, LEAST_DEEPEN, MAX_BASES, FetchQuery
 from handler.model import NULL_OID, PushEvent, Tip
 from handler.mount.git.pack_store import PackStore
 
 _LAG_PAUSE_SECONDS = 0.5
+_WHAT_TO_DO = "Run `git fetch --unshallow` in the working copy, or push or drop its local commits"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,8 @@ class Fetcher:
     `not_before`. `confirmed_pushed_at` is the latest `pushed_at` of all deliveries that the remote confirmed.
     `is_payload_trusted` publishes a push that no ref confirms within `lag_seconds`. `open_transfer` gives the file that
     a large pack's parts were written to, and its path. `bases` returns the commits that other targets have published.
-    `on_decided` is called with the object to publish, before it is fetched.
+    `on_decided` is called with the object to publish, before it is fetched. `deepening` returns the fetch that brings
+    more of a commit's history, deeper than the number of commits that it is given; None where there is enough.
     """
 
     answers: Answers
@@ -59,25 +61,29 @@ class Fetcher:
     open_transfer: Callable[[str], tuple[BinaryIO, str]]
     on_decided: Callable[[str], None]
     bases: Callable[[], Iterable[str]]
+    deepening: Callable[[str, int], FetchQuery | None]
     clock: Callable[[], float]
 
     def fetch(self, ref: str, push: PushEvent | None) -> Fetched | Need:
         """Return the commit to publish for `ref`, with its objects in the store; or what has to be asked first.
 
         Raises RefLags, CommitNotFound, RemoteUnavailable, RemoteRefused, RemoteUnsupported, OutOfTime, PackInvalid,
-        PackTooLarge, ObjectTooLarge, MirrorDamaged, and NotACommit.
+        PackTooLarge, HistoryTooDeep, ObjectTooLarge, MirrorDamaged, and NotACommit.
         """
         try:
             answer = self.answers.tip(ref, now=self.clock(), not_before=self.not_before)
             wanted, is_confirmed = self._decide(ref, answer.tip, answer.asked_at, push)
+            commit = None
             if wanted is not None:
                 self.on_decided(wanted)
                 if wanted not in self.store:
-                    self._receive(wanted, push, answer.asked_at)
+                    self._ingest(self._pack_of(wanted, push, answer.asked_at))
+                commit = self._peel(wanted)
+                self._deepen(commit, answer.asked_at)
         except Missing as missing:
             return missing.need
         return Fetched(
-            commit=None if wanted is None else self._peel(wanted),
+            commit=commit,
             asked_at=answer.asked_at,
             answered_at=answer.answered_at,
             bytes_fetched=self.answers.bytes_fetched,
@@ -143,24 +149,40 @@ class Fetcher:
         except KeyError:
             raise PackInvalid("the remote sent a sound pack without the object that was asked for") from None
 
-    def _receive(self, wanted: str, push: PushEvent | None, asked_at: float) -> None:
-        """Bring `wanted` into the store. Raises Missing."""
+    def _pack_of(self, wanted: str, push: PushEvent | None, asked_at: float) -> PackAnswer:
+        """Return the answer that brings `wanted`. Raises Missing."""
         # A commit that the store lost must not be claimed: the remote would leave out what builds on it.
         claimed = self.have if self.have is not None and self.store.holds(self.have) else None
         query = self._query(wanted, claimed)
         is_next = push is not None and push.is_single and push.after == wanted and push.before == claimed
         guess = replace(query, deepen=self.store.history(claimed, self.depth, is_next=True)[0]) if is_next else query
         try:
-            answer = self.answers.pack(guess, not_before=asked_at)
+            return self.answers.pack(guess, not_before=asked_at)
         except Missing:
             # Without a depth only where that was fetched already. The payload calls a merge one commit too, and with it
             # all the history of the merged branch would come.
-            answer = self.answers.pack(query, not_before=asked_at)
+            return self.answers.pack(query, not_before=asked_at)
+        except HistoryTooDeep:
+            # Into a copy whose history is cut all came, down to the first commit: now as little as there can be.
+            return self.answers.pack(replace(query, deepen=max(self.depth, LEAST_DEEPEN)), not_before=asked_at)
+
+    def _deepen(self, commit: str, asked_at: float) -> None:
+        """Bring more of the commit's history, until there is enough. Raises Missing, HistoryTooDeep."""
+        try:
+            query = self.deepening(commit, 0)
+            while query is not None:
+                self._ingest(self.answers.pack(query, not_before=asked_at))
+                query = self.deepening(commit, query.deepen)
+        except HistoryTooDeep as error:
+            raise HistoryTooDeep(f"{error}. {_WHAT_TO_DO}") from None
+
+    def _ingest(self, answer: PackAnswer) -> None:
+        """Bring a pack into the store. Raises Missing where its parts are gone."""
         try:
             received = self.store.receive(answer, self.max_pack_bytes, self.open_transfer)
         except FileNotFoundError:
             # The file of its parts was swept, or another run took it.
-            raise Missing(Need(fetch=query)) from None
+            raise Missing(Need(fetch=answer.query)) from None
         self.store.ingest(received)
 
     def _query(self, wanted: str, claimed: str | None) -> FetchQuery:

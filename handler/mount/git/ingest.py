@@ -23,8 +23,19 @@ from handler.errors import Git2EfsError, MirrorDamaged, ObjectCollides, PackInva
 from handler.exchange.remote import NO_SHALLOW_CHANGES
 from handler.mount.git import packs
 from handler.mount.git.deltas import DeltaChains, Entry, OnObject
-from handler.mount.git.packs import NOT_A_PACK, PAGES_BYTES, RawObject, ReadRaw, forget_pages
-from handler.mount.git.records import Contents, check_record, checksum, inflate_parts, object_id, record_at
+from handler.mount.git.packs import (
+    NOT_A_PACK,
+    PAGES_BYTES,
+    Contents,
+    RawObject,
+    ReadRaw,
+    check_record,
+    checksum,
+    forget_pages,
+    inflate_parts,
+    object_id,
+    record_at,
+)
 
 _HEADER_BYTES, _TRAILER_BYTES = 12, 20
 

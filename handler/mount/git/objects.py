@@ -2,23 +2,28 @@
 
 from collections.abc import Container
 
+from dulwich.errors import ApplyDeltaError
 from dulwich.objects import RawObjectID
-from dulwich.pack import Pack
+from dulwich.pack import Pack, PackData
 
 from handler.errors import Git2EfsError, MirrorDamaged, NotACommit, ObjectTooLarge, TreeUnsafe
 from handler.mount.git.commit import object_in, parse_commit, tree_in
+from handler.mount.git.deltas import object_size, patch
 from handler.mount.git.packs import (
     NOT_A_PACK,
     PAGES_BYTES,
+    TYPE_NAMES,
     RawObject,
     as_binary,
+    check_record,
+    check_size,
     forget_pages,
+    inflate,
     offset_in,
-    resolve,
+    record_at,
     unreadable,
 )
-from handler.mount.git.records import TYPE_NAMES, check_size, object_size, record_at
-from handler.mount.git.records import object_id as id_of
+from handler.mount.git.packs import object_id as id_of
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 MAX_OBJECT_BYTES = 100 * 1024 * 1024
@@ -192,3 +197,35 @@ def _offset(pack: Pack, binary: RawObjectID) -> int | None:
         return None
     except NOT_A_PACK as error:
         raise unreadable(error, "a pack's index") from None
+
+
+def resolve(pack: Pack, offset: int, max_bytes: int) -> RawObject:
+    """Return the object at `offset`. Raises ObjectTooLarge where it, or what it builds on, is over the bound.
+
+    It holds one object and one delta of the chain at a time; dulwich's own holds every delta of it.
+    """
+    data, deltas = pack.data, []
+    contents = data._buffer()
+    while (found := _cached(data, offset)) is None:
+        record = record_at(contents, offset)
+        check_record(record, max_bytes)
+        if record.base is None:
+            found = record.kind, inflate(contents, record, max_bytes)
+            break
+        deltas.append((offset, record))
+        if len(deltas) > len(data):
+            raise ApplyDeltaError("a chain of deltas leads round in a circle")
+        offset = record.base if isinstance(record.base, int) else offset_in(pack, RawObjectID(record.base))
+    kind, content = found
+    for at, record in reversed(deltas):
+        content = patch(kind, content, inflate(contents, record, max_bytes), max_bytes)
+        data._cache_object_at(at, kind, [content])
+    return kind, content
+
+
+def _cached(data: PackData, offset: int) -> RawObject | None:
+    try:
+        kind, content = data._get_cached_object_at(offset)
+    except KeyError:
+        return None
+    return kind, b"".join(content)  # type: ignore[arg-type]

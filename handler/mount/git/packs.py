@@ -1,21 +1,35 @@
-"""Open packs, find objects in them, and resolve their deltas within a bound."""
+"""Packs: open them, find objects in them, read what their records' headers say, and inflate these within a bound.
 
+A pack is hostile. Every size stands in a header before its content, so an object over the bound costs nothing: it is
+not inflated, and no delta is applied that would make it.
+"""
+
+import hashlib
 import io
 import mmap
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import BinaryIO, Protocol
+from types import MappingProxyType
+from typing import BinaryIO, NamedTuple, Protocol
 
 from dulwich.errors import ApplyDeltaError, ChecksumMismatch
 from dulwich.object_format import SHA1
 from dulwich.objects import RawObjectID
-from dulwich.pack import Pack, PackData, PackFileDisappeared, PackIndex2, UnresolvedDeltas, load_pack_index_file
+from dulwich.pack import (
+    OFS_DELTA,
+    REF_DELTA,
+    Pack,
+    PackData,
+    PackFileDisappeared,
+    PackIndex2,
+    UnresolvedDeltas,
+    load_pack_index_file,
+)
 
-from handler.errors import MirrorDamaged
+from handler.errors import MirrorDamaged, ObjectTooLarge
 from handler.mount.fs.files import NOT_REGULAR, open_to_read, reader
-from handler.mount.git.records import check_record, inflate, patch, record_at
 
 IN_MEMORY_BYTES = 8 * 1024 * 1024
 """A larger pack is received into a file on the mount."""
@@ -42,7 +56,13 @@ NOT_A_PACK = (
 RawObject = tuple[int, bytes]
 """An object's type number (1 commit, 2 tree, 3 blob, 4 tag) and content."""
 
+TYPE_NAMES: Mapping[int, bytes] = MappingProxyType({1: b"commit", 2: b"tree", 3: b"blob", 4: b"tag"})
+"""By the type number of a whole object."""
+Contents = bytes | mmap.mmap
+MAX_SHIFT = 63
+"""A number in a pack has at most so many bits."""
 _ID_BYTES = 20
+_STEP_BYTES = 64 * 1024
 _SCANNED_NAMES = 4096
 """So many names of an index are searched faster byte by byte, in C, than by halves, in Python."""
 _IS_LARGE_OFFSET = 1 << 31
@@ -141,33 +161,108 @@ def _scanned(index: PackIndex2, binary: RawObjectID) -> int | None:
     return None if offset & _IS_LARGE_OFFSET else int(offset)
 
 
-def resolve(pack: Pack, offset: int, max_bytes: int) -> RawObject:
-    """Return the object at `offset`. Raises ObjectTooLarge where it, or what it builds on, is over the bound.
+class PackRecord(NamedTuple):
+    """A record's header: type number, bytes of its inflated content, where that begins, and what it is a delta of.
 
-    It holds one object and one delta of the chain at a time; dulwich's own holds every delta of it.
+    `base` is None for a whole object, an offset in the same pack, or a binary id.
     """
-    data, deltas = pack.data, []
-    contents = data._buffer()
-    while (found := _cached(data, offset)) is None:
-        record = record_at(contents, offset)
-        check_record(record, max_bytes)
-        if record.base is None:
-            found = record.kind, inflate(contents, record, max_bytes)
-            break
-        deltas.append((offset, record))
-        if len(deltas) > len(data):
-            raise ApplyDeltaError("a chain of deltas leads round in a circle")
-        offset = record.base if isinstance(record.base, int) else offset_in(pack, RawObjectID(record.base))
-    kind, content = found
-    for at, record in reversed(deltas):
-        content = patch(kind, content, inflate(contents, record, max_bytes), max_bytes)
-        data._cache_object_at(at, kind, [content])
-    return kind, content
+
+    kind: int
+    size: int
+    start: int
+    base: int | bytes | None
 
 
-def _cached(data: PackData, offset: int) -> RawObject | None:
-    try:
-        kind, content = data._get_cached_object_at(offset)
-    except KeyError:
-        return None
-    return kind, b"".join(content)  # type: ignore[arg-type]
+def record_at(contents: Contents, offset: int) -> PackRecord:
+    """Read the header of the record at `offset`. Raises IndexError, ValueError, ApplyDeltaError for none."""
+    byte = contents[offset]
+    kind, size, shift, start = byte >> 4 & 7, byte & 15, 4, offset + 1
+    while byte & 0x80:
+        if shift > MAX_SHIFT:
+            raise ValueError("a record's size has too many bytes")
+        byte = contents[start]
+        size |= (byte & 0x7F) << shift
+        shift, start = shift + 7, start + 1
+    if kind == OFS_DELTA:
+        distance, start = _distance(contents, start)
+        if not 0 < distance < offset:
+            raise ApplyDeltaError("a delta's base lies outside of its pack")
+        return PackRecord(kind, size, start, offset - distance)
+    if kind == REF_DELTA:
+        base = bytes(contents[start : start + _ID_BYTES])
+        return PackRecord(kind, size, start + _ID_BYTES, base)
+    return PackRecord(kind, size, start, None)
+
+
+def _distance(contents: Contents, at: int) -> tuple[int, int]:
+    byte = contents[at]
+    distance, at = byte & 0x7F, at + 1
+    while byte & 0x80:
+        byte = contents[at]
+        distance, at = (distance + 1) << 7 | byte & 0x7F, at + 1
+        if distance >> MAX_SHIFT:
+            raise ValueError("a delta's offset has too many bytes")
+    return distance, at
+
+
+def check_size(size: int, max_bytes: int) -> None:
+    """Raise ObjectTooLarge for an object of `size` bytes that is over the bound."""
+    if size > max_bytes:
+        raise ObjectTooLarge(
+            f"an object has {size} bytes, and {max_bytes} are allowed (GIT2EFS_MAX_OBJECT_BYTES, or more memory)"
+        )
+
+
+def check_record(record: PackRecord, max_bytes: int) -> None:
+    """Raise ObjectTooLarge for a record that is over the bound."""
+    # Git makes no delta that is larger than half of its object. Together with base, result and copies, a delta of the
+    # full size would take another third of memory.
+    check_size(record.size, max_bytes if record.base is None else max_bytes // 2)
+
+
+def inflate_parts(contents: Contents, record: PackRecord) -> tuple[list[bytes], int]:
+    """Return the inflated content of a record, in parts, and the offset where the record ends.
+
+    Check its size before. Raises zlib.error for a stream that is cut, damaged or of another size.
+    """
+    inflater, parts, at, left = zlib.decompressobj(), [], record.start, record.size
+    # The first step is as long as a stream of that size may be: zlib copies all that it is given past the stream's end.
+    step = min(record.size + (record.size >> 8) + 64, _STEP_BYTES)
+    with memoryview(contents) as view:
+        while not inflater.eof:
+            piece = view[at : at + step]
+            if not piece:
+                raise zlib.error("the pack ends within a record")
+            # One more than what is left, so that too many bytes are seen, and no more of them are made.
+            part = inflater.decompress(piece, left + 1)
+            left -= len(part)
+            if left < 0 or inflater.unconsumed_tail:
+                raise zlib.error("a record has more bytes than its header says")
+            parts.append(part)
+            at += len(piece)
+            step = _STEP_BYTES
+    if left:
+        raise zlib.error("a record has fewer bytes than its header says")
+    return parts, at - len(inflater.unused_data)
+
+
+def checksum(contents: Contents, start: int, end: int) -> int:
+    """Return the CRC-32 of a part of a pack, as an index has it for each record."""
+    with memoryview(contents) as view:
+        return zlib.crc32(view[start:end])
+
+
+def object_id(kind: int, parts: Sequence[bytes]) -> bytes:
+    """Return the binary id that an object of this type and content, in parts, has. Raises KeyError for no type."""
+    digest = hashlib.sha1(b"%b %d\0" % (TYPE_NAMES[kind], sum(map(len, parts))), usedforsecurity=False)
+    # Not joined: that would be the object twice in memory.
+    for part in parts:
+        digest.update(part)
+    return digest.digest()
+
+
+def inflate(contents: Contents, record: PackRecord, max_bytes: int) -> bytes:
+    """Return the inflated content of a record. Raises ObjectTooLarge before it inflates anything."""
+    check_record(record, max_bytes)
+    parts, _ = inflate_parts(contents, record)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -10,20 +10,20 @@ from itertools import islice
 from handler.errors import MirrorDamaged
 from handler.model import NULL_OID, Counts
 from handler.mount.fs.checkout import ByteBudget, check_out
-from handler.mount.fs.directories import make_directories
-from handler.mount.fs.files import rename
+from handler.mount.fs.directories import make_directories, make_directory
+from handler.mount.fs.lock import HeldLock
 from handler.mount.fs.parallel import SEQUENTIAL, Workers
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE
 from handler.mount.git.plan import plan_change
 from handler.mount.maintenance.context import RepositoryContext
-from handler.mount.releases.inventory import read_release, seal
+from handler.mount.releases.inventory import at_work, free_trees, give_name, read_release, seal, take_away, take_over
 from handler.mount.releases.prune import discard
 from handler.mount.releases.repair import repair
 from handler.mount.releases.verify import Drift, Part, compare, parts_of
-from handler.mount.target.directory import TargetDirectory
-from handler.mount.target.layout import journal_name, patch_name, trash_name
+from handler.mount.target.directory import TargetDirectory, list_names
+from handler.mount.target.layout import journal_name, trash_name, work_name
 from handler.mount.target.record import PublishedRecord
 
 _MAX_PATHS = 20
@@ -103,14 +103,14 @@ class ReleaseAudit:
             if self._is_others(published.record):
                 return None
             is_current = published.commit == self.commit
-            with self.context.borrowed_mirror() as mirror:
+            with self.context.borrowed_mirror(lock) as mirror:
                 if self.commit in mirror:
                     plan = _plan(mirror, self.commit)
                     if is_current and not self._is_directory():
                         if not self.is_repairing:
                             self._note_wrong(["it is gone"])
                             return None
-                        self._restore(plan, mirror)
+                        self._restore(plan, mirror, lock)
                     return plan if self._remember() else None
         # The mirror was fetched afresh since this release. What it holds is sound, and other targets need it.
         if is_current:
@@ -164,7 +164,8 @@ class ReleaseAudit:
             return False
         trash: tuple[str, ...] = ()
         if drift:
-            with self.context.locked():
+            with self.context.locked() as lock:
+                self.directory = self.directory.held_by(lock)
                 if not self._is_still_there() or self._is_others(self.directory.read_record()):
                     return False
                 # Compare again under the lock: the first comparison may have seen a push at work.
@@ -176,7 +177,7 @@ class ReleaseAudit:
                     self._set_aside(drift)
                     return False
                 elif drift:
-                    trash = self._repair(suspected, drift)
+                    trash = self._repair(suspected, drift, lock)
         discard(self.directory, trash, self.context.check_deadline)
         # A comparison lists a bounded number of paths that do not belong. Where it was cut, compare the part once more.
         self.reached += 0 if drift.is_cut and self.is_repairing else 1
@@ -196,19 +197,19 @@ class ReleaseAudit:
         self.findings.note([f"releases/{self.commit} was changed by somebody else, and is not used again:"])
         self.findings.note(drift.shown(_MAX_PATHS))
 
-    def _repair(self, part: Part, drift: Drift) -> tuple[str, ...]:
+    def _repair(self, part: Part, drift: Drift, lock: HeldLock) -> tuple[str, ...]:
         """Repair what readers read; return the names in staging of what did not belong."""
         # First: killed from here on, the release is half repaired, and no run may recycle it.
         self._break_seal()
         paths = self.directory
-        with self.context.borrowed_mirror() as mirror:
+        with self.context.borrowed_mirror(lock) as mirror:
             done = repair(
                 paths,
                 self.commit,
                 (part, drift),
                 budget=ByteBudget(partial(mirror.read, kind=BLOB)),
                 workers=self._workers,
-                check=self.context.check_deadline,
+                check=partial(self._check, lock),
             )
         # Again: the repair changed the root's mtime, and `_seal` takes any mtime but the remembered one for a change
         # that somebody else made.
@@ -225,25 +226,35 @@ class ReleaseAudit:
         self.findings.note(drift.shown(_MAX_PATHS))
         return done.trash
 
-    def _restore(self, plan: TreePlan, mirror: Mirror) -> None:
-        """Write the current release anew, where `current` leads to nothing."""
+    def _check(self, lock: HeldLock) -> None:
+        """Raise OutOfTime at the deadline, and LockLost where a pause cost the lock. Safe for threads."""
+        lock.check_after_pause()
+        self.context.check_deadline()
+
+    def _restore(self, plan: TreePlan, mirror: Mirror, lock: HeldLock) -> None:
+        """Write the current release anew, where `current` leads to nothing. Raises LockLost."""
         paths, step = self.directory, (NULL_OID, self.commit)
-        staged = paths.staged(patch_name(*step))
-        make_directories(paths.releases)
-        make_directories(staged)
+        name = work_name(*step, lock.new_token())
+        for directory in (paths.releases, paths.staging):
+            make_directories(directory)
+        if found := free_trees(paths, list_names(paths.staging)).get(step):
+            take_over(paths, found, name)
+        else:
+            make_directory(paths.staged(name), 0o755)
         # In staging, and renamed when it is complete: `current` names the release, so readers see it at once.
-        written = check_out(
-            staged,
-            plan,
-            self._workers,
-            read_blob=partial(mirror.read, kind=BLOB),
-            journal=paths.staged(journal_name(*step)),
-            progress=lambda done, total: self.context.check_deadline(),
-        )
-        seal(staged, paths.clock())
+        with at_work(paths, name, step):
+            written = check_out(
+                paths.staged(name),
+                plan,
+                self._workers,
+                read_blob=partial(mirror.read, kind=BLOB),
+                journal=paths.staged(journal_name(name)),
+                progress=lambda done, total: self._check(lock),
+            )
+        seal(paths.staged(name), paths.clock())
         if os.path.lexists(self._path):
-            rename(self._path, paths.staged(trash_name()))
-        rename(staged, self._path)
+            take_away(paths, self._path, trash_name())
+        give_name(paths, paths.staged(name), self._path)
         self.findings.counts = written
         self.findings.is_repaired = True
         self.findings.note([f"releases/{self.commit}, which is published, was gone, and is written anew"])
@@ -256,10 +267,11 @@ class ReleaseAudit:
         """Seal a release that equals its commit, unless somebody changed it meanwhile."""
         if read_release(self._path, self.commit, is_sure=False).is_intact:
             return
-        with self.context.locked():
+        with self.context.locked() as lock:
             # The comparison held no lock. Any other mtime than the one it began with, or its repair set, is a change.
             is_same = self._is_still_there() and os.lstat(self._path).st_mtime_ns == self._sealed_ns
             if is_same and not self._is_others(self.directory.read_record()):
+                lock.check()
                 seal(self._path, self._sealed_ns / 1e9)
 
 

@@ -52,8 +52,8 @@ class RepositoryContext:
             yield lock
 
     @contextmanager
-    def borrowed_mirror(self) -> Iterator[Mirror]:
-        """Borrow the mirror; only the lock's holder may. Raises MirrorDamaged, OSError.
+    def borrowed_mirror(self, lock: HeldLock) -> Iterator[Mirror]:
+        """Borrow the mirror; only the lock's holder may. Raises MirrorDamaged, LockLost, OSError.
 
         Empties a damaged mirror, as `reconcile` does: the next run fetches it afresh.
         """
@@ -61,5 +61,7 @@ class RepositoryContext:
             with self.mirrors.borrow(self.paths.mirror) as mirror:
                 yield mirror
         except MirrorDamaged:
+            # Where the lock was lost, another run may have repacked the mirror under this one, and needs it.
+            lock.check()
             discard_mirror(self.paths.mirror)
             raise

@@ -130,9 +130,9 @@ class _RepositoryMaintenance:
         context, registry = self.context, self.context.registry
         if not os.path.exists(context.paths.mirror):
             return ()  # all its targets are working copies
-        with context.locked():
+        with context.locked() as lock:
             try:
-                with context.borrowed_mirror() as mirror:
+                with context.borrowed_mirror(lock) as mirror:
                     mirror.maintain(registry.release_commits, keeps_history=self.repository.depth == 0)
                     return repair(mirror, registry.release_commits())
             except MirrorDamaged as error:
@@ -162,7 +162,7 @@ class _RepositoryMaintenance:
                 list_releases(directory),
                 self.repository,
                 current=published.commit,
-                renew=partial(renew, borrow=context.borrowed_mirror, workers=workers),
+                renew=partial(renew, borrow=partial(context.borrowed_mirror, lock), workers=workers),
             )
         # Without the lock: removing whole trees takes minutes, and nobody uses a name of the trash again.
         discard(directory, trash, context.check_deadline)

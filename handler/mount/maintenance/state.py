@@ -61,10 +61,12 @@ def take_lease(mount: str, task: str, *, run: str, until: float, now: float) -> 
 
     Raises LockTimeout while another run has the lease: two runs of one task would do everything twice.
     """
-    with locked(_lock_path(mount, task), _LOCK_SECONDS):
+    with locked(_lock_path(mount, task), _LOCK_SECONDS) as lock:
+        lock.stamp_generation()
         state, lease = _read(mount, task, now)
         if lease is not None and lease.run != run and now < lease.until:
             raise LockTimeout(f"another run has the task for {lease.until - now:.0f} more seconds at most")
+        lock.check()
         _write(mount, task, state, _Lease(run, until))
     return state
 
@@ -74,9 +76,12 @@ def end_lease(mount: str, task: str, *, run: str, state: ScheduleState | None, n
 
     Do nothing where another run has the lease meanwhile.
     """
-    with locked(_lock_path(mount, task), _LOCK_SECONDS):
+    with locked(_lock_path(mount, task), _LOCK_SECONDS) as lock:
+        lock.stamp_generation()
         found, lease = _read(mount, task, now)
         if lease is not None and lease.run == run:
+            # A run that wakes must not write over what another one took over and learned since.
+            lock.check()
             _write(mount, task, state or found, None)
 
 

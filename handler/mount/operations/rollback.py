@@ -21,11 +21,11 @@ from handler.mount.fs.parallel import Workers, executor_for
 from handler.mount.git.mirror import Mirror, StorePool
 from handler.mount.maintenance.context import RepositoryContext
 from handler.mount.operations.targets import open_target, refuse_unregistered
-from handler.mount.releases.inventory import Inventory, flip, list_releases, prepare_flip
+from handler.mount.releases.inventory import Inventory, flip, list_releases, prepare_flip, revoke
 from handler.mount.releases.prune import sweep
 from handler.mount.releases.strategy import Release, shown_since
 from handler.mount.releases.times import renew
-from handler.mount.target.directory import Published, TargetDirectory, let_clock_tick
+from handler.mount.target.directory import Published, TargetDirectory, let_clock_tick, list_names
 from handler.mount.target.hold import notify_and_write, record_of_flip, settle_hold
 from handler.mount.target.layout import RepositoryPaths
 from handler.mount.target.record import PublishedRecord
@@ -66,6 +66,7 @@ class Rollback:
             directory = directory.held_by(lock)
             locked = self._read(target, directory)
             inventory = list_releases(directory)
+            revoke(directory, inventory.staged, locked.commit)
             if locked.is_rolled_back and (to is None or locked.commit.startswith(to)):
                 # A rollback was killed after its flip, and this command asks for the same one.
                 self._settle(target, locked)
@@ -98,19 +99,23 @@ class Rollback:
             Workers(self.settings.checkout_workers, is_slow=is_slow),
         )
         with executor_for(is_slow=is_slow) as executor:
-            link = prepare_flip(
+            link, reserved = prepare_flip(
                 directory, inventory, previous=locked.commit, wanted=hold.commit, staged=None, executor=executor
             )
         flip(directory, link)
         record = record_of_flip(locked.record, commit=hold.commit, previous=locked.commit, at=self.clock(), held=hold)
-        notify_and_write(record, locked.published, directory, emit=self.emit, mirror=self._mirror(target))
+        mirror = self._mirror(target)
+        notify_and_write(record, locked.published, directory, emit=self.emit, mirror=mirror, reserved=reserved)
         sweep(directory, inventory)
 
     def hold(self, target: MountedTarget, *, by: str = "", why: str = "", deadline: Deadline = NO_DEADLINE) -> Outcome:
         """Hold the target where it is. A target that is held already stays so, for the reason given now."""
         directory = self._open(target)
-        with self._lock(target, deadline):
+        with self._lock(target, deadline) as lock:
+            directory = directory.held_by(lock)
             locked = self._read(target, directory)
+            # A run that wakes would take the hold away with its record, or flip in spite of it.
+            revoke(directory, list_names(directory.staging), locked.commit)
             held = Hold(since=self.clock(), by=by, why=why, commit=locked.commit, left=locked.left)
             record = replace(locked.record, held=held)
             directory.write_record(record)
@@ -120,12 +125,14 @@ class Rollback:
     def end_hold(self, target: MountedTarget, *, deadline: Deadline = NO_DEADLINE) -> str:
         """End the target's hold, if there is one; return the ref to publish now."""
         directory = self._open(target)
-        with self._lock(target, deadline):
+        with self._lock(target, deadline) as lock:
+            directory = directory.held_by(lock)
             # Not `_read`: where somebody removed `current`, the hold has to end all the same.
             record = directory.read_record()
             if record is None or record.repository != target.repository:
                 raise TargetUnknown(f"{target.path} is not {target.repository}'s any more")
             if record.held is not None:
+                revoke(directory, list_names(directory.staging), directory.read_published().commit)
                 directory.write_record(replace(record, held=None))
             return record.ref
 

@@ -15,10 +15,12 @@ from dataclasses import dataclass, replace
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import TargetUnknown
 from handler.model import Outcome, OutcomeKind
+from handler.mount.fs.lock import HeldLock
 from handler.mount.git.mirror import StorePool
 from handler.mount.maintenance.context import RepositoryContext
 from handler.mount.operations.targets import is_target, refuse_links, target_at
-from handler.mount.target.directory import TargetDirectory
+from handler.mount.releases.inventory import revoke
+from handler.mount.target.directory import TargetDirectory, list_names
 from handler.mount.target.registry import TargetRegistry
 from handler.settings import Settings
 
@@ -49,8 +51,8 @@ class TakeOver:
         refuse_links(mount, previous)
         with ExitStack() as locks:
             # In one order, whichever is taken over: two commands that go opposite ways would wait for each other.
-            for name in sorted((previous, repository)):
-                locks.enter_context(self._context(name, deadline).locked())
+            names = sorted((previous, repository))
+            held = {name: locks.enter_context(self._context(name, deadline).locked()) for name in names}
             paths = [path] if path is not None else [each for each in before.target_paths() if is_target(mount, each)]
             owned = [(each, self._owner(each)) for each in paths]
             if path is not None and owned[0][1] not in (previous, repository):
@@ -59,7 +61,9 @@ class TakeOver:
             for each, owner in owned:
                 if owner in (previous, repository):
                     deadline.check("what is left is taken over when you ask again")
-                    outcomes.append(self._take(each, before, after, previous=previous, repository=repository))
+                    outcomes.append(
+                        self._take(self._guarded(each, held, previous), before, after, previous, repository)
+                    )
             return tuple(outcomes)
 
     def _owner(self, path: str) -> str:
@@ -67,10 +71,17 @@ class TakeOver:
         refuse_links(self.settings.mount, path)
         return target_at(self.settings.mount, path).repository
 
+    def _guarded(self, path: str, held: dict[str, HeldLock], previous: str) -> TargetDirectory:
+        """Return the target's directory. Raises LockLost where one of the locks was lost since."""
+        for lock in held.values():
+            lock.check()
+        # Of the two locks that one guards the target, as long as the record names the old repository.
+        return TargetDirectory.at(self.settings.mount, path, self.clock).held_by(held[previous])
+
     def _take(
-        self, path: str, before: TargetRegistry, after: TargetRegistry, *, previous: str, repository: str
+        self, directory: TargetDirectory, before: TargetRegistry, after: TargetRegistry, previous: str, repository: str
     ) -> Outcome:
-        directory = TargetDirectory.at(self.settings.mount, path, self.clock)
+        path = directory.path
         published, record = directory.read_published(), directory.read_record()
         assert record is not None, "it says whose the target is"
         if record.repository == previous:
@@ -78,9 +89,11 @@ class TakeOver:
             # and its repository's registry has to name it at every moment: else maintenance would lose it, and the
             # mirror drop its objects. A registry that names another's target does no harm.
             after.add(path)
+            # A run of the old name that wakes would take the target back with its record.
+            revoke(directory, list_names(directory.staging), published.commit)
             directory.write_record(replace(record, repository=repository))
         if path in before.read():
-            before.remove(path)
+            before.remove(path, directory.check_lock)
         outcome = Outcome(
             kind=OutcomeKind.UNCHANGED,
             reason="taken_over",

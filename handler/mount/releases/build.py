@@ -5,7 +5,7 @@ Raises OSError for what the mount answers.
 
 import errno
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +19,16 @@ from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
 from handler.mount.git.objects import BLOB, TREE, is_lfs_pointer
 from handler.mount.git.plan import check_tree_bytes, plan_change, plan_touches
-from handler.mount.releases.inventory import Inventory, prepare_flip, read_spares
+from handler.mount.releases.inventory import (
+    Inventory,
+    Step,
+    at_work,
+    free_trees,
+    prepare_flip,
+    read_spares,
+    take_away,
+    take_over,
+)
 from handler.mount.releases.strategy import (
     WHOLE,
     Release,
@@ -32,14 +41,11 @@ from handler.mount.releases.strategy import (
 )
 from handler.mount.releases.times import renew
 from handler.mount.target.directory import TargetDirectory
-from handler.mount.target.layout import is_spare, journal_name, patch_name, read_patch_name, trash_name
+from handler.mount.target.layout import is_spare, journal_name, patch_name, trash_name, work_name
 from handler.mount.target.run import Run
 
 NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENOTEMPTY)
 """What a patch meets where somebody changed a release: then it is thrown away, and the tree written whole."""
-
-Step = tuple[str, str]
-"""The commit that a tree comes from, and the one that it is brought to."""
 
 
 @dataclass(slots=True)
@@ -47,8 +53,9 @@ class ReleaseBuilder:
     """Builds one release for a run. `inventory` is what lies in the target's directory.
 
     After `build`, the other fields say what it took; `submodules` and `pointers` (Git LFS's) are paths. `link` is the
-    path of the temporary link to the release, ready for the flip; `spare` is the name of the spare that was taken;
-    `leftovers` are the names in staging that nobody needs any more, `notes` say what others had put there.
+    path of the temporary link to the release, ready for the flip, `record` that of the record's file; `spare` is the
+    name of the spare that was taken; `leftovers` are the names in staging that nobody needs any more, `notes` say what
+    others had put there.
     """
 
     run: Run
@@ -59,6 +66,7 @@ class ReleaseBuilder:
     submodules: tuple[bytes, ...] = ()
     pointers: tuple[bytes, ...] = ()
     link: str = ""
+    record: str = ""
     spare: str = ""
     leftovers: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -68,13 +76,13 @@ class ReleaseBuilder:
     def build(self, wanted: str) -> None:
         """Build `releases/<wanted>`, complete.
 
-        Raises ReleasesInGrace, MirrorDamaged, TreeUnsafe, TreeTooLarge, ObjectTooLarge, OutOfTime.
+        Raises ReleasesInGrace, MirrorDamaged, TreeUnsafe, TreeTooLarge, ObjectTooLarge, OutOfTime, LockLost.
         """
         self.run.let_clock_tick()
         self.leftovers = [name for name in self.inventory.staged if not is_spare(name)]
-        patches = [patch for patch in map(read_patch_name, self.leftovers) if patch]
+        free = free_trees(self._paths, self.leftovers)
         self._spares = {name: each for name, each in read_spares(self._paths, self.inventory).items() if each.is_intact}
-        patches += [(each.commit, each.commit) for each in self._spares.values()]
+        patches = [*free, *((each.commit, each.commit) for each in self._spares.values())]
         if any(each.commit == wanted and not each.is_intact for each in self.inventory.releases):
             # Somebody changed it: it cannot be flipped to, and its name is needed for a sound one.
             self.let_go((wanted,), self.inventory.releases, self.run.published.commit)
@@ -91,14 +99,14 @@ class ReleaseBuilder:
             self.renew(self._paths.release(wanted), wanted, self._shown_since(self._release(wanted)))
             self._make_directories()
             self._name_and_link(None, wanted)
-        elif self.strategy.kind is StrategyKind.WHOLE or not self._patch(wanted):
+        elif self.strategy.kind is StrategyKind.WHOLE or not self._patch(wanted, free):
             self._write_whole(wanted)
 
     @property
     def _paths(self) -> TargetDirectory:
         return self.run.directory
 
-    def _patch(self, wanted: str) -> bool:
+    def _patch(self, wanted: str, free: Mapping[Step, str]) -> bool:
         """Recycle a release, or go on with a half-made tree. Returns False where only a whole write can help."""
         strategy = self.strategy
         assert strategy.base is not None
@@ -106,63 +114,69 @@ class ReleaseBuilder:
         if strategy.halfway is not None:
             steps = [(strategy.base, strategy.halfway)]
             steps += [(strategy.halfway, wanted)] if strategy.halfway != wanted else []
+        token = self.run.lock.new_token()
+        mine = work_name(*steps[0], token)
         try:
             # All plans come before the first change: what cannot be planned must not cost a release.
             plans = [self.plan(None if base == NULL_OID else base, to) for base, to in steps]
             if strategy.kind is StrategyKind.SPARE:
                 self.spare = next(name for name, each in self._spares.items() if each.commit == strategy.base)
                 plans = self.with_touches(plans, self._spares[self.spare], wanted)
-                self._forget_checkpoint(steps[0])
-                rename(self._paths.staged(self.spare), self._staged(steps[0]))
+                take_away(self._paths, self._paths.staged(self.spare), mine)
             elif strategy.halfway is not None:
                 plans = self.with_touches(plans, None, wanted)
+                take_over(self._paths, free[steps[0]], mine)
             else:
                 plans = self.with_touches(plans, self._release(strategy.base), wanted)
                 self.let_go((strategy.base,), self.inventory.releases, self.run.published.commit)
-                self._forget_checkpoint(steps[0])
                 # Renamed before its first file changes: half patched it must not bear a release's name for a moment.
-                rename(self._paths.release(strategy.base), self._staged(steps[0]))
-            self.check_out(steps, plans, wanted)
-            self._give_name(steps[-1], wanted)
+                take_away(self._paths, self._paths.release(strategy.base), mine)
+            self._give_name(self.check_out(steps, plans, token), wanted)
         except (MirrorDamaged, ObjectTooLarge, TreeTooLarge, TreeUnsafe):
             # The base's objects are gone, after a fresh fetch say, and it cannot be compared any more; or what a killed
             # run was patching to can never be finished. Where that is the wanted tree, the whole write tells it.
-            return False
+            pass
         except OSError as error:
             if error.errno not in NOT_AS_LEFT:
                 raise
-            # Whatever came of it stands under one of these names, and the next run would go on from it.
-            self.leftovers += [patch_name(*step) for step in steps]
-            return False
-        return True
+            # Another run may have taken it away, too, after this one lost the lock.
+            self._paths.check_lock()
+        else:
+            return True
+        # Whatever came of it stands under one of these names, and the next run would go on from it.
+        given_up = [name for step in steps for name in (patch_name(*step), work_name(*step, token))]
+        self.leftovers += [name for each in given_up for name in (each, journal_name(each))]
+        return False
 
-    def check_out(self, steps: Sequence[Step], plans: Sequence[TreePlan], wanted: str) -> None:
-        """Bring what is staged for the first step to the last one's tree; it is then staged for the last step.
+    def check_out(self, steps: Sequence[Step], plans: Sequence[TreePlan], token: str) -> str:
+        """Bring what is staged for the first step, by the token, to the last one's tree; return its name then.
 
-        Raises OutOfTime, MirrorDamaged, ObjectTooLarge.
+        Raises OutOfTime, MirrorDamaged, ObjectTooLarge; then it is given up to the next run. Raises LockLost.
         """
-        previous, counts = steps[0], Counts()
+        name, counts, wanted = work_name(*steps[0], token), Counts(), steps[-1][1]
         for step, plan in zip(steps, plans, strict=True):
-            if step != previous:
+            if step != steps[0]:
                 # Its name says where it comes from and where it goes. After a kill the next run goes on by that name.
-                rename(self._staged(previous), self._staged(step))
-            done = check_out(
-                self._staged(step),
-                plan,
-                self.run.workers,
-                read_blob=self._read_blob,
-                journal=self._paths.staged(journal_name(*step)),
-                progress=partial(self.run.report_progress, wanted),
-            )
+                previous, name = name, work_name(*step, token)
+                rename(self._paths.staged(previous), self._paths.staged(name))
+            with at_work(self._paths, name, step):
+                done = check_out(
+                    self._paths.staged(name),
+                    plan,
+                    self.run.workers,
+                    read_blob=self._read_blob,
+                    journal=self._paths.staged(journal_name(name)),
+                    progress=partial(self.run.report_progress, wanted),
+                )
             counts = Counts(
                 files_written=counts.files_written + done.files_written,
                 files_removed=counts.files_removed + done.files_removed,
                 bytes_written=counts.bytes_written + done.bytes_written,
             )
-            previous = step
         self.counts, self.submodules = counts, plans[-1].submodules
         if self._lfs_blobs:
             self.pointers = tuple(write.path for write in plans[-1].files if write.blob in self._lfs_blobs)
+        return name
 
     def _read_blob(self, blob: bytes) -> bytes:
         # Looked at while it is at hand: to find the pointers later would read every blob a second time.
@@ -180,17 +194,10 @@ class ReleaseBuilder:
         if releases >= max_releases(len(plan.files) + len(plan.links), self.run.settings.burst_files):
             # The disk may not grow without bound, and no release may go before its grace: the push has to wait.
             raise ReleasesInGrace(f"{releases} releases are still in their grace")
-        step = (NULL_OID, wanted)
+        step, token = (NULL_OID, wanted), self.run.lock.new_token()
         self._make_directories()
-        self._forget_checkpoint(step)
-        try:
-            make_directory(self._staged(step), 0o755)
-        except FileExistsError:
-            # The patch above found that somebody changed what stands there; or it was not listed.
-            self._set_aside(self._staged(step))
-            make_directory(self._staged(step), 0o755)
-        self.check_out([step], [plan], wanted)
-        self._give_name(step, wanted)
+        make_directory(self._paths.staged(work_name(*step, token)), 0o755)
+        self._give_name(self.check_out([step], [plan], token), wanted)
 
     def with_touches(self, plans: Sequence[TreePlan], base: Release | None, wanted: str) -> list[TreePlan]:
         """Return the plans with touches for all that is right in the tree, but that readers saw otherwise since.
@@ -234,38 +241,34 @@ class ReleaseBuilder:
                 make_directory(directory)
                 self._note(directory)
 
-    def _forget_checkpoint(self, step: Step) -> None:
-        """Remove the checkpoint of a step that begins now: it tells of a tree that is gone."""
-        if journal_name(*step) in self.inventory.staged:
-            self._set_aside(self._paths.staged(journal_name(*step)))
-
     def _set_aside(self, path: str) -> None:
         """Rename what stands under a name that is needed to the trash: prune removes it after the flip."""
         self.leftovers.append(trash_name())
         self._note(path)
         # Whatever it is, one rename frees the name; to remove a tree takes as long as it is large.
         try:
-            rename(path, self._paths.staged(self.leftovers[-1]))
+            take_away(self._paths, path, self.leftovers[-1])
         except (FileNotFoundError, NotADirectoryError):
             self._make_directories()
             with suppress(FileNotFoundError):
-                rename(path, self._paths.staged(self.leftovers[-1]))
+                take_away(self._paths, path, self.leftovers[-1])
 
     def _note(self, path: str) -> None:
         self.notes.append(f"{os.path.relpath(path, self._paths.root)} was in the way, and is removed")
 
-    def _give_name(self, step: Step, wanted: str) -> None:
+    def _give_name(self, name: str, wanted: str) -> None:
+        staged = self._paths.staged(name)
         try:
-            self._name_and_link(self._staged(step), wanted)
+            self._name_and_link(staged, wanted)
         except OSError as error:
             if error.errno not in NOT_AS_LEFT or not is_there(self._paths.release(wanted)):
                 raise
             # Not listed, or made since: the tree is complete, and only the name is taken.
             self._set_aside(self._paths.release(wanted))
-            self._name_and_link(self._staged(step), wanted)
+            self._name_and_link(staged, wanted)
 
     def _name_and_link(self, staged: str | None, wanted: str) -> None:
-        self.link = prepare_flip(
+        self.link, self.record = prepare_flip(
             self.run.directory,
             self.inventory,
             previous=self.run.published.commit,
@@ -289,6 +292,3 @@ class ReleaseBuilder:
         whole = partial(self.plan, None, wanted) if base is not None else None
         check_tree_bytes(plan, self.mirror.size_of, self.run.max_tree_bytes, whole)
         return plan
-
-    def _staged(self, step: Step) -> str:
-        return self._paths.staged(patch_name(*step))

@@ -4,22 +4,47 @@ A release's clock and its seal are one thing: the mtime of its root directory, i
 whole second by itself. If somebody else makes, removes or renames something in the root directory (a `__pycache__`,
 say), that breaks the seal, and the release is not recycled any more. To look at the seal costs nothing, since a run
 reads the clock anyway. What it cannot see, deeper down, an audit of whole trees finds.
+
+And the fence around a target: what a run that lost its lock, and wakes, cannot undo of another run's work. To read the
+lock before a step is not enough, since a run can be stopped between the two. So
+- what a run made ready for a flip or a record, the next holder removes before its own first change (`revoke`);
+- what a run takes away, it renames first, looks then, and puts it back where the lock was lost (`take_away`);
+- what a run makes bears a token of its own, and no other goes on with it while it may be at work (`free_trees`).
+A law holds the rooms of the mount to it: nothing else renames or removes what others know by its name.
 """
 
 import os
 import stat
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
+from handler.errors import LockLost
 from handler.model import MAX_AHEAD_SECONDS
 from handler.mount.fs.directories import make_link, open_directory
-from handler.mount.fs.files import rename
+from handler.mount.fs.files import rename, unlink_if_there
+from handler.mount.fs.lock import may_be_at_work
 from handler.mount.fs.parallel import Executor
 from handler.mount.releases.strategy import Release
 from handler.mount.target.directory import TargetDirectory, list_names, stage
-from handler.mount.target.layout import TargetPaths, is_commit, is_spare, link_to, read_spare_name
+from handler.mount.target.layout import (
+    TargetPaths,
+    is_commit,
+    is_passing,
+    is_spare,
+    journal_name,
+    link_to,
+    patch_name,
+    read_patch_name,
+    read_spare_name,
+)
+
+LEASE_SECONDS = 900.0
+"""No run of a function lives longer. What nobody changed for so long, no run changes any more."""
+
+Step = tuple[str, str]
+"""The commit that a tree comes from, and the one that it is brought to."""
 
 _SECOND = 1_000_000_000
 
@@ -65,9 +90,13 @@ def list_releases(paths: TargetPaths, known: Collection[str] | None = None) -> I
 
 
 def flip(paths: TargetPaths, link: str) -> None:
-    """Put the temporary link in the place of `current`: the one step that readers see."""
+    """Put the temporary link in the place of `current`: the one step that readers see. Raises LockLost."""
     # One rename. Unlinking `current` first would leave a moment, and after a kill a mount, without any tree.
-    rename(link, paths.current)
+    try:
+        rename(link, paths.current)
+    except FileNotFoundError:
+        # To read the lock first cannot be enough: a run can be stopped between the two. See `revoke`.
+        raise LockLost("another run took the repository's lock before the flip") from None
 
 
 def time_to_show(inventory: Inventory, now: float) -> float:
@@ -110,30 +139,43 @@ def prepare_flip(
     wanted: str,
     staged: str | None,
     executor: Executor,
-) -> str:
-    """Give the staged tree (None: the release stands already) its name, and make the flip ready; returns the link.
+) -> tuple[str, str]:
+    """Give the staged tree (None: the release stands already) its name, and make the flip ready.
 
-    Three things that do not wait for each other: name the tree, set the replaced release's clock, make the link.
+    Returns the path of the link, and that of the reserved record. Three things before that do not wait for each other:
+    seal the tree, set the replaced release's clock, make link and record. Raises LockLost.
     """
     # The clock is set before the flip. Set after it, a kill between the two would leave the replaced release looking
     # as if its grace were long over, and the next run would recycle it under its readers.
     retiring = executor.submit(partial(_start_grace, directory, inventory, previous if previous != wanted else None))
-    linking = executor.submit(partial(stage, directory, "link", partial(make_link, link_to(wanted))))
+    ready: list[str] = []
+    linking = executor.submit(partial(_make_ready, directory, wanted, ready))
     try:
         # Sealed before it gets its name: a release that bears its name is complete and intact. One that stands already
         # is sealed again, so that an NFS client looks up what was touched in it.
         seal(staged or directory.release(wanted), time_to_show(inventory, directory.clock()))
+        retiring.result()
+        linking.result()
+        # Once for the rename, the flip and the record, which follow at once; and after link and record are there: who
+        # takes the lock from now on finds and removes them (see `revoke`). Then flip and record fail.
+        directory.check_lock()
         if staged is not None:
             rename(staged, directory.release(wanted))
-        retiring.result()
     except BaseException:
         # The builder may try again at once, with a link of its own: nothing of this try may still be under way then.
         retiring.exception()
-        if linking.exception() is None:
+        linking.exception()
+        for path in ready:
             with suppress(OSError):
-                os.unlink(linking.result())
+                os.unlink(path)
         raise
-    return linking.result()
+    link, record = ready
+    return link, record
+
+
+def _make_ready(directory: TargetDirectory, wanted: str, ready: list[str]) -> None:
+    ready.append(stage(directory, "link", partial(make_link, link_to(wanted))))
+    ready.append(directory.reserve_record())
 
 
 def _start_grace(directory: TargetDirectory, inventory: Inventory, previous: str | None) -> None:
@@ -152,3 +194,101 @@ def read_spares(paths: TargetPaths, inventory: Inventory) -> dict[str, Release]:
         with suppress(FileNotFoundError):
             spares[name] = read_release(paths.staged(name), commit, is_sure=True)
     return spares
+
+
+def revoke(directory: TargetDirectory, staged: Iterable[str], published: str | None) -> None:
+    """Remove the links and records that another run made ready, so that it cannot flip, or record, when it wakes.
+
+    Every holder that changes what readers have, or the record, calls it first. `staged` is what lies in staging, listed
+    after the lock's stamp. Raises LockLost where that run flipped until then: `published` is what was read before.
+    """
+    ready = [name for name in staged if is_passing(name) and name.startswith(("link-", "record-"))]
+    for name in ready:
+        # Where others put a directory under such a name, nothing can be renamed over `current` from there.
+        with suppress(IsADirectoryError):
+            unlink_if_there(directory.staged(name))
+    if ready and directory.read_published().commit != published:
+        raise LockLost("a run that had lost the lock flipped while this one began")
+
+
+def give_name(directory: TargetDirectory, staged: str, path: str) -> None:
+    """Rename what is complete in staging to `path`, where others find it. Raises LockLost."""
+    directory.check_lock()
+    rename(staged, path)
+
+
+def take_away(directory: TargetDirectory, path: str, name: str) -> None:
+    """Rename what stands at `path` to `name` in staging; put it back, and raise LockLost, where the lock was lost."""
+    # Read after the rename: between a reading and the rename another run may flip to what stands there.
+    rename(path, directory.staged(name))
+    try:
+        directory.check_lock()
+    except LockLost:
+        with suppress(OSError):
+            _put_back(directory.staged(name), path)
+        raise
+
+
+def _put_back(staged: str, path: str) -> None:
+    if os.path.islink(staged):
+        # A rename would replace the link that another run made meanwhile. A directory replaces no full one.
+        make_link(os.readlink(staged), path)
+        os.unlink(staged)
+    else:
+        rename(staged, path)
+
+
+def free_trees(directory: TargetDirectory, staged: Iterable[str]) -> dict[Step, str]:
+    """Return the half-made trees in staging that no run can be at work in: (base, wanted) -> name. No spares.
+
+    A run that was stopped may wake, and go on writing into what it has open. In a tree that another run finished
+    meanwhile, readers would get both. So a tree is free where its run gave it up, where that run's process is gone, and
+    where nobody changed it for LEASE_SECONDS.
+    """
+    found = {}
+    for name in sorted(staged):
+        # What is on its way from a commit to itself was a spare: nothing is gained by going on with it.
+        if (patch := read_patch_name(name)) and not is_spare(name) and patch[0] != patch[1]:
+            base, wanted, token = patch
+            if not token or not may_be_at_work(token) or _is_past_lease(directory, name):
+                found[base, wanted] = name
+    return found
+
+
+def _is_past_lease(directory: TargetDirectory, name: str) -> bool:
+    changed_at = 0.0
+    for each in (name, journal_name(name)):
+        with suppress(FileNotFoundError):
+            # The ctime: a recycled tree has its mtime of long ago. A long check-out writes its checkpoint all the time.
+            changed_at = max(changed_at, os.lstat(directory.staged(each)).st_ctime)
+    return directory.clock() - changed_at >= LEASE_SECONDS
+
+
+def take_over(directory: TargetDirectory, name: str, mine: str) -> None:
+    """Rename a free tree, and its checkpoint, to this run's name. Raises LockLost."""
+    # The checkpoint first: without the tree it says nothing, but beside another tree it would claim too much.
+    with suppress(FileNotFoundError):
+        rename(directory.staged(journal_name(name)), directory.staged(journal_name(mine)))
+    take_away(directory, directory.staged(name), mine)
+
+
+@contextmanager
+def at_work(directory: TargetDirectory, mine: str, step: Step) -> Iterator[None]:
+    """Give a half-made tree up where the block fails: rename it so that the next run may go on with it at once."""
+    try:
+        yield
+    except LockLost:
+        raise
+    except BaseException:
+        # This run touches it no more. Where giving up fails, it is free when the process is gone, or after its lease.
+        with suppress(LockLost, OSError):
+            _give_up(directory, mine, patch_name(*step))
+        raise
+
+
+def _give_up(directory: TargetDirectory, mine: str, name: str) -> None:
+    directory.check_lock()
+    # The tree before its checkpoint, which would claim too much beside another tree.
+    unlink_if_there(directory.staged(journal_name(name)))
+    rename(directory.staged(mine), directory.staged(name))
+    rename(directory.staged(journal_name(mine)), directory.staged(journal_name(name)))

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 from handler.model import Repository
 from handler.mount.fs.directories import make_directories, remove_tree
-from handler.mount.fs.files import rename
 from handler.mount.releases.build import ReleaseBuilder
-from handler.mount.releases.inventory import Inventory
+from handler.mount.releases.inventory import Inventory, revoke, take_away
 from handler.mount.releases.strategy import Release, StrategyKind, choose_pruned, missed_by
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.layout import TargetPaths, is_passing, is_spare, is_staged, read_patch_name, trash_name
@@ -36,7 +35,9 @@ def prune(run: Run, inventory: Inventory, built: ReleaseBuilder, *, current: str
         halves = [name for name in trash if not is_passing(name)]
         pruned, trash, is_sure = [], [name for name in trash if is_passing(name)], is_sure and not halves
     built.let_go(frozenset(pruned), releases, current)
-    trash += [_set_aside(paths, commit) for commit in pruned]
+    # Half-made trees are renamed first: by the same name another run may have given up another one meanwhile.
+    trash = [_set_aside(paths, paths.staged(name)) if read_patch_name(name) else name for name in trash]
+    trash += [_set_aside(paths, paths.release(commit)) for commit in pruned]
     for name in trash:
         # A reader on this host that holds a file open makes its NFS client leave a `.nfs...` behind, and the directory
         # cannot be removed. That is no failure: a later run removes what stays.
@@ -60,6 +61,8 @@ def prune_at_rest(
     Returns the releases that stand, and the names in staging to `discard`. Discarding needs no lock: nobody uses those
     names again, and to remove whole trees takes minutes. `renew` gives what stays its times (see `times.renew`).
     """
+    # A run that wakes could flip to what is pruned here.
+    revoke(paths, inventory.staged, current)
     pruned = choose_pruned(
         current, inventory.releases, paths.clock(), repository.grace_seconds, repository.keep_releases
     )
@@ -73,7 +76,7 @@ def prune_at_rest(
     for name, commit in inventory.spares.items() if pruned else ():
         renew(paths.staged(name), commit, pruned)
     trash = [name for name in inventory.staged if is_passing(name)]
-    trash += [_set_aside(paths, commit) for commit in pruned]
+    trash += [_set_aside(paths, paths.release(commit)) for commit in pruned]
     return tuple(each for each in inventory.releases if each.commit not in pruned), tuple(trash)
 
 
@@ -97,12 +100,12 @@ def sweep(paths: TargetPaths, inventory: Inventory) -> bool:
     return all(swept) and len(passing) + len(staying) == len(inventory.staged)
 
 
-def _set_aside(paths: TargetPaths, commit: str) -> str:
-    """Rename a release into staging; returns its new name."""
+def _set_aside(paths: TargetDirectory, path: str) -> str:
+    """Rename a tree that is to be removed; returns its new name in staging. Raises LockLost."""
     # Renamed before it is removed: half removed it must not bear a release's name for a moment.
     trash = trash_name()
     with suppress(FileNotFoundError):
-        rename(paths.release(commit), paths.staged(trash))
+        take_away(paths, path, trash)
     return trash
 
 

@@ -1,7 +1,7 @@
 """Publish a target as releases: a session of `reconcile` that checks out a tree beside, and flips `current` to it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -11,9 +11,10 @@ from handler.mount.fs.errno_map import as_failure
 from handler.mount.git.fetch import Fetched
 from handler.mount.git.mirror import Mirror, StorePool, discard_mirror
 from handler.mount.releases.build import ReleaseBuilder
-from handler.mount.releases.inventory import Inventory, flip, list_releases
+from handler.mount.releases.inventory import Inventory, flip, list_releases, revoke
 from handler.mount.releases.prune import prune, sweep
 from handler.mount.releases.retire import retire
+from handler.mount.target.directory import list_names
 from handler.mount.target.ending import unchanged
 from handler.mount.target.run import Run
 
@@ -27,7 +28,9 @@ def open_session(run: Run, mirrors: StorePool) -> Iterator["ReleaseSession"]:
         with mirrors.borrow(run.paths.mirror, is_unchanged=run.known is not None) as mirror:
             yield ReleaseSession(run, mirror)
     except MirrorDamaged:
-        # What is published stays: readers need no object.
+        # What is published stays: readers need no object. Where the lock was lost, another run may have repacked the
+        # mirror under this one, and needs it.
+        run.lock.check()
         discard_mirror(run.paths.mirror)
         raise
 
@@ -49,9 +52,12 @@ class ReleaseSession:
         self.counts = Counts()
         self.complete_at = 0.0
 
+    def deepening(self, commit: str, deeper_than: int) -> None:
+        """Return None: a release needs no history."""
+
     def retire(self, unchanged: Outcome) -> Outcome:
         """Take the target away, if it ends with its ref."""
-        self._listing.result()
+        _revoke(self._run, self._listing.result().staged)
         outcome = retire(self._run, unchanged)
         self._run.know(None)
         return outcome
@@ -61,6 +67,7 @@ class ReleaseSession:
         run = self._run
         retired: tuple[str, ...] = ()
         self._inventory, self._commit = self._listing.result(), fetched.commit or ""
+        _revoke(run, self._inventory.staged)
         # `current` may lead nowhere, after somebody removed its release: then it is written again.
         if self._commit == run.published.commit and self._inventory.has(self._commit):
             return False
@@ -89,7 +96,10 @@ class ReleaseSession:
         run = self._run
         outgoing = run.outgoing()
         # The remote has just shown this target's ref, so that the other one's is gone, whoever tells it first.
-        if outgoing is None or retire(outgoing, unchanged(outgoing)).kind is not OutcomeKind.RETIRED:
+        if outgoing is None:
+            return ()
+        _revoke(outgoing, list_names(outgoing.directory.staging))
+        if retire(outgoing, unchanged(outgoing)).kind is not OutcomeKind.RETIRED:
             return ()
         outgoing.know(None)
         run.known = outgoing.known
@@ -100,6 +110,7 @@ class ReleaseSession:
         assert self._builder is not None
         # Everything is complete and named; before this line a kill leaves the old tree, after it the new one.
         flip(self._run.directory, self._builder.link)
+        self._run.reserved_record = self._builder.record
         return self._run.clock()
 
     def tidy(self) -> tuple[str, ...]:
@@ -112,6 +123,7 @@ class ReleaseSession:
         # Readers have the new tree. Whatever fails from here on must not make the push look failed.
         try:
             standing = prune(run, self._inventory, self._builder, current=self._commit)
+            run.lock.check_after_pause()
             self.store.maintain(self._release_commits, keeps_history=run.repository.depth == 0)
         except (Git2EfsError, OSError) as error:
             run.known = None
@@ -121,3 +133,8 @@ class ReleaseSession:
 
     def _release_commits(self) -> list[str]:
         return self._run.registry.release_commits()
+
+
+def _revoke(run: Run, staged: Iterable[str]) -> None:
+    """Before the first change; see `inventory.revoke`."""
+    revoke(run.directory, staged, run.published.commit)

@@ -9,8 +9,9 @@ from handler.exchange.events import PendingEvent, retired_event
 from handler.model import Outcome, OutcomeKind
 from handler.mount.fs.directories import make_directories, open_directory, remove_tree
 from handler.mount.fs.files import unlink_if_there
+from handler.mount.releases.inventory import take_away
 from handler.mount.target.directory import TargetDirectory, list_names
-from handler.mount.target.layout import RepositoryPaths, TargetPaths, is_commit, is_staged, trash_name
+from handler.mount.target.layout import RepositoryPaths, TargetPaths, is_commit, is_passing, is_staged, trash_name
 from handler.mount.target.registry import TargetRegistry
 from handler.mount.target.run import Run
 
@@ -81,23 +82,29 @@ def finish(
 
 
 def _forget(directory: TargetDirectory, paths: RepositoryPaths, registry: TargetRegistry) -> None:
+    directory.check_lock()
     # The registry last: while the target is on it, a later run comes back to what is left.
     _remove_rest(directory, paths.directory)
-    registry.remove(directory.path)
+    registry.remove(directory.path, directory.check_lock)
 
 
-def _remove_trees(paths: TargetPaths) -> None:
+def _remove_trees(paths: TargetDirectory) -> None:
     """Remove `current`, and every tree. The record stays, since it says whose all this was: after a kill the next run
-    goes on."""
-    # `current` goes first, so that no reader finds a tree that is half gone.
-    unlink_if_there(paths.current)
+    goes on. Raises LockLost."""
     make_directories(paths.staging)
+    # `current` goes first, so that no reader finds a tree that is half gone.
+    with suppress(FileNotFoundError):
+        take_away(paths, paths.current, trash_name())
     # Only names that git2efs makes: another repository's target may have come to lie in here.
     for name in filter(is_commit, list_names(paths.releases)):
         # Renamed before it is removed: half removed it must not bear a release's name for a moment.
-        os.rename(paths.release(name), paths.staged(trash_name()))
+        take_away(paths, paths.release(name), trash_name())
+    # Spares and half-made trees too: another run that takes one over while it is being removed would publish holes.
+    for name in list_names(paths.staging):
+        if is_staged(name) and not is_passing(name):
+            take_away(paths, paths.staged(name), trash_name())
     with open_directory(paths.staging) as staging:
-        for name in filter(is_staged, os.listdir(staging)):
+        for name in filter(is_passing, os.listdir(staging)):
             try:
                 remove_tree(name, dir_fd=staging)
             except NotADirectoryError:

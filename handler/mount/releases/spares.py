@@ -13,10 +13,20 @@ from functools import partial
 from handler.errors import MirrorDamaged, ObjectTooLarge, TreeTooLarge, TreeUnsafe
 from handler.model import NULL_OID, Counts
 from handler.mount.fs.directories import make_directories, make_directory
-from handler.mount.fs.files import NOT_REGULAR, read_whole, rename, write_whole
+from handler.mount.fs.files import NOT_REGULAR, read_whole, write_whole
 from handler.mount.git.mirror import Mirror
-from handler.mount.releases.build import NOT_AS_LEFT, ReleaseBuilder, Step
-from handler.mount.releases.inventory import Inventory, read_spares, seal
+from handler.mount.releases.build import NOT_AS_LEFT, ReleaseBuilder
+from handler.mount.releases.inventory import (
+    Inventory,
+    Step,
+    free_trees,
+    give_name,
+    read_spares,
+    revoke,
+    seal,
+    take_away,
+    take_over,
+)
 from handler.mount.releases.strategy import (
     MAX_SPARES,
     Release,
@@ -25,7 +35,7 @@ from handler.mount.releases.strategy import (
     count_demand,
     max_spares,
 )
-from handler.mount.target.directory import stage
+from handler.mount.target.directory import TargetDirectory, stage
 from handler.mount.target.layout import (
     SPARES_STATE,
     TargetPaths,
@@ -36,6 +46,7 @@ from handler.mount.target.layout import (
     read_patch_name,
     spare_name,
     trash_name,
+    work_name,
 )
 from handler.mount.target.run import Run
 
@@ -61,10 +72,11 @@ class SpareMaker:
     def make(self) -> None:
         """Make as many spares as the target needs, all of the commit that readers have.
 
-        Raises OutOfTime, and what `progress` raises. Then a half-made tree stays, and the next run finishes it: a push,
-        or this again.
+        Raises OutOfTime, LockLost, and what `progress` raises. Then a half-made tree stays, and the next run finishes
+        it: a push, or this again.
         """
         tip = self.run.published.commit
+        revoke(self._paths, self.inventory.staged, tip)
         self.trash = [name for name in self.inventory.staged if is_passing(name)]
         self._releases = list(self.inventory.releases)
         if tip is None or tip not in self.mirror:
@@ -81,7 +93,7 @@ class SpareMaker:
             self._bring(name, [(spare.commit, tip)], tip, needed, spare)
         for commit in surplus:
             self._bring_release(commit, tip, needed)
-        for name, (base, halfway) in self._half_made():
+        for (base, halfway), name in self._half_made().items():
             steps = [(base, halfway), (halfway, tip)] if halfway != tip else [(base, tip)]
             self._bring(name, steps, tip, needed, None)
         while len(self._spares) < needed:
@@ -96,7 +108,7 @@ class SpareMaker:
         return frozenset((*(each.commit for each in self._releases), *self._spares, SPARES_STATE))
 
     @property
-    def _paths(self) -> TargetPaths:
+    def _paths(self) -> TargetDirectory:
         return self.run.directory
 
     # -- how many ------------------------------------------------------------------------------------------------------
@@ -111,7 +123,7 @@ class SpareMaker:
             demand = replace(demand, files=self._count_files(tip))
         if demand != before:
             staged = stage(self._paths, "record", partial(write_whole, content=_to_json(demand)))
-            rename(staged, self._paths.staged(SPARES_STATE))
+            give_name(self._paths, staged, self._paths.staged(SPARES_STATE))
         bound = max_spares(demand.files or 0, self.run.settings.spare_files, self.run.repository.spares)
         return min(demand.pushes, bound)
 
@@ -154,9 +166,14 @@ class SpareMaker:
                 self._discard(name)
         return behind
 
-    def _half_made(self) -> list[tuple[str, Step]]:
-        found = ((name, read_patch_name(name)) for name in self.inventory.staged if not is_spare(name))
-        return sorted((name, step) for name, step in found if step is not None)
+    def _half_made(self) -> dict[Step, str]:
+        """Return the half-made trees that may be gone on with, by their steps; discard the others."""
+        free = free_trees(self._paths, self.inventory.staged)
+        for name in self.inventory.staged:
+            # A run that may still write into it has lost its lock, and its tree with it.
+            if read_patch_name(name) and not is_spare(name) and name not in free.values():
+                self._discard(name)
+        return free
 
     # -- what becomes of it --------------------------------------------------------------------------------------------
 
@@ -165,14 +182,14 @@ class SpareMaker:
             self._discard_release(commit)
             return
         # It gives its name up before its first file changes, as a recycled release does.
-        name = patch_name(commit, tip)
-        rename(self._paths.release(commit), self._paths.staged(name))
+        name = work_name(commit, tip, self.run.lock.new_token())
+        take_away(self._paths, self._paths.release(commit), name)
         self._releases = [each for each in self._releases if each.commit != commit]
         release = next(each for each in self.inventory.releases if each.commit == commit)
         self._bring(name, [(commit, tip)], tip, needed, release)
 
     def _bring(self, name: str, steps: list[Step], tip: str, needed: int, base: Release | None) -> None:
-        """Make the tree that is staged as `name` a spare of the tip, or trash where it is not needed.
+        """Make the tree that is staged as `name`, and free, a spare of the tip, or trash where it is not needed.
 
         `base` is what it was when its times were right; None: it is half made.
         """
@@ -186,22 +203,21 @@ class SpareMaker:
         except _NOT_PLANNED:
             self._discard(name)
             return
-        if name != patch_name(*steps[0]):
-            rename(self._paths.staged(name), self._paths.staged(patch_name(*steps[0])))
+        token = self.run.lock.new_token()
         try:
-            builder.check_out(steps, plans, tip)
+            take_over(self._paths, name, work_name(*steps[0], token))
+            self._finish(builder, builder.check_out(steps, plans, token), tip)
         except OSError as error:
             if error.errno not in NOT_AS_LEFT:
                 raise
             # Somebody changed it. Each step may be where it ended.
             for step in steps:
                 self._discard(patch_name(*step))
-            return
-        self._finish(builder, patch_name(*steps[-1]), tip)
+                self._discard(work_name(*step, token))
 
     def _write_whole(self, tip: str, needed: int) -> bool:
         """Write one spare from nothing. Returns False where that failed."""
-        name, before = patch_name(NULL_OID, tip), len(self._spares)
+        name, before = work_name(NULL_OID, tip, self.run.lock.new_token()), len(self._spares)
         make_directories(self._paths.staging)
         make_directory(self._paths.staged(name), 0o755)
         # Every time in it is new: as if it had been the tip's until now.
@@ -213,7 +229,7 @@ class SpareMaker:
         seal(self._paths.staged(name), self.run.directory.clock())
         free = (spare_name(tip, number) for number in range(1, MAX_SPARES + 2))
         spare = next(each for each in free if each not in self._spares)
-        rename(self._paths.staged(name), self._paths.staged(spare))
+        give_name(self._paths, self._paths.staged(name), self._paths.staged(spare))
         self._spares[spare] = tip
         self.counts += builder.counts
 
@@ -224,14 +240,14 @@ class SpareMaker:
     def _discard(self, name: str) -> None:
         self._set_aside(self._paths.staged(name))
         # The checkpoint of a tree that is gone would skip files of the next one.
-        if (step := read_patch_name(name)) is not None:
-            self._set_aside(self._paths.staged(journal_name(*step)))
+        if read_patch_name(name) is not None:
+            self._set_aside(self._paths.staged(journal_name(name)))
 
     def _set_aside(self, path: str) -> None:
         # Renamed before it is removed: half removed it must not bear the name of a complete tree for a moment.
         trash = trash_name()
         with suppress(FileNotFoundError):
-            rename(path, self._paths.staged(trash))
+            take_away(self._paths, path, trash)
             self.trash.append(trash)
 
     def _builder(self) -> ReleaseBuilder:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from handler.errors import TargetOccupied
+from handler.errors import LockLost, TargetOccupied
 from handler.mount.fs.directories import make_directories, names_in, open_directory
-from handler.mount.fs.files import rename, write_whole
+from handler.mount.fs.files import open_regular, rename, write_all
 from handler.mount.fs.lock import HeldLock
 from handler.mount.target.layout import (
     COPY,
@@ -49,10 +49,21 @@ class TargetDirectory(TargetPaths):
     mount: str
     path: str
     clock: Callable[[], float]
+    lock: HeldLock | None = None
+    """The lock of the run that writes here; None: nobody writes by this."""
 
     def held_by(self, lock: HeldLock) -> "TargetDirectory":
-        """Return the directory with the mount's clock, as the holder of a stamped lock knows it."""
-        return replace(self, clock=lock.now)
+        """Return the directory for the holder of a lock that is stamped: with the mount's clock, and its fence."""
+        return replace(self, clock=lock.now, lock=lock)
+
+    def guarded_by(self, lock: HeldLock) -> "TargetDirectory":
+        """Return the directory for the holder of a lock that is not stamped: with its fence, and this host's clock."""
+        return replace(self, lock=lock)
+
+    def check_lock(self) -> None:
+        """Raise LockLost where the run that writes here does not hold the lock any more."""
+        assert self.lock is not None, "only the lock's holder changes a target"
+        self.lock.check()
 
     @classmethod
     def of(
@@ -113,11 +124,35 @@ class TargetDirectory(TargetPaths):
             directory = os.path.dirname(directory)
         return False
 
-    def write_record(self, record: PublishedRecord) -> None:
-        """Replace `published.json`."""
+    def reserve_record(self) -> str:
+        """Make the empty file that becomes the record, and keep it open; return its path. Only the lock's holder may.
+
+        Made before a look at the lock, it needs no other look after the flip: who takes the lock later removes it.
+        """
+        return stage(self, "record", self._keep_open)
+
+    def _keep_open(self, path: str) -> None:
+        assert self.lock is not None
+        self.lock.kept[path] = open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+
+    def write_record(self, record: PublishedRecord, reserved: str = "") -> None:
+        """Replace `published.json`, by the file that `reserve_record` made, if it did. Raises LockLost."""
         # Written beside and renamed: a reader, or the next run after a kill, finds the old record or the new one.
-        staged = stage(self, "record", lambda path: write_whole(path, record.to_json()))
-        rename(staged, self.record)
+        staged = reserved or self.reserve_record()
+        assert self.lock is not None
+        descriptor = self.lock.kept.pop(staged)
+        try:
+            write_all(descriptor, record.to_json())
+        finally:
+            os.close(descriptor)
+        if not reserved:
+            # As late as can be: the lock may have been lost since the run's last look.
+            self.check_lock()
+        try:
+            rename(staged, self.record)
+        except FileNotFoundError:
+            # The next holder removes what a stopped run made ready, before it writes anything itself.
+            raise LockLost("another run took the repository's lock before the record was written") from None
 
     def refuse_nested(self) -> None:
         """Raise TargetOccupied where another target is at the path of a new one, or on the way to it.

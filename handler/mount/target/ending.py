@@ -57,7 +57,7 @@ def _notify_and_write(run: Run, objects: Objects, record: PublishedRecord) -> No
     # out again. The other way round it would be lost.
     if run.emit is not None:
         record = notify(run.emit, record, run.published, run.target.path, objects)
-    run.directory.write_record(record)
+    run.directory.write_record(record, run.reserved_record)
 
 
 def _record(run: Run, fetched: Fetched, *, published_at: float) -> PublishedRecord:

@@ -61,10 +61,11 @@ def notify_and_write(
     *,
     emit: Emit | None,
     mirror: AbstractContextManager[Objects],
+    reserved: str = "",
 ) -> None:
     """Hand out the event of the release that `record` is of, and write the record. Raises OSError for the latter.
 
-    `published` is what was published when the run began.
+    `reserved` is what `prepare_flip` made for the record, `published` is what was published when the run began.
     """
     if emit is not None:
         try:
@@ -73,4 +74,4 @@ def notify_and_write(
         except (MirrorDamaged, OSError):
             # A damaged mirror keeps no operator from going back: then the event does not say what changed.
             record = notify(emit, record, published, directory.path, Objects())
-    directory.write_record(record)
+    directory.write_record(record, reserved)

@@ -35,6 +35,7 @@ _PASSING = re.compile(r"(?:link|record|repair|trash)-[0-9a-f]{16}")
 _JOURNAL = ".journal"
 SPARES_STATE = "spares.json"
 """A name in staging: how many spares the target's pushes needed lately."""
+_PATCH = re.compile(rf"({OBJECT_ID})-({OBJECT_ID})(?:\.((?:[0-9a-f]{{16}}-){{2}}[0-9a-f]{{16}}))?")
 _SPARE = re.compile(rf"{OBJECT_ID}-{OBJECT_ID}(?:\.[1-9][0-9]?)?")
 # Only a link of this very form is ours. Somebody else's `current` is never replaced.
 _LINK = re.compile(f"releases/({OBJECT_ID})")
@@ -159,9 +160,17 @@ def read_spare_name(name: str) -> str | None:
     return found[0] if found is not None and found[0] == found[1] and _SPARE.fullmatch(name) else None
 
 
-def journal_name(base: str, wanted: str) -> str:
-    """Return the name of the checkpoint of what `patch_name` names (see `Checkpoint`)."""
-    return patch_name(base, wanted) + _JOURNAL
+def work_name(base: str, wanted: str, token: str) -> str:
+    """Return the name of such a tree while the holder that `token` names works on it (see `may_be_at_work`).
+
+    No two runs have one name: so nothing that a run does by a name, when it wakes, meets another one's work.
+    """
+    return f"{base}-{wanted}.{token}"
+
+
+def journal_name(name: str) -> str:
+    """Return the name of the checkpoint of the tree that is staged as `name` (see `Checkpoint`)."""
+    return name + _JOURNAL
 
 
 def is_passing(name: str) -> bool:
@@ -185,10 +194,10 @@ def is_spare(name: str) -> bool:
     return name == SPARES_STATE or read_spare_name(name) is not None
 
 
-def read_patch_name(name: str) -> tuple[str, str] | None:
-    """Return the (base, wanted) of a name by `patch_name`; None for another name.
+def read_patch_name(name: str) -> tuple[str, str, str] | None:
+    """Return the (base, wanted, token) of a name by `patch_name`, without a token, or by `work_name`; else None.
 
-    The two are equal in the name of a spare.
+    Base and wanted are equal in the name of a spare, and of one that a run works on.
     """
-    base, _, wanted = name.partition("-")
-    return (base, wanted) if is_commit(base) and is_commit(wanted) else None
+    match = _PATCH.fullmatch(name)
+    return (match[1], match[2], match[3] or "") if match else None

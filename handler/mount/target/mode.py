@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from handler.exchange.remote import FetchQuery
 from handler.model import Counts, Outcome
 from handler.mount.git.fetch import Fetched
 from handler.mount.git.mirror import StorePool
@@ -22,6 +23,13 @@ class Session(Protocol):
     @property
     def have(self) -> str | None:
         """The commit to claim to the remote."""
+        ...
+
+    def deepening(self, commit: str, deeper_than: int) -> FetchQuery | None:
+        """Return the fetch of more history of `commit`, which is here; None where there is enough.
+
+        It is deeper than so many commits. Raises HistoryTooDeep where no such fetch is allowed.
+        """
         ...
 
     @property

@@ -2,11 +2,12 @@
 
 import errno
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from handler.config.names import path_problem
 from handler.mount.fs.directories import names_in
-from handler.mount.fs.files import append, read_whole, replace_whole
+from handler.mount.fs.files import append, read_whole, replace_whole, unlink_if_there
 from handler.mount.target.layout import RELEASES, STAGING, RepositoryPaths, is_commit, read_spare_name
 
 
@@ -31,13 +32,15 @@ class TargetRegistry:
             return
         # Appended and not rewritten: a killed run leaves at most half a line, which names no releases. The newline
         # comes first, to end that half line.
+        # And what a stopped run was about to replace the list with: it lacks this line (see `remove`).
+        unlink_if_there(f"{self.path}.new")
         append(self.path, f"\n{target_path}\n".encode())
 
-    def remove(self, target_path: str) -> None:
-        """Remove a target, when all of it is gone."""
+    def remove(self, target_path: str, check: Callable[[], object]) -> None:
+        """Remove a target, when all of it is gone. `check` raises LockLost where the lock was lost."""
         kept = [each for each in self.read() if each != target_path]
         # Replaced as a whole: killed in the middle, the old list still has the target, and the next run removes it.
-        replace_whole(self.path, "".join(f"\n{each}\n" for each in kept).encode())
+        replace_whole(self.path, "".join(f"\n{each}\n" for each in kept).encode(), check)
 
     def read(self) -> list[str]:
         """Return the lines, with any half line that a killed run left."""

@@ -10,7 +10,7 @@ from handler.errors import TargetRetiring
 from handler.exchange.events import Emit
 from handler.exchange.publisher import PublishRequest
 from handler.model import MAX_AHEAD_SECONDS, Repository, Target
-from handler.mount.fs.lock import Known
+from handler.mount.fs.lock import HeldLock, Known
 from handler.mount.fs.parallel import Executor, Workers
 from handler.mount.target.directory import Published, TargetDirectory, let_clock_tick
 from handler.mount.target.layout import RepositoryPaths, release_of
@@ -28,6 +28,7 @@ class Run:
     settings: Settings
     request: PublishRequest
     paths: RepositoryPaths
+    lock: HeldLock
     directory: TargetDirectory
     published: Published
     """What was published when the run took the lock."""
@@ -44,6 +45,8 @@ class Run:
     """Hand out an event; None: there is no bus."""
     wanted: str | None = None
     """What is to be published: the object that the ref names, later its commit. None: that is not decided yet."""
+    reserved_record: str = ""
+    """The path of the record that is made ready for what was flipped to; see `TargetDirectory.reserve_record`."""
     step_began: float | None = None
     """When the step under way began (time.perf_counter); None: not even the first one has."""
     fetch_ms: float | None = None
@@ -128,11 +131,16 @@ class Run:
         self.wanted = object_id
 
     def check_deadline(self) -> None:
-        """Raise OutOfTime where the run has to stop now."""
+        """Raise OutOfTime where the run has to stop now, and LockLost where a pause cost it the lock."""
+        self.lock.check_after_pause()
         self.request.deadline.check(f"{self.target.path} is not ready, and will be gone on with")
 
     def report_progress(self, commit: str, done: int, total: int) -> None:
-        """Report how far a check-out of `commit` has come. Raises OutOfTime, which ends it, unless it is done."""
+        """Report how far a check-out of `commit` has come. Raises OutOfTime, which ends it, unless it is done.
+
+        Raises LockLost too.
+        """
+        self.lock.check_after_pause()
         self.progress(f"{self.target.path} at {commit}", done, total)
         # A check-out that is done is published, however late: to end here would throw its work away.
         if done < total:
@@ -159,7 +167,7 @@ class Run:
         for path in self.registry.target_paths() if target.is_retirable else ():
             if not target.path.startswith(f"{path}/"):
                 continue
-            directory = TargetDirectory.at(mount, path, self.clock)
+            directory = TargetDirectory.at(mount, path, self.clock).held_by(self.lock)
             record = directory.read_record()
             if record is None or record.repository != self.repository.full_name or directory.is_copy:
                 continue

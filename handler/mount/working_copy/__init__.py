@@ -23,6 +23,7 @@ The map:
     maintain        daily maintenance: repack, sweep
     clone_session   the session of the first run, and what both sessions share
     clone           make the copy beside its place, and rename it
+    deepen          how much history a replay needs where the copy's is cut
     plan            what happens to the branch; which tree is safe to check out
     local_changes   what changes in the worktree, and what obstructs it
     autostash       reapply uncommitted changes, or keep them as a stash

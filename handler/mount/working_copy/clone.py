@@ -19,7 +19,7 @@ from handler.mount.fs.parallel import Stage, batches
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.diff import diff_trees
 from handler.mount.git.objects import BLOB, TREE
-from handler.mount.target.layout import GIT, is_commit
+from handler.mount.target.layout import GIT, is_commit, trash_name
 from handler.mount.target.run import Run
 from handler.mount.working_copy.gitdir.copy_config import default_tracking_ref
 from handler.mount.working_copy.gitdir.copy_store import CopyStore
@@ -83,12 +83,16 @@ class Clone:
             remove_tree(self.stage)
 
     def finish(self, store: CopyStore, commit: str, committer: bytes) -> tuple[Counts, TreePlan]:
-        """Check the commit out, and move the copy into its place. Raises Git2EfsError."""
+        """Check the commit out, and move the copy into its place. Raises Git2EfsError, LockLost among them."""
         tree = os.path.join(self.stage, commit)
         for name in _list_names(self.stage):
             # An earlier run was stopped while it checked this commit out.
             if is_commit(name) and name != commit:
-                remove_tree(os.path.join(self.stage, name))
+                # Renamed first: another run may begin a tree of this name while this one is still being removed.
+                trash = os.path.join(self.stage, trash_name())
+                self.work.lock.check()
+                rename(os.path.join(self.stage, name), trash)
+                remove_tree(trash)
         make_directories(tree)
         work = self.work
         plan = plan_checkout(
@@ -106,9 +110,13 @@ class Clone:
             journal=os.path.join(self.stage, commit + _JOURNAL),
             progress=partial(work.report_progress, commit),
         )
+        # Before each thing whose name another run's clone would have too.
+        work.lock.check()
         self._write_index(store, commit, tree, plan)
+        work.lock.check()
         self._write_refs(commit, committer)
         self._make_index_newest()
+        work.lock.check()
         rename(self.git, os.path.join(tree, GIT))
         self._move_into_place(tree)
         return written, plan

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
+from handler.exchange.remote import FetchQuery
 from handler.model import Counts, Outcome, OutcomeKind
 from handler.mount.fs.errno_map import as_failure
 from handler.mount.git.fetch import Fetched
@@ -53,6 +54,10 @@ class CopySession:
         self.counts = Counts()
         self.complete_at = 0.0
 
+    def deepening(self, commit: str, deeper_than: int) -> FetchQuery | None:
+        """Return None: there is enough history."""
+        return None
+
     def retire(self, unchanged: Outcome) -> Outcome:
         """Leave the copy as it is: it may have somebody's work."""
         return replace(unchanged, kind=OutcomeKind.IGNORED, reason="ref_gone")
@@ -65,6 +70,8 @@ class CloneSession(CopySession):
         super().__init__(run, stores, stack)
         run.registry.add(run.target.path)
         self._clone = clone
+        # Here too, and not only when the copy is opened: by then this process counts as warm.
+        prepare_state_directory(CopyPaths(clone.stage))
         self.store = CopyStore(clone.git)
         self.store.max_object_bytes = run.settings.max_object_bytes
         stack.callback(self.store.close)

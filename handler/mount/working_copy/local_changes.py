@@ -13,7 +13,7 @@ from handler.mount.fs.parallel import SEQUENTIAL, Workers
 from handler.mount.git.diff import TreeDiff
 from handler.mount.git.objects import BLOB, hash_object
 from handler.mount.git.tree import EXECUTABLE, LINK, SUBMODULE, TreeEntry
-from handler.mount.working_copy.index.entry import IndexEntry, Stat
+from handler.mount.working_copy.index.entry import IndexEntry, Stat, tree_entry
 from handler.mount.working_copy.index.index_file import IndexFile
 from handler.mount.working_copy.parallel import run_phases
 from handler.mount.working_copy.worktree import PathStatus, Worktree
@@ -158,22 +158,49 @@ class Obstruction:
     kind: str
 
 
-def find_obstructions(
+@dataclass(frozen=True, slots=True)
+class AlreadyThere:
+    """A local change that is what the pull brings. `entry` is what the index gets, with the file's stat data."""
+
+    change: LocalChange
+    entry: IndexEntry | None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFindings:
+    """What obstructs a pull, and the paths where everything is as the pull brings it."""
+
+    obstructions: tuple[Obstruction, ...]
+    already_there: Mapping[bytes, AlreadyThere]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The outcome's note on what was there already."""
+        count = len(self.already_there)
+        return (f"{count} local changes are what the push brings",) if count else ()
+
+
+def compare_with_local_changes(
     comparison: IndexComparison, changes: ChangeSet, workers: Workers = SEQUENTIAL
-) -> list[Obstruction]:
-    """Return the staged, uncommitted, untracked and ignored files that obstruct the changes."""
+) -> LocalFindings:
+    """Return the staged, uncommitted, untracked and ignored files that obstruct the changes, and those that do not."""
     by_path = {change.path: change for change in changes.changes}
     removed = {change.path for change in changes.changes if change.before is not None}
     found: dict[bytes, list[Obstruction]] = {}
+    already: dict[bytes, AlreadyThere] = {}
 
     def compare(worktree: Worktree, paths: Sequence[bytes]) -> None:
         own = replace(comparison, worktree=worktree)
         for path in paths:
             change = by_path[path]
             found[path] = [*_in_index(own, change, removed), *_in_worktree(own, change, removed)]
+            if found[path] and all(each.path == path for each in found[path]):
+                there = _already_there(own, change)
+                if there is not None:
+                    already[path], found[path] = there, []
 
     run_phases(comparison.worktree, [(compare, [list(by_path)])], workers)
-    return [each for path in by_path for each in found[path]]
+    return LocalFindings(tuple(each for path in by_path for each in found[path]), already)
 
 
 def describe_obstructions(obstructions: Sequence[Obstruction]) -> str:
@@ -187,9 +214,7 @@ def describe_obstructions(obstructions: Sequence[Obstruction]) -> str:
 def _in_index(comparison: IndexComparison, change: PathChange, removed: Collection[bytes]) -> Iterator[Obstruction]:
     """Yield what is staged at the path."""
     entry = comparison.entries.get(change.path)
-    is_usual = entry is not None and not (entry.is_intent_to_add or entry.is_skip_worktree)
-    staged = (entry.mode, entry.id) if entry is not None and is_usual else None
-    if staged != change.before or (entry is not None and staged is None):
+    if tree_entry(entry) != change.before or not _is_usual(entry):
         yield Obstruction(change.path, change, change.before is not None, "staged")
     elif change.before is None:
         # A directory/file conflict: the index has a file where the commit brings a directory, or the other way round.
@@ -197,6 +222,28 @@ def _in_index(comparison: IndexComparison, change: PathChange, removed: Collecti
         for path in {*ancestors_of(change.path), *below} & comparison.entries.keys() | set(below):
             if path not in removed:
                 yield Obstruction(path, change, False, "staged")
+
+
+def _already_there(comparison: IndexComparison, change: PathChange) -> AlreadyThere | None:
+    """Return the local change at the path if the pull brings the same, and nothing else is staged there; else None."""
+    entry, after = comparison.entries.get(change.path), change.after
+    staged = tree_entry(entry)
+    if staged not in (change.before, after) or not _is_usual(entry):
+        return None
+    # The status from before the content is compared: git then sees whatever somebody changes from here on.
+    status = comparison.worktree.lstat(change.path)
+    if after is None:
+        # A directory there is no file of the commit's, and stays.
+        is_same, new = status.stat is None or status.is_directory, None
+    else:
+        is_same = after.mode != SUBMODULE and comparison.matches(change.path, after, status)
+        new = IndexEntry(mode=after.mode, id=after.id, stat=Stat.of(status.stat)) if is_same and status.stat else None
+    return AlreadyThere(LocalChange(after, after, staged), new) if is_same else None
+
+
+def _is_usual(entry: IndexEntry | None) -> bool:
+    """Whether an entry says what is staged, and git compares it with the file."""
+    return entry is None or not (entry.is_intent_to_add or entry.is_skip_worktree)
 
 
 def _in_worktree(comparison: IndexComparison, change: PathChange, removed: Collection[bytes]) -> Iterator[Obstruction]:

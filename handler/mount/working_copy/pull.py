@@ -10,7 +10,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from handler.errors import CopyUnusable, LocalChanges, MirrorDamaged, OutOfTime
+from handler.errors import CopyUnusable, LocalChanges, LockLost, MirrorDamaged, OutOfTime
+from handler.exchange.remote import FetchQuery
 from handler.model import Counts
 from handler.mount.fs.files import is_there
 from handler.mount.git.diff import TreeDiff
@@ -23,9 +24,15 @@ from handler.mount.working_copy.autostash import AutostashResult, StashBase, rea
 from handler.mount.working_copy.branch import prepared_branch, update_refs
 from handler.mount.working_copy.clone import Clone
 from handler.mount.working_copy.clone_session import CloneSession, CopySession, is_warm, opened, repacked
+from handler.mount.working_copy.deepen import deepening_query
 from handler.mount.working_copy.index.index_file import IndexFile
 from handler.mount.working_copy.journal import PullJournal
-from handler.mount.working_copy.local_changes import ChangeSet, describe_obstructions, find_obstructions
+from handler.mount.working_copy.local_changes import (
+    ChangeSet,
+    LocalFindings,
+    compare_with_local_changes,
+    describe_obstructions,
+)
 from handler.mount.working_copy.open_copy import CopyLock
 from handler.mount.working_copy.paths import CopyPaths
 from handler.mount.working_copy.plan import plan_checkout, plan_pull
@@ -69,6 +76,7 @@ class _Prepared:
     difference: TreeDiff
     changes: ChangeSet
     journal: PullJournal
+    local: LocalFindings
     notes: tuple[str, ...]
 
 
@@ -93,6 +101,13 @@ class PullSession(CopySession):
         self._worktrees = stack.enter_context(ExitStack())
         self._writing_tracking: Future[None] | None = None
         self._prepared: _Prepared | None = None
+
+    def deepening(self, commit: str, deeper_than: int) -> FetchQuery | None:
+        """Return what brings the history that a replay of local commits needs."""
+        # Without local commits the tip alone is enough: the branch gets there, wherever its history is cut.
+        if self._head is None or self._head.encode() == self._tracking or self._run.repository.depth == 0:
+            return None
+        return deepening_query(self.store, self.have, commit, deeper_than)
 
     def prepare(self, fetched: Fetched) -> bool:
         """Plan the pull, and store its objects. Raises LocalChanges, ReplayConflict, CopyBusy, TreeUnsafe."""
@@ -129,13 +144,15 @@ class PullSession(CopySession):
         changes, index = ChangeSet.of(difference), reading_index.result()
         worktree = self._worktrees.enter_context(copy.worktree())
         comparison = copy.compare_index(worktree, index, changes)
-        autostash = AutostashResult()
-        if obstructions := find_obstructions(comparison, changes, copy.workers):
+        autostash, local = AutostashResult(), compare_with_local_changes(comparison, changes, copy.workers)
+        if local.obstructions:
             if head is None or not run.target.autostash:
-                raise LocalChanges(describe_obstructions(obstructions))
+                raise LocalChanges(describe_obstructions(local.obstructions))
             base = StashBase(head, copy.branch, copy.committer, timestamp)
-            autostash = reapply(update.objects, comparison, obstructions, base, copy.refs)
-            changes = changes.with_local_changes(autostash.local_changes)
+            autostash = reapply(update.objects, comparison, local.obstructions, base, copy.refs)
+        # Both go into the journal: to undo the pull must neither write nor remove what a person has put there.
+        kept = {**autostash.local_changes, **{path: each.change for path, each in local.already_there.items()}}
+        changes = changes.with_local_changes(kept)
         copy.store.add(update.objects.added)
         return _Prepared(
             lock=lock,
@@ -150,10 +167,11 @@ class PullSession(CopySession):
                 committer=copy.committer,
                 timestamp=timestamp,
                 lines=pull.log_lines,
-                local_changes=autostash.local_changes,
+                local_changes=kept,
                 stash=autostash.stash,
             ),
-            notes=pull.notes + autostash.notes,
+            local=local,
+            notes=pull.notes + autostash.notes + local.notes,
         )
 
     def flip(self) -> float:
@@ -172,10 +190,11 @@ class PullSession(CopySession):
         return self._run.clock()
 
     def _apply(self, prepared: _Prepared) -> Counts:
-        """Finish what the journal says, or undo it."""
+        """Finish what the journal says, or undo it. Raises LockLost."""
         run, copy, journal = self._run, self._copy, prepared.journal
         # The journal names objects, so they have to be on the mount before it.
         copy.store.flush()
+        run.lock.check()
         # Before the first file changes. From here on the next run can finish or undo what a killed run began.
         journal.write(copy.paths, copy.store.staging)
         try:
@@ -184,13 +203,17 @@ class PullSession(CopySession):
                 entries, done = apply.apply(
                     prepared.worktree, prepared.changes, copy.store, run.check_deadline, copy.workers
                 )
+                entries |= {path: each.entry for path, each in prepared.local.already_there.items()}
                 content = prepared.index.patch(entries, trees=prepared.difference.new_trees)
                 apply.write_index(copy.paths, copy.store.staging, content)
+                run.lock.check()
                 update_refs(copy.refs, journal, branch.result(), run.executor, is_retry=not is_warm(run))
-        except OutOfTime:
+        except (OutOfTime, LockLost):
             raise  # the next run finds the journal, and finishes
         except Exception:
             with suppress(Exception):
+                # Where the lock was lost, another run has gone on from the journal.
+                run.lock.check()
                 undo(copy, journal)
             raise
         return done

@@ -9,8 +9,7 @@ import zlib
 from handler.errors import MirrorDamaged
 from handler.mount.fs.files import NOT_REGULAR, read_whole
 from handler.mount.git.objects import BLOB, COMMIT, TAG, TREE, hash_object
-from handler.mount.git.packs import RawObject
-from handler.mount.git.records import check_size
+from handler.mount.git.packs import RawObject, check_size
 
 MAX_DEPTH = 5
 """How deep alternates of alternates are followed, as in git."""
