@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from testing.origin import GitOrigin
+from testing.queue import MessageQueue
 from testing.repositories import Upstream
 from testing.service import Service
 from tests.functional.test_doctor import wrong
@@ -44,6 +45,20 @@ def test_a_push_to_any_repository_of_the_owner_is_published(
     refused = service.push(secret)
     assert (refused.status, refused.reason) == (404, "repository_unknown")
     assert not (service.mount / "octo/secret-plans").exists()
+
+
+def test_with_a_queue_the_webhook_and_the_worker_both_read_the_rule(
+    service: Service, upstream: Upstream, put_rule: Put, queue: MessageQueue
+) -> None:
+    """Each in a process of its own; what the rule does not include is not queued."""
+    service.use_queue(queue)
+    put_rule(include=["site"])
+    commit = upstream.commit({"a": b"1"})
+    assert (service.push(upstream).status, len(queue.bodies)) == (202, 1)
+    service.reset()
+    queue.deliver_all(service.work)
+    assert service.current_commit() == commit
+    assert service.send(service.push_request(Upstream(upstream.path.parents[1], "octo/more"))).status == 404
 
 
 def test_a_forged_delivery_costs_what_it_cost(service: Service, upstream: Upstream, put_rule: Put) -> None:
