@@ -20,11 +20,12 @@ brings them together in one process. Imports point down, and a test holds them t
         deliver trigger               a trigger → its targets → their outcomes
         driver driven_run guess       one target: guess, ask, fetch, let the mount side publish, fulfil what it needs
         pack_sender                   a large pack, sent in parts while it is fetched
+        app_tokens app_jwt            a GitHub App's key → a token for one repository
         schedule resync survey        the schedule's two tasks; one pass over all repositories; many in one call
         pace                          how often the schedule asks which repository
         forges/                       what GitHub says: signatures, deliveries, payloads; commit statuses; webhooks
         remote/                       git's smart HTTP protocol
-        aws/                          API Gateway, Parameter Store, EventBridge, CloudWatch; the publisher's function
+        aws/                          API Gateway, SSM, Secrets Manager, EventBridge, CloudWatch; the publisher function
         queue/                        SQS: messages, batches, visibility; the worker
         operations/                   an operator's commands, the doctor's AWS half, a repository's setup
     mount/                            the mount side

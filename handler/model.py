@@ -91,6 +91,8 @@ class Repository:
     """How many spares a target may have at most."""
     depth: int = 1
     credentials: str | None = None
+    ca: str | None = None
+    """The parameter with certificates (PEM) of authorities that may sign the remote's, beside the public ones."""
     allow_external_links: bool = False
     max_tree_bytes: int | None = None
     """How many bytes the files of a published tree may have together; None: as many as the stack allows."""

@@ -24,6 +24,7 @@ _FUNCTION = re.compile(
 )
 """A Lambda function's name or ARN, with or without a version or alias."""
 _HOST = re.compile(rf"(?:{_HOST_NAME}|\[[0-9A-Fa-f:.]{{2,45}}\])(?::[1-9][0-9]{{0,4}})?")
+_PROXY = re.compile(rf"https?://(?:[\x21-\x3f\x41-\x7e]+@)?{_HOST.pattern}/?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,16 @@ class Settings:
     """Give CloudWatch every metric; false: only those that the alarms of `Monitoring=alarms` read."""
     dead_letter_url: str = ""
     """The FIFO queue for messages that need a person; only the worker sends to it."""
+    ca: str = ""
+    """The name of the parameter below `<prefix>/ca/` with the certificates (PEM) of authorities of one's own, who may
+    sign every remote's; empty: only the public ones.
+    """
+    https_proxy: str = ""
+    """The URL of the proxy through which https remotes are reached, and AWS; also `https_proxy`; empty: none."""
+    no_proxy: str = ""
+    """Hosts that are reached without the proxy, with commas between them: a name is meant with all below it, with a
+    port or without; also `no_proxy`.
+    """
     publisher: str = ""
     """The name or ARN of the function that publishes; empty: publish in this process."""
 
@@ -139,6 +150,15 @@ _BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
 )
 
 
+_CONVENTIONAL = frozenset({"https_proxy", "no_proxy"})
+"""Settings whose variables everybody reads: they have no prefix, and may be in lower case."""
+
+
+def variable_of(field: str) -> str:
+    """Return the name of the environment variable that a field is read from."""
+    return field.upper() if field in _CONVENTIONAL else ENVIRONMENT_PREFIX + field.upper()
+
+
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Return the settings that `environment` holds.
 
@@ -149,8 +169,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     if (memory := environment.get(_LAMBDA_MEMORY, "")).isdecimal():
         values["max_object_bytes"] = max(MIN_OBJECT_BYTES, int(memory) * MIB // 4)
     for field in fields(Settings):
-        name = ENVIRONMENT_PREFIX + field.name.upper()
+        name = variable_of(field.name)
         text = environment.get(name, "").strip()
+        if field.name in _CONVENTIONAL:
+            text = environment.get(field.name, "").strip() or text
         if not text:
             if field.name in ("parameter_prefix", "mount"):
                 problems.append(f"{name} is not set")
@@ -182,8 +204,22 @@ def _parse_function(text: str) -> str:
     return text
 
 
+def _parse_proxy(text: str) -> str:
+    url = text if "://" in text else f"http://{text}"
+    if not _PROXY.fullmatch(url):
+        raise ValueError("must be a proxy's URL: http://HOST:PORT, with or without USER:PASSWORD@")
+    return url.rstrip("/")
+
+
 _TEXTS: Mapping[str, Callable[[str], str]] = MappingProxyType(
-    {"event_bus": str, "allowed_hosts": _parse_hosts, "publisher": _parse_function}
+    {
+        "event_bus": str,
+        "allowed_hosts": _parse_hosts,
+        "publisher": _parse_function,
+        "ca": str,
+        "https_proxy": _parse_proxy,
+        "no_proxy": str,
+    }
 )
 
 

@@ -9,7 +9,12 @@ from collections.abc import Mapping
 
 from local.parameters import REGION, import_parameter_store
 
-_HOSTS: Mapping[str, str] = {"AmazonSSM": "ssm", "AmazonSQS": "sqs", "AWSEvents": "events"}
+_HOSTS: Mapping[str, str] = {
+    "AmazonSSM": "ssm",
+    "AmazonSQS": "sqs",
+    "AWSEvents": "events",
+    "secretsmanager": "secretsmanager",
+}
 """By the first part of X-Amz-Target."""
 _SCOPE = re.compile(r"(Credential=[^/]+/\d{8})/[^/]+/")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from handler.errors import ConfigurationInvalid
-from handler.settings import ENVIRONMENT_PREFIX, Settings, read_settings
+from handler.settings import ENVIRONMENT_PREFIX, Settings, read_settings, variable_of
 
 PREFIX = "/git2efs/local"
 SECRET_VARIABLE = "GIT2EFS_LOCAL_SECRET"  # noqa: S105 -- the name of a variable, not a secret
@@ -178,7 +178,7 @@ def _variables(arguments: argparse.Namespace, mount: str) -> dict[str, str]:
     for name, value in _pairs("--set", arguments.set, "NAME=VALUE").items():
         if name not in names:
             raise _Problem(f"--set {name}: there is no such setting; there are {', '.join(names)}")
-        variables[ENVIRONMENT_PREFIX + name.upper()] = value
+        variables[variable_of(name)] = value
     if arguments.allow_sha1:
         variables[ENVIRONMENT_PREFIX + "ALLOW_SHA1"] = "true"
     return variables

@@ -20,7 +20,7 @@ from handler.config.repository import parse_repository
 from handler.exchange.messages import OPERATOR_ACTIONS, PUBLISHER_ACTIONS
 from handler.exchange.operations import Operations
 from handler.exchange.publisher import Publisher
-from handler.settings import ENVIRONMENT_PREFIX, Settings
+from handler.settings import Settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 PAGE = PROJECT / "docs" / "configuration.md"
@@ -38,6 +38,9 @@ MADE_BY_THE_TEMPLATE: Mapping[str, str] = {
     "dead_letter_url": "`Delivery`",
     "publisher": "`Publisher`",
     "all_metrics": "`Monitoring`",
+    "ca": "`CaName`",
+    "https_proxy": "`HttpsProxy`",
+    "no_proxy": "`NoProxy`",
 }
 """Settings whose value follows from the stack's parameters; the others stand in template.yaml as they are."""
 
@@ -51,8 +54,10 @@ REPOSITORY: Mapping[str, str] = {
     "depth": "Commits of history in the mirror; 0 for all",
     "max_tree_bytes": "How many bytes the files of a published tree may have together (`tree_too_large`); by default "
     "`GIT2EFS_MAX_TREE_BYTES`",
-    "credentials": "The full name of the SecureString that holds the token of a private repository, below "
-    "`<prefix>/credentials/`",
+    "credentials": "The full name of the SecureString that holds the token of a private repository, or a GitHub App's "
+    "key, below `<prefix>/credentials/`; or such a [secret's ARN](#secrets-manager)",
+    "ca": "The full name of the parameter that holds certificates (PEM) of authorities of your own, below "
+    "`<prefix>/ca/`; by default the credential's `ca`, else the stack's ([Private networks](#private-networks))",
     "allow_external_links": "Publish symbolic links that may lead out of the tree",
     "commit_status": "Show on GitHub how publishing each commit ended; needs `credentials` whose token may write "
     "commit statuses ([events.md](events.md#commit-statuses))",
@@ -108,7 +113,7 @@ def settings_table() -> str:
         default = "" if field.default is MISSING else _value(field.default)
         bounds = settings._BOUNDS.get(field.name)
         made = MADE_BY_THE_TEMPLATE.get(field.name, "")
-        name = f"`{ENVIRONMENT_PREFIX}{field.name.upper()}`"
+        name = f"`{settings.variable_of(field.name)}`"
         rows.append(
             [name, default, _range(*bounds) if bounds else "", f"{about[field.name]}{f' From {made}.' if made else ''}"]
         )

@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import socket
+import ssl
 import tempfile
 import threading
 import time
@@ -31,12 +32,14 @@ class GitOrigin:
     `speaks_v2` False makes it an old server, that knows no Git-Protocol header.
     """
 
-    def __init__(self, root: Path, *, is_remembering: bool = False) -> None:
+    def __init__(self, root: Path, *, is_remembering: bool = False, tls: ssl.SSLContext | None = None) -> None:
         """Serve what is (or will be) below `root`; nothing listens before `start`.
 
-        `is_remembering`: put the same question about the same refs and objects to git once in this process.
+        `is_remembering`: put the same question about the same refs and objects to git once in this process. `tls`: what
+        to speak it with.
         """
         self.root = root
+        self._tls = tls
         self.is_remembering = is_remembering
         self.speaks_v2 = True
         self.latency_seconds = 0.0
@@ -60,6 +63,11 @@ class GitOrigin:
         """Listen on a free loopback port; skip the test where there is no git."""
         require_git()
         self._server = OriginServer(self)
+        if self._tls is not None:
+            # The handshake is done by the connection's own thread, at its first read.
+            self._server.socket = self._tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, name="origin", daemon=True
         ).start()
@@ -90,9 +98,9 @@ class GitOrigin:
 
     @property
     def address(self) -> str:
-        """`http://127.0.0.1:<port>`, without a slash at its end."""
+        """`http://127.0.0.1:<port>`, with TLS `https`, without a slash at its end."""
         assert self._server, "the origin is not started"
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self._server.server_port}"
 
     def url(self, repository: str) -> str:
         """Return the address of `<owner>/<name>`, whether or not it is there."""

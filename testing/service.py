@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from handler.network.operations.command import ACTIONS
+from handler.settings import variable_of
 from testing import fake_lambda
 from testing.answers import Answer, read_answer
 from testing.deliveries import (
@@ -119,7 +120,7 @@ class Service(CapturedOutput):
             | queue
             | fake_lambda.environment()
             | (self._publisher.variables if self._publisher else {})
-            | {f"GIT2EFS_{name.upper()}": str(value) for name, value in variables.items() if value is not None}
+            | {variable_of(name): str(value) for name, value in variables.items() if value is not None}
         )
 
     def configure(self, **settings: object) -> None:

@@ -44,6 +44,8 @@ OWN_FILE_SYSTEM = OWN_VPC | {
 _NOTHING_OWN = {
     **dict.fromkeys(("MoreSubnetIds", "AlarmTopicArn", "EarlyTopicArn"), ""),
     **dict.fromkeys(("FileSystemKmsKeyArn", "LogsKmsKeyArn", "QueueKmsKeyArn", "TopicsKmsKeyArn"), ""),
+    "SecretsManager": "false",
+    "OtherPorts": "",
 }
 """What a platform team may bring, and nobody else has to."""
 EVERYTHING_OWN = OWN_VPC | {

@@ -11,7 +11,7 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from types import MappingProxyType
 
-from tools.finish import ALONE, MODELS, SHARED_MODELS, owners, services_of
+from tools.finish import ALONE, MODELS, PARTLY, SHARED_MODELS, STABLE, owners, part_of, services_of
 from tools.locks import normalize, read_lock
 from tools.reach import imported, missing, module_file, reached
 
@@ -41,7 +41,7 @@ def problems_of(directory: Path, architecture: str, source: Path, requirements: 
         *_wrong_packages(directory, requirements),
         *_unexpected(directory),
         *_not_the_source(directory / "handler", source, entry),
-        *(_not_alone(directory, entry) if entry else _missing_models(directory)),
+        *(_not_alone(directory, entry) if entry else (*_missing_models(directory), *_not_partly(directory))),
         *_not_compiled(directory),
         *_too_large(directory, MOST_BYTES_ALONE if entry else MOST_BYTES),
     ]
@@ -75,7 +75,7 @@ def _wrong_machines(directory: Path, architecture: str) -> Iterator[str]:
     for extension in extensions:
         head = (directory / extension).read_bytes()[:20]
         is_elf = len(head) == 20 and head.startswith(b"\x7fELF")
-        if not extension.endswith(suffix) or not is_elf or struct.unpack_from("<H", head, 18) != (number,):
+        if not extension.endswith((suffix, STABLE)) or not is_elf or struct.unpack_from("<H", head, 18) != (number,):
             yield f"{extension} is not for {architecture}"
 
 
@@ -136,6 +136,18 @@ def _not_alone(directory: Path, entry: str) -> Iterator[str]:
         is_bytecode = path.suffix == ".pyc"
         if path.is_file() and path not in files and not is_bytecode and about not in used - {None}:
             yield f"{path.relative_to(directory).as_posix()} is there, and never imported"
+
+
+def _not_partly(directory: Path) -> Iterator[str]:
+    """What no module of ours reaches, of packages of which only a part is needed; and such a package without any."""
+    for package, user in PARTLY.items():
+        kept = part_of(directory, package, user)
+        files = {path for path in (directory / package).rglob("*") if path.is_file() and path.suffix != ".pyc"}
+        yield from (
+            f"{path.relative_to(directory).as_posix()} is there, and never used" for path in sorted(files - kept)
+        )
+        if module_file(directory, user) and not any(path.name.endswith(STABLE) for path in kept):
+            yield f"{package} is missing, or without its extensions"
 
 
 def _not_compiled(directory: Path) -> Iterator[str]:

@@ -7,9 +7,10 @@ takes longer than everything that then runs.
 import ast
 import compileall
 import os
+import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from py_compile import PycInvalidationMode
@@ -26,6 +27,10 @@ ALONE: Mapping[str, str] = MappingProxyType({"PublisherFunction": "handler.publi
 SAM builds one package for all. The publisher inflates what remotes send, next to what readers execute: what is not
 there cannot be called.
 """
+PARTLY: Mapping[str, str] = MappingProxyType({"Crypto": "handler.network.app_jwt"})
+"""Packages of which only what a module of ours reaches stays: its extensions too, which it names in its own text."""
+STABLE = ".abi3.so"
+"""The end of an extension's name that any CPython loads."""
 NEVER_RUN = ("dulwich/tests", "boto3/examples", "*.data")
 """Tests, examples, and the folders of scripts that wheels bring."""
 SHARED_MODELS = frozenset({"_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"})
@@ -122,6 +127,8 @@ def finish(directory: Path) -> None:
         _keep_modules(directory, reached(directory, entry))
     else:
         _keep_models(directory / MODELS, services_of(directory / "handler"))
+        for package, user in PARTLY.items():
+            _keep_files(directory / package, part_of(directory, package, user))
     _compile(directory)
 
 
@@ -144,6 +151,26 @@ def _keep_modules(directory: Path, modules: Iterable[str]) -> None:
             if not any(path.iterdir()):
                 path.rmdir()
         elif path not in kept and path.parent not in about and path.parent.parent not in about:
+            path.unlink()
+
+
+def part_of(directory: Path, package: str, user: str) -> frozenset[Path]:
+    """Return the files of a package that the module `user` of ours reaches, extensions that are loaded by name too."""
+    named = (name for name in reached(directory, user) if name.split(".")[0] == package)
+    files = {path for name in named if (path := module_file(directory, name))}
+    texts = "".join(path.read_text(encoding="utf-8") for path in files if path.suffix == ".py")
+    loaded = re.findall(rf"[\"']({package}(?:\.\w+)+)[\"']", texts)
+    extensions = {directory.joinpath(*name.split(".")).with_name(f"{name.split('.')[-1]}{STABLE}") for name in loaded}
+    return frozenset(files | {path for path in extensions if path.is_file()})
+
+
+def _keep_files(root: Path, kept: Collection[Path]) -> None:
+    """Remove every other file below `root`, and the directories that are empty then."""
+    for path in sorted(root.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path not in kept:
             path.unlink()
 
 

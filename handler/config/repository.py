@@ -10,7 +10,8 @@ All fields have defaults, so `{}` is complete: the remote's default branch, publ
     spares                0 to 8: how many spares a target may have, which make each push cost its change alone
     depth                 commits of history in the mirror; 0 is all of it
     max_tree_bytes        bytes of all files of a published tree; by default the stack's
-    credentials           the name of the SecureString parameter that holds the token
+    credentials           the name of the SecureString parameter that holds the token, or the ARN of such a secret
+    ca                    the name of the parameter that holds certificates (PEM) of authorities of one's own
     allow_external_links  publish links that lead out of the tree
     commit_status         post outcomes as statuses of the commit; needs credentials
     own_secret            accept deliveries only at the repository's own webhook URL, signed with its own secret
@@ -45,9 +46,10 @@ _BOUNDS = MappingProxyType(
     }
 )
 _FLAGS = frozenset({"allow_external_links", "commit_status", "own_secret", "trust_payload"})
-_FIELDS = frozenset({"url", "publish", "credentials", *_FLAGS, *_BOUNDS})
+_FIELDS = frozenset({"url", "publish", "credentials", "ca", *_FLAGS, *_BOUNDS})
 _RULE_FIELDS = frozenset({"ref", "path", "mode", "autostash", "latest", "prereleases"})
 _RELEASES, _WORKING_COPY = "releases", "working-copy"
+_SECRET_ARN = re.compile(r"arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:/[A-Za-z0-9/_+=.@-]{1,512}")
 _PARAMETER_NAME = re.compile(r"(/[A-Za-z0-9_.-]+)+")
 _URL_CHARACTERS = re.compile(r"[\x21-\x7e]+")
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
@@ -76,7 +78,8 @@ def parse_repository(full_name: str, parameter: str | dict[str, object]) -> Repo
         spares=_read_count(reader, "spares"),
         depth=_read_count(reader, "depth"),
         max_tree_bytes=reader.read("max_tree_bytes", whole_number(*_BOUNDS["max_tree_bytes"]), None),
-        credentials=reader.read("credentials", _parameter_name, None),
+        credentials=reader.read("credentials", _credential_name, None),
+        ca=reader.read("ca", _parameter_name, None),
         allow_external_links=reader.read("allow_external_links", flag, False),
         commit_status=reader.read("commit_status", flag, False),
         own_secret=reader.read("own_secret", flag, False),
@@ -93,7 +96,7 @@ def parameter_of(repository: Repository) -> dict[str, object]:
     """Return the JSON object that `parse_repository` reads as the repository. An empty url is left out."""
     parameter: dict[str, object] = {
         name: getattr(repository, name)
-        for name in ("credentials", *sorted(_FLAGS), *_BOUNDS)
+        for name in ("credentials", "ca", *sorted(_FLAGS), *_BOUNDS)
         if getattr(repository, name) != getattr(_DEFAULTS, name)
     }
     if repository.url:
@@ -125,6 +128,15 @@ def _parameter_name(value: object) -> str:
         return value
     # The value is not shown: the likely mistake is to write the token itself here.
     raise ValueError("is not a parameter's name that starts with a slash")
+
+
+def _credential_name(value: object) -> str:
+    if isinstance(value, str) and _SECRET_ARN.fullmatch(value):
+        return value
+    try:
+        return _parameter_name(value)
+    except ValueError:
+        raise ValueError("is neither a parameter's name that starts with a slash nor a secret's ARN") from None
 
 
 def _url_problem(url: str) -> str | None:

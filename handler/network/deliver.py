@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from handler.exchange.drift import RepositoryDrift
     from handler.exchange.publisher import Publisher
     from handler.exchange.remote import RemoteRefs
-    from handler.network.aws.parameters import Token
+    from handler.network.aws.credentials import Token
 
 _DEFAULT_BRANCH_SECONDS = 60
 _MAX_DEFAULT_BRANCHES = 1000
@@ -58,7 +58,7 @@ class Deliverer:
             sleep=sleep,
         )
         self._surveyor = Surveyor(publisher)
-        self._statuses = Statuses(warn)
+        self._statuses = Statuses(warn, self._remotes.pool_at)
         self._default_branches: BoundedMapping[str, tuple[str, float]] = BoundedMapping(_MAX_DEFAULT_BRANCHES)
 
     def close(self) -> None:
@@ -72,7 +72,9 @@ class Deliverer:
         """Return the repository's remote; no request to it outlives `deadline`."""
         if token is None:
             return self._remotes.at(repository.url, None, deadline)
-        return self._remotes.at(repository.url, token.value, deadline, token.renew)
+        remote = self._remotes.at(repository.url, token.value, deadline, token.renew)
+        remote.ca = token.ca
+        return remote
 
     def drift(self, repository: Repository, token: "Token | None", deadline: Deadline) -> "RepositoryDrift":
         """Ask the remote by `deadline` what its refs name, and return which targets are behind.
@@ -114,7 +116,7 @@ class Deliverer:
         if is_deleted and not any(target.is_retirable or target.is_latest for target in targets):
             return (ignored("ref_deleted", repository.full_name, trigger.ref),)
         statuses = (
-            self._statuses.of(repository, token.value if token else None, trigger.push)
+            self._statuses.of(repository, token.value if token else None, trigger.push, token.ca if token else None)
             if repository.commit_status
             else None
         )

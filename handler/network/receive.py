@@ -49,6 +49,7 @@ class Receiver:
         """Close what is kept open."""
         if self._deliverer is not None:
             self._deliverer.close()
+        self._parameters.close()
 
     def prepare(self) -> None:
         """Make the clients now, and connect to nothing. Raises ConfigurationInvalid."""

@@ -66,6 +66,7 @@ class Schedule:
     def close(self) -> None:
         """Close what is kept open."""
         self._deliverer.close()
+        self._parameters.close()
 
     def secret_problems(self) -> tuple[str, ...]:
         """Return what looks wrong with the stored tokens, without showing them."""

@@ -2,12 +2,14 @@
 
 import shutil
 import struct
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from testing.github_app import make_key, pem_of
 from testing.stack import ROOT, parse
 from tools import contents, finish, reach
 from tools.artefact import main
@@ -17,12 +19,14 @@ TAG = sys.implementation.cache_tag or ""
 HASH = f"--hash=sha256:{'0' * 64}"
 REQUIREMENTS = "# What runs.\n" + "".join(
     f"{pin} \\\n    {HASH}\n    # via git2efs (pyproject.toml)\n"
-    for pin in ("boto3==1.4.5", "dulwich==1.2.3", "urllib3==2.0")
+    for pin in ("boto3==1.4.5", "dulwich==1.2.3", "pycryptodome==4.0", "urllib3==2.0")
 )
 ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, MACHINES["arm64"][0])
 SOURCE = {
     "__init__.py": "",
     "webhook.py": "import boto3\nclient = boto3.client('ssm')\n",
+    "network/__init__.py": "",
+    "network/app_jwt.py": "def make():\n    from Crypto.Hash import SHA256\n",
     "aws/__init__.py": "",
     "aws/queue.py": "def make(session):\n    return session.client('sqs')\n",
 }
@@ -54,9 +58,21 @@ def built(tmp_path: Path, source: Path) -> Path:
     package(
         directory, "boto3", "1.4.5", ["boto3/__init__.py", "boto3/docs/__init__.py", "boto3/examples/s3.rst", *models]
     )
-    for extension in extensions:
+    stable = ["Crypto/Hash/_SHA256.abi3.so", "Crypto/Hash/_MD5.abi3.so"]
+    package(directory, "pycryptodome", "4.0", [*stable, *CRYPTO])
+    write(directory, CRYPTO)
+    for extension in (*extensions, *stable):
         (directory / extension).write_bytes(ELF)
     return directory
+
+
+CRYPTO = {
+    "Crypto/__init__.py": "",
+    "Crypto/Hash/__init__.py": "",
+    "Crypto/Hash/SHA256.py": 'load("Crypto.Hash._SHA256")\n\ndef other():\n    from Crypto.Hash import MD5\n',
+    "Crypto/Hash/MD5.py": 'load("Crypto.Hash._MD5")\n',
+    "Crypto/SelfTest/Hash/test_it.py": "",
+}
 
 
 PUBLISHER = {
@@ -122,6 +138,41 @@ def test_finished_artefact_has_no_problem(built: Path, source: Path) -> None:
     before = {path: path.read_bytes() for path in built.rglob("*") if path.is_file()}
     finish.finish(built)
     assert {path: path.read_bytes() for path in built.rglob("*") if path.is_file()} == before
+
+
+def test_of_a_package_that_is_needed_in_part_only_that_stays(built: Path) -> None:
+    """What our module imports, and the extensions that this loads by their names."""
+    finish.finish(built)
+    assert sorted(
+        path.relative_to(built).as_posix() for path in (built / "Crypto").rglob("*.*") if path.suffix != ".pyc"
+    ) == ["Crypto/Hash/SHA256.py", "Crypto/Hash/_SHA256.abi3.so", "Crypto/Hash/__init__.py", "Crypto/__init__.py"]
+
+
+def test_what_stays_of_pycryptodome_signs(tmp_path: Path) -> None:
+    """The version that is installed here, by the same rule as in the artefact, and nothing else of it."""
+    import Crypto
+
+    installed = Path(Crypto.__file__).parent
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole" / "Crypto").symlink_to(installed)
+    (tmp_path / "whole" / "handler").symlink_to(ROOT / "handler")
+    kept = finish.part_of(tmp_path / "whole", "Crypto", finish.PARTLY["Crypto"])
+    for path in kept:
+        copy = tmp_path / "kept" / path.relative_to(tmp_path / "whole")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    code = "import sys; sys.path = [*sys.argv[1:], *(path for path in sys.path if 'packages' not in path)]; "
+    code += "from handler.config.credential import AppKey; from handler.network.app_jwt import make_jwt; "
+    code += "print(make_jwt('name', AppKey(app_id='1', private_key=sys.stdin.read()), 1))"
+    ran = subprocess.run(
+        [sys.executable, "-I", "-c", code, tmp_path / "kept", ROOT],
+        input=pem_of(make_key()),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.stderr, ran.stdout.count(".")) == ("", 2)
+    assert sum(path.stat().st_size for path in kept) < 2 * 1024 * 1024
 
 
 def test_bytecode_says_where_lambda_has_the_source(built: Path) -> None:
@@ -226,6 +277,15 @@ BREAKAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda built: (built / "dulwich-1.2.3.dist-info").rename(built / "dulwich-1.2.4.dist-info"),
         "dulwich 1.2.3 is missing",
     ),
+    "other processor of a stable extension": (
+        lambda built: (built / "Crypto/Hash/_SHA256.abi3.so").write_bytes(ELF[:18] + struct.pack("<H", 62)),
+        "Crypto/Hash/_SHA256.abi3.so is not for arm64",
+    ),
+    "part that nothing uses": (
+        lambda built: write(built, {"Crypto/more.py": ""}),
+        "Crypto/more.py is there, and never",
+    ),
+    "part that is missing": (lambda built: (built / "Crypto/Hash/_SHA256.abi3.so").unlink(), "Crypto is missing"),
     "tool": (lambda built: package(built, "pytest", "9.0", ["pytest.py"]), "pytest is there"),
     "document": (lambda built: write(built, {"README.md": ""}), "README.md is of no package"),
     "project's tests": (lambda built: write(built, {"tests/test_it.py": ""}), "tests is of no package"),
@@ -300,7 +360,9 @@ def test_project_calls_services_that_are_written_out() -> None:
     """All of the handler's clients are found; CloudFormation is the command's, which comes with the package."""
     from tools.artefact import PROJECT
 
-    assert {"ssm", "sqs", "events", "lambda", "cloudformation"} == finish.services_of(PROJECT / "handler")
+    assert {"ssm", "sqs", "events", "lambda", "cloudformation", "secretsmanager"} == finish.services_of(
+        PROJECT / "handler"
+    )
 
 
 @pytest.mark.parametrize("line", ["boto3", "boto3>=1", "boto3==1.*", "boto3~=1.2", "-r other.txt", "boto3==1 ; x"])

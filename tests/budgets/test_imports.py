@@ -11,7 +11,16 @@ from testing.process import PROJECT
 MOST_MODULES = 330
 """Beside what the bare interpreter has loaded. A hundred modules are about 30 ms of a cold start."""
 
-FORBIDDEN = ("boto3", "dulwich.porcelain", "dulwich.client", "dulwich.repo", "pydantic", "requests")
+FORBIDDEN = (
+    "Crypto",
+    "handler.network.app_tokens",
+    "boto3",
+    "dulwich.porcelain",
+    "dulwich.client",
+    "dulwich.repo",
+    "pydantic",
+    "requests",
+)
 
 
 ENTRIES = ("handler.webhook, handler.network.deliver", "handler.worker")
@@ -35,5 +44,5 @@ def test_the_entry_point_loads_no_more_modules_than_now(loaded: list[str]) -> No
 
 @pytest.mark.parametrize("name", FORBIDDEN)
 def test_what_the_door_does_not_need_is_not_loaded(loaded: list[str], name: str) -> None:
-    """The AWS client waits until a parameter is read; git's porcelain, and other HTTP clients, are for nobody here."""
+    """The AWS client waits until a parameter is read, what signs until there is a GitHub App; others are for nobody."""
     assert [module for module in loaded if module == name or module.startswith(f"{name}.")] == []

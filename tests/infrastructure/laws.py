@@ -7,11 +7,11 @@ project's template to them in every mode, test_laws.py shows for each that it ca
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 
-from handler.settings import ENVIRONMENT_PREFIX, Settings, read_settings
+from handler.settings import ENVIRONMENT_PREFIX, Settings, read_settings, variable_of
 from testing.stack import Node, Stack, parameters_in
 
 NAMESPACE = "git2efs"
-APART = frozenset({"queue_url", "dead_letter_url", "event_bus", "publisher"})
+APART = frozenset({"queue_url", "dead_letter_url", "event_bus", "publisher", "ca", "https_proxy", "no_proxy"})
 """The settings that a function is given only if it has to do with them."""
 NETWORK = frozenset(
     {"VPC", "Subnet", "RouteTable", "SubnetRouteTableAssociation", "SecurityGroup", "SecurityGroupIngress"}
@@ -44,10 +44,10 @@ def parameter_problems(stack: Stack) -> list[str]:
 def environment_problems(stack: Stack) -> list[str]:
     """Every function's GIT2EFS_ variables are the settings' fields: each the field's default, or the function's own."""
     problems = []
-    expected = {ENVIRONMENT_PREFIX + field.name.upper() for field in fields(Settings)}
+    expected = {variable_of(field.name) for field in fields(Settings)}
     for name, _ in stack.functions():
         variables = stack.environment(name)
-        ours = {variable for variable in variables if variable.startswith(ENVIRONMENT_PREFIX)}
+        ours = {variable for variable in variables if variable.startswith(ENVIRONMENT_PREFIX) or variable in expected}
         problems += [f"{name} sets {variable}, which is no setting" for variable in sorted(ours - expected)]
         problems += [f"{name} does not set {variable}" for variable in sorted(expected - ours)]
         if problems:
@@ -77,6 +77,18 @@ def _own_settings(stack: Stack, name: str) -> dict[str, object]:
         "publisher": stack.resolve({"Fn::GetAtt": [PUBLISHER, "Arn"]})
         if stack.reconciles(name) and stack.is_isolated
         else "",
+        **_own_ways(stack, name),
+    }
+
+
+def _own_ways(stack: Stack, name: str) -> dict[str, object]:
+    """How the function `name` reaches remotes: with a queue the webhook does not, and only then there is a choice."""
+    is_told = stack.reconciles(name) and stack.is_queued
+    ca = stack.resolve({"Ref": "CaName"})
+    return {
+        "ca": f"/git2efs/git2efs/ca/{ca}" if ca and is_told else "",
+        "https_proxy": stack.resolve({"Ref": "HttpsProxy"}) if is_told else "",
+        "no_proxy": stack.resolve({"Ref": "NoProxy"}) if is_told else "",
     }
 
 
@@ -261,12 +273,17 @@ def network_problems(stack: Stack) -> list[str]:
     return problems
 
 
+def _open_ports(stack: Stack) -> set[tuple[int, ...]]:
+    """HTTPS's port, and those that the user named, each as a range."""
+    return {(port, port) for port in (443, *map(int, filter(None, stack.resolve({"Ref": "OtherPorts"}).split(","))))}
+
+
 def _may_leave(stack: Stack, rule: Node) -> bool:
     """Whether a group may let this out: NFS to the mount targets, nothing at all, and, inline, HTTPS."""
     if rule.get("CidrIp") == "127.0.0.1/32":
         return True
-    ports = (rule.get("FromPort"), rule.get("ToPort"))
+    ports = tuple(int(stack.resolve(rule.get(end, 0))) for end in ("FromPort", "ToPort"))
     if "DestinationSecurityGroupId" in rule:
         target = stack.resolve(rule["DestinationSecurityGroupId"])
         return ports == (2049, 2049) and target in ("<MountTargetSecurityGroup.GroupId>", "sg-01234567")
-    return not stack.is_isolated and rule.get("CidrIp") == "0.0.0.0/0" and ports == (443, 443)
+    return not stack.is_isolated and rule.get("CidrIp") == "0.0.0.0/0" and ports in _open_ports(stack)

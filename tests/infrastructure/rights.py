@@ -114,7 +114,9 @@ def needed_rights(stack: Stack, name: str) -> set[Right]:
     if key := _queue_key(stack, entry):
         rights |= {("kms:GenerateDataKey", key)}
     if stack.reconciles(name):
-        rights.add(("ssm:GetParameter", parameter + "credentials/*"))
+        rights |= {("ssm:GetParameter", parameter + kind) for kind in ("credentials/*", "ca/*")}
+        if secret := _secrets(stack):
+            rights.add(("secretsmanager:GetSecretValue", secret))
         if stack.is_isolated:
             rights.add(("lambda:InvokeFunction", stack.resolve({"Fn::GetAtt": ["PublisherFunction", "Arn"]})))
         bus = stack.resolve({"Ref": "EventBus"})
@@ -130,6 +132,14 @@ def _queue_key(stack: Stack, entry: str) -> str:
     """The key of the user's that the function with this entry point needs to send or to receive; empty for none."""
     uses = stack.is_queued and entry in ("webhook", "schedule", "worker")
     return str(stack.resolve({"Ref": "QueueKmsKeyArn"})) if uses else ""
+
+
+def _secrets(stack: Stack) -> str:
+    """The ARN pattern of Secrets Manager's secrets that hold credentials; empty where the stack reads none."""
+    if stack.resolve({"Ref": "SecretsManager"}) != "true":
+        return ""
+    arn = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${ParameterRoot}/"
+    return str(stack.resolve({"Fn::Sub": arn + "${AWS::StackName}/credentials/*"}))
 
 
 def _file_system(stack: Stack) -> Node:
@@ -160,6 +170,7 @@ def function_rights_problems(stack: Stack) -> list[str]:
         problems += [f"{name}: {action} on {resource} is missing" for action, resource in sorted(needed - allowed)]
         problems += [f"{name}: {action} on {resource} is too much" for action, resource in sorted(allowed - needed)]
         problems += _secret_problems(stack, name, needed, statements)
+        problems += _secrets_key_problems(stack, name, statements)
         problems += _queue_key_problems(stack, properties["Handler"].split(".")[1], statements)
         interfaces = {item["Action"] for item in statements} >= set(ALL_RESOURCES)
         if "VpcConfig" in properties and not interfaces:
@@ -175,12 +186,26 @@ def _secret_problems(stack: Stack, name: str, needed: set[Right], statements: li
         yield f"{name} decrypts {sorted(opened)} and reads {sorted(readable)}"
 
 
+def _secrets_key_problems(stack: Stack, name: str, statements: list[Node]) -> Iterator[str]:
+    """Whoever reads Secrets Manager's secrets opens these with the stack's own key, and nothing else."""
+    opened = set()
+    for item in statements:
+        condition = stack.resolve(item.get("Condition", {}))
+        if condition.get("StringEquals", {}).get("kms:ViaService", "").startswith("secretsmanager."):
+            named = condition.get("StringLike", {}).get("kms:EncryptionContext:SecretARN")
+            opened.add((item["Action"], stack.resolve(item["Resource"]), named))
+    key, secrets = stack.resolve({"Ref": "KmsKeyArn"}), _secrets(stack)
+    needed = {("kms:Decrypt", key, secrets)} if key and secrets and stack.reconciles(name) else set()
+    if opened != needed:
+        yield f"{name} opens secrets as {sorted(map(str, opened))}, and needs {sorted(map(str, needed))}"
+
+
 def _queue_key_problems(stack: Stack, entry: str, statements: list[Node]) -> Iterator[str]:
     """Whoever sends or receives may use the queue's key, through SQS alone; nobody else, and no other way."""
     found = set()
     for item in statements:
         via = stack.resolve(item.get("Condition", {})).get("StringEquals", {}).get("kms:ViaService", "")
-        if item["Action"].startswith("kms:") and not via.startswith("ssm."):
+        if item["Action"].startswith("kms:") and not via.startswith(("ssm.", "secretsmanager.")):
             found.add((item["Action"], stack.resolve(item["Resource"]), via))
     key, through = _queue_key(stack, entry), stack.resolve({"Fn::Sub": "sqs.${AWS::Region}.${AWS::URLSuffix}"})
     needed = {(action, key, through) for action in ("kms:GenerateDataKey", "kms:Decrypt") if key}

@@ -9,7 +9,7 @@ import pytest
 
 from handler.config.repository import parse_repository
 from handler.network.operations.command import read_command
-from testing.stack import OWN_FILE_SYSTEM, OWN_KEY, OWN_TOPIC, OWN_VPC, ROOT, Stack
+from testing.stack import MODES, OWN_FILE_SYSTEM, OWN_KEY, OWN_TOPIC, OWN_VPC, ROOT, Stack
 
 from . import flow, laws, rights
 
@@ -38,6 +38,41 @@ def test_one_side_has_the_mount_and_the_other_the_network(mode: Stack) -> None:
 def test_environment_is_the_settings_fields(mode: Stack) -> None:
     """No setting is forgotten or misspelt, the template has no defaults of its own, and no function knows too much."""
     assert laws.environment_problems(mode) == []
+
+
+@pytest.mark.parametrize("ports", ["8443", "8443,3128"])
+def test_other_ports_are_open_where_they_are_named(stack: Stack, ports: str) -> None:
+    """A git server's and a proxy's, inline, and nothing else."""
+    whole = stack.under({**MODES["queued, inline"], "OtherPorts": ports})
+    assert laws.network_problems(whole) == []
+    rules = whole.plain["Resources"]["FunctionSecurityGroup"]["Properties"]["SecurityGroupEgress"]
+    found = [str(whole.resolve(rule["FromPort"])) for rule in rules]
+    assert sorted(found) == sorted(["443", "2049", *ports.split(",")])
+
+
+@pytest.mark.parametrize("key", ["", OWN_KEY])
+@pytest.mark.parametrize("shape", ["direct", "queued, inline"])
+def test_secrets_are_read_where_they_are_asked_for(stack: Stack, shape: str, key: str) -> None:
+    """Only below the stack's own prefix, by those that fetch, and with its own key through Secrets Manager alone."""
+    whole = stack.under({**MODES[shape], "SecretsManager": "true", "KmsKeyArn": key})
+    assert rights.rights_problems(whole) == rights.function_rights_problems(whole) == []
+    readers = {
+        name
+        for name, _ in whole.functions()
+        for _, item in rights.statements_of(whole, whole.role_of(name))
+        if item["Action"] == "secretsmanager:GetSecretValue"
+    }
+    assert readers == {name for name, _ in whole.functions() if whole.reconciles(name)}
+
+
+def test_functions_that_fetch_are_told_their_ways(stack: Stack) -> None:
+    """A proxy and an authority of the stack's, for those and nobody else."""
+    given = {"HttpsProxy": "http://proxy.example.com:3128", "NoProxy": ".amazonaws.com", "CaName": "corp"}
+    whole = stack.under({**MODES["queued, inline"], **given})
+    assert whole.refusals(given | MODES["queued, inline"]) == []
+    assert laws.environment_problems(whole) == []
+    told = {name for name, _ in whole.functions() if whole.resolve(whole.environment(name)["HTTPS_PROXY"])}
+    assert told == {"WorkerFunction", "ScheduleFunction", "OperateFunction"}
 
 
 def test_waits_fit_the_time_outs(mode: Stack) -> None:
@@ -209,7 +244,7 @@ def test_default_stack_is_isolated_and_has_nothing_to_pay_in_its_network(stack: 
 def test_existing_file_system_is_used_and_nothing_of_it_made(stack: Stack, publisher: str, delivery: str) -> None:
     """Most people have one. The functions get it by its access point, and one rule lets them in."""
     given = OWN_FILE_SYSTEM | {"Publisher": publisher, "Delivery": delivery, "EventBus": "", "SnapStart": "queued"}
-    given["QueueKmsKeyArn"] = ""
+    given |= {"QueueKmsKeyArn": "", "SecretsManager": "false", "OtherPorts": ""}
     assert stack.refusals(given) == []
     whole = stack.under(given)
     assert whole.of_type("AWS::EFS::") == {}
@@ -259,6 +294,12 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
         {"AlarmEmail": "a@example.com", "AlarmTopicArn": OWN_TOPIC, "EarlyTopicArn": OWN_TOPIC},
         "subscribe it",
     ),
+    "a proxy that no new version of the webhook would learn of": (
+        {"HttpsProxy": "http://proxy.example.com:3128"},
+        "need Delivery=queued",
+    ),
+    "a port of a function outside a VPC": ({"OtherPorts": "8443"}, "needs Publisher=inline"),
+    "an authority that it would not learn of": ({"CaName": "corp"}, "need Delivery=queued"),
     "a snapshot of a function with a mount": (
         OWN_VPC | {"Publisher": "inline", "SnapStart": "always"},
         "SnapStart=always",

@@ -24,6 +24,7 @@ from handler.errors import (
     SecretUnusable,
 )
 from handler.model import Repository
+from handler.network.aws.credentials import Token
 from handler.network.aws.parameters import (
     MAX_REPOSITORIES,
     RETRY_SECONDS,
@@ -31,7 +32,6 @@ from handler.network.aws.parameters import (
     STALE_SECONDS,
     Parameters,
     SSMClient,
-    Token,
     make_ssm_client,
 )
 from handler.settings import Settings

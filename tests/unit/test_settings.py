@@ -91,3 +91,27 @@ def test_what_is_no_function_is_said_without_its_value(value: str) -> None:
     with pytest.raises(ConfigurationInvalid) as caught:
         read_settings(REQUIRED | {"GIT2EFS_PUBLISHER": value})
     assert str(caught.value) == "GIT2EFS_PUBLISHER must be a Lambda function's name or ARN"
+
+
+@pytest.mark.parametrize(
+    ("given", "proxy"),
+    [
+        ({"HTTPS_PROXY": "http://proxy.example.com:3128"}, "http://proxy.example.com:3128"),
+        ({"https_proxy": "https://proxy.example.com/"}, "https://proxy.example.com"),
+        ({"HTTPS_PROXY": "http://a:1", "https_proxy": "http://b:2"}, "http://b:2"),
+        ({"HTTPS_PROXY": "proxy.example.com:3128"}, "http://proxy.example.com:3128"),
+        ({"HTTPS_PROXY": "http://me:p%40ss@[::1]:3128"}, "http://me:p%40ss@[::1]:3128"),
+        ({"HTTPS_PROXY": ""}, ""),
+    ],
+)
+def test_a_proxy_is_read_from_the_variables_that_everybody_reads(given: dict[str, str], proxy: str) -> None:
+    """In lower case too, which comes first, as it does elsewhere."""
+    assert read_settings(REQUIRED | given).https_proxy == proxy
+
+
+@pytest.mark.parametrize("value", ["socks5://a:1", "http://", "http://a b:1", "http://me:hunter2@", "http://a:1/path"])
+def test_what_is_no_proxy_is_told_without_its_password(value: str) -> None:
+    """It may be in there."""
+    with pytest.raises(ConfigurationInvalid, match="HTTPS_PROXY must be a proxy's URL") as caught:
+        read_settings(REQUIRED | {"HTTPS_PROXY": value})
+    assert "hunter2" not in str(caught.value)

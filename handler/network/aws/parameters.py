@@ -9,14 +9,12 @@ is lost, since GitHub does not send it again.
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 from handler.config.names import is_full_name, is_owner
-from handler.errors import ConfigurationInvalid, Git2EfsError, RepositoryUnknown, SecretUnusable
+from handler.errors import ConfigurationInvalid, Git2EfsError, RepositoryUnknown
 from handler.model import Repository
-from handler.network.aws.cache import BoundedMapping, Cache, Lifetimes
+from handler.network.aws.cache import Cache, Lifetimes
 from handler.network.aws.client import LazyClient
 from handler.network.aws.listing import described, parse, parse_rule
 from handler.network.aws.rate_limit import RateLimiter
@@ -26,7 +24,6 @@ from handler.network.aws.secrets import (
     STALE_SECONDS,
     WebhookSecrets,
     problems_of,
-    read_secure,
     usable_values,
 )
 from handler.network.aws.ssm import (
@@ -41,8 +38,8 @@ from handler.network.aws.ssm import (
 from handler.settings import Settings
 
 if TYPE_CHECKING:
-    from handler.config.credential import Credential
     from handler.config.owners import OwnerRule
+    from handler.network.aws.credentials import Credentials, Token
 
 __all__ = [
     "RETRY_SECONDS",
@@ -50,28 +47,15 @@ __all__ = [
     "STALE_SECONDS",
     "Parameters",
     "SSMClient",
-    "Token",
     "make_ssm_client",
     "usable_values",
 ]
 
 MAX_REPOSITORIES = 10_000
 """How many repositories are cached, and again how many names that do not exist; beyond that the oldest are dropped."""
-MAX_TOKENS = 100
 
 _RULED = ""
 """Cached as the text of a repository without a parameter that its owner's rule includes. No parameter is empty."""
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A repository's token, valid in an HTTP header; `renew()` reads it past the cache, where a remote refuses it.
-
-    That returns None where it is the same; and raises what `Parameters.token_of` raises.
-    """
-
-    value: str = field(repr=False)
-    renew: Callable[[], str | None] = field(repr=False, compare=False)
 
 
 class Parameters:
@@ -95,16 +79,19 @@ class Parameters:
         self._lock = threading.Lock()
         self._problems: dict[str, tuple[str, ...]] = {}
         self._repositories = f"{settings.parameter_prefix}/repositories"
-        for_tokens = Lifetimes(settings.secret_cache_seconds, SECRET_FAILURE_SECONDS, STALE_SECONDS, RETRY_SECONDS)
         seconds = settings.repository_cache_seconds
         for_repositories = Lifetimes(seconds, seconds, STALE_SECONDS, RETRY_SECONDS)
         for_listing = Lifetimes(settings.listing_cache_seconds, RETRY_SECONDS, STALE_SECONDS, RETRY_SECONDS)
         self._secrets = WebhookSecrets(settings, self._client.get, clock, self._note_problems)
-        self._renewed_at: BoundedMapping[str, float] = BoundedMapping(MAX_TOKENS)
-        self._credentials: Cache[Credential] = Cache(for_tokens, max_entries=MAX_TOKENS, clock=clock)
+        self._credentials: Credentials | None = None
         # Cache the text, not the repository: an invalid parameter then costs no more calls than a valid one.
         self._texts: Cache[str] = Cache(for_repositories, max_entries=MAX_REPOSITORIES, clock=clock)
         self._listing: Cache[tuple[tuple[str, Text], ...]] = Cache(for_listing, max_entries=1, clock=clock)
+
+    def close(self) -> None:
+        """Close the connections by which GitHub Apps' tokens were made."""
+        if self._credentials is not None:
+            self._credentials.close()
 
     def prepare(self) -> None:
         """Make the client now; connect to nothing. Raises ConfigurationInvalid."""
@@ -173,60 +160,33 @@ class Parameters:
         """Return the owners that have a rule, valid or not. Raises as `repositories` does."""
         return tuple(name for name, _ in self._listing.get("", self._list) if is_owner(name))
 
-    def token_of(self, repository: Repository) -> Token | None:
-        """Return the repository's token, valid in an HTTP header; None where it has no credentials.
+    def token_of(self, repository: Repository) -> "Token | None":
+        """Return what opens the repository's remote; None where it has neither credentials nor authorities.
 
         A newline at its end, which many ways of storing a value add, is removed and noted in `secret_problems`. Raises
         SecretUnusable (missing, blank, not printable ASCII), ParametersUnavailable, and ConfigurationInvalid, also
-        where the token is not for this repository, or its url's host.
+        where the token is not for this repository, or its url's host; for a GitHub App also what `AppTokens.get`
+        raises.
         """
-        name = repository.credentials
-        if not name:
+        if not (repository.credentials or repository.ca or self._settings.ca):
             return None
-        # Before it is read. The role's rights say the same, but those of an operator's own shell do not.
-        below = f"{self._settings.parameter_prefix}/credentials/"
-        if not name.startswith(below) or {".", ".."} & set(name.split("/")):
-            raise ConfigurationInvalid(
-                f"{repository.full_name}: credentials is not the name of a parameter below {below}: put the token "
-                f"there (--type SecureString --name {below}NAME), and name that"
-            )
-        credential = self._credentials.get(name, lambda: self._read_credential(name))
-        credential.refuse_others(name, repository)
-        return Token(credential.token, partial(self._renew_token, name, repository, credential.token))
+        return self._made_credentials().token_of(repository)
 
-    def _renew_token(self, name: str, repository: Repository, refused: str) -> str | None:
-        # A token that many repositories share, and that has expired, must not use up Parameter Store's quota.
-        now = self._clock()
+    def _made_credentials(self) -> "Credentials":
+        # Imported when it is used: who has public repositories alone does not pay for it.
+        from handler.network.aws.credentials import Credentials
+
         with self._lock:
-            last = self._renewed_at.get(name)
-            is_recent = last is not None and now - last < self._settings.secret_refresh_seconds
-            if not is_recent:
-                self._renewed_at.put(name, now)
-        read = self._credentials.get if is_recent else self._credentials.read
-        credential = read(name, lambda: self._read_credential(name))
-        credential.refuse_others(name, repository)
-        return credential.token if credential.token != refused else None
+            if self._credentials is None:
+                self._credentials = Credentials(self._settings, self._client.get, self._clock, self._note_problems)
+            return self._credentials
 
     def diagnose(self, name: str) -> tuple[str, ...]:
         """Read a secret now, past the cache; return what looks wrong with it, as sentences that never show the value.
 
         Raises SecretUnusable (missing, blank), ParametersUnavailable, ConfigurationInvalid.
         """
-        try:
-            return tuple(problems_of(name, read_secure(self._client.get(), name)))
-        except ParameterNotFound:
-            raise SecretUnusable(f"parameter {name} is not there") from None
-
-    def _read_credential(self, name: str) -> "Credential":
-        from handler.config.credential import parse_credential  # who has public repositories alone does not pay for it
-
-        try:
-            stored = read_secure(self._client.get(), name)
-        except ParameterNotFound:
-            raise SecretUnusable(f"parameter {name} is not there") from None
-        credential = parse_credential(name, stored.value, self._settings.allowed_hosts.split(","))
-        self._note_problems(name, problems_of(name, stored))
-        return credential
+        return tuple(problems_of(name, self._made_credentials().read_stored(name)))
 
     def _read_repository(self, full_name: str) -> str:
         name = f"{self._repositories}/{full_name}"

@@ -33,22 +33,34 @@ API_HEADERS: Mapping[str, str] = MappingProxyType(
 
 Post = Callable[[str, Mapping[str, str]], None]
 """Post one status, given the commit and the request's fields. Raises no Exception."""
+PoolAt = Callable[[str, str | None, urllib3.PoolManager], urllib3.PoolManager]
+"""Called with a URL, with certificates (PEM) of one's own authorities or None, and with the public pool."""
 
 
 class Statuses:
     """The connections to GitHub's API of one process. Safe for threads."""
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
-        """`warn` is called with a sentence for each status that GitHub did not take."""
+    def __init__(self, warn: Callable[[str], None], pool_at: PoolAt | None = None) -> None:
+        """`warn` is called with a sentence for each status that GitHub did not take.
+
+        `pool_at` returns the pool for a URL that is reached in another way than by `public`; by default there is none.
+        """
         self._warn = warn
+        self._pool_at = pool_at
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=READ_TIMEOUT_SECONDS)
         self._pool = urllib3.PoolManager(num_pools=4, maxsize=4, timeout=timeout, retries=False)
 
-    def of(self, repository: Repository, token: str | None, push: PushEvent | None) -> "DeliveryStatuses":
-        """Return the statuses of one delivery; they post nothing unless the repository has `commit_status`."""
+    def of(
+        self, repository: Repository, token: str | None, push: PushEvent | None, ca: str | None = None
+    ) -> "DeliveryStatuses":
+        """Return the statuses of one delivery; they post nothing unless the repository has `commit_status`.
+
+        `ca` as in HttpRemote. Raises ConfigurationInvalid where that is no certificate.
+        """
         post: Post | None = None
         if repository.commit_status and token is not None:
-            post = _Poster(self._pool, self._warn, repository, token).post
+            pool = self._pool if self._pool_at is None else self._pool_at(api_url(repository.url), ca, self._pool)
+            post = _Poster(pool, self._warn, repository, token).post
         return DeliveryStatuses(repository.full_name, post, push, self._warn)
 
     def close(self) -> None:

@@ -57,12 +57,12 @@ class Operator:
         self._say = say
         self._clock = clock
         self._parameters = Parameters(settings)
-        self.outcomes: list[Outcome] = []
-        """What the last command did to targets, for the log."""
+        self.outcomes: list[Outcome] = []  # what the last command did to targets, for the log
 
     def close(self) -> None:
         """Close the deliverer, and with it the mount side."""
         self._deliverer.close()
+        self._parameters.close()
 
     def secret_problems(self) -> tuple[str, ...]:
         """Return what looks wrong with the stored tokens, without showing them."""

@@ -50,6 +50,7 @@ class Worker:
     def close(self) -> None:
         """Close what is kept open."""
         self._deliverer.close()
+        self._parameters.close()
 
     def secret_problems(self) -> tuple[str, ...]:
         """Return what looks wrong with the stored tokens, without showing them."""

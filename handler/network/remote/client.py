@@ -1,9 +1,6 @@
 """A repository's remote over smart HTTP: its refs, and one commit's objects. Connections are kept alive.
 
 Requests use protocol version 2; a server that does not speak it is asked in version 0.
-
-We do not use dulwich's client: it asks for every ref's advertisement first, has no read timeout, retries GETs, and
-closes each response undrained: three requests on three connections instead of one. (Its object layer reads the packs.)
 """
 
 import random
@@ -127,12 +124,10 @@ class Watchdog:
 
 
 class RemotePool:
-    """The connections of one process, shared by all repositories. Safe for threads."""
+    """The connections of one process, shared by all repositories. Safe for threads. Connects at the first request."""
 
     def __init__(self, settings: Settings, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Make the pool; connect to nothing."""
-        self.attempts = settings.fetch_attempts
-        self.request_seconds = settings.request_seconds
+        self.settings = settings
         self.sleep = sleep
         self.v0_urls: set[str] = set()
         timeout = urllib3.Timeout(connect=settings.connect_timeout_seconds, read=settings.read_timeout_seconds)
@@ -140,6 +135,15 @@ class RemotePool:
         self.pool = urllib3.PoolManager(num_pools=32, maxsize=32, timeout=timeout, retries=False)
         self.pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
         self.watchdog = Watchdog()
+
+    def pool_at(self, url: str, ca: str | None, public: urllib3.PoolManager) -> urllib3.PoolManager:
+        """Return `public`, or its like for what `url` or `ca` (as in HttpRemote) need. Raises ConfigurationInvalid."""
+        if ca is None and not self.settings.https_proxy:
+            return public
+        # Imported when it is used: most remotes are on the public internet.
+        from handler.network.remote.private import private_pool
+
+        return private_pool(url, self.settings, ca, public)
 
     def at(
         self, url: str, token: str | None, deadline: Deadline = NO_DEADLINE, renew: Renew | None = None
@@ -160,12 +164,13 @@ class HttpRemote:
     """One repository at its URL."""
 
     def __init__(self, remotes: RemotePool, url: str, authorization: Authorization | None, deadline: Deadline) -> None:
-        """See `RemotePool.at`."""
         self._remotes = remotes
+        self.ca: str | None = (
+            None  # certificates (PEM) of authorities who may sign the remote's, beside the public ones
+        )
         self._deadline = deadline
         self._url = url.rstrip("/")
-        self.date: str | None = None
-        """The Date header of the last answer, to compare clocks."""
+        self.date: str | None = None  # the Date header of the last answer, to compare clocks
         self._authorization = authorization
 
     def refs(self, refs: list[str], *, with_head: bool = False) -> RemoteRefs:
@@ -203,13 +208,10 @@ class HttpRemote:
     def _until(self) -> Deadline:
         """Return until when a request that begins now may take, all its tries together."""
         # By the monotonic clock, as the watchdog: a wall clock that is set must not end a request, or let it go on.
-        return Deadline(time.monotonic() + self._deadline.bound(self._remotes.request_seconds), time.monotonic)
+        return Deadline(time.monotonic() + self._deadline.bound(self._remotes.settings.request_seconds), time.monotonic)
 
     def _in_either_version(self, attempt: Callable[[], T], attempt_v0: Callable[[], T], until: Deadline) -> T:
-        """Attempt in version 2. If that gets no valid answer and the remote advertises version 0, attempt in that.
-
-        This costs nothing on a server that speaks version 2: we ask for the advertisement only after a failure.
-        """
+        """Attempt in version 2. If that gets no valid answer and only then advertises version 0, attempt in that."""
         if self._url not in self._remotes.v0_urls:
             try:
                 return self._with_retries(attempt, until)
@@ -228,7 +230,7 @@ class HttpRemote:
 
     def _with_retries(self, attempt: Callable[[], T], until: Deadline) -> T:
         """Retry transient failures, with jitter: the end of an outage wakes many Lambda functions at once."""
-        for number in range(1, self._remotes.attempts + 1):
+        for number in range(1, self._remotes.settings.fetch_attempts + 1):
             pause = random.uniform(0.5, 1) * _FIRST_PAUSE_SECONDS * 2**number  # noqa: S311
             try:
                 return attempt()
@@ -236,7 +238,7 @@ class HttpRemote:
                 raise
             except RemoteUnavailable as error:
                 pause += error.after_seconds if isinstance(error, protocol.RetryLater) else 0
-                if number == self._remotes.attempts or until.minus(pause).is_past():
+                if number == self._remotes.settings.fetch_attempts or until.minus(pause).is_past():
                     raise
                 self._remotes.sleep(pause)
         raise AssertionError("unreachable: the last try returns or raises")
@@ -258,7 +260,7 @@ class HttpRemote:
     def _check_time(self, until: Deadline) -> None:
         if until.is_past():
             self._deadline.check("the remote had not answered when the run's time was up")
-            seconds = self._remotes.request_seconds
+            seconds = self._remotes.settings.request_seconds
             raise protocol.RequestOverrun(f"the remote's answer was not complete after {seconds:g} seconds")
 
     def _exchange(self, path: str, body: bytes | None, parse: Parse[T], until: Deadline, headers: dict[str, str]) -> T:
@@ -266,7 +268,7 @@ class HttpRemote:
         assert until.at is not None
         with remotes.watchdog.watching(until.at):
             try:
-                response = remotes.pool.request(
+                response = remotes.pool_at(self._url, self.ca, remotes.pool).request(
                     method, self._url + path, body=body, headers=headers, preload_content=False, redirect=False
                 )
             except urllib3.exceptions.HTTPError as error:

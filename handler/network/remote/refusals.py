@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProxyError
 
 from handler.errors import Git2EfsError, RemoteRefused, RemoteUnavailable, RemoteUnsupported, RemoteUntrusted
 from handler.network.remote.authorization import Authorization
@@ -71,8 +71,11 @@ def failure_to_connect(error: HTTPError) -> Git2EfsError:
         # OpenSSL's words for its own codes, and our host: nothing that the remote wrote.
         return RemoteUntrusted(
             f"the remote's certificate is not trusted ({cause.verify_message}): where an authority of your own signed "
-            "it, name a file with that one and the public ones in SSL_CERT_FILE"
+            "it, put its certificate into a parameter, and name that in the repository's `ca`; outside of Lambda, name "
+            "a file with that one and the public ones in SSL_CERT_FILE"
         )
+    if isinstance(error, ProxyError):
+        return RemoteUnavailable("the remote cannot be reached: the proxy does not open a tunnel, or is away")
     # Only the exception's type: its text holds the URL's host, and in other versions more than that.
     return RemoteUnavailable(f"the remote cannot be reached ({type(error).__name__})")
 
