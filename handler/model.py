@@ -28,6 +28,23 @@ class OutcomeKind(StrEnum):
     FAILED = "failed"
 
 
+class Forge(StrEnum):
+    """Whose webhook announces a repository's pushes, and whose API takes its statuses; also a route's name."""
+
+    GITHUB = "github"
+    """github.com, and GitHub Enterprise Server."""
+    GITLAB = "gitlab"
+    GITEA = "gitea"
+    """Forgejo too."""
+    BITBUCKET = "bitbucket"
+    """Bitbucket Cloud, and Data Center."""
+
+    @property
+    def label(self) -> str:
+        """The name that it gives itself."""
+        return {"github": "GitHub", "gitlab": "GitLab", "gitea": "Gitea", "bitbucket": "Bitbucket"}[self]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One verified webhook request: what its headers say, and the bytes that were signed."""
@@ -36,6 +53,8 @@ class Delivery:
     event: str
     media_type: str
     body: bytes
+    forge: Forge = Forge.GITHUB
+    """Whose route it came to."""
     url_repository: str | None = None
     """The `<owner>/<name>` in its URL, whose own secret signed it; None at the common URL."""
 
@@ -84,6 +103,7 @@ class Repository:
 
     full_name: str
     url: str
+    forge: Forge = Forge.GITHUB
     publish: tuple[PublishRule, ...] = (PublishRule(),)
     keep_releases: int = 3
     grace_seconds: int = 300
@@ -97,7 +117,7 @@ class Repository:
     max_tree_bytes: int | None = None
     """How many bytes the files of a published tree may have together; None: as many as the stack allows."""
     commit_status: bool = False
-    """Post each outcome as a status of the commit on GitHub; only with `credentials`."""
+    """Post each outcome as a status of the commit on the forge; only with `credentials`."""
     own_secret: bool = False
     """Accept only deliveries through the repository's own URL, signed with its own secret."""
     trust_payload: bool = False

@@ -1,6 +1,6 @@
 """API Gateway on loopback: `POST /github` becomes an event for the handler, its answer becomes the response.
 
-So does `POST /github/<owner>/<name>`, for a repository with a secret of its own.
+So does `POST /github/<owner>/<name>`, for a repository with a secret of its own, and the same for each other forge.
 
 This answers as an HTTP API does: 404 for any other route, 413 for a body over 10 MB, 500 when the handler fails. It
 has no integration timeout of 30 s: somebody who tries a first, large fetch wants the answer, not a 503.
@@ -17,13 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from handler.model import Forge
 from local.event import ACCOUNT_ID, AnswerMalformed, http_api_event, read_answer
 from local.exchange import Request, Response, message
 from local.server import LoopbackServer
 
 ROUTE = "/github"
-OWN_ROUTE = "/github/{owner}/{name}"
-_OWN_URL = re.compile(r"/github/[^/]+/[^/]+")
+_URL = re.compile(rf"/({'|'.join(Forge)})(/[^/]+/[^/]+)?")
 MAX_BODY_BYTES = 10 * 1024 * 1024
 FUNCTION_NAME = "git2efs-local-webhook"
 MEMORY_MIB = 1024
@@ -102,9 +102,10 @@ class Gateway:
 
 def route_of(method: str, path: str) -> str | None:
     """Return the key of the route that a request matches, None if none does. A variable matches one part."""
-    if method != "POST" or not (path == ROUTE or _OWN_URL.fullmatch(path)):
+    match = _URL.fullmatch(path) if method == "POST" else None
+    if match is None:
         return None
-    return f"POST {ROUTE}" if path == ROUTE else f"POST {OWN_ROUTE}"
+    return f"POST /{match[1]}" + ("/{owner}/{name}" if match[2] else "")
 
 
 def gateway_server(

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+from handler.model import Forge
+
 REGION = "us-east-1"
 
 AWS_ENVIRONMENT: Mapping[str, str] = {
@@ -85,6 +87,9 @@ def put_parameters(
 ) -> None:
     """Write the parameters that `embedded_parameters` describes; `client` is boto3's SSM client."""
     client.put_parameter(Name=f"{prefix}/webhook-secret", Value=secret, Type="SecureString")
+    for forge in Forge:
+        if forge is not Forge.GITHUB:
+            client.put_parameter(Name=f"{prefix}/webhook-secrets/{forge}", Value=secret, Type="SecureString")
     for full_name, text in repositories.items():
         client.put_parameter(Name=f"{prefix}/repositories/{full_name}", Value=text, Type="String")
     for name, value in secure.items():

@@ -46,6 +46,7 @@ MADE_BY_THE_TEMPLATE: Mapping[str, str] = {
 
 REPOSITORY: Mapping[str, str] = {
     "url": "Where it is fetched from: https, or http on loopback (names below localhost too); without user or query",
+    "forge": "Whose it is: `github`, `gitlab`, `gitea` (Forgejo too) or `bitbucket`; see [Forges](#forges)",
     "publish": "A list of at most 100 rules: which ref goes to which path; see [Rules](#rules)",
     "keep_releases": "How many trees are kept, counting `current`; more while their grace lasts",
     "grace_seconds": "How long a replaced tree stays as it is",
@@ -59,7 +60,7 @@ REPOSITORY: Mapping[str, str] = {
     "ca": "The full name of the parameter that holds certificates (PEM) of authorities of your own, below "
     "`<prefix>/ca/`; by default the credential's `ca`, else the stack's ([Private networks](#private-networks))",
     "allow_external_links": "Publish symbolic links that may lead out of the tree",
-    "commit_status": "Show on GitHub how publishing each commit ended; needs `credentials` whose token may write "
+    "commit_status": "Show on the forge how publishing each commit ended; needs `credentials` whose token may write "
     "commit statuses ([events.md](events.md#commit-statuses))",
     "own_secret": "Accept its pushes only at its own URL, signed with its own secret; see "
     "[Secrets of repositories](#secrets-of-repositories)",

@@ -57,13 +57,12 @@ class HooksApi:
         if method == "POST":
             hooks.append({"id": 100 + len(hooks), **fields})
             return 201, {}, hooks[-1]
-        found = next(each for each in hooks if each["id"] == int(rest.removeprefix("/")))
+        found = next(each for each in hooks if each["id"] == int(rest.split("/")[1]))
+        if rest.endswith("/config"):
+            found["config"] = fields
+            return 200, {}, fields
         found |= {"active": fields["active"], "config": fields["config"]}
-        if of == "orgs":
-            # Its documentation has no `add_events` for an organisation's.
-            found["events"] = fields["events"]
-        else:
-            found["events"] = sorted({*found["events"], *fields["add_events"]})
+        found["events"] = sorted({*found["events"], *fields["add_events"]})
         return 200, {}, found
 
 

@@ -27,7 +27,7 @@ _PIPE_BYTES = 32 * 1024
 _REMEMBERED_BYTES = 256 * 1024
 """No larger answer is remembered."""
 
-_REPOSITORY_PATH = re.compile(r"/([^/]+/[^/]+?)(?:\.git)?/((?:info|git-|objects|HEAD).*)")
+_REPOSITORY_PATH = re.compile(r"/((?:[^/]+/)+?[^/]+?)(?:\.git)?/((?:info|git-|objects|HEAD).*)")
 
 
 _Stream = io.BufferedReader | io.BytesIO
@@ -152,7 +152,7 @@ class OriginHandler(LoopbackHandler):
         if answer:
             self._send_whole(record, answer, fault)
             return
-        rest = record.path.split("/", 3)[3]
+        rest = record.path.removeprefix(f"/{record.repository}").removeprefix(".git").lstrip("/")
         root = origin.directory_for(record)
         environment = self._cgi_environment(record, root, f"/{record.repository}.git/{rest}", len(wire_body))
         question = self._question(record, root, rest)

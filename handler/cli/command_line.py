@@ -20,11 +20,12 @@ from handler.cli.stacks import choose_stack
 from handler.cli.terminal import wants_colours
 from handler.config.names import full_name_problem, is_owner
 from handler.errors import Malformed
+from handler.model import Forge
 from handler.network.operations.aws import AccessDenied
 from handler.network.operations.command import Command, read_command
 from handler.network.operations.operator import FAILED, WELL, Content, content_of_failure
 from handler.network.operations.render import render
-from handler.network.operations.setup import Setup, check_parameter
+from handler.network.operations.setup import Setup, check_parameter, secret_of
 
 INTERRUPTED = 130
 """As a shell tells of a command that Ctrl-C ended."""
@@ -106,11 +107,15 @@ def _refuse_names(parsed: argparse.Namespace) -> None:
     can_be_owner = parsed.action in ("add", "webhook")
     if name is not None and not (can_be_owner and is_owner(name)) and (problem := full_name_problem(name)):
         raise Malformed(f"repository {problem}")
+    if parsed.action == "secret" and parsed.repository is not None and parsed.forge:
+        raise Malformed("name a repository, or a forge: a repository's own secret is of its own forge")
+    if parsed.action == "secret" and parsed.forge and parsed.forge not in frozenset(Forge):
+        raise Malformed(f"forge is none of {', '.join(Forge)}")
     if parsed.action == "add":
         check_parameter(parsed.repository, parsed.parameter)
     url = getattr(parsed, "url", None)
     if url is not None and not url.startswith(("https://", "http://")):
-        raise Malformed("url is not an address that GitHub can send to: https://...")
+        raise Malformed("url is not an address that a forge can send to: https://...")
 
 
 def _make_setup(parsed: argparse.Namespace) -> Setup:
@@ -129,6 +134,7 @@ def _set_up(setup: Setup, parsed: argparse.Namespace) -> None:
         with_webhook = not parsed.no_webhook
         setup.add(parsed.repository, parsed.parameter, is_replacing=parsed.replace, with_webhook=with_webhook)
     elif parsed.action == "secret":
-        setup.secret(parsed.repository, is_replacing=parsed.replace)
+        forge = Forge(parsed.forge) if parsed.forge else Forge.GITHUB
+        setup.secret(parsed.repository or secret_of(forge), is_replacing=parsed.replace)
     else:
         setup.webhook(parsed.repository)

@@ -10,9 +10,9 @@ from handler.network.operations.command import ACTIONS
 
 SETUP_ACTIONS: Mapping[str, str] = {
     "add": "put the parameter of a repository, or of an owner for all its repositories, a secret if there is none, "
-    "and make the webhook on GitHub",
-    "secret": "make and put the webhook's secret, the common one or a repository's own; never show it",
-    "webhook": "make a repository's webhook on GitHub, or give the one that is there the secret of now",
+    "and make the webhook on its forge",
+    "secret": "make and put the webhook's secret, the common one, a forge's or a repository's own; never show it",
+    "webhook": "make a repository's webhook on its forge, or give the one that is there the secret of now",
 }
 """What is done from here with the caller's own rights, and by no function: none of them may write a parameter."""
 COMPLETION = "completion"
@@ -124,4 +124,6 @@ def _add_setup_options(parser: argparse.ArgumentParser, action: str) -> None:
     if action in ("add", "secret"):
         add("--replace", action="store_true", help="put it in the place of what is there already")
     if action in ("add", "webhook"):
-        add("--url", help="the webhook's address as GitHub reaches it; by default the stack's")
+        add("--url", help="the webhook's address as the forge reaches it; by default the stack's")
+    if action == "secret":
+        add("--forge", help="whose webhooks' common secret: gitlab, gitea or bitbucket; by default GitHub's")

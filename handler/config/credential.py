@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from handler.config.fields import FieldReader, parse_object, text, whole_number
 from handler.config.names import is_full_name
 from handler.errors import ConfigurationInvalid, SecretUnusable
-from handler.model import Repository
+from handler.model import Forge, Repository
 from handler.settings import is_host
 
 MAX_ENTRIES = 1000
@@ -66,7 +66,7 @@ class Credential:
                 f'{", ".join(self.hosts)} alone; store it as {{"token": ..., "hosts": [...]}}, or set AllowedHosts'
             )
         # Both: the name is what an operator granted, the path is what the token would open.
-        path = parts.path.strip("/").removesuffix(".git")
+        path = _name_in_path(repository.forge, parts.path.strip("/").removesuffix(".git"))
         if self.repositories is not None and not all(self._is_for(each) for each in (repository.full_name, path)):
             raise ConfigurationInvalid(
                 f"{repository.full_name}: credentials may not be used for it and for the path of its url: the "
@@ -77,6 +77,17 @@ class Credential:
         # No two names on GitHub differ in their case alone.
         wanted = full_name.lower()
         return wanted in (self.repositories or ()) or f"{wanted.partition('/')[0]}/*" in (self.repositories or ())
+
+
+def _name_in_path(forge: Forge, path: str) -> str:
+    """Return what a url's path is called here: in two parts, where the forge's own name can have others."""
+    if forge is Forge.GITLAB:
+        groups, _, name = path.rpartition("/")
+        return f"{groups.replace('/', '.')}/{name}"
+    if forge is Forge.BITBUCKET and path.count("/") == 2:
+        # On Data Center git is below `scm`, and a person's own project is `~user`.
+        return path.removeprefix("scm/").removeprefix("~")
+    return path
 
 
 def parse_credential(name: str, stored: str, hosts: Sequence[str]) -> Credential:

@@ -3,7 +3,8 @@
 All fields have defaults, so `{}` is complete: the remote's default branch, published at
 `<owner>/<name>/<branch>`.
 
-    url                   https://github.com/<owner>/<name>.git
+    url                   https://github.com/<owner>/<name>.git, or the same at gitlab.com or bitbucket.org
+    forge                 github, gitlab, gitea (Forgejo too) or bitbucket: whose webhooks, statuses and token headers
     publish               list of {"ref", "path", "mode", "autostash", "latest", "prereleases"}; see `_read_rule`
     keep_releases         1 to 50: how many releases of a target are kept
     grace_seconds         0 to 604,800: how long a replaced release stays
@@ -25,11 +26,11 @@ import re
 from ipaddress import ip_address
 from types import MappingProxyType
 
-from handler.config.fields import FieldReader, checked, flag, parse_object, text, whole_number
+from handler.config.fields import FieldReader, checked, flag, one_of, parse_object, text, whole_number
 from handler.config.names import is_full_name, is_pattern, path_problem, ref_problem
 from handler.config.overlaps import covers_repository, overlapping_rules, path_of
 from handler.errors import ConfigurationInvalid
-from handler.model import PublishRule, Repository
+from handler.model import Forge, PublishRule, Repository
 
 MAX_RULES = 100
 MAX_URL_LENGTH = 2048
@@ -46,12 +47,14 @@ _BOUNDS = MappingProxyType(
     }
 )
 _FLAGS = frozenset({"allow_external_links", "commit_status", "own_secret", "trust_payload"})
-_FIELDS = frozenset({"url", "publish", "credentials", "ca", *_FLAGS, *_BOUNDS})
+_FIELDS = frozenset({"url", "forge", "publish", "credentials", "ca", *_FLAGS, *_BOUNDS})
 _RULE_FIELDS = frozenset({"ref", "path", "mode", "autostash", "latest", "prereleases"})
 _RELEASES, _WORKING_COPY = "releases", "working-copy"
 _SECRET_ARN = re.compile(r"arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:/[A-Za-z0-9/_+=.@-]{1,512}")
 _PARAMETER_NAME = re.compile(r"(/[A-Za-z0-9_.-]+)+")
 _URL_CHARACTERS = re.compile(r"[\x21-\x7e]+")
+_HOSTS = MappingProxyType({Forge.GITHUB: "github.com", Forge.GITLAB: "gitlab.com", Forge.BITBUCKET: "bitbucket.org"})
+"""Where a repository without url is. Gitea and Forgejo have no host that is theirs alone."""
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 
 
@@ -69,9 +72,13 @@ def parse_repository(full_name: str, parameter: str | dict[str, object]) -> Repo
     problems: list[str] = []
     reader = FieldReader(fields, problems)
     reader.refuse_unknown(_FIELDS)
+    forge = reader.read("forge", one_of(Forge), Forge.GITHUB)
+    if "url" not in fields and forge not in _HOSTS:
+        problems.append(f"url is missing: {forge.label} has no host that is its own")
     repository = Repository(
         full_name=full_name,
-        url=reader.read("url", checked(_url_problem), f"https://github.com/{full_name}.git"),
+        url=reader.read("url", checked(_url_problem), f"https://{_HOSTS.get(forge)}/{full_name}.git"),
+        forge=forge,
         publish=_read_publish(fields, full_name, problems),
         keep_releases=_read_count(reader, "keep_releases"),
         grace_seconds=_read_count(reader, "grace_seconds"),
@@ -86,14 +93,14 @@ def parse_repository(full_name: str, parameter: str | dict[str, object]) -> Repo
         trust_payload=reader.read("trust_payload", flag, False),
     )
     if repository.commit_status and "credentials" not in fields:
-        problems.append("commit_status needs credentials: GitHub lets nobody else write a status")
+        problems.append(f"commit_status needs credentials: {forge.label} lets nobody else write a status")
     if problems:
         raise ConfigurationInvalid(f"{full_name}: " + "; ".join(problems))
     return repository
 
 
 def parameter_of(repository: Repository) -> dict[str, object]:
-    """Return the JSON object that `parse_repository` reads as the repository. An empty url is left out."""
+    """Return the JSON object that `parse_repository` reads as the repository, without url and forge if url is empty."""
     parameter: dict[str, object] = {
         name: getattr(repository, name)
         for name in ("credentials", "ca", *sorted(_FLAGS), *_BOUNDS)
@@ -101,6 +108,8 @@ def parameter_of(repository: Repository) -> dict[str, object]:
     }
     if repository.url:
         parameter["url"] = repository.url
+        if repository.forge is not _DEFAULTS.forge:
+            parameter["forge"] = str(repository.forge)
     if repository.publish != _DEFAULTS.publish:
         parameter["publish"] = [_parameter_of_rule(rule) for rule in repository.publish]
     return parameter

@@ -6,7 +6,7 @@ from dataclasses import replace
 from handler.config.names import default_path, is_pattern, path_problem, starred
 from handler.config.overlaps import default_branch_overlap, path_of
 from handler.errors import ConfigurationInvalid, RepositoryUnknown, SignatureInvalid, TooManyTargets
-from handler.model import PublishRule, Repository, Target
+from handler.model import Forge, PublishRule, Repository, Target
 
 
 def targets_of(repository: Repository, ref: str, default_branch_ref: str | None) -> tuple[Target, ...]:
@@ -94,6 +94,27 @@ def refuse_other_repository(url_repository: str | None, full_name: str) -> None:
     """
     if url_repository is not None and url_repository.lower() != full_name.lower():
         raise RepositoryUnknown(f"the URL speaks for {url_repository}, the payload for another repository")
+
+
+def refuse_other_forge(repository: Repository, forge: Forge, path: str | None) -> None:
+    """Raise RepositoryUnknown unless the delivery came by the repository's own forge, about what its url leads to.
+
+    `path` is what the forge calls the repository. Two of a forge's may have one name here, and only one of them is the
+    one that is published. None is not compared.
+    """
+    name = repository.full_name
+    if repository.forge is not forge:
+        raise RepositoryUnknown(
+            f"{name} is of {repository.forge.label}, and this came from {forge.label}: see its forge"
+        )
+    if path is None:
+        return
+    from urllib.parse import urlsplit  # GitHub's deliveries do not pay for it
+
+    # Letter case names no other repository on any forge; before the path an instance may have one of its own.
+    end = urlsplit(repository.url).path.rstrip("/").removesuffix(".git").lower()
+    if not end.endswith(f"/{path.lower()}"):
+        raise RepositoryUnknown(f"the url of {name} does not lead to {path[:200]}, which was pushed: see its url")
 
 
 def refuse_common_secret(repository: Repository, url_repository: str | None) -> None:

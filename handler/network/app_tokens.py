@@ -24,10 +24,11 @@ from handler.errors import (
     RemoteUnsupported,
     SecretUnusable,
 )
-from handler.model import Repository
+from handler.model import Forge, Repository
 from handler.network.app_jwt import make_jwt
 from handler.network.aws.cache import BoundedMapping
-from handler.network.forges.statuses import API_HEADERS, api_url
+from handler.network.forges import statuses
+from handler.network.forges.github_api import API_HEADERS, api_url
 from handler.network.remote import refusals
 from handler.network.remote.client import RemotePool
 from handler.settings import Settings
@@ -190,7 +191,8 @@ class AppTokens:
         raise RemoteUnavailable(f"GitHub's API answered {answer.status} to a request for the App's token")
 
     def _exchange(self, url: str, body: bytes | None, jwt: str, ca: str | None) -> _Answer:
-        method, headers = "GET" if body is None else "POST", {**API_HEADERS, "Authorization": f"Bearer {jwt}"}
+        method = "GET" if body is None else "POST"
+        headers = {**statuses.API_HEADERS, **API_HEADERS, "Authorization": f"Bearer {jwt}"}
         with self._remotes.watchdog.watching(time.monotonic() + REQUEST_SECONDS):
             try:
                 response = self._remotes.pool_at(url, ca, self._remotes.pool).request(
@@ -221,9 +223,9 @@ class AppTokens:
 
 def _place_of(repository: Repository, ca: str | None) -> _Place:
     path = urlsplit(repository.url).path.strip("/").removesuffix(".git")
-    if not is_full_name(path):
+    if repository.forge is not Forge.GITHUB or not is_full_name(path):
         raise ConfigurationInvalid(
-            f"{repository.full_name}: a GitHub App's key is for a url of the form https://HOST/OWNER/NAME.git alone"
+            f"{repository.full_name}: a GitHub App's key is for GitHub alone, and a url https://HOST/OWNER/NAME.git"
         )
     return _Place(api_url(repository.url), path, repository.commit_status, ca)
 

@@ -12,10 +12,12 @@ from handler.config.versions import newest
 from handler.deadline import Deadline
 from handler.errors import Git2EfsError, PublisherRefused, PublisherUnavailable
 from handler.exchange.events import PendingEvent, PutEvent, failed_event, pending
-from handler.model import Outcome, OutcomeKind, Repository, Target
+from handler.model import Forge, Outcome, OutcomeKind, Repository, Target
 from handler.network.aws.cache import BoundedMapping
 from handler.network.driver import Driver
+from handler.network.forges import git_header_of
 from handler.network.forges.statuses import DeliveryStatuses, Statuses
+from handler.network.remote.authorization import Authorization, basic
 from handler.network.remote.client import HttpRemote, RemotePool
 from handler.network.survey import Surveyor
 from handler.network.trigger import Trigger
@@ -72,7 +74,11 @@ class Deliverer:
         """Return the repository's remote; no request to it outlives `deadline`."""
         if token is None:
             return self._remotes.at(repository.url, None, deadline)
-        remote = self._remotes.at(repository.url, token.value, deadline, token.renew)
+        authorization = None
+        if token.value is not None:
+            header_of = basic if repository.forge is Forge.GITHUB else git_header_of(repository)
+            authorization = Authorization(token.value, token.renew, header_of)
+        remote = self._remotes.at(repository.url, authorization, deadline)
         remote.ca = token.ca
         return remote
 

@@ -42,6 +42,12 @@ def test_the_entry_point_loads_no_more_modules_than_now(loaded: list[str]) -> No
     assert len(loaded) <= MOST_MODULES
 
 
+def test_only_github_is_loaded_of_the_forges(loaded: list[str]) -> None:
+    """Another forge's module waits for its route, and a forge's API for a status or a webhook."""
+    parts = {name.rpartition(".")[2] for name in loaded if name.startswith("handler.network.forges.")}
+    assert parts <= {"github", "statuses"}
+
+
 @pytest.mark.parametrize("name", FORBIDDEN)
 def test_what_the_door_does_not_need_is_not_loaded(loaded: list[str], name: str) -> None:
     """The AWS client waits until a parameter is read, what signs until there is a GitHub App; others are for nobody."""

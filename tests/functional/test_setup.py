@@ -298,7 +298,7 @@ def test_an_owners_name_alone_sets_up_a_rule_and_the_organisations_webhook(
     assert hook["config"]["secret"] == secret_of(service)
     hook["events"] = ["push", "release"]
     assert run("webhook", "octo").steps == [("secret", "kept"), ("webhook", "updated")]
-    assert hook["events"] == ["release", "push"]
+    assert (hook["events"], hook["config"]["secret"]) == (["push", "release"], secret_of(service))
     assert run("webhook", NAME).steps == [("secret", "kept"), ("webhook", "made")]
     assert run("webhook", "octo/old").content["reason"] == "repository_unknown"
     wrong = run("add", "octo", "--replace", "--parameter", json.dumps({"url": hooks.url("octo/site")}))
@@ -308,6 +308,9 @@ def test_an_owners_name_alone_sets_up_a_rule_and_the_organisations_webhook(
     assert (refused.code, "--no-webhook" in refused.content["detail"], refused.steps) == (2, True, [])
     assert run("add", "octo", "--replace", "--no-webhook", "--parameter", own).steps == [("parameter", "replaced")]
     assert run("webhook", "octo").content["reason"] == "malformed"
+    gitea = json.dumps({"forge": "gitea", "url": hooks.url("{owner}/{name}")})
+    refused = run("add", "octo", "--replace", "--parameter", gitea)
+    assert (refused.code, "Gitea itself" in refused.content["detail"]) == (2, True)
     del hooks.hooks["octo"]
     assert "admin:org_hook" in run("add", "octo", "--replace", "--parameter", text).content["detail"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from handler.network.forges import statuses
+from handler.network.forges import github_api, statuses
 from testing.github_api import GitHubApi
 from testing.origin import GitOrigin
 from testing.repositories import Link, Upstream, archive
@@ -190,7 +190,7 @@ def test_an_api_that_is_not_there_costs_nothing(
     service: Service, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody listens."""
-    monkeypatch.setattr(statuses, "api_url", lambda url: "http://127.0.0.1:9/api/v3")
+    monkeypatch.setattr(github_api, "api_url", lambda url: "http://127.0.0.1:9/api/v3")
     configure(service)
     upstream.commit({b"a": b"1"})
     started = time.monotonic()

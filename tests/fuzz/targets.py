@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from handler.config.names import is_full_name, ref_problem
 from handler.config.repository import parameter_of, parse_repository
 from handler.errors import (
     ConfigurationInvalid,
@@ -29,12 +30,14 @@ from handler.errors import (
     TreeUnsafe,
 )
 from handler.exchange.messages import decode_answer, decode_call, encode_call
+from handler.model import Delivery, Forge
 from handler.mount.git.ingest import PackSpool, index_pack
 from handler.mount.git.objects import Objects, hash_object
 from handler.mount.git.objects import resolve as resolve_object
 from handler.mount.git.packs import NOT_A_PACK, RawObject, pack_of
 from handler.mount.working_copy.index.index_file import IndexFile
-from handler.network.aws.api_gateway import read_request, url_repository
+from handler.network.aws.api_gateway import read_request, read_route
+from handler.network.forges import bitbucket, gitea, gitlab, receiver_of
 from handler.network.forges.github import read_delivery, read_full_name, read_payload, read_push, verify_signature
 from handler.network.queue.message import decode_message, encode_message
 from handler.network.remote.protocol import exact_reader, read_fetch, read_packets, read_refs
@@ -47,6 +50,11 @@ MAX_BODY_BYTES = 64 * 1024
 BASE: RawObject = (3, b"the base that a thin delta may name\n" * 4)
 BASE_ID = hash_object(*BASE)
 _TRAILER_BYTES = 20
+_EVENTS = (
+    *((Forge.GITLAB, name) for name in sorted(gitlab.PUSH_EVENTS)),
+    *((Forge.GITEA, name) for name in sorted(gitea.PUSH_EVENTS)),
+    *((Forge.BITBUCKET, name) for name in sorted(bitbucket.PUSH_EVENTS)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +75,14 @@ def event(content: bytes) -> None:
         with suppress(Rejected):
             request = read_request(found, max_body_bytes=MAX_BODY_BYTES)
             assert len(request.body) <= MAX_BODY_BYTES
-            url_repository(request.path)
+            read_route(request.path)
             with suppress(SignatureInvalid):
                 verify_signature(request.body, request.headers, [b"secret"], allow_sha1=False)
                 raise AssertionError("a signature that nobody made is valid")
+            for forge in Forge:
+                with suppress(SignatureInvalid):
+                    receiver_of(forge).verify_signature(request.body, request.headers, [b"secret", b"whsec_c2VjcmV0"])
+                    raise AssertionError("a signature that nobody made is valid")
             read_push(read_payload(read_delivery(request.headers, request.body)))
 
 
@@ -83,6 +95,15 @@ def payload(content: bytes) -> None:
         with suppress(Rejected):
             read_full_name(fields)
         read_push(fields)
+
+
+def forge_payload(content: bytes) -> None:
+    """The same of another forge; the first byte chooses the forge and its event."""
+    forge, event_name = _EVENTS[(content[0] if content else 0) % len(_EVENTS)]
+    delivery = Delivery(id="", event=event_name, media_type="application/json", body=content[1:], forge=forge)
+    with suppress(Rejected):
+        _, found = receiver_of(forge).read_pushed(delivery)
+        assert all(is_full_name(each.repository) and not ref_problem(each.ref) for each in found)
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------
@@ -244,6 +265,32 @@ _PUSH = {
     "commits": [{"id": "cd" * 20, "timestamp": "2026-01-01T00:00:00Z"}],
     "head_commit": {"id": "cd" * 20, "timestamp": "2026-01-01T00:00:00+01:00"},
 }
+_REF_CHANGE = {"ref": {"id": "refs/heads/main"}, "fromHash": _ID, "toHash": "cd" * 20, "type": "UPDATE"}
+_END = {"type": "branch", "name": "main", "target": {"hash": _ID, "date": "2026-01-01T00:00:00+00:00"}}
+_OF_GITLAB = {
+    "ref": "refs/heads/main",
+    "before": _ID,
+    "after": "cd" * 20,
+    "checkout_sha": "cd" * 20,
+    "project": {"path_with_namespace": "group/sub/site", "default_branch": "main"},
+    "commits": [{"id": "cd" * 20, "timestamp": "2026-01-01T00:00:00Z"}],
+}
+_PUSHES = (
+    _OF_GITLAB,
+    _OF_GITLAB | {"ref": "refs/tags/v1"},
+    {"ref": "main", "ref_type": "branch", "repository": {"full_name": "octo/site"}},
+    _PUSH,
+    {
+        "repository": {"full_name": "octo/site"},
+        "push": {"changes": [{"old": _END, "new": _END, "forced": False, "truncated": False, "commits": [{}]}]},
+    },
+    {
+        "date": "2026-01-01T10:00:00+1000",
+        "repository": {"slug": "site", "project": {"key": "~OCTO"}},
+        "changes": [_REF_CHANGE],
+    },
+)
+"""One for each of `_EVENTS`."""
 _EVENT = {
     "version": "2.0",
     "rawPath": "/github/octo/site",
@@ -323,6 +370,9 @@ TARGETS = MappingProxyType(
         "event": FuzzTarget(event, (_json(_EVENT), _json(_EVENT | {"multiValueHeaders": {"A": ["b", "c"]}}))),
         "payload": FuzzTarget(
             payload, (b"\0" + _json(_PUSH), b"\xffpayload=%7B%22ref%22%3A%22refs%2Fheads%2Fmain%22%7D")
+        ),
+        "forges": FuzzTarget(
+            forge_payload, tuple(bytes([number]) + _json(seed) for number, seed in enumerate(_PUSHES))
         ),
         "message": FuzzTarget(message, (_json(_MESSAGE), _json(_MESSAGE | {"cause": "schedule"}))),
         "parameter": FuzzTarget(parameter, (b"{}", _json(_PARAMETER))),

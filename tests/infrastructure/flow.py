@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from handler.deadline import MARGIN_SECONDS
+from handler.model import Forge
 from handler.network.aws.publisher_function import OPTIONS
 from handler.settings import read_settings
 from testing.stack import Node, Stack, parameters_in
@@ -243,7 +244,7 @@ def _longest(parameter: Node) -> int:
 
 
 def route_problems(stack: Stack) -> list[str]:
-    """The API has the webhook's two routes, each throttled by its own limits, and leads to the alias."""
+    """The API has the webhook's two routes of each forge, each throttled by its own limits, and leads to the alias."""
     problems = []
     for name, api in stack.of_type("AWS::ApiGatewayV2::Api").items():
         methods = {
@@ -251,7 +252,7 @@ def route_problems(stack: Stack) -> list[str]:
             for path, definitions in api["Properties"]["Body"]["paths"].items()
             for method, definition in definitions.items()
         }
-        if set(methods) != {"POST /github", "POST /github/{owner}/{name}"}:
+        if set(methods) != {f"POST /{forge}{own}" for forge in Forge for own in ("", "/{owner}/{name}")}:
             problems.append(f"{name} has the routes {sorted(methods)}")
         aliases = set(stack.of_type("AWS::Lambda::Alias"))
         for route, definition in methods.items():

@@ -12,7 +12,7 @@ import pytest
 from local import github
 from local.body import BodyRefused, read_body
 from local.exchange import Request
-from local.gateway import MAX_BODY_BYTES, Gateway, Handler, gateway_server
+from local.gateway import MAX_BODY_BYTES, Gateway, Handler, gateway_server, route_of
 from tests.local.conftest import talk
 
 Start = Callable[[Handler], str]
@@ -101,6 +101,14 @@ def test_a_repositorys_own_url_is_routed(gateway: Start) -> None:
     assert own["pathParameters"] == {"owner": "octo", "name": "site"}
     assert common["routeKey"] == "POST /github"
     assert "pathParameters" not in common
+
+
+@pytest.mark.parametrize("forge", ["gitlab", "gitea", "bitbucket"])
+def test_every_forge_has_its_two_routes(forge: str) -> None:
+    """As the template has them."""
+    assert route_of("POST", f"/{forge}") == f"POST /{forge}"
+    assert route_of("POST", f"/{forge}/octo/site") == f"POST /{forge}/{{owner}}/{{name}}"
+    assert route_of("GET", f"/{forge}") is route_of("POST", f"/{forge}/octo") is None
 
 
 def test_a_body_over_10_mb_is_refused_and_the_client_hears_it(gateway: Start) -> None:

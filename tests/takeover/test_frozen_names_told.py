@@ -318,7 +318,7 @@ def test_commands_and_options(capsys: pytest.CaptureFixture[str]) -> None:
         "verify": ("PATH", {"--repair"}),
         "doctor": ("REPOSITORY", set()),
         "add": ("REPOSITORY", {"--parameter", "--replace", "--no-webhook", "--url"}),
-        "secret": ("REPOSITORY", {"--replace"}),
+        "secret": ("REPOSITORY", {"--replace", "--forge"}),
         "webhook": ("REPOSITORY", {"--url"}),
     }
     common = {"--help", "--json", "--function", "--stack", "--local", "--region", "--profile"}

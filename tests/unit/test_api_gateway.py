@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.errors import BodyTooLarge, Git2EfsError, Malformed
-from handler.network.aws.api_gateway import answer, read_request, url_repository
+from handler.model import Forge
+from handler.network.aws.api_gateway import answer, read_request, read_route
 from testing.deliveries import EVENT_SHAPES, Event, WebhookRequest
 
 BOUND = 1024
@@ -186,7 +187,24 @@ def test_an_event_without_a_path_is_at_the_common_url(sent: object) -> None:
 )
 def test_a_url_may_name_a_repository(path: str, expected: str | None) -> None:
     """The last two parts, whatever stage or base path stands before, unchecked; any other path names none."""
-    assert url_repository(path) == expected
+    assert read_route(path) == (Forge.GITHUB, expected)
+
+
+@pytest.mark.parametrize(
+    ("path", "forge", "repository"),
+    [
+        ("/gitlab", Forge.GITLAB, None),
+        ("/prod/gitea/", Forge.GITEA, None),
+        ("/bitbucket/octo/site", Forge.BITBUCKET, "octo/site"),
+        ("/prod/gitlab/group.subgroup/site", Forge.GITLAB, "group.subgroup/site"),
+        ("/github/octo/gitlab", Forge.GITHUB, "octo/gitlab"),
+        ("/gitlab/github/github", Forge.GITLAB, "github/github"),
+        ("/GitLab", Forge.GITHUB, None),
+    ],
+)
+def test_a_url_names_a_forge(path: str, forge: Forge, repository: str | None) -> None:
+    """Its route, wherever that begins; a repository may be called as a forge is."""
+    assert read_route(path) == (forge, repository)
 
 
 anything = st.recursive(
@@ -218,7 +236,7 @@ def test_any_event_is_a_request_or_our_error(sent: object) -> None:
     except Git2EfsError:
         return
     assert len(request.body) <= BOUND
-    named = url_repository(request.path)
+    named = read_route(request.path)[1]
     assert named is None or named.count("/") == 1
 
 

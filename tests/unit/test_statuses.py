@@ -7,12 +7,12 @@ import pytest
 
 from handler.errors import LockTimeout
 from handler.model import NULL_OID, Outcome, OutcomeKind, PushEvent, Repository
+from handler.network.forges.github_api import api_url
 from handler.network.forges.statuses import (
     MAX_CONTEXT,
     MAX_DESCRIPTION,
     DeliveryStatuses,
     Statuses,
-    api_url,
     context_of,
 )
 from handler.outcome import outcome_of

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from handler.errors import BodyTooLarge, Malformed
+from handler.model import Forge
 
-ROUTE_NAME = "github"
+_FORGES = frozenset(Forge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +48,18 @@ def read_request(event: object, *, max_body_bytes: int) -> HttpRequest:
     return HttpRequest(headers, _decode_body(body, is_base64 is True, max_body_bytes), _read_path(event))
 
 
-def url_repository(path: str) -> str | None:
-    """Return the `<owner>/<name>` of `.../github/<owner>/<name>`, not validated; None for any other path.
+def read_route(path: str) -> tuple[Forge, str | None]:
+    """Return whose route `.../<forge>` or `.../<forge>/<owner>/<name>` is; any other path is GitHub's common one.
 
-    Only the end of the path counts, since its beginning differs: HTTP APIs put their stage's name there, REST APIs do
-    not, and both put a custom domain's base path.
+    The second is the `<owner>/<name>`, not validated, of a repository whose own URL it is. Only the end of the path
+    counts, since its beginning differs: HTTP APIs put their stage's name there, REST APIs do not, and both put a custom
+    domain's base path.
     """
     parts = path.strip("/").split("/")
-    return "/".join(parts[-2:]) if len(parts) > 2 and parts[-3] == ROUTE_NAME else None
+    # First: a repository may be called as a forge is.
+    if len(parts) > 2 and parts[-3] in _FORGES:
+        return Forge(parts[-3]), "/".join(parts[-2:])
+    return (Forge(parts[-1]) if parts[-1] in _FORGES else Forge.GITHUB), None
 
 
 def answer(status: int, content: Mapping[str, object]) -> dict[str, object]:

@@ -1,4 +1,5 @@
-"""Webhook secrets: the common one, and those that repositories have of their own. Cached, rotated without downtime.
+"""Webhook secrets: the common one, other forges', and those that repositories have of their own. Cached, and
+rotated without downtime.
 
 The parameter's history says when a value was replaced, and the old value still verifies for `secret_overlap_seconds`
 after that. To end this at once, delete the parameter: that deletes its history too.
@@ -14,6 +15,7 @@ from itertools import pairwise
 
 from handler.config.names import is_full_name
 from handler.errors import ConfigurationInvalid, ParametersUnavailable, SecretUnusable, SignatureInvalid
+from handler.model import Forge
 from handler.network.aws.cache import BoundedMapping, Cache, Lifetimes
 from handler.network.aws.rate_limit import TokenBucket
 from handler.network.aws.ssm import ParameterNotFound, SSMClient, StoredVersion, read_history, read_version
@@ -30,6 +32,7 @@ UNVERIFIED_PER_SECOND = 5.0
 UNVERIFIED_AT_ONCE = 20
 MAX_OWN_SECRETS = 10_000
 MAX_REMEMBERED = 1000
+_FORGES = frozenset(Forge)
 
 NoteProblems = Callable[[str, Sequence[str]], None]
 """Called with a parameter's name and what looks wrong with it."""
@@ -62,13 +65,14 @@ class WebhookSecrets:
     def get(self, full_name: str | None) -> tuple[bytes, ...]:
         """Return the values that verify now: the current one, then the recently replaced ones, newest first.
 
-        They are those of the repository `full_name`, which an unverified request named; None is the common secret.
-        Raises SecretUnusable (missing, blank), ParametersUnavailable and ConfigurationInvalid. Where the repository has
-        no secret of its own, raises SignatureInvalid: the sender learns no more than from a wrong signature.
+        They are those of the repository `full_name`, which an unverified request named, or of a forge, by its name;
+        None is the common secret. Raises SecretUnusable (missing, blank), ParametersUnavailable and
+        ConfigurationInvalid. Where the repository or the forge has no secret of its own, raises SignatureInvalid: the
+        sender learns no more than from a wrong signature.
         """
         if full_name is None:
             return self._usable(self._common.get("", self._read_common))
-        if not is_full_name(full_name):
+        if full_name not in _FORGES and not is_full_name(full_name):
             raise SignatureInvalid("the URL does not name a repository")
         return self._usable(self._own.get(full_name, lambda: self._read_own(full_name)))
 
@@ -112,15 +116,17 @@ class WebhookSecrets:
             raise SecretUnusable(f"parameter {name} is not there") from None
 
     def _read_own(self, full_name: str) -> tuple[StoredVersion, ...]:
-        if not self._bucket.take():
+        # A forge has one secret, which forged requests for other names must not keep from being read.
+        if full_name not in _FORGES and not self._bucket.take():
             raise ParametersUnavailable("unverified requests name more repositories than are looked up for them")
         name = f"{self._settings.parameter_prefix}/webhook-secrets/{full_name}"
         try:
             found = self._read(name)
         except ParameterNotFound:
             raise SignatureInvalid(f"there is no parameter {name}") from None
-        with self._lock:
-            self._charged.put(full_name, (self._charged.get(full_name) or 0) + 1)
+        if full_name not in _FORGES:
+            with self._lock:
+                self._charged.put(full_name, (self._charged.get(full_name) or 0) + 1)
         return found
 
     def _read(self, name: str) -> tuple[StoredVersion, ...]:

@@ -1,9 +1,11 @@
-"""A repository's webhook, or an organisation's, made by GitHub's API: what a person does under Settings → Webhooks.
+"""A repository's or an organisation's webhook, made by the forge's API: what a person does under Settings → Webhooks.
 
-The token goes into a header of requests to the repository's own host alone, and no redirection is followed.
+The token goes into a header of requests to the host of the repository's url, or that host's API, alone, and no
+redirection is followed.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,109 +13,109 @@ from typing import Any
 import urllib3
 
 from handler.errors import ConfigurationInvalid, RemoteRefused, RemoteUnavailable
-from handler.network.forges.statuses import API_HEADERS, api_url
+from handler.model import Forge, Repository
+from handler.network.forges import Api, api_of
+from handler.network.forges.api_request import ApiRequest
+from handler.network.forges.statuses import API_HEADERS
 
 TIMEOUT_SECONDS = 10
 _MAX_ANSWER_BYTES = 1024 * 1024
 _MAX_PAGES = 10
-_PER_PAGE = 100
-_NEEDED = "a fine-grained token needs «Webhooks: read and write» for the repository, a classic one `admin:repo_hook`"
-_NEEDED_OF_ORGANISATION = (
-    "only an organisation has a webhook for all its repositories: a fine-grained token needs the organisation's "
-    "«Webhooks: read and write», a classic one `admin:org_hook`"
-)
+_PER_PAGE = 50
+"""As many as Gitea lists at most, by default."""
+_IDENTIFIER = re.compile(r"[{}A-Za-z0-9-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """The webhooks of one repository, or of an organisation (`full_name` is its name alone).
+    """The webhooks of one repository, as its parameter describes it; or of its owner, an organisation on GitHub."""
 
-    `url` is the repository's own, as its parameter has it, or one of the organisation's repositories'.
-    """
-
-    full_name: str
-    url: str
+    repository: Repository
     token: str = field(repr=False)
+    is_of_owner: bool = False
 
     def ensure(self, webhook_url: str, secret: str) -> bool:
         """Make the webhook to `webhook_url`, or give the one that is there this secret; return whether it is new.
 
-        Raises RemoteRefused, RemoteUnavailable, and ConfigurationInvalid where GitHub does not take the webhook.
+        Raises RemoteRefused, RemoteUnavailable, and ConfigurationInvalid where the forge does not take the webhook.
         """
-        config = {"url": webhook_url, "content_type": "json", "secret": secret, "insecure_ssl": "0"}
         found = self._find(webhook_url)
-        if found is not None:
-            # What somebody lets it send beside pushes stays. An organisation's webhook knows no `add_events`.
-            kept = [each for each in found.get("events") or () if each != "push"]
-            events = {"add_events": ["push"]} if self._is_repository else {"events": [*kept, "push"]}
-            self._ask("PATCH", f"/{found['id']}", {"active": True, **events, "config": config})
-            return False
-        self._ask("POST", "", {"name": "web", "active": True, "events": ["push"], "config": config})
-        return True
+        self._ask(self._api.put_request(self.repository, self.token, found, webhook_url, secret))
+        return found is None
 
     @property
-    def _is_repository(self) -> bool:
-        return "/" in self.full_name
+    def _api(self) -> Api:
+        if not self.is_of_owner:
+            return api_of(self.repository.forge)
+        from handler.network.forges import github_organisation_api
 
-    def _find(self, webhook_url: str) -> Mapping[str, Any] | None:
+        return github_organisation_api
+
+    @property
+    def _forge(self) -> str:
+        return self.repository.forge.label
+
+    def _find(self, webhook_url: str) -> str | None:
         for page in range(1, _MAX_PAGES + 1):
-            hooks = self._ask("GET", f"?per_page={_PER_PAGE}&page={page}", None)
+            hooks = self._api.listed(self._ask(self._api.hooks_request(self.repository, self.token, page, _PER_PAGE)))
             if not isinstance(hooks, list):
-                raise RemoteUnavailable("GitHub's answer is no list of webhooks")
-            if (found := _leading_to(hooks, webhook_url)) is not None:
+                raise RemoteUnavailable(f"{self._forge}'s answer is no list of webhooks")
+            if (found := self._id_of(hooks, webhook_url)) is not None:
                 return found
             if len(hooks) < _PER_PAGE:
                 break
         return None
 
-    def _ask(self, method: str, path: str, fields: Mapping[str, object] | None) -> Any:
+    def _id_of(self, hooks: Sequence[Any], webhook_url: str) -> str | None:
+        """Return the id of the webhook that leads to `webhook_url`."""
+        for each in hooks:
+            found = self._api.leads_to(each, webhook_url) if isinstance(each, dict) else None
+            # It becomes part of an address.
+            if found is not None and _IDENTIFIER.fullmatch(str(found)):
+                return str(found)
+        return None
+
+    def _ask(self, request: ApiRequest) -> Any:
         """Make one request; return its answer. Its text and the token are in no message."""
-        kind = "repos" if self._is_repository else "orgs"
-        url = f"{api_url(self.url)}/{kind}/{self.full_name}/hooks{path}"
         try:
             with urllib3.PoolManager(timeout=TIMEOUT_SECONDS, retries=False) as pool:
                 response = pool.request(
-                    method,
-                    url,
-                    body=None if fields is None else json.dumps(fields).encode(),
-                    headers={**API_HEADERS, "Authorization": f"Bearer {self.token}"},
+                    request.method,
+                    request.url,
+                    body=None if request.fields is None else json.dumps(request.fields).encode(),
+                    headers={**API_HEADERS, **request.headers},
                     redirect=False,
                     preload_content=False,
                 )
                 content = response.read(_MAX_ANSWER_BYTES)
                 response.close()
         except urllib3.exceptions.HTTPError as error:
-            raise RemoteUnavailable(f"GitHub's API cannot be reached ({type(error).__name__})") from None
+            raise RemoteUnavailable(f"{self._forge}'s API cannot be reached ({type(error).__name__})") from None
         self._check(response.status, response.headers)
         try:
             return json.loads(content)
         except (ValueError, RecursionError):
-            raise RemoteUnavailable("GitHub's API answered what is no JSON") from None
+            raise RemoteUnavailable(f"{self._forge}'s API answered what is no JSON") from None
 
     def _check(self, status: int, headers: Mapping[str, str]) -> None:
-        name = self.full_name
+        name, forge = self.repository.full_name, self._forge
+        if self.is_of_owner:
+            name = name.partition("/")[0]
         if status in (200, 201):
             return
         if status == 401:
-            raise RemoteRefused("GitHub answered 401: the token is wrong, or it expired")
+            raise RemoteRefused(f"{forge} answered 401: the token is wrong, or it expired")
         if status == 429 or status >= 500 or (status == 403 and headers.get("X-RateLimit-Remaining") == "0"):
-            raise RemoteUnavailable(f"GitHub answered {status}: try again in a while")
+            raise RemoteUnavailable(f"{forge} answered {status}: try again in a while")
         if status == 403 and "X-GitHub-SSO" in headers:
-            raise RemoteRefused("GitHub answered 403: authorise the token for the organisation's SAML single sign-on")
+            raise RemoteRefused(f"{forge} answered 403: authorise the token for the organisation's SAML single sign-on")
         if status in (403, 404):
-            needed = _NEEDED if self._is_repository else _NEEDED_OF_ORGANISATION
-            raise RemoteRefused(f"GitHub answered {status}: there is no {name}, or the token may not see it; {needed}")
+            raise RemoteRefused(
+                f"{forge} answered {status}: there is no {name}, or the token may not see it; {self._api.NEEDED}"
+            )
         if 300 <= status < 400:
-            raise RemoteRefused(f"GitHub answered {status}: {name} was renamed; use its new name")
+            raise RemoteRefused(f"{forge} answered {status}: {name} was renamed; use its new name")
+        limit = "twenty" if self.repository.forge is Forge.GITHUB else "too many"
         raise ConfigurationInvalid(
-            f"GitHub answered {status}: it does not take the webhook; has {name} twenty already?"
+            f"{forge} answered {status}: it does not take the webhook; has {name} {limit} already?"
         )
-
-
-def _leading_to(hooks: Sequence[Any], webhook_url: str) -> Mapping[str, Any] | None:
-    """Return the webhook that leads to `webhook_url`, which has an id."""
-    for each in hooks:
-        config = each.get("config") if isinstance(each, dict) else None
-        if isinstance(config, dict) and config.get("url") == webhook_url and isinstance(each.get("id"), int):
-            return dict(each)
-    return None

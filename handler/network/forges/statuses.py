@@ -1,19 +1,20 @@
-"""Commit statuses on GitHub: pending while a commit's tree is being published, then success or what went wrong.
+"""Commit statuses on the forge: pending while a commit's tree is being published, then success or what went wrong.
 
-A thread posts them during the publish. They never fail it, and are dropped where GitHub takes too long.
+A thread posts them during the publish. They never fail it, and are dropped where the forge takes too long.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from types import MappingProxyType
-from urllib.parse import urlsplit
 
 import urllib3
 
 from handler.errors import Transient
-from handler.model import Outcome, OutcomeKind, PushEvent, Repository
+from handler.model import Forge, Outcome, OutcomeKind, PushEvent, Repository
+from handler.network.forges import api_of
 
 CONNECT_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 3
@@ -22,12 +23,12 @@ CLOSE_SECONDS = 3
 MAX_DESCRIPTION = 140
 MAX_CONTEXT = 255
 _MAX_ANSWER_BYTES = 65_536
+_TAKEN = frozenset({200, 201, 204})
 API_HEADERS: Mapping[str, str] = MappingProxyType(
     {
         "User-Agent": "git2efs",
-        "Accept": "application/vnd.github+json",
+        "Accept": "application/json",
         "Content-Type": "application/json",
-        "X-GitHub-Api-Version": "2022-11-28",
     }
 )
 
@@ -38,10 +39,10 @@ PoolAt = Callable[[str, str | None, urllib3.PoolManager], urllib3.PoolManager]
 
 
 class Statuses:
-    """The connections to GitHub's API of one process. Safe for threads."""
+    """The connections to forges' APIs of one process. Safe for threads."""
 
     def __init__(self, warn: Callable[[str], None], pool_at: PoolAt | None = None) -> None:
-        """`warn` is called with a sentence for each status that GitHub did not take.
+        """`warn` is called with a sentence for each status that a forge did not take.
 
         `pool_at` returns the pool for a URL that is reached in another way than by `public`; by default there is none.
         """
@@ -55,13 +56,15 @@ class Statuses:
     ) -> "DeliveryStatuses":
         """Return the statuses of one delivery; they post nothing unless the repository has `commit_status`.
 
-        `ca` as in HttpRemote. Raises ConfigurationInvalid where that is no certificate.
+        `ca` as in HttpRemote.
         """
         post: Post | None = None
         if repository.commit_status and token is not None:
-            pool = self._pool if self._pool_at is None else self._pool_at(api_url(repository.url), ca, self._pool)
-            post = _Poster(pool, self._warn, repository, token).post
-        return DeliveryStatuses(repository.full_name, post, push, self._warn)
+            post = _Poster(partial(self._pool_for, ca=ca), self._warn, repository, token).post
+        return DeliveryStatuses(repository.full_name, post, push, self._warn, repository.forge)
+
+    def _pool_for(self, url: str, ca: str | None) -> urllib3.PoolManager:
+        return self._pool if self._pool_at is None else self._pool_at(url, ca, self._pool)
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -71,9 +74,17 @@ class Statuses:
 class DeliveryStatuses:
     """The statuses of one delivery's targets, posted in order by a thread of its own."""
 
-    def __init__(self, about: str, post: Post | None, push: PushEvent | None, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        about: str,
+        post: Post | None,
+        push: PushEvent | None,
+        warn: Callable[[str], None],
+        forge: Forge = Forge.GITHUB,
+    ) -> None:
         """`about` names the repository. Without `post`, post nothing. The thread starts with the first status."""
         self._about = about
+        self._forge = forge
         self._post = post
         self._push = push
         self._warn = warn
@@ -125,34 +136,39 @@ class DeliveryStatuses:
         late = [each for each in wait(self._futures, timeout=CLOSE_SECONDS).not_done if not each.cancelled()]
         self._pool.shutdown(wait=False, cancel_futures=True)
         if late:
-            self._warn(f"GitHub took too long: {len(late)} statuses of {self._about} are not there.")
+            self._warn(f"{self._forge.label} took too long: {len(late)} statuses of {self._about} are not there.")
 
 
 class _Poster:
     """Posts statuses to one repository's commits. The token only goes into a header."""
 
     def __init__(
-        self, pool: urllib3.PoolManager, warn: Callable[[str], None], repository: Repository, token: str
+        self,
+        pool_for: Callable[[str], urllib3.PoolManager],
+        warn: Callable[[str], None],
+        repository: Repository,
+        token: str,
     ) -> None:
-        self._pool = pool
+        self._pool_for = pool_for
         self._warn = warn
-        self._about = repository.full_name
-        self._url = f"{api_url(repository.url)}/repos/{repository.full_name}/statuses/"
-        self._headers = {**API_HEADERS, "Authorization": f"Bearer {token}"}
+        self._repository = repository
+        self._request = partial(api_of(repository.forge).status_request, repository, token)
 
     def post(self, commit: str, status: Mapping[str, str]) -> None:
         problem = self._post(commit, status)
         if problem is not None:
-            self._warn(f"GitHub did not take the status {status['state']} of {self._about} at {commit}: {problem}")
+            forge, about = self._repository.forge.label, self._repository.full_name
+            self._warn(f"{forge} did not take the status {status['state']} of {about} at {commit}: {problem}")
 
     def _post(self, commit: str, status: Mapping[str, str]) -> str | None:
         """Return what went wrong: a status code or an exception's type. An exception's text may quote a header."""
         try:
-            response = self._pool.request(
-                "POST",
-                self._url + commit,
-                body=json.dumps(status).encode(),
-                headers=self._headers,
+            request = self._request(commit, status)
+            response = self._pool_for(request.url).request(
+                request.method,
+                request.url,
+                body=json.dumps(request.fields).encode(),
+                headers={**API_HEADERS, **request.headers},
                 redirect=False,
                 preload_content=False,
             )
@@ -164,23 +180,9 @@ class _Poster:
                 raise
             if not is_whole:
                 response.close()
-            return None if response.status == 201 else str(response.status)
+            return None if response.status in _TAKEN else str(response.status)
         except Exception as error:  # whatever it is, the release is published
             return type(error).__name__
-
-
-def api_url(url: str) -> str:
-    """Return the API's URL for a repository's host: GitHub's own, or an Enterprise Server's.
-
-    So the token goes only to the host that it was stored for.
-    """
-    parts = urlsplit(url)
-    host = (parts.hostname or "").lower()
-    if host in ("github.com", "www.github.com"):
-        return "https://api.github.com"
-    if host.endswith(".ghe.com"):  # GitHub Enterprise Cloud with data residency
-        return f"https://api.{host}"
-    return f"{parts.scheme}://{parts.netloc}/api/v3"
 
 
 def context_of(path: str) -> str:

@@ -3,29 +3,32 @@
 from collections.abc import Iterable
 
 from handler.exchange.checks import CheckList
-from handler.model import Repository
+from handler.model import Forge, Repository
 from handler.network.aws.parameters import Parameters
 from handler.network.operations.aws import AccessDenied, describe_bus, queue_depth
+from handler.network.operations.setup import secret_of
 from handler.settings import Settings
 
 
 def check_secrets(
     checks: CheckList, settings: Settings, parameters: Parameters, repositories: Iterable[Repository]
 ) -> None:
-    """Check the common webhook secret, and those that repositories have of their own."""
-    names = [f"{settings.parameter_prefix}/webhook-secret"]
-    names += [
-        f"{settings.parameter_prefix}/webhook-secrets/{each.full_name}" for each in repositories if each.own_secret
-    ]
-    for name in names:
+    """Check the common webhook secret, those of other forges, and those that repositories have of their own."""
+    names = {f"{settings.parameter_prefix}/webhook-secret": Forge.GITHUB}
+    for each in repositories:
+        whose = each.full_name if each.own_secret else secret_of(each.forge)
+        if whose is not None:
+            names[f"{settings.parameter_prefix}/webhook-secrets/{whose}"] = each.forge
+    for name, forge in names.items():
         whose = name.partition("/webhook-secrets/")[2]
-        command = f"git2efs secret {whose} --replace" if whose else "git2efs secret --replace"
+        option = f"--forge {whose}" if whose == forge else whose
+        command = f"git2efs secret {option} --replace" if whose else "git2efs secret --replace"
         todo = f"{command}; or put it: aws ssm put-parameter --name {name} --type SecureString --overwrite --value ..."
         with checks.step(f"secret {name}", todo=todo):
             problems = parameters.diagnose(name)
             if problems:
                 found = " ".join(problems)
-                checks.wrong(f"secret {name}", found=found, todo="put it again, exactly as GitHub has it")
+                checks.wrong(f"secret {name}", found=found, todo=f"put it again, exactly as {forge.label} has it")
             else:
                 checks.ok(f"secret {name}", found="can be read")
 

@@ -1,4 +1,4 @@
-"""Set a repository up: its parameter, the webhook's secret, the webhook on GitHub. Each step may be done again.
+"""Set a repository up: its parameter, the webhook's secret, the webhook on its forge. Each step may be done again.
 
 An owner's name alone sets up the rule for all its repositories, and an organisation's webhook.
 
@@ -14,7 +14,7 @@ from handler.config.names import is_owner
 from handler.config.owners import SAMPLE, parse_owner_rule
 from handler.config.repository import parse_repository
 from handler.errors import ConfigurationInvalid, Malformed, RepositoryUnknown
-from handler.model import Repository
+from handler.model import Forge, Repository
 from handler.network.forges.hooks import Hooks
 from handler.network.operations.stack import ParameterEditor
 
@@ -30,7 +30,8 @@ Step = dict[str, str]
 class Setup:
     """Sets repositories up on one stack. `token_of` returns the token for a repository's host.
 
-    `webhook_url` is the address that GitHub is to send to; empty: nobody knows it. Every method raises Git2EfsError,
+    `webhook_url` is the address that a forge is to send to; empty: nobody knows it. Where it ends with a forge's route,
+    the end is replaced by the route of the repository's forge. Every method raises Git2EfsError,
     and AccessDenied.
     """
 
@@ -67,9 +68,9 @@ class Setup:
         if hooks is not None:
             self._make_webhook(repository, hooks, secret)
 
-    def secret(self, full_name: str | None, *, is_replacing: bool) -> None:
-        """Make and put a secret: the common one (None), or the repository's own."""
-        name = self._secret_name(full_name)
+    def secret(self, whose: str | None, *, is_replacing: bool) -> None:
+        """Make and put a secret: the common one (None, which is GitHub's), another forge's, or a repository's own."""
+        name = self._secret_name(whose)
         found = self.parameters.read(name)
         if found is not None and not is_replacing:
             raise Malformed(
@@ -99,25 +100,33 @@ class Setup:
 
     def _ensure_secret(self, repository: Repository) -> str:
         """Return the secret that signs the repository's deliveries; put one if there is none."""
-        full_name = repository.full_name if repository.own_secret else None
-        name = self._secret_name(full_name)
+        whose = repository.full_name if repository.own_secret else secret_of(repository.forge)
+        name = self._secret_name(whose)
         found = self.parameters.read(name)
         if found is not None:
             self._note("secret", "kept", name)
             return found
-        self.secret(full_name, is_replacing=False)
+        self.secret(whose, is_replacing=False)
         made = self.parameters.read(name)
         if made is None:
             raise ConfigurationInvalid(f"{name} was put, and is not there")
         return made
 
     def _hooks(self, full_name: str, repository: Repository) -> Hooks:
+        if is_owner(full_name) and repository.forge is not Forge.GITHUB:
+            raise Malformed(
+                f"a webhook for all of {full_name} is made on {repository.forge.label} itself: --no-webhook"
+            )
         if not self.webhook_url:
-            raise Malformed("nobody knows the webhook's address here: name the one that GitHub reaches (--url)")
-        return Hooks(full_name, repository.url, self.token_of(repository))
+            raise Malformed(
+                f"nobody knows the webhook's address here: name the one that {repository.forge.label} reaches (--url)"
+            )
+        return Hooks(repository, self.token_of(repository), is_of_owner=is_owner(full_name))
 
     def _make_webhook(self, repository: Repository, hooks: Hooks, secret: str) -> None:
-        url = f"{self.webhook_url}/{repository.full_name}" if repository.own_secret else self.webhook_url
+        url = url_of(self.webhook_url, repository.forge)
+        if repository.own_secret:
+            url = f"{url}/{repository.full_name}"
         self._note("webhook", "made" if hooks.ensure(url, secret) else "updated", url)
 
     def _note(self, step: str, done: str, name: str) -> None:
@@ -126,8 +135,19 @@ class Setup:
     def _repository_name(self, full_name: str) -> str:
         return f"{self.prefix}/repositories/{full_name}"
 
-    def _secret_name(self, full_name: str | None) -> str:
-        return f"{self.prefix}/webhook-secret" + (f"s/{full_name}" if full_name is not None else "")
+    def _secret_name(self, whose: str | None) -> str:
+        return f"{self.prefix}/webhook-secret" + (f"s/{whose}" if whose is not None else "")
+
+
+def secret_of(forge: Forge) -> str | None:
+    """Return whose secret a forge's common webhooks have; None is the common one."""
+    return None if forge is Forge.GITHUB else str(forge)
+
+
+def url_of(webhook_url: str, forge: Forge) -> str:
+    """Return the address for a forge's webhooks, from that of any forge's."""
+    before, _, last = webhook_url.rpartition("/")
+    return f"{before}/{forge}" if last in frozenset(Forge) else webhook_url
 
 
 def check_parameter(full_name: str, text: str | None) -> None:

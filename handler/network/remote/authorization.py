@@ -10,12 +10,20 @@ from handler.network.remote.protocol import TokenRefused
 T = TypeVar("T")
 Renew = Callable[[], str | None]
 """Read the token past the cache; return it, or None where it is the same or was read a moment ago."""
+HeaderOf = Callable[[str], str]
+"""Return the Authorization header with a token in it."""
+
+
+def basic(token: str, user: str = "x-access-token") -> str:
+    """Return the header with the token as a password: GitHub, GitLab and Gitea take any user beside it."""
+    return f"Basic {base64.b64encode(f'{user}:{token}'.encode()).decode()}"
 
 
 class Authorization:
     """The Authorization header of one remote. Safe for threads."""
 
-    def __init__(self, token: str, renew: Renew | None) -> None:
+    def __init__(self, token: str, renew: Renew | None, header_of: HeaderOf = basic) -> None:
+        self._header_of = header_of
         self._lock = threading.Lock()
         self._renew = renew
         self.secrets: tuple[str, ...] = ()
@@ -24,9 +32,9 @@ class Authorization:
         self._use(token)
 
     def _use(self, token: str) -> None:
-        basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
-        self.secrets = (*self.secrets, token, basic.rstrip("="))
-        self.header = f"Basic {basic}"
+        self.header = self._header_of(token)
+        encoded = self.header.rpartition(" ")[2]
+        self.secrets = (*self.secrets, token, encoded.rstrip("="))
 
     def attempt(self, send: Callable[[str], T]) -> T:
         """Send a request with the header; once more where it is answered with 401, and another token can be read.

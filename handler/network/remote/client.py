@@ -19,7 +19,7 @@ from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import Git2EfsError, RemoteUnavailable, RemoteUnsupported
 from handler.exchange.remote import FetchQuery, RemoteRefs, ShallowChanges, Sink
 from handler.network.remote import protocol, protocol_v0, refusals
-from handler.network.remote.authorization import Authorization, Renew
+from handler.network.remote.authorization import Authorization
 from handler.settings import Settings
 
 T = TypeVar("T")
@@ -145,14 +145,13 @@ class RemotePool:
 
         return private_pool(url, self.settings, ca, public)
 
-    def at(
-        self, url: str, token: str | None, deadline: Deadline = NO_DEADLINE, renew: Renew | None = None
-    ) -> "HttpRemote":
+    def at(self, url: str, token: str | Authorization | None, deadline: Deadline = NO_DEADLINE) -> "HttpRemote":
         """Return the remote at `url`, for requests that end by `deadline`; `token` goes into a header alone.
 
-        `renew` is called once where the remote refuses the token.
+        An `Authorization` says how, and how a token that is refused is read afresh.
         """
-        return HttpRemote(self, url, Authorization(token, renew) if token is not None else None, deadline)
+        authorization = Authorization(token, None) if isinstance(token, str) else token
+        return HttpRemote(self, url, authorization, deadline)
 
     def close(self) -> None:
         """Close the idle connections, and end the watchdog."""
@@ -165,9 +164,7 @@ class HttpRemote:
 
     def __init__(self, remotes: RemotePool, url: str, authorization: Authorization | None, deadline: Deadline) -> None:
         self._remotes = remotes
-        self.ca: str | None = (
-            None  # certificates (PEM) of authorities who may sign the remote's, beside the public ones
-        )
+        self.ca: str | None = None  # certificates (PEM) of authorities who may sign the remote's, beside public ones
         self._deadline = deadline
         self._url = url.rstrip("/")
         self.date: str | None = None  # the Date header of the last answer, to compare clocks
