@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from handler.model import Repository
 from handler.network.forges.api_request import ApiRequest
-from handler.network.forges.github_api import API_HEADERS, api_url, leads_to, listed
+from handler.network.forges.github_api import API_HEADERS, api_url, leads_to, listed, status_request
 
-__all__ = ["NEEDED", "hooks_request", "leads_to", "listed", "put_request"]
+__all__ = ["NEEDED", "hooks_request", "leads_to", "listed", "put_request", "status_request"]
 
 NEEDED = (
     "only an organisation has a webhook for all its repositories, and a fine-grained token needs its «Webhooks: read "
