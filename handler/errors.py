@@ -1,5 +1,6 @@
-"""Every way in which a delivery can fail, as one tree. Below Git2EfsError:
+"""Every way in which a delivery can fail, as one tree below Git2EfsError.
 
+A leaf's `reason` is stable: a dimension, and in the answer. Its message, for the log, has no secret, body or signature.
     ├── Rejected                 the request itself is refused; nothing was touched
     │   ├── Malformed 400, SignatureInvalid 401, RepositoryUnknown 404, TargetUnknown 404
     │   └── ReleaseUnusable 409, BodyTooLarge 413, MediaTypeUnsupported 415
@@ -9,12 +10,9 @@
     │       CopyBusy, TooManyOpenFiles
     └── Stalled                  500, needs a person
         ├── ConfigurationInvalid, SecretUnusable, PublisherRefused, RemoteRefused, RemoteUnsupported, RemoteUntrusted
-        ├── PackInvalid, PackTooLarge, HistoryTooDeep, ObjectTooLarge, ObjectCollides
-        ├── TreeTooLarge, TreeUnsafe, NotACommit
-        └── TargetOccupied, TooManyTargets, CopyUnusable, LocalChanges, ReplayConflict, MountFull, Unexpected
-
-A leaf's `reason` is stable: a metric's dimension, and in the answer. The message is for the log: it may name anything
-but a secret, a body or a signature.
+        ├── PackInvalid, PackTooLarge, HistoryTooDeep, ObjectTooLarge, TreeTooLarge, TreeUnsafe, NotACommit
+        ├── SubdirectoryMissing, TargetOccupied, TooManyTargets, ObjectCollides, MountFull
+        └── CopyUnusable, LocalChanges, ReplayConflict, Unexpected
 """
 
 
@@ -171,8 +169,6 @@ class MirrorDamaged(Transient):
 class Stalled(Git2EfsError):
     """The failure needs a person: trying again changes nothing until something is repaired."""
 
-    reason = "stalled"
-
 
 class ConfigurationInvalid(Stalled):
     """The environment or a repository's parameter is wrong; the message lists every problem."""
@@ -252,6 +248,12 @@ class TreeUnsafe(Stalled):
     reason = "tree_unsafe"
 
 
+class SubdirectoryMissing(Stalled):
+    """The commit's tree has no directory where the rule's `subdirectory` is; what was published stays."""
+
+    reason = "subdirectory_missing"
+
+
 class NotACommit(Stalled):
     """The ref names a blob or a tree (by a tag, most likely): there is nothing to check out."""
 
@@ -296,5 +298,3 @@ class MountFull(Stalled):
 
 class Unexpected(Stalled):
     """A defect: the exception's type is in the log, its text is not."""
-
-    reason = "unexpected"

@@ -4,6 +4,8 @@ Commits are 40 lower-case hex digits as text; refs are full names (`refs/heads/m
 epoch, UTC.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -43,6 +45,14 @@ class Forge(StrEnum):
     def label(self) -> str:
         """The name that it gives itself."""
         return {"github": "GitHub", "gitlab": "GitLab", "gitea": "Gitea", "bitbucket": "Bitbucket"}[self]
+
+
+class ExternalLinks(StrEnum):
+    """What becomes of symbolic links that may lead out of what is published: `external_links` of a repository."""
+
+    REFUSE = "refuse"
+    KEEP = "keep"
+    SKIP = "skip"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +96,10 @@ class PublishRule:
     `ref` None is the remote's default branch; with `*` at its end it is a pattern. `path` is relative to the mount;
     None is `<owner>/<name>/<branch>`. With `is_latest` the newest version among the matching tags goes to one path
     (None: `<owner>/<name>/latest`), a pre-release only with `prereleases`. With `is_copy` the target is a git working
-    copy instead of releases; uncommitted changes in the way fail the pull, unless `autostash` stashes them.
+    copy instead of releases; uncommitted changes in the way fail the pull, unless `autostash` stashes them. With
+    `subdirectory` only that directory of the tree is published (parts with slashes between them; None: all of it), and
+    nothing that the patterns `exclude` match, as a .gitignore in it would have them. A pattern of refs does not take
+    those that `exclude_refs` match: refs of its own kind, full or short, with `*` as their last character or without.
     """
 
     ref: str | None = None
@@ -95,6 +108,9 @@ class PublishRule:
     prereleases: bool = False
     is_copy: bool = False
     autostash: bool = False
+    subdirectory: str | None = None
+    exclude: tuple[str, ...] = ()
+    exclude_refs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +129,7 @@ class Repository:
     credentials: str | None = None
     ca: str | None = None
     """The parameter with certificates (PEM) of authorities that may sign the remote's, beside the public ones."""
-    allow_external_links: bool = False
+    external_links: ExternalLinks = ExternalLinks.REFUSE
     max_tree_bytes: int | None = None
     """How many bytes the files of a published tree may have together; None: as many as the stack allows."""
     commit_status: bool = False
@@ -130,7 +146,7 @@ class Target:
 
     With `is_latest`, `ref` is a pattern, and the newest tag that matches it is published (see `versions.newest`, which
     takes `prereleases`). With `is_retirable` a pattern made it, and it ends when its ref is deleted; a target without
-    pattern is never retired. `is_copy` and `autostash` as in `PublishRule`.
+    pattern is never retired. `is_copy`, `autostash`, `subdirectory` and `exclude` as in `PublishRule`.
     """
 
     ref: str
@@ -140,6 +156,48 @@ class Target:
     is_retirable: bool = False
     is_copy: bool = False
     autostash: bool = False
+    subdirectory: str | None = None
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeFilter:
+    """What of a commit's tree is published: the tree at `subdirectory` (None: the commit's own).
+
+    Without what the patterns `exclude` match in it; with `skips_links` without the links that may lead out of it.
+    """
+
+    subdirectory: str | None = None
+    exclude: tuple[str, ...] = ()
+    skips_links: bool = False
+
+    @property
+    def id(self) -> str:
+        """16 hex digits that no other filter has; of the one that leaves nothing out WHOLE_ID."""
+        plain = self.to_plain()
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16] if plain else WHOLE_ID
+
+    def to_plain(self) -> dict[str, object]:
+        """Return the filter as JSON has it: an object of what is not as by default."""
+        values = {
+            "subdirectory": self.subdirectory,
+            "exclude": list(self.exclude),
+            "skips_links": self.skips_links,
+        }
+        return {name: value for name, value in values.items() if value}
+
+
+WHOLE_TREE = TreeFilter()
+WHOLE_ID = "0" * 16
+
+
+def filter_of(repository: Repository, target: Target) -> TreeFilter:
+    """Return the filter of a target's rule."""
+    return TreeFilter(
+        subdirectory=target.subdirectory,
+        exclude=target.exclude,
+        skips_links=repository.external_links is ExternalLinks.SKIP,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from handler.errors import (
     PackTooLarge,
     Rejected,
     Stalled,
+    SubdirectoryMissing,
     Transient,
     TreeTooLarge,
     TreeUnsafe,
@@ -19,7 +20,9 @@ from handler.errors import (
 )
 from handler.model import Counts, Durations, Outcome, OutcomeKind, PushEvent
 
-_OF_THE_COMMIT = frozenset(each.reason for each in (NotACommit, ObjectTooLarge, PackTooLarge, TreeTooLarge, TreeUnsafe))
+_OF_THE_COMMIT = frozenset(
+    each.reason for each in (NotACommit, ObjectTooLarge, PackTooLarge, SubdirectoryMissing, TreeTooLarge, TreeUnsafe)
+)
 """The reasons whose detail says nothing but what is in the commit: whoever signs pushes of it has it already."""
 
 

@@ -59,7 +59,9 @@ REPOSITORY: Mapping[str, str] = {
     "key, below `<prefix>/credentials/`; or such a [secret's ARN](#secrets-manager)",
     "ca": "The full name of the parameter that holds certificates (PEM) of authorities of your own, below "
     "`<prefix>/ca/`; by default the credential's `ca`, else the stack's ([Private networks](#private-networks))",
-    "allow_external_links": "Publish symbolic links that may lead out of the tree",
+    "external_links": "What becomes of symbolic links that may lead out of what is published: `refuse` the commit "
+    "(`tree_unsafe`, which names them), `keep` them, or `skip` them, which the log notes",
+    "allow_external_links": "What `external_links` was called before: `true` is `keep`, `false` is `refuse`",
     "commit_status": "Show on the forge how publishing each commit ended; needs `credentials` whose token may write "
     "commit statuses ([events.md](events.md#commit-statuses))",
     "own_secret": "Accept its pushes only at its own URL, signed with its own secret; see "
@@ -84,7 +86,7 @@ def repository_table() -> str:
     defaults = parse_repository("OWNER/NAME", "{}")
     rows = []
     for name in sorted(repository._FIELDS, key=list(REPOSITORY).index):
-        default = getattr(defaults, name)
+        default = getattr(defaults, name, None)
         shown = {"url": "`https://github.com/<owner>/<name>.git`", "publish": "the default branch"}.get(name)
         bounds = repository._BOUNDS.get(name)
         rows.append([f"`{name}`", shown or _value(default), _range(*bounds) if bounds else "", f"{REPOSITORY[name]}."])

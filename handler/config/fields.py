@@ -140,6 +140,17 @@ def text(value: object) -> str:
     return value
 
 
+def texts(most: int) -> Parse[tuple[str, ...]]:
+    """Return the parser of a list of at most `most` strings."""
+
+    def parse(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or len(value) > most or not all(isinstance(each, str) for each in value):
+            raise ValueError(f"is not a list of at most {most} texts")
+        return tuple(value)
+
+    return parse
+
+
 def flag(value: object) -> bool:
     """Return true or false."""
     if not isinstance(value, bool):

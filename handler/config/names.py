@@ -108,6 +108,20 @@ def path_problem(path: str) -> str | None:
     return None
 
 
+def subdirectory_problem(path: str) -> str | None:
+    """Return what is wrong with `path` as a directory of a commit's tree."""
+    size = _utf8_size(path)
+    if size is None or size > MAX_PATH_BYTES or "\0" in path:
+        return f"is not UTF-8 of at most {MAX_PATH_BYTES} bytes without NUL"
+    if not path:
+        return "is empty; without it, all of the tree is published"
+    parts = path.split("/")
+    if not all(parts):
+        return "has an empty part, or a slash at an end"
+    # What a tree may hold is judged when it is published. These alone mean something else than a name.
+    return "has the part . or .." if {".", ".."} & set(parts) else None
+
+
 def delivery_problem(delivery: str) -> str | None:
     """Return what is wrong with `delivery` as the id of a delivery, which goes into log lines."""
     return None if len(delivery) <= MAX_DELIVERY_CHARACTERS and delivery.isprintable() else "is not an id"

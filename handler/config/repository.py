@@ -5,7 +5,8 @@ All fields have defaults, so `{}` is complete: the remote's default branch, publ
 
     url                   https://github.com/<owner>/<name>.git, or the same at gitlab.com or bitbucket.org
     forge                 github, gitlab, gitea (Forgejo too) or bitbucket: whose webhooks, statuses and token headers
-    publish               list of {"ref", "path", "mode", "autostash", "latest", "prereleases"}; see `_read_rule`
+    publish               list of {"ref", "path", "subdirectory", "exclude", "exclude_refs", "mode",
+                          "autostash", "latest", "prereleases"}; see `config.rules`
     keep_releases         1 to 50: how many releases of a target are kept
     grace_seconds         0 to 604,800: how long a replaced release stays
     spares                0 to 8: how many spares a target may have, which make each push cost its change alone
@@ -13,7 +14,8 @@ All fields have defaults, so `{}` is complete: the remote's default branch, publ
     max_tree_bytes        bytes of all files of a published tree; by default the stack's
     credentials           the name of the SecureString parameter that holds the token, or the ARN of such a secret
     ca                    the name of the parameter that holds certificates (PEM) of authorities of one's own
-    allow_external_links  publish links that lead out of the tree
+    external_links        "refuse", "keep" or "skip" links that lead out of the tree
+    allow_external_links  what older versions call it: false is "refuse", true is "keep"
     commit_status         post outcomes as statuses of the commit; needs credentials
     own_secret            accept deliveries only at the repository's own webhook URL, signed with its own secret
     trust_payload         publish a signed payload's commit though the remote's ref does not confirm it yet
@@ -26,13 +28,12 @@ import re
 from ipaddress import ip_address
 from types import MappingProxyType
 
-from handler.config.fields import FieldReader, checked, flag, one_of, parse_object, text, whole_number
-from handler.config.names import is_full_name, is_pattern, path_problem, ref_problem
-from handler.config.overlaps import covers_repository, overlapping_rules, path_of
+from handler.config.fields import FieldReader, checked, flag, one_of, parse_object, whole_number
+from handler.config.names import is_full_name
+from handler.config.rules import parameter_of_rule, read_publish
 from handler.errors import ConfigurationInvalid
-from handler.model import Forge, PublishRule, Repository
+from handler.model import ExternalLinks, Forge, Repository
 
-MAX_RULES = 100
 MAX_URL_LENGTH = 2048
 MAX_PARAMETER_NAME_LENGTH = 1011
 
@@ -46,10 +47,9 @@ _BOUNDS = MappingProxyType(
         "max_tree_bytes": (1, 2**50),
     }
 )
-_FLAGS = frozenset({"allow_external_links", "commit_status", "own_secret", "trust_payload"})
-_FIELDS = frozenset({"url", "forge", "publish", "credentials", "ca", *_FLAGS, *_BOUNDS})
-_RULE_FIELDS = frozenset({"ref", "path", "mode", "autostash", "latest", "prereleases"})
-_RELEASES, _WORKING_COPY = "releases", "working-copy"
+_FLAGS = frozenset({"commit_status", "own_secret", "trust_payload"})
+_LINKS = frozenset({"external_links", "allow_external_links"})
+_FIELDS = frozenset({"url", "forge", "publish", "credentials", "ca", *_LINKS, *_FLAGS, *_BOUNDS})
 _SECRET_ARN = re.compile(r"arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:/[A-Za-z0-9/_+=.@-]{1,512}")
 _PARAMETER_NAME = re.compile(r"(/[A-Za-z0-9_.-]+)+")
 _URL_CHARACTERS = re.compile(r"[\x21-\x7e]+")
@@ -79,7 +79,7 @@ def parse_repository(full_name: str, parameter: str | dict[str, object]) -> Repo
         full_name=full_name,
         url=reader.read("url", checked(_url_problem), f"https://{_HOSTS.get(forge)}/{full_name}.git"),
         forge=forge,
-        publish=_read_publish(fields, full_name, problems),
+        publish=read_publish(fields, full_name, problems),
         keep_releases=_read_count(reader, "keep_releases"),
         grace_seconds=_read_count(reader, "grace_seconds"),
         spares=_read_count(reader, "spares"),
@@ -87,13 +87,15 @@ def parse_repository(full_name: str, parameter: str | dict[str, object]) -> Repo
         max_tree_bytes=reader.read("max_tree_bytes", whole_number(*_BOUNDS["max_tree_bytes"]), None),
         credentials=reader.read("credentials", _credential_name, None),
         ca=reader.read("ca", _parameter_name, None),
-        allow_external_links=reader.read("allow_external_links", flag, False),
+        external_links=_read_external_links(fields, reader),
         commit_status=reader.read("commit_status", flag, False),
         own_secret=reader.read("own_secret", flag, False),
         trust_payload=reader.read("trust_payload", flag, False),
     )
     if repository.commit_status and "credentials" not in fields:
         problems.append(f"commit_status needs credentials: {forge.label} lets nobody else write a status")
+    if repository.external_links is ExternalLinks.SKIP and any(rule.is_copy for rule in repository.publish):
+        problems.append("external_links skips links, which git would miss in a working copy: refuse or keep them")
     if problems:
         raise ConfigurationInvalid(f"{full_name}: " + "; ".join(problems))
     return repository
@@ -106,25 +108,25 @@ def parameter_of(repository: Repository) -> dict[str, object]:
         for name in ("credentials", "ca", *sorted(_FLAGS), *_BOUNDS)
         if getattr(repository, name) != getattr(_DEFAULTS, name)
     }
+    if repository.external_links is ExternalLinks.KEEP:
+        # By the name that a publisher of an older version knows too, while a deployment is under way.
+        parameter["allow_external_links"] = True
+    elif repository.external_links is not ExternalLinks.REFUSE:
+        parameter["external_links"] = str(repository.external_links)
     if repository.url:
         parameter["url"] = repository.url
         if repository.forge is not _DEFAULTS.forge:
             parameter["forge"] = str(repository.forge)
     if repository.publish != _DEFAULTS.publish:
-        parameter["publish"] = [_parameter_of_rule(rule) for rule in repository.publish]
+        parameter["publish"] = [parameter_of_rule(rule) for rule in repository.publish]
     return parameter
 
 
-def _parameter_of_rule(rule: PublishRule) -> dict[str, object]:
-    given = {
-        "ref": rule.ref,
-        "path": rule.path,
-        "latest": rule.is_latest or None,
-        "prereleases": rule.prereleases or None,
-        "mode": _WORKING_COPY if rule.is_copy else None,
-        "autostash": rule.autostash or None,
-    }
-    return {name: value for name, value in given.items() if value is not None}
+def _read_external_links(fields: dict[str, object], reader: FieldReader) -> ExternalLinks:
+    if "external_links" in fields and "allow_external_links" in fields:
+        reader.refuse("allow_external_links", "is what external_links was called before: set one of the two")
+    default = ExternalLinks.KEEP if reader.read("allow_external_links", flag, False) else ExternalLinks.REFUSE
+    return reader.read("external_links", one_of(ExternalLinks), default)
 
 
 def _read_count(reader: FieldReader, name: str) -> int:
@@ -190,113 +192,3 @@ def _is_loopback(host: str) -> bool:
     # RFC 6761 reserves names below localhost for this machine: no DNS has them. A container calls its host by one.
     is_name = host == "localhost" or host.endswith(".localhost")
     return is_name or (_is_address(host) and ip_address(host).is_loopback)
-
-
-def _read_publish(fields: dict[str, object], full_name: str, problems: list[str]) -> tuple[PublishRule, ...]:
-    if "publish" not in fields:
-        return (PublishRule(),)
-    entries = fields["publish"]
-    if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_RULES:
-        problems.append(f"publish is not a list of 1 to {MAX_RULES} objects")
-        return ()
-    rules: list[PublishRule] = []
-    before = len(problems)
-    for position, entry in enumerate(entries):
-        rules.append(_read_rule(entry, f"publish[{position}]", problems))
-    if len(problems) == before:
-        problems.extend(_overlap_problems(rules, full_name))
-    return tuple(rules)
-
-
-def _read_rule(entry: object, where: str, problems: list[str]) -> PublishRule:
-    """Return one rule.
-
-    `ref` is a full name under refs/heads/ or refs/tags/, or a pattern: such a name with `*` as its last character,
-    which matches the rest of a ref, slashes too, as in git's refspecs. By default it is the remote's default branch.
-    `path` is where it goes, relative to the mount; a pattern's path must end with `*` too, which stands for the same.
-    `latest` publishes the newest version among the tags that a pattern matches, to a path without `*`.
-    `mode` is "releases", or "working-copy" for a branch that is kept as a git working copy; `autostash` then stashes
-    uncommitted changes before a pull, and applies them afterwards.
-    """
-    if not isinstance(entry, dict):
-        problems.append(f"{where} is not an object")
-        return PublishRule()
-    reader = FieldReader(entry, problems, prefix=f"{where}.")
-    reader.refuse_unknown(_RULE_FIELDS)
-    mode = reader.read("mode", _mode, _RELEASES)
-    rule = PublishRule(
-        ref=reader.read("ref", text, None),
-        path=reader.read("path", text, None),
-        is_latest=reader.read("latest", flag, False),
-        prereleases=reader.read("prereleases", flag, False),
-        is_copy=mode == _WORKING_COPY,
-        autostash=reader.read("autostash", flag, False),
-    )
-    if rule.ref is not None:
-        reader.refuse("ref", _rule_ref_problem(rule.ref))
-    if rule.path is not None:
-        reader.refuse("path", _rule_path_problem(rule.path, rule))
-    _refuse_combinations(rule, reader)
-    return rule
-
-
-def _mode(value: object) -> str:
-    if value not in (_RELEASES, _WORKING_COPY):
-        raise ValueError(f'is neither "{_RELEASES}" nor "{_WORKING_COPY}"')
-    return str(value)
-
-
-def _refuse_combinations(rule: PublishRule, reader: FieldReader) -> None:
-    is_of_tags = (rule.ref or "").startswith("refs/tags/")
-    if rule.is_latest and not (is_pattern(rule.ref or "") and is_of_tags):
-        reader.refuse("latest", "needs a ref that is a pattern of tags, as refs/tags/v*")
-    if rule.prereleases and not rule.is_latest:
-        reader.refuse("prereleases", "means nothing without latest: a pattern publishes every tag")
-    if rule.is_copy and is_of_tags:
-        reader.refuse("mode", "is for branches: nobody commits on a tag, or pulls one")
-    if rule.autostash and not rule.is_copy:
-        reader.refuse("autostash", f'means nothing without the mode "{_WORKING_COPY}"')
-
-
-def _rule_ref_problem(ref: str) -> str | None:
-    if not ref.startswith(("refs/heads/", "refs/tags/")):
-        return "is not a full name: refs/heads/<branch> or refs/tags/<tag>"
-    if "*" in ref[:-1]:
-        return "has a * that is not its last character"
-    return ref_problem(_sample(ref))
-
-
-def _rule_path_problem(path: str, rule: PublishRule) -> str | None:
-    if not is_pattern(rule.ref or "") or rule.is_latest:
-        return "has a * that does not stand for a pattern's" if "*" in path else path_problem(path)
-    if not is_pattern(path):
-        return "does not end with * as its ref does: all that the pattern matches would go to one place"
-    if path == "*":
-        return "has nothing before its *: it would take all of the mount"
-    return "has a * that is not its last character" if "*" in path[:-1] else path_problem(_sample(path))
-
-
-def _sample(pattern: str) -> str:
-    """Return a name that the pattern matches, so that the rules for names can judge its fixed part."""
-    return f"{pattern[:-1]}x" if is_pattern(pattern) else pattern
-
-
-def _overlap_problems(rules: list[PublishRule], full_name: str) -> list[str]:
-    """Return the problems of rules that publish to an earlier rule's path, above it, inside it, or over the mirror.
-
-    Overlaps that depend on the default branch's name or on other repositories are refused when these are known.
-    """
-    problems = [
-        f"publish[{number}].path takes the repository's own directory {full_name}, where its mirror is"
-        for number, rule in enumerate(rules)
-        if covers_repository(full_name, rule)
-    ]
-    problems += [
-        f"publish[{number}] would go to {path_of(full_name, rule)}, which {problem}; give it a path"
-        for number, rule in enumerate(rules)
-        if rule.is_latest and rule.path is None and (problem := path_problem(path_of(full_name, rule)))
-    ]
-    # One line for each rule, so that a hundred rules with one path do not make thousands of lines.
-    for earlier, later in overlapping_rules(full_name, rules):
-        problems.append(f"publish[{later}] goes to the path of publish[{earlier}], or one lies in the other")
-    return problems

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from handler.config.names import default_path, is_pattern, path_problem, starred
 from handler.config.overlaps import default_branch_overlap, path_of
+from handler.config.patterns import full_excluded_ref
 from handler.errors import ConfigurationInvalid, RepositoryUnknown, SignatureInvalid, TooManyTargets
 from handler.model import Forge, PublishRule, Repository, Target
 
@@ -145,19 +146,35 @@ def _target_of(full_name: str, rule: PublishRule, ref: str, default_branch_ref: 
         if ref != default_branch_ref:
             return None
         path = rule.path if rule.path is not None else default_path(full_name, ref)
-        return Target(ref=ref, path=path, is_copy=rule.is_copy, autostash=rule.autostash)
+        return _target(rule, ref, path)
     path = path_of(full_name, rule)
     if rule.is_latest:
         from handler.config.versions import version_of  # only rules for the latest tag need it
 
         if version_of(ref, rule.ref, prereleases=rule.prereleases) is None:
             return None
-        return Target(ref=rule.ref, path=path, is_latest=True, prereleases=rule.prereleases)
-    target = Target(ref=ref, path=path, is_copy=rule.is_copy, autostash=rule.autostash)
+        return replace(_target(rule, rule.ref, path), is_latest=True, prereleases=rule.prereleases)
+    target = _target(rule, ref, path)
     if not is_pattern(rule.ref):
         return target if ref == rule.ref else None
-    rest = starred(rule.ref, ref)
+    rest = None if _is_excluded(rule, ref) else starred(rule.ref, ref)
     return None if rest is None else replace(target, path=path[:-1] + rest, is_retirable=True)
+
+
+def _target(rule: PublishRule, ref: str, path: str) -> Target:
+    return Target(
+        ref=ref,
+        path=path,
+        is_copy=rule.is_copy,
+        autostash=rule.autostash,
+        subdirectory=rule.subdirectory,
+        exclude=rule.exclude,
+    )
+
+
+def _is_excluded(rule: PublishRule, ref: str) -> bool:
+    excluded = (full_excluded_ref(rule.ref or "", each) for each in rule.exclude_refs)
+    return any(starred(each, ref) is not None if is_pattern(each) else ref == each for each in excluded)
 
 
 def _targets_by(

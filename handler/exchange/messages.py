@@ -19,7 +19,9 @@ from handler.config.names import (
     is_transfer,
     path_problem,
     ref_problem,
+    subdirectory_problem,
 )
+from handler.config.patterns import MAX_PATTERNS, exclude_problem
 from handler.errors import Git2EfsError, Malformed
 from handler.exchange.answers import FAILURES, Failure, Need, PackAnswer, RefsAnswer
 from handler.exchange.codec import Check, PlainReader, to_plain
@@ -156,7 +158,14 @@ def _failure_problem(failed: Failure | None) -> str | None:
 
 def _check_target(target: Target) -> str | None:
     ref = target.ref[:-1] + "x" if target.is_latest and target.ref.endswith("*") else target.ref
-    return _first(_field("path", path_problem(target.path)), _field("ref", ref_problem(ref)))
+    part = target.subdirectory
+    return _first(
+        _field("path", path_problem(target.path)),
+        _field("ref", ref_problem(ref)),
+        _field("subdirectory", None if part is None else subdirectory_problem(part)),
+        _field("exclude", _first(*map(exclude_problem, target.exclude[:MAX_PATTERNS]))),
+        None if len(target.exclude) <= MAX_PATTERNS else ".exclude has too many patterns",
+    )
 
 
 def _check_push(push: PushEvent) -> str | None:

@@ -164,7 +164,7 @@ class LocalPublisher:
             return outcome  # the first failure is the one to tell
         asked_at = found.record.asked_at if found.record else 0.0
         age = max(0.0, self._clock() - asked_at) if asked_at else None
-        return replace(outcome, commit=found.commit, last_success_age_seconds=age)
+        return replace(outcome, commit=found.confirmed_commit, last_success_age_seconds=age)
 
     def make_spares(self, repository: Repository, target: Target, *, deadline: Deadline) -> Counts:
         """See `Publisher.make_spares`."""

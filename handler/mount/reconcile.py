@@ -24,6 +24,7 @@ from handler.mount.git.fetch import Fetcher
 from handler.mount.git.incoming import open_transfer
 from handler.mount.git.mirror import StorePool
 from handler.mount.releases import publish
+from handler.mount.releases.filters import filter_at
 from handler.mount.target import ending
 from handler.mount.target.directory import TargetDirectory
 from handler.mount.target.hold import settle_hold
@@ -60,7 +61,8 @@ class Reconciler:
             _refuse_others_target(run)
             _claim(run)
             if run.is_held:
-                settle_hold(run.published, run.directory, emit=emit, mirror=self.mirrors.borrow(run.paths.mirror))
+                mirror, filter_of = self.mirrors.borrow(run.paths.mirror), partial(filter_at, run.directory)
+                settle_hold(run.published, run.directory, emit=emit, mirror=mirror, filter_of=filter_of)
                 return ending.held(run)
             if _is_answered(run):
                 return ending.unchanged(run)
@@ -78,8 +80,7 @@ class Reconciler:
                 if not session.prepare(fetched):
                     ending.record_confirmed(run, session.store, fetched)
                     session.tidy()
-                    outcome = ending.fetched_only(run, fetched, durations, notes=session.notes)
-                    return replace(outcome, commit=fetched.commit, previous_commit=fetched.commit)
+                    return ending.confirmed(run, fetched, durations, notes=session.notes)
                 visible_at = session.flip()
                 ending.record_published(run, session.store, fetched, visible_at=visible_at, counts=session.counts)
                 durations = replace(
@@ -215,6 +216,8 @@ def _is_answered(run: Run) -> bool:
     """
     record, push = run.published.record, run.request.push
     if record is None or record.commit != run.published.commit or record.ref != run.target.ref:
+        return False
+    if record.filter != run.filter:
         return False
     pushed_at = push.pushed_at if push is not None else None
     is_newest = pushed_at is not None and pushed_at > (run.confirmed_pushed_at or 0)

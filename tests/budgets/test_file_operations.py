@@ -6,6 +6,7 @@ closing what was only read, and the status of an open file, cost nothing there a
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ STEADY_AFTER = 4
 """So many pushes until there is a release to recycle, and it differs by two pushes of one file."""
 MOST = 43
 MOST_FIRST_PER_FILE = 3.2
+INSIDE = 8
+MOST_CHANGES_OUTSIDE = 12
 
 Log = list[str]
 
@@ -31,7 +34,17 @@ def logs(tmp_path_factory: pytest.TempPathFactory, parameter_store: ParameterSto
     return {files: _operations(tmp_path_factory.mktemp("costs"), parameter_store, files) for files in (200, 2000)}
 
 
-def _operations(place: Path, store: ParameterStore, files: int) -> list[Log]:
+@pytest.fixture(scope="module")
+def part_logs(tmp_path_factory: pytest.TempPathFactory, parameter_store: ParameterStore) -> list[Log]:
+    """Return the operations of pushes where one directory of 200 files is published: INSIDE it first, then outside."""
+    rules = [{"ref": "refs/heads/main", "subdirectory": "area0"}]
+    changed = [*range(8, 8 * INSIDE + 1, 8), 1, 2, 3, 4, 5]
+    return _operations(tmp_path_factory.mktemp("part"), parameter_store, 200, changed, publish=rules)
+
+
+def _operations(
+    place: Path, store: ParameterStore, files: int, changed: Sequence[int] = range(1, PUSHES + 1), **parameter: object
+) -> list[Log]:
     (place / "origin").mkdir()
     with GitOrigin(place / "origin") as origin:
         upstream = Upstream(origin.root)
@@ -39,11 +52,11 @@ def _operations(place: Path, store: ParameterStore, files: int) -> list[Log]:
         service = Service(place / "mount", store, origin)
         service.mount.mkdir()
         service.put_secret(service.secret)
-        service.put_repository(upstream.full_name, grace_seconds=0)
+        service.put_repository(upstream.full_name, grace_seconds=0, **parameter)
         counts = place / "counts"
         process = service.process(entry="tests.budgets.counted", extra={"GIT2EFS_TEST_COUNTS": str(counts)})
         with process.wait_until_ready():
-            for number in range(PUSHES + 1):
+            for number in (0, *changed):
                 if number:
                     change: dict[str, Entry | None] = {_path(number, files): b"changed in %d" % number}
                     upstream.commit(change)
@@ -66,6 +79,18 @@ def test_a_push_of_one_file_stays_within_its_bound(logs: dict[int, list[Log]]) -
         steady = sorted(pushes[STEADY_AFTER:], key=len)
         typical = steady[len(steady) // 2]
         assert len(typical) <= MOST, _show(typical)
+
+
+def test_a_push_to_a_subdirectory_costs_what_it_costs_without(logs: dict[int, list[Log]], part_logs: list[Log]) -> None:
+    """Inside of it; outside, it only brings the objects, and says that they were looked at."""
+    inside, whole = (sorted(pushes[STEADY_AFTER : INSIDE + 1], key=len) for pushes in (part_logs, logs[200]))
+    part, same = inside[len(inside) // 2], whole[len(whole) // 2]
+    assert abs(len(part) - len(same)) <= 6, f"{_show(part)}\n\nagainst {_show(same)}"
+    outside = sorted(part_logs[INSIDE + 1 :], key=len)[2]
+    changes = [line for line in outside if line.split()[0] in ("create", "write", "close", "rename", "utime")]
+    # The lock is closed, too, which changes nothing.
+    assert len(changes) - 1 <= MOST_CHANGES_OUTSIDE, _show(outside)
+    assert len(outside) <= len(same) / 2, _show(outside)
 
 
 def test_what_a_push_costs_does_not_grow_with_the_tree(logs: dict[int, list[Log]]) -> None:

@@ -23,6 +23,8 @@ _MIRROR_NAMES = re.compile(
 )
 _SWEPT_SECONDS = 3601.0
 _HALF = re.compile(r"[0-9a-f]{40}-[0-9a-f]{40}(\.[0-9a-f-]{50})?(\.journal)?")
+_FILTER = re.compile(r"\.plain-[0-9a-f]{16}")
+"""The file that says what of their commits the releases are."""
 _SPARE = re.compile(r"([0-9a-f]{40})-\1(\.[2-9])?")
 _CLOCK_SECONDS = 1.0
 """A release's clock is kept in whole seconds; the grace is a second longer for it."""
@@ -64,7 +66,8 @@ def shelter(mount: Path, scene: Scene) -> Sheltered:
     directory = mount / TARGET / "releases"
     releases = {}
     for name in os.listdir(directory) if directory.is_dir() else []:
-        if name == current or now - os.lstat(directory / name).st_mtime < scene.grace_seconds:
+        is_young = now - os.lstat(directory / name).st_mtime < scene.grace_seconds
+        if not _FILTER.fullmatch(name) and (name == current or is_young):
             releases[name] = footprint(directory / name)
     return Sheltered(now, current, releases)
 
@@ -108,6 +111,8 @@ def _releases(mount: Path, scene: Scene) -> Iterator[str]:
     """Whatever bears a release's name is whole, `current` among it."""
     directory = mount / TARGET / "releases"
     for name in os.listdir(directory) if directory.is_dir() else []:
+        if _FILTER.fullmatch(name):
+            continue
         if name not in scene.trees:
             yield f"releases/{name} is no commit that was pushed"
         elif (found := snapshot(directory / name)) != (wanted := scene.trees[name]):

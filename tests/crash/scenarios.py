@@ -13,7 +13,7 @@ from testing.at_once import AtOnce
 from testing.deliveries import NULL_OID, http_api_event
 from testing.parameters import ParameterStore
 from testing.reader import EXECUTABLE, LINK, tree_of
-from testing.repositories import Entry, Executable, Link, Upstream, archive
+from testing.repositories import Entry, Executable, Link, Tree, Upstream, archive
 from testing.service import Service
 from tests.crash.modules import SETTINGS, patch
 from tests.crash.replay import LIVE, ReplayingOrigin
@@ -21,6 +21,7 @@ from tests.crash.trials import TARGET, Push, Scene
 
 GRACE_SECONDS = 300
 _MAIN = [{"ref": "refs/heads/main"}]
+_DOCS = [{"ref": "refs/heads/main", "subdirectory": "docs"}]
 _LARGE = bytes(range(256)) * 16
 _Files = Mapping[bytes, Entry | None]
 
@@ -174,6 +175,7 @@ PLOTS: Mapping[str, Plot] = MappingProxyType(
             {"keep_releases": 2, **_SPARES},
             AT_ONCE,
         ),
+        "a subdirectory, recycled": Plot([SITE, _one(1)], _one(2), _one(3), age, {"publish": _DOCS}),
         "leftovers": Plot([SMALL, _change(1)], _change(2), _change(3), litter),
         "first publish, side by side": Plot([], SMALL, _change(1), patches=SLOW),
         "one file, recycled side by side": Plot([SITE, _one(1)], _one(2), _one(3), age, patches=SLOW),
@@ -234,9 +236,14 @@ def set_scene(name: str, directory: Path, store: ParameterStore, origin: Replayi
     finally:
         service.stop()
         patch(unpatched)
-    trees = {commit: archive(upstream, commit) for commit in commits}
+    trees = {commit: _part(archive(upstream, commit), parameter["publish"] is _DOCS) for commit in commits}
     old = commits[-3] if plot.before else None
     return Scene(name, mount, old, pushes[0], pushes[1], trees, parameter, warm_up, {**STEADY, **plot.patches})
+
+
+def _part(tree: Tree, is_docs: bool) -> Tree:
+    """Return what the rule publishes of a tree."""
+    return {path[5:]: entry for path, entry in tree.items() if path.startswith(b"docs/")} if is_docs else tree
 
 
 def set_series(

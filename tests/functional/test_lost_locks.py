@@ -14,8 +14,8 @@ from handler.errors import LockLost, OutOfTime
 from handler.mount.fs.directories import remove_tree
 from handler.mount.fs.lock import HeldLock, locked, may_be_at_work
 from handler.mount.releases import publish
-from handler.mount.releases.inventory import LEASE_SECONDS, at_work, flip, free_trees, revoke, take_away
-from handler.mount.target.directory import TargetDirectory
+from handler.mount.releases.inventory import LEASE_SECONDS, at_work, flip, free_trees
+from handler.mount.target.directory import TargetDirectory, revoke, take_away
 from handler.mount.target.layout import TargetPaths, is_passing, journal_name, patch_name, work_name
 from handler.mount.target.registry import TargetRegistry
 from testing.repositories import Upstream, archive, snapshot

@@ -31,11 +31,11 @@ def test_answer_and_log_name_the_refused_commit_and_every_link(service: Service,
         assert all(f"'d/{number:03}'" in told["detail"] for number in range(20))
         assert "'d/020'" not in told["detail"]
         assert "and 51 more" in told["detail"]
-        assert "allow_external_links" in told["detail"]
+        assert "external_links" in told["detail"]
     assert answer.content["bytes_fetched"] == line["counts"]["bytes_fetched"] > 50_000
     assert line["durations"]["fetch_ms"] > 0
     assert line["durations"]["checkout_ms"] > 0
-    service.put_repository(allow_external_links=True)
+    service.put_repository(external_links="keep")
     service.reset()
     assert service.push(upstream).content["commit"] == refused
 

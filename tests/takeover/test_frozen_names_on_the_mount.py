@@ -17,6 +17,8 @@ import pytest
 from handler.mount.fs import files
 from handler.mount.fs.checkpoint import Checkpoint
 from handler.mount.fs.plan import FileWrite, LinkWrite
+from testing.repositories import Upstream
+from testing.service import Service
 from tests.functional.mounts import names
 from tests.takeover.history import MAIN, NAME, lines
 from tests.takeover.stored import TARGET, Stored, Take
@@ -317,3 +319,28 @@ def test_content_of_a_checkpoint(tmp_path: Path) -> None:
     assert checkpoint.begin(writes) == 0
     checkpoint.save(7)
     assert (tmp_path / "checkpoint").read_bytes() == b"f887cc01776db840147afc283e86566c34da981c 7\n"
+
+
+def test_what_a_filter_leaves_on_the_mount(service: Service, upstream: Upstream) -> None:
+    """Names and files by which a later version knows what of its commit a release is; ids are hashes."""
+    rules: list[dict[str, object]] = [{"subdirectory": "d"}, {"exclude": ["*.md", "!a.md"]}]
+    commit = upstream.commit({"d/a": b"1", "b.md": b"2"})
+    for rule in rules:
+        service.put_repository(publish=[{"ref": MAIN, "path": TARGET, **rule}])
+        service.reset()
+        service.run_schedule()
+        assert service.record()["filter"] == rule
+    releases = service.mount / TARGET / "releases"
+    assert {name: (releases / name).read_bytes() for name in os.listdir(releases) if name.startswith(".")} == {
+        ".plain-a39b72c82f69bc9c": b'{"subdirectory": "d"}',
+        ".filter-863d43bc67ead5bb": b'{"exclude": ["*.md", "!a.md"]}',
+    }
+    assert sorted(os.listdir(releases))[2:] == [commit, f"{commit}.863d43bc67ead5bb"]
+    assert os.readlink(service.current()) == f"releases/{commit}.863d43bc67ead5bb"
+    upstream.commit({"c.md": b"3"})
+    service.put_repository(publish=[{"ref": MAIN, "path": TARGET, "subdirectory": "d"}])
+    service.reset()
+    service.run_schedule()
+    later = upstream.commit({"d.md": b"4"})
+    assert service.push(upstream).reason == "subdirectory_unchanged"
+    assert service.record()["confirmed_commit"] == later

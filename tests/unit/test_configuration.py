@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from handler.config.names import path_problem, ref_problem
 from handler.config.repository import parse_repository
 from handler.errors import ConfigurationInvalid
-from handler.model import PublishRule, Repository
+from handler.model import ExternalLinks, PublishRule, Repository
 
 
 def parse(fields: object, full_name: str = "octo/site") -> Repository:
@@ -35,7 +35,7 @@ def test_the_empty_object_is_complete() -> None:
         grace_seconds=300,
         depth=1,
         credentials=None,
-        allow_external_links=False,
+        external_links=ExternalLinks.REFUSE,
         commit_status=False,
         own_secret=False,
         trust_payload=False,
@@ -77,7 +77,7 @@ def test_every_field_is_taken() -> None:
         grace_seconds=0,
         depth=0,
         credentials="/git2efs/prod/tokens/octo",
-        allow_external_links=True,
+        external_links=ExternalLinks.KEEP,
         commit_status=True,
         own_secret=True,
         trust_payload=True,

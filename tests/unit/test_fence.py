@@ -19,16 +19,17 @@ GUARDED = {
     "releases/inventory.py": {
         "flip": "the link is revoked by the next holder, then the rename fails",
         "prepare_flip": "the lock is looked at before the name is given; links and records are its own",
-        "revoke": LAW,
-        "give_name": LAW,
-        "take_away": LAW,
-        "_put_back": LAW,
         "take_over": "a checkpoint alone says nothing; the tree is taken away",
         "_give_up": "the lock is looked at, and the tree is its own",
     },
     "target/directory.py": {
         "TargetDirectory.write_record": "looked at after the record's file was made, which the next holder revokes",
+        "revoke": LAW,
+        "give_name": LAW,
+        "take_away": LAW,
+        "_put_back": LAW,
     },
+    "releases/filters.py": {"establish": "it is taken away before"},
     "target/registry.py": {
         "TargetRegistry.remove": "looked at after the new list was made, which `add` of the next holder removes",
         "TargetRegistry.add": LAW,
@@ -117,8 +118,9 @@ def guarded_calls(path: str, function: str) -> list[str]:
     ("path", "function", "first", "then"),
     [
         ("releases/inventory.py", "prepare_flip", "check_lock", "rename"),
-        ("releases/inventory.py", "give_name", "check_lock", "rename"),
-        ("releases/inventory.py", "take_away", "rename", "check_lock"),
+        ("target/directory.py", "give_name", "check_lock", "rename"),
+        ("target/directory.py", "take_away", "rename", "check_lock"),
+        ("releases/filters.py", "establish", "take_away", "unlink_if_there"),
         ("releases/inventory.py", "_give_up", "check_lock", "rename"),
         ("releases/retire.py", "_forget", "check_lock", "_remove_rest"),
         ("releases/retire.py", "_remove_trees", "take_away", "remove_tree"),

@@ -46,7 +46,7 @@ from handler.exchange.publisher import (
 )
 from handler.exchange.remote import FetchQuery, RemoteRefs
 from handler.exchange.schedule_state import BackOff, RepositoryState, ScheduleState
-from handler.model import Counts, Outcome, OutcomeKind, PublishRule, PushEvent, Repository, Target, Tip
+from handler.model import Counts, ExternalLinks, Outcome, OutcomeKind, PublishRule, PushEvent, Repository, Target, Tip
 from handler.mount.publisher import LocalPublisher
 from handler.outcome import failure_of
 from testing.deliveries import LambdaContext
@@ -56,6 +56,16 @@ MAIN = "refs/heads/main"
 URL = "https://git.example.com/octo/site.git"
 REPOSITORY = Repository(full_name="octo/site", url=URL, publish=(PublishRule(ref=MAIN, path="a/b"),), depth=0)
 TARGET = Target(ref=MAIN, path="octo/site/main", is_copy=True)
+PART = Target(ref=MAIN, path="octo/site/part", subdirectory="team/dags", exclude=("*.md", "!/README.md"))
+FILTERED = Repository(
+    full_name="octo/site",
+    url="https://git.example.com/octo/site.git",
+    publish=(
+        PublishRule(ref="refs/heads/*", path="b/*", exclude=("*.md",), exclude_refs=("dependabot/*",)),
+        PublishRule(ref=MAIN, path="part", subdirectory="team/dags"),
+    ),
+    external_links=ExternalLinks.SKIP,
+)
 QUERY = FetchQuery(ONE, TWO, 1, (TWO,))
 EVENT = PendingEvent(
     kind=EventKind.PUBLISHED, repository="octo/site", path="octo/site/main", commit=ONE, detail='{"é": 1}'
@@ -104,6 +114,7 @@ CALLS: tuple[tuple[str, Mapping[str, Any], Any], ...] = (
         MaintenanceResult((OUTCOME,), "x"),
     ),
     ("make_spares", {"repository": REPOSITORY, "target": TARGET, "deadline": Deadline(5.0)}, Counts(3, 0, 17)),
+    ("make_spares", {"repository": FILTERED, "target": PART, "deadline": Deadline(5.0)}, Counts()),
     ("take_lease", {"task": "reconcile", "run": "abc", "until": 60.0}, STATE),
     ("end_lease", {"task": "chores", "run": "abc", "state": STATE}, None),
     ("end_lease", {"task": "chores", "run": "abc", "state": None}, None),
@@ -270,6 +281,36 @@ def test_an_answer_of_no_version_of_ours_cannot_be_read(version: object) -> None
     for content in contents:
         with pytest.raises(Malformed, match="version"):
             decode_answer("published_refs", json.dumps({"version": version, **content}).encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("subdirectory", "../etc"),
+        ("subdirectory", "/etc"),
+        ("subdirectory", ""),
+        ("exclude", ["[a"]),
+        ("exclude", ["*a*a*a*a*b"]),
+        ("exclude", ["x"] * 101),
+        ("exclude", "x"),
+    ],
+)
+def test_a_filter_is_checked_where_it_comes_in_too(name: str, value: object) -> None:
+    """The mount side takes no pattern that it could not match in time, and no path out of the tree."""
+    message = sent("make_spares", {"repository": FILTERED, "target": PART, "deadline": Deadline(5.0)})
+    decode_call(message)
+    message["arguments"]["target"][name] = value
+    with pytest.raises(Malformed, match=name):
+        decode_call(message)
+
+
+def test_what_only_new_publishers_know_is_sent_where_it_is_used() -> None:
+    """While a deployment is under way, one of the version before takes all others' requests."""
+    whole = Target(ref=MAIN, path="octo/site/main")
+    kept = Repository(full_name="octo/site", url="", external_links=ExternalLinks.KEEP)
+    told = json.dumps(sent("make_spares", {"repository": kept, "target": whole, "deadline": Deadline(5.0)}))
+    assert "allow_external_links" in told
+    assert not any(f'"{name}"' in told for name in ("external_links", "subdirectory", "exclude", "exclude_refs"))
 
 
 @pytest.mark.parametrize("name", ["repository", "target", "push", "delivery", "received_at"])

@@ -2,23 +2,28 @@
 
 from handler.errors import Git2EfsError
 from handler.exchange.events import ChangedPaths
+from handler.model import TreeFilter
 from handler.mount.git.diff import walk_changes
-from handler.mount.git.objects import TREE, Objects
+from handler.mount.git.filtered import FilteredTrees
+from handler.mount.git.objects import Objects
 from handler.mount.git.tree import DIRECTORY, SUBMODULE, TreeEntry, parse_entries
 
 
-def changed_paths(objects: Objects, previous: str | None, commit: str) -> ChangedPaths | None:
+def changed_paths(objects: Objects, previous: str | None, commit: str, tree_filter: TreeFilter) -> ChangedPaths | None:
     """Return what changed from `previous` (None: from nothing) to `commit`; None where that cannot be said.
+
+    Of both, only what the filter leaves counts.
 
     Only trees are read, and of them those that differ. The plan that published `commit` does not say the same: it may
     have brought a release up to date that was older than the previous one, or written a whole tree.
     """
     added, modified, removed = [], [], []
+    trees = FilteredTrees(objects)
     try:
         changes = walk_changes(
-            lambda tree, prefix: parse_entries(objects.read(tree, TREE), prefix),
-            None if previous is None else objects.tree_of(previous),
-            objects.tree_of(commit),
+            lambda tree, prefix: parse_entries(trees.read(tree), prefix),
+            None if previous is None else trees.root(previous, tree_filter),
+            trees.root(commit, tree_filter),
         )
         for path, old, new in changes:
             if _is_published_file(old) and _is_published_file(new):

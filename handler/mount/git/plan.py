@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from dulwich.index import validate_path_element_hfs, validate_path_element_ntfs
 
 from handler.config.names import ancestors_of
-from handler.errors import TreeTooLarge, TreeUnsafe
+from handler.errors import MirrorDamaged, ObjectTooLarge, SubdirectoryMissing, TreeTooLarge, TreeUnsafe
 from handler.mount.fs.plan import FileWrite, LinkWrite, TreePlan
 from handler.mount.git.diff import walk_changes
 from handler.mount.git.tree import (
@@ -23,6 +23,8 @@ from handler.mount.git.tree import (
     quote,
 )
 
+NOT_PLANNED = (MirrorDamaged, ObjectTooLarge, SubdirectoryMissing, TreeTooLarge, TreeUnsafe)
+"""What a release cannot be planned for: its objects, its directory, or the file that says what it is, is gone, say."""
 MAX_PATH_BYTES = 3000
 """A path must fit Linux's 4,096 bytes with the mount and the release before it."""
 MAX_LINK_BYTES = 4080
@@ -180,7 +182,7 @@ class _PlanDraft:
         if not 0 < len(target) <= MAX_LINK_BYTES or b"\0" in target:
             return "links with a target that no file system takes"
         if not self.allow_external_links and not stays_inside(target, path.count(b"/")):
-            return "links that may lead out of the tree (the repository's allow_external_links permits them)"
+            return "links that may lead out of the tree (the repository's external_links keeps or skips them)"
         return None
 
 

@@ -7,23 +7,30 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
-from handler.errors import MirrorDamaged
-from handler.model import NULL_OID, Counts
+from handler.errors import MirrorDamaged, SubdirectoryMissing, TreeUnsafe
+from handler.model import NULL_OID, WHOLE_TREE, Counts
 from handler.mount.fs.checkout import ByteBudget, check_out
 from handler.mount.fs.directories import make_directories, make_directory
 from handler.mount.fs.lock import HeldLock
 from handler.mount.fs.parallel import SEQUENTIAL, Workers
 from handler.mount.fs.plan import TreePlan
 from handler.mount.git.mirror import Mirror
-from handler.mount.git.objects import BLOB, TREE
-from handler.mount.git.plan import plan_change
+from handler.mount.git.objects import BLOB
 from handler.mount.maintenance.context import RepositoryContext
-from handler.mount.releases.inventory import at_work, free_trees, give_name, read_release, seal, take_away, take_over
+from handler.mount.releases.filters import read_filters
+from handler.mount.releases.inventory import (
+    Inventory,
+    at_work,
+    free_trees,
+    read_release,
+    seal,
+    take_over,
+)
 from handler.mount.releases.prune import discard
 from handler.mount.releases.repair import repair
-from handler.mount.releases.verify import Drift, Part, compare, parts_of
-from handler.mount.target.directory import TargetDirectory, list_names
-from handler.mount.target.layout import journal_name, trash_name, work_name
+from handler.mount.releases.verify import Drift, Part, compare, parts_of, plan_release
+from handler.mount.target.directory import TargetDirectory, give_name, list_names, take_away
+from handler.mount.target.layout import commit_of, journal_name, trash_name, work_name
 from handler.mount.target.record import PublishedRecord
 
 _MAX_PATHS = 20
@@ -51,7 +58,7 @@ class AuditFindings:
 
 @dataclass(slots=True, kw_only=True)
 class ReleaseAudit:
-    """Audits one release. `reached` is the number of the part to compare next.
+    """Audits one release, by its name (`commit`). `reached` is the number of the part to compare next.
 
     Reading a whole tree takes minutes, and no push should wait for it: the audit holds the lock only to plan, and to
     compare again what looked wrong. A push may have recycled the release in between.
@@ -92,7 +99,7 @@ class ReleaseAudit:
 
     @property
     def _is_current(self) -> bool:
-        return self.directory.read_published().commit == self.commit
+        return self.directory.read_published().release == self.commit
 
     def _begin(self) -> TreePlan | None:
         """Return the commit's tree as a plan from nothing; None where there is nothing to compare."""
@@ -102,10 +109,12 @@ class ReleaseAudit:
             published = self.directory.read_published()
             if self._is_others(published.record):
                 return None
-            is_current = published.commit == self.commit
+            is_current = published.release == self.commit
             with self.context.borrowed_mirror(lock) as mirror:
-                if self.commit in mirror:
-                    plan = _plan(mirror, self.commit)
+                if commit_of(self.commit) in mirror:
+                    plan = self._plan(mirror, published.record)
+                    if plan is None:
+                        return None
                     if is_current and not self._is_directory():
                         if not self.is_repairing:
                             self._note_wrong(["it is gone"])
@@ -114,9 +123,18 @@ class ReleaseAudit:
                     return plan if self._remember() else None
         # The mirror was fetched afresh since this release. What it holds is sound, and other targets need it.
         if is_current:
-            raise MirrorDamaged(f"{self.commit} is published, and the mirror does not have it")
+            raise MirrorDamaged(f"{commit_of(self.commit)} is published, and the mirror does not have it")
         self.findings.note([f"releases/{self.commit} cannot be compared: the mirror does not have it any more"])
         return None
+
+    def _plan(self, mirror: Mirror, record: PublishedRecord | None) -> TreePlan | None:
+        """Return the release's tree as a plan from nothing; None where nothing tells what of its commit it is."""
+        filters = read_filters(self.directory, record.filter if record is not None else WHOLE_TREE)
+        try:
+            return plan_release(mirror, Inventory((), (), filters), self.commit)
+        except (SubdirectoryMissing, TreeUnsafe) as error:
+            self.findings.note([f"releases/{self.commit} cannot be compared: {error}"])
+            return None
 
     def _is_others(self, record: PublishedRecord | None) -> bool:
         # An operator may have let another repository take the target over since: then its lock guards it, not ours.
@@ -273,15 +291,3 @@ class ReleaseAudit:
             if is_same and not self._is_others(self.directory.read_record()):
                 lock.check()
                 seal(self._path, self._sealed_ns / 1e9)
-
-
-def _plan(mirror: Mirror, commit: str) -> TreePlan:
-    """Return the commit's tree as a plan from nothing."""
-    return plan_change(
-        partial(mirror.read, kind=TREE),
-        partial(mirror.read, kind=BLOB),
-        None,
-        mirror.tree_of(commit),
-        # Whether external links may be published was decided when the release was.
-        allow_external_links=True,
-    )

@@ -9,7 +9,7 @@ from handler.config.targets import targets_in, targets_of
 from handler.config.versions import newest
 from handler.exchange.drift import RepositoryDrift, TargetDrift
 from handler.exchange.remote import RemoteRefs
-from handler.model import Repository, Target
+from handler.model import Repository, Target, TreeFilter, filter_of
 from handler.mount.target.directory import Published, TargetDirectory, has_releases
 from handler.mount.target.registry import TargetRegistry
 from handler.settings import Settings
@@ -37,7 +37,7 @@ class DriftDetector:
             ref, commit = _tip_of(target, refs)
             # A configured ref that the remote does not have publishes nothing, and removes nothing.
             published = self._read_published(target)
-            is_behind = commit is not None and not self._is_settled(published, commit)
+            is_behind = commit is not None and not self._is_settled(published, commit, filter_of(repository, target))
             drifts.append(TargetDrift(target.path, ref, commit, is_behind, self._is_held(target, published)))
             if is_behind:
                 behind[ref] = None
@@ -80,14 +80,18 @@ class DriftDetector:
             record = TargetDirectory.of(self.settings.mount, target.path, self.clock).read_record()
         return record is not None and record.held is not None
 
-    def _is_settled(self, published: Published, commit: str) -> bool:
-        """Whether the commit is published, or an operator's hold keeps it away, and no event is pending."""
+    def _is_settled(self, published: Published, commit: str, tree_filter: TreeFilter) -> bool:
+        """Whether the commit is published, or an operator's hold keeps it away, and no event is pending.
+
+        What readers have may be an earlier commit's, if it was confirmed that the filter leaves the same of both.
+        """
         record = published.record
         if record is None or record.commit != published.commit or not record.is_whole:
             return False
         if self.settings.event_bus and not record.announced:
             return False
-        return record.held is not None or (published.commit == commit and record.gone_since is None)
+        is_published = published.confirmed_commit == commit and record.filter == tree_filter
+        return record.held is not None or (is_published and record.gone_since is None)
 
     def _retirable_ref(self, repository: Repository, path: str, head: str | None) -> list[str]:
         """Return the ref of a target that a pattern made, and that the remote does not have any more."""

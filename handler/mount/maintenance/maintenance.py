@@ -147,6 +147,7 @@ class _RepositoryMaintenance:
             published = directory.read_published()
             if published.commit is None or published.record is None:
                 return None
+            current = published.release or ""
             if published.record.repository != self.repository.full_name:
                 return None
             if directory.is_copy:
@@ -157,19 +158,20 @@ class _RepositoryMaintenance:
                 # Its owner may change it, so there is nothing to audit; git itself says what was changed.
                 return None
             workers = Workers(context.settings.checkout_workers, is_slow=lock.is_slow)
+            inventory = list_releases(directory)
             releases, trash = prune_at_rest(
                 directory,
-                list_releases(directory),
+                inventory,
                 self.repository,
-                current=published.commit,
-                renew=partial(renew, borrow=partial(context.borrowed_mirror, lock), workers=workers),
+                current=current,
+                renew=partial(
+                    renew, inventory=inventory, borrow=partial(context.borrowed_mirror, lock), workers=workers
+                ),
             )
         # Without the lock: removing whole trees takes minutes, and nobody uses a name of the trash again.
         discard(directory, trash, context.check_deadline)
-        retired = sorted(
-            (each for each in releases if each.commit != published.commit), key=lambda each: -each.retired_at
-        )
-        self._audit(directory, [published.commit, *(each.commit for each in retired)], begin, findings)
+        retired = sorted((each for each in releases if each.commit != current), key=lambda each: -each.retired_at)
+        self._audit(directory, [current, *(each.commit for each in retired)], begin, findings)
         return self._done(begin.path, published, findings)
 
     def _audit(self, directory: TargetDirectory, commits: list[str], begin: Cursor, findings: AuditFindings) -> None:

@@ -61,7 +61,7 @@ def _try(reconciler: Reconciler, request: PublishRequest) -> tuple[Counts, bool]
                 # Another repository took the target over since: its lock guards the staging, not this one.
                 return Counts(), True
             known = (run.known or {}).get(request.target.path)
-            maker = SpareMaker(run, mirror, list_releases(run.directory, known))
+            maker = SpareMaker(run, mirror, list_releases(run.directory, known, run.filter))
             maker.make()
             run.know(maker.known)
     except (_GaveWay, LockTimeout):

@@ -21,13 +21,14 @@ from handler.mount.fs.parallel import Workers, executor_for
 from handler.mount.git.mirror import Mirror, StorePool
 from handler.mount.maintenance.context import RepositoryContext
 from handler.mount.operations.targets import open_target, refuse_unregistered
-from handler.mount.releases.inventory import Inventory, flip, list_releases, prepare_flip, revoke
+from handler.mount.releases.filters import filter_at
+from handler.mount.releases.inventory import Inventory, flip, list_releases, prepare_flip
 from handler.mount.releases.prune import sweep
 from handler.mount.releases.strategy import Release, shown_since
 from handler.mount.releases.times import renew
-from handler.mount.target.directory import Published, TargetDirectory, let_clock_tick, list_names
-from handler.mount.target.hold import notify_and_write, record_of_flip, settle_hold
-from handler.mount.target.layout import RepositoryPaths
+from handler.mount.target.directory import Published, TargetDirectory, let_clock_tick, list_names, revoke
+from handler.mount.target.hold import is_of_release, notify_and_write, record_of_flip, settle_hold
+from handler.mount.target.layout import RepositoryPaths, commit_of
 from handler.mount.target.record import PublishedRecord
 from handler.settings import Settings
 
@@ -66,23 +67,23 @@ class Rollback:
             directory = directory.held_by(lock)
             locked = self._read(target, directory)
             inventory = list_releases(directory)
-            revoke(directory, inventory.staged, locked.commit)
-            if locked.is_rolled_back and (to is None or locked.commit.startswith(to)):
+            revoke(directory, inventory.staged, locked.release)
+            if locked.is_rolled_back and (to is None or locked.release.startswith(to)):
                 # A rollback was killed after its flip, and this command asks for the same one.
                 self._settle(target, locked)
                 sweep(directory, inventory)
-                return locked.outcome(reason="rolled_back", commit=locked.commit, previous=locked.record.commit)
+                return locked.outcome(reason="rolled_back", release=locked.release, previous=locked.record.commit)
             previous = locked.record.previous_commit
-            wanted = choose_release(locked.commit, previous, inventory.releases, to, left=locked.left)
-            left = tuple(each for each in dict.fromkeys((*locked.left, locked.commit)) if each != wanted)
+            wanted = choose_release(locked.release, previous, inventory.releases, to, left=locked.left)
+            left = tuple(each for each in dict.fromkeys((*locked.left, locked.release)) if each != wanted)
             hold = Hold(since=self.clock(), by=by, why=why, commit=wanted, left=left)
             # Before the flip: a push that came between the two would undo a rollback that the record does not know.
             directory.write_record(replace(locked.record, held=hold))
-            if wanted == locked.commit:
+            if wanted == locked.release:
                 self._settle(target, self._read(target, directory))
-                return locked.outcome(reason="held", commit=wanted, previous=wanted)
+                return locked.outcome(reason="held", release=wanted, previous=wanted)
             self._flip(target, locked, inventory, hold, is_slow=lock.is_slow)
-            return locked.outcome(reason="rolled_back", commit=wanted, previous=locked.commit)
+            return locked.outcome(reason="rolled_back", release=wanted, previous=locked.release)
 
     def _flip(
         self, target: MountedTarget, locked: "_LockedTarget", inventory: Inventory, hold: Hold, *, is_slow: bool
@@ -94,16 +95,24 @@ class Rollback:
         renew(
             directory.release(hold.commit),
             hold.commit,
-            shown_since(release, locked.commit, inventory.releases),
+            shown_since(release, locked.release, inventory.releases),
+            inventory,
             partial(self._mirror, target),
             Workers(self.settings.checkout_workers, is_slow=is_slow),
         )
         with executor_for(is_slow=is_slow) as executor:
             link, reserved = prepare_flip(
-                directory, inventory, previous=locked.commit, wanted=hold.commit, staged=None, executor=executor
+                directory, inventory, previous=locked.release, wanted=hold.commit, staged=None, executor=executor
             )
         flip(directory, link)
-        record = record_of_flip(locked.record, commit=hold.commit, previous=locked.commit, at=self.clock(), held=hold)
+        record = record_of_flip(
+            locked.record,
+            commit=commit_of(hold.commit),
+            previous=locked.commit,
+            at=self.clock(),
+            held=hold,
+            tree_filter=filter_at(directory, hold.commit),
+        )
         mirror = self._mirror(target)
         notify_and_write(record, locked.published, directory, emit=self.emit, mirror=mirror, reserved=reserved)
         sweep(directory, inventory)
@@ -115,12 +124,12 @@ class Rollback:
             directory = directory.held_by(lock)
             locked = self._read(target, directory)
             # A run that wakes would take the hold away with its record, or flip in spite of it.
-            revoke(directory, list_names(directory.staging), locked.commit)
-            held = Hold(since=self.clock(), by=by, why=why, commit=locked.commit, left=locked.left)
+            revoke(directory, list_names(directory.staging), locked.release)
+            held = Hold(since=self.clock(), by=by, why=why, commit=locked.release, left=locked.left)
             record = replace(locked.record, held=held)
             directory.write_record(record)
             self._settle(target, replace(locked, record=record))
-            return locked.outcome(reason="held", commit=locked.commit, previous=locked.commit)
+            return locked.outcome(reason="held", release=locked.release, previous=locked.release)
 
     def end_hold(self, target: MountedTarget, *, deadline: Deadline = NO_DEADLINE) -> str:
         """End the target's hold, if there is one; return the ref to publish now."""
@@ -132,7 +141,7 @@ class Rollback:
             if record is None or record.repository != target.repository:
                 raise TargetUnknown(f"{target.path} is not {target.repository}'s any more")
             if record.held is not None:
-                revoke(directory, list_names(directory.staging), directory.read_published().commit)
+                revoke(directory, list_names(directory.staging), directory.read_published().name)
                 directory.write_record(replace(record, held=None))
             return record.ref
 
@@ -167,11 +176,17 @@ class Rollback:
         if published.record.repository != target.repository:
             raise TargetUnknown(f"{target.path} is not {target.repository}'s any more")
         refuse_unregistered(self.settings.mount, target.path, published.record)
-        return _LockedTarget(directory, published.commit, published.record)
+        return _LockedTarget(directory, published.name or published.commit, published.record)
 
     def _settle(self, target: MountedTarget, locked: "_LockedTarget") -> None:
         """Make the record agree with `current`, and send the event that is pending."""
-        settle_hold(locked.published, locked.directory, emit=self.emit, mirror=self._mirror(target))
+        settle_hold(
+            locked.published,
+            locked.directory,
+            emit=self.emit,
+            mirror=self._mirror(target),
+            filter_of=partial(filter_at, locked.directory),
+        )
 
     def _mirror(self, target: MountedTarget) -> AbstractContextManager[Mirror]:
         return self.mirrors.borrow(RepositoryPaths.of(self.settings.mount, target.repository).mirror)
@@ -182,12 +197,17 @@ class _LockedTarget:
     """What is published at a target, read under its repository's lock."""
 
     directory: TargetDirectory
-    commit: str
+    release: str
+    """What `current` leads to; of a working copy the commit."""
     record: PublishedRecord
 
     @property
+    def commit(self) -> str:
+        return commit_of(self.release)
+
+    @property
     def published(self) -> Published:
-        return Published(self.commit, self.record)
+        return Published(self.commit, self.record, self.release)
 
     @property
     def left(self) -> tuple[str, ...]:
@@ -198,29 +218,33 @@ class _LockedTarget:
         """Whether `current` leads where the hold says, and the record still names the release before the rollback."""
         held = self.record.held
         # A record whose commit was damaged says nothing of that.
-        return held is not None and held.commit == self.commit and self.record.commit not in ("", self.commit)
+        if held is None or held.commit != self.release or not self.record.commit:
+            return False
+        return not is_of_release(self.record, self.published, partial(filter_at, self.directory))
 
-    def outcome(self, *, reason: str, commit: str, previous: str) -> Outcome:
+    def outcome(self, *, reason: str, release: str, previous: str) -> Outcome:
         return Outcome(
-            kind=OutcomeKind.PUBLISHED if commit != previous else OutcomeKind.UNCHANGED,
+            kind=OutcomeKind.PUBLISHED if release != previous else OutcomeKind.UNCHANGED,
             reason=reason,
             repository=self.record.repository,
             ref=self.record.ref,
             path=self.directory.path,
-            commit=commit,
-            previous_commit=previous,
+            commit=commit_of(release),
+            previous_commit=commit_of(previous),
         )
 
 
 def choose_release(
     current: str, previous: str | None, releases: Sequence[Release], to: str | None, left: Iterable[str]
 ) -> str:
-    """Return the commit to roll back to: the one that `to` begins, else the one retired last that is not in `left`.
+    """Return the release to roll back to: the one that `to` begins, else the one retired last that is not in `left`.
 
     Of several that were retired in the same second it is `previous`. Raises ReleaseUnusable, which lists the releases.
     """
     if to is not None:
-        named = [each for each in releases if each.commit.startswith(to)]
+        # A commit may have two releases, by two filters: its id alone then means the one whose name that is.
+        named = [each for each in releases if each.commit == to]
+        named = named or [each for each in releases if each.commit.startswith(to)]
         if len(named) == 1 and (named[0].is_intact or named[0].commit == current):
             return named[0].commit
         problem = "begins more than one release" if len(named) > 1 else "does not stand"
@@ -231,7 +255,7 @@ def choose_release(
     usable = [each for each in releases if each.is_intact and each.commit not in passed]
     if not usable:
         raise ReleaseUnusable(f"no earlier release stands; {_listed(current, releases)}")
-    return max(usable, key=lambda each: (each.retired_at, each.commit == previous, each.commit)).commit
+    return max(usable, key=lambda each: (each.retired_at, commit_of(each.commit) == previous, each.commit)).commit
 
 
 def _listed(current: str, releases: Sequence[Release]) -> str:

@@ -63,7 +63,8 @@ class StatusReader:
         record = published.record if published.commit is not None else directory.read_record()
         if record is not None and record.repository not in ("", repository):
             return _others(path, record, drift)
-        releases = _releases(directory, published.commit) if published.commit is not None else ()
+        current = published.name
+        releases = _releases(directory, current) if current is not None else ()
         status = TargetStatus(
             path=path,
             state=_state(published.commit, record, drift, is_asked=is_asked),

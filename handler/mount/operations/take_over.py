@@ -19,8 +19,7 @@ from handler.mount.fs.lock import HeldLock
 from handler.mount.git.mirror import StorePool
 from handler.mount.maintenance.context import RepositoryContext
 from handler.mount.operations.targets import is_target, refuse_links, target_at
-from handler.mount.releases.inventory import revoke
-from handler.mount.target.directory import TargetDirectory, list_names
+from handler.mount.target.directory import TargetDirectory, list_names, revoke
 from handler.mount.target.registry import TargetRegistry
 from handler.settings import Settings
 
@@ -90,7 +89,7 @@ class TakeOver:
             # mirror drop its objects. A registry that names another's target does no harm.
             after.add(path)
             # A run of the old name that wakes would take the target back with its record.
-            revoke(directory, list_names(directory.staging), published.commit)
+            revoke(directory, list_names(directory.staging), published.name)
             directory.write_record(replace(record, repository=repository))
         if path in before.read():
             before.remove(path, directory.check_lock)

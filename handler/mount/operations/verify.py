@@ -52,7 +52,7 @@ class Verifier:
                 clock=self.clock,
                 deadline=deadline,
             )
-            for commit in _commits_of(directory, published.commit):
+            for commit in _releases_of(directory, published.release):
                 self._audit(context, directory, commit, findings, is_repairing=is_repairing)
         except Exception as error:
             failed = outcome_of(as_failure(error))
@@ -80,8 +80,8 @@ class Verifier:
             raise OutOfTime(f"{directory.path} at {commit} and what comes after it was not compared") from None
 
 
-def _commits_of(directory: TargetDirectory, current: str | None) -> Iterator[str]:
-    """Yield the published commit, then the retired releases' commits, the last retired first."""
+def _releases_of(directory: TargetDirectory, current: str | None) -> Iterator[str]:
+    """Yield the published release, then the retired ones, the last retired first."""
     if current is not None:
         yield current
     retired = [each for each in list_releases(directory).releases if each.commit != current]

@@ -10,23 +10,24 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from handler.errors import MirrorDamaged, ObjectTooLarge, ReleasesInGrace, TreeTooLarge, TreeUnsafe
-from handler.model import NULL_OID, Counts
+from handler.errors import ReleasesInGrace
+from handler.model import NULL_OID, Counts, ExternalLinks
 from handler.mount.fs.checkout import check_out, with_touches
 from handler.mount.fs.directories import make_directories, make_directory
 from handler.mount.fs.files import is_there, rename
 from handler.mount.fs.plan import TreePlan
+from handler.mount.git.filtered import FilteredTrees
 from handler.mount.git.mirror import Mirror
-from handler.mount.git.objects import BLOB, TREE, is_lfs_pointer
-from handler.mount.git.plan import check_tree_bytes, plan_change, plan_touches
+from handler.mount.git.objects import BLOB, is_lfs_pointer
+from handler.mount.git.plan import NOT_PLANNED, check_tree_bytes, plan_change, plan_touches
 from handler.mount.releases.inventory import (
     Inventory,
     Step,
+    Trees,
     at_work,
     free_trees,
     prepare_flip,
     read_spares,
-    take_away,
     take_over,
 )
 from handler.mount.releases.strategy import (
@@ -40,7 +41,7 @@ from handler.mount.releases.strategy import (
     shown_since,
 )
 from handler.mount.releases.times import renew
-from handler.mount.target.directory import TargetDirectory
+from handler.mount.target.directory import TargetDirectory, take_away
 from handler.mount.target.layout import is_spare, journal_name, patch_name, trash_name, work_name
 from handler.mount.target.run import Run
 
@@ -50,7 +51,8 @@ NOT_AS_LEFT = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EIS
 
 @dataclass(slots=True)
 class ReleaseBuilder:
-    """Builds one release for a run. `inventory` is what lies in the target's directory.
+    """Builds one release for a run. `inventory` is what lies in the target's directory,
+    `filtered` what its filters leave of trees (see `Inventory.filtered`).
 
     After `build`, the other fields say what it took; `submodules` and `pointers` (Git LFS's) are paths. `link` is the
     path of the temporary link to the release, ready for the flip, `record` that of the record's file; `spare` is the
@@ -61,6 +63,7 @@ class ReleaseBuilder:
     run: Run
     mirror: Mirror
     inventory: Inventory
+    filtered: FilteredTrees | None = None
     strategy: Strategy = field(default_factory=lambda: WHOLE)
     counts: Counts = field(default_factory=Counts)
     submodules: tuple[bytes, ...] = ()
@@ -85,15 +88,11 @@ class ReleaseBuilder:
         patches = [*free, *((each.commit, each.commit) for each in self._spares.values())]
         if any(each.commit == wanted and not each.is_intact for each in self.inventory.releases):
             # Somebody changed it: it cannot be flipped to, and its name is needed for a sound one.
-            self.let_go((wanted,), self.inventory.releases, self.run.published.commit)
+            self.let_go((wanted,), self.inventory.releases, self.run.published.release)
             self._set_aside(self._paths.release(wanted))
+        now, grace_seconds = self._paths.clock(), self.run.repository.grace_seconds
         self.strategy = choose_strategy(
-            wanted,
-            self.run.published.commit,
-            self.inventory.releases,
-            patches,
-            now=self._paths.clock(),
-            grace_seconds=self.run.repository.grace_seconds,
+            wanted, self.run.published.release, self.inventory.releases, patches, now, grace_seconds
         )
         if self.strategy.kind is StrategyKind.FLIP:
             self.renew(self._paths.release(wanted), wanted, self._shown_since(self._release(wanted)))
@@ -105,6 +104,10 @@ class ReleaseBuilder:
     @property
     def _paths(self) -> TargetDirectory:
         return self.run.directory
+
+    @property
+    def _trees(self) -> Trees:
+        return self.inventory.trees(self.mirror, self.filtered)
 
     def _patch(self, wanted: str, free: Mapping[Step, str]) -> bool:
         """Recycle a release, or go on with a half-made tree. Returns False where only a whole write can help."""
@@ -128,11 +131,11 @@ class ReleaseBuilder:
                 take_over(self._paths, free[steps[0]], mine)
             else:
                 plans = self.with_touches(plans, self._release(strategy.base), wanted)
-                self.let_go((strategy.base,), self.inventory.releases, self.run.published.commit)
+                self.let_go((strategy.base,), self.inventory.releases, self.run.published.release)
                 # Renamed before its first file changes: half patched it must not bear a release's name for a moment.
                 take_away(self._paths, self._paths.release(strategy.base), mine)
             self._give_name(self.check_out(steps, plans, token), wanted)
-        except (MirrorDamaged, ObjectTooLarge, TreeTooLarge, TreeUnsafe):
+        except NOT_PLANNED:
             # The base's objects are gone, after a fresh fetch say, and it cannot be compared any more; or what a killed
             # run was patching to can never be finished. Where that is the wanted tree, the whole write tells it.
             pass
@@ -204,17 +207,18 @@ class ReleaseBuilder:
 
         `base` is what the tree was when its times were right; None: it is half made. Raises MirrorDamaged, TreeUnsafe.
         """
-        read, tree = partial(self.mirror.read, kind=TREE), self.mirror.tree_of(wanted)
+        root_of, read = self._trees
+        tree = root_of(wanted)
         try:
-            touches = plan_touches(read, map(self.mirror.tree_of, self._shown_since(base)), tree)
-        except (MirrorDamaged, ObjectTooLarge, TreeUnsafe):
+            touches = plan_touches(read, map(root_of, self._shown_since(base)), tree)
+        except NOT_PLANNED:
             # Objects of one that readers had are gone: then whatever is not written may differ from it.
             touches = plan_touches(read, [None], tree)
         # What a killed run wrote, readers may have seen otherwise since then: an operator may have gone back.
         return [*plans[:-1], with_touches(plans[-1], touches, is_resumed=base is None)]
 
     def _shown_since(self, base: Release | None) -> Sequence[str]:
-        return shown_since(base, self.run.published.commit, self.inventory.releases)
+        return shown_since(base, self.run.published.release, self.inventory.releases)
 
     def _release(self, commit: str) -> Release:
         return next(each for each in self.inventory.releases if each.commit == commit)
@@ -227,7 +231,7 @@ class ReleaseBuilder:
 
     def renew(self, path: str, commit: str, shown: Iterable[str]) -> None:
         """See `times.renew`."""
-        renew(path, commit, shown, lambda: nullcontext(self.mirror), self.run.workers)
+        renew(path, commit, shown, self.inventory, lambda: nullcontext(self.mirror), self.run.workers)
 
     def _make_directories(self) -> None:
         for directory in (self._paths.staging, self._paths.releases):
@@ -271,7 +275,7 @@ class ReleaseBuilder:
         self.link, self.record = prepare_flip(
             self.run.directory,
             self.inventory,
-            previous=self.run.published.commit,
+            previous=self.run.published.release,
             wanted=wanted,
             staged=staged,
             executor=self.run.executor,
@@ -280,14 +284,15 @@ class ReleaseBuilder:
     def plan(self, base: str | None, wanted: str) -> TreePlan:
         """Return what brings the tree of `base` (None: nothing) to that of `wanted`.
 
-        Raises MirrorDamaged, TreeUnsafe, TreeTooLarge, ObjectTooLarge.
+        Raises MirrorDamaged, TreeUnsafe, TreeTooLarge, ObjectTooLarge, SubdirectoryMissing.
         """
+        root_of, read = self._trees
         plan = plan_change(
-            partial(self.mirror.read, kind=TREE),
+            read,
             partial(self.mirror.read, kind=BLOB),
-            None if base is None else self.mirror.tree_of(base),
-            self.mirror.tree_of(wanted),
-            allow_external_links=self.run.repository.allow_external_links,
+            None if base is None else root_of(base),
+            root_of(wanted),
+            allow_external_links=self.run.repository.external_links is ExternalLinks.KEEP,
         )
         whole = partial(self.plan, None, wanted) if base is not None else None
         check_tree_bytes(plan, self.mirror.size_of, self.run.max_tree_bytes, whole)

@@ -15,63 +15,101 @@ A law holds the rooms of the mount to it: nothing else renames or removes what o
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
 from handler.errors import LockLost
-from handler.model import MAX_AHEAD_SECONDS
+from handler.model import MAX_AHEAD_SECONDS, WHOLE_TREE, TreeFilter
 from handler.mount.fs.directories import make_link, open_directory
 from handler.mount.fs.files import rename, unlink_if_there
 from handler.mount.fs.lock import may_be_at_work
 from handler.mount.fs.parallel import Executor
+from handler.mount.git.filtered import FilteredTrees
+from handler.mount.git.objects import TREE, Objects
+from handler.mount.releases.filters import ReleaseFilters
 from handler.mount.releases.strategy import Release
-from handler.mount.target.directory import TargetDirectory, list_names, stage
+from handler.mount.target.directory import TargetDirectory, list_names, stage, take_away
 from handler.mount.target.layout import (
     TargetPaths,
-    is_commit,
-    is_passing,
+    commit_of,
+    is_filter_file,
+    is_release,
     is_spare,
     journal_name,
     link_to,
     patch_name,
     read_patch_name,
     read_spare_name,
+    releases_in,
 )
 
 LEASE_SECONDS = 900.0
 """No run of a function lives longer. What nobody changed for so long, no run changes any more."""
 
 Step = tuple[str, str]
-"""The commit that a tree comes from, and the one that it is brought to."""
+"""The release that a tree comes from, and the one that it is brought to, by their names on the mount."""
 
+Trees = tuple[Callable[[str], bytes], Callable[[bytes], bytes]]
 _SECOND = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What lies beside `current`: the names in staging, and the releases."""
+    """What lies beside `current`: the names in staging, the releases, and the filters that made them."""
 
     staged: tuple[str, ...]
     releases: tuple[Release, ...]
+    filters: ReleaseFilters | None = None
+    """What of its commit each release is; None: all of its tree."""
 
     @property
     def spares(self) -> dict[str, str]:
-        """The names of the spares in staging, each with its commit."""
-        return {name: commit for name in self.staged if (commit := read_spare_name(name)) is not None}
+        """The names of the spares in staging, each with the release that it is like."""
+        return {name: release for name in self.staged if (release := read_spare_name(name)) is not None}
+
+    @property
+    def named(self) -> set[str]:
+        """The names of all releases that stand, or that something in staging holds or is on its way to."""
+        return {each.commit for each in self.releases}.union(*map(releases_in, self.staged))
+
+    def name_of(self, commit: str, tree_filter: TreeFilter) -> str:
+        """Return the name of a release of the commit by the filter."""
+        return commit if self.filters is None else self.filters.name_of(commit, tree_filter)
+
+    def trees(self, objects: Objects, filtered: FilteredTrees | None) -> Trees:
+        """Return two functions: the id of the tree that a release holds, and a tree's content by its id.
+
+        `filtered` is what the filters leave of trees (see `filtered`). The first function raises SubdirectoryMissing,
+        and TreeUnsafe where nothing tells what of its commit the release is; both what reading objects raises.
+        """
+        if self.filters is None or filtered is None:
+            return lambda release: objects.tree_of(commit_of(release)), partial(objects.read, kind=TREE)
+        filter_of = self.filters.filter_of
+        return lambda release: filtered.root(commit_of(release), filter_of(release)), filtered.read
+
+    def filtered(self, objects: Objects) -> FilteredTrees | None:
+        """Return the trees as filters leave them; None where all releases are whole."""
+        return None if self.filters is None else FilteredTrees(objects)
+
+    @property
+    def filter_files(self) -> tuple[str, ...]:
+        """The names of the files that say what the filters are."""
+        return () if self.filters is None else self.filters.files
 
     @property
     def known(self) -> frozenset[str]:
         """What `list_releases` takes as known, where nothing else lies in staging: what stays between runs."""
-        return frozenset((*(each.commit for each in self.releases), *filter(is_spare, self.staged)))
+        releases = (each.commit for each in self.releases)
+        return frozenset((*releases, *filter(is_spare, self.staged), *self.filter_files))
 
-    def has(self, commit: str) -> bool:
-        """Whether the commit's release is there: `current` may lead nowhere after somebody removed it."""
-        return any(each.commit == commit for each in self.releases)
+    def has(self, release: str) -> bool:
+        """Whether a release is there: `current` may lead nowhere after somebody removed it."""
+        return any(each.commit == release for each in self.releases)
 
 
-def list_releases(paths: TargetPaths, known: Collection[str] | None = None) -> Inventory:
+def list_releases(paths: TargetPaths, known: Collection[str] | None = None, rule: TreeFilter = WHOLE_TREE) -> Inventory:
     """List what lies beside `current`.
 
     `known` names the releases and the spares where this process is sure of them, and that nothing else is in staging:
@@ -82,11 +120,13 @@ def list_releases(paths: TargetPaths, known: Collection[str] | None = None) -> I
     names = list_names(paths.releases) if known is None else known
     releases = []
     for name in names:
-        if is_commit(name):
+        if is_release(name):
             with suppress(FileNotFoundError):
                 releases.append(read_release(paths.release(name), name, is_sure=known is not None))
     staged = list_names(paths.staging) if known is None else filter(is_spare, known)
-    return Inventory(tuple(staged), tuple(releases))
+    files = tuple(filter(is_filter_file, names))
+    filters = ReleaseFilters(paths, files, rule) if files or rule is not WHOLE_TREE else None
+    return Inventory(tuple(staged), tuple(releases), filters)
 
 
 def flip(paths: TargetPaths, link: str) -> None:
@@ -194,48 +234,6 @@ def read_spares(paths: TargetPaths, inventory: Inventory) -> dict[str, Release]:
         with suppress(FileNotFoundError):
             spares[name] = read_release(paths.staged(name), commit, is_sure=True)
     return spares
-
-
-def revoke(directory: TargetDirectory, staged: Iterable[str], published: str | None) -> None:
-    """Remove the links and records that another run made ready, so that it cannot flip, or record, when it wakes.
-
-    Every holder that changes what readers have, or the record, calls it first. `staged` is what lies in staging, listed
-    after the lock's stamp. Raises LockLost where that run flipped until then: `published` is what was read before.
-    """
-    ready = [name for name in staged if is_passing(name) and name.startswith(("link-", "record-"))]
-    for name in ready:
-        # Where others put a directory under such a name, nothing can be renamed over `current` from there.
-        with suppress(IsADirectoryError):
-            unlink_if_there(directory.staged(name))
-    if ready and directory.read_published().commit != published:
-        raise LockLost("a run that had lost the lock flipped while this one began")
-
-
-def give_name(directory: TargetDirectory, staged: str, path: str) -> None:
-    """Rename what is complete in staging to `path`, where others find it. Raises LockLost."""
-    directory.check_lock()
-    rename(staged, path)
-
-
-def take_away(directory: TargetDirectory, path: str, name: str) -> None:
-    """Rename what stands at `path` to `name` in staging; put it back, and raise LockLost, where the lock was lost."""
-    # Read after the rename: between a reading and the rename another run may flip to what stands there.
-    rename(path, directory.staged(name))
-    try:
-        directory.check_lock()
-    except LockLost:
-        with suppress(OSError):
-            _put_back(directory.staged(name), path)
-        raise
-
-
-def _put_back(staged: str, path: str) -> None:
-    if os.path.islink(staged):
-        # A rename would replace the link that another run made meanwhile. A directory replaces no full one.
-        make_link(os.readlink(staged), path)
-        os.unlink(staged)
-    else:
-        rename(staged, path)
 
 
 def free_trees(directory: TargetDirectory, staged: Iterable[str]) -> dict[Step, str]:

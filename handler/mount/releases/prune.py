@@ -8,9 +8,9 @@ from dataclasses import replace
 from handler.model import Repository
 from handler.mount.fs.directories import make_directories, remove_tree
 from handler.mount.releases.build import ReleaseBuilder
-from handler.mount.releases.inventory import Inventory, revoke, take_away
+from handler.mount.releases.inventory import Inventory
 from handler.mount.releases.strategy import Release, StrategyKind, choose_pruned, missed_by
-from handler.mount.target.directory import TargetDirectory
+from handler.mount.target.directory import TargetDirectory, revoke, take_away
 from handler.mount.target.layout import TargetPaths, is_passing, is_spare, is_staged, read_patch_name, trash_name
 from handler.mount.target.run import Run
 
@@ -24,7 +24,7 @@ def prune(run: Run, inventory: Inventory, built: ReleaseBuilder, *, current: str
     now, paths = run.directory.clock(), run.directory
     recycled = built.strategy.base if built.strategy.kind is StrategyKind.RECYCLE else None
     standing = [each for each in inventory.releases if each.commit != recycled]
-    retired = run.published.commit
+    retired = run.published.release
     releases = [replace(each, retired_at=now) if each.commit == retired else each for each in standing]
     pruned = choose_pruned(current, releases, now, run.repository.grace_seconds, run.repository.keep_releases)
     trash = [name for name in built.leftovers if is_staged(name)]
@@ -45,7 +45,7 @@ def prune(run: Run, inventory: Inventory, built: ReleaseBuilder, *, current: str
     if not is_sure:
         return None
     kept = [name for name in filter(is_spare, inventory.staged) if name != built.spare]
-    return frozenset({current, *(each.commit for each in standing), *kept} - set(pruned))
+    return frozenset({current, *(each.commit for each in standing), *kept, *built.inventory.filter_files} - set(pruned))
 
 
 def prune_at_rest(

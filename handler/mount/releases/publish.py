@@ -2,19 +2,23 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
+from itertools import islice
 
 from handler.errors import Git2EfsError, MirrorDamaged
-from handler.model import Counts, Outcome, OutcomeKind
+from handler.model import WHOLE_TREE, Counts, Outcome, OutcomeKind
 from handler.mount.fs.errno_map import as_failure
 from handler.mount.git.fetch import Fetched
+from handler.mount.git.filtered import FilteredTrees
 from handler.mount.git.mirror import Mirror, StorePool, discard_mirror
 from handler.mount.releases.build import ReleaseBuilder
-from handler.mount.releases.inventory import Inventory, flip, list_releases, revoke
+from handler.mount.releases.filters import establish
+from handler.mount.releases.inventory import Inventory, flip, list_releases
 from handler.mount.releases.prune import prune, sweep
 from handler.mount.releases.retire import retire
-from handler.mount.target.directory import list_names
+from handler.mount.target.directory import list_names, revoke
 from handler.mount.target.ending import unchanged
 from handler.mount.target.run import Run
 
@@ -41,12 +45,14 @@ class ReleaseSession:
     def __init__(self, run: Run, mirror: Mirror) -> None:
         self._run = run
         self.store = mirror
-        self.have = run.published.commit
+        confirmed = run.published.confirmed_commit
+        # What the mirror has lost must not be claimed; it keeps what releases are of.
+        self.have = confirmed if confirmed is not None and mirror.holds(confirmed) else run.published.commit
         known = (run.known or {}).get(run.target.path)
         # Listed while the remote is asked: both only wait.
-        self._listing = run.executor.submit(partial(list_releases, run.directory, known))
+        self._listing = run.executor.submit(partial(list_releases, run.directory, known, run.filter))
         self._inventory = Inventory((), ())
-        self._commit = ""
+        self._release = ""
         self.notes: tuple[str, ...] = ()
         self._builder: ReleaseBuilder | None = None
         self.counts = Counts()
@@ -64,20 +70,23 @@ class ReleaseSession:
 
     def prepare(self, fetched: Fetched) -> bool:
         """Check the commit's tree out under its name, unless readers have it already."""
-        run = self._run
+        run, commit = self._run, fetched.commit or ""
         retired: tuple[str, ...] = ()
-        self._inventory, self._commit = self._listing.result(), fetched.commit or ""
+        self._inventory = self._listing.result()
         _revoke(run, self._inventory.staged)
-        # `current` may lead nowhere, after somebody removed its release: then it is written again.
-        if self._commit == run.published.commit and self._inventory.has(self._commit):
+        if self._is_shown(commit):
             return False
         if run.published.commit is None:
             retired = self._make_way()
             run.refuse_new()
             # On the list before its first release: a target that is not on it is lost to maintenance after a kill.
             run.registry.add(run.target.path)
-        self._builder = builder = ReleaseBuilder(run, self.store, self._inventory)
-        builder.build(self._commit)
+        if (filters := self._inventory.filters) is not None:
+            self._inventory = replace(self._inventory, filters=establish(run.directory, filters, self._inventory.named))
+        self._release = self._inventory.name_of(commit, run.filter)
+        filtered = self._inventory.filtered(self.store)
+        self._builder = builder = ReleaseBuilder(run, self.store, self._inventory, filtered)
+        builder.build(self._release)
         self.counts, self.complete_at = builder.counts, time.perf_counter()
         submodules = (f"{path!r} is a submodule: an empty directory" for path in builder.submodules[:_MAX_NOTED])
         pointers = (
@@ -88,8 +97,39 @@ class ReleaseSession:
             for each in self._inventory.releases
             if not each.is_intact
         )
-        self.notes = (*retired, *submodules, *pointers, *changed, *builder.notes)
+        left_out = (
+            f"{path!r} may lead out of what is published, and is left out"
+            for path in (islice(self._links_left_out(filtered), _MAX_NOTED) if filtered is not None else ())
+        )
+        self.notes = (*retired, *submodules, *pointers, *left_out, *changed, *builder.notes)
         return True
+
+    def _is_shown(self, commit: str) -> bool:
+        """Whether what readers have is what the rule publishes of the commit. Raises SubdirectoryMissing."""
+        published, inventory, rule = self._run.published, self._inventory, self._run.filter
+        # Before anything is written, also of a target that is new.
+        trees = FilteredTrees(self.store) if rule is not WHOLE_TREE else None
+        root = trees.root(commit, rule) if trees is not None else None
+        # `current` may lead nowhere, after somebody removed its release: then it is written again.
+        if published.commit is None or published.release is None or not inventory.has(published.release):
+            return False
+        if published.release != inventory.name_of(published.commit, rule):
+            return False  # by another rule
+        if published.commit == commit:
+            return True
+        try:
+            # One comparison. Of all of the tree it is not made: `current` then names each commit that was pushed.
+            return trees is not None and rule.subdirectory is not None and root == trees.root(published.commit, rule)
+        except Git2EfsError:
+            return False  # objects of what is published are gone, after a fresh fetch say
+
+    def _links_left_out(self, filtered: FilteredTrees) -> Iterator[bytes]:
+        """Yield the links that the release is without, and that were not left out of what was published before."""
+        root_of, _ = self._inventory.trees(self.store, filtered)
+        old: bytes | None = None
+        with suppress(Git2EfsError):  # its objects are gone, say: then all of them are told
+            old = root_of(self._run.published.release) if self._run.published.release is not None else None
+        yield from filtered.links_left_out(old, root_of(self._release))
 
     def _make_way(self) -> tuple[str, ...]:
         """Retire the target of a branch that is gone, where this one's path leads through it; return notes."""
@@ -122,7 +162,7 @@ class ReleaseSession:
             return ()
         # Readers have the new tree. Whatever fails from here on must not make the push look failed.
         try:
-            standing = prune(run, self._inventory, self._builder, current=self._commit)
+            standing = prune(run, self._inventory, self._builder, current=self._release)
             run.lock.check_after_pause()
             self.store.maintain(self._release_commits, keeps_history=run.repository.depth == 0)
         except (Git2EfsError, OSError) as error:
@@ -136,5 +176,5 @@ class ReleaseSession:
 
 
 def _revoke(run: Run, staged: Iterable[str]) -> None:
-    """Before the first change; see `inventory.revoke`."""
-    revoke(run.directory, staged, run.published.commit)
+    """Before the first change; see `directory.revoke`."""
+    revoke(run.directory, staged, run.published.name)

@@ -9,9 +9,16 @@ from handler.exchange.events import PendingEvent, retired_event
 from handler.model import Outcome, OutcomeKind
 from handler.mount.fs.directories import make_directories, open_directory, remove_tree
 from handler.mount.fs.files import unlink_if_there
-from handler.mount.releases.inventory import take_away
-from handler.mount.target.directory import TargetDirectory, list_names
-from handler.mount.target.layout import RepositoryPaths, TargetPaths, is_commit, is_passing, is_staged, trash_name
+from handler.mount.target.directory import TargetDirectory, list_names, take_away
+from handler.mount.target.layout import (
+    RepositoryPaths,
+    TargetPaths,
+    is_filter_file,
+    is_passing,
+    is_release,
+    is_staged,
+    trash_name,
+)
 from handler.mount.target.registry import TargetRegistry
 from handler.mount.target.run import Run
 
@@ -96,13 +103,16 @@ def _remove_trees(paths: TargetDirectory) -> None:
     with suppress(FileNotFoundError):
         take_away(paths, paths.current, trash_name())
     # Only names that git2efs makes: another repository's target may have come to lie in here.
-    for name in filter(is_commit, list_names(paths.releases)):
+    for name in filter(is_release, list_names(paths.releases)):
         # Renamed before it is removed: half removed it must not bear a release's name for a moment.
         take_away(paths, paths.release(name), trash_name())
     # Spares and half-made trees too: another run that takes one over while it is being removed would publish holes.
     for name in list_names(paths.staging):
         if is_staged(name) and not is_passing(name):
             take_away(paths, paths.staged(name), trash_name())
+    # After all trees: one that is left without these files would pass for the whole of its commit.
+    for name in filter(is_filter_file, list_names(paths.releases)):
+        take_away(paths, paths.release(name), trash_name())
     with open_directory(paths.staging) as staging:
         for name in filter(is_passing, os.listdir(staging)):
             try:

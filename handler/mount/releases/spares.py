@@ -10,21 +10,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from handler.errors import MirrorDamaged, ObjectTooLarge, TreeTooLarge, TreeUnsafe
 from handler.model import NULL_OID, Counts
 from handler.mount.fs.directories import make_directories, make_directory
 from handler.mount.fs.files import NOT_REGULAR, read_whole, write_whole
 from handler.mount.git.mirror import Mirror
+from handler.mount.git.plan import NOT_PLANNED
 from handler.mount.releases.build import NOT_AS_LEFT, ReleaseBuilder
 from handler.mount.releases.inventory import (
     Inventory,
     Step,
     free_trees,
-    give_name,
     read_spares,
-    revoke,
     seal,
-    take_away,
     take_over,
 )
 from handler.mount.releases.strategy import (
@@ -35,10 +32,11 @@ from handler.mount.releases.strategy import (
     count_demand,
     max_spares,
 )
-from handler.mount.target.directory import TargetDirectory, stage
+from handler.mount.target.directory import TargetDirectory, give_name, revoke, stage, take_away
 from handler.mount.target.layout import (
     SPARES_STATE,
     TargetPaths,
+    commit_of,
     is_passing,
     is_spare,
     journal_name,
@@ -51,7 +49,6 @@ from handler.mount.target.layout import (
 from handler.mount.target.run import Run
 
 _MAX_STATE_BYTES = 1000
-_NOT_PLANNED = (MirrorDamaged, ObjectTooLarge, TreeTooLarge, TreeUnsafe)
 
 
 @dataclass(slots=True)
@@ -70,16 +67,16 @@ class SpareMaker:
     _releases: list[Release] = field(default_factory=list)
 
     def make(self) -> None:
-        """Make as many spares as the target needs, all of the commit that readers have.
+        """Make as many spares as the target needs, all like the release that readers have (`tip`).
 
         Raises OutOfTime, LockLost, and what `progress` raises. Then a half-made tree stays, and the next run finishes
         it: a push, or this again.
         """
-        tip = self.run.published.commit
+        tip = self.run.published.release
         revoke(self._paths, self.inventory.staged, tip)
         self.trash = [name for name in self.inventory.staged if is_passing(name)]
         self._releases = list(self.inventory.releases)
-        if tip is None or tip not in self.mirror:
+        if tip is None or commit_of(tip) not in self.mirror:
             # The mirror was emptied, say. What is there stays: the next push fetches what it takes to go on.
             return
         needed = self._count_needed(tip)
@@ -105,7 +102,8 @@ class SpareMaker:
         """What a run knows afterwards (see `list_releases`); None where something is to be removed first."""
         if self.trash:
             return None
-        return frozenset((*(each.commit for each in self._releases), *self._spares, SPARES_STATE))
+        releases = (each.commit for each in self._releases)
+        return frozenset((*releases, *self._spares, SPARES_STATE, *self.inventory.filter_files))
 
     @property
     def _paths(self) -> TargetDirectory:
@@ -200,7 +198,7 @@ class SpareMaker:
         try:
             plans = [builder.plan(None if start == NULL_OID else start, to) for start, to in steps]
             plans = builder.with_touches(plans, base, tip)
-        except _NOT_PLANNED:
+        except NOT_PLANNED:
             self._discard(name)
             return
         token = self.run.lock.new_token()
@@ -251,7 +249,7 @@ class SpareMaker:
             self.trash.append(trash)
 
     def _builder(self) -> ReleaseBuilder:
-        return ReleaseBuilder(self.run, self.mirror, self.inventory)
+        return ReleaseBuilder(self.run, self.mirror, self.inventory, self.inventory.filtered(self.mirror))
 
 
 def read_demand(paths: TargetPaths) -> SpareDemand:

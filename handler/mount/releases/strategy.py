@@ -15,6 +15,7 @@ MIN_RELEASES = 8
 class Release:
     """A complete tree on the mount. `retired_at` is its directory's mtime, which the run that replaced it set.
 
+    `commit` is the release's name: the commit's id, which the id of a filter may follow (see `releases.filters`).
     `is_intact`: as far as the seal tells, nobody else changed it (see `seal`).
     """
 

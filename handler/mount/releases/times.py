@@ -5,30 +5,32 @@ A recycled release's plan has its touches in itself (`plan_touches`). Raises OSE
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
-from functools import partial
 
 from handler.errors import Git2EfsError
 from handler.mount.fs.checkout import touch_only
 from handler.mount.fs.directories import list_below
 from handler.mount.fs.parallel import Workers
 from handler.mount.fs.plan import TreePlan
-from handler.mount.git.objects import TREE, Objects
+from handler.mount.git.objects import Objects
 from handler.mount.git.plan import plan_touches
+from handler.mount.releases.inventory import Inventory
 
 Borrow = Callable[[], AbstractContextManager[Objects]]
 """Lends the repository's objects for the length of a block."""
 
 
-def renew(path: str, commit: str, shown: Iterable[str], borrow: Borrow, workers: Workers) -> None:
-    """Touch all in the tree of `commit` at `path` in which one of the commits `shown` differs, and directories above.
+def renew(
+    path: str, release: str, shown: Iterable[str], inventory: Inventory, borrow: Borrow, workers: Workers
+) -> None:
+    """Touch all in the tree of `release` at `path` in which one of the releases `shown` differs, and directories above.
 
     Not its root. Contents stay as they are, so that readers may be in it, and a kill does no harm.
     """
     with suppress(FileNotFoundError, NotADirectoryError):  # somebody removed it: no reader gets it any more
         try:
             with borrow() as objects:
-                read = partial(objects.read, kind=TREE)
-                plan = plan_touches(read, map(objects.tree_of, shown), objects.tree_of(commit))
+                root_of, read = inventory.trees(objects, inventory.filtered(objects))
+                plan = plan_touches(read, map(root_of, shown), root_of(release))
         except (Git2EfsError, OSError):
             # Objects are gone or damaged, which keeps no operator from going back. Then everything may differ.
             files, directories = list_below(path)

@@ -18,6 +18,9 @@ from handler.mount.fs.directories import DirectoryHandles, open_directory
 from handler.mount.fs.files import open_to_read
 from handler.mount.fs.parallel import Item, Stage, Workers, batches, path_of
 from handler.mount.fs.plan import FileWrite, LinkWrite, TreePlan
+from handler.mount.git.objects import BLOB, Objects
+from handler.mount.git.plan import plan_change
+from handler.mount.releases.inventory import Inventory
 
 PART_ENTRIES = 5000
 """The size of a part. It bounds memory, and how long a repair holds the lock."""
@@ -81,6 +84,17 @@ class Part:
     def items(self) -> dict[bytes, Item]:
         """Return everything in it by its path."""
         return {path_of(item): item for items in self.directories.values() for item in items}
+
+
+def plan_release(objects: Objects, inventory: Inventory, release: str) -> TreePlan:
+    """Return a release's tree as a plan from nothing.
+
+    Raises TreeUnsafe where nothing tells what of its commit it is, SubdirectoryMissing, MirrorDamaged.
+    """
+    root_of, read = inventory.trees(objects, inventory.filtered(objects))
+    read_link = partial(objects.read, kind=BLOB)
+    # Whether external links may be published was decided when the release was.
+    return plan_change(read, read_link, None, root_of(release), allow_external_links=True)
 
 
 def parts_of(plan: TreePlan) -> list[Part]:

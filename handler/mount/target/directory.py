@@ -5,13 +5,13 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from handler.errors import LockLost, TargetOccupied
-from handler.mount.fs.directories import make_directories, names_in, open_directory
-from handler.mount.fs.files import open_regular, rename, write_all
+from handler.mount.fs.directories import make_directories, make_link, names_in, open_directory
+from handler.mount.fs.files import open_regular, rename, unlink_if_there, write_all
 from handler.mount.fs.lock import HeldLock
 from handler.mount.target.layout import (
     COPY,
@@ -21,7 +21,10 @@ from handler.mount.target.layout import (
     RELEASES,
     STAGING,
     TargetPaths,
-    is_commit,
+    commit_of,
+    is_filter_file,
+    is_passing,
+    is_release,
     is_staged,
     release_of,
 )
@@ -33,10 +36,26 @@ _TICK_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What is published at a target: the commit that `current` leads to, and the record of it."""
+    """What is published at a target: the commit that `current` leads to, the record of it, and the release's name.
+
+    A working copy has no release.
+    """
 
     commit: str | None
     record: PublishedRecord | None
+    release: str | None = None
+
+    @property
+    def name(self) -> str | None:
+        """The release's name; of a working copy the commit."""
+        return self.release or self.commit
+
+    @property
+    def confirmed_commit(self) -> str | None:
+        """The commit that the remote confirmed last: what readers have is what the rule publishes of it."""
+        record = self.record
+        is_of_this = record is not None and record.commit == self.commit
+        return record.confirmed_commit or self.commit if record is not None and is_of_this else self.commit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +120,10 @@ class TargetDirectory(TargetPaths):
                 return Published(None, None)
             raise
         # Somebody else's link stays: its readers may rely on it, and `flip` would replace it without a word.
-        commit = release_of(link)
-        if commit is None:
+        release = release_of(link)
+        if release is None:
             raise TargetOccupied("`current` is a link that git2efs did not make")
-        return Published(commit, self.read_record())
+        return Published(commit_of(release), self.read_record(), release)
 
     def read_record(self) -> PublishedRecord | None:
         """Read the record alone: it may be there while nothing is published."""
@@ -177,7 +196,7 @@ class TargetDirectory(TargetPaths):
         """
         places: tuple[tuple[str, Callable[[str], bool]], ...] = (
             (self.root, {CURRENT, RELEASES, STAGING, RECORD}.__contains__),
-            (self.releases, is_commit),
+            (self.releases, lambda name: is_release(name) or is_filter_file(name)),
             (self.staging, is_staged),
         )
         for directory, is_ours in places:
@@ -236,3 +255,45 @@ def stage(paths: TargetPaths, kind: str, make: Callable[[str], None]) -> str:
         make_directories(paths.staging)
         make(path)
     return path
+
+
+def revoke(directory: TargetDirectory, staged: Iterable[str], published: str | None) -> None:
+    """Remove the links and records that another run made ready, so that it cannot flip, or record, when it wakes.
+
+    Every holder that changes what readers have, or the record, calls it first. `staged` is what lies in staging, listed
+    after the lock's stamp. Raises LockLost where that run flipped until then: `published` is what readers had, by name.
+    """
+    ready = [name for name in staged if is_passing(name) and name.startswith(("link-", "record-"))]
+    for name in ready:
+        # Where others put a directory under such a name, nothing can be renamed over `current` from there.
+        with suppress(IsADirectoryError):
+            unlink_if_there(directory.staged(name))
+    if ready and directory.read_published().name != published:
+        raise LockLost("a run that had lost the lock flipped while this one began")
+
+
+def give_name(directory: TargetDirectory, staged: str, path: str) -> None:
+    """Rename what is complete in staging to `path`, where others find it. Raises LockLost."""
+    directory.check_lock()
+    rename(staged, path)
+
+
+def take_away(directory: TargetDirectory, path: str, name: str) -> None:
+    """Rename what stands at `path` to `name` in staging; put it back, and raise LockLost, where the lock was lost."""
+    # Read after the rename: between a reading and the rename another run may flip to what stands there.
+    rename(path, directory.staged(name))
+    try:
+        directory.check_lock()
+    except LockLost:
+        with suppress(OSError):
+            _put_back(directory.staged(name), path)
+        raise
+
+
+def _put_back(staged: str, path: str) -> None:
+    if os.path.islink(staged):
+        # A rename would replace the link that another run made meanwhile. A directory replaces no full one.
+        make_link(os.readlink(staged), path)
+        os.unlink(staged)
+    else:
+        rename(staged, path)

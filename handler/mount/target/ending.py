@@ -30,8 +30,11 @@ def record_confirmed(run: Run, objects: Objects, fetched: Fetched) -> None:
 
     It matters where a killed run left no record of this commit, where a push is newer, and where the event is pending.
     """
-    record, commit = run.published.record, fetched.commit
-    is_of_this = record is not None and record.commit == commit
+    record = run.published.record
+    # What readers have may be an earlier commit's, where the rule publishes the same of both.
+    commit = (fetched.commit if run.target.is_copy else run.published.commit) or ""
+    # Killed after a flip to the same commit by another rule, a run left the record of the rule before.
+    is_of_this = record is not None and record.commit == commit and record.filter == run.filter
     if record is not None and is_of_this and record.ref == run.target.ref:
         fresh = replace(
             record,
@@ -44,7 +47,9 @@ def record_confirmed(run: Run, objects: Objects, fetched: Fetched) -> None:
         previous = None
         if record is not None:
             previous = record.previous_commit if is_of_this else record.commit or None
-        fresh = replace(_record(run, fetched, published_at=run.clock()), previous_commit=previous)
+        fresh = replace(_record(run, fetched, published_at=run.clock()), commit=commit, previous_commit=previous)
+    later = fetched.commit if fetched.commit != commit else None
+    fresh = replace(fresh, filter=run.filter, confirmed_commit=later)
     if not is_of_this or run.has_pending_event:
         _notify_and_write(run, objects, fresh)
     elif record is None or replace(fresh, asked_at=record.asked_at, answered_at=record.answered_at) != record:
@@ -72,6 +77,7 @@ def _record(run: Run, fetched: Fetched, *, published_at: float) -> PublishedReco
         answered_at=fetched.answered_at,
         pushed_at=_latest_pushed_at(run),
         delivery=run.request.delivery,
+        filter=run.filter,
     )
 
 
@@ -101,6 +107,14 @@ def held(run: Run) -> Outcome:
     """Return the outcome of a run that finds an operator's hold."""
     # No age: that readers have something older is a person's wish, and no failure.
     return replace(unchanged(run), kind=OutcomeKind.IGNORED, reason="held", last_success_age_seconds=None)
+
+
+def confirmed(run: Run, fetched: Fetched, durations: Durations, *, notes: tuple[str, ...]) -> Outcome:
+    """Return the outcome of a run that found the fetched commit, or the same part of an earlier one, published."""
+    outcome = fetched_only(run, fetched, durations, notes=notes)
+    if not run.target.is_copy and fetched.commit != run.published.commit:
+        outcome = replace(outcome, reason="subdirectory_unchanged")
+    return replace(outcome, commit=fetched.commit, previous_commit=fetched.commit)
 
 
 def fetched_only(run: Run, fetched: Fetched, durations: Durations, *, notes: tuple[str, ...]) -> Outcome:

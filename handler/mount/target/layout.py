@@ -9,6 +9,9 @@
 <mount>/<target path>/              <owner>/<name>/<branch> unless the repository's parameter says otherwise
     current -> releases/<commit>
     releases/<commit>/
+    releases/<commit>.<filter>/     where another filter than the target's usual one made it (see releases/filters.py)
+    releases/.plain-<filter>        the filter that made what has no suffix; without such a file: all of the tree
+    releases/.filter-<filter>       another filter
     staging/
     published.json
 <mount>/<target path>/              a working copy, where the parameter says so
@@ -23,6 +26,7 @@ import secrets
 from dataclasses import dataclass
 
 from handler.config.names import OBJECT_ID, is_object_id
+from handler.model import NULL_OID
 
 CURRENT, RELEASES, STAGING, RECORD = "current", "releases", "staging", "published.json"
 
@@ -35,10 +39,15 @@ _PASSING = re.compile(r"(?:link|record|repair|trash)-[0-9a-f]{16}")
 _JOURNAL = ".journal"
 SPARES_STATE = "spares.json"
 """A name in staging: how many spares the target's pushes needed lately."""
-_PATCH = re.compile(rf"({OBJECT_ID})-({OBJECT_ID})(?:\.((?:[0-9a-f]{{16}}-){{2}}[0-9a-f]{{16}}))?")
-_SPARE = re.compile(rf"{OBJECT_ID}-{OBJECT_ID}(?:\.[1-9][0-9]?)?")
+_FILTER_ID = "[0-9a-f]{16}"
+_RELEASE = rf"{OBJECT_ID}(?:\.{_FILTER_ID})?"
+_IS_RELEASE = re.compile(_RELEASE)
+_PATCH = re.compile(rf"({_RELEASE})-({_RELEASE})(?:\.((?:[0-9a-f]{{16}}-){{2}}[0-9a-f]{{16}}))?")
+_SPARE = re.compile(rf"({_RELEASE})-\1(?:\.[1-9][0-9]?)?")
 # Only a link of this very form is ours. Somebody else's `current` is never replaced.
-_LINK = re.compile(f"releases/({OBJECT_ID})")
+_LINK = re.compile(f"releases/({_RELEASE})")
+_FILTER_FILE = re.compile(rf"\.(?:plain|filter)-{_FILTER_ID}")
+_COMMIT_LENGTH = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +119,9 @@ class TargetPaths:
         # In the target's own directory: a rename within one file system is atomic, and costs the same for any tree.
         return os.path.join(self.root, COPY if self.is_copy else STAGING)
 
-    def release(self, commit: str) -> str:
-        """A commit's tree. It is complete as long as it bears this name."""
-        return os.path.join(self.root, RELEASES, commit)
+    def release(self, name: str) -> str:
+        """A release's tree. It is complete as long as it bears this name."""
+        return os.path.join(self.root, RELEASES, name)
 
     def staged(self, name: str) -> str:
         """A path in staging."""
@@ -120,44 +129,70 @@ class TargetPaths:
 
 
 def is_commit(name: str) -> bool:
-    """Whether a name is a commit id, as releases are named."""
+    """Whether a name is a commit id, as copies that are being made are named."""
     return is_object_id(name)
 
 
+def is_release(name: str) -> bool:
+    """Whether a name is a release's: a commit id, or one with the id of a filter."""
+    return _IS_RELEASE.fullmatch(name) is not None
+
+
+def release_name(commit: str, filter_id: str | None) -> str:
+    """Return the name of a release that the filter made; None: the target's usual one."""
+    return commit if filter_id is None else f"{commit}.{filter_id}"
+
+
+def commit_of(release: str) -> str:
+    """Return the commit of a release's name."""
+    return release[:_COMMIT_LENGTH]
+
+
+def filter_id_of(release: str) -> str | None:
+    """Return the id of the filter in a release's name; None: the target's usual one."""
+    return release[_COMMIT_LENGTH + 1 :] or None
+
+
+def is_filter_file(name: str) -> bool:
+    """Whether a name among the releases is that of a file which says what a filter is."""
+    return _FILTER_FILE.fullmatch(name) is not None
+
+
 def release_of(link: str) -> str | None:
-    """Return the commit that the content of `current` names; None where git2efs did not make the link."""
+    """Return the release that the content of `current` names; None where git2efs did not make the link."""
     match = _LINK.fullmatch(link)
     return match[1] if match else None
 
 
-def link_to(commit: str) -> str:
-    """Return the content of `current` for a commit."""
+def link_to(release: str) -> str:
+    """Return the content of `current` for a release."""
     # Relative, so that it leads the same way from every mount point.
-    return f"{RELEASES}/{commit}"
+    return f"{RELEASES}/{release}"
 
 
 def patch_name(base: str, wanted: str) -> str:
     """Return the name in staging of a tree that holds `base`, `wanted`, or a mix of both on the way between them.
 
-    A tree that is written whole comes from the null id, which has no files.
+    Both are releases' names, so that each says which filter made it. A tree that is written whole comes from the null
+    id, which has no files.
     """
     return f"{base}-{wanted}"
 
 
-def spare_name(commit: str, number: int) -> str:
-    """Return the name in staging of a spare: a complete tree of `commit`, and the commit's `number`th, from 1.
+def spare_name(release: str, number: int) -> str:
+    """Return the name in staging of a spare: a complete tree as `release` is, and the `number`th of them, from 1.
 
-    The first has the name of a tree on its way from the commit to the commit. So a version that knows no spares finds a
+    The first has the name of a tree on its way from the release to itself. So a version that knows no spares finds a
     tree that it can go on from.
     """
-    # Nothing is on its way from a commit to itself: half-made trees never have this name.
-    return patch_name(commit, commit) + ("" if number == 1 else f".{number}")
+    # Nothing is on its way from a release to itself: half-made trees never have this name.
+    return patch_name(release, release) + ("" if number == 1 else f".{number}")
 
 
 def read_spare_name(name: str) -> str | None:
-    """Return the commit of a name by `spare_name`; None for another name."""
-    found = read_patch_name(name.partition(".")[0])
-    return found[0] if found is not None and found[0] == found[1] and _SPARE.fullmatch(name) else None
+    """Return the release of a name by `spare_name`; None for another name."""
+    found = _SPARE.fullmatch(name)
+    return found[1] if found is not None else None
 
 
 def work_name(base: str, wanted: str, token: str) -> str:
@@ -176,6 +211,13 @@ def journal_name(name: str) -> str:
 def is_passing(name: str) -> bool:
     """Whether a name in staging belongs to something that only its own run needs."""
     return bool(_PASSING.fullmatch(name))
+
+
+def releases_in(name: str) -> frozenset[str]:
+    """Return the releases that the tree of a name in staging is like, or on its way between; none for another name."""
+    patch = read_patch_name(name.removesuffix(_JOURNAL))
+    found = patch[:2] if patch is not None else (read_spare_name(name),)
+    return frozenset(each for each in found if each is not None and each != NULL_OID)
 
 
 def trash_name() -> str:

@@ -21,7 +21,7 @@ def notify(emit: Emit, record: PublishedRecord, published: Published, path: str,
     `published` is what was published at the target (`path`) when the run began; `objects` say what changed since.
     """
     # `published` is of before the flip: it says what consumers had, and whether they know of it.
-    is_certain = _is_previous_announced(published, record.commit)
+    is_certain = _is_previous_announced(published, record.commit) and _is_of_same_filter(published, record)
     event = Event(
         kind=EventKind.PUBLISHED,
         repository=record.repository,
@@ -33,7 +33,7 @@ def notify(emit: Emit, record: PublishedRecord, published: Published, path: str,
         at=record.published_at,
         counts=Counts(record.files_written, record.files_removed, bytes_fetched=record.bytes_fetched),
         # An event was lost, or only seemed to be: nobody knows what changed since the last one that consumers got.
-        changes=changed_paths(objects, record.previous_commit, record.commit) if is_certain else None,
+        changes=changed_paths(objects, record.previous_commit, record.commit, record.filter) if is_certain else None,
     )
     emit(event)
     return replace(record, announced=False, previous_announced=is_certain)
@@ -46,6 +46,11 @@ def note_announced(directory: TargetDirectory, event: PendingEvent) -> None:
         return
     if (record.repository, record.commit) == (event.repository, event.commit):
         directory.write_record(replace(record, announced=True))
+
+
+def _is_of_same_filter(published: Published, record: PublishedRecord) -> bool:
+    """Whether what was published before was the same part of its commit; else anything may have changed."""
+    return published.record is None or published.record.filter == record.filter
 
 
 def _is_previous_announced(published: Published, commit: str) -> bool:

@@ -19,10 +19,12 @@ from handler.config.fields import (
     text,
     whole_number,
 )
-from handler.config.names import delivery_problem, full_name_problem, is_object_id, ref_problem
+from handler.config.names import delivery_problem, full_name_problem, ref_problem
 from handler.exchange.operations import Hold
-from handler.model import MAX_AHEAD_SECONDS
+from handler.model import MAX_AHEAD_SECONDS, WHOLE_TREE, TreeFilter
 from handler.mount.fs.files import NOT_REGULAR, read_whole
+from handler.mount.git.filtered import read_filter
+from handler.mount.target.layout import is_release
 
 _MAX_BYTES = 1024 * 1024
 _HELD = re.compile(rb'"held"\s*:\s*(?!null)[^\s]')
@@ -60,6 +62,10 @@ class PublishedRecord:
     held: Hold | None = None
     answered_at: float = 0.0
     """0 where an older version wrote the record."""
+    filter: TreeFilter = WHOLE_TREE
+    """What of the commit is published."""
+    confirmed_commit: str | None = None
+    """A later commit, of which the filter leaves the very tree that is published; None: there is none."""
 
     @property
     def is_whole(self) -> bool:
@@ -69,7 +75,14 @@ class PublishedRecord:
     def to_json(self) -> bytes:
         """Return the file's bytes."""
         since = datetime.fromtimestamp(self.published_at, UTC).isoformat(timespec="milliseconds")
-        return json.dumps({"since": since.replace("+00:00", "Z"), **asdict(self)}, indent=2).encode() + b"\n"
+        fields: dict[str, object] = {"since": since.replace("+00:00", "Z"), **asdict(self)}
+        # Left out where they say nothing, as for most rules: so their records are as older versions write them.
+        del fields["filter"], fields["confirmed_commit"]
+        if self.filter != WHOLE_TREE:
+            fields["filter"] = self.filter.to_plain()
+        if self.confirmed_commit is not None:
+            fields["confirmed_commit"] = self.confirmed_commit
+        return json.dumps(fields, indent=2).encode() + b"\n"
 
 
 def read_record(path: str, *, now: float) -> PublishedRecord | None:
@@ -124,6 +137,9 @@ def _record_of(fields: dict[str, object], now: float) -> PublishedRecord:
         announced=read_sound(fields, "announced", flag, "announced" not in fields),
         previous_announced=read_sound(fields, "previous_announced", flag, "previous_announced" not in fields),
         held=_held(fields.get("held"), now),
+        # What cannot be read is none that a rule has: then the next run looks at the release, and writes it anew.
+        filter=read_sound(fields, "filter", read_filter, WHOLE_TREE),
+        confirmed_commit=read_sound(fields, "confirmed_commit", nullable(object_id), None),
     )
 
 
@@ -137,10 +153,16 @@ def _held(value: object, now: float) -> Hold | None:
         since=read_sound(fields, "since", moment(now + MAX_AHEAD_SECONDS), 0.0),
         by=read_sound(fields, "by", text, ""),
         why=read_sound(fields, "why", text, ""),
-        commit=read_sound(fields, "commit", object_id, ""),
-        left=tuple(each for each in left if _is_object_id(each)) if isinstance(left, list) else (),
+        commit=read_sound(fields, "commit", _release, ""),
+        left=tuple(each for each in left if _is_release(each)) if isinstance(left, list) else (),
     )
 
 
-def _is_object_id(value: object) -> bool:
-    return isinstance(value, str) and is_object_id(value)
+def _release(value: object) -> str:
+    if not isinstance(value, str) or not is_release(value):
+        raise ValueError("is not a release's name")
+    return value
+
+
+def _is_release(value: object) -> bool:
+    return isinstance(value, str) and is_release(value)

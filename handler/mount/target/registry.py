@@ -2,13 +2,23 @@
 
 import errno
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from handler.config.names import path_problem
 from handler.mount.fs.directories import names_in
 from handler.mount.fs.files import append, read_whole, replace_whole, unlink_if_there
-from handler.mount.target.layout import RELEASES, STAGING, RepositoryPaths, is_commit, read_spare_name
+from handler.mount.target.layout import (
+    RECORD,
+    RELEASES,
+    STAGING,
+    RepositoryPaths,
+    commit_of,
+    is_release,
+    read_spare_name,
+)
+from handler.mount.target.record import read_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +63,18 @@ class TargetRegistry:
         return [line for line in dict.fromkeys(self.read()) if path_problem(line) is None]
 
     def release_commits(self) -> list[str]:
-        """Return the commits of every release and every spare of every target, each once."""
+        """Return the commits of every release and every spare of every target, and what was confirmed, each once."""
         commits: dict[str, None] = {}
         # A line that can be no target's path is passed over: it could name any directory, or none that there can be.
         for target_path in self.target_paths():
             # Listed, and not taken from records: a release that a killed run left needs its objects too.
-            commits |= dict.fromkeys(filter(is_commit, self._list(target_path, RELEASES)))
-            spares = map(read_spare_name, self._list(target_path, STAGING))
-            commits |= dict.fromkeys(commit for commit in spares if commit is not None)
+            releases = list(filter(is_release, self._list(target_path, RELEASES)))
+            releases += filter(None, map(read_spare_name, self._list(target_path, STAGING)))
+            commits |= dict.fromkeys(map(commit_of, releases))
+            # What pushes did not change was confirmed for a later commit: the next fetch builds on that one.
+            record = read_record(os.path.join(self.mount, target_path, RECORD), now=time.time()) if releases else None
+            if record is not None and record.confirmed_commit is not None:
+                commits[record.confirmed_commit] = None
         return list(commits)
 
     def _list(self, target_path: str, name: str) -> list[str]:

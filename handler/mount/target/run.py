@@ -9,11 +9,11 @@ from handler.config.targets import refuse_too_many
 from handler.errors import TargetRetiring
 from handler.exchange.events import Emit
 from handler.exchange.publisher import PublishRequest
-from handler.model import MAX_AHEAD_SECONDS, Repository, Target
+from handler.model import MAX_AHEAD_SECONDS, WHOLE_TREE, ExternalLinks, Repository, Target, TreeFilter, filter_of
 from handler.mount.fs.lock import HeldLock, Known
 from handler.mount.fs.parallel import Executor, Workers
 from handler.mount.target.directory import Published, TargetDirectory, let_clock_tick
-from handler.mount.target.layout import RepositoryPaths, release_of
+from handler.mount.target.layout import RepositoryPaths, commit_of, release_of
 from handler.mount.target.registry import TargetRegistry
 from handler.settings import Settings
 
@@ -63,6 +63,14 @@ class Run:
         return self.request.target
 
     @property
+    def filter(self) -> TreeFilter:
+        """What of a commit the target's rule publishes."""
+        is_whole = self.target.subdirectory is None and not self.target.exclude
+        if is_whole and self.repository.external_links is not ExternalLinks.SKIP:
+            return WHOLE_TREE
+        return filter_of(self.repository, self.target)
+
+    @property
     def not_before(self) -> float:
         """What the remote said of the ref before this time is out of date: another run knows more (seconds)."""
         record, now = self.published.record, self.clock()
@@ -100,7 +108,8 @@ class Run:
         # Not the record, which readers may have written: a release's name is claimed only if the mirror has the commit.
         with suppress(OSError):  # there is none, or it is no link: a fetch claims one commit less
             directory = TargetDirectory.of(self.settings.mount, path, self.clock)
-            return release_of(os.readlink(directory.current))
+            release = release_of(os.readlink(directory.current))
+            return None if release is None else commit_of(release)
         return None
 
     @property

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from handler.errors import TargetOccupied
-from handler.model import Counts
+from handler.model import Counts, ExternalLinks
 from handler.mount.fs.checkout import check_out
 from handler.mount.fs.directories import DirectoryHandles, make_directories, names_in, remove_tree
 from handler.mount.fs.files import is_there, rename, write_whole
@@ -100,7 +100,7 @@ class Clone:
             None,
             commit,
             max_bytes=work.max_tree_bytes,
-            allow_external_links=work.repository.allow_external_links,
+            allow_external_links=work.repository.external_links is ExternalLinks.KEEP,
         )
         written = check_out(
             tree,

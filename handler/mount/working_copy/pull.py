@@ -12,7 +12,7 @@ from functools import partial
 
 from handler.errors import CopyUnusable, LocalChanges, LockLost, MirrorDamaged, OutOfTime
 from handler.exchange.remote import FetchQuery
-from handler.model import Counts
+from handler.model import Counts, ExternalLinks
 from handler.mount.fs.files import is_there
 from handler.mount.git.diff import TreeDiff
 from handler.mount.git.fetch import Fetched
@@ -139,7 +139,7 @@ class PullSession(CopySession):
             head,
             pull.head,
             max_bytes=run.max_tree_bytes,
-            allow_external_links=run.repository.allow_external_links,
+            allow_external_links=run.repository.external_links is ExternalLinks.KEEP,
         )
         changes, index = ChangeSet.of(difference), reading_index.result()
         worktree = self._worktrees.enter_context(copy.worktree())
