@@ -22,6 +22,7 @@ brings them together in one process. Imports point down, and a test holds them t
         pack_sender                   a large pack, sent in parts while it is fetched
         app_tokens app_jwt            a GitHub App's key → a token for one repository
         schedule resync survey        the schedule's two tasks; one pass over all repositories; many in one call
+        pace                          how often the schedule asks which repository
         forges/                       what forges say: signatures, deliveries, payloads; commit statuses; webhooks
         remote/                       git's protocol, over smart HTTP and over SSH
         aws/                          API Gateway, SSM, Secrets Manager, EventBridge, CloudWatch; the publisher function

@@ -53,6 +53,11 @@ class Settings:
     """How long a repository's parameter is cached."""
     listing_cache_seconds: int = 60
     """How long the list of all repositories is cached; it costs a request for each ten of them."""
+    longest_pause_seconds: int = 5400
+    """How long the schedule asks no remote of a repository in which nothing happens, at most; 0: ask all in every run.
+
+    The 200 repositories whose turn comes soonest are asked in every run.
+    """
     max_targets: int = 100
     """How many targets one repository may have; without this bound a pattern could make any number."""
     connect_timeout_seconds: float = 3.0
@@ -126,6 +131,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "secret_refresh_seconds": (1, 3600),
         "repository_cache_seconds": (0, 3600),
         "listing_cache_seconds": (0, 3600),
+        "longest_pause_seconds": (0, 21_600),
         "max_targets": (1, 10_000),
         "connect_timeout_seconds": (0.1, 60),
         "read_timeout_seconds": (0.1, 300),

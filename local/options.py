@@ -19,6 +19,7 @@ MAX_PARAMETER_BYTES = 4096
 """The size limit of a standard parameter in Parameter Store."""
 
 _FULL_NAME = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
+_OWNER = re.compile(r"[A-Za-z0-9_.-]+")
 _PARAMETER_NAME = re.compile(r"/?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 
 
@@ -56,7 +57,9 @@ def build_parser() -> argparse.ArgumentParser:
     secret.add_argument("--secret-file", metavar="FILE", help="read it from FILE, without the last line end")
     repeat = functools.partial(add, action="append", default=[])
     repeat("--repository", metavar="OWNER/NAME=URL", help="accept its pushes, fetch from URL")
-    repeat("--configure", metavar="OWNER/NAME=JSON", help="further fields of its parameter")
+    repeat(
+        "--configure", metavar="OWNER/NAME=JSON", help="further fields of its parameter; OWNER=JSON: an owner's rule"
+    )
     repeat("--secure", metavar="NAME=FILE", help="a SecureString with FILE's text, as `credentials` names it")
     repeat("--set", metavar="NAME=VALUE", help="any of the handler's settings")
     add("--queued", action="store_true", help="answer 202 at once; a worker behind a queue does the work")
@@ -155,11 +158,13 @@ def _repositories(urls: Sequence[str], configurations: Sequence[str]) -> dict[st
         if not isinstance(value, dict):
             raise _Problem(f"--configure {full_name}: must be a JSON object")
         fields_of[full_name] = value
+    rules = {name for name in fields_of if _OWNER.fullmatch(name)}
     for full_name, url in _pairs("--repository", urls, "OWNER/NAME=URL").items():
+        rules.discard(full_name)
         fields_of.setdefault(full_name, {})["url"] = url
     parameters = {full_name: json.dumps(value) for full_name, value in fields_of.items()}
     for full_name, text in parameters.items():
-        if not _FULL_NAME.fullmatch(full_name):
+        if full_name not in rules and not _FULL_NAME.fullmatch(full_name):
             raise _Problem(f"a repository is named OWNER/NAME, not {full_name!r}")
         if len(text.encode()) > MAX_PARAMETER_BYTES:
             raise _Problem(f"--configure {full_name}: a parameter holds {MAX_PARAMETER_BYTES} bytes")

@@ -10,7 +10,10 @@ TOKEN = "ghp_0123456789abcdefABCDEF"
 
 
 class HooksApi:
-    """Keeps the webhooks of repositories, and every request. `fault` (status and headers) answers all that come."""
+    """Keeps the webhooks of repositories and organisations, by their names, and every request.
+
+    `fault` (status and headers) answers all that come.
+    """
 
     def __init__(self) -> None:
         """Listen."""
@@ -42,9 +45,10 @@ class HooksApi:
         if token != f"Bearer {TOKEN}":
             return 401, {}, {"message": "Bad credentials"}
         path, _, query = path.partition("?")
-        owner, name, kind, *rest = path.removeprefix("/api/v3/repos/").split("/")
-        hooks = self.hooks.get(f"{owner}/{name}")
-        if hooks is None or kind != "hooks":
+        place, slash, rest = path.removeprefix("/api/v3/").partition("/hooks")
+        of, _, name = place.partition("/")
+        hooks = self.hooks.get(name)
+        if hooks is None or not slash or of != ("repos" if "/" in name else "orgs"):
             return 404, {}, {"message": "Not Found"}
         if method == "GET":
             asked = dict(each.split("=") for each in query.split("&"))
@@ -53,7 +57,10 @@ class HooksApi:
         if method == "POST":
             hooks.append({"id": 100 + len(hooks), **fields})
             return 201, {}, hooks[-1]
-        found = next(each for each in hooks if each["id"] == int(rest[0]))
+        found = next(each for each in hooks if each["id"] == int(rest.split("/")[1]))
+        if rest.endswith("/config"):
+            found["config"] = fields
+            return 200, {}, fields
         found |= {"active": fields["active"], "config": fields["config"]}
         found["events"] = sorted({*found["events"], *fields["add_events"]})
         return 200, {}, found

@@ -11,11 +11,13 @@ from benchmarks.scale.bill import (
     readers_dollars,
     within_free_tiers,
 )
+from benchmarks.scale.healing import IsLost, at_random, between, heal, make_pushes, of_repositories
 from benchmarks.scale.model import Free, Limits, Others, Prices, Sizes, Times, figures_of
-from benchmarks.scale.scenarios import DIRECT, LARGE, QUEUED, SEED, Day
+from benchmarks.scale.scenarios import DIRECT, LARGE, PROFILES, QUEUED, SEED, Day
 from benchmarks.scale.schedule import pass_of
 from benchmarks.scale.simulate import Result, Simulation
-from benchmarks.scale.trace import Push, peak_rate, storm
+from benchmarks.scale.trace import DAY_SECONDS, Push, peak_rate, storm
+from handler.settings import Settings
 
 _BUSY_FILES = (1_000, 10_000, 50_000)
 _REFUSED = ("answered with an error", "left to the schedule")
@@ -54,6 +56,7 @@ def all_tables(days: Sequence[Day]) -> dict[str, str]:
         "grace": grace_table(days),
         "limits": limits_table([day for day in days if _is_advised(day)]),
         "schedule": schedule_table(),
+        "healing": healing_table(),
         "dollars": dollars_table(days),
         "beside": beside_table(),
         "onboarding": onboarding_table(days),
@@ -225,6 +228,28 @@ def schedule_table() -> str:
             )
     head = ["repositories", "", "ReconcileRate", "to list, s", "to ask, s", "a run every", "asks/s at GitHub"]
     return table([*head, "USD a month"], lines)
+
+
+def healing_table() -> str:
+    """How often the remote is asked by turns, and how long lost webhooks then stay unnoticed."""
+    longest = float(Settings(parameter_prefix="/x", mount="/x").longest_pause_seconds)
+    third_day = 3 * DAY_SECONDS
+    lines = []
+    for profile in PROFILES[1:3]:
+        pushes, count = make_pushes(profile, SEED), profile.repositories
+        scenes: list[tuple[str, IsLost, float]] = [
+            ("one in 33 deliveries lost, all asked in every run", at_random(0.03, SEED), 0.0),
+            ("one in 33 deliveries lost", at_random(0.03, SEED), longest),
+            ("one repository in 100 has no webhook that works", of_repositories(0.01, count, SEED), longest),
+            ("nothing arrives from 10 to 11 h", between(third_day + 36_000, third_day + 39_600), longest),
+        ]
+        for name, is_lost, pause in scenes:
+            found = heal(profile, pushes, is_lost, pause)
+            waits = [found.mean, found.wait(0.5), found.wait(0.95), found.wait(1.0)]
+            line = [f"{count:,}", name, f"{found.asks_per_second:,.1f}", f"{found.share:.3f}", f"{len(found.waits):,}"]
+            lines.append([*line, *(f"{each / 60:.1f}" for each in waits)])
+    head = ["repositories", "", "asks/s at GitHub", "part of all", "pushes lost", "mean, min", "p50", "p95", "most"]
+    return table(head, lines)
 
 
 def dollars_table(days: Sequence[Day]) -> str:

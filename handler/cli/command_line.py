@@ -18,7 +18,7 @@ from handler.cli.credentials import find_token
 from handler.cli.parser import COMPLETION, SETUP_ACTIONS, actions_of, build_parser
 from handler.cli.stacks import choose_stack
 from handler.cli.terminal import wants_colours
-from handler.config.names import full_name_problem
+from handler.config.names import full_name_problem, is_owner
 from handler.errors import Malformed
 from handler.model import Forge
 from handler.network.operations.aws import AccessDenied
@@ -103,7 +103,9 @@ def _event(parsed: argparse.Namespace) -> dict[str, object]:
 
 def _refuse_names(parsed: argparse.Namespace) -> None:
     """Raise Malformed for a name, a parameter or an address that can be none: before anything is asked of AWS."""
-    if parsed.repository is not None and (problem := full_name_problem(parsed.repository)):
+    name: str | None = parsed.repository
+    can_be_owner = parsed.action in ("add", "webhook")
+    if name is not None and not (can_be_owner and is_owner(name)) and (problem := full_name_problem(name)):
         raise Malformed(f"repository {problem}")
     if parsed.action == "secret" and parsed.repository is not None and parsed.forge:
         raise Malformed("name a repository, or a forge: a repository's own secret is of its own forge")

@@ -9,7 +9,8 @@ from pathlib import Path
 from handler.network.operations.command import ACTIONS
 
 SETUP_ACTIONS: Mapping[str, str] = {
-    "add": "put a repository's parameter, a secret if there is none, and make the webhook on its forge",
+    "add": "put the parameter of a repository, or of an owner for all its repositories, a secret if there is none, "
+    "and make the webhook on its forge",
     "secret": "make and put the webhook's secret, the common one, a forge's or a repository's own; never show it",
     "webhook": "make a repository's webhook on its forge, or give the one that is there the secret of now",
 }

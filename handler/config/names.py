@@ -25,6 +25,7 @@ _OBJECT_ID = re.compile(OBJECT_ID)
 _OBJECT_ID_BYTES = re.compile(OBJECT_ID.encode())
 _TRANSFER = re.compile("[0-9a-f]{32}")
 _FULL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
+_OWNER = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 # Control characters, space and what git's revision syntax needs; see git-check-ref-format(1), rules 4, 5 and 10.
 _NOT_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]")
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
@@ -47,6 +48,11 @@ def is_transfer(text: str) -> bool:
 def is_full_name(text: str) -> bool:
     """Whether `text` is `<owner>/<name>` in the characters that GitHub allows, with no `.` or `..` part."""
     return _FULL_NAME.fullmatch(text) is not None and not {".", ".."} & set(text.split("/"))
+
+
+def is_owner(text: str) -> bool:
+    """Whether `text` is an owner's name alone, in the same characters."""
+    return _OWNER.fullmatch(text) is not None and text not in (".", "..")
 
 
 def full_name_problem(text: str) -> str | None:

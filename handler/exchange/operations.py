@@ -121,7 +121,7 @@ class Operations(Protocol):
     """
 
     def repositories(self) -> tuple[str, ...]:
-        """Return the full names of all repositories that were ever published to the mount."""
+        """Return the full names of all repositories that have targets on the mount."""
         ...
 
     def read_schedule_state(self, task: str) -> ScheduleState:

@@ -6,6 +6,7 @@ LONGEST_PAUSE_SECONDS = 6 * 3600
 """The longest that the schedule leaves alone what keeps failing."""
 RECONCILE, CHORES = TASKS = ("reconcile", "chores")
 """The schedule's tasks, by the names in its event and in its state's file."""
+DAY_HOURS = 24
 
 
 @dataclass(slots=True)
@@ -35,10 +36,23 @@ class RepositoryState(BackOff):
     back-off is of failures of the whole repository. `refs` has those of single refs: one bad branch, which whoever may
     push can make, must not take the schedule away from its neighbours. One without failures was left to a worker, who
     may still publish it.
+
+    The others say how often the remote is asked, by the reconcile task alone: `due_at` is when its turn comes, `tips`
+    what it named when it last answered, as a digest, and `pushes` how many pushes there were of late. `asked_at` is
+    when that was, if not all targets matched: thousands of these travel in one message.
     """
 
     confirmed_at: float = 0.0
     refs: dict[str, BackOff] = field(default_factory=dict)
+    asked_at: float = 0.0
+    due_at: float = 0.0
+    pushes: float = 0.0
+    tips: str = ""
+
+    @property
+    def answered_at(self) -> float:
+        """When the remote last answered."""
+        return max(self.asked_at, self.confirmed_at)
 
     @property
     def is_failing(self) -> bool:
@@ -51,9 +65,11 @@ class ScheduleState:
     """The state of one task.
 
     `stopped_at` names the first repository that the last run had no time for; None if it visited all. `resume_at` is,
-    for each repository, the cursor at which its maintenance continues.
+    for each repository, the cursor at which its maintenance continues. `hours` are how many pushes each hour of the day
+    had of late, in UTC; empty: nobody knows.
     """
 
     repositories: dict[str, RepositoryState] = field(default_factory=dict)
     stopped_at: str | None = None
     resume_at: dict[str, str] = field(default_factory=dict)
+    hours: tuple[float, ...] = ()

@@ -1,9 +1,10 @@
 """The schedule's two tasks: reconcile every target that is behind its remote, and, once a day, maintenance.
 
 GitHub does not send a webhook twice by itself, and a payload of more than 6 MB never arrives. So every few minutes we
-ask each repository's remote what its refs name. Mostly nothing moved, and that is all.
+ask remotes what their refs name: of each repository in its turn (`pace`). Mostly nothing moved, and that is all.
 """
 
+import hashlib
 import secrets
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from handler.config.targets import left_over_sentence
 from handler.deadline import Deadline
 from handler.errors import Git2EfsError, LockTimeout, MirrorDamaged
+from handler.exchange.drift import TargetDrift
 from handler.exchange.schedule_state import RECONCILE, RepositoryState, ScheduleState
 from handler.model import Outcome, OutcomeKind, Repository
 from handler.network.aws.parameters import Parameters
@@ -57,6 +59,7 @@ class Schedule:
         self._publisher = publisher
         self._deliverer = deliverer
         self._queue = Queue(settings.queue_url) if settings.queue_url else None
+        self._longest_pause_seconds = float(settings.longest_pause_seconds)
         self._runs = threading.Semaphore(_MAX_RUNS)
         self._warned_of: set[str] = set()
 
@@ -82,11 +85,14 @@ class Schedule:
                 return {"task": task, "outcome": "ignored", "reason": "already_running"}
             resync = Resync(
                 parameters=self._parameters,
+                published=self._publisher.operations.repositories,
                 visit=self._visit(task, state, deadline),
                 report=partial(self._record, task, request_id),
                 state=state,
                 deadline=deadline.minus(_LAST_VISIT_SECONDS),
                 clock=self._clock,
+                # Maintenance is once a day, and of every repository.
+                longest_pause_seconds=self._longest_pause_seconds if task == RECONCILE else 0.0,
             )
             report = resync.run()
         seconds = round(time.perf_counter() - started, 1)
@@ -142,7 +148,7 @@ class Schedule:
         held = sum(target.is_held for target in drift.targets)
         # What the remote still names is behind as a target; the others have an end to come to.
         gone = frozenset(behind) - {target.ref for target in drift.targets if target.is_behind}
-        return Visited(self._reconcile(repository, due, deadline), len(behind), held, gone)
+        return Visited(self._reconcile(repository, due, deadline), len(behind), held, gone, _digest(drift.targets))
 
     def _reconcile(self, repository: Repository, refs: Sequence[str], deadline: Deadline) -> list[Outcome]:
         """Reconcile the refs' targets; with a queue, leave that to a worker."""
@@ -188,3 +194,9 @@ class Schedule:
     def _record(self, task: str, request_id: str, outcome: Outcome) -> None:
         if outcome.kind in _RECORDED or outcome.notes or outcome.reason == "set_aside":
             self._telemetry.record(outcome, delivery="", event=task, request_id=request_id, duration_ms=0.0)
+
+
+def _digest(targets: Sequence[TargetDrift]) -> str:
+    """Return what tells whether the targets' refs name something else than before."""
+    named = sorted({f"{each.ref} {each.commit}" for each in targets})
+    return hashlib.sha1("\n".join(named).encode(), usedforsecurity=False).hexdigest()[:8]

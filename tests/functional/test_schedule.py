@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from handler import schedule
 from handler.errors import LockTimeout
 from handler.mount.maintenance.state import read_state
 from handler.mount.publisher import LocalPublisher
+from handler.network import pace
 from testing.origin import GitOrigin
 from testing.queue import MessageQueue
 from testing.repositories import Link, Upstream, archive
@@ -417,3 +419,106 @@ def test_with_a_queue_a_branch_that_is_gone_is_retired_without_a_rest(
     for _ in range(3):
         done = service.run_schedule()
         assert (done["outcomes"], done["failing"]) == ({"accepted:queued": 1}, 0)
+
+
+def _diary(service: Service) -> dict[str, Any]:
+    found = json.loads((service.mount / ".git2efs/reconcile.json").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def _set(service: Service, full_name: str = "octo/site", **fields: object) -> None:
+    """Change what the schedule remembers of a repository."""
+    diary = _diary(service)
+    diary["repositories"][full_name] |= fields
+    (service.mount / ".git2efs/reconcile.json").write_text(json.dumps(diary))
+
+
+@pytest.fixture
+def in_turns(service: Service, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """Return the service, whose schedule takes a single repository for one of many."""
+    monkeypatch.setattr(pace, "ALWAYS_ASKED", 0)
+    return service
+
+
+def test_a_repository_in_which_nothing_happens_is_asked_in_its_turn(
+    in_turns: Service, upstream: Upstream, origin: GitOrigin
+) -> None:
+    """Not before: no request, no visit, and no alarm. What was lost meanwhile is found then, and looked at again."""
+    in_turns.put_repository()
+    upstream.commit({"a": b"1"})
+    assert [in_turns.run_schedule()["behind"] for _ in range(2)] == [1, 0]
+    state = _diary(in_turns)["repositories"]["octo/site"]
+    assert time.time() + 600 < state["due_at"] <= time.time() + 5400
+    lost = upstream.commit({"a": b"2"})
+    origin.forget()
+    done = in_turns.run_schedule()
+    assert (done["looked_at"], done["not_due"], origin.requests) == (0, 1, [])
+    assert in_turns.metric_values("LastSuccessAgeSeconds")[-1] == 0
+    _set(in_turns, due_at=time.time() + 20)
+    done = in_turns.run_schedule()
+    assert (done["looked_at"], done["behind"], done["not_due"]) == (1, 1, 0)
+    assert in_turns.current_commit() == lost
+    found = _diary(in_turns)["repositories"]["octo/site"]
+    assert (found["due_at"], found["pushes"]) == (0.0, pace.LOST_PUSHES)
+    assert in_turns.run_schedule()["looked_at"] == 1
+    # Now, that one was lost, its turn comes sooner.
+    assert _diary(in_turns)["repositories"]["octo/site"]["due_at"] < state["due_at"] - 400
+
+
+def test_a_push_that_its_delivery_brought_makes_a_repository_busier(in_turns: Service, upstream: Upstream) -> None:
+    """By one, and it is no lost one; the hour is remembered."""
+    in_turns.put_repository()
+    upstream.commit({"a": b"1"})
+    in_turns.push(upstream)
+    in_turns.run_schedule()
+    assert "hours" not in _diary(in_turns)
+    upstream.commit({"a": b"2"})
+    in_turns.push(upstream)
+    _set(in_turns, due_at=0)
+    in_turns.run_schedule()
+    assert _diary(in_turns)["repositories"]["octo/site"]["pushes"] == 1
+    assert sum(_diary(in_turns)["hours"]) == 1
+
+
+def test_where_deliveries_do_not_arrive_all_are_asked_in_the_same_run(
+    in_turns: Service, upstream: Upstream, origin: GitOrigin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever's turn it is not may have lost one as well."""
+    monkeypatch.setattr(pace, "_FEWEST_LOST", 1)
+    other = Upstream(origin.root, "octo/other")
+    for each in (upstream, other):
+        in_turns.put_repository(each.full_name)
+        each.commit({"a": b"1"})
+    in_turns.run_schedule()
+    in_turns.run_schedule()
+    for each in (upstream, other):
+        each.commit({"a": b"2"})
+    assert in_turns.run_schedule()["not_due"] == 2
+    _set(in_turns, due_at=0)
+    done = in_turns.run_schedule()
+    assert (done["looked_at"], done["behind"], done["not_due"]) == (2, 2, 0)
+    assert in_turns.current_commit("octo/other/main") == other.tip()
+
+
+def test_what_fails_is_late_however_far_its_turn_was(in_turns: Service, upstream: Upstream, origin: GitOrigin) -> None:
+    """The metric of the alarm tells the whole time since it was last confirmed."""
+    in_turns.put_repository()
+    upstream.commit({"a": b"1"})
+    in_turns.run_schedule()
+    in_turns.run_schedule()
+    _set(in_turns, due_at=0, confirmed_at=time.time() - 5000)
+    origin.fail_next(99)
+    in_turns.run_schedule()
+    assert in_turns.metric_values("LastSuccessAgeSeconds")[-1] >= 5000
+
+
+def test_without_a_pause_all_are_asked_in_every_run(in_turns: Service, upstream: Upstream) -> None:
+    """As before there were turns, also where an earlier run had set one."""
+    in_turns.put_repository()
+    upstream.commit({"a": b"1"})
+    in_turns.run_schedule()
+    in_turns.run_schedule()
+    in_turns.configure(longest_pause_seconds=0)
+    in_turns.reset()
+    assert in_turns.run_schedule()["looked_at"] == 1

@@ -262,7 +262,7 @@ def test_secrets_are_encrypted_with_the_stacks_key(service: Service, stacks: _St
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("add", "octo"),
+        ("add", "oc:to"),
         ("add", "../x"),
         ("add", "octo/site:3"),
         ("webhook", "octo/site/x"),
@@ -283,6 +283,36 @@ def test_bad_names_are_refused_before_any_call(
     refused = run(*arguments)
     assert (refused.code, refused.content["reason"]) == (2, "malformed")
     assert (service.store.calls, stacks.asked, hooks.requests) == ([], [], [])
+
+
+def test_an_owners_name_alone_sets_up_a_rule_and_the_organisations_webhook(
+    service: Service, hooks: HooksApi, run: Run
+) -> None:
+    """One parameter, the common secret, one webhook; a repository of the rule can have a webhook of its own."""
+    hooks.hooks["octo"] = []
+    text = json.dumps({"url": hooks.url("{owner}/{name}"), "exclude": ["old"]})
+    done = run("add", "octo", "--parameter", text)
+    assert (done.code, done.steps) == (0, [("parameter", "put"), ("secret", "put"), ("webhook", "made")])
+    assert stored(service, "repositories/octo").value == text
+    (hook,) = hooks.hooks["octo"]
+    assert hook["config"]["secret"] == secret_of(service)
+    hook["events"] = ["push", "release"]
+    assert run("webhook", "octo").steps == [("secret", "kept"), ("webhook", "updated")]
+    assert (hook["events"], hook["config"]["secret"]) == (["push", "release"], secret_of(service))
+    assert run("webhook", NAME).steps == [("secret", "kept"), ("webhook", "made")]
+    assert run("webhook", "octo/old").content["reason"] == "repository_unknown"
+    wrong = run("add", "octo", "--replace", "--parameter", json.dumps({"url": hooks.url("octo/site")}))
+    assert (wrong.code, wrong.content["reason"]) == (2, "malformed")
+    own = json.dumps({"url": hooks.url("{owner}/{name}"), "own_secret": True})
+    refused = run("add", "octo", "--replace", "--parameter", own)
+    assert (refused.code, "--no-webhook" in refused.content["detail"], refused.steps) == (2, True, [])
+    assert run("add", "octo", "--replace", "--no-webhook", "--parameter", own).steps == [("parameter", "replaced")]
+    assert run("webhook", "octo").content["reason"] == "malformed"
+    gitea = json.dumps({"forge": "gitea", "url": hooks.url("{owner}/{name}")})
+    refused = run("add", "octo", "--replace", "--parameter", gitea)
+    assert (refused.code, "Gitea itself" in refused.content["detail"]) == (2, True)
+    del hooks.hooks["octo"]
+    assert "admin:org_hook" in run("add", "octo", "--replace", "--parameter", text).content["detail"]
 
 
 def test_without_a_token_nothing_is_written(

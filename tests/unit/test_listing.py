@@ -123,14 +123,15 @@ def test_one_wrong_parameter_does_not_hide_the_others(world: World) -> None:
     world.put("octo/good")
     world.put("octo/wrong", '{"depht": 1}')
     world.put("octo/text", "not JSON")
-    world.put("alone")
+    world.put("alone", '{"includes": []}')
     world.put("octo/deep/er")
     listed = world.listed()
     assert isinstance(listed.pop("octo/good"), Repository)
     problems = {name: str(found) for name, found in listed.items() if isinstance(found, ConfigurationInvalid)}
     assert sorted(problems) == ["alone", "octo/deep/er", "octo/text", "octo/wrong"]
     assert "depht" in problems["octo/wrong"]
-    assert "<owner>/<name>" in problems["alone"]
+    assert "includes" in problems["alone"]
+    assert "<owner>/<name>" in problems["octo/deep/er"]
 
 
 def test_a_secure_string_is_read_by_itself(world: World) -> None:
@@ -312,3 +313,20 @@ def test_a_burst_of_deliveries_costs_one_call_a_repository(world: World) -> None
     asked = Counter(name for operation, name in world.store.calls if operation == "GetParameter")
     assert max(asked.values()) == 1
     assert len(world.store.calls) <= 50
+
+
+def test_a_listing_adds_what_was_published_and_is_included(world: World) -> None:
+    """Nobody is asked what was published where there is no rule; a wrong rule comes by its owner's name."""
+    world.put("octo/site")
+    assert [name for name, _ in world.parameters.repositories(lambda: pytest.fail("there is no rule"))] == ["octo/site"]
+    assert world.parameters.owners() == ()
+    world.put("octo", '{"exclude": ["old"], "depth": 4, "publish": [{"path": "sites/{name}"}]}')
+    world.put("wrong", '{"include": 1}')
+    world.clock.now += 241
+    published = ["octo/site", "octo/old", "octo/.dot", "octo/new", "wrong/x", "other/x"]
+    found = dict(world.parameters.repositories(lambda: published))
+    assert sorted(found) == ["octo/.dot", "octo/new", "octo/site", "wrong"]
+    assert [each.depth for each in found.values() if isinstance(each, Repository)] == [1, 4]
+    assert "starts with a dot" in str(found["octo/.dot"])
+    assert "include" in str(found["wrong"])
+    assert sorted(world.parameters.owners()) == ["octo", "wrong"]

@@ -414,11 +414,14 @@ def test_a_repository_is_its_parameter(world: World) -> None:
 
 
 def test_an_unknown_repository_is_asked_for_once_in_the_caches_time(world: World) -> None:
-    """And is known as soon as that is over."""
+    """And so is its owner's rule, for all of the owner's; and it is known as soon as that is over."""
     for _ in range(5):
         with pytest.raises(RepositoryUnknown):
             world.parameters.repository("octo/site")
-    assert world.store.counts() == {"GetParameter": 1}
+    assert world.store.counts() == {"GetParameter": 2}
+    with pytest.raises(RepositoryUnknown):
+        world.parameters.repository("octo/other")
+    assert world.store.counts() == {"GetParameter": 3}
     world.put_repository()
     world.clock.now += REPOSITORY_CACHE
     assert world.parameters.repository("octo/site").full_name == "octo/site"

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 
 from handler.exchange.operations import Hold
-from handler.exchange.schedule_state import BackOff, RepositoryState, ScheduleState
+from handler.exchange.schedule_state import DAY_HOURS, BackOff, RepositoryState, ScheduleState
 from handler.mount.maintenance.state import read_state, take_lease
 from handler.mount.target.record import PublishedRecord, read_record
 
@@ -102,6 +102,29 @@ def test_a_schedules_numbers_are_numbers(tmp_path: Path, name: str, value: objec
         refs = {"refs/heads/main": RESTING | {name: value}}
         read = replace(READ, refs={"refs/heads/main": _without(BackOff(1, 9.0), name)})
         assert state_with(tmp_path, KNOWN | {"refs": refs}) == ScheduleState({"octo/site": read})
+
+
+TURN: dict[str, object] = {"asked_at": 5.0, "due_at": NOW + 900, "pushes": 2.5, "tips": "0123456789ab"}
+"""What a version has that asks by turns."""
+
+
+@pytest.mark.parametrize("name", TURN)
+@pytest.mark.parametrize("value", [True, None, [], -1, "\n", float("nan"), 1e300, 10**400, NOW + 6 * 3600 + 1])
+def test_a_turn_that_cannot_be_is_now(tmp_path: Path, name: str, value: object) -> None:
+    """Whoever may write there keeps the schedule away from a repository for six hours at most; the rest stays."""
+    read = replace(READ, **TURN)  # type: ignore[arg-type]
+    hours = [0.5] * DAY_HOURS
+    assert state_with(tmp_path, KNOWN | TURN, hours=hours) == ScheduleState({"octo/site": read}, hours=tuple(hours))
+    if (name, value) == ("pushes", NOW + 6 * 3600 + 1):
+        return
+    wrong = replace(read, **{name: "" if name == "tips" else 0.0})  # type: ignore[arg-type]
+    assert state_with(tmp_path, KNOWN | TURN | {name: value}) == ScheduleState({"octo/site": wrong})
+
+
+@pytest.mark.parametrize("hours", [None, [], [1.0] * 23, [1.0] * 23 + [-1], [1.0] * 23 + ["1"], {"1": 1}])
+def test_hours_are_a_days(tmp_path: Path, hours: object) -> None:
+    """Anything else is not known, and the rest stays."""
+    assert state_with(tmp_path, hours=hours) == ScheduleState({"octo/site": READ})
 
 
 @pytest.mark.parametrize("value", [-1, 1.5, 2**40])

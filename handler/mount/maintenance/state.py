@@ -16,12 +16,19 @@ from handler.config.fields import (
     parse_leniently,
     printable,
     read_sound,
+    seconds,
     text,
     whole_number,
 )
 from handler.config.names import is_full_name, ref_problem
 from handler.errors import LockTimeout
-from handler.exchange.schedule_state import LONGEST_PAUSE_SECONDS, BackOff, RepositoryState, ScheduleState
+from handler.exchange.schedule_state import (
+    DAY_HOURS,
+    LONGEST_PAUSE_SECONDS,
+    BackOff,
+    RepositoryState,
+    ScheduleState,
+)
 from handler.model import MAX_AHEAD_SECONDS
 from handler.mount.fs.files import NOT_REGULAR, read_whole, replace_whole
 from handler.mount.fs.lock import locked
@@ -35,6 +42,8 @@ _LONGEST_SECONDS = 360.0
 ours: readers may have written it, to keep the schedule away."""
 _MAX_FAILURES = 1_000_000
 _MAX_NAME = 300
+_MAX_TIPS = 40
+_MAX_PUSHES = 1e9
 _QUEUED_SECONDS = 300.0
 """How long a ref rests at most that was left to a worker."""
 
@@ -103,6 +112,7 @@ def _read(mount: str, task: str, now: float) -> tuple[ScheduleState, _Lease | No
         {name: _repository_state(each, now) for name, each in repositories.items() if is_full_name(name)},
         read_sound(fields, "stopped_at", nullable(printable(_MAX_NAME)), None),
         {name: cursor for name, cursor in resume_at.items() if is_full_name(name) and isinstance(cursor, str)},
+        read_sound(fields, "hours", _hours, ()),
     )
     lease = read_sound(fields, "lease", mapping, {})
     run = read_sound(lease, "run", text, "")
@@ -115,6 +125,7 @@ def _write(mount: str, task: str, state: ScheduleState, lease: _Lease | None) ->
         "repositories": {name: _fields_of(each) for name, each in state.repositories.items()},
         "stopped_at": state.stopped_at,
         "go_on_at": state.resume_at,
+        **({"hours": state.hours} if state.hours else {}),
         **({} if lease is None else {"lease": asdict(lease)}),
     }
     # Replaced as a whole: an operator's status reads the file without the lock.
@@ -131,6 +142,9 @@ def _fields_of(state: RepositoryState) -> dict[str, object]:
         "failures": state.failures,
         "not_before": state.not_before,
     }
+    if state.tips:
+        pace = {"asked_at": state.asked_at, "due_at": state.due_at, "pushes": state.pushes, "tips": state.tips}
+        fields |= pace
     # Nearly always there is none, and the file has thousands of repositories.
     return fields | ({"refs": {ref: asdict(each) for ref, each in state.refs.items()}} if state.refs else {})
 
@@ -148,7 +162,25 @@ def _repository_state(value: object, now: float) -> RepositoryState:
             for ref, each in read_sound(fields, "refs", mapping, {}).items()
             if ref_problem(ref) is None and isinstance(each, dict)
         },
+        asked_at=read_sound(fields, "asked_at", moment(now + MAX_AHEAD_SECONDS), 0.0),
+        # What is wrong is asked in the next run, and so is what no run can have put off for so long.
+        due_at=read_sound(fields, "due_at", moment(now + LONGEST_PAUSE_SECONDS), 0.0),
+        pushes=read_sound(fields, "pushes", _count, 0.0),
+        tips=read_sound(fields, "tips", printable(_MAX_TIPS), ""),
     )
+
+
+def _count(value: object) -> float:
+    found = seconds(value)
+    if not 0 <= found <= _MAX_PUSHES:
+        raise ValueError("is no number of pushes")
+    return found
+
+
+def _hours(value: object) -> tuple[float, ...]:
+    if not isinstance(value, list) or len(value) != DAY_HOURS:
+        raise ValueError("is no number for each hour")
+    return tuple(map(_count, value))
 
 
 def _back_off(fields: Mapping[str, object], now: float, *, queued_seconds: float = 0.0) -> BackOff:

@@ -18,12 +18,20 @@ from handler.mount.target.registry import TargetRegistry
 
 
 def repositories_on(mount: str) -> Iterator[str]:
-    """Yield the full names of the repositories that were ever published to the mount. Raises OSError."""
+    """Yield the full names of the repositories that have targets on the mount. Raises OSError."""
     for owner in sorted(each for each in _directories(mount) if not each.startswith(".")):
         for name in sorted(_directories(f"{mount}/{owner}")):
             full_name = f"{owner}/{name}"
-            if is_full_name(full_name) and os.path.lexists(RepositoryPaths.of(mount, full_name).targets):
+            if is_full_name(full_name) and _has_targets(mount, full_name):
                 yield full_name
+
+
+def _has_targets(mount: str, full_name: str) -> bool:
+    """Whether the repository's registry is there, and names a target: it stays when the last one is gone."""
+    try:
+        return os.lstat(RepositoryPaths.of(mount, full_name).targets).st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def find_targets(mount: str, name: str | None) -> tuple[MountedTarget, ...]:

@@ -1,21 +1,22 @@
 """Webhook secrets, repositories and tokens, read from Parameter Store and cached; to change them needs no redeploy.
 
+A repository's own parameter is read first; where there is none, the one of its owner, a rule for all the others.
+
 While Parameter Store does not answer, cached values are used for up to an hour (STALE_SECONDS): a push that is refused
 is lost, since GitHub does not send it again.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from handler.config.names import is_full_name
-from handler.config.repository import parse_repository
+from handler.config.names import is_full_name, is_owner
 from handler.errors import ConfigurationInvalid, Git2EfsError, RepositoryUnknown
 from handler.model import Repository
 from handler.network.aws.cache import Cache, Lifetimes
 from handler.network.aws.client import LazyClient
+from handler.network.aws.listing import described, parse, parse_rule
 from handler.network.aws.rate_limit import RateLimiter
 from handler.network.aws.secrets import (
     RETRY_SECONDS,
@@ -37,6 +38,7 @@ from handler.network.aws.ssm import (
 from handler.settings import Settings
 
 if TYPE_CHECKING:
+    from handler.config.owners import OwnerRule
     from handler.network.aws.credentials import Credentials, Token
 
 __all__ = [
@@ -51,10 +53,9 @@ __all__ = [
 
 MAX_REPOSITORIES = 10_000
 """How many repositories are cached, and again how many names that do not exist; beyond that the oldest are dropped."""
-MAX_PARSED = 1000
 
-# Pure, so that a text that was parsed once needs no second time, whoever sent the push.
-_parse = lru_cache(maxsize=MAX_PARSED)(parse_repository)
+_RULED = ""
+"""Cached as the text of a repository without a parameter that its owner's rule includes. No parameter is empty."""
 
 
 class Parameters:
@@ -114,26 +115,50 @@ class Parameters:
             return tuple(sentence for sentences in self._problems.values() for sentence in sentences)
 
     def repository(self, full_name: str) -> Repository:
-        """Return the repository that `<prefix>/repositories/<full_name>` describes.
+        """Return the repository that `<prefix>/repositories/<full_name>` describes, or else the rule of its owner.
 
-        Raises RepositoryUnknown (no such parameter, or no such name possible), ConfigurationInvalid,
-        ParametersUnavailable.
+        Raises RepositoryUnknown (no such parameter and no rule that includes it, or no such name possible),
+        ConfigurationInvalid, ParametersUnavailable.
         """
         # Before the name becomes part of a parameter's name: `..` or `:3` would name another parameter or version.
         if not is_full_name(full_name):
             raise RepositoryUnknown("this cannot be a repository's name")
-        text = self._texts.get(full_name, lambda: self._read_repository(full_name))
-        return _parse(full_name, text)
+        text = self._text_of(full_name)
+        if text != _RULED:
+            return parse(full_name, text)
+        rule = self._rule_of(full_name)
+        # The rule may have changed since the repository was found to have no parameter of its own.
+        if not rule.includes(full_name):
+            raise RepositoryUnknown(f"the rule {self._repositories}/{rule.owner} does not include {full_name}")
+        return rule.repository(full_name)
 
-    def repositories(self) -> Iterator[tuple[str, Repository | ConfigurationInvalid]]:
+    def has_parameter(self, full_name: str) -> bool:
+        """Whether the repository has a parameter of its own, valid or not. Raises as `repository`, but not for none."""
+        try:
+            return self._text_of(full_name) != _RULED
+        except RepositoryUnknown:
+            return False
+
+    def _text_of(self, full_name: str) -> str:
+        return self._texts.get(full_name, lambda: self._read_repository(full_name))
+
+    def repositories(
+        self, published: Callable[[], Iterable[str]] = tuple
+    ) -> Iterator[tuple[str, Repository | ConfigurationInvalid]]:
         """Return every repository that has a parameter, as (name, repository or what is wrong with its parameter).
+
+        Also those of `published()` that have none, and that their owner's rule includes; it is called only where there
+        is a rule. A rule that is wrong comes once, by its owner's name.
 
         Lists ten parameters a page, at `rate_limit.PAGES_PER_SECOND`, and caches the list for `listing_cache_seconds`,
         and each text for `repository`. The call itself, not the iterator, raises ParametersUnavailable, and
         ConfigurationInvalid where nothing can be listed.
         """
-        texts = self._listing.get("", self._list)
-        return ((full_name, _parsed(full_name, text)) for full_name, text in texts)
+        return described(self._listing.get("", self._list), published)
+
+    def owners(self) -> tuple[str, ...]:
+        """Return the owners that have a rule, valid or not. Raises as `repositories` does."""
+        return tuple(name for name, _ in self._listing.get("", self._list) if is_owner(name))
 
     def token_of(self, repository: Repository) -> "Token | None":
         """Return what opens the repository's remote; None where it has neither credentials nor authorities.
@@ -168,8 +193,29 @@ class Parameters:
         try:
             return read_version(self._client.get(), name).value
         except ParameterNotFound:
+            if self._is_included(full_name):
+                return _RULED
             hint = self._hint_at_case(full_name)
             raise RepositoryUnknown(f"there is no parameter {name}{hint}") from None
+
+    def _rule_of(self, full_name: str) -> "OwnerRule":
+        """Return the rule of the repository's owner. Raises RepositoryUnknown (there is none), and as `repository`."""
+        # Under its owner's name, which no repository has: one call serves all of an owner's repositories.
+        owner = full_name.partition("/")[0]
+        return parse_rule(owner, self._texts.get(owner, lambda: self._read_rule(owner)))
+
+    def _read_rule(self, owner: str) -> str:
+        name = f"{self._repositories}/{owner}"
+        try:
+            return read_version(self._client.get(), name).value
+        except ParameterNotFound:
+            raise RepositoryUnknown(f"there is no parameter {name}") from None
+
+    def _is_included(self, full_name: str) -> bool:
+        try:
+            return self._rule_of(full_name).includes(full_name)
+        except RepositoryUnknown:
+            return False
 
     def _hint_at_case(self, full_name: str) -> str:
         """Return the end of a sentence where a configured repository's name is the same but for its letter case."""
@@ -189,7 +235,7 @@ class Parameters:
         texts = []
         for full_name, text, read_at in found:
             texts.append((full_name, text))
-            if isinstance(text, str) and is_full_name(full_name):
+            if isinstance(text, str) and (is_full_name(full_name) or is_owner(full_name)):
                 self._texts.put(full_name, text, read_at)
         return tuple(texts)
 
@@ -199,12 +245,3 @@ class Parameters:
                 self._problems[name] = tuple(problems)
             else:
                 self._problems.pop(name, None)
-
-
-def _parsed(full_name: str, text: Text) -> Repository | ConfigurationInvalid:
-    if isinstance(text, ConfigurationInvalid):
-        return text
-    try:
-        return _parse(full_name, text)
-    except ConfigurationInvalid as error:
-        return error

@@ -1,4 +1,4 @@
-"""A repository's webhook, made by the forge's API: what a person does under Settings → Webhooks.
+"""A repository's or an organisation's webhook, made by the forge's API: what a person does under Settings → Webhooks.
 
 The token goes into a header of requests to the host of the repository's url, or that host's API, alone, and no
 redirection is followed.
@@ -28,10 +28,11 @@ _IDENTIFIER = re.compile(r"[{}A-Za-z0-9-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """The webhooks of one repository, as its parameter describes it."""
+    """The webhooks of one repository, as its parameter describes it; or of its owner, an organisation on GitHub."""
 
     repository: Repository
     token: str = field(repr=False)
+    is_of_owner: bool = False
 
     def ensure(self, webhook_url: str, secret: str) -> bool:
         """Make the webhook to `webhook_url`, or give the one that is there this secret; return whether it is new.
@@ -44,7 +45,11 @@ class Hooks:
 
     @property
     def _api(self) -> Api:
-        return api_of(self.repository.forge)
+        if not self.is_of_owner:
+            return api_of(self.repository.forge)
+        from handler.network.forges import github_organisation_api
+
+        return github_organisation_api
 
     @property
     def _forge(self) -> str:
@@ -94,6 +99,8 @@ class Hooks:
 
     def _check(self, status: int, headers: Mapping[str, str]) -> None:
         name, forge = self.repository.full_name, self._forge
+        if self.is_of_owner:
+            name = name.partition("/")[0]
         if status in (200, 201):
             return
         if status == 401:

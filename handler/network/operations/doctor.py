@@ -14,7 +14,7 @@ from handler.config.overlaps import overlaps_between
 from handler.config.targets import left_over_sentence, needs_default_branch, ref_prefixes, targets_in
 from handler.config.versions import newest
 from handler.deadline import NO_DEADLINE, Deadline
-from handler.errors import ConfigurationInvalid, RepositoryUnknown, TargetUnknown
+from handler.errors import ConfigurationInvalid, Git2EfsError, RepositoryUnknown, TargetUnknown
 from handler.exchange.checks import MAX_SKEW_SECONDS, CheckList
 from handler.exchange.drift import TargetDrift
 from handler.exchange.operations import Operations
@@ -64,11 +64,8 @@ class Doctor:
         chosen = [each for each in listed if full_name in (None, each[0])]
         self._check_ownerless(checks, {each[0] for each in listed} if full_name is None else None)
         if full_name is not None and not chosen:
-            name = f"{settings.parameter_prefix}/repositories/{full_name}"
-            todo = f"git2efs add {full_name} puts it"
-            if spelling := spelled_otherwise(full_name, [name for name, _ in listed]):
-                todo = f"there is one of {spelling}: letter case counts, name it as GitHub does"
-            checks.wrong("repository", found=f"there is no parameter {name}", todo=todo)
+            chosen = self._find_unlisted(checks, full_name, [name for name, _ in listed])
+            listed = [*listed, *chosen]
         check_secrets(checks, settings, self.parameters, _valid(chosen))
         check_queue(checks, settings)
         check_bus(checks, settings)
@@ -80,6 +77,36 @@ class Doctor:
             for found in pool.map(lambda each: self._check_repository(*each), chosen):
                 checks.extend(found)
         return checks
+
+    def _find_unlisted(self, checks: CheckList, full_name: str, listed: Sequence[str]) -> list[NamedRepository]:
+        """Return the repository where an owner's rule includes it, and it was not published yet."""
+        owner, name = full_name.partition("/")[0], f"{self.settings.parameter_prefix}/repositories/{full_name}"
+        found = f"there is no parameter {name}"
+        if owner in self._owners():
+            try:
+                return [(full_name, self.parameters.repository(full_name))]
+            except ConfigurationInvalid as error:
+                return [(full_name, error)]
+            except Git2EfsError as error:
+                found = str(error)
+        todo = f"git2efs add {full_name} puts it"
+        if spelling := spelled_otherwise(full_name, listed):
+            todo = f"there is one of {spelling}: letter case counts, name it as GitHub does"
+        checks.wrong("repository", found=found, todo=todo)
+        return []
+
+    def _owners(self) -> Sequence[str]:
+        """Return the owners that have a rule; none where that cannot be told, which is a check of its own."""
+        try:
+            return self.parameters.owners()
+        except Git2EfsError:
+            return ()
+
+    def _published(self) -> Sequence[str]:
+        try:
+            return self.operations.repositories()
+        except Git2EfsError:
+            return ()  # the publisher's checks say why
 
     def _check_ownerless(self, checks: CheckList, configured: Collection[str] | None) -> None:
         """Name what is published and has no parameter any more; None: a single repository is asked for."""
@@ -112,9 +139,11 @@ class Doctor:
         name = f"{self.settings.parameter_prefix}/repositories"
         todo = "see that the role may read the parameters, and that Parameter Store can be reached"
         with checks.step("parameters", todo=todo):
-            listed = list(self.parameters.repositories())
-            if listed:
-                checks.ok("parameters", found=f"repositories below {name}: {len(listed)}")
+            listed = list(self.parameters.repositories(self._published))
+            owners = self.parameters.owners()
+            if listed or owners:
+                rules = f"; rules for all of {_several(owners)}" if owners else ""
+                checks.ok("parameters", found=f"repositories below {name}: {len(listed)}{rules}")
                 return listed
             todo = "git2efs add OWNER/NAME; "
             todo += f"or put it: aws ssm put-parameter --name {name}/OWNER/NAME --type String --value '{{}}'"
@@ -223,7 +252,7 @@ def _check_rules(checks: CheckList, repository: Repository, refs: RemoteRefs) ->
 
 
 def _several(paths: Sequence[str]) -> str:
-    """Name the first paths, and how many more there are."""
+    """Name the first paths, or owners, and how many more there are."""
     more = len(paths) - _MAX_PATHS
     return ", ".join(paths[:_MAX_PATHS]) + (f" and {more} more" if more > 0 else "")
 

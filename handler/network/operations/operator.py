@@ -26,7 +26,7 @@ from handler.network.aws.parameters import Parameters
 from handler.network.deliver import Deliverer
 from handler.network.operations.command import Command
 from handler.network.operations.doctor import LAST_REQUEST_SECONDS, Doctor
-from handler.network.operations.status import ListedRepository, StatusSurvey, content_of_status, cut
+from handler.network.operations.status import ListedRepository, StatusSurvey, content_of_status, cut, with_published
 from handler.network.trigger import Trigger
 from handler.outcome import as_failure, outcome_of
 from handler.settings import Settings
@@ -109,11 +109,11 @@ class Operator:
         }
 
     def _list(self, full_name: str | None) -> list[ListedRepository]:
-        """Return the repositories that have a parameter or are on the mount; or the one that is named."""
+        """Return the repositories that are configured or are on the mount; or the one that is named."""
         if full_name is not None:
             return [(full_name, self._repository(full_name))]
-        listed: dict[str, ListedRepository] = {name: (name, each) for name, each in self._parameters.repositories()}
-        return [listed.get(name, (name, None)) for name in sorted({*listed, *self._operations.repositories()})]
+        published = self._operations.repositories()
+        return with_published(dict(self._parameters.repositories(lambda: published)), published)
 
     def _repository(self, full_name: str) -> Repository:
         """Return the repository. Raises RepositoryUnknown, which names one that differs by letter case alone."""
@@ -196,11 +196,10 @@ class Operator:
     def _notes_on(self, previous: str) -> tuple[str, ...]:
         """Say that the previous repository still has a parameter, if so."""
         try:
-            self._parameters.repository(previous)
-        except RepositoryUnknown:
-            return ()
+            if not self._parameters.has_parameter(previous):
+                return ()
         except ConfigurationInvalid:
-            pass  # it is there, and wrong
+            pass  # it is there, and cannot be read
         except Git2EfsError:
             return ()
         return (f"{previous} still has a parameter, and its pushes are refused here: delete it",)

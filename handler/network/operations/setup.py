@@ -1,5 +1,7 @@
 """Set a repository up: its parameter, the webhook's secret, the webhook on its forge. Each step may be done again.
 
+An owner's name alone sets up the rule for all its repositories, and an organisation's webhook.
+
 What is there already is kept unless the operator says to replace it. No secret and no token is in what is returned.
 """
 
@@ -8,6 +10,8 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from handler.config.names import is_owner
+from handler.config.owners import SAMPLE, parse_owner_rule
 from handler.config.repository import parse_repository
 from handler.config.ssh_url import web_url
 from handler.errors import ConfigurationInvalid, Malformed, RepositoryUnknown
@@ -40,7 +44,7 @@ class Setup:
     """What was done so far; also where a later step failed."""
 
     def add(self, full_name: str, text: str | None, *, is_replacing: bool, with_webhook: bool) -> None:
-        """Put the repository's parameter (None: `{}`), a secret if there is none, and make the webhook."""
+        """Put the parameter of a repository or an owner (None: `{}`), a secret if there is none; make the webhook."""
         check_parameter(full_name, text)
         name = self._repository_name(full_name)
         found = self.parameters.read(name)
@@ -48,12 +52,19 @@ class Setup:
         if found is not None and not is_kept and not is_replacing:
             raise Malformed(f"{full_name} has another parameter already: --replace puts yours in its place")
         wanted = found if is_kept and found is not None else text or "{}"
-        repository = parse_repository(full_name, wanted)
+        repository = _parsed(full_name, wanted)
+        if is_owner(full_name) and repository.own_secret and with_webhook:
+            raise Malformed(
+                f"with own_secret each repository has a webhook of its own: --no-webhook, and then for each: "
+                f"git2efs webhook {full_name}/NAME"
+            )
         # Everything that may be missing is asked for before the first step.
-        hooks = self._hooks(repository) if with_webhook else None
+        hooks = self._hooks(full_name, repository) if with_webhook else None
         if not is_kept:
             self.parameters.write(name, wanted, is_secure=False)
         self._note("parameter", "kept" if is_kept else "replaced" if found is not None else "put", name)
+        if is_owner(full_name) and repository.own_secret:
+            return
         secret = self._ensure_secret(repository)
         if hooks is not None:
             self._make_webhook(repository, hooks, secret)
@@ -71,13 +82,22 @@ class Setup:
 
     def webhook(self, full_name: str) -> None:
         """Make the repository's webhook, or give the one that is there the secret of now."""
-        name = self._repository_name(full_name)
-        text = self.parameters.read(name)
-        if text is None:
-            raise RepositoryUnknown(f"there is no parameter {name}: git2efs add {full_name}")
-        repository = parse_repository(full_name, text)
-        hooks = self._hooks(repository)
+        repository = self._find(full_name)
+        if is_owner(full_name) and repository.own_secret:
+            raise Malformed(f"with own_secret each repository has a webhook of its own: {full_name}/NAME")
+        hooks = self._hooks(full_name, repository)
         self._make_webhook(repository, hooks, self._ensure_secret(repository))
+
+    def _find(self, full_name: str) -> Repository:
+        """Return the repository by its own parameter or its owner's rule; of an owner, one that the rule describes."""
+        name, owner = self._repository_name(full_name), full_name.partition("/")[0]
+        text = self.parameters.read(name)
+        if text is not None:
+            return _parsed(full_name, text)
+        text = None if is_owner(full_name) else self.parameters.read(self._repository_name(owner))
+        if text is not None and (rule := parse_owner_rule(owner, text)).includes(full_name):
+            return rule.repository(full_name)
+        raise RepositoryUnknown(f"there is no parameter {name}: git2efs add {full_name}")
 
     def _ensure_secret(self, repository: Repository) -> str:
         """Return the secret that signs the repository's deliveries; put one if there is none."""
@@ -93,12 +113,17 @@ class Setup:
             raise ConfigurationInvalid(f"{name} was put, and is not there")
         return made
 
-    def _hooks(self, repository: Repository) -> Hooks:
+    def _hooks(self, full_name: str, repository: Repository) -> Hooks:
+        if is_owner(full_name) and repository.forge is not Forge.GITHUB:
+            raise Malformed(
+                f"a webhook for all of {full_name} is made on {repository.forge.label} itself: --no-webhook"
+            )
         if not self.webhook_url:
             raise Malformed(
                 f"nobody knows the webhook's address here: name the one that {repository.forge.label} reaches (--url)"
             )
-        return Hooks(replace(repository, url=web_url(repository.url)), self.token_of(repository))
+        at_forge = replace(repository, url=web_url(repository.url))
+        return Hooks(at_forge, self.token_of(at_forge), is_of_owner=is_owner(full_name))
 
     def _make_webhook(self, repository: Repository, hooks: Hooks, secret: str) -> None:
         url = url_of(self.webhook_url, repository.forge)
@@ -128,13 +153,20 @@ def url_of(webhook_url: str, forge: Forge) -> str:
 
 
 def check_parameter(full_name: str, text: str | None) -> None:
-    """Raise Malformed, naming every problem, unless `text` (None: `{}`) can be the repository's parameter."""
+    """Raise Malformed, naming every problem, unless `text` (None: `{}`) can be the repository's or the owner's."""
     if text is not None and len(text.encode()) > MAX_PARAMETER_BYTES:
         raise Malformed(f"the parameter has more than {MAX_PARAMETER_BYTES} bytes")
     try:
-        parse_repository(full_name, text or "{}")
+        _parsed(full_name, text or "{}")
     except ConfigurationInvalid as error:
         raise Malformed(str(error)) from None
+
+
+def _parsed(full_name: str, text: str) -> Repository:
+    """Return the repository that the text describes; of an owner's rule, one of any name."""
+    if is_owner(full_name):
+        return parse_owner_rule(full_name, text).repository(f"{full_name}/{SAMPLE}")
+    return parse_repository(full_name, text)
 
 
 def _is_same(one: str, other: str) -> bool:

@@ -1,9 +1,10 @@
 """The status of repositories: ask their remotes, let the mount side compare, and add what the schedule knows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 
+from handler.config.names import is_owner
 from handler.deadline import NO_DEADLINE, Deadline
 from handler.errors import ConfigurationInvalid
 from handler.exchange.drift import RepositoryDrift, TargetDrift
@@ -17,7 +18,7 @@ _MAX_REFS = 5
 """Refs that a repository's problems name."""
 
 ListedRepository = tuple[str, Repository | ConfigurationInvalid | None]
-"""A repository by its full name; None where it has no parameter, and is on the mount alone."""
+"""A repository by its full name; None where it is not configured, and is on the mount alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,8 @@ class StatusSurvey:
         except Exception as error:
             problems.append(summary_of(error))
         try:
-            targets = self.operations.target_statuses(name, drift)
+            # An owner's rule that is wrong has no targets of its own.
+            targets = () if is_owner(name) else self.operations.target_statuses(name, drift)
         except Exception as error:
             problems.append(summary_of(error))
         if schedule is None:
@@ -76,6 +78,15 @@ class StatusSurvey:
             return None
         self.deadline.check("there was no time left to ask the remote: name the repository")
         return self.drift(repository).targets
+
+
+def with_published(
+    listed: Mapping[str, Repository | ConfigurationInvalid], published: Iterable[str]
+) -> list[ListedRepository]:
+    """Return what is configured and what was published, sorted by name."""
+    # Where an owner's rule is wrong, nobody can tell which of its repositories it includes.
+    wrong = {name: each for name, each in listed.items() if is_owner(name)}
+    return [(name, listed.get(name, wrong.get(name.partition("/")[0]))) for name in sorted({*listed, *published})]
 
 
 def _confirmed(target: TargetStatus, at: float) -> TargetStatus:
