@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, seed, settings
+from hypothesis.errors import Unsatisfiable
 
 from testing import selection
 from testing.origin import GitOrigin
@@ -23,6 +24,8 @@ from tests.working_copy.verdicts import Pulled, git_pull
 EXAMPLES = int(os.environ.get("GIT2EFS_TEST_EXAMPLES", selection.count(10, 3)))
 SEARCHED = 200
 """Within how many histories something wrong is found; most are drawn and not tried, as they cannot show it."""
+
+SEEDS = 10
 
 Could = Callable[[History], bool]
 
@@ -169,11 +172,16 @@ WRONG: dict[str, tuple[Callable[[Path], Contender], Could, str]] = {
         _has(DirtKind.UNTRACKED, True),
         "has to refuse: local_changes",
     ),
-    "overwrites what is ignored": (Plain, _has(DirtKind.IGNORED, True), "has to refuse: local_changes"),
+    "overwrites what is ignored": (
+        Plain,
+        _has(DirtKind.IGNORED, True),
+        "has to refuse: local_changes|is not there instead of",
+    ),
     "overwrites what is changed": (
         lambda root: GitPulls(root, minds_dirt=False),
         _has(DirtKind.TRACKED, True),
-        "has to refuse: local_changes",
+        # Where a path is what the push brings, a pull need not refuse, but has to leave it there.
+        "has to refuse: local_changes| instead of ",
     ),
     "resets what is changed": (
         lambda root: GitPulls(root, reset_everything),
@@ -205,7 +213,6 @@ def test_a_pull_is_caught_that(wrong: str, server: GitOrigin, tmp_path: Path) ->
         max_examples=SEARCHED,
         phases=[Phase.generate],
         database=None,
-        derandomize=True,
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
@@ -215,7 +222,10 @@ def test_a_pull_is_caught_that(wrong: str, server: GitOrigin, tmp_path: Path) ->
         trials.run(history)
 
     with pytest.raises(Disagreement, match=said):
-        search()
+        for number in range(SEEDS):
+            # hypothesis gives a seed up after some hundred histories of which none can show it.
+            with contextlib.suppress(Unsatisfiable):
+                seed(number)(search)()
 
 
 def test_the_account_of_a_history_makes_it_again(tmp_path: Path) -> None:
