@@ -81,8 +81,9 @@ test: venv  ## run the tests, with a sample where there are many cases
 	@$(RUN) -m pytest -n auto $(ARGS)
 
 # What is about the side that fetches is the same however the other side is reached; two files reach it so in any run.
-ONE_SIDE := $(foreach file,answers bombs endless_remotes invoke leaked_secret monitoring own_secret rotation secrets setup \
-	statuses waking,--ignore=tests/functional/test_$(file).py)
+ONE_SIDE := $(foreach file,answers bombs burst deploy_keys endless_remotes github_app heartbeat invoke leaked_secret \
+	monitoring own_secret owners private_networks rotation secrets secrets_manager setup soak statuses waking,\
+	--ignore=tests/functional/test_$(file).py)
 
 test-all: $(VENV)/.bench  ## run every case of every test that needs no deployed stack
 	@$(RUN) -m pytest -n auto --all $(ARGS)

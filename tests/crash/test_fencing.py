@@ -16,6 +16,7 @@ from tests.crash.operations import Manner, Stop
 from tests.crash.points import FLIP
 from tests.crash.replay import ReplayingOrigin
 from tests.crash.scenarios import OVERTAKEN, PLOTS
+from tests.crash.test_kill import IS_EVERY
 from tests.crash.trials import Run, Scene, Trial
 
 
@@ -27,7 +28,10 @@ def fencing(workplace: Path, parameter_store: ParameterStore, replaying_origin: 
 
 
 def pauses(run: Run, name: str) -> list[Trial]:
-    """Return a pause before each operation; without `--all` a few, and those before a rename or a flip."""
+    """Return a pause before each operation that modifies, and some before those that read.
+
+    Without `--all` a few, and those before a rename or a flip; in a long run each.
+    """
     trials = []
     for log, of_reads in ((run.modifying, False), (run.reading, True)):
         every = [
@@ -35,7 +39,12 @@ def pauses(run: Run, name: str) -> list[Trial]:
         ]
         shown = [at for at, text in enumerate(log) if FLIP.match(text) or text.startswith("rename ")]
         few = selection.spread(every, 3, shift=sum(map(ord, name)))
-        trials += every if selection.is_all() else [*dict.fromkeys([*few, *(every[at] for at in shown)])]
+        if IS_EVERY:
+            trials += every
+        elif selection.is_all():
+            trials += [*dict.fromkeys([*every[:: 4 if of_reads else 2], *(every[at] for at in shown)])]
+        else:
+            trials += dict.fromkeys([*few, *(every[at] for at in shown)])
     return trials
 
 

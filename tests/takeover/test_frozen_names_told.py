@@ -187,6 +187,7 @@ def test_fields_of_log_lines(take: Take) -> None:
         "location",
         "looked_at",
         "message",
+        "not_due",
         "outcome",
         "outcomes",
         "resting",
@@ -400,7 +401,8 @@ def test_keys_of_what_commands_return(take: Take) -> None:
 def test_keys_of_what_the_schedule_returns(take: Take) -> None:
     """Of both tasks."""
     stored = take("published", publish=[RELEASES])
-    keys = ["task", "outcome", "looked_at", "behind", "failing", "resting", "left", "held", "outcomes", "seconds"]
+    keys = ["task", "outcome", "looked_at", "behind", "failing", "resting", "left", "held", "not_due"]
+    keys += ["outcomes", "seconds"]
     for task in ("reconcile", "chores"):
         assert list(stored.service.run_schedule(task)) == keys
 
