@@ -82,7 +82,7 @@ test: venv  ## run the tests, with a sample where there are many cases
 
 # What is about the side that fetches is the same however the other side is reached; two files reach it so in any run.
 ONE_SIDE := $(foreach file,answers bombs burst deploy_keys endless_remotes github_app heartbeat invoke leaked_secret \
-	monitoring own_secret owners private_networks rotation secrets secrets_manager setup soak statuses waking,\
+	monitoring own_secret owners private_networks rotation secrets secrets_manager setup soak statuses two_drivers waking,\
 	--ignore=tests/functional/test_$(file).py)
 
 test-all: $(VENV)/.bench  ## run every case of every test that needs no deployed stack
