@@ -19,6 +19,7 @@ from handler.mount.git.objects import TREE, Objects, hash_object
 from handler.mount.git.plan import plan_change
 from handler.mount.git.tree import DIRECTORY, FILE, SUBMODULE, TreeEntry, serialize_entries
 from testing import selection
+from testing.repositories import require_git
 
 BLOB_ID = b"1" * 40
 COMMIT = "2" * 40
@@ -97,6 +98,7 @@ def ignored(directory: Path, patterns: Iterable[str], paths: Iterable[str]) -> s
 
 def test_what_is_left_is_what_git_does_not_ignore(tmp_path: Path) -> None:
     """Over random trees and patterns, negations, directories and brackets among them; no directory is left empty."""
+    require_git()
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     chance = random.Random(f"patterns {os.environ.get('GIT2EFS_TEST_SEED', '')}")
     for _ in range(selection.count(400, 8)):
