@@ -22,6 +22,7 @@ from benchmarks.minutes import do_background, hold_background, let_minutes_pass
 from benchmarks.places import Place, make_place
 from benchmarks.readme import PROJECT
 from benchmarks.report import with_section
+from handler.exchange.schedule_state import CHORES
 from local.origin import FileContent, SampleOrigin
 from testing.answers import Answer
 from testing.deliveries import NULL_OID, push_payload, webhook_request
@@ -129,11 +130,7 @@ def readers(place: Place, options: argparse.Namespace) -> Report:
 def mirror(place: Place, options: argparse.Namespace) -> Report:
     """Push to one repository, minutes apart. A row is about the pushes before the number in its first column."""
     report = Report(f"{options.pushes:,} pushes of one file to one tree of {options.files:,} files")
-    history = History(place.origin.root, options.files)
-    with _started(place) as service:
-        service.put_repository(history.upstream.full_name)
-        target = service.mount / history.upstream.full_name / "main"
-        _published(service, service.push(history.upstream))
+    with _published_once(place, options.files) as (service, history, target):
         report.row("push", "ms, median of 100", "files written, most", "trees held", "mirror: packs", "mirror: MiB")
         medians: list[float] = []
         took: list[float] = []
@@ -147,15 +144,13 @@ def mirror(place: Place, options: argparse.Namespace) -> Report:
             took.append((time.perf_counter() - started) * 1000)
             wrote.append(int(answer.content["files_written"]))
             if number % _PUSHES_A_DAY == 0:
-                service.run_schedule("maintain")
-                service.clear()
+                _maintain(service)
             if number in (10, _WINDOW) or number % every == 0:
-                trees, store = _trees(target), service.mount / history.upstream.full_name / "mirror.git"
-                recent, most = (
-                    took[-_WINDOW:] if number > 10 else took[1:],
-                    max(wrote[-_WINDOW if number > 10 else 1 :]),
-                )
-                medians.append(statistics.median(recent))
+                trees, store = _trees(target), target.parent / "mirror.git"
+                # The first push after the whole tree's has no spare yet.
+                since = max(1, number - _WINDOW)
+                most = max(wrote[since:])
+                medians.append(statistics.median(took[since:]))
                 packs = len(list(store.glob("objects/pack/*.pack")))
                 report.row(f"{number:,}", f"{medians[-1]:.1f}", most, trees, packs, f"{_mebibytes(store):.1f}")
                 report.hold(trees <= _KEPT_AND_SPARE, f"{trees} trees at push {number}")
@@ -169,11 +164,7 @@ def mirror(place: Place, options: argparse.Namespace) -> Report:
 def bursts(place: Place, options: argparse.Namespace) -> Report:
     """Push ten times within a grace, then wait for it. Between two pushes there is time to make a spare."""
     report = Report(f"{options.bursts:,} bursts of ten pushes, one file of {options.files:,} each")
-    history = History(place.origin.root, options.files)
-    with _started(place) as service:
-        service.put_repository(history.upstream.full_name)
-        target = service.mount / history.upstream.full_name / "main"
-        _published(service, service.push(history.upstream))
+    with _published_once(place, options.files) as (service, history, target):
         do_background()
         wrote: list[int] = []
         held: list[int] = []
@@ -200,6 +191,24 @@ def _started(place: Place) -> Iterator[Service]:
         yield service
     finally:
         service.stop()
+
+
+@contextmanager
+def _published_once(place: Place, files: int) -> Iterator[tuple[Service, History, Path]]:
+    """Yield a service, a repository whose first commit it has published, and the target's directory."""
+    history = History(place.origin.root, files)
+    name = history.upstream.full_name
+    with _started(place) as service:
+        service.put_repository(name)
+        _published(service, service.push(history.upstream))
+        yield service, history, service.mount / name / "main"
+
+
+def _maintain(service: Service) -> None:
+    done = service.run_schedule(CHORES)
+    if (done["outcome"], done.get("failing")) != ("done", 0):
+        raise SystemExit(f"the maintenance ended with {done}\n{service.text[-2000:]}")
+    service.clear()
 
 
 def _published(service: Service, answer: Answer) -> Answer:
