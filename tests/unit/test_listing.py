@@ -4,7 +4,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -79,18 +79,10 @@ class World:
         return dict(found)
 
 
-@pytest.fixture(scope="module")
-def store() -> Iterator[ParameterStore]:
-    """One store for the module; tests keep apart by their prefixes."""
-    store = ParameterStore()
-    yield store
-    store.stop()
-
-
 @pytest.fixture
-def world(store: ParameterStore) -> World:
+def world(parameter_store: ParameterStore) -> World:
     """A stack without repositories."""
-    return World(store)
+    return World(parameter_store)
 
 
 def test_a_stack_without_repositories_lists_none(world: World) -> None:

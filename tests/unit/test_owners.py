@@ -1,7 +1,6 @@
 """An owner's rule: which repositories it includes, what it makes of each, and which calls it costs to find out."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,18 +11,10 @@ from testing.parameters import ParameterStore
 from tests.unit.test_parameters import REPOSITORY_CACHE, World, service_error
 
 
-@pytest.fixture(scope="module")
-def store() -> Iterator[ParameterStore]:
-    """One store for the module; tests keep apart by their prefixes."""
-    store = ParameterStore()
-    yield store
-    store.stop()
-
-
 @pytest.fixture
-def world(store: ParameterStore) -> World:
+def world(parameter_store: ParameterStore) -> World:
     """A stack without parameters."""
-    return World(store)
+    return World(parameter_store)
 
 
 def rule(**fields: object) -> OwnerRule:

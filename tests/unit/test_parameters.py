@@ -3,7 +3,7 @@
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import boto3
@@ -147,18 +147,10 @@ class World:
         return name
 
 
-@pytest.fixture(scope="module")
-def store() -> Iterator[ParameterStore]:
-    """One store for the module; tests keep apart by their prefixes."""
-    store = ParameterStore()
-    yield store
-    store.stop()
-
-
 @pytest.fixture
-def world(store: ParameterStore) -> World:
+def world(parameter_store: ParameterStore) -> World:
     """A stack with default settings."""
-    return World(store)
+    return World(parameter_store)
 
 
 # -- the webhook secret -----------------------------------------------------------------------------------
@@ -203,9 +195,9 @@ def test_a_missing_secret_is_unusable_and_a_flood_does_not_ask_for_each(world: W
     assert world.parameters.webhook_secrets() == (b"one",)
 
 
-def test_a_secret_that_was_found_after_all_forgets_that_it_was_missing(store: ParameterStore) -> None:
+def test_a_secret_that_was_found_after_all_forgets_that_it_was_missing(parameter_store: ParameterStore) -> None:
     """A failure is believed no longer than until the next success, however short the cache's time."""
-    world = World(store, secret_cache_seconds=1)
+    world = World(parameter_store, secret_cache_seconds=1)
     with pytest.raises(SecretUnusable):
         world.parameters.webhook_secrets()
     world.put_secret("one")
@@ -271,9 +263,9 @@ def test_a_blank_value_in_the_history_never_verifies(world: World) -> None:
     assert world.parameters.webhook_secrets() == (b"b", b"a")
 
 
-def test_without_an_overlap_the_history_is_not_asked_for(store: ParameterStore) -> None:
+def test_without_an_overlap_the_history_is_not_asked_for(parameter_store: ParameterStore) -> None:
     """Setting 0 needs no permission for it either."""
-    world = World(store, secret_overlap_seconds=0)
+    world = World(parameter_store, secret_overlap_seconds=0)
     world.put_secret("old")
     world.put_secret("new")
     assert world.parameters.webhook_secrets() == (b"new",)
@@ -627,9 +619,9 @@ def test_during_an_outage_the_store_is_asked_now_and_then(world: World, read: Re
 # -- the client -------------------------------------------------------------------------------------------
 
 
-def test_the_client_is_made_once_at_the_first_use_by_whichever_thread(store: ParameterStore) -> None:
+def test_the_client_is_made_once_at_the_first_use_by_whichever_thread(parameter_store: ParameterStore) -> None:
     """Nothing happens at import or construction, and two threads do not make two."""
-    world = World(store)
+    world = World(parameter_store)
     put_all(world)
     made: list[SSMClient] = []
 
@@ -656,24 +648,24 @@ def test_the_client_is_made_once_at_the_first_use_by_whichever_thread(store: Par
 
 
 def test_boto3s_own_client_has_short_timeouts_and_gets_over_a_throttle(
-    store: ParameterStore, monkeypatch: pytest.MonkeyPatch
+    parameter_store: ParameterStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one that runs in Lambda: its settings reach botocore, and one refusal is not the end."""
-    world = World(store)
+    world = World(parameter_store)
     world.put_secret("one")
-    store.lead_here(monkeypatch)
+    parameter_store.lead_here(monkeypatch)
     client: Any = make_ssm_client()
     assert client.meta.config.connect_timeout == 2
     assert client.meta.config.read_timeout == 3
-    store.fail_next(1)
+    parameter_store.fail_next(1)
     parameters = Parameters(Settings(parameter_prefix=world.prefix, mount="/mnt/x"), lambda: client)
     assert parameters.webhook_secrets() == (b"one",)
-    assert store.counts()["GetParameter"] == 2
-    store.reset()
-    store.fail_next(2)
+    assert parameter_store.counts()["GetParameter"] == 2
+    parameter_store.reset()
+    parameter_store.fail_next(2)
     with pytest.raises(ParametersUnavailable):
         parameters.token_of(private(f"{world.prefix}/credentials/any"))
-    assert store.counts() == {"GetParameter": 2}
+    assert parameter_store.counts() == {"GetParameter": 2}
 
 
 def test_an_environment_without_a_region_is_a_problem_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:

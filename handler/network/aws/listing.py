@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from handler.config.names import is_owner
 from handler.config.repository import parse_repository
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MAX_PARSED = 1000
 MAX_RULES = 100
 
+Parsed = TypeVar("Parsed")
 Described = tuple[str, Repository | ConfigurationInvalid]
 """A repository by its full name, or what is wrong with its parameter; or an owner's name, and what is wrong there."""
 
@@ -34,8 +35,8 @@ def parse_rule(owner: str, text: str) -> "OwnerRule":
 
 def described(texts: Sequence[tuple[str, Text]], published: Callable[[], Iterable[str]]) -> Iterator[Described]:
     """Yield what the texts describe, by their parameters' names; see `Parameters.repositories`."""
-    rules = {name: _parsed_rule(name, text) for name, text in texts if is_owner(name)}
-    own = ((name, _parsed(name, text)) for name, text in texts if name not in rules)
+    rules = {name: _parsed(parse_rule, name, text) for name, text in texts if is_owner(name)}
+    own = ((name, _parsed(parse, name, text)) for name, text in texts if name not in rules)
     wrong = [(name, rule) for name, rule in rules.items() if isinstance(rule, ConfigurationInvalid)]
     if len(wrong) == len(rules):
         return chain(own, wrong)
@@ -56,19 +57,11 @@ def _by_rule(names: Iterable[str], rules: "Mapping[str, OwnerRule | Configuratio
             yield name, error
 
 
-def _parsed(full_name: str, text: Text) -> Repository | ConfigurationInvalid:
+def _parsed(parse_text: Callable[[str, str], Parsed], name: str, text: Text) -> Parsed | ConfigurationInvalid:
+    """Return what a parameter's text describes, or what is wrong with it."""
     if isinstance(text, ConfigurationInvalid):
         return text
     try:
-        return parse(full_name, text)
-    except ConfigurationInvalid as error:
-        return error
-
-
-def _parsed_rule(owner: str, text: Text) -> "OwnerRule | ConfigurationInvalid":
-    if isinstance(text, ConfigurationInvalid):
-        return text
-    try:
-        return parse_rule(owner, text)
+        return parse_text(name, text)
     except ConfigurationInvalid as error:
         return error

@@ -25,8 +25,6 @@ from handler.errors import (
 )
 from handler.settings import Settings
 
-Watch = Callable[[socket.socket], None]
-
 _EXIT_SECONDS = 2.0
 _MAX_EXIT_STATUS = 254
 """What ssh's own failures have is 255."""
@@ -37,8 +35,6 @@ _TO_DO = (
     "ask whoever runs it for the lines of its `ssh-keyscan`, compare the fingerprints, and put them into the "
     "credential's known_hosts"
 )
-
-
 _MAX_PACKET_BYTES = 256 * 1024
 """OpenSSH takes no longer one; git's own, of 64 KB, are in packets of at most 32 KB."""
 _MAX_GREETING_BYTES = 64 * 1024
