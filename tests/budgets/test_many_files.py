@@ -37,7 +37,7 @@ from tests.budgets.test_chores import CONTENT, blob, path, plan
 from tests.functional.bombs import delta, pack, record, whole
 
 FILES = 100
-MOST_CALLS_PER_CHANGE = 31
+MOST_CALLS_PER_CHANGE = 30
 """Of Python's functions, to find out that a file changed, to check its path, and to plan it."""
 
 
