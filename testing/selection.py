@@ -4,12 +4,16 @@ A sample is spread evenly over the cases, in their order, the first and the last
 a test that fails, fails again.
 """
 
+import os
 from collections.abc import Sequence
 from typing import TypeVar
 
 import pytest
 
 T = TypeVar("T")
+
+IS_EVERY = bool(os.environ.get("GIT2EFS_TEST_EVERY_POINT"))
+"""Set it to any text, with `--all`, for a long run: what takes too long for each change is tried too."""
 
 _is_all = False
 
@@ -25,8 +29,10 @@ def is_all() -> bool:
     return _is_all
 
 
-def count(everything: int, sampled: int) -> int:
-    """Return how many examples to try: `everything` with `--all`, else `sampled`."""
+def count(everything: int, sampled: int, *, long_run: int | None = None) -> int:
+    """Return how many examples to try: `everything` with `--all`, else `sampled`; with IS_EVERY too, `long_run`."""
+    if _is_all and IS_EVERY and long_run is not None:
+        return long_run
     return everything if _is_all else sampled
 
 

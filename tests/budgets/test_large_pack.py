@@ -43,12 +43,15 @@ def children_of(pid: int) -> list[int]:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_a_large_pack_takes_little_memory_on_either_side(tmp_path: Path, say: Callable[[str], None]) -> None:
-    """150 MiB (by default 40) through `serve --isolated`, whose network side holds the stand-in for Lambda too."""
+    """150 MiB (by default 40, in a long run 300) through `serve --isolated`.
+
+    Its network side holds the stand-in for Lambda too.
+    """
     stream = random.Random(1)
     with GitOrigin(tmp_path / "origin") as origin:
         origin.root.mkdir()
         upstream = Upstream(origin.root, FULL_NAME)
-        count = selection.count(19, 5)
+        count = selection.count(19, 5, long_run=38)
         commit = upstream.commit({f"{number}": stream.randbytes(BLOB) for number in range(count)})
         # Else git looks for differences between random bytes for half a minute.
         upstream.git("repack", "-adq", "--window=0")

@@ -15,7 +15,6 @@ from testing.service import Service
 from testing.tampering import SITE, TAMPERINGS, write
 from tests.crash.forks import Forks
 from tests.crash.operations import Manner, Stop
-from tests.crash.test_kill import IS_EVERY
 from tests.functional.mounts import footprint
 
 TARGET = "octo/site/main"
@@ -144,7 +143,7 @@ def test_killed_anywhere_the_next_pushes_do_not_build_on_what_is_half_mended(sce
     count = len(maintenance.run(Stop())["modifying"])
     scene.service.put_repository(grace_seconds=0, keep_releases=4)
     marked = 0
-    points = selection.spread(range(1, count + 1, 1 if IS_EVERY else 6), 6)
+    points = selection.spread(range(1, count + 1, 1 if selection.IS_EVERY else 6), 6)
     for point in points:
         scene.begin()
         # What the chores had not come to yet is not what this is about.
@@ -166,7 +165,7 @@ def test_each_operation_may_fail_and_the_next_chores_go_on(scene: Scene, mainten
     """It is told, or it did not matter; and nothing is half done for good."""
     count = len(maintenance.run(Stop())["modifying"])
     reason = {errno.EIO: "mount_unavailable", errno.ENOSPC: "mount_full"}[error]
-    for point in selection.spread(range(1 + error % 5, count + 1, 1 if IS_EVERY else 5), 4):
+    for point in selection.spread(range(1 + error % 5, count + 1, 1 if selection.IS_EVERY else 5), 4):
         scene.begin()
         refused = maintenance.run(Stop(Manner.ERROR, point, error))
         assert refused["outcomes"] in ([["failed", reason]], *MENDED), (point, refused)

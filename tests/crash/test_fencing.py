@@ -16,7 +16,6 @@ from tests.crash.operations import Manner, Stop
 from tests.crash.points import FLIP
 from tests.crash.replay import ReplayingOrigin
 from tests.crash.scenarios import OVERTAKEN, PLOTS
-from tests.crash.test_kill import IS_EVERY
 from tests.crash.trials import Run, Scene, Trial
 
 
@@ -39,7 +38,7 @@ def pauses(run: Run, name: str) -> list[Trial]:
         ]
         shown = [at for at, text in enumerate(log) if FLIP.match(text) or text.startswith("rename ")]
         few = selection.spread(every, 3, shift=sum(map(ord, name)))
-        if IS_EVERY:
+        if selection.IS_EVERY:
             trials += every
         elif selection.is_all():
             trials += [*dict.fromkeys([*every[:: 4 if of_reads else 2], *(every[at] for at in shown)])]

@@ -15,7 +15,6 @@ from testing.repositories import Tree, Upstream, archive, snapshot
 from testing.service import Service
 from tests.crash.forks import KeptMount
 from tests.crash.operations import Manner, Stop
-from tests.crash.test_kill import IS_EVERY
 
 TARGET = "octo/site/main"
 PUBLISH = {"action": "publish", "repository": "octo/site", "ref": "refs/heads/main"}
@@ -77,7 +76,7 @@ def test_killed_before_any_operation(scene: Scene) -> None:
     """And the next run ends right."""
     done = scene.forks.run(Stop(), PUBLISH)
     assert done["content"]["exit_code"] == 0, done
-    for point in selection.spread(range(1, len(done["modifying"]) + 1, 1 if IS_EVERY else 2), 4):
+    for point in selection.spread(range(1, len(done["modifying"]) + 1, 1 if selection.IS_EVERY else 2), 4):
         scene.begin()
         killed = scene.forks.run(Stop(Manner.KILL, point), PUBLISH)
         assert "stopped_at" in killed, f"the run ended before operation {point}"

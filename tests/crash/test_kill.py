@@ -4,7 +4,6 @@ With `--all` every operation of every scene is a trial; else a few of each scene
 after each stop, and in the end, is in `invariants`; what the scenes are, in `scenarios`.
 """
 
-import os
 import re
 from collections.abc import Callable
 
@@ -16,9 +15,6 @@ from tests.crash import points
 from tests.crash.crew import Crew
 from tests.crash.scenarios import PLOTS
 from tests.crash.trials import Report, Scene, Trial
-
-IS_EVERY = bool(os.environ.get("GIT2EFS_TEST_EVERY_POINT"))
-"""Set it to any text, with `--all`, to run every trial of those that are drawn otherwise: some ten thousand."""
 
 SceneOf = Callable[[str], Scene]
 
@@ -43,7 +39,10 @@ def test_a_run_killed_before_any_operation_is_healed_by_the_same_delivery_again(
 
 
 @pytest.mark.parametrize(
-    "name", PLOTS if IS_EVERY else [name for name in PLOTS if "recycled" in name or "spare" in name] + ["first publish"]
+    "name",
+    PLOTS
+    if selection.IS_EVERY
+    else [name for name in PLOTS if "recycled" in name or "spare" in name] + ["first publish"],
 )
 def test_a_run_killed_before_any_operation_is_healed_by_the_next_push(crew: Crew, scene_of: SceneOf, name: str) -> None:
     """What was half made for one commit does not show in the next one's tree."""
@@ -67,7 +66,9 @@ def test_a_write_that_stops_half_way_is_never_taken_for_a_whole_one(crew: Crew, 
 def test_a_recovery_may_be_killed_too(crew: Crew, scene_of: SceneOf, name: str) -> None:
     """Two kills in a row: the second run meets what the first one left, and leaves more."""
     scene = scene_of(name)
-    trials = points.kills_in_recovery(crew.count(scene), name, is_every=IS_EVERY, count=selection.count(16, 1))
+    trials = points.kills_in_recovery(
+        crew.count(scene), name, is_every=selection.IS_EVERY, count=selection.count(16, 1)
+    )
     reports = crew.attempt(scene, trials)
     assert_sound(reports, trials)
     if selection.is_all():

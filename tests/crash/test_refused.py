@@ -9,7 +9,7 @@ from tests.crash import points
 from tests.crash.crew import Crew
 from tests.crash.operations import Manner, Stop
 from tests.crash.scenarios import PLOTS
-from tests.crash.test_kill import IS_EVERY, SceneOf, assert_sound
+from tests.crash.test_kill import SceneOf, assert_sound
 from tests.crash.trials import Trial
 
 
@@ -22,7 +22,7 @@ def test_an_error_from_any_operation_is_a_clear_outcome_and_the_next_run_heals(
     Of all operations times errors a seeded sample, unless every point is asked for.
     """
     scene = scene_of(name)
-    trials = points.errors(crew.count(scene), name, is_every=IS_EVERY, count=selection.count(20, 2))
+    trials = points.errors(crew.count(scene), name, is_every=selection.IS_EVERY, count=selection.count(20, 2))
     assert_sound(crew.attempt(scene, trials), trials)
 
 
@@ -32,7 +32,7 @@ def test_an_error_from_looking_is_a_clear_outcome_and_the_next_run_heals(
 ) -> None:
     """EIO and ESTALE from opening, listing, reading, locking: never taken for "not there"."""
     scene = scene_of(name)
-    trials = points.read_errors(crew.count(scene), name, is_every=IS_EVERY, count=selection.count(10, 1))
+    trials = points.read_errors(crew.count(scene), name, is_every=selection.IS_EVERY, count=selection.count(10, 1))
     assert_sound(crew.attempt(scene, trials), trials)
 
 

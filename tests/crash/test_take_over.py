@@ -17,7 +17,6 @@ from testing.repositories import Upstream
 from testing.service import Service
 from tests.crash.forks import KeptMount
 from tests.crash.operations import Manner, Stop
-from tests.crash.test_kill import IS_EVERY
 
 OLD, NEW = "octo/site", "acme/web"
 PATHS = ("octo/site/main", "octo/site/second")
@@ -111,7 +110,7 @@ def test_killed_before_any_operation(scene: Scene) -> None:
     cases = [(point, check) for point in range(1, count + 4) for check in checks]
     # Every point, with the two checks in turn; a long run makes both at each.
     in_turn = [case for at, case in enumerate(cases) if at % 4 in (0, 3)]
-    for point, check in selection.spread(cases if IS_EVERY else in_turn, 6):
+    for point, check in selection.spread(cases if selection.IS_EVERY else in_turn, 6):
         scene.begin()
         killed = scene.run(Stop(Manner.KILL, point))
         assert "stopped_at" in killed, f"the run ended before operation {point}"

@@ -342,7 +342,7 @@ def make_world(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ma
         each.close()
 
 
-@settings(max_examples=selection.count(80, 12))
+@settings(max_examples=selection.count(80, 12, long_run=150))
 @given(STEPS)
 def test_two_drivers_end_with_the_tip_and_never_go_back(make_world: MakeWorld, steps: list[Step]) -> None:
     """A reader looks after each call; in the end one delivery, and nothing else, brings the tip."""

@@ -49,7 +49,7 @@ def test_ten_repositories_at_once_with_deep_trees_within_1024_descriptors(tmp_pa
     """As many as Lambda allows. Before, each thread held a descriptor for each level."""
     for number in range(10):
         (tmp_path / str(number)).mkdir()
-    levels = selection.count(62, 24)
+    levels = selection.count(62, 24, long_run=200)
     command = [sys.executable, "-c", _TEN_DEEP_CHECK_OUTS, str(tmp_path), str(levels)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip() == "fine"
